@@ -1,0 +1,251 @@
+"""The nouns of nasrun: what a run is made of. This module imports nothing of nasrun.
+
+A run asks a strategy for proposals, numbers them as trials, cuts each trial into jobs (one per repeat),
+hands the jobs to an executor whose evaluator measures them, and tells the strategy what was measured.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+Token = int | str
+Genome = tuple[Token, ...]
+"""A plain tuple of ints and strings: hashable, JSON-able. Only its space knows what it means."""
+
+Mutation = Callable[[Genome, np.random.Generator], Genome]
+Status = Literal["ok", "failed", "infeasible"]
+WarmStart = Literal["none", "continue", "inherit"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a network must do: the shape of one input, and what comes out.
+
+    `channels`, `height`, `width`: pixels of one input. `outputs`: classes, or values for regression.
+    """
+
+    name: str
+    channels: int
+    height: int
+    width: int
+    outputs: int
+    kind: Literal["classification", "regression"] = "classification"
+
+
+class Cost(NamedTuple):
+    """The price of a network, by formula: trainable parameters, and floating-point operations (a multiply-add
+    counts as two, as `torch.utils.flop_counter` does) of one forward pass of one input."""
+
+    parameters: int
+    flops: int
+
+
+class Proposal(NamedTuple):
+    """What a strategy wants measured.
+
+    `hparams`: training settings that belong to the proposal, laid over the evaluator's own (optimizer, batch size).
+    `budget`: cumulative epochs; None means the evaluator's default.
+    `parent`: the trial this one descends from, and whose checkpoint `warm_start` loads.
+    `origin`: name of the operator that made it (sample, swap, crossover, ...), for the tables.
+    `reuse_of`: an earlier trial of the same architecture and budget whose result is taken over; nothing is trained.
+    """
+
+    genome: Genome
+    hparams: Mapping[str, Any] = {}
+    budget: int | None = None
+    parent: int | None = None
+    warm_start: WarmStart = "none"
+    origin: str = "sample"
+    reuse_of: int | None = None
+
+
+class Trial(NamedTuple):
+    """A numbered proposal. The runner numbers trials from 0 in the order of the proposals."""
+
+    number: int
+    proposal: Proposal
+
+
+class Job(NamedTuple):
+    """One repeat of a trial: picklable, and all that an executor or evaluator ever sees of it."""
+
+    trial: Trial
+    repeat: int
+    seed: int
+    load_from: str | None = None
+    save_to: str | None = None
+
+
+class Measurement(NamedTuple):
+    """What came of a job. `metrics` holds finite floats (`val_accuracy`, `parameters`, ...) and is empty unless
+    `status` is ok; `history` holds one mapping per epoch; `seconds` is the time the job took."""
+
+    trial: int
+    repeat: int
+    status: Status
+    metrics: Mapping[str, float] = {}
+    error: str | None = None
+    seconds: float = 0.0
+    history: Sequence[Mapping[str, float]] = ()
+
+
+class Progress(NamedTuple):
+    """A sign of life of a job in training: `epoch` of `epochs` done (from 1), with the metrics of that epoch."""
+
+    trial: int
+    repeat: int
+    epoch: int
+    epochs: int
+    metrics: Mapping[str, float]
+
+
+class Objective(NamedTuple):
+    """The metric that a search improves, and in which direction."""
+
+    metric: str = "val_accuracy"
+    mode: Literal["max", "min"] = "max"
+
+    def score(self, measurements: Sequence[Measurement]) -> float:
+        """Mean of the metric over the repeats that succeeded, turned so that higher is better; -inf where none did."""
+        values = [m.metrics[self.metric] for m in measurements if m.status == "ok"]
+        if not values:
+            return -float("inf")
+        mean = sum(values) / len(values)
+        return mean if self.mode == "max" else -mean
+
+
+class SearchSpace(ABC):
+    """A set of architectures: how they are drawn, varied, written down and built.
+
+    Every method that takes a generator draws from it alone, so that a seeded search repeats itself.
+    """
+
+    #: Named mutations. Each yields a valid genome different from its parent wherever one exists, else the parent.
+    mutations: Mapping[str, Mutation]
+
+    #: Number of genomes in the space; None where it is unknown.
+    size: int | None = None
+
+    @abstractmethod
+    def sample(self, rng: np.random.Generator) -> Genome:
+        """Draw a genome; the space's docstring says how uniformly."""
+
+    @abstractmethod
+    def crossover(self, first: Genome, second: Genome, rng: np.random.Generator) -> Genome:
+        """Mix two genomes into a valid one."""
+
+    @abstractmethod
+    def choices(self, prefix: Genome) -> tuple[Token, ...]:
+        """The legal next tokens after a prefix, in a fixed order; empty when the genome is complete."""
+
+    @abstractmethod
+    def encode(self, genome: Genome) -> np.ndarray:
+        """A vector of fixed length with entries in [0, 1]; `decode` gives the genome back."""
+
+    @abstractmethod
+    def decode(self, vector: np.ndarray) -> Genome:
+        """The genome nearest to a vector; any vector in [0, 1] of the right length gives a valid one."""
+
+    def key(self, genome: Genome) -> Hashable:
+        """Equal for architectures that are the same network. Here: the genome itself."""
+        return genome
+
+    @abstractmethod
+    def validate(self, genome: Genome) -> None:
+        """Raise ValueError, naming what is wrong, unless the genome belongs to this space."""
+
+    @abstractmethod
+    def format(self, genome: Genome) -> str:
+        """The genome as a string that a person can read and type, without tabs, commas or line breaks."""
+
+    @abstractmethod
+    def parse(self, text: str) -> Genome:
+        """The genome of a string; ValueError names the position and what was expected there."""
+
+    @abstractmethod
+    def cost(self, genome: Genome, task: Task) -> Cost:
+        """Parameters and FLOPs of the network that `build` makes, by formula, without torch."""
+
+    @abstractmethod
+    def build(self, genome: Genome, task: Task) -> "torch.nn.Module":
+        """The network: input float (batch, channels, height, width), output (batch, task.outputs)."""
+
+
+class Strategy(ABC):
+    """Decides what to measure next. It knows its space and what it was told, nothing else.
+
+    Constructors take `space`, `objective` and `rng`, then the options of the YAML as keyword-only arguments.
+    The proposals of one strategy become the trials 0, 1, 2, ... in the order in which `ask` returned them.
+    """
+
+    @abstractmethod
+    def ask(self, n: int) -> list[Proposal]:
+        """Between 0 and `n` proposals; an empty list means: tell me first (or: I am done)."""
+
+    @abstractmethod
+    def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
+        """Take in what was measured for a trial, one measurement per repeat; failed trials are told too."""
+
+    @property
+    def done(self) -> bool:
+        """True when the strategy will make no more proposals, whatever it is told."""
+        return False
+
+
+class Evaluator(ABC):
+    """Measures architectures. It knows nothing of strategies, journals or tables."""
+
+    #: Called with the progress of the job in training; the executor sets it.
+    on_progress: Callable[[Progress], None] = staticmethod(lambda progress: None)
+
+    #: The metrics that `evaluate` reports for every trial that succeeds: what an objective may name.
+    metrics: tuple[str, ...] = ("val_accuracy",)
+
+    #: Measurements of one trial: seeds, initial weights and data order differ between them.
+    repeats: int = 1
+
+    @abstractmethod
+    def evaluate(self, jobs: Sequence[Job]) -> Iterator[Measurement]:
+        """Measure a group of jobs and yield each measurement as soon as it is there, in any order.
+
+        A job that fails yields a measurement with status `failed` and the reason; it never raises.
+        """
+
+    def final(self, job: Job) -> Mapping[str, Any]:
+        """Train or load the winner of a finished search and measure it on the test set, which is used nowhere else.
+
+        Returns `metrics`, `history` and `seconds`; empty where the evaluator has nothing to add. The weights go to
+        `job.save_to`.
+        """
+        return {}
+
+    def estimate(self, trial: Trial) -> float | None:
+        """Seconds that one repeat of a trial is expected to take, from a short timing; None where it has no meaning."""
+        return None
+
+
+class Executor(ABC):
+    """Moves jobs to where they run, and knows nothing of what they are."""
+
+    @abstractmethod
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """Queue the jobs of one or more trials."""
+
+    @abstractmethod
+    def wait(self) -> list[Measurement]:
+        """Block until at least one measurement is there, and return all that are."""
+
+    @property
+    @abstractmethod
+    def free(self) -> int:
+        """How many more jobs can start at once."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End what is running and free the resources."""
