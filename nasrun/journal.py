@@ -1,0 +1,133 @@
+"""The write-ahead log of a run: `journal.jsonl`, append-only, the single source of truth.
+
+One JSON object per line, the last key of which is the CRC-32 of what stands before it. An event reaches the operating
+system before it is acted on, so that a killed process loses nothing; it is forced to disk at once after a trial that
+was dear, and at least ten times a second otherwise. A last line that was cut short is removed before the next append;
+damage anywhere else is refused with its line number.
+
+Events: `run` (what was started), `ask` (proposals), `measure` (one repeat of one trial), `tell` (a trial was told to
+the strategy), `final` (the winner on the test set), `resume` (the run goes on), `end`.
+"""
+
+import json
+import os
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from nasrun.protocols import Measurement, Proposal
+
+NAME = "journal.jsonl"
+SYNC_SECONDS = 0.1
+DEAR_SECONDS = 0.01
+
+_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
+Event = dict[str, Any]
+
+
+class JournalError(Exception):
+    """A journal that cannot be trusted; the text names the file and the line."""
+
+
+class Journal:
+    """Appends events to a journal file; the file must be whole (see `repair`)."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._synced = time.monotonic()
+
+    def append(self, event: str, *, dear: bool = False, **fields: Any) -> None:
+        """Write one event with a single system call; OSError (disk full) passes through.
+
+        `dear`: what the event records took long to make, so it is forced to disk before this returns.
+        """
+        line = line_of({"event": event, **fields})
+        written = os.write(self._file, line)
+        if written < len(line):
+            raise OSError(28, f"only {written} of {len(line)} bytes of a journal event could be written")
+        now = time.monotonic()
+        if dear or now - self._synced >= SYNC_SECONDS:
+            os.fdatasync(self._file)
+            self._synced = now
+
+    def close(self) -> None:
+        """Force everything to disk and close."""
+        os.fdatasync(self._file)
+        os.close(self._file)
+
+
+def line_of(event: Event) -> bytes:
+    """One journal line: the event as JSON, with the CRC-32 of its own text as the last key."""
+    text = _encode(event)[:-1].encode()
+    return b'%s,"crc":%d}\n' % (text, zlib.crc32(text))
+
+
+def read(path: Path) -> list[Event]:
+    """All events of a journal, without a last line that was cut short; JournalError names a damaged line."""
+    return [event for event, _ in _scan(path)]
+
+
+def repair(path: Path) -> list[Event]:
+    """Read a journal and cut off a last line that was cut short, so that it can be appended to."""
+    events, whole = [], 0
+    for event, end in _scan(path):
+        events.append(event)
+        whole = end
+    if path.stat().st_size > whole:
+        os.truncate(path, whole)
+    return events
+
+
+def _scan(path: Path) -> Iterator[tuple[Event, int]]:
+    """Events and the offset at which each ends."""
+    data = path.read_bytes()
+    start = 0
+    for number, line in enumerate(data.split(b"\n"), 1):
+        end = start + len(line) + 1
+        event = _parse(line)
+        if event is None:
+            if end >= len(data):
+                return
+            raise JournalError(f"{path}: line {number} is damaged; the {number - 1} events before it are whole")
+        if end > len(data):
+            return
+        yield event, end
+        start = end
+
+
+def _parse(line: bytes) -> Event | None:
+    text, found, tail = line.rpartition(b',"crc":')
+    if not found or not tail.endswith(b"}") or not tail[:-1].isdigit() or int(tail[:-1]) != zlib.crc32(text):
+        return None
+    event: Event = json.loads(text + b"}")
+    return event
+
+
+def proposal_to_json(proposal: Proposal) -> Event:
+    """A proposal as a JSON object; fields at their defaults are left out."""
+    defaults = Proposal._field_defaults
+    fields: Event = {"genome": proposal.genome}
+    for name, value in zip(Proposal._fields[1:], proposal[1:], strict=True):
+        if value != defaults[name]:
+            fields[name] = value
+    return fields
+
+
+def proposal_from_json(fields: Event) -> Proposal:
+    """The proposal that `proposal_to_json` wrote."""
+    return Proposal(**{**fields, "genome": tuple(fields["genome"])})
+
+
+def measurement_to_json(measurement: Measurement) -> Event:
+    """A measurement as a JSON object; fields at their defaults are left out."""
+    defaults = Measurement._field_defaults
+    named = zip(Measurement._fields, measurement, strict=True)
+    return {name: value for name, value in named if name not in defaults or value != defaults[name]}
+
+
+def measurement_from_json(fields: Event) -> Measurement:
+    """The measurement that `measurement_to_json` wrote; keys that belong to the event alone are passed over."""
+    return Measurement(**{name: fields[name] for name in Measurement._fields if name in fields})
