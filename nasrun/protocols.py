@@ -184,6 +184,9 @@ class Strategy(ABC):
     The proposals of one strategy become the trials 0, 1, 2, ... in the order in which `ask` returned them.
     """
 
+    #: Trials that are proposed before anything that was told is made use of; 0 where it makes no difference.
+    initial: int = 0
+
     @abstractmethod
     def ask(self, n: int) -> list[Proposal]:
         """Between 0 and `n` proposals; an empty list means: tell me first (or: I am done)."""
@@ -209,6 +212,16 @@ class Evaluator(ABC):
 
     #: Measurements of one trial: seeds, initial weights and data order differ between them.
     repeats: int = 1
+
+    #: Whether jobs write their weights to `save_to`.
+    saves: bool = False
+
+    def prepare(self, recorded: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Decide what is decided once per run (device, precision) and load the data; returns facts for the record.
+
+        `recorded`: what this returned when an interrupted run was started, which is then taken as it was.
+        """
+        return {}
 
     @abstractmethod
     def evaluate(self, jobs: Sequence[Job]) -> Iterator[Measurement]:

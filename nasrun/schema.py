@@ -80,14 +80,19 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def options(cls: type) -> dict[str, inspect.Parameter]:
-    """The keyword-only constructor arguments of a class, with resolved annotations."""
+    """The keyword-only constructor arguments of a class, with resolved annotations.
+
+    A `**settings` argument stands for the options of the class that the attribute `Settings` names.
+    """
     init = cls.__init__  # type: ignore[misc]
     hints = typing.get_type_hints(init, include_extras=True)
-    return {
-        name: parameter.replace(annotation=hints.get(name, Any))
-        for name, parameter in inspect.signature(init).parameters.items()
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-    }
+    known: dict[str, inspect.Parameter] = {}
+    for name, parameter in inspect.signature(init).parameters.items():
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+            known[name] = parameter.replace(annotation=hints.get(name, Any))
+        elif parameter.kind is inspect.Parameter.VAR_KEYWORD and hasattr(cls, "Settings"):
+            known |= options(cls.Settings)
+    return known
 
 
 def check_section(cls: type, values: Mapping[str, Any], path: str) -> dict[str, Any]:

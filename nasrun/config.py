@@ -1,0 +1,197 @@
+"""From command-line overrides to checked objects: what a run is made of, or one line that says what is wrong.
+
+YAML `_target_` picks classes; the signature of a class is the schema of its YAML (`nasrun.schema`).
+"""
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from nasrun import seeding
+from nasrun.config_files import conf_dir
+from nasrun.datasets import Dataset
+from nasrun.hardware.devices import Hardware
+from nasrun.protocols import Evaluator, Objective, SearchSpace, Strategy
+from nasrun.schema import Above, AtLeast, ConfigError, Positive, check_section, join, nearest
+from nasrun.strategies.wrappers import Constrain, Deduplicate
+
+GROUPS = ("search_space", "strategy", "evaluator", "dataset", "hardware")
+
+
+@dataclass(kw_only=True, frozen=True)
+class ObjectiveOptions:
+    """What the search improves."""
+
+    metric: str = "val_accuracy"
+    mode: Literal["max", "min"] = "max"
+
+
+@dataclass(kw_only=True, frozen=True)
+class ConstraintOptions:
+    """The price that an architecture may have at most."""
+
+    parameters: Positive | None = None
+    flops: Positive | None = None
+
+
+@dataclass(kw_only=True, frozen=True)
+class OutputOptions:
+    """What a run shows and keeps. None of it changes the search."""
+
+    console: Literal["auto", "live", "plain", "none"] = "auto"
+    keep: Literal["best", "all", "none"] = "best"
+    keep_count: Positive = 1
+    limit_mb: Annotated[float, Above(0)] = 1000.0
+    plots: bool = True
+
+
+@dataclass(kw_only=True, frozen=True)
+class RunOptions:
+    """The top-level keys that belong to no group of YAML files."""
+
+    seed: Annotated[int, AtLeast(0)] = 0
+    trials: Positive = 24
+    max_failures: Positive | None = 10
+    deduplicate: Literal["reuse", "resample", "never"] = "reuse"
+    resume: bool = False
+    dry_run: bool = False
+    debug: bool = False
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A checked config as objects. Nothing is loaded, trained or written yet."""
+
+    options: RunOptions
+    output: OutputOptions
+    constraints: ConstraintOptions
+    objective: Objective
+    space: SearchSpace
+    dataset: Dataset
+    hardware: Hardware
+    evaluator: Evaluator
+    strategy: Strategy
+    config: dict[str, Any] = field(repr=False)
+
+
+def build(config: DictConfig) -> Setup:
+    """Check a composed config and make the objects it names; ConfigError, in one line, where it cannot be run."""
+    content = plain(config)
+    nested = {"objective": ObjectiveOptions, "constraints": ConstraintOptions, "output": OutputOptions}
+    for name in content:
+        if name not in (*GROUPS, *nested) and name not in RunOptions.__dataclass_fields__:
+            raise ConfigError(
+                f"{name}: no such key; {nearest(name, [*GROUPS, *nested, *RunOptions.__dataclass_fields__])}"
+            )
+    top = {name: value for name, value in content.items() if name in RunOptions.__dataclass_fields__}
+    options = RunOptions(**check_section(RunOptions, top, ""))
+    section = {name: kind(**check_section(kind, _mapping(content, name), name)) for name, kind in nested.items()}
+    hardware: Hardware = create(content, "hardware")
+    space: SearchSpace = create(content, "search_space")
+    dataset: Dataset = create(content, "dataset")
+    evaluator: Evaluator = create(content, "evaluator", space, dataset, hardware)
+    wanted = section["objective"]
+    if wanted.metric not in evaluator.metrics:
+        known = nearest(wanted.metric, evaluator.metrics)
+        raise ConfigError(f"objective.metric={wanted.metric}: not reported by this evaluator; {known}")
+    objective = Objective(wanted.metric, wanted.mode)
+    rng = seeding.generator(options.seed, seeding.Purpose.STRATEGY)
+    strategy = create(content, "strategy", space, objective, rng)
+    strategy = wrap(strategy, space, dataset, options, section["constraints"])
+    return Setup(
+        options,
+        section["output"],
+        section["constraints"],
+        objective,
+        space,
+        dataset,
+        hardware,
+        evaluator,
+        strategy,
+        content,
+    )
+
+
+def wrap(
+    strategy: Strategy, space: SearchSpace, dataset: Dataset, options: RunOptions, constraints: ConstraintOptions
+) -> Strategy:
+    """The strategy within its wrappers: constraints first, duplicates last, so that only trials are counted."""
+    if constraints.parameters is not None or constraints.flops is not None:
+        strategy = Constrain(strategy, space, dataset.task, parameters=constraints.parameters, flops=constraints.flops)
+    if options.deduplicate != "never":
+        strategy = Deduplicate(strategy, space, options.deduplicate)
+    return strategy
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """A config as plain dicts and lists, interpolations resolved."""
+    try:
+        content = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{error.full_key or 'config'}: {first_line(error)}") from error
+    assert isinstance(content, dict)
+    return {str(name): value for name, value in content.items()}
+
+
+def _mapping(content: dict[str, Any], name: str) -> dict[str, Any]:
+    value = content.get(name, {})
+    if not isinstance(value, dict):
+        raise ConfigError(f"{name}={value}: expected keys below {name}, as in {name}.KEY=VALUE")
+    return {str(key): entry for key, entry in value.items()}
+
+
+def create(content: dict[str, Any], group: str, *runtime: Any) -> Any:
+    """The object that a group's section describes: `_target_` called with `runtime` and the checked options."""
+    section = _mapping(content, group)
+    if "_target_" not in section:
+        raise ConfigError(f"{group}: not chosen; {nearest('', option_names(group))}")
+    kind = locate(section.pop("_target_"), join(group, "_target_"))
+    arguments = check_section(kind, section, group)
+    try:
+        return kind(*runtime, **arguments)
+    except ValueError as error:
+        raise ConfigError(f"{group}.{first_line(error)}") from error
+
+
+def locate(target: Any, path: str) -> type:
+    """The class that a dotted path names."""
+    module, _, name = str(target).rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"{path}={target}: cannot be imported ({first_line(error)})") from error
+    if not isinstance(found, type):
+        raise ConfigError(f"{path}={target}: not a class")
+    return found
+
+
+def option_names(group: str) -> list[str]:
+    """The options of a group: the names of its YAML files."""
+    return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or the name of its type."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+def sample_rng(seed: int) -> np.random.Generator:
+    """The stream of previews (a dry run's sample), which no search draws from."""
+    return seeding.generator(seed, seeding.Purpose.PREVIEW)
+
+
+def as_overrides(pairs: Sequence[str]) -> dict[str, Any]:
+    """`key=value` words of a command line as a mapping of dotted keys to YAML values."""
+    overrides: dict[str, Any] = {}
+    for pair in pairs:
+        key, separator, _ = pair.partition("=")
+        if not separator or not key:
+            raise ConfigError(f"{pair}: expected key=value")
+        overrides[key] = OmegaConf.select(OmegaConf.from_dotlist([pair]), key)
+    return overrides

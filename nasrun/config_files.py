@@ -1,0 +1,9 @@
+"""Where the YAML files are. Imports nothing, so that the help text can be printed at once."""
+
+from pathlib import Path
+
+
+def conf_dir() -> Path:
+    """The folder of the YAML files: inside the installed package, or beside it in a checkout."""
+    packaged = Path(__file__).parent / "conf"
+    return packaged if packaged.is_dir() else Path(__file__).parent.parent / "conf"

@@ -1,0 +1,124 @@
+"""Where and in which precision training runs: what the config asks for, and what this machine gives."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+
+from nasrun.schema import AtLeast, Between, ConfigError
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(kw_only=True, frozen=True)
+class Hardware:
+    """The hardware options of a run; `resolve` turns them into facts.
+
+    `threads`: CPU threads of each worker; None takes all the cores that this process may use. `in_flight`: trials
+    asked for ahead of the oldest one that is not told; None means as many as there are workers.
+    """
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    channels_last: bool = True
+    workers: Annotated[int, Between(1, 1)] = 1
+    threads: Annotated[int, AtLeast(1)] | None = None
+    in_flight: Annotated[int, AtLeast(1)] | None = None
+    order: Literal["proposal", "completion"] = "proposal"
+
+    def __post_init__(self) -> None:
+        if self.precision == "fp16" and self.device == "cpu":
+            raise ValueError("precision=fp16: needs device=cuda (its loss scaling does); on the CPU use bf16 or fp32")
+        if self.threads is not None and self.threads > 4 * (os.cpu_count() or 1):
+            raise ValueError(f"threads={self.threads}: this machine has {os.cpu_count()} processors")
+
+    @property
+    def trials_in_flight(self) -> int:
+        """Trials asked for ahead."""
+        return self.in_flight or self.workers
+
+    def resolve(self) -> "Runtime":
+        """Look at this machine and decide device, precision and threads; ConfigError where it lacks what is asked."""
+        import torch
+
+        device = self.device
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        if device == "cuda" and not torch.cuda.is_available():
+            raise ConfigError("hardware.device=cuda: no CUDA device is usable here; hardware.device=cpu is")
+        precision, reason = self.precision, "as configured"
+        if precision == "auto":
+            precision, reason = _best_precision(device)
+        if precision == "fp16" and device == "cpu":
+            raise ConfigError("hardware.precision=fp16: no CUDA device is usable here; on the CPU use bf16 or fp32")
+        threads = self.threads or len(os.sched_getaffinity(0))
+        return Runtime(device, precision, reason, threads, self.channels_last)
+
+
+def _best_precision(device: str) -> tuple[Literal["fp32", "bf16", "fp16"], str]:
+    """The precision by what the hardware can do, not by a timing: two runs on one machine choose the same.
+
+    bf16 has matrix units on CUDA devices from compute capability 8.0, and on CPUs with AMX or AVX-512 BF16, where
+    convolutions were measured about twice as fast as in fp32 (`docs/benchmarks.md`).
+    """
+    import torch
+
+    if device == "cuda":
+        if torch.cuda.get_device_capability() >= (8, 0):
+            return "bf16", "the GPU has bf16 matrix units"
+        return "fp16", "the GPU has fp16 but no bf16 matrix units"
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    unit = next((name for name in ("amx_bf16", "avx512_bf16") if capabilities.get(name)), None)
+    if unit:
+        return "bf16", f"the CPU has {unit}; networks without convolutions stay in fp32"
+    return "fp32", "the CPU has no bf16 units"
+
+
+class Runtime(NamedTuple):
+    """What a job runs on: decided once per run, recorded, and taken from the record when the run is resumed."""
+
+    device: Literal["cpu", "cuda"]
+    precision: Literal["fp32", "bf16", "fp16"]
+    reason: str
+    threads: int
+    channels_last: bool
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> "Runtime":
+        """The runtime that an earlier start of the run decided on."""
+        return cls(*(record[name] for name in cls._fields))
+
+    def apply(self) -> None:
+        """Set the threads of this process, and matrix products to the speed that the precision allows."""
+        import torch
+
+        torch.set_num_threads(self.threads)
+        if self.device == "cuda":
+            torch.backends.cudnn.conv.fp32_precision = "ieee" if self.precision == "fp32" else "tf32"  # type: ignore[attr-defined]
+            torch.backends.cuda.matmul.fp32_precision = "ieee" if self.precision == "fp32" else "tf32"
+
+    def place(self, model: "torch.nn.Module") -> "torch.nn.Module":
+        """Move a model to the device, in its memory format."""
+        return model.to(device=self.device, memory_format=self.memory_format(model))  # type: ignore[call-overload,no-any-return]
+
+    def memory_format(self, model: "torch.nn.Module") -> "torch.memory_format":
+        """channels_last for networks with convolutions, where it is on."""
+        import torch
+
+        return torch.channels_last if self.channels_last and has_convolutions(model) else torch.contiguous_format
+
+    def autocast_dtype(self, model: "torch.nn.Module") -> "torch.dtype | None":
+        """The type that autocast lowers to; None for plain fp32 (small dense networks on the CPU always are)."""
+        import torch
+
+        if self.precision == "fp32" or (self.device == "cpu" and not has_convolutions(model)):
+            return None
+        return torch.bfloat16 if self.precision == "bf16" else torch.float16
+
+
+def has_convolutions(model: "torch.nn.Module") -> bool:
+    """True where a network holds a 2-d convolution."""
+    import torch
+
+    return any(isinstance(module, torch.nn.Conv2d) for module in model.modules())

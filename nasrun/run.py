@@ -1,0 +1,330 @@
+"""One run from a checked config to a finished directory: create, search, test the winner, write the tables."""
+
+import contextlib
+import errno
+import itertools
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from nasrun import __version__, journal, seeding
+from nasrun.checkpoints import CheckpointStore
+from nasrun.config import Setup, build, first_line, plain
+from nasrun.environment import describe_environment
+from nasrun.hardware.inline import InlineExecutor
+from nasrun.journal import Event, Journal
+from nasrun.protocols import Job, Trial
+from nasrun.records import CONFIG, Observer, TrialRecord, assemble, write_json, write_text
+from nasrun.reports.console import make_console
+from nasrun.reports.summary import write_summary
+from nasrun.reports.tables import write_tables
+from nasrun.schema import ConfigError, join, nearest, show
+from nasrun.search import Search
+
+FORMAT = 1
+CHANGEABLE = ("trials", "max_failures", "output", "debug", "dry_run", "resume")
+"""Keys that a resumed run may have changed: none of them changes what was searched so far."""
+
+
+class RunError(Exception):
+    """A run that cannot go on; the text is the reason, in one line."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A run that was stopped from outside; the text says how to go on with it."""
+
+
+def start(config: DictConfig, directory: Path, *, unique: bool) -> dict[str, Any]:
+    """Run a config in a new directory and return its summary.
+
+    `unique`: where the directory is taken, a number is added to its name (for names that nasrun chose itself).
+    """
+    setup = build(config)
+    if setup.options.resume and holds_run(directory):
+        return resume(directory, _changes(directory, config))
+    facts = setup.evaluator.prepare()
+    header = {"event": "run", "format": FORMAT, "nasrun": __version__, "seed": setup.options.seed}
+    header |= {"trials": setup.options.trials, "facts": facts, "time": time.time()}
+    directory = create_directory(directory, config, header, unique=unique)
+    with locked(directory):
+        return _execute(setup, directory, journal.read(directory / journal.NAME))
+
+
+def resume(directory: Path, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Go on with the run in a directory after a crash or an interruption, or extend a finished one.
+
+    `overrides`: dotted keys and their new values; only `CHANGEABLE` keys may differ from what they were.
+    """
+    if not holds_run(directory):
+        raise ConfigError(f"{directory}: holds no run that could be resumed (it has no {journal.NAME})")
+    with locked(directory):
+        events = journal.repair(directory / journal.NAME)
+        config, changes = _changed_config(directory, events, overrides)
+        setup = build(config)
+        _check_trials(setup, events)
+        setup.evaluator.prepare(events[0]["facts"])
+        return _execute(setup, directory, events, changes)
+
+
+def holds_run(directory: Path) -> bool:
+    """True where a directory holds the journal of a run."""
+    return (directory / journal.NAME).is_file()
+
+
+def load_config(directory: Path, events: Sequence[Event]) -> DictConfig:
+    """The config of a run as it is now: as it was started, under the changes of its resumes."""
+    try:
+        config = OmegaConf.load(directory / CONFIG)
+    except (OSError, OmegaConfBaseException, YAMLError) as error:
+        raise ConfigError(f"{directory / CONFIG}: cannot be read ({first_line(error)})") from error
+    assert isinstance(config, DictConfig)
+    for event in events:
+        for key, value in event.get("changes", {}).items():
+            OmegaConf.update(config, key, value)
+    return config
+
+
+def _changed_config(
+    directory: Path, events: Sequence[Event], overrides: Mapping[str, Any]
+) -> tuple[DictConfig, dict[str, Any]]:
+    """The config under new overrides, and those of them that change something; ConfigError for the forbidden."""
+    config = load_config(directory, events)
+    changes: dict[str, Any] = {}
+    for key, value in overrides.items():
+        try:
+            known, old = True, OmegaConf.select(config, key, throw_on_missing=True)
+        except OmegaConfBaseException:
+            known, old = False, None
+        parent = OmegaConf.select(config, key.rpartition(".")[0]) if "." in key else config
+        if not known or not isinstance(parent, DictConfig) or key.rpartition(".")[2] not in parent:
+            raise ConfigError(f"{key}: no such key in this run; {nearest(key, CHANGEABLE)}")
+        if old == value:
+            continue
+        if key.partition(".")[0] not in CHANGEABLE:
+            raise ConfigError(
+                f"{key}={show(value)}: would change the search, which ran with {show(old)}; "
+                f"a resumed run may change {', '.join(CHANGEABLE)}"
+            )
+        changes[key] = value
+        OmegaConf.update(config, key, value)
+    return config, changes
+
+
+def _changes(directory: Path, config: DictConfig) -> dict[str, Any]:
+    """What a config says otherwise than the run in a directory, as dotted keys."""
+    old = _flat(plain(load_config(directory, journal.read(directory / journal.NAME))))
+    new = _flat(plain(config))
+    return {key: new.get(key) for key in sorted({*old, *new}) if old.get(key) != new.get(key) and key != "resume"}
+
+
+def _flat(content: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in content.items():
+        flat |= _flat(value, join(path, name)) if isinstance(value, Mapping) else {join(path, name): value}
+    return flat
+
+
+def _check_trials(setup: Setup, events: Sequence[Event]) -> None:
+    asked = sum(len(event["proposals"]) for event in events if event["event"] == "ask")
+    if setup.options.trials < asked:
+        raise ConfigError(f"trials={setup.options.trials}: {asked} are already there; a run can only be extended")
+
+
+def create_directory(directory: Path, config: DictConfig, header: Event, *, unique: bool) -> Path:
+    """Make a run directory with its config, environment and journal, all at once: it appears complete or not at all.
+
+    Returns its path. ConfigError where the directory is taken and `unique` is off, or cannot be written.
+    """
+    temporary = directory.with_name(f".{directory.name}.{os.getpid()}.tmp")
+    try:
+        (temporary / CONFIG).parent.mkdir(parents=True)
+        write_text(temporary / CONFIG, OmegaConf.to_yaml(config))
+        write_text(temporary / CONFIG.with_name("overrides.yaml"), "".join(f"- {word}\n" for word in sys.argv[1:]))
+        write_json(temporary / "environment.json", {**describe_environment(), **header["facts"]})
+        (temporary / journal.NAME).write_bytes(journal.line_of(header))
+        for number in itertools.count(1):
+            target = directory if number == 1 else directory.with_name(f"{directory.name}_{number}")
+            try:
+                temporary.rename(target)
+                return target
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                    raise
+                if not unique:
+                    raise ConfigError(taken(target)) from None
+        raise AssertionError("unreachable")
+    except OSError as error:
+        raise ConfigError(
+            f"{directory}: cannot be made ({error.strerror}); choose another: hydra.run.dir=PATH"
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def taken(directory: Path) -> str:
+    """Why a directory cannot be used for a new run, and what to do."""
+    if holds_run(directory):
+        return f"{directory} holds a run already; go on with it: nasrun resume {directory}"
+    return f"{directory} is not an empty folder; choose another: hydra.run.dir=PATH"
+
+
+@contextlib.contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Hold a run directory for this process alone; the operating system frees it when the process ends."""
+    lock = FileLock(directory / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise ConfigError(f"{directory}: in use by another nasrun process") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _execute(
+    setup: Setup, directory: Path, events: list[Event], changes: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Replay what the journal holds, search on, finish, and return the summary. `changes`: those of a resume."""
+    space, objective, output = setup.space, setup.objective, setup.output
+    console = make_console(output.console, space, objective)
+    log = Journal(directory / journal.NAME)
+    executor = InlineExecutor(setup.evaluator)
+    keep = output.keep if setup.evaluator.saves else "none"
+    search = Search(
+        setup.strategy,
+        executor,
+        log,
+        objective,
+        _Watchers(console, _TableRefresh(setup, directory)),
+        CheckpointStore(directory, keep, output.keep_count, output.limit_mb),
+        seed=setup.options.seed,
+        trials=setup.options.trials,
+        repeats=setup.evaluator.repeats,
+        in_flight=setup.hardware.trials_in_flight,
+        max_failures=setup.options.max_failures,
+        order=setup.hardware.order,
+    )
+    setup.evaluator.on_progress = console.progress
+    try:
+        search.replay(events)
+        finished = events[-1]["event"] == "end" and events[-1]["complete"] and not changes
+        if changes is not None and not finished:
+            log.append("resume", changes=dict(changes), time=time.time())
+        console.started(setup.options.trials, search.records, directory)
+        for line in _notes(setup, events):
+            console.message(line)
+        ending = search.run()
+        if ending.complete and search.best is not None:
+            _finish(setup, directory, search.best, events, log, console, len(search.records))
+        if not finished:
+            log.append("end", dear=True, reason=ending.reason, complete=ending.complete, time=time.time())
+        summary = write_results(setup, directory)
+        if output.plots:
+            from nasrun.reports.plots import write_plots
+
+            write_plots(directory, search.records, space, objective)
+        if not ending.complete or search.best is None:
+            reason = ending.reason if not ending.complete else "no trial succeeded"
+            raise RunError(f"{reason}; what there is lies in {directory}")
+        console.finished(summary)
+        return summary
+    except KeyboardInterrupt:
+        write_tables(directory, search.records, space, objective, setup.options.seed)
+        raise Interrupted(f"interrupted; go on with: nasrun resume {directory}") from None
+    except OSError as error:
+        raise RunError(f"{directory}: {error.strerror or error}; go on with: nasrun resume {directory}") from error
+    finally:
+        executor.close()
+        console.close()
+        with contextlib.suppress(OSError):
+            log.close()
+
+
+def _notes(setup: Setup, events: Sequence[Event]) -> Iterator[str]:
+    """What a user should know before the first trial."""
+    runtime = events[0]["facts"].get("runtime")
+    if runtime:
+        threads = f", {runtime['threads']} threads" if runtime["device"] == "cpu" else ""
+        yield f"{runtime['device']}{threads}, {runtime['precision']}: {runtime['reason']}"
+    initial = setup.strategy.initial
+    if initial and setup.options.trials <= initial:
+        yield f"trials={setup.options.trials} are no more than the {initial} random ones at first: nothing is evolved"
+
+
+def _finish(
+    setup: Setup,
+    directory: Path,
+    best: TrialRecord,
+    events: Sequence[Event],
+    log: Journal,
+    console: Observer,
+    told: int,
+) -> None:
+    """The winner's final training and its one measurement on the test set, unless the journal holds them already."""
+    if any(event["event"] == "final" and event["told"] == told for event in events):
+        return
+    console.finishing(best)
+    number = best.trial.proposal.reuse_of if best.trial.proposal.reuse_of is not None else best.trial.number
+    ranked = sorted((m for m in best.measurements if m.status == "ok"), key=lambda m: -setup.objective.score([m]))
+    source = directory / "checkpoints" / f"{number}-{ranked[0].repeat}.safetensors"
+    job = Job(
+        Trial(number, best.trial.proposal),
+        ranked[0].repeat,
+        seeding.integer(setup.options.seed, seeding.Purpose.FINAL),
+        str(source) if source.is_file() else None,
+        str(directory / "best" / "model.safetensors") if setup.evaluator.saves else None,
+    )
+    try:
+        result = setup.evaluator.final(job)
+    except Exception as error:
+        raise RunError(f"the winner's final training failed: {first_line(error)}") from error
+    log.append("final", dear=True, trial=best.trial.number, told=told, **result, time=time.time())
+
+
+def write_results(setup: Setup, directory: Path) -> dict[str, Any]:
+    """(Re)write the tables and summaries of a run directory from its journal; returns the summary."""
+    run = assemble(directory, journal.read(directory / journal.NAME))
+    write_tables(directory, run.trials, setup.space, setup.objective, setup.options.seed)
+    return write_summary(run, setup.space, setup.objective)
+
+
+class _Watchers(Observer):
+    """Passes what the search tells on to several observers."""
+
+    def __init__(self, *observers: Observer) -> None:
+        self._observers = observers
+
+    def asked(self, trial: Trial) -> None:
+        for observer in self._observers:
+            observer.asked(trial)
+
+    def told(self, record: TrialRecord, best: TrialRecord | None) -> None:
+        for observer in self._observers:
+            observer.told(record, best)
+
+
+class _TableRefresh(Observer):
+    """Rewrites the tables while the search goes on: at most every five seconds, and for at most 2 % of the time."""
+
+    def __init__(self, setup: Setup, directory: Path) -> None:
+        self._setup, self._directory = setup, directory
+        self._due = time.monotonic() + 5.0
+        self._records: dict[int, TrialRecord] = {}
+
+    def told(self, record: TrialRecord, best: TrialRecord | None) -> None:
+        self._records[record.trial.number] = record
+        now = time.monotonic()
+        if now < self._due:
+            return
+        write_tables(self._directory, self._records, self._setup.space, self._setup.objective, self._setup.options.seed)
+        self._due = time.monotonic() + max(5.0, 50 * (time.monotonic() - now))

@@ -1,0 +1,201 @@
+"""THE loop: replay, ask, journal, submit, wait, journal, tell, stop.
+
+What the loop does next depends only on what the journal holds: it asks once at the start and once after every tell,
+for as many proposals as are missing to `in_flight`, and tells in the order of the trials. So the search is a function
+of the seed and of `in_flight`, never of timing, and a killed run goes on as if nothing had happened.
+"""
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from nasrun import seeding
+from nasrun.checkpoints import CheckpointStore
+from nasrun.journal import (
+    DEAR_SECONDS,
+    Event,
+    Journal,
+    measurement_from_json,
+    measurement_to_json,
+    proposal_from_json,
+    proposal_to_json,
+)
+from nasrun.protocols import Executor, Job, Objective, Proposal, Strategy, Trial
+from nasrun.records import Observer, TrialRecord, told
+
+
+class ReplayError(Exception):
+    """The journal cannot be replayed: the strategy no longer proposes what it proposed then."""
+
+
+class Ending(NamedTuple):
+    """Why a search ended; `complete` is False where it gave up."""
+
+    reason: str
+    complete: bool
+
+
+class Search:
+    """One search: a strategy, an executor that measures its proposals, and the journal of both."""
+
+    def __init__(
+        self,
+        strategy: Strategy,
+        executor: Executor,
+        journal: Journal,
+        objective: Objective,
+        observer: Observer,
+        checkpoints: CheckpointStore,
+        *,
+        seed: int,
+        trials: int,
+        repeats: int = 1,
+        in_flight: int = 1,
+        max_failures: int | None = None,
+        order: Literal["proposal", "completion"] = "proposal",
+    ) -> None:
+        self._strategy, self._executor, self._journal = strategy, executor, journal
+        self._objective, self._observer, self._checkpoints = objective, observer, checkpoints
+        self._seed, self._trials, self._repeats, self._in_flight = seed, trials, repeats, in_flight
+        self._max_failures = float("inf") if max_failures is None else max_failures
+        self._order = order
+        self._asked: dict[int, TrialRecord] = {}
+        self._outstanding: deque[int] = deque()
+        self._may_ask = True
+        self._failures = 0
+        self._best_score = -float("inf")
+        self.records: dict[int, TrialRecord] = {}
+        """The trials that were told, in the order of the tells."""
+        self.best: TrialRecord | None = None
+
+    def run(self) -> Ending:
+        """Search until all trials are done, the strategy is done, or too many trials in a row failed."""
+        for number in self._outstanding:
+            self._submit(self._asked[number])
+        while True:
+            if self._failures >= self._max_failures:
+                return Ending(f"{self._failures} trials in a row failed, the last: {self._last_error()}", False)
+            if self._may_ask:
+                self._ask()
+            if not self._outstanding:
+                return Ending(self._why_over(), True)
+            self._tell(self._next_complete())
+
+    def _ask(self) -> None:
+        wanted = min(self._in_flight - len(self._outstanding), self._trials - len(self._asked))
+        if wanted <= 0 or self._strategy.done:
+            return
+        proposals = self._strategy.ask(wanted)
+        self._journal.append("ask", n=wanted, proposals=[proposal_to_json(p) for p in proposals], time=time.time())
+        self._may_ask = False
+        for record in self._admit(proposals):
+            self._submit(record)
+            self._observer.asked(record.trial)
+
+    def _admit(self, proposals: Sequence[Proposal]) -> list[TrialRecord]:
+        """Number the proposals and put them in line."""
+        new = []
+        for proposal in proposals:
+            record = TrialRecord(Trial(len(self._asked), proposal))
+            self._asked[record.trial.number] = record
+            self._outstanding.append(record.trial.number)
+            new.append(record)
+        return new
+
+    def _submit(self, record: TrialRecord) -> None:
+        """Queue the repeats of a trial that are not measured yet."""
+        if record.trial.proposal.reuse_of is not None:
+            return
+        done = {m.repeat for m in record.measurements}
+        number = record.trial.number
+        jobs = [
+            Job(
+                record.trial,
+                repeat,
+                seeding.integer(self._seed, seeding.Purpose.JOB, number, repeat),
+                self._checkpoints.source(record.trial.proposal, repeat),
+                self._checkpoints.target(number, repeat),
+            )
+            for repeat in range(self._repeats)
+            if repeat not in done
+        ]
+        if jobs:
+            self._executor.submit(jobs)
+
+    def _next_complete(self) -> int:
+        """The next trial to tell; waits until it is complete."""
+        while True:
+            for number in self._outstanding if self._order == "completion" else (self._outstanding[0],):
+                if self._complete(number):
+                    return number
+            for measurement in self._executor.wait():
+                self._journal.append(
+                    "measure",
+                    dear=measurement.seconds > DEAR_SECONDS,
+                    **measurement_to_json(measurement),
+                    time=time.time(),
+                )
+                self._asked[measurement.trial].measurements.append(measurement)
+
+    def _complete(self, number: int) -> bool:
+        record = self._asked[number]
+        original = record.trial.proposal.reuse_of
+        return len(record.measurements) == self._repeats if original is None else original in self.records
+
+    def _tell(self, number: int) -> None:
+        self._journal.append("tell", trial=number, time=time.time())
+        record = self._take_in(number)
+        self._checkpoints.keep_best(self.records, self._objective)
+        self._observer.told(record, self.best)
+
+    def _take_in(self, number: int) -> TrialRecord:
+        """Everything that a tell changes, at its first time and when it is replayed."""
+        record = told(self._asked, number)
+        self._outstanding.remove(number)
+        self._strategy.tell(record.trial, record.measurements)
+        self.records[number] = record
+        self._may_ask = True
+        score = self._objective.score(record.measurements)
+        if score > self._best_score:
+            self.best, self._best_score = record, score
+        if record.status == "ok":
+            self._failures = 0
+        elif record.status == "failed" and record.trial.proposal.reuse_of is None:
+            self._failures += 1
+        return record
+
+    def replay(self, events: Sequence[Event]) -> None:
+        """Bring the strategy and the records to where the journal ends.
+
+        Raises ReplayError where the strategy asks for something else than what is recorded.
+        """
+        for position, event in enumerate(events):
+            kind = event["event"]
+            if kind == "ask":
+                recorded = [proposal_from_json(fields) for fields in event["proposals"]]
+                proposed = self._strategy.ask(event["n"])
+                if proposed != recorded:
+                    where = f"event {position + 1} of the journal"
+                    raise ReplayError(f"{where}: the strategy proposed {recorded} then, but {proposed} now")
+                self._may_ask = False
+                self._admit(proposed)
+            elif kind == "measure":
+                self._asked[event["trial"]].measurements.append(measurement_from_json(event))
+            elif kind == "tell":
+                self._take_in(event["trial"])
+
+    @property
+    def asked(self) -> int:
+        """Trials proposed so far."""
+        return len(self._asked)
+
+    def _last_error(self) -> str:
+        return next((r.error for r in reversed(self.records.values()) if r.error), None) or "no reason given"
+
+    def _why_over(self) -> str:
+        if len(self._asked) >= self._trials:
+            return f"all {self._trials} trials done"
+        if self._strategy.done:
+            return f"the strategy was done after {len(self._asked)} trials"
+        return f"the strategy proposed nothing more after {len(self._asked)} trials"

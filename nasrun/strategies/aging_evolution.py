@@ -1,0 +1,91 @@
+"""Aging (regularized) evolution."""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Annotated, NamedTuple
+
+import numpy as np
+
+from nasrun.protocols import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
+from nasrun.schema import NotEmpty, Positive
+from nasrun.strategies.variation import Mutator
+
+
+class Member(NamedTuple):
+    """One living model of the population."""
+
+    score: float
+    genome: Genome
+    trial: int
+
+
+class AgingEvolution(Strategy):
+    """Evolution in which the oldest model dies, not the worst.
+
+    Source: Real et al., "Regularized Evolution for Image Classifier Architecture Search", AAAI 2019, algorithm 1.
+    `population` random models first; then, until `cycles` models are in the history: `sample` candidates are drawn
+    from the population with replacement, the best of them is mutated once, the child joins the population on the
+    right and the oldest leaves on the left. A model that fails never joins.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        objective: Objective,
+        rng: np.random.Generator,
+        *,
+        population: Positive = 100,
+        sample: Positive = 25,
+        cycles: Positive | None = None,
+        mutations: Annotated[list[str], NotEmpty()] | None = None,
+    ) -> None:
+        if sample > population:
+            raise ValueError(f"sample={sample}: larger than population={population}; at most the population is right")
+        if cycles is not None and cycles < population:
+            raise ValueError(f"cycles={cycles}: below population={population}; the history counts the population too")
+        self._space, self._objective, self._rng = space, objective, rng
+        self._size, self._sample, self._cycles = population, sample, cycles
+        self.initial = population
+        self._mutate = Mutator(space, mutations)
+        self._population: deque[Member] = deque()
+        self._grown = False
+        self._waiting = 0
+        self._history = 0
+
+    def ask(self, n: int) -> list[Proposal]:
+        proposals: list[Proposal] = []
+        while len(proposals) < n and not self._full:
+            if self._grown:
+                proposals.append(self._child())
+            elif len(self._population) + self._waiting < self._size:
+                proposals.append(Proposal(self._space.sample(self._rng)))
+            else:
+                break
+            self._waiting += 1
+        return proposals
+
+    def _child(self) -> Proposal:
+        drawn = self._rng.integers(len(self._population), size=self._sample)
+        parent = max((self._population[i] for i in drawn), key=lambda member: member.score)
+        genome, mutation = self._mutate(parent.genome, self._rng)
+        return Proposal(genome, parent=parent.trial, origin=mutation)
+
+    def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
+        self._waiting -= 1
+        if measurements[0].status != "infeasible":
+            self._history += 1
+        score = self._objective.score(measurements)
+        if score == -float("inf"):
+            return
+        self._population.append(Member(score, trial.proposal.genome, trial.number))
+        self._grown = self._grown or len(self._population) == self._size
+        if len(self._population) > self._size:
+            self._population.popleft()
+
+    @property
+    def _full(self) -> bool:
+        return self._cycles is not None and self._history + self._waiting >= self._cycles
+
+    @property
+    def done(self) -> bool:
+        return self._cycles is not None and self._history >= self._cycles

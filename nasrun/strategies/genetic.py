@@ -1,0 +1,101 @@
+"""A generational genetic algorithm."""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import numpy as np
+
+from nasrun.protocols import Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
+from nasrun.schema import Above, AtLeast, Between, Fraction, NotEmpty, Positive
+from nasrun.strategies.aging_evolution import Member
+from nasrun.strategies.variation import Mutator
+
+
+class Genetic(Strategy):
+    """Generations of `population` models; the fittest are the parents of the next.
+
+    Source: the genetic search over CNN genome strings of the course report "Neural Architecture Search" (sections III
+    and IV), which names the mutations; selection, elitism and crossover are the textbook ones (Goldberg 1989).
+
+    `selection`: `tournament` draws `tournament` models and takes the best; `truncation` draws from the best
+    `truncation` share. `elitism` best models survive into the next generation unchanged and are not trained again. A
+    child is a crossover of two parents with probability `crossover_rate`, else a copy of one; a crossover is then
+    mutated with probability `mutation_rate`, a copy always. Failed models are parents of nothing.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        objective: Objective,
+        rng: np.random.Generator,
+        *,
+        population: Annotated[int, AtLeast(2)] = 20,
+        generations: Positive | None = None,
+        selection: Literal["tournament", "truncation"] = "tournament",
+        tournament: Positive = 3,
+        truncation: Annotated[float, Above(0), Between(0, 1)] = 0.5,
+        elitism: Annotated[int, AtLeast(0)] = 1,
+        crossover_rate: Fraction = 0.5,
+        mutation_rate: Fraction = 0.5,
+        mutations: Annotated[list[str], NotEmpty()] | None = None,
+    ) -> None:
+        if selection == "tournament" and tournament > population:
+            raise ValueError(f"tournament={tournament}: larger than population={population}")
+        if elitism >= population:
+            raise ValueError(f"elitism={elitism}: leaves no room for children; must be below population={population}")
+        self._space, self._objective, self._rng = space, objective, rng
+        self._size, self._generations = population, generations
+        self.initial = population
+        self._tournament = tournament if selection == "tournament" else None
+        self._truncation, self._elitism = truncation, elitism
+        self._crossover_rate, self._mutation_rate = crossover_rate, mutation_rate
+        self._mutate = Mutator(space, mutations)
+        self._parents: list[Member] = []
+        self._members: list[Member] = []
+        self._generation = 0
+        self._missing = population
+        self._waiting = 0
+
+    def ask(self, n: int) -> list[Proposal]:
+        if self._missing == 0 and self._waiting == 0 and not self.done:
+            self._next_generation()
+        count = 0 if self.done else min(n, self._missing)
+        self._missing -= count
+        self._waiting += count
+        return [self._child() if self._parents else Proposal(self._space.sample(self._rng)) for _ in range(count)]
+
+    def _next_generation(self) -> None:
+        """The members told become parents, best first; where all failed, the next generation is random again."""
+        self._parents = sorted(self._members, key=lambda member: -member.score)
+        self._members = self._parents[: self._elitism]
+        self._missing = self._size - len(self._members)
+        self._generation += 1
+
+    def _child(self) -> Proposal:
+        parent = self._select()
+        genome, origin = parent.genome, ""
+        if self._rng.random() < self._crossover_rate:
+            genome, origin = self._space.crossover(genome, self._select().genome, self._rng), "crossover"
+        if not origin or self._rng.random() < self._mutation_rate:
+            genome, mutation = self._mutate(genome, self._rng)
+            origin = f"{origin}+{mutation}" if origin else mutation
+        return Proposal(genome, parent=parent.trial, origin=origin)
+
+    def _select(self) -> Member:
+        if self._tournament is None:
+            best = max(1, round(self._truncation * len(self._parents)))
+            return self._parents[int(self._rng.integers(best))]
+        return self._parents[int(self._rng.integers(len(self._parents), size=self._tournament).min())]
+
+    def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
+        self._waiting -= 1
+        if measurements[0].status == "infeasible":
+            self._missing += 1
+        score = self._objective.score(measurements)
+        if score > -float("inf"):
+            self._members.append(Member(score, trial.proposal.genome, trial.number))
+
+    @property
+    def done(self) -> bool:
+        finished = self._generation + (self._missing == 0 and self._waiting == 0)
+        return self._generations is not None and finished >= self._generations

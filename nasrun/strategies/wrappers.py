@@ -1,0 +1,122 @@
+"""Wrappers that go round any strategy: no architecture measured twice, none over the price that was set."""
+
+import json
+from collections.abc import Hashable, Sequence
+from typing import Literal
+
+from nasrun.protocols import Measurement, Proposal, SearchSpace, Strategy, Task, Trial
+
+PATIENCE = 1000
+"""Proposals in a row that a wrapper turns down before it gives up."""
+
+
+class Deduplicate(Strategy):
+    """Keeps an architecture that was measured at the same budget from being trained again.
+
+    `reuse`: the duplicate is a trial like any other, and takes over the result of the first. `resample`: the wrapped
+    strategy is told that result at once, and asked for another proposal; the duplicate is no trial. Proposals that
+    start from a checkpoint are never duplicates. With `resample` the search ends when the space is exhausted, or when
+    1,000 proposals in a row were duplicates.
+    """
+
+    def __init__(self, inner: Strategy, space: SearchSpace, mode: Literal["reuse", "resample"]) -> None:
+        self._inner, self._space, self._mode = inner, space, mode
+        self.initial = inner.initial
+        self._seen: dict[Hashable, int] = {}
+        self._results: dict[int, Sequence[Measurement]] = {}
+        self._shadows: dict[int, list[Proposal]] = {}
+        self._count = 0
+        self._turned_down = 0
+
+    def ask(self, n: int) -> list[Proposal]:
+        proposals: list[Proposal] = []
+        while len(proposals) < n and not self._exhausted:
+            asked = self._inner.ask(n - len(proposals))
+            if not asked:
+                break
+            for proposal in asked:
+                original = self._seen.get(self._key(proposal))
+                if original is not None and self._mode == "resample":
+                    self._turn_down(proposal, original)
+                else:
+                    proposals.append(self._admit(proposal, original))
+        return proposals
+
+    def _admit(self, proposal: Proposal, original: int | None) -> Proposal:
+        self._turned_down = 0
+        if original is None:
+            self._seen[self._key(proposal)] = self._count
+        else:
+            proposal = proposal._replace(reuse_of=original)
+        self._count += 1
+        return proposal
+
+    def _turn_down(self, proposal: Proposal, original: int) -> None:
+        self._turned_down += 1
+        if original in self._results:
+            self._inner.tell(Trial(original, proposal), self._results[original])
+        else:
+            self._shadows.setdefault(original, []).append(proposal)
+
+    def _key(self, proposal: Proposal) -> Hashable:
+        if proposal.warm_start != "none":
+            return self._count, "warm"
+        hparams = json.dumps(proposal.hparams, sort_keys=True) if proposal.hparams else ""
+        return self._space.key(proposal.genome), proposal.budget, hparams
+
+    def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
+        self._inner.tell(trial, measurements)
+        if self._mode == "resample":
+            self._results[trial.number] = measurements
+            for shadow in self._shadows.pop(trial.number, ()):
+                self._inner.tell(Trial(trial.number, shadow), measurements)
+
+    @property
+    def _exhausted(self) -> bool:
+        if self._mode == "reuse":
+            return False
+        return self._turned_down >= PATIENCE or len(self._seen) == self._space.size
+
+    @property
+    def done(self) -> bool:
+        return self._inner.done or self._exhausted
+
+
+class Constrain(Strategy):
+    """Turns down architectures over a price known by formula, before anything is trained.
+
+    The wrapped strategy is told `infeasible` and asked again; what was turned down is no trial. The search ends when
+    1,000 proposals in a row were over the price.
+    """
+
+    def __init__(
+        self, inner: Strategy, space: SearchSpace, task: Task, *, parameters: int | None, flops: int | None
+    ) -> None:
+        self._inner, self._space, self._task = inner, space, task
+        self.initial = inner.initial
+        self._parameters = parameters if parameters is not None else float("inf")
+        self._flops = flops if flops is not None else float("inf")
+        self._turned_down = 0
+
+    def ask(self, n: int) -> list[Proposal]:
+        proposals: list[Proposal] = []
+        while len(proposals) < n and self._turned_down < PATIENCE:
+            asked = self._inner.ask(n - len(proposals))
+            if not asked:
+                break
+            for proposal in asked:
+                cost = self._space.cost(proposal.genome, self._task)
+                if cost.parameters <= self._parameters and cost.flops <= self._flops:
+                    self._turned_down = 0
+                    proposals.append(proposal)
+                else:
+                    self._turned_down += 1
+                    self._inner.tell(Trial(-1, proposal), [Measurement(-1, 0, "infeasible", error="over a constraint")])
+        return proposals
+
+    def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
+        self._inner.tell(trial, measurements)
+
+    @property
+    def done(self) -> bool:
+        return self._inner.done or self._turned_down >= PATIENCE

@@ -1,0 +1,95 @@
+"""Images on the device: held once as uint8, shuffled, augmented and normalised there. No DataLoader in the hot path."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from nasrun.datasets import Split, Splits
+from nasrun.training.settings import TrainSettings
+
+CHUNK = 2048
+"""Images converted to floats at a time: few enough to stay in the cache, many enough to amortise the calls."""
+
+
+@dataclass(frozen=True)
+class DeviceSplit:
+    """`images` uint8 (N, C, H, W), `labels` int64 (N,), both on the device."""
+
+    images: torch.Tensor
+    labels: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+class DeviceData:
+    """A data set on a device. `scale` and `offset`, each (1, C, 1, 1), map bytes to standardised floats."""
+
+    def __init__(self, splits: Splits, device: str) -> None:
+        self._splits, self._device = splits, device
+        mean = torch.tensor(splits.mean, device=device).view(1, -1, 1, 1)
+        std = torch.tensor(splits.std, device=device).view(1, -1, 1, 1)
+        self.scale = 1 / (255 * std)
+        self.offset = -mean / std
+        self._held: dict[str, DeviceSplit] = {}
+
+    def split(self, name: str) -> DeviceSplit:
+        """`train`, `validation`, `test` or `whole_training`, moved to the device when it is first asked for."""
+        if name not in self._held:
+            part: Split = getattr(self._splits, name)
+            images, labels = torch.from_numpy(part.images), torch.from_numpy(part.labels)
+            self._held[name] = DeviceSplit(images.to(self._device), labels.to(self._device))
+        return self._held[name]
+
+    def normalise(self, images: torch.Tensor, memory_format: torch.memory_format) -> torch.Tensor:
+        """uint8 (N, C, H, W) to standardised floats in a memory format."""
+        floats = images.to(torch.float32, memory_format=memory_format)
+        return floats.mul_(self.scale).add_(self.offset)
+
+    def training_batches(
+        self,
+        split: DeviceSplit,
+        settings: TrainSettings,
+        memory_format: torch.memory_format,
+        order: torch.Generator,
+        augment: torch.Generator,
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """One epoch in random order. Every batch is full: a remainder waits for another epoch's order."""
+        size = min(settings.batch_size, len(split))
+        chosen = torch.randperm(len(split), generator=order)[: len(split) // size * size].to(split.labels.device)
+        chunk = max(1, CHUNK // size) * size
+        for start in range(0, len(chosen), chunk):
+            index = chosen[start : start + chunk]
+            images, labels = split.images[index], split.labels[index]
+            if settings.shift or settings.flip:
+                images = augmented(images, settings, augment)
+            floats = self.normalise(images, memory_format)
+            yield from zip(floats.split(size), labels.split(size), strict=True)
+
+    def batches(
+        self, split: DeviceSplit, size: int, memory_format: torch.memory_format
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """All of a split in its own order, for measuring."""
+        for start in range(0, len(split), size):
+            images, labels = split.images[start : start + size], split.labels[start : start + size]
+            yield self.normalise(images, memory_format), labels
+
+
+def augmented(images: torch.Tensor, settings: TrainSettings, generator: torch.Generator) -> torch.Tensor:
+    """Randomly shifted (zero border) and mirrored copies of uint8 images (N, C, H, W).
+
+    The draws come from a CPU generator, so that they are the same on every device.
+    """
+    count, _, height, width = images.shape
+    device = images.device
+    if settings.shift:
+        reach = settings.shift
+        padded = torch.nn.functional.pad(images, (reach,) * 4)
+        moves = torch.randint(0, 2 * reach + 1, (2, count), generator=generator).to(device)
+        windows = padded.unfold(2, height, 1).unfold(3, width, 1)
+        images = windows[torch.arange(count, device=device), :, moves[0], moves[1]]
+    if settings.flip:
+        mirror = (torch.rand(count, generator=generator) < 0.5).to(device)
+        images = torch.where(mirror.view(-1, 1, 1, 1), images.flip(3), images)
+    return images

@@ -1,0 +1,38 @@
+"""The options of training: what the YAML of an evaluator may set, and what a proposal's `hparams` may change."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from nasrun.schema import Above, AtLeast, Between, Positive
+
+
+@dataclass(kw_only=True, frozen=True)
+class TrainSettings:
+    """How one network is trained. Rates are per step, `patience` and `epochs` in passes over the training data.
+
+    `lr` is the peak of the schedule; None takes the optimizer's usual one (`DEFAULT_LR`). `shift` moves an image by up
+    to that many pixels in each direction, `flip` mirrors it left to right with probability one half. `patience` stops
+    when the validation accuracy has not improved for that many epochs and takes the best epoch's weights.
+    """
+
+    epochs: Positive = 3
+    batch_size: Positive = 128
+    optimizer: Literal["sgd", "adam", "adamw"] = "adamw"
+    lr: Annotated[float, Above(0)] | None = None
+    momentum: Annotated[float, Between(0, 1, open_high=True)] = 0.9
+    schedule: Literal["constant", "cosine", "one_cycle"] = "one_cycle"
+    weight_decay: Annotated[float, AtLeast(0)] = 0.0
+    label_smoothing: Annotated[float, Between(0, 1, open_high=True)] = 0.0
+    shift: Annotated[int, AtLeast(0)] = 0
+    flip: bool = False
+    clip_norm: Annotated[float, Above(0)] | None = None
+    patience: Positive | None = None
+
+    @property
+    def peak_lr(self) -> float:
+        """The learning rate at the peak of the schedule."""
+        return self.lr if self.lr is not None else DEFAULT_LR[self.optimizer]
+
+
+DEFAULT_LR = {"sgd": 0.1, "adam": 0.003, "adamw": 0.003}
+"""Peak rates that suit small convolutional networks with batch normalisation under a one-cycle schedule."""
