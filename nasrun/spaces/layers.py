@@ -1,0 +1,65 @@
+"""torch modules that the search spaces build networks from. Imported by `build` alone, because it imports torch."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Literal
+
+from torch import nn
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+    "swish": nn.SiLU,
+    "gelu": nn.GELU,
+}
+
+# The gain (see `torch.nn.init.calculate_gain`) for the weights before each activation. swish and gelu have none of
+# their own; they are close to relu where it matters.
+_GAINS: dict[str, Literal["relu", "sigmoid", "tanh"]] = {
+    "relu": "relu",
+    "sigmoid": "sigmoid",
+    "tanh": "tanh",
+    "swish": "relu",
+    "gelu": "relu",
+}
+
+
+def convolutional_network(
+    channels: int, layers: Sequence[tuple[int, int, int, str]], *, batch_norm: bool, dense: int, outputs: int
+) -> nn.Sequential:
+    """Convolutions in a row, global average pooling, a dense layer with relu, a dense layer of the outputs.
+
+    `layers`: filters, kernel, stride and activation of each convolution, which is padded by `kernel // 2` and has a
+    bias only without batch normalisation. Input float (batch, channels, height, width) with any height and width,
+    output (batch, outputs). Parts are named by their place: `layer1.convolution`, ..., `dense`, `output`.
+
+    Initial weights, from torch's global generator: He normal by fan-out with the gain of the activation that follows
+    (He et al. 2015, "Delving Deep into Rectifiers", section 2.2, its backward variant); biases 0; normalisations 1
+    and 0; the output layer as torch's own default.
+    """
+    parts: OrderedDict[str, nn.Module] = OrderedDict()
+    for number, (filters, kernel, stride, activation) in enumerate(layers, start=1):
+        layer: OrderedDict[str, nn.Module] = OrderedDict()
+        convolution = nn.Conv2d(channels, filters, kernel, stride=stride, padding=kernel // 2, bias=not batch_norm)
+        _initialise(convolution, activation)
+        layer["convolution"] = convolution
+        if batch_norm:
+            layer["norm"] = nn.BatchNorm2d(filters)
+        layer["activation"] = ACTIVATIONS[activation]()
+        parts[f"layer{number}"] = nn.Sequential(layer)
+        channels = filters
+    parts["pool"] = nn.AdaptiveAvgPool2d(1)
+    parts["flatten"] = nn.Flatten()
+    hidden = nn.Linear(channels, dense)
+    _initialise(hidden, "relu")
+    parts["dense"] = hidden
+    parts["activation"] = nn.ReLU()
+    parts["output"] = nn.Linear(dense, outputs)
+    return nn.Sequential(parts)
+
+
+def _initialise(layer: nn.Conv2d | nn.Linear, activation: str) -> None:
+    nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity=_GAINS[activation])
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
