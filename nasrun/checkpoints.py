@@ -95,8 +95,11 @@ def save_weights(path: Path, weights: Mapping[str, "torch.Tensor"], metadata: Ma
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-    save_file(tensors, str(temporary), dict(metadata or {}))
-    temporary.replace(path)
+    try:
+        save_file(tensors, str(temporary), dict(metadata or {}))
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def load_weights(path: Path) -> dict[str, "torch.Tensor"]:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from nasrun.schema import ConfigError, nearest
 
 if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
     from omegaconf import DictConfig
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -51,8 +53,6 @@ def _dispatch(words: list[str]) -> int:
 
         print(f"nasrun {__version__}")
         return DONE
-    if words and "=" not in words[0] and not words[0].startswith(("-", "+", "~")):
-        raise ConfigError(f"{words[0]}: neither a verb nor key=value; {nearest(words[0], verbs)}")
     return _hydra(words)
 
 
@@ -90,41 +90,80 @@ def _hydra(words: list[str]) -> int:
     import hydra
     from hydra._internal.utils import get_args_parser
 
+    from nasrun.compose import compose_config
     from nasrun.config_files import conf_dir
 
     parser = get_args_parser()
     parser.error = _usage  # type: ignore[method-assign]
-    arguments = parser.parse_args(words)
-    explicit = any(word.startswith("hydra.run.dir=") for word in arguments.overrides)
-    job = _Job(unique=not explicit)
-    shows = arguments.cfg or arguments.info or arguments.hydra_help or arguments.shell_completion
-    config_name = arguments.config_name or "config"
-    if not shows and _check(arguments.overrides, arguments.multirun, arguments.config_dir, config_name):
+    arguments, unknown = parser.parse_known_args(words)
+    _check_flags(parser, arguments, unknown)
+    run_hydra = hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")
+    where = (arguments.config_dir, arguments.config_name or "config")
+    if arguments.cfg or arguments.info or arguments.hydra_help or arguments.shell_completion:
+        if arguments.cfg or arguments.info:
+            compose_config(arguments.overrides, *where)
+        run_hydra(lambda config: None)()
         return DONE
-    hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")(job)()
+    dry, existing = _check(arguments.overrides, arguments.multirun, *where)
+    if dry:
+        return DONE
+    explicit = any(word.startswith("hydra.run.dir=") for word in arguments.overrides)
+    job = _Job(unique=not explicit, existing=existing)
+    run_hydra(job)()
     return job.code
 
 
-def _check(overrides: Sequence[str], multirun: bool, config_dir: str | None, config_name: str) -> bool:
-    """Refuse nonsense before anything is created; True where a dry run was asked for, and shown."""
-    from nasrun.compose import compose_config, expand, task_config
+def _check_flags(parser: "ArgumentParser", arguments: "Namespace", unknown: Sequence[str]) -> None:
+    """ConfigError for flags of Hydra's that there are not, or that make no sense here."""
+    if unknown:
+        known = [flag for action in parser._actions for flag in action.option_strings if flag.startswith("--")]
+        raise ConfigError(f"{unknown[0]}: no such flag; {nearest(unknown[0], known)}")
+    if arguments.config_path:
+        path = arguments.config_path
+        raise ConfigError(
+            f"--config-path={path}: would hide all of nasrun's YAML files; add yours: --config-dir={path}"
+        )
+    modes = {"--cfg": arguments.cfg, "--info": arguments.info, "--multirun": arguments.multirun}
+    given = [flag for flag, value in modes.items() if value]
+    if len(given) > 1:
+        raise ConfigError(f"{' '.join(given)}: only one of these at a time")
+    if arguments.resolve and not arguments.cfg:
+        raise ConfigError("--resolve: goes with --cfg")
+
+
+def _check(overrides: Sequence[str], multirun: bool, config_dir: str | None, config_name: str) -> tuple[bool, Path]:
+    """Refuse nonsense before anything is created.
+
+    Returns whether a dry run was asked for, and shown, and the folder that is there already and will hold the runs.
+    """
+    from nasrun.compose import jobs, output_directory, task_config
     from nasrun.config import build
     from nasrun.plan import show_plan
 
-    dry = False
-    for job_overrides in expand(overrides) if multirun else [list(overrides)]:
-        config = compose_config(job_overrides, config_dir, config_name)
+    dry, existing = False, Path()
+    sweep, configs = jobs(overrides, multirun, config_dir, config_name)
+    for config in configs:
         setup = build(task_config(config))
-        directory = Path(config.hydra.sweep.dir if multirun else config.hydra.run.dir)
-        _check_directory(directory, resumable=multirun or setup.options.resume)
+        directory = output_directory(config, sweep=sweep)
+        existing = _check_directory(directory, resumable=sweep or setup.options.resume)
+        if not sweep:
+            _check_not_here(directory)
         if setup.options.dry_run:
             dry = True
             show_plan(setup)
-    return dry
+    return dry, existing
 
 
-def _check_directory(directory: Path, *, resumable: bool) -> None:
-    """ConfigError where a run could not be written to a directory."""
+def _check_not_here(directory: Path) -> None:
+    """ConfigError where a new run directory would take the place of the working directory."""
+    from nasrun.run import holds_run
+
+    if directory.is_dir() and directory.samefile(Path.cwd()) and not holds_run(directory):
+        raise ConfigError(f"hydra.run.dir={directory}: the folder that nasrun is run in; choose another")
+
+
+def _check_directory(directory: Path, *, resumable: bool) -> Path:
+    """ConfigError where a run could not be written to a directory; else the nearest folder above that exists."""
     from nasrun.run import taken
 
     if directory.exists() and not resumable and (not directory.is_dir() or any(directory.iterdir())):
@@ -134,6 +173,18 @@ def _check_directory(directory: Path, *, resumable: bool) -> None:
         raise ConfigError(f"{existing}: is a file, so {directory} cannot be made; choose another: hydra.run.dir=PATH")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise ConfigError(f"{existing}: cannot be written to; choose another folder: hydra.run.dir=PATH")
+    return existing
+
+
+def _remove_empty(directory: Path, existing: Path) -> None:
+    """Remove the folders that Hydra made for a run that never began, up to the one that was there before."""
+    for folder in (directory, *directory.parents):
+        if folder == existing or existing not in folder.parents:
+            return
+        try:
+            folder.rmdir()
+        except OSError:  # not empty: another run is in it
+            return
 
 
 class _Job:
@@ -143,8 +194,8 @@ class _Job:
     that run jobs in other processes get the error itself, since the code would not come back from there.
     """
 
-    def __init__(self, *, unique: bool) -> None:
-        self._unique = unique
+    def __init__(self, *, unique: bool, existing: Path) -> None:
+        self._unique, self._existing = unique, existing.absolute()
         self.code = DONE
 
     def __call__(self, config: "DictConfig") -> float | None:
@@ -164,6 +215,8 @@ class _Job:
             if launcher != "basic":
                 raise
             return None
+        finally:
+            _remove_empty(directory.absolute(), self._existing)
         return float(summary["best"]["metrics"][config.objective.metric])
 
 

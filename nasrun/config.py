@@ -4,21 +4,28 @@ YAML `_target_` picks classes; the signature of a class is the schema of its YAM
 """
 
 import importlib
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from nasrun import seeding
 from nasrun.config_files import conf_dir
 from nasrun.datasets import Dataset
 from nasrun.hardware.devices import Hardware
 from nasrun.protocols import Evaluator, Objective, SearchSpace, Strategy
-from nasrun.schema import Above, AtLeast, ConfigError, Positive, check_section, join, nearest
+from nasrun.schema import Above, AtLeast, ConfigError, Positive, check_section, join, nearest, show
 from nasrun.strategies.wrappers import Constrain, Deduplicate
+
+T = TypeVar("T")
+
+CONSTRAINT_SAMPLES = 10_000
+"""Random architectures of which one must be within the constraints; ten times what `Constrain` turns down in a row."""
 
 GROUPS = ("search_space", "strategy", "evaluator", "dataset", "hardware")
 
@@ -91,17 +98,18 @@ def build(config: DictConfig) -> Setup:
     top = {name: value for name, value in content.items() if name in RunOptions.__dataclass_fields__}
     options = RunOptions(**check_section(RunOptions, top, ""))
     section = {name: kind(**check_section(kind, _mapping(content, name), name)) for name, kind in nested.items()}
-    hardware: Hardware = create(content, "hardware")
-    space: SearchSpace = create(content, "search_space")
-    dataset: Dataset = create(content, "dataset")
-    evaluator: Evaluator = create(content, "evaluator", space, dataset, hardware)
+    hardware = create(content, "hardware", Hardware)
+    space = create(content, "search_space", SearchSpace)  # type: ignore[type-abstract]
+    dataset = create(content, "dataset", Dataset)  # type: ignore[type-abstract]
+    evaluator = create(content, "evaluator", Evaluator, space, dataset, hardware)  # type: ignore[type-abstract]
     wanted = section["objective"]
     if wanted.metric not in evaluator.metrics:
         known = nearest(wanted.metric, evaluator.metrics)
         raise ConfigError(f"objective.metric={wanted.metric}: not reported by this evaluator; {known}")
     objective = Objective(wanted.metric, wanted.mode)
     rng = seeding.generator(options.seed, seeding.Purpose.STRATEGY)
-    strategy = create(content, "strategy", space, objective, rng)
+    strategy = create(content, "strategy", Strategy, space, objective, rng)  # type: ignore[type-abstract]
+    _check_constraints(section["constraints"], space, dataset, options.seed)
     strategy = wrap(strategy, space, dataset, options, section["constraints"])
     return Setup(
         options,
@@ -128,6 +136,25 @@ def wrap(
     return strategy
 
 
+def _check_constraints(constraints: ConstraintOptions, space: SearchSpace, dataset: Dataset, seed: int) -> None:
+    """ConfigError where no architecture of a large random sample is within the constraints."""
+    limits = {name: limit for name, limit in vars(constraints).items() if limit is not None}
+    if not limits:
+        return
+    rng, task = sample_rng(seed), dataset.task
+    smallest = dict.fromkeys(limits, float("inf"))
+    for _ in range(CONSTRAINT_SAMPLES):
+        cost = space.cost(space.sample(rng), task)._asdict()
+        if all(cost[name] <= limit for name, limit in limits.items()):
+            return
+        smallest = {name: min(least, cost[name]) for name, least in smallest.items()}
+    given = " ".join(f"constraints.{name}={limit}" for name, limit in limits.items())
+    found = " and ".join(f"{least:,} {name}" for name, least in smallest.items())
+    raise ConfigError(
+        f"{given}: none of {CONSTRAINT_SAMPLES:,} random architectures is that small; the least among them: {found}"
+    )
+
+
 def plain(config: DictConfig) -> dict[str, Any]:
     """A config as plain dicts and lists, interpolations resolved."""
     try:
@@ -141,16 +168,16 @@ def plain(config: DictConfig) -> dict[str, Any]:
 def _mapping(content: dict[str, Any], name: str) -> dict[str, Any]:
     value = content.get(name, {})
     if not isinstance(value, dict):
-        raise ConfigError(f"{name}={value}: expected keys below {name}, as in {name}.KEY=VALUE")
+        raise ConfigError(f"{name}={show(value)}: expected keys below {name}, as in {name}.KEY=VALUE")
     return {str(key): entry for key, entry in value.items()}
 
 
-def create(content: dict[str, Any], group: str, *runtime: Any) -> Any:
-    """The object that a group's section describes: `_target_` called with `runtime` and the checked options."""
+def create(content: dict[str, Any], group: str, base: type[T], *runtime: Any) -> T:
+    """The `base` that a group's section describes: `_target_` called with `runtime` and the checked options."""
     section = _mapping(content, group)
     if "_target_" not in section:
         raise ConfigError(f"{group}: not chosen; {nearest('', option_names(group))}")
-    kind = locate(section.pop("_target_"), join(group, "_target_"))
+    kind = locate(section.pop("_target_"), base, join(group, "_target_"))
     arguments = check_section(kind, section, group)
     try:
         return kind(*runtime, **arguments)
@@ -158,15 +185,15 @@ def create(content: dict[str, Any], group: str, *runtime: Any) -> Any:
         raise ConfigError(f"{group}.{first_line(error)}") from error
 
 
-def locate(target: Any, path: str) -> type:
-    """The class that a dotted path names."""
+def locate(target: Any, base: type[T], path: str) -> type[T]:
+    """The class that a dotted path names; ConfigError where there is none, or it is not a kind of `base`."""
     module, _, name = str(target).rpartition(".")
     try:
         found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(f"{path}={target}: cannot be imported ({first_line(error)})") from error
-    if not isinstance(found, type):
-        raise ConfigError(f"{path}={target}: not a class")
+    except Exception as error:  # a user's module may raise anything while it is imported
+        raise ConfigError(f"{path}={show(target)}: cannot be imported ({first_line(error)})") from error
+    if not isinstance(found, type) or not issubclass(found, base) or inspect.isabstract(found):
+        raise ConfigError(f"{path}={target}: expected a class that implements {base.__module__}.{base.__name__}")
     return found
 
 
@@ -193,5 +220,8 @@ def as_overrides(pairs: Sequence[str]) -> dict[str, Any]:
         key, separator, _ = pair.partition("=")
         if not separator or not key:
             raise ConfigError(f"{pair}: expected key=value")
-        overrides[key] = OmegaConf.select(OmegaConf.from_dotlist([pair]), key)
+        try:
+            overrides[key] = OmegaConf.select(OmegaConf.from_dotlist([pair]), key)
+        except (OmegaConfBaseException, YAMLError) as error:
+            raise ConfigError(f"{pair}: cannot be read; expected key=value") from error
     return overrides

@@ -7,13 +7,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from nasrun import __version__
+
 PACKAGES = ("torch", "numpy", "hydra-core", "omegaconf", "safetensors")
 
 
 def describe_environment() -> dict[str, Any]:
     """Versions, processor and commit, for `environment.json`. No host or user name is recorded."""
     return {
-        "nasrun": metadata.version("nasrun"),
+        "nasrun": __version__,
         "commit": _commit(Path(__file__).parent.parent),
         "python": platform.python_version(),
         "packages": {name: metadata.version(name) for name in PACKAGES},

@@ -3,6 +3,7 @@
 Imports neither Hydra nor torch: it answers in a fraction of a second.
 """
 
+import difflib
 from pathlib import Path
 
 from nasrun.config_files import conf_dir
@@ -39,6 +40,21 @@ def help_text() -> str:
     parts.append("\nkeys:")
     parts += [f"\n  {name:<13} {text}" for name, text in _top_level_keys()]
     return "".join(parts) + "\n" + TAIL.rstrip()
+
+
+def suggest(word: str) -> str:
+    """What may have been meant by a word of the command line that is neither a verb nor key=value."""
+    meanings: dict[str, list[str]] = {"resume": ["resume DIR"], "report": ["report DIR"]}
+    for group in GROUPS:
+        meanings.setdefault(group, []).append(f"{group}=OPTION")
+        for path in sorted((conf_dir() / group).glob("*.yaml")):
+            meanings.setdefault(path.stem, []).append(f"{group}={path.stem}")
+    section = ""
+    for name, _ in _top_level_keys():
+        section, key = (section, f"{section}.{name.strip()}") if name.startswith(" ") else (name, name)
+        meanings.setdefault(name.strip(), []).append(f"{key}=VALUE")
+    close = difflib.get_close_matches(word, meanings, n=1)
+    return f"did you mean {' or '.join(meanings[close[0]])}?" if close else "see nasrun --help"
 
 
 def _first_comment(path: Path) -> str:

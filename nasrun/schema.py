@@ -47,6 +47,8 @@ class Between:
     open_high: bool = False
 
     def refuse(self, value: Any) -> str | None:
+        if self.low == self.high:
+            return None if value == self.low else f"must be {self.low}"
         inside = self.low <= value < self.high if self.open_high else self.low <= value <= self.high
         top = f"below {self.high}" if self.open_high else f"{self.high}"
         return None if inside else f"must be from {self.low} to {top}"
@@ -66,6 +68,9 @@ class NotEmpty:
 
 Positive = Annotated[int, AtLeast(1)]
 Fraction = Annotated[float, Between(0, 1)]
+
+_TOO_LARGE = 10**308
+"""Whole numbers from here on may not fit a float."""
 
 _NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
 
@@ -129,7 +134,9 @@ def _convert(kind: Any, value: Any) -> Any:
                 raise ValueError(reason)
         return value
     if origin is Literal:
-        if not any(type(value) is type(member) and value == member for member in arguments):
+        if type(value) not in {type(member) for member in arguments}:
+            raise ValueError(f"expected {describe(kind)}")
+        if value not in arguments:
             raise ValueError(f"unknown; {nearest(str(value), map(str, arguments))}")
         return value
     if origin in (Union, types.UnionType):
@@ -143,7 +150,7 @@ def _convert(kind: Any, value: Any) -> Any:
             raise ValueError(f"expected {describe(kind)}")
         return {_convert(arguments[0], k): _convert(arguments[1], v) for k, v in value.items()}
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        value = float(value) if abs(value) < _TOO_LARGE else float("inf")
     if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
         raise ValueError(f"expected {describe(kind)}")
     if kind is float and not abs(value) < float("inf"):
@@ -174,7 +181,7 @@ def describe(kind: Any) -> str:
     if origin in (Union, types.UnionType):
         return " or ".join(describe(member) for member in arguments)
     if origin is list:
-        return f"a list, each entry {describe(arguments[0])}"
+        return f"a list in [ ], each entry {describe(arguments[0])}"
     if origin is dict:
         return "keys with values"
     return _NAMES.get(kind, getattr(kind, "__name__", str(kind)))
@@ -182,9 +189,16 @@ def describe(kind: Any) -> str:
 
 def show(value: Any) -> str:
     """A config value as it is typed on the command line, cut where it is long."""
-    words = [word for known, word in ((True, "true"), (False, "false"), (None, "null")) if value is known]
-    text = " ".join((words or [str(value)])[0].split())
+    text = " ".join(_typed(value).split())
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _typed(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{_typed(entry)}" for key, entry in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(_typed, value)) + "]"
+    return {"True": "true", "False": "false", "None": "null"}.get(repr(value), str(value))
 
 
 def join(path: str, name: Any) -> str:

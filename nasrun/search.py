@@ -5,6 +5,7 @@ for as many proposals as are missing to `in_flight`, and tells in the order of t
 of the seed and of `in_flight`, never of timing, and a killed run goes on as if nothing had happened.
 """
 
+import math
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -21,12 +22,20 @@ from nasrun.journal import (
     proposal_from_json,
     proposal_to_json,
 )
-from nasrun.protocols import Executor, Job, Objective, Proposal, Strategy, Trial
+from nasrun.protocols import Executor, Job, Measurement, Objective, Proposal, Strategy, Trial
 from nasrun.records import Observer, TrialRecord, told
 
 
 class ReplayError(Exception):
     """The journal cannot be replayed: the strategy no longer proposes what it proposed then."""
+
+
+def sound(measurement: Measurement) -> Measurement:
+    """The measurement, or a failure in its place where a metric is no finite number: NaN is never a result."""
+    for name, value in measurement.metrics.items():
+        if not math.isfinite(value):
+            return measurement._replace(status="failed", metrics={}, error=f"{name} is {value}", history=())
+    return measurement
 
 
 class Ending(NamedTuple):
@@ -129,7 +138,7 @@ class Search:
             for number in self._outstanding if self._order == "completion" else (self._outstanding[0],):
                 if self._complete(number):
                     return number
-            for measurement in self._executor.wait():
+            for measurement in map(sound, self._executor.wait()):
                 self._journal.append(
                     "measure",
                     dear=measurement.seconds > DEAR_SECONDS,

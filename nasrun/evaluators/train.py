@@ -3,6 +3,7 @@
 torch is imported when something is trained, not before.
 """
 
+import itertools
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from nasrun.training.loop import Training
 
 FINAL_TRIAL = -1
+WARM_UP_BATCHES = 3
 TIMED_BATCHES = 10
 
 
@@ -80,13 +82,16 @@ class Train(Evaluator):
             settings = self._settings_of(job)
             training, model = self._train(job, settings)
             if job.save_to is not None:
-                metadata = {"genome": self._space.format(job.trial.proposal.genome), "epochs": str(settings.epochs)}
+                # With early stopping these are the epochs of the weights, not of the training.
+                metadata = {"epochs": f"{training.metrics['epoch']:.0f}"}
+                metadata["genome"] = self._space.format(job.trial.proposal.genome)
                 save_weights(Path(job.save_to), model.state_dict(), metadata)
+            cost = self._space.cost(job.trial.proposal.genome, self._dataset.task)
+            metrics = {name: value for name, value in training.metrics.items() if name not in ("epoch", "seconds")}
+            metrics |= {"parameters": cost.parameters, "flops": cost.flops, "epochs": training.metrics["epoch"]}
         except Exception as error:
-            return Measurement(trial, repeat, "failed", error=reason(error), seconds=time.monotonic() - started)
-        cost = self._space.cost(job.trial.proposal.genome, self._dataset.task)
-        metrics = {name: value for name, value in training.metrics.items() if name not in ("epoch", "seconds")}
-        metrics |= {"parameters": cost.parameters, "flops": cost.flops, "epochs": training.metrics["epoch"]}
+            seconds, history = time.monotonic() - started, getattr(error, "history", ())
+            return Measurement(trial, repeat, "failed", {}, reason(error), seconds, history)
         return Measurement(trial, repeat, "ok", metrics, None, time.monotonic() - started, training.history)
 
     def _settings_of(self, job: Job) -> TrainSettings:
@@ -156,7 +161,8 @@ class Train(Evaluator):
             training, model = self._train(job, settings, part, None)
             trained_on = f"{epochs} epochs on {'all the training data' if part != 'train' else 'the training part'}"
         else:
-            training, model = Training({}), self._space.build(job.trial.proposal.genome, self._dataset.task)
+            with torch.random.fork_rng([]):
+                training, model = Training({}), self._space.build(job.trial.proposal.genome, self._dataset.task)
             model.load_state_dict(load_weights(Path(job.load_from)))
             runtime.place(model)
         metrics = {f"test_{name}": value for name, value in measure(model, data, "test", runtime).items()}
@@ -187,12 +193,16 @@ class Train(Evaluator):
             model = self._space.build(trial.proposal.genome, self._dataset.task)
             runtime.place(model)
             stepper = Stepper(model, settings, runtime, steps)
-            batches = data.batches(split, min(settings.batch_size, len(split)), stepper.memory_format)
-            for number, (images, labels) in zip(range(3 + TIMED_BATCHES), batches, strict=False):
+            order, augment = torch.Generator().manual_seed(0), torch.Generator().manual_seed(0)
+            batches = itertools.chain.from_iterable(
+                data.training_batches(split, settings, stepper.memory_format, order, augment) for _ in itertools.count()
+            )
+            for images, labels in itertools.islice(batches, WARM_UP_BATCHES):
                 loss = stepper.step(images, labels)
-                if number == 2:
-                    loss.item()
-                    started = time.monotonic()
+            loss.item()
+            started = time.monotonic()
+            for images, labels in itertools.islice(batches, TIMED_BATCHES):
+                loss = stepper.step(images, labels)
             loss.item()
         return (time.monotonic() - started) / TIMED_BATCHES * steps * 1.1
 
@@ -210,6 +220,10 @@ def reason(error: Exception) -> str:
     from nasrun.training.loop import TrainingError
 
     text = " ".join(str(error).split())[:300]
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "not enough memory" in text:
-        return f"out of memory: {text}"
-    return text if isinstance(error, TrainingError | ConfigError) else f"{type(error).__name__}: {text}"
+    if isinstance(error, TrainingError | ConfigError):
+        return text
+    # torch's CPU allocator raises a plain RuntimeError; the words differ between systems.
+    scarce = any(words in text for words in ("can't allocate memory", "not enough memory"))
+    scarce = scarce or isinstance(error, MemoryError | torch.OutOfMemoryError)
+    kind = "out of memory" if scarce else type(error).__name__
+    return f"{kind}: {text}" if text else kind

@@ -52,8 +52,13 @@ class Hardware:
             precision, reason = _best_precision(device)
         if precision == "fp16" and device == "cpu":
             raise ConfigError("hardware.precision=fp16: no CUDA device is usable here; on the CPU use bf16 or fp32")
-        threads = self.threads or len(os.sched_getaffinity(0))
+        threads = self.threads or _usable_cores()
         return Runtime(device, precision, reason, threads, self.channels_last)
+
+
+def _usable_cores() -> int:
+    """The cores that this process may use, where the system tells (Linux); else all that there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _best_precision(device: str) -> tuple[Literal["fp32", "bf16", "fp16"], str]:

@@ -57,7 +57,8 @@ class DeviceData:
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """One epoch in random order. Every batch is full: a remainder waits for another epoch's order."""
         size = min(settings.batch_size, len(split))
-        chosen = torch.randperm(len(split), generator=order)[: len(split) // size * size].to(split.labels.device)
+        chosen = torch.randperm(len(split), generator=order)[: len(split) // size * size]
+        chosen = chosen.to(split.labels.device, non_blocking=True)
         chunk = max(1, CHUNK // size) * size
         for start in range(0, len(chosen), chunk):
             index = chosen[start : start + chunk]
@@ -86,10 +87,10 @@ def augmented(images: torch.Tensor, settings: TrainSettings, generator: torch.Ge
     if settings.shift:
         reach = settings.shift
         padded = torch.nn.functional.pad(images, (reach,) * 4)
-        moves = torch.randint(0, 2 * reach + 1, (2, count), generator=generator).to(device)
+        moves = torch.randint(0, 2 * reach + 1, (2, count), generator=generator).to(device, non_blocking=True)
         windows = padded.unfold(2, height, 1).unfold(3, width, 1)
         images = windows[torch.arange(count, device=device), :, moves[0], moves[1]]
     if settings.flip:
-        mirror = (torch.rand(count, generator=generator) < 0.5).to(device)
+        mirror = (torch.rand(count, generator=generator) < 0.5).to(device, non_blocking=True)
         images = torch.where(mirror.view(-1, 1, 1, 1), images.flip(3), images)
     return images

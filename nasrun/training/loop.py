@@ -1,7 +1,8 @@
 """Training one network, top to bottom. Nothing in the step loop waits for the device; metrics come once per epoch."""
 
+import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -19,7 +20,11 @@ Metrics = dict[str, float]
 
 
 class TrainingError(Exception):
-    """A training that gave no result; the text is the reason, for the tables."""
+    """A training that gave no result; the text is the reason, for the tables. `history`: the epochs before it."""
+
+    def __init__(self, reason: str, history: Sequence[Metrics] = ()) -> None:
+        super().__init__(reason)
+        self.history = history
 
 
 @dataclass
@@ -53,8 +58,11 @@ def train(
     """Train a network on one part of the data and measure it on another after each epoch.
 
     The data order, the augmentation and dropout follow from `seed` alone. Epochs count from `first_epoch`, so that a
-    warm-started network goes on in its schedule. Raises TrainingError where the loss is not finite or the time is up.
+    warm-started network goes on in its schedule. Raises TrainingError where a loss is not finite, the time is up, or
+    no epoch is left to train.
     """
+    if first_epoch >= settings.epochs:
+        raise TrainingError(f"nothing left to train: {first_epoch} epochs of {settings.epochs} are done already")
     started = time.monotonic()
     split = data.split(part)
     runtime.place(model)
@@ -70,19 +78,26 @@ def train(
         for images, labels in data.training_batches(split, settings, stepper.memory_format, order, augment):
             loss_sum += stepper.step(images, labels)
             if limits.seconds is not None and time.monotonic() - started > limits.seconds:
-                raise TrainingError(f"time limit of {limits.seconds:g} s reached in epoch {epoch + 1}")
+                reason = f"time limit of {limits.seconds:g} s reached in epoch {epoch + 1}"
+                raise TrainingError(reason, training.history)
         metrics = {"epoch": epoch + 1, "train_loss": loss_sum.item() / steps_per_epoch(split, settings)}
-        if not abs(metrics["train_loss"]) < float("inf"):
-            raise TrainingError(f"the loss became {metrics['train_loss']} in epoch {epoch + 1}")
+        _check_finite("the loss", metrics["train_loss"], epoch, training)
         if validation is not None:
             metrics |= {f"val_{name}": value for name, value in measure(model, data, validation, runtime).items()}
+            # The weights of the last step, or running statistics, may overflow where the losses before did not.
+            _check_finite("the validation loss", metrics["val_loss"], epoch, training)
         metrics["seconds"] = time.monotonic() - epoch_started
         training.history.append(metrics)
         on_epoch(epoch + 1, metrics)
         if best.stop(model, metrics):
             break
-    training.metrics = best.take(model, training.history[-1]) if training.history else {}
+    training.metrics = best.take(model, training.history[-1])
     return training
+
+
+def _check_finite(name: str, value: float, epoch: int, training: Training) -> None:
+    if not math.isfinite(value):
+        raise TrainingError(f"{name} became {value} in epoch {epoch + 1}", training.history)
 
 
 class Stepper:

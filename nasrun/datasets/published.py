@@ -1,0 +1,81 @@
+"""What the data sets with a public home have in common: options, split sizes known ahead, and finding the files."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from nasrun.datasets import sources
+from nasrun.datasets.base import Count, Dataset, Raw, Seed, Share, Split, refuse_samples
+from nasrun.datasets.files import Published
+from nasrun.datasets.idx import read_idx
+from nasrun.protocols import Task
+
+
+class PublishedDataset(Dataset):
+    """A data set whose files, sizes and checksums are known."""
+
+    #: The files and where they come from.
+    published: ClassVar[Published]
+    #: Channels, height and width of an image.
+    shape: ClassVar[tuple[int, int, int]]
+    #: Number of training and of test images.
+    counts: ClassVar[tuple[int, int]]
+    #: Names of the labels 0, 1, 2, ...
+    classes: ClassVar[tuple[str, ...]]
+
+    def __init__(
+        self,
+        *,
+        root: str | None = None,
+        mirrors: list[str] | None = None,
+        validation: Share = 0.1,
+        split_seed: Seed = 0,
+        train_samples: Count | None = None,
+    ) -> None:
+        """`root`: the folder that holds the data set's own folder (`mnist/`, `fashion-mnist/`,
+        `cifar-10-batches-py/`); None looks in `$NASRUN_DATA`, in the system's and the cache's folder, and downloads.
+
+        `mirrors`: addresses to download from in place of the public ones; an empty list forbids downloads.
+        The other options are those of `Dataset`. ValueError begins with the name of the option.
+        """
+        super().__init__(validation=validation, split_seed=split_seed, train_samples=train_samples)
+        for mirror in mirrors or []:
+            if urlsplit(mirror).scheme not in ("http", "https") or not urlsplit(mirror).hostname:
+                raise ValueError(f"mirrors={mirror}: must be an address that begins with http:// or https://")
+        available = self.counts[0] - round(validation * self.counts[0])
+        if train_samples is not None and (reason := refuse_samples(train_samples, available, len(self.classes))):
+            raise ValueError(reason)
+        self.root = root
+        self.mirrors = mirrors
+
+    @property
+    def task(self) -> Task:
+        """Known ahead; no file is read."""
+        return Task(self.name, *self.shape, outputs=len(self.classes))
+
+    def _read(self) -> Raw:
+        return self._parse(sources.find(self.name, self.published, self.root, self.mirrors))
+
+    @abstractmethod
+    def _parse(self, paths: Mapping[str, Path]) -> Raw:
+        """The content of the files, verified."""
+
+
+class IdxDataset(PublishedDataset):
+    """A published data set of four IDX files, named as MNIST's are."""
+
+    def _parse(self, paths: Mapping[str, Path]) -> Raw:
+        splits = []
+        for prefix, count in zip(("train", "t10k"), self.counts, strict=True):
+            images = self._read_file(paths, f"{prefix}-images-idx3-ubyte", (count, *self.shape[1:]))
+            labels = self._read_file(paths, f"{prefix}-labels-idx1-ubyte", (count,))
+            splits.append(Split(images.reshape(count, *self.shape), labels.astype(np.int64)))
+        return Raw(splits[0], splits[1], self.classes)
+
+    def _read_file(self, paths: Mapping[str, Path], name: str, shape: tuple[int, ...]) -> np.ndarray:
+        sha256 = next(file.sha256 for file in self.published.files if file.name == name)
+        return read_idx(paths[name], shape, sha256)

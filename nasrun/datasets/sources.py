@@ -1,0 +1,116 @@
+"""Where the files of a published data set come from.
+
+In this order: `dataset.root`, else `$NASRUN_DATA`; the folder of a system package; the cache; the set's public home
+and its mirrors; and, where a Debian package holds the set and `apt-get` is there, that package. The last two write to
+the cache. Files are compared with the checksums of their unpacked content, so that it does not matter how they were
+packed, and a set is never replaced by another.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from nasrun.datasets import debian, download
+from nasrun.datasets.base import DatasetError
+from nasrun.datasets.files import Published
+
+
+def cache_folder() -> Path:
+    """`$NASRUN_CACHE`, else `$XDG_CACHE_HOME/nasrun`, else `~/.cache/nasrun`. It may not exist yet."""
+    if chosen := os.environ.get("NASRUN_CACHE"):
+        return Path(chosen).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path("~/.cache").expanduser()) / "nasrun"
+
+
+def find(name: str, published: Published, root: str | None, mirrors: list[str] | None) -> dict[str, Path]:
+    """The path of each file, by its name without `.gz`; fetched where it is nowhere on this machine.
+
+    `name`: of the data set, for messages. `root`: the folder that must hold `<folder>/`, or None for the places in the
+    order of this module. `mirrors`: addresses in place of `published.homes`; an empty list forbids downloads. The
+    content of files found is not verified here, but at reading; what is fetched is verified before it is kept.
+    DatasetError tells in one line what was looked for and where it would be found.
+    """
+    if root is not None:
+        folder = Path(root).expanduser() / published.folder
+        found, missing = _search(folder, published)
+        if missing:
+            raise DatasetError(
+                f"dataset.root={root}: {folder / missing[0]} (or .gz) is missing; this folder must hold "
+                + ", ".join(file.name for file in published.files)
+            )
+        return found
+    data = os.environ.get("NASRUN_DATA")
+    places = [Path(data).expanduser() / published.folder] if data else []
+    places += [Path(published.system)] if published.system else []
+    cached = cache_folder() / published.folder
+    for folder in [*places, cached]:
+        found, missing = _search(folder, published)
+        if not missing:
+            return found
+    return _fetch(name, published, cached, published.homes if mirrors is None else tuple(mirrors))
+
+
+def _search(folder: Path, published: Published) -> tuple[dict[str, Path], list[str]]:
+    """The files of a set that lie in a folder, unpacked or as gz, and the names of those that do not."""
+    found = {}
+    for file in published.files:
+        for path in (folder / file.name, folder / f"{file.name}.gz"):
+            if path.is_file():
+                found[file.name] = path
+                break
+    return found, [file.name for file in published.files if file.name not in found]
+
+
+def _fetch(name: str, published: Published, cached: Path, homes: tuple[str, ...]) -> dict[str, Path]:
+    """Bring the missing files into the cache, one process at a time, and return all paths."""
+    try:
+        cached.mkdir(parents=True, exist_ok=True)
+        with _locked(cached.with_name(f"{cached.name}.lock"), name):
+            found, missing = _search(cached, published)
+            if not missing:  # another process has brought them while this one waited
+                return found
+            wanted = tuple(file for file in published.files if file.name in missing)
+            reasons = download.fetch(published, wanted, cached, homes)
+            if _search(cached, published)[1] and published.package and published.system:
+                reasons += debian.fetch(published.package, published.system, wanted, cached)
+            found, missing = _search(cached, published)
+    except OSError as error:
+        raise DatasetError(
+            f"{cached}: cannot write the cache ({error.strerror or error}); let $NASRUN_CACHE name another folder"
+        ) from None
+    if missing:
+        raise DatasetError(_not_found(name, published, missing, cached, reasons))
+    return found
+
+
+@contextmanager
+def _locked(path: Path, name: str) -> Iterator[None]:
+    """Hold a lock file; say so once where another process holds it for more than a moment."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=1)
+    except Timeout:
+        print(f"{name}: waiting for another process that fetches it ({path})", file=sys.stderr)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _not_found(name: str, published: Published, missing: list[str], cached: Path, reasons: list[str]) -> str:
+    """One line: which files, with which checksums, go where, and what was tried."""
+    files = ", ".join(
+        f"{file.name} ({file.size:,} bytes, SHA-256 {file.sha256})" for file in published.files if file.name in missing
+    )
+    packed = "" if published.archive else ", or the same as .gz (sizes and checksums are those of the unpacked files)"
+    tried = "; ".join(" ".join(reason.split()) for reason in reasons) or "nothing, since dataset.mirrors is empty"
+    return (
+        f"dataset={name}: its files are not on this machine and could not be fetched; put {files}{packed} into "
+        f"$NASRUN_DATA/{published.folder}/ or {cached}/; tried: {tried}"
+    )

@@ -1,0 +1,187 @@
+"""What a run came to: `summary.json`, `best.json` (the network it found), and the same in words."""
+
+import math
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nasrun.protocols import Objective, SearchSpace
+from nasrun.records import RunRecords, TrialRecord, best_of, write_json
+from nasrun.reports.tables import one_line, whole
+
+SUMMARY = "summary.json"
+BEST = "best.json"
+
+
+def write_summary(run: RunRecords, space: SearchSpace, objective: Objective) -> dict[str, Any]:
+    """Write `summary.json`, and `best.json` where any trial succeeded; returns what `summary.json` holds.
+
+    `best.json` holds no timings: it is equal for a run that was interrupted and one that was not. OSError passes
+    through.
+    """
+    summary = summarise(run, space, objective)
+    write_json(run.directory / SUMMARY, summary)
+    best = best_of(run.trials, objective)
+    if best is not None:
+        write_json(run.directory / BEST, finite(_describe_best(run, best, space)))
+    return summary
+
+
+def summarise(run: RunRecords, space: SearchSpace, objective: Objective) -> dict[str, Any]:
+    """What a run came to, as plain JSON with finite numbers (null in place of NaN and infinities).
+
+    Times are in seconds: `wall_seconds` while the run was going, `device_seconds` summed over all measurements, failed
+    ones included, and the final training. Improvements are turned so that a positive one is good.
+    """
+    records = list(run.trials.values())
+    best = best_of(run.trials, objective)
+    status = Counter(record.status for record in records)
+    final = run.final or {}
+    drawn = _distinct_samples(records, space, objective)
+    average = statistics.fmean(drawn) if drawn else None
+    summary: dict[str, Any] = {
+        "objective": objective._asdict(),
+        "trials": len(records),
+        "status": {name: status[name] for name in ("ok", "failed", "infeasible")},
+        "reused": sum(record.trial.proposal.reuse_of is not None for record in records),
+        "distinct_architectures": len({space.key(record.trial.proposal.genome) for record in records}),
+        "best": None,
+        "final": dict(final.get("metrics", {})),
+        "sample_mean": average,
+        "sample_count": len(drawn),
+        "improvement_over_sample_mean": None,
+        "wall_seconds": run.wall_seconds,
+        "device_seconds": math.fsum(record.seconds for record in records) + float(final.get("seconds", 0.0)),
+        "stop_reason": run.end.get("reason") if run.end else None,
+    }
+    if best is not None:
+        metrics = means(best)
+        summary["best"] = {
+            "trial": best.trial.number,
+            "genome": space.format(best.trial.proposal.genome),
+            "metrics": {name: value for name, value in metrics.items() if name not in ("parameters", "flops")},
+            "deviation": best.deviation(objective.metric),
+            "repeats": best.repeats,
+            "parameters": metrics.get("parameters"),
+            "flops": metrics.get("flops"),
+            "origin": best.trial.proposal.origin,
+        }
+        value = best.mean(objective.metric)
+        if average is not None and value is not None:
+            gain = value - average if objective.mode == "max" else average - value
+            summary["improvement_over_sample_mean"] = gain
+    result: dict[str, Any] = finite(summary)
+    return result
+
+
+def means(record: TrialRecord) -> dict[str, float]:
+    """Every metric of a trial as its mean over the repeats that succeeded, by name; parameters and FLOPs as ints."""
+    names = sorted({name for m in record.measurements if m.status == "ok" for name in m.metrics})
+    found = {name: value for name in names if (value := record.mean(name)) is not None}
+    return {name: whole(value) if name in ("parameters", "flops") else value for name, value in found.items()}
+
+
+def describe(summary: Mapping[str, Any], directory: Path) -> list[str]:
+    """What `summarise` returned, as aligned lines for a person; the genome of the best stands in full."""
+    best, metric = summary["best"], summary["objective"]["metric"]
+    rows: list[tuple[str, str]] = []
+    if best is None:
+        rows.append(("best", "none: no trial succeeded"))
+    else:
+        value = number(best["metrics"].get(metric, best.get(metric)))
+        if best["deviation"] is not None:
+            value += f" ± {number(best['deviation'])} ({best['repeats']} repeats)"
+        rows += [("best", f"trial {best['trial']} ({best['origin']})"), ("genome", best["genome"])]
+        rows += [("parameters", count(best["parameters"]))] if metric != "parameters" else []
+        rows.append((metric, value))
+        measured = {name: value for name, value in summary["final"].items() if isinstance(value, int | float)}
+        rows += [(name, number(measured[name])) for name in sorted(measured) if name.startswith("test_")]
+    status = ", ".join(f"{amount:,} {name}" for name, amount in summary["status"].items() if amount)
+    extra = f"{summary['reused']:,} reused, {summary['distinct_architectures']:,} distinct architectures"
+    rows.append(("trials", f"{summary['trials']:,}: {status}; {extra}" if status else "0"))
+    rows.append(("time", f"{duration(summary['wall_seconds'])} (device {duration(summary['device_seconds'])})"))
+    if summary["stop_reason"]:
+        rows.append(("stopped", one_line(str(summary["stop_reason"]))))
+    rows.append(("run", nearby(directory)))
+    label = max(len(name) for name, _ in rows)
+    return [f"{name:<{label}}  {value}" for name, value in rows]
+
+
+def number(value: float | None) -> str:
+    """A metric in four digits; a dash where there is none."""
+    if value is None:
+        return "-"
+    return f"{value:.4f}" if 0.001 <= abs(value) < 1000 or value == 0 else f"{value:.4g}"
+
+
+def count(value: float | None) -> str:
+    """A count with its thousands set apart; a dash where there is none."""
+    return "-" if value is None else f"{round(value):,}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person reads them: 4.2 s, 3 min 05 s, 2 h 07 min."""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def shorten(text: str, width: int) -> str:
+    """The text, its middle left out where it is longer than `width` (at least 3) characters."""
+    if len(text) <= width:
+        return text
+    tail = (max(width, 3) - 1) // 2
+    return f"{text[: max(width, 3) - 1 - tail]}…{text[-tail:]}"
+
+
+def nearby(directory: Path) -> str:
+    """A path relative to the current folder where it lies below it."""
+    path = directory.absolute()
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def finite(content: Any) -> Any:
+    """The same content as JSON can hold it: NaN and infinities as null, tuples as lists, array scalars as numbers."""
+    if isinstance(content, Mapping):
+        return {str(name): finite(value) for name, value in content.items()}
+    if isinstance(content, Sequence) and not isinstance(content, str | bytes):
+        return [finite(value) for value in content]
+    if hasattr(content, "tolist"):
+        return finite(content.tolist())
+    if isinstance(content, float):
+        return float(content) if math.isfinite(content) else None
+    return content if content is None or isinstance(content, bool | int | str) else str(content)
+
+
+def _describe_best(run: RunRecords, best: TrialRecord, space: SearchSpace) -> dict[str, Any]:
+    proposal = best.trial.proposal
+    metrics = means(best)
+    return {
+        "trial": best.trial.number,
+        "genome": space.format(proposal.genome),
+        "genome_tokens": proposal.genome,
+        "status": best.status,
+        "metrics": metrics,
+        "repeats": {name: best.values(name) for name in metrics},
+        "final": dict((run.final or {}).get("metrics", {})),
+        "hparams": dict(proposal.hparams),
+        "budget": proposal.budget,
+        "parent": proposal.parent,
+        "origin": proposal.origin,
+        "reuse_of": proposal.reuse_of,
+        "error": one_line(best.error) or None,
+    }
+
+
+def _distinct_samples(records: Sequence[TrialRecord], space: SearchSpace, objective: Objective) -> list[float]:
+    """The objective of each architecture that was drawn at random and measured, once per architecture."""
+    drawn: dict[Any, float] = {}
+    for record in records:
+        if record.trial.proposal.origin == "sample":
+            value = record.mean(objective.metric)
+            if value is not None:
+                drawn.setdefault(space.key(record.trial.proposal.genome), value)
+    return list(drawn.values())

@@ -1,0 +1,161 @@
+"""The tables of a run directory: `trials.csv`, `measurements.csv`, `history.csv` and `genomes.txt`.
+
+They are derived from the records alone, in trial order, and hold the same bytes whenever the records are the same. Time
+spent stands in columns named `seconds` and nowhere else, so that two runs can be compared without them.
+"""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from nasrun import seeding
+from nasrun.protocols import Genome, Measurement, Objective, SearchSpace
+from nasrun.records import TrialRecord, write_text
+
+TRIALS = "trials.csv"
+MEASUREMENTS = "measurements.csv"
+HISTORY = "history.csv"
+GENOMES = "genomes.txt"
+
+COUNTS = ("parameters", "flops", "epochs")
+"""Metrics with columns of their own, after the others; whole numbers are written without a decimal point."""
+
+_TAKEN = {"trial", "repeat", "repeats", "seed", "status", "genome", "seconds", "parent", "origin", "reuse_of", "error"}
+
+
+def write_tables(
+    directory: Path, records: Mapping[int, TrialRecord], space: SearchSpace, objective: Objective, seed: int
+) -> None:
+    """Write the four tables into `directory`, each of them atomically.
+
+    `records`: trial number to record, in any order. `seed`: the seed of the config, from which the seed of each repeat
+    is derived again. OSError (disk full, no permission) passes through.
+    """
+    ordered = [records[number] for number in sorted(records)]
+    genomes = [space.format(record.trial.proposal.genome) for record in ordered]
+    metrics = metric_names(ordered, objective)
+    lines = [f"{record.trial.number}\t{genome}\n" for record, genome in zip(ordered, genomes, strict=True)]
+    write_text(directory / TRIALS, _csv(_trial_rows(ordered, genomes, metrics, objective)))
+    write_text(directory / MEASUREMENTS, _csv(_measurement_rows(ordered, metrics, objective, seed)))
+    write_text(directory / HISTORY, _csv(_history_rows(ordered)))
+    write_text(directory / GENOMES, "".join(lines))
+
+
+def read_genomes(path: Path, space: SearchSpace) -> dict[int, Genome]:
+    """The genomes of a `genomes.txt`, by trial number.
+
+    Raises ValueError, naming file and line, where a line is not `trial<TAB>genome` or its genome is not of `space`.
+    """
+    genomes: dict[int, Genome] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+        if not line:
+            continue
+        trial, tab, text = line.partition("\t")
+        if not tab or not (trial.isascii() and trial.isdigit()):
+            raise ValueError(f"{path}: line {number}: expected a trial number, a tab and a genome")
+        if int(trial) in genomes:
+            raise ValueError(f"{path}: line {number}: trial {trial} is there twice")
+        try:
+            genomes[int(trial)] = space.parse(text)
+        except ValueError as error:
+            raise ValueError(f"{path}: line {number}: {error}") from None
+    return genomes
+
+
+def metric_names(records: Iterable[TrialRecord], objective: Objective) -> list[str]:
+    """The metrics in the order of the columns: the objective, the others sorted, then those of `COUNTS`."""
+    found = {name for record in records for m in record.measurements if m.status == "ok" for name in m.metrics}
+    others = sorted(found.difference(COUNTS, [objective.metric]))
+    return [objective.metric, *others, *(name for name in COUNTS if name != objective.metric)]
+
+
+def whole(value: float) -> int | float:
+    """A number as an int where it is whole: parameters are counted, though a mean over repeats may not be whole."""
+    value = float(value)
+    return int(value) if value.is_integer() else value
+
+
+def one_line(text: str | None) -> str:
+    """A text on one line and in characters that UTF-8 can hold: the reason of a failure comes from anywhere."""
+    words = " ".join((text or "").split())
+    return "".join(c if c.isprintable() else "?" for c in words)
+
+
+def _trial_rows(
+    records: Sequence[TrialRecord], genomes: Sequence[str], metrics: Sequence[str], objective: Objective
+) -> Iterable[Sequence[object]]:
+    names = _headings(metrics, objective)
+    deviation = f"{objective.metric}_std"
+    ends = ["repeats", "seconds", "parent", "origin", "reuse_of", "error"]
+    yield ["trial", "status", "genome", names[0], deviation, *names[1:], *ends]
+    for record, genome in zip(records, genomes, strict=True):
+        proposal = record.trial.proposal
+        cells = [_cell(name, record.mean(name)) for name in metrics]
+        yield [
+            record.trial.number,
+            record.status,
+            genome,
+            cells[0],
+            _cell(deviation, record.deviation(objective.metric)),
+            *cells[1:],
+            record.repeats,
+            _cell("seconds", record.seconds),
+            proposal.parent,
+            proposal.origin,
+            proposal.reuse_of,
+            one_line(record.error),
+        ]
+
+
+def _measurement_rows(
+    records: Sequence[TrialRecord], metrics: Sequence[str], objective: Objective, seed: int
+) -> Iterable[Sequence[object]]:
+    yield ["trial", "repeat", "seed", "status", *_headings(metrics, objective), "seconds", "error"]
+    for measurement in _measured(records):
+        yield [
+            measurement.trial,
+            measurement.repeat,
+            seeding.integer(seed, seeding.Purpose.JOB, measurement.trial, measurement.repeat),
+            measurement.status,
+            *(_cell(name, measurement.metrics.get(name)) for name in metrics),
+            _cell("seconds", measurement.seconds),
+            one_line(measurement.error),
+        ]
+
+
+def _history_rows(records: Sequence[TrialRecord]) -> Iterable[Sequence[object]]:
+    found = {name for m in _measured(records) for row in m.history for name in row}
+    names = sorted(found - {"trial", "repeat", "epoch", "seconds"})
+    yield ["trial", "repeat", "epoch", *names, "seconds"]
+    for measurement in _measured(records):
+        for number, row in enumerate(measurement.history, 1):
+            # A trial that goes on from a checkpoint counts its epochs on from there, and says so.
+            epoch = int(row.get("epoch", number))
+            cells = [_cell(name, row.get(name)) for name in (*names, "seconds")]
+            yield [measurement.trial, measurement.repeat, epoch, *cells]
+
+
+def _measured(records: Iterable[TrialRecord]) -> Iterable[Measurement]:
+    """Measurements that were made; those of a reused trial belong to the original."""
+    for record in records:
+        if record.trial.proposal.reuse_of is None:
+            yield from record.measurements
+
+
+def _headings(metrics: Sequence[str], objective: Objective) -> list[str]:
+    """Column names; a metric that would repeat the name of a fixed column is marked as a metric."""
+    taken = {*_TAKEN, f"{objective.metric}_std"}
+    return [f"metric_{name}" if name in taken else name for name in metrics]
+
+
+def _cell(name: str, value: float | None) -> str:
+    if value is None:
+        return ""
+    return repr(whole(value) if name in COUNTS else float(value))
+
+
+def _csv(rows: Iterable[Sequence[object]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()

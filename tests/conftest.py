@@ -1,0 +1,61 @@
+"""The installed command as a fixture, as its own process and inside of the tests' process."""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from nasrun import cli
+
+COMMAND = Path(sys.executable).with_name("nasrun")
+
+
+class Answer(NamedTuple):
+    """What a call in this process gave: the exit code, and what it printed."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def nasrun(tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
+    """Runs the installed command on the words of one string, in `tmp_path`."""
+
+    def call(command: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [COMMAND, *shlex.split(command)],
+            cwd=tmp_path,
+            env={**os.environ, **environment},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return call
+
+
+@pytest.fixture
+def nasrun_inprocess(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[[str], Answer]]:
+    """The same without the start of a process, for commands that are refused or done at once."""
+    handler = signal.getsignal(signal.SIGTERM)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # main() sets it; so it is taken back after the test
+
+    def call(command: str) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["nasrun", *shlex.split(command)])
+        capsys.readouterr()
+        code = cli.main()
+        return Answer(code, *capsys.readouterr())
+
+    yield call
+    signal.signal(signal.SIGTERM, handler)

@@ -1,0 +1,137 @@
+"""One contract for every strategy in conf/strategy: a new option enrols itself."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections import deque
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nasrun.protocols import Measurement, Objective, Trial
+from tests.support import measure, options, setup_of, trajectory
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+COUNT = 60
+
+strategies = pytest.mark.parametrize("strategy", options("strategy"))
+
+
+def digest(strategy: str) -> dict[str, object]:
+    """A pinned trajectory: the last genomes in clear, all of them as a hash."""
+    setup = setup_of(f"strategy={strategy}", "seed=7")
+    proposals = trajectory(setup.strategy, setup, COUNT)
+    lines = [f"{setup.space.format(p.genome)} {p.origin} {p.parent} {p.reuse_of}" for p in proposals]
+    return {"sha256": hashlib.sha256("\n".join(lines).encode()).hexdigest(), "last": lines[-3:]}
+
+
+@strategies
+def test_golden_trajectory(strategy: str) -> None:
+    """A changed trajectory changes every user's results: `python -m tests.golden` pins it anew, on purpose only."""
+    path = GOLDEN / f"{strategy}.json"
+    assert path.is_file(), f"no pinned trajectory for {strategy}: run python -m tests.golden"
+    assert digest(strategy) == json.loads(path.read_text())
+
+
+@strategies
+def test_the_same_seed_repeats_and_another_does_not(strategy: str) -> None:
+    runs = []
+    for seed in (1, 1, 2):
+        setup = setup_of(f"strategy={strategy}", f"seed={seed}")
+        runs.append(trajectory(setup.strategy, setup, 40))
+    assert runs[0] == runs[1]
+    assert runs[0] != runs[2]
+    assert len(runs[0]) == 40
+
+
+@strategies
+def test_another_process_proposes_the_same(strategy: str) -> None:
+    command = (
+        f"import json; from tests.contracts.test_strategies import digest; print(json.dumps(digest({strategy!r})))"
+    )
+    root = Path(__file__).parent.parent.parent
+    printed = subprocess.run([sys.executable, "-c", command], cwd=root, capture_output=True, text=True, check=True)
+    assert json.loads(printed.stdout) == digest(strategy)
+
+
+@strategies
+def test_global_generators_are_neither_used_nor_changed(strategy: str) -> None:
+    import random
+
+    setup = setup_of(f"strategy={strategy}", "seed=1")
+    np.random.seed(5)
+    random.seed(5)
+    before = np.random.get_state()[1].tolist(), random.getstate()
+    first = trajectory(setup.strategy, setup, 30)
+    assert (np.random.get_state()[1].tolist(), random.getstate()) == before
+    setup = setup_of(f"strategy={strategy}", "seed=1")
+    np.random.seed(6)
+    random.seed(6)
+    assert trajectory(setup.strategy, setup, 30) == first
+
+
+@strategies
+def test_proposals_are_valid_and_at_most_as_many_as_asked(strategy: str) -> None:
+    setup = setup_of(f"strategy={strategy}")
+    waiting: deque[Trial] = deque()
+    number = 0
+    for n in [1, 3, 0, 7, 2, 5, 1, 4, 6, 2] * 4:
+        proposals = setup.strategy.ask(n)
+        assert len(proposals) <= n
+        for proposal in proposals:
+            setup.space.validate(proposal.genome)
+            json.dumps(proposal.hparams)
+            waiting.append(Trial(number, proposal))
+            number += 1
+        assert waiting or setup.strategy.done, "nothing to wait for, yet nothing proposed"
+        # Tell some, the youngest first: strategies take tells out of order.
+        for _ in range((len(waiting) + 1) // 2):
+            trial = waiting.pop()
+            setup.strategy.tell(trial, measure(setup, trial))
+    assert number >= 40
+
+
+@strategies
+def test_failed_trials_are_survived(strategy: str) -> None:
+    setup = setup_of(f"strategy={strategy}")
+    number = 0
+    for _ in range(60):
+        for proposal in setup.strategy.ask(2):
+            trial = Trial(number, proposal)
+            failed = [Measurement(number, 0, "failed", error="broken")]
+            infeasible = [Measurement(number, 0, "infeasible", error="not in the table")]
+            told = (failed, infeasible, measure(setup, trial))[number % 3]
+            setup.strategy.tell(trial, told)
+            number += 1
+    assert number > 90, "a strategy may wait, but it goes on"
+
+
+@strategies
+def test_all_trials_failing_is_survived(strategy: str) -> None:
+    setup = setup_of(f"strategy={strategy}")
+    for number in range(50):
+        for proposal in setup.strategy.ask(1):
+            setup.strategy.tell(Trial(number, proposal), [Measurement(number, 0, "failed", error="broken")])
+    assert setup.strategy.ask(1)
+
+
+@strategies
+def test_learning_strategies_beat_random_search_on_the_landscape(strategy: str) -> None:
+    """Mean best of 12 seeds after 120 trials; random search itself is the bar."""
+    if strategy == "random":
+        bests = {seed: best_of(strategy, seed) for seed in range(2)}
+        assert bests[0] != bests[1]
+        return
+    ours, random_search = ([best_of(name, seed) for seed in range(12)] for name in (strategy, "random"))
+    wins = sum(a > b for a, b in zip(ours, random_search, strict=True))
+    assert np.mean(ours) > np.mean(random_search)
+    assert wins >= 10, f"{strategy} won {wins} of 12 seeds"
+
+
+def best_of(strategy: str, seed: int) -> float:
+    setup = setup_of(f"strategy={strategy}", f"seed={seed}", "evaluator.noise=0")
+    proposals = trajectory(setup.strategy, setup, 120)
+    trials = [Trial(number, proposal) for number, proposal in enumerate(proposals)]
+    return max(Objective().score(measure(setup, trial)) for trial in trials)

@@ -1,0 +1,447 @@
+"""Evaluator `train`: weights on disk, warm starts, settings of a proposal, the winner's end, estimates."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from nasrun.checkpoints import load_weights
+from nasrun.datasets import Dataset, Splits
+from nasrun.evaluators import train as train_module
+from nasrun.evaluators.train import reason
+from nasrun.hardware.devices import Hardware, Runtime
+from nasrun.schema import ConfigError
+from nasrun.training import loop
+from nasrun.training.data import DeviceData
+from nasrun.training.loop import Training, measure
+from nasrun.training.settings import TrainSettings
+from tests.evaluators.conftest import Bench
+
+RUNTIME = Runtime("cpu", "fp32", "as configured", 1, True)
+
+
+def measured(bench: Bench, path: Path, part: str, genome: Any = None) -> dict[str, float]:
+    """Accuracy and loss of a checkpoint, by a network built afresh."""
+    model = bench.setup.space.build(genome or bench.genome(), bench.setup.dataset.task)
+    model.load_state_dict(load_weights(path))
+    RUNTIME.place(model)
+    return dict(measure(model, DeviceData(bench.setup.dataset.load(), "cpu"), part, RUNTIME))
+
+
+def metadata(path: Path) -> dict[str, str]:
+    with safe_open(str(path), "pt") as file:
+        return file.metadata()
+
+
+def test_saved_weights_give_the_reported_accuracy(bench: Bench, tmp_path: Path) -> None:
+    path = tmp_path / "new" / "0-0.safetensors"
+    [measurement] = bench.measure(bench.job(save_to=path, budget=3))
+    assert measurement.status == "ok"
+    found = measured(bench, path, "validation")
+    assert found["accuracy"] == measurement.metrics["val_accuracy"]
+    assert found["loss"] == pytest.approx(measurement.metrics["val_loss"], rel=1e-6)
+    assert metadata(path) == {"epochs": "3", "genome": bench.setup.space.format(bench.genome())}
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_saving_changes_no_result(bench: Bench, tmp_path: Path) -> None:
+    [saved] = bench.measure(bench.job(save_to=tmp_path / "0-0.safetensors"))
+    [unsaved] = bench.measure(bench.job())
+    assert saved.metrics == unsaved.metrics
+
+
+def test_metrics_of_a_trial(bench: Bench) -> None:
+    [measurement] = bench.measure(bench.job(budget=2))
+    cost = bench.setup.space.cost(bench.genome(), bench.setup.dataset.task)
+    assert measurement.metrics["parameters"] == cost.parameters
+    assert measurement.metrics["flops"] == cost.flops
+    assert measurement.metrics["epochs"] == 2
+    assert set(measurement.metrics) == {*bench.train.metrics, "epochs"}
+    assert [row["epoch"] for row in measurement.history] == [1, 2]
+    assert measurement.seconds > 0
+
+
+def test_torchs_generator_is_left_alone(bench: Bench, tmp_path: Path) -> None:
+    path = tmp_path / "0-0.safetensors"
+    torch.manual_seed(99)
+    before = torch.get_rng_state()
+    bench.measure(bench.job(save_to=path), bench.job(1, hparams={"lr": -1.0}))
+    bench.train.estimate(bench.job().trial)
+    loading = Bench("evaluator.final_epochs=null")
+    loading.train.final(loading.job(load_from=path))
+    bench.train.final(bench.job(load_from=path))
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(100)
+    [after] = bench.measure(bench.job())
+    torch.manual_seed(99)
+    assert bench.measure(bench.job())[0].metrics == after.metrics
+
+
+def test_continue_goes_on_from_the_parents_epochs(bench: Bench, tmp_path: Path) -> None:
+    parent, child = tmp_path / "0-0.safetensors", tmp_path / "1-0.safetensors"
+    [first] = bench.measure(bench.job(budget=2, save_to=parent))
+    job = bench.job(1, budget=5, parent=0, warm_start="continue", load_from=parent, save_to=child)
+    [second] = bench.measure(job)
+    assert [row["epoch"] for row in first.history] == [1, 2]
+    assert [row["epoch"] for row in second.history] == [3, 4, 5]
+    assert second.metrics["epochs"] == 5
+    assert metadata(child)["epochs"] == "5"
+
+
+def test_continue_starts_from_the_parents_weights(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "0-0.safetensors"
+    bench.measure(bench.job(budget=1, save_to=path))
+    given: list[dict[str, torch.Tensor]] = []
+
+    def noted(model: torch.nn.Module, *arguments: object, **named: object) -> Training:
+        given.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
+        return Training({"epoch": 2, "val_accuracy": 1.0})
+
+    monkeypatch.setattr(loop, "train", noted)
+    bench.measure(bench.job(1, budget=2, parent=0, warm_start="continue", load_from=path))
+    weights = load_weights(path)
+    assert set(given[0]) == set(weights)
+    assert all(torch.equal(tensor, given[0][name]) for name, tensor in weights.items())
+
+
+def test_continue_after_early_stopping_counts_the_epochs_of_the_weights(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accuracies = iter([0.5, 0.6, 0.4, 0.4])
+    monkeypatch.setattr(loop, "measure", lambda *arguments: {"accuracy": next(accuracies), "loss": 1.0})
+    path = tmp_path / "0-0.safetensors"
+    [measurement] = bench.measure(bench.job(budget=9, hparams={"patience": 2}, save_to=path))
+    assert len(measurement.history) == 4
+    assert metadata(path)["epochs"] == "2"
+
+
+def test_continue_with_nothing_left_fails(bench: Bench, tmp_path: Path) -> None:
+    path = tmp_path / "0-0.safetensors"
+    bench.measure(bench.job(budget=2, save_to=path))
+    failed, fine = bench.measure(
+        bench.job(1, budget=2, parent=0, warm_start="continue", load_from=path), bench.job(2, budget=1)
+    )
+    assert failed.status == "failed"
+    assert failed.error == "nothing left to train: 2 epochs of 2 are done already"
+    assert fine.status == "ok"
+
+
+def test_inherit_copies_what_matches(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    space, path = bench.setup.space, tmp_path / "0-0.safetensors"
+    parent = space.parse("N4k3relu-R8k3relu-R8k3relu")
+    child = space.parse("N4k3relu-R4k3relu-R8k3relu")
+    bench.measure(bench.job(genome=parent, save_to=path))
+    given: list[dict[str, torch.Tensor]] = []
+    train = loop.train
+
+    def noted(model: torch.nn.Module, *arguments: Any, **named: Any) -> Training:
+        given.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
+        return train(model, *arguments, **named)
+
+    monkeypatch.setattr(loop, "train", noted)
+    job = bench.job(1, genome=child, parent=0, warm_start="inherit", load_from=path)
+    [measurement] = bench.measure(job)
+    bench.measure(bench.job(1, genome=child))
+    inherited, afresh = given
+    weights = load_weights(path)
+    changed = {name for name, tensor in inherited.items() if tensor.shape != weights[name].shape}
+    assert changed == {
+        "layer2.convolution.weight",
+        "layer3.convolution.weight",
+        *(f"layer2.norm.{name}" for name in ("weight", "bias", "running_mean", "running_var")),
+    }
+    for name, tensor in inherited.items():
+        assert torch.equal(tensor, afresh[name] if name in changed else weights[name]), name
+    assert [row["epoch"] for row in measurement.history] == [1]
+
+
+@pytest.mark.parametrize("warm_start", ["continue", "inherit"])
+def test_a_missing_parent_fails_the_trial(bench: Bench, tmp_path: Path, warm_start: str) -> None:
+    job = bench.job(1, budget=3, parent=0, warm_start=warm_start, load_from=tmp_path / "none.safetensors")
+    [measurement] = bench.measure(job)
+    assert measurement.status == "failed"
+    assert "none.safetensors" in measurement.error
+
+
+def test_hparams_override_settings(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[TrainSettings] = []
+    train = loop.train
+
+    def noted(model: Any, data: Any, settings: TrainSettings, *arguments: Any, **named: Any) -> Training:
+        given.append(settings)
+        return train(model, data, settings, *arguments, **named)
+
+    monkeypatch.setattr(loop, "train", noted)
+    bench.measure(
+        bench.job(hparams={"optimizer": "sgd", "lr": 1, "epochs": 2}), bench.job(hparams={"epochs": 3}, budget=1)
+    )
+    assert given[0] == TrainSettings(optimizer="sgd", lr=1.0, epochs=2, batch_size=32, weight_decay=5e-4)
+    assert given[1] == TrainSettings(epochs=1, batch_size=32, weight_decay=5e-4)
+
+
+@pytest.mark.parametrize(
+    ("hparams", "words"),
+    [
+        ({"optimiser": "sgd"}, ("hparams.optimiser", "optimizer")),
+        ({"lr": -1.0}, ("hparams.lr=-1.0", "above 0")),
+        ({"batch_size": "many"}, ("hparams.batch_size=many", "whole number")),
+        ({"repeats": 2}, ("hparams.repeats", "no such key")),
+    ],
+)
+def test_a_bad_hparam_fails_the_trial_by_name(bench: Bench, hparams: dict[str, object], words: tuple[str, ...]) -> None:
+    failed, fine = bench.measure(bench.job(0, hparams=hparams), bench.job(1))
+    assert failed.status == "failed"
+    assert all(word in failed.error for word in words)
+    assert fine.status == "ok"
+
+
+def test_a_bad_budget_fails_the_trial_by_name(bench: Bench) -> None:
+    [failed] = bench.measure(bench.job(budget=0))
+    assert failed.status == "failed"
+    assert "epochs=0" in failed.error
+
+
+def test_a_failed_training_keeps_the_epochs_it_got_through(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    losses = iter([1.0, 2.0, math.nan])
+    monkeypatch.setattr(loop, "measure", lambda *arguments: {"accuracy": 0.5, "loss": next(losses)})
+    [failed] = bench.measure(bench.job(budget=5))
+    assert failed.error == "the validation loss became nan in epoch 3"
+    assert failed.metrics == {}
+    assert [row["epoch"] for row in failed.history] == [1, 2]
+
+
+def test_time_limit_fails_the_trial_but_not_the_final_training() -> None:
+    bench = Bench("evaluator.time_limit=1e-9", "evaluator.final_epochs=2")
+    [failed] = bench.measure(bench.job())
+    assert failed.status == "failed"
+    assert failed.error == "time limit of 1e-09 s reached in epoch 1"
+    assert len(bench.train.final(bench.job())["history"]) == 2
+
+
+def test_progress_is_told(bench: Bench) -> None:
+    told: list[Any] = []
+    bench.train.on_progress = told.append
+    [measurement] = bench.measure(bench.job(4, repeat=1, budget=2))
+    assert [progress[:4] for progress in told] == [(4, 1, 1, 2), (4, 1, 2, 2)]
+    assert [progress.metrics for progress in told] == list(measurement.history)
+    told.clear()
+    bench.train.final(bench.job(4))
+    assert {progress.trial for progress in told} == {-1}
+
+
+def test_final_tests_the_searchs_weights_where_no_epochs_are_set(tmp_path: Path) -> None:
+    bench = Bench("evaluator.final_epochs=null")
+    found, kept = tmp_path / "0-0.safetensors", tmp_path / "best.safetensors"
+    bench.measure(bench.job(budget=3, save_to=found))
+    result = bench.train.final(bench.job(load_from=found, save_to=kept))
+    expected = measured(bench, found, "test")
+    assert result["metrics"] == {"test_accuracy": expected["accuracy"], "test_loss": expected["loss"]}
+    assert list(result["history"]) == []
+    assert all(torch.equal(tensor, load_weights(kept)[name]) for name, tensor in load_weights(found).items())
+
+
+def test_final_trains_where_no_weights_were_kept(tmp_path: Path) -> None:
+    bench = Bench("evaluator.final_epochs=null")
+    result = bench.train.final(bench.job(budget=2))
+    assert [row["epoch"] for row in result["history"]] == [1, 2]
+
+
+@pytest.mark.parametrize(("final_data", "count"), [("all", 200), ("train", 140)])
+def test_final_trains_anew_on_the_data_asked_for(
+    tmp_path: Path, final_data: str, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench("evaluator.final_epochs=2", f"evaluator.final_data={final_data}", "evaluator.patience=1")
+    searched, kept = tmp_path / "0-0.safetensors", tmp_path / "best" / "model.safetensors"
+    bench.measure(bench.job(save_to=searched))
+    used: list[int] = []
+    batches = DeviceData.training_batches
+
+    def noted(self: DeviceData, split: Any, *arguments: Any) -> Any:
+        used.append(len(split))
+        return batches(self, split, *arguments)
+
+    monkeypatch.setattr(DeviceData, "training_batches", noted)
+    result = bench.train.final(bench.job(load_from=searched, save_to=kept))
+    assert used == [count, count]
+    assert [row["epoch"] for row in result["history"]] == [1, 2]
+    assert all(set(row) == {"epoch", "train_loss", "seconds"} for row in result["history"])
+    expected = measured(bench, kept, "test")
+    assert result["metrics"]["test_accuracy"] == expected["accuracy"]
+    assert result["metrics"]["test_loss"] == pytest.approx(expected["loss"], rel=1e-6)
+    assert "2 epochs" in result["trained_on"]
+    assert result["seconds"] > 0
+    assert metadata(kept)["genome"] == bench.setup.space.format(bench.genome())
+    # From new weights: the search's own make no difference.
+    assert bench.train.final(bench.job())["metrics"] == result["metrics"]
+    json.dumps(result)
+
+
+class Untouchable(Dataset):
+    """A data set whose test part raises when it is looked at."""
+
+    def __init__(self, original: Dataset) -> None:
+        super().__init__(validation=original.validation)
+        self.original, self.name = original, original.name
+
+    @property
+    def task(self) -> Any:
+        return self.original.task
+
+    def _read(self) -> Any:
+        raise NotImplementedError
+
+    def load(self) -> Splits:
+        whole = self.original.load()
+
+        class Guarded(Splits):
+            def __getattribute__(self, name: str) -> Any:
+                if name == "test":
+                    raise AssertionError("the test part was looked at")
+                return super().__getattribute__(name)
+
+        return Guarded(whole.train, whole.validation, whole.test, whole.mean, whole.std, whole.classes)
+
+
+def test_only_final_looks_at_the_test_part() -> None:
+    bench = Bench()
+    bench.train._dataset = Untouchable(bench.setup.dataset)
+    bench.train.prepare()
+    assert bench.measure(bench.job())[0].status == "ok"
+    assert bench.train.estimate(bench.job().trial) > 0
+    with pytest.raises(AssertionError, match="was looked at"):
+        bench.train.final(bench.job())
+
+
+@pytest.mark.parametrize("batch_size", [1, 32, 100, 5000])
+def test_estimate_is_positive_and_grows_with_the_budget(batch_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A clock that every step moves by a second: the estimate is then the number of steps, and a tenth.
+    bench = Bench(f"evaluator.batch_size={batch_size}")
+    trial = bench.job(budget=4).trial
+    assert bench.train.estimate(trial) > 0
+    clock, step = [0.0], loop.Stepper.step
+
+    def ticking(self: loop.Stepper, *arguments: Any) -> torch.Tensor:
+        clock[0] += 1
+        return step(self, *arguments)
+
+    monkeypatch.setattr(loop.Stepper, "step", ticking)
+    monkeypatch.setattr(train_module.time, "monotonic", lambda: clock[0])
+    steps = max(1, 140 // batch_size)
+    assert bench.train.estimate(trial) == pytest.approx(4 * steps * 1.1)
+
+
+def test_nothing_works_before_prepare(bench: Bench) -> None:
+    unprepared = type(bench.train)(bench.setup.space, bench.setup.dataset, bench.setup.hardware)
+    [measurement] = unprepared.evaluate([bench.job()])
+    assert measurement.status == "failed"
+    assert "prepare()" in str(measurement.error)
+
+
+def test_runtime_goes_through_json(bench: Bench) -> None:
+    recorded = json.loads(json.dumps(bench.facts))
+    assert Runtime.from_record(recorded["runtime"]) == RUNTIME
+    assert bench.train.prepare(recorded) == bench.facts
+
+
+def test_a_resumed_run_keeps_what_was_decided(bench: Bench) -> None:
+    recorded = {"runtime": {**RUNTIME._asdict(), "precision": "bf16", "reason": "then"}}
+    assert bench.train.prepare(recorded) == recorded
+    [half] = bench.measure(bench.job())
+    bench.train.prepare()
+    assert bench.measure(bench.job())[0].metrics["train_loss"] != half.metrics["train_loss"]
+
+
+def test_a_run_recorded_on_cuda_is_refused_without_one(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match="no CUDA device is usable here"):
+        bench.train.prepare({"runtime": {**RUNTIME._asdict(), "device": "cuda"}})
+
+
+def test_threads_are_set() -> None:
+    Bench("hardware.threads=2")
+    assert torch.get_num_threads() == 2
+    Bench("hardware.threads=1")
+    assert torch.get_num_threads() == 1
+
+
+class TestHardware:
+    """What is asked for, and what this machine gives."""
+
+    @pytest.fixture(autouse=True)
+    def _no_cuda(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+    def test_auto_is_the_cpu_without_cuda(self) -> None:
+        runtime = Hardware().resolve()
+        assert runtime.device == "cpu"
+        assert runtime.precision in ("fp32", "bf16")
+        assert runtime.threads >= 1
+        assert runtime.reason
+
+    @pytest.mark.parametrize(
+        ("units", "precision"),
+        [({}, "fp32"), ({"amx_bf16": True}, "bf16"), ({"avx512_bf16": True}, "bf16"), ({"avx512_bf16": False}, "fp32")],
+    )
+    def test_auto_precision_follows_the_units_of_the_cpu(
+        self, units: dict[str, bool], precision: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: units, raising=False)
+        assert Hardware().resolve().precision == precision
+        assert Hardware(precision="fp32").resolve().precision == "fp32"
+
+    @pytest.mark.parametrize(("capability", "precision"), [((7, 5), "fp16"), ((8, 0), "bf16"), ((9, 0), "bf16")])
+    def test_auto_precision_follows_the_capability_of_the_gpu(
+        self, capability: tuple[int, int], precision: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+        runtime = Hardware().resolve()
+        assert (runtime.device, runtime.precision) == ("cuda", precision)
+
+    def test_cuda_without_cuda_is_refused(self) -> None:
+        with pytest.raises(ConfigError, match=r"hardware\.device=cuda"):
+            Hardware(device="cuda").resolve()
+
+    def test_fp16_without_cuda_is_refused(self) -> None:
+        with pytest.raises(ConfigError, match=r"hardware\.precision=fp16"):
+            Hardware(precision="fp16").resolve()
+        with pytest.raises(ValueError, match="precision=fp16"):
+            Hardware(precision="fp16", device="cpu")
+
+    def test_threads(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert Hardware(threads=1).resolve().threads == 1
+        monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 2, 5}, raising=False)
+        assert Hardware().resolve().threads == 3
+        monkeypatch.delattr("os.sched_getaffinity")
+        assert Hardware().resolve().threads >= 1
+
+    def test_jobs_ahead(self) -> None:
+        assert Hardware().trials_in_flight == 1
+        assert Hardware(in_flight=3).trials_in_flight == 3
+
+
+def test_out_of_memory_is_called_so() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(1 << 50)
+    for error in (caught.value, MemoryError(), torch.OutOfMemoryError("CUDA out of memory.\nTried 9 GiB")):
+        assert reason(error).startswith("out of memory")
+        assert "\n" not in reason(error)
+    assert reason(MemoryError()) == "out of memory"
+    assert reason(KeyError("x")) == "KeyError: 'x'"
+    assert reason(ZeroDivisionError()) == "ZeroDivisionError"
+    assert len(reason(ValueError("long " * 1000))) < 400
+
+
+def test_real_images_are_learned() -> None:
+    """The shipped part of Fashion-MNIST: four epochs on a thousand images, where guessing gives a tenth."""
+    data = ("dataset=fashion_mnist_mini", "dataset.train_samples=1000")
+    bench = Bench("evaluator=train", "hardware=cpu", "hardware.precision=fp32", "hardware.threads=1", *data, base=())
+    genome = bench.setup.space.parse("R8k3relu-R16k3relu-N16k3relu")
+    [measurement] = bench.measure(bench.job(genome=genome, budget=4, hparams={"batch_size": 16}))
+    assert measurement.metrics["val_accuracy"] > 0.5

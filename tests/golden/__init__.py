@@ -1,0 +1,1 @@
+"""Pinned trajectories, one per strategy. `python -m tests.golden` writes those that are missing or changed."""

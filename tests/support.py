@@ -1,0 +1,99 @@
+"""What several tests need: checked configs as objects, and small searches in this process."""
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from nasrun import journal
+from nasrun.checkpoints import CheckpointStore
+from nasrun.compose import compose_config, task_config
+from nasrun.config import Setup, build
+from nasrun.config_files import conf_dir
+from nasrun.hardware.inline import InlineExecutor
+from nasrun.journal import Event, Journal
+from nasrun.protocols import Measurement, Proposal, Strategy, Trial
+from nasrun.records import Observer
+from nasrun.search import Ending, Search
+
+
+def options(group: str) -> list[str]:
+    """The options of a config group: what contract tests run over, so that a new one enrols itself."""
+    names = sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+    assert names, f"no option in conf/{group}"
+    return names
+
+
+def setup_of(*overrides: str) -> Setup:
+    """The objects of a config on the made-up landscape, unless the overrides choose otherwise."""
+    return build(_composed("evaluator=synthetic", "dataset=synthetic", *overrides))
+
+
+@cache
+def _composed(*overrides: str) -> DictConfig:
+    # Composing takes fifty times as long as building; `build` does not change what it is given.
+    return task_config(compose_config(overrides))
+
+
+def search_in(directory: Path, *overrides: str) -> tuple[Search, list[Event]]:
+    """A search in a directory, started or resumed: its journal is repaired and replayed first."""
+    directory.mkdir(exist_ok=True)
+    setup = setup_of(*overrides)
+    path = directory / journal.NAME
+    events = journal.repair(path) if path.exists() else []
+    search = Search(
+        setup.strategy,
+        InlineExecutor(setup.evaluator),
+        Journal(path),
+        setup.objective,
+        Observer(),
+        CheckpointStore(directory, "none"),
+        seed=setup.options.seed,
+        trials=setup.options.trials,
+        repeats=setup.evaluator.repeats,
+        in_flight=setup.hardware.trials_in_flight,
+        max_failures=setup.options.max_failures,
+        order=setup.hardware.order,
+    )
+    search.replay(events)
+    return search, events
+
+
+def run_in(directory: Path, *overrides: str) -> tuple[Search, Ending]:
+    """Run a search to its end."""
+    search, _ = search_in(directory, *overrides)
+    return search, search.run()
+
+
+def trajectory(strategy: Strategy, setup: Setup, count: int) -> list[Proposal]:
+    """The first `count` proposals of a strategy that is asked for one at a time and told the landscape's values."""
+    proposals: list[Proposal] = []
+    while len(proposals) < count and not strategy.done:
+        asked = strategy.ask(1)
+        if not asked:
+            break
+        for proposal in asked:
+            trial = Trial(len(proposals), proposal)
+            proposals.append(proposal)
+            strategy.tell(trial, measure(setup, trial))
+    return proposals
+
+
+def measure(setup: Setup, trial: Trial) -> Sequence[Measurement]:
+    """What the evaluator of a setup measures for a trial, with seeds that follow from its number."""
+    from nasrun import seeding
+    from nasrun.protocols import Job
+
+    seed = setup.options.seed
+    jobs = [
+        Job(trial, repeat, seeding.integer(seed, seeding.Purpose.JOB, trial.number, repeat))
+        for repeat in range(setup.evaluator.repeats)
+    ]
+    return list(setup.evaluator.evaluate(jobs))
+
+
+def without_time(events: Sequence[Event]) -> list[Event]:
+    """Events without what depends on the clock, and without the marks of stops and resumes."""
+    timeless = [{k: v for k, v in event.items() if k not in ("time", "seconds")} for event in events]
+    return [event for event in timeless if event["event"] in ("ask", "measure", "tell", "final")]
