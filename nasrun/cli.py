@@ -104,11 +104,11 @@ def _hydra(words: list[str]) -> int:
             compose_config(arguments.overrides, *where)
         run_hydra(lambda config: None)()
         return DONE
-    dry, existing = _check(arguments.overrides, arguments.multirun, *where)
+    unique = not any(word.startswith("hydra.run.dir=") for word in arguments.overrides)
+    dry, existing = _check(arguments.overrides, arguments.multirun, *where, unique=unique)
     if dry:
         return DONE
-    explicit = any(word.startswith("hydra.run.dir=") for word in arguments.overrides)
-    job = _Job(unique=not explicit, existing=existing)
+    job = _Job(unique=unique, existing=existing)
     run_hydra(job)()
     return job.code
 
@@ -131,8 +131,10 @@ def _check_flags(parser: "ArgumentParser", arguments: "Namespace", unknown: Sequ
         raise ConfigError("--resolve: goes with --cfg")
 
 
-def _check(overrides: Sequence[str], multirun: bool, config_dir: str | None, config_name: str) -> tuple[bool, Path]:
-    """Refuse nonsense before anything is created.
+def _check(
+    overrides: Sequence[str], multirun: bool, config_dir: str | None, config_name: str, *, unique: bool
+) -> tuple[bool, Path]:
+    """Refuse nonsense before anything is created. `unique`: a run directory that is taken gets another name.
 
     Returns whether a dry run was asked for, and shown, and the folder that is there already and will hold the runs.
     """
@@ -145,7 +147,7 @@ def _check(overrides: Sequence[str], multirun: bool, config_dir: str | None, con
     for config in configs:
         setup = build(task_config(config))
         directory = output_directory(config, sweep=sweep)
-        existing = _check_directory(directory, resumable=sweep or setup.options.resume)
+        existing = _check_directory(directory, may_exist=sweep or unique or setup.options.resume)
         if not sweep:
             _check_not_here(directory)
         if setup.options.dry_run:
@@ -162,11 +164,11 @@ def _check_not_here(directory: Path) -> None:
         raise ConfigError(f"hydra.run.dir={directory}: the folder that nasrun is run in; choose another")
 
 
-def _check_directory(directory: Path, *, resumable: bool) -> Path:
+def _check_directory(directory: Path, *, may_exist: bool) -> Path:
     """ConfigError where a run could not be written to a directory; else the nearest folder above that exists."""
     from nasrun.run import taken
 
-    if directory.exists() and not resumable and (not directory.is_dir() or any(directory.iterdir())):
+    if directory.exists() and not may_exist and (not directory.is_dir() or any(directory.iterdir())):
         raise ConfigError(taken(directory))
     existing = next(parent for parent in (directory, *directory.absolute().parents) if parent.exists())
     if not existing.is_dir():

@@ -21,7 +21,7 @@ def describe_environment() -> dict[str, Any]:
         "packages": {name: metadata.version(name) for name in PACKAGES},
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
-        "processors": len(os.sched_getaffinity(0)),
+        "processors": os.cpu_count(),
         "command": ["nasrun", *sys.argv[1:]],
     }
 

@@ -163,19 +163,18 @@ def test_sweep_started_a_second_time_goes_on(nasrun: Callable, tmp_path: Path) -
     assert measured == [0, 1, 2, 3, 4]
 
 
-def test_runs_of_the_same_second_get_directories_of_their_own(tmp_path: Path) -> None:
-    # A fixed name that nasrun chose itself stands for two starts within one second.
-    conf = "outputs/same-second"
-    code = (
-        "import sys\nfrom pathlib import Path\nfrom nasrun.compose import compose_config, task_config\n"
-        "from nasrun.run import start\n"
-        f"config = task_config(compose_config({shlex.split(FAST)!r} + ['trials=3', 'output.console=none']))\n"
-        f"start(config, Path({conf!r}), unique=True)"
-    )
-    processes = [subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path) for _ in range(2)]
+def test_runs_of_the_same_second_get_directories_of_their_own(nasrun: Callable, tmp_path: Path) -> None:
+    # A name that does not move with the clock stands for starts within one second.
+    experiment = tmp_path / "mine" / "experiment" / "same_second.yaml"
+    experiment.parent.mkdir(parents=True)
+    experiment.write_text("# @package _global_\ntrials: 3\nhydra: {run: {dir: outputs/12-00-00}}\n")
+    command = f"--config-dir=mine experiment=same_second {FAST}"
+    processes = [subprocess.Popen([COMMAND, *shlex.split(command)], cwd=tmp_path) for _ in range(2)]
     assert [process.wait() for process in processes] == [0, 0]
-    assert [directory.name for directory in runs(tmp_path)] == ["same-second", "same-second_2"]
-    assert len(list((tmp_path / "outputs").iterdir())) == 2
+    assert nasrun(command).returncode == 0
+    names = ["12-00-00", "12-00-00_2", "12-00-00_3"]
+    assert [directory.name for directory in runs(tmp_path)] == names
+    assert sorted(path.name for path in (tmp_path / "outputs").iterdir()) == names
 
 
 def interrupted(folder: Path, number: signal.Signals) -> "subprocess.CompletedProcess[str]":

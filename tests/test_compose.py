@@ -96,7 +96,7 @@ def test_expand_takes_the_later_of_two_values() -> None:
 def test_expand_finds_options_by_pattern(own: Path) -> None:
     names = sorted(path.stem for path in (conf_dir() / "strategy").glob("*.yaml"))
     assert [words[0] for words in expand(["strategy=glob(*)"])] == [f"strategy={name}" for name in names]
-    found = [words[0] for words in expand(["strategy=glob([am]*)"], str(own))]
+    found = [words[0] for words in expand(["strategy=glob(m*)"], str(own))]
     assert "strategy=mine" in found
     assert "strategy=random" not in found
 

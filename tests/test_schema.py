@@ -88,7 +88,7 @@ REFUSED = [
     (Literal[1, 3, 5], 3.0, "expected one of 1, 3, 5"),
     (Literal["a"] | None, "b", "unknown; known: a"),
     (list[int], 3, "expected a list in [ ], each entry a whole number"),
-    (list[int], "ab", "expected a list in [ ], each entry text".replace("text", "a whole number")),
+    (list[int], "ab", "expected a list in [ ], each entry a whole number"),
     (list[int], [1, "x"], "expected a whole number"),
     (list[int], [True], "expected a whole number"),
     (list[str] | None, "swap", "expected a list in [ ], each entry text or null"),

@@ -1,0 +1,54 @@
+"""The experiments that fit into a test, and the scripts that make their tables."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.test_crash import SCRIPTS
+
+PROGRAM = Path(sys.executable).with_name("nasrun")
+
+
+@pytest.mark.slow
+def test_smoke_is_a_whole_run(tmp_path: Path) -> None:
+    done = subprocess.run([PROGRAM, "experiment=smoke", f"hydra.run.dir={tmp_path / 'run'}"], capture_output=True)
+    assert done.returncode == 0, done.stderr
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert {"trials.csv", "measurements.csv", "history.csv", "genomes.txt", "best.json", "summary.json"} <= names
+    assert (tmp_path / "run" / "best" / "model.safetensors").stat().st_size > 1000
+    assert (tmp_path / "run" / "plots" / "incumbent.png").stat().st_size > 1000
+
+
+@pytest.mark.slow
+def test_the_course_table_has_a_row_per_mutation(tmp_path: Path) -> None:
+    small = (
+        "dataset=fashion_mnist_mini",
+        "dataset.train_samples=300",
+        "trials=4",
+        "strategy.population=2",
+        "strategy.elitism=1",
+        "strategy.tournament=2",
+        "search_space.max_depth=3",
+        "search_space.filters=[4,8]",
+        "evaluator.epochs=1",
+        "evaluator.final_epochs=1",
+        "evaluator.final_data=train",
+        "output.plots=false",
+    )
+    sweep = tmp_path / "sweep"
+    done = subprocess.run(
+        [PROGRAM, "experiment=course_mutations", *small, f"hydra.sweep.dir={sweep}"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    table = subprocess.run(
+        [sys.executable, SCRIPTS / "make_course_table.py", sweep], capture_output=True, text=True, check=True
+    )
+    rows = [line.split("|")[1].strip() for line in table.stdout.splitlines() if line.startswith("|")]
+    assert rows[2:] == ["swap", "inversion", "filters", "replace_layer", "add_layer"]
+    for directory in sweep.iterdir():
+        if directory.is_dir():
+            mutation = next(name for name in rows[2:] if name in directory.name)
+            origins = {line.split(",")[-3] for line in (directory / "trials.csv").read_text().splitlines()[1:]}
+            assert origins <= {"sample", mutation}
