@@ -43,7 +43,7 @@ class ConstraintOptions:
     """The price that an architecture may have at most."""
 
     parameters: Positive | None = None
-    flops: Positive | None = None
+    flops: Positive | None = 20_000_000
 
 
 @dataclass(kw_only=True, frozen=True)

@@ -1,10 +1,12 @@
 """The experiments that fit into a test, and the scripts that make their tables."""
 
+import csv
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.test_crash import SCRIPTS
 
@@ -47,8 +49,7 @@ def test_the_course_table_has_a_row_per_mutation(tmp_path: Path) -> None:
     )
     rows = [line.split("|")[1].strip() for line in table.stdout.splitlines() if line.startswith("|")]
     assert rows[2:] == ["swap", "inversion", "filters", "replace_layer", "add_layer"]
-    for directory in sweep.iterdir():
-        if directory.is_dir():
-            mutation = next(name for name in rows[2:] if name in directory.name)
-            origins = {line.split(",")[-3] for line in (directory / "trials.csv").read_text().splitlines()[1:]}
-            assert origins <= {"sample", mutation}
+    for directory in (path.parent for path in sweep.glob("*/trials.csv")):
+        (mutation,) = yaml.safe_load((directory / ".hydra" / "config.yaml").read_text())["strategy"]["mutations"]
+        with (directory / "trials.csv").open() as file:
+            assert {row["origin"] for row in csv.DictReader(file)} <= {"sample", mutation}

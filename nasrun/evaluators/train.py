@@ -49,7 +49,7 @@ class Train(Evaluator):
         *,
         repeats: Positive = 1,
         time_limit: Annotated[float, Above(0)] | None = None,
-        final_epochs: Positive | None = 10,
+        final_epochs: Positive | None = 8,
         final_data: Literal["all", "train"] = "all",
         **settings: Any,
     ) -> None:

@@ -4,7 +4,8 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Literal
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -49,7 +50,7 @@ def convolutional_network(
         layer["activation"] = ACTIVATIONS[activation]()
         parts[f"layer{number}"] = nn.Sequential(layer)
         channels = filters
-    parts["pool"] = nn.AdaptiveAvgPool2d(1)
+    parts["pool"] = GlobalAveragePool()
     parts["flatten"] = nn.Flatten()
     hidden = nn.Linear(channels, dense)
     _initialise(hidden, "relu")
@@ -57,6 +58,18 @@ def convolutional_network(
     parts["activation"] = nn.ReLU()
     parts["output"] = nn.Linear(dense, outputs)
     return nn.Sequential(parts)
+
+
+class GlobalAveragePool(nn.Module):
+    """The mean of each channel: (batch, channels, height, width) to (batch, channels, 1, 1).
+
+    Like `nn.AdaptiveAvgPool2d(1)`, whose gradient, however, comes in another memory format than channels_last, which
+    makes the normalisation before it up to ten times slower on the CPU.
+    """
+
+    def forward(self, features: Tensor) -> Tensor:
+        height, width = features.shape[2:]
+        return functional.avg_pool2d(features, (height, width))
 
 
 def _initialise(layer: nn.Conv2d | nn.Linear, activation: str) -> None:
