@@ -109,7 +109,12 @@ VALUES = [
     ("hardware.device=tpu", "hardware.device=tpu: unknown; did you mean 'cpu'?"),
     ("hardware.precision=fp16 hardware.device=cpu", "hardware.precision=fp16: needs device=cuda", "bf16 or fp32"),
     ("hardware.threads=0", "hardware.threads=0: must be at least 1"),
-    ("constraints.parameters=10", "constraints.parameters=10 ", ": none of 10,000 random architectures", "the least among them: 1,"),
+    (
+        "constraints.parameters=10",
+        "constraints.parameters=10 ",
+        ": none of 10,000 random architectures",
+        "the least among them: 1,",
+    ),
     (
         "constraints.flops=10 constraints.parameters=2000",
         "constraints.parameters=2000 constraints.flops=10: ",

@@ -15,7 +15,7 @@ class TrainSettings:
     when the validation accuracy has not improved for that many epochs and takes the best epoch's weights.
     """
 
-    epochs: Positive = 1
+    epochs: Positive = 2
     batch_size: Positive = 128
     optimizer: Literal["sgd", "adam", "adamw"] = "adamw"
     lr: Annotated[float, Above(0)] | None = None
