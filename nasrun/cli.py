@@ -158,7 +158,7 @@ def _check(
 
 def _check_not_here(directory: Path) -> None:
     """ConfigError where a new run directory would take the place of the working directory."""
-    from nasrun.run import holds_run
+    from nasrun.run_directory import holds_run
 
     if directory.is_dir() and directory.samefile(Path.cwd()) and not holds_run(directory):
         raise ConfigError(f"hydra.run.dir={directory}: the folder that nasrun is run in; choose another")
@@ -166,7 +166,7 @@ def _check_not_here(directory: Path) -> None:
 
 def _check_directory(directory: Path, *, may_exist: bool) -> Path:
     """ConfigError where a run could not be written to a directory; else the nearest folder above that exists."""
-    from nasrun.run import taken
+    from nasrun.run_directory import taken
 
     if directory.exists() and not may_exist and (not directory.is_dir() or any(directory.iterdir())):
         raise ConfigError(taken(directory))
@@ -219,7 +219,8 @@ class _Job:
             return None
         finally:
             _remove_empty(directory.absolute(), self._existing)
-        return float(summary["best"]["metrics"][config.objective.metric])
+        best = summary["best"]
+        return float({**best, **best["metrics"]}[config.objective.metric])
 
 
 def _usage(message: str) -> NoReturn:

@@ -6,7 +6,8 @@ from nasrun import journal
 from nasrun.config import build
 from nasrun.records import assemble
 from nasrun.reports.plots import write_plots
-from nasrun.run import holds_run, load_config, write_results
+from nasrun.run import write_results
+from nasrun.run_directory import holds_run, load_config
 from nasrun.schema import ConfigError
 
 

@@ -1,20 +1,13 @@
 """One run from a checked config to a finished directory: create, search, test the winner, write the tables."""
 
 import contextlib
-import errno
-import itertools
-import os
-import shutil
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from nasrun import __version__, journal, seeding
 from nasrun.checkpoints import CheckpointStore
@@ -23,14 +16,16 @@ from nasrun.environment import describe_environment
 from nasrun.hardware.inline import InlineExecutor
 from nasrun.journal import Event, Journal
 from nasrun.protocols import Job, Trial
-from nasrun.records import CONFIG, Observer, TrialRecord, assemble, write_json, write_text
+from nasrun.records import Observer, TrialRecord, assemble
 from nasrun.reports.console import make_console
 from nasrun.reports.summary import write_summary
 from nasrun.reports.tables import write_tables
+from nasrun.run_directory import create_directory, holds_run, load_config, locked
 from nasrun.schema import ConfigError, join, nearest, show
 from nasrun.search import Search
 
 FORMAT = 1
+REFRESH_SECONDS = 5.0
 CHANGEABLE = ("trials", "max_failures", "output", "debug", "dry_run", "resume")
 """Keys that a resumed run may have changed: none of them changes what was searched so far."""
 
@@ -53,7 +48,8 @@ def start(config: DictConfig, directory: Path, *, unique: bool) -> dict[str, Any
         return resume(directory, _changes(directory, config))
     facts = setup.evaluator.prepare()
     header = {"event": "run", "format": FORMAT, "nasrun": __version__, "seed": setup.options.seed}
-    header |= {"trials": setup.options.trials, "facts": facts, "time": time.time()}
+    header |= {"trials": setup.options.trials, "environment": describe_environment(), "facts": facts}
+    header["time"] = time.time()
     directory = create_directory(directory, config, header, unique=unique)
     with locked(directory):
         return _execute(setup, directory, journal.read(directory / journal.NAME))
@@ -73,24 +69,6 @@ def resume(directory: Path, overrides: Mapping[str, Any]) -> dict[str, Any]:
         _check_trials(setup, events)
         setup.evaluator.prepare(events[0]["facts"])
         return _execute(setup, directory, events, changes)
-
-
-def holds_run(directory: Path) -> bool:
-    """True where a directory holds the journal of a run."""
-    return (directory / journal.NAME).is_file()
-
-
-def load_config(directory: Path, events: Sequence[Event]) -> DictConfig:
-    """The config of a run as it is now: as it was started, under the changes of its resumes."""
-    try:
-        config = OmegaConf.load(directory / CONFIG)
-    except (OSError, OmegaConfBaseException, YAMLError) as error:
-        raise ConfigError(f"{directory / CONFIG}: cannot be read ({first_line(error)})") from error
-    assert isinstance(config, DictConfig)
-    for event in events:
-        for key, value in event.get("changes", {}).items():
-            OmegaConf.update(config, key, value)
-    return config
 
 
 def _changed_config(
@@ -139,64 +117,13 @@ def _check_trials(setup: Setup, events: Sequence[Event]) -> None:
         raise ConfigError(f"trials={setup.options.trials}: {asked} are already there; a run can only be extended")
 
 
-def create_directory(directory: Path, config: DictConfig, header: Event, *, unique: bool) -> Path:
-    """Make a run directory with its config, environment and journal, all at once: it appears complete or not at all.
-
-    Returns its path. ConfigError where the directory is taken and `unique` is off, or cannot be written.
-    """
-    temporary = directory.with_name(f".{directory.name}.{os.getpid()}.tmp")
-    try:
-        (temporary / CONFIG).parent.mkdir(parents=True)
-        write_text(temporary / CONFIG, OmegaConf.to_yaml(config))
-        write_text(temporary / CONFIG.with_name("overrides.yaml"), "".join(f"- {word}\n" for word in sys.argv[1:]))
-        write_json(temporary / "environment.json", {**describe_environment(), **header["facts"]})
-        (temporary / journal.NAME).write_bytes(journal.line_of(header))
-        for number in itertools.count(1):
-            target = directory if number == 1 else directory.with_name(f"{directory.name}_{number}")
-            try:
-                temporary.rename(target)
-                return target
-            except OSError as error:
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-                    raise
-                if not unique:
-                    raise ConfigError(taken(target)) from None
-        raise AssertionError("unreachable")
-    except OSError as error:
-        raise ConfigError(
-            f"{directory}: cannot be made ({error.strerror}); choose another: hydra.run.dir=PATH"
-        ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def taken(directory: Path) -> str:
-    """Why a directory cannot be used for a new run, and what to do."""
-    if holds_run(directory):
-        return f"{directory} holds a run already; go on with it: nasrun resume {directory}"
-    return f"{directory} is not an empty folder; choose another: hydra.run.dir=PATH"
-
-
-@contextlib.contextmanager
-def locked(directory: Path) -> Iterator[None]:
-    """Hold a run directory for this process alone; the operating system frees it when the process ends."""
-    lock = FileLock(directory / ".lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise ConfigError(f"{directory}: in use by another nasrun process") from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 def _execute(
     setup: Setup, directory: Path, events: list[Event], changes: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """Replay what the journal holds, search on, finish, and return the summary. `changes`: those of a resume."""
     space, objective, output = setup.space, setup.objective, setup.output
     console = make_console(output.console, space, objective)
+    watchers = _Watchers(console, _TableRefresh(setup, directory))
     log = Journal(directory / journal.NAME)
     executor = InlineExecutor(setup.evaluator)
     keep = output.keep if setup.evaluator.saves else "none"
@@ -205,7 +132,7 @@ def _execute(
         executor,
         log,
         objective,
-        _Watchers(console, _TableRefresh(setup, directory)),
+        watchers,
         CheckpointStore(directory, keep, output.keep_count, output.limit_mb),
         seed=setup.options.seed,
         trials=setup.options.trials,
@@ -220,7 +147,7 @@ def _execute(
         finished = events[-1]["event"] == "end" and events[-1]["complete"] and not changes
         if changes is not None and not finished:
             log.append("resume", changes=dict(changes), time=time.time())
-        console.started(setup.options.trials, search.records, directory)
+        watchers.started(setup.options.trials, search.records, directory)
         for line in _notes(setup, events):
             console.message(line)
         ending = search.run()
@@ -252,6 +179,11 @@ def _execute(
 
 def _notes(setup: Setup, events: Sequence[Event]) -> Iterator[str]:
     """What a user should know before the first trial."""
+    places = (events[0]["environment"], describe_environment())
+    then, now = ({"processor": place["processor"], **place["packages"]} for place in places)
+    for name, old in then.items():
+        if now[name] != old:
+            yield f"begun with {name} {old}, going on with {now[name]}: results may differ in the last digits"
     runtime = events[0]["facts"].get("runtime")
     if runtime:
         threads = f", {runtime['threads']} threads" if runtime["device"] == "cpu" else ""
@@ -304,6 +236,10 @@ class _Watchers(Observer):
     def __init__(self, *observers: Observer) -> None:
         self._observers = observers
 
+    def started(self, trials: int, records: Mapping[int, TrialRecord], directory: Path) -> None:
+        for observer in self._observers:
+            observer.started(trials, records, directory)
+
     def asked(self, trial: Trial) -> None:
         for observer in self._observers:
             observer.asked(trial)
@@ -318,13 +254,15 @@ class _TableRefresh(Observer):
 
     def __init__(self, setup: Setup, directory: Path) -> None:
         self._setup, self._directory = setup, directory
-        self._due = time.monotonic() + 5.0
-        self._records: dict[int, TrialRecord] = {}
+        self._due = time.monotonic() + REFRESH_SECONDS
+        self._records: Mapping[int, TrialRecord] = {}
+
+    def started(self, trials: int, records: Mapping[int, TrialRecord], directory: Path) -> None:
+        self._records = records
 
     def told(self, record: TrialRecord, best: TrialRecord | None) -> None:
-        self._records[record.trial.number] = record
         now = time.monotonic()
         if now < self._due:
             return
         write_tables(self._directory, self._records, self._setup.space, self._setup.objective, self._setup.options.seed)
-        self._due = time.monotonic() + max(5.0, 50 * (time.monotonic() - now))
+        self._due = time.monotonic() + max(REFRESH_SECONDS, 50 * (time.monotonic() - now))

@@ -217,7 +217,7 @@ def test_resume_extends_a_finished_run(nasrun: Callable, tmp_path: Path) -> None
 
 
 def test_run_in_use_by_another_process_is_refused(nasrun: Callable, tmp_path: Path) -> None:
-    from nasrun.run import locked
+    from nasrun.run_directory import locked
 
     assert nasrun(f"{FAST} trials=4 hydra.run.dir=here").returncode == 0
     with locked(tmp_path / "here"):

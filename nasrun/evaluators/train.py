@@ -183,7 +183,7 @@ class Train(Evaluator):
         """Seconds of one repeat, from ten steps after a warm-up of three."""
         import torch
 
-        from nasrun.training.loop import Stepper, steps_per_epoch
+        from nasrun.training.loop import make_stepper, steps_per_epoch
 
         runtime, data = self._ready
         split = data.split("train")
@@ -192,7 +192,7 @@ class Train(Evaluator):
         with torch.random.fork_rng([]):
             model = self._space.build(trial.proposal.genome, self._dataset.task)
             runtime.place(model)
-            stepper = Stepper(model, settings, runtime, steps)
+            stepper = make_stepper(model, settings, runtime, steps)
             order, augment = torch.Generator().manual_seed(0), torch.Generator().manual_seed(0)
             batches = itertools.chain.from_iterable(
                 data.training_batches(split, settings, stepper.memory_format, order, augment) for _ in itertools.count()

@@ -6,23 +6,17 @@ section II.A for what a network may be, section IV for the mutations. torch is i
 
 import re
 from collections.abc import Mapping
-from functools import partial
-from itertools import chain
 from math import comb
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
-from nasrun.protocols import Cost, Genome, Mutation, SearchSpace, Task, Token
+from nasrun.protocols import Cost, Genome, SearchSpace, Task, Token
 from nasrun.schema import AtLeast, Between, ConfigError, NotEmpty, Positive, check_section, show
+from nasrun.spaces.sequential_variation import Layer, Variation, join, split
 
 if TYPE_CHECKING:
     import torch
-
-T = TypeVar("T")
-
-Layer = Genome
-"""The four tokens of a layer: kind (N or R), filters, kernel, activation."""
 
 REDUCTIONS = 2  # reduction layers of every network: report, section II.A
 
@@ -77,21 +71,10 @@ class SequentialCNN(SearchSpace):
         # The values of the four tokens of a layer, by their place in it.
         self._values: tuple[tuple[Token, ...], ...] = (("N", "R"), tuple(filters), tuple(kernels), tuple(activations))
         self._ranks = [{value: rank for rank, value in enumerate(values)} for values in self._values]
-        # Every layer there is, so that one number draws a whole layer.
-        attributes = [(f, k, a) for f in filters for k in kernels for a in activations]
-        self._layers: dict[Token, list[Layer]] = {kind: [(kind, *rest) for rest in attributes] for kind in ("N", "R")}
-        self._layer_ranks = {layer: rank for layers in self._layers.values() for rank, layer in enumerate(layers)}
-        self.size: int = sum(comb(depth, REDUCTIONS) * len(attributes) ** depth for depth in self._depths)
-        self.mutations: dict[str, Mutation] = {
-            "swap": self._swap,
-            "inversion": self._invert,
-            "filters": partial(self._change, 1),
-            "replace_layer": self._replace_layer,
-            "add_layer": self._add_layer,
-            "remove_layer": self._remove_layer,
-            "kernel": partial(self._change, 2),
-            "activation": partial(self._change, 3),
-        }
+        self._variation = Variation(self._values, min_depth, max_depth)
+        self._layers = self._variation.layers
+        self.mutations = self._variation.mutations
+        self.size: int = sum(comb(depth, REDUCTIONS) * len(self._layers["N"]) ** depth for depth in self._depths)
 
     def sample(self, rng: np.random.Generator) -> Genome:
         """Draw the depth uniformly, then a genome uniformly among those of that depth.
@@ -110,39 +93,11 @@ class SequentialCNN(SearchSpace):
         layers = [normal[int(draw * count)] for draw in draws[3 : 3 + depth]]
         layers[one] = reduction[int(draws[3 + one] * count)]
         layers[other] = reduction[int(draws[3 + other] * count)]
-        return _join(layers)
+        return join(layers)
 
     def crossover(self, first: Genome, second: Genome, rng: np.random.Generator) -> Genome:
-        """Replace a stretch of the first genome by a stretch of the second that holds as many reductions.
-
-        Two cuts through the first are drawn uniformly (not around all of it; an empty stretch inserts), then a
-        stretch of one layer or more uniformly among those of the second that fit: as many reductions, and a legal
-        depth afterwards. So the child has at least one layer of each parent. Where nothing fits, the cuts are drawn
-        again; that ends, for a stretch of a single reduction always finds its like.
-        """
-        ours, theirs = _split(first), _split(second)
-        depth, count = len(ours), len(theirs)
-        passed = [0]  # passed[k]: reductions among the first k layers of the second
-        for layer in theirs:
-            passed.append(passed[-1] + (layer[0] == "R"))
-        while True:
-            start, end = int(rng.random() * (depth + 1)), int(rng.random() * (depth + 1))
-            if start > end:
-                start, end = end, start
-            kept = depth - (end - start)
-            if not kept:
-                continue
-            needed = sum(layer[0] == "R" for layer in ours[start:end])
-            shortest, longest = max(1, self.min_depth - kept), self.max_depth - kept
-            fitting = [
-                (low, high)
-                for low in range(count)
-                for high in range(low + shortest, min(low + longest, count) + 1)
-                if passed[high] - passed[low] == needed
-            ]
-            if fitting:
-                low, high = _pick(fitting, rng)
-                return _join(ours[:start] + theirs[low:high] + ours[end:])
+        """A stretch of the first replaced by one of the second; see `Variation.crossover`."""
+        return self._variation.crossover(first, second, rng)
 
     def choices(self, prefix: Genome) -> tuple[Token, ...]:
         """The legal next tokens after a prefix of this space: depths, then per layer kinds, filters, kernels and
@@ -211,7 +166,7 @@ class SequentialCNN(SearchSpace):
 
     def format(self, genome: Genome) -> str:
         """Layers joined by "-", each as kind, filters, "k", kernel, activation: `N32k3relu-R64k3gelu-R64k1tanh`."""
-        return "-".join([f"{kind}{filters}k{kernel}{name}" for kind, filters, kernel, name in _split(genome)])
+        return "-".join([f"{kind}{filters}k{kernel}{name}" for kind, filters, kernel, name in split(genome)])
 
     def parse(self, text: str) -> Genome:
         """The genome of a string. ValueError names the character and the layer, both counted from 1, and what was
@@ -250,7 +205,7 @@ class SequentialCNN(SearchSpace):
         if reductions < REDUCTIONS:
             what = f"{REDUCTIONS} reductions (R) before the end, there is {reductions or 'none'}"
             raise _unexpected(text, position, len(layers), what)
-        return _join(layers)
+        return join(layers)
 
     def cost(self, genome: Genome, task: Task) -> Cost:
         """Trainable parameters, and FLOPs of one input: two per multiply-add of the convolutions and dense layers.
@@ -259,7 +214,7 @@ class SequentialCNN(SearchSpace):
         parameters = multiply_adds = 0
         # Per filter: weight and bias of the normalisation, which makes a bias of the convolution redundant.
         extra = 2 if self.batch_norm else 1
-        for kind, width_out, kernel, _ in _split(genome):
+        for kind, width_out, kernel, _ in split(genome):
             if kind == "R":
                 height, width = (height + 1) // 2, (width + 1) // 2
             filters = int(width_out)
@@ -279,93 +234,12 @@ class SequentialCNN(SearchSpace):
             task.channels,
             [
                 (int(filters), int(kernel), 2 if kind == "R" else 1, str(activation))
-                for kind, filters, kernel, activation in _split(genome)
+                for kind, filters, kernel, activation in split(genome)
             ],
             batch_norm=self.batch_norm,
             dense=self.dense,
             outputs=task.outputs,
         )
-
-    def _swap(self, genome: Genome, rng: np.random.Generator) -> Genome:
-        """Exchange two layers that differ, uniform over such pairs."""
-        layers = _split(genome)
-        pairs = _unequal(layers)
-        if not pairs:
-            return genome
-        one, other = _pick(pairs, rng)
-        layers[one], layers[other] = layers[other], layers[one]
-        return _join(layers)
-
-    def _invert(self, genome: Genome, rng: np.random.Generator) -> Genome:
-        """Reverse a stretch of at least two layers. The dense layers are no part of the genome and stay in place.
-
-        Drawn among the stretches whose two end layers differ: where they are equal, the stretch without them
-        gives the same child, so every child that differs from its parent is exactly one of these.
-        """
-        layers = _split(genome)
-        pairs = _unequal(layers)
-        if not pairs:
-            return genome
-        start, end = _pick(pairs, rng)
-        layers[start : end + 1] = layers[start : end + 1][::-1]
-        return _join(layers)
-
-    def _change(self, place: int, genome: Genome, rng: np.random.Generator) -> Genome:
-        """Change the filters (place 1), kernel (2) or activation (3) of one layer, uniform over the layers and the
-        other values of the list."""
-        values = self._values[place]
-        others = len(values) - 1
-        if not others:
-            return genome
-        layer, rank = divmod(int(rng.random() * len(genome[1::4]) * others), others)
-        position = 1 + 4 * layer + place
-        rank += rank >= self._ranks[place][genome[position]]
-        return (*genome[:position], values[rank], *genome[position + 1 :])
-
-    def _replace_layer(self, genome: Genome, rng: np.random.Generator) -> Genome:
-        """Replace one layer by another of its kind (two reductions must remain), uniform over all of them."""
-        others = len(self._layers["N"]) - 1
-        if not others:
-            return genome
-        layer, rank = divmod(int(rng.random() * len(genome[1::4]) * others), others)
-        position = 1 + 4 * layer
-        rank += rank >= self._layer_ranks[genome[position : position + 4]]
-        return genome[:position] + self._layers[genome[position]][rank] + genome[position + 4 :]
-
-    def _add_layer(self, genome: Genome, rng: np.random.Generator) -> Genome:
-        """Insert a random normal layer at a random place, unless the network is as deep as allowed."""
-        depth = (len(genome) - 1) // 4
-        if depth == self.max_depth:
-            return genome
-        position = 1 + 4 * int(rng.random() * (depth + 1))
-        return (depth + 1, *genome[1:position], *_pick(self._layers["N"], rng), *genome[position:])
-
-    def _remove_layer(self, genome: Genome, rng: np.random.Generator) -> Genome:
-        """Take out a normal layer, unless the network is as shallow as allowed."""
-        depth = (len(genome) - 1) // 4
-        if depth == self.min_depth:
-            return genome
-        position = 1 + 4 * _pick([layer for layer in range(depth) if genome[1 + 4 * layer] == "N"], rng)
-        return (depth - 1, *genome[1:position], *genome[position + 4 :])
-
-
-def _split(genome: Genome) -> list[Layer]:
-    return [genome[position : position + 4] for position in range(1, len(genome), 4)]
-
-
-def _join(layers: list[Layer]) -> Genome:
-    return (len(layers), *chain.from_iterable(layers))
-
-
-def _unequal(layers: list[Layer]) -> list[tuple[int, int]]:
-    """The pairs of places that hold different layers."""
-    depth = len(layers)
-    return [(i, j) for i in range(depth - 1) for j in range(i + 1, depth) if layers[i] != layers[j]]
-
-
-def _pick(values: list[T], rng: np.random.Generator) -> T:
-    """A uniform draw; several times faster than `rng.integers` or `rng.choice`."""
-    return values[int(rng.random() * len(values))]
 
 
 def _at(values: tuple[Token, ...], entry: float) -> Token:

@@ -1,6 +1,7 @@
 """Optimizers and learning rates."""
 
 import math
+from typing import Any
 
 import torch
 
@@ -18,9 +19,16 @@ def make_optimizer(model: torch.nn.Module, settings: TrainSettings) -> torch.opt
     """
     matrices = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
     vectors = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
-    groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-    if not settings.weight_decay:
-        groups = [{"params": matrices + vectors}]
+    return optimizer_for(matrices, vectors, settings)
+
+
+def optimizer_for(
+    decayed: list[torch.nn.Parameter], others: list[torch.nn.Parameter], settings: TrainSettings
+) -> torch.optim.Optimizer:
+    """The optimizer over tensors that weight decay applies to, and over others."""
+    groups: list[dict[str, Any]] = [{"params": decayed + others}]
+    if settings.weight_decay:
+        groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": others}]
     lr = settings.peak_lr
     if settings.optimizer == "sgd":
         nesterov = settings.momentum > 0

@@ -17,6 +17,7 @@ from nasrun.protocols import Measurement, Objective, Proposal, Trial
 from nasrun.records import Observer, RunRecords, TrialRecord, best_of
 from nasrun.reports import console
 from nasrun.reports.console import make_console
+from nasrun.reports.live import Live
 from nasrun.reports.summary import summarise
 
 SCRIPT = """
@@ -243,4 +244,4 @@ def test_modes(space, capsys, monkeypatch):
     monkeypatch.setenv("TERM", "dumb")
     assert type(make_console("auto", space, Objective())) is console._Plain
     monkeypatch.setenv("TERM", "xterm")
-    assert type(make_console("auto", space, Objective())) is console._Live
+    assert type(make_console("auto", space, Objective())) is Live

@@ -1,0 +1,91 @@
+"""Run directories on disk: made whole or not at all, held by one process at a time, read back for a resume."""
+
+import contextlib
+import errno
+import itertools
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from nasrun import journal
+from nasrun.config import first_line
+from nasrun.journal import Event
+from nasrun.records import CONFIG, write_json, write_text
+from nasrun.schema import ConfigError
+
+
+def holds_run(directory: Path) -> bool:
+    """True where a directory holds the journal of a run."""
+    return (directory / journal.NAME).is_file()
+
+
+def load_config(directory: Path, events: Sequence[Event]) -> DictConfig:
+    """The config of a run as it is now: as it was started, under the changes of its resumes."""
+    try:
+        config = OmegaConf.load(directory / CONFIG)
+    except (OSError, OmegaConfBaseException, YAMLError) as error:
+        raise ConfigError(f"{directory / CONFIG}: cannot be read ({first_line(error)})") from error
+    assert isinstance(config, DictConfig)
+    for event in events:
+        for key, value in event.get("changes", {}).items():
+            OmegaConf.update(config, key, value)
+    return config
+
+
+def create_directory(directory: Path, config: DictConfig, header: Event, *, unique: bool) -> Path:
+    """Make a run directory with its config, environment and journal, all at once: it appears complete or not at all.
+
+    Returns its path. ConfigError where the directory is taken and `unique` is off, or cannot be written.
+    """
+    temporary = directory.with_name(f".{directory.name}.{os.getpid()}.tmp")
+    try:
+        (temporary / CONFIG).parent.mkdir(parents=True)
+        write_text(temporary / CONFIG, OmegaConf.to_yaml(config))
+        write_text(temporary / CONFIG.with_name("overrides.yaml"), "".join(f"- {word}\n" for word in sys.argv[1:]))
+        write_json(temporary / "environment.json", {**header["environment"], **header["facts"]})
+        (temporary / journal.NAME).write_bytes(journal.line_of(header))
+        for number in itertools.count(1):
+            target = directory if number == 1 else directory.with_name(f"{directory.name}_{number}")
+            try:
+                temporary.rename(target)
+                return target
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                    raise
+                if not unique:
+                    raise ConfigError(taken(target)) from None
+        raise AssertionError("unreachable")
+    except OSError as error:
+        raise ConfigError(
+            f"{directory}: cannot be made ({error.strerror}); choose another: hydra.run.dir=PATH"
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def taken(directory: Path) -> str:
+    """Why a directory cannot be used for a new run, and what to do."""
+    if holds_run(directory):
+        return f"{directory} holds a run already; go on with it: nasrun resume {directory}"
+    return f"{directory} is not an empty folder; choose another: hydra.run.dir=PATH"
+
+
+@contextlib.contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Hold a run directory for this process alone; the operating system frees it when the process ends."""
+    lock = FileLock(directory / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise ConfigError(f"{directory}: in use by another nasrun process") from None
+    try:
+        yield
+    finally:
+        lock.release()
