@@ -1,6 +1,6 @@
 """nasrun's trainer against a plain PyTorch `DataLoader` loop: same network, data, optimizer, batch size and epochs.
 
-    python scripts/bench_trainer.py [--device cpu] [--samples 12800] [--epochs 3] [--seeds 5]
+    python scripts/bench_trainer.py [--device cpu] [--samples 12800] [--epochs 3] [--seeds 5] [--cases cnn dense]
 
 The plain loop is the one of PyTorch's own tutorials: a `TensorDataset` of normalised floats, `DataLoader(shuffle=True)`
 without workers (each was measured slower with them: the data are in memory), Adam at its defaults, contiguous fp32.
@@ -148,6 +148,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=12800)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--cases", choices=["cnn", "dense"], nargs="+", default=["cnn", "dense"])
     arguments = parser.parse_args()
     overrides = [f"dataset={arguments.dataset}", f"dataset.train_samples={arguments.samples}"]
     splits = build(task_config(compose_config(overrides))).dataset.load()
@@ -158,6 +159,8 @@ def main() -> None:
     print(f"{environment['processor']}, {where}, torch {torch.__version__}, Python {environment['python']}")
     cases = [Case("cnn " + CNN, cnn, 128, arguments.epochs), Case("dense 784-128-64-10", dense, 32, arguments.epochs)]
     for case in cases:
+        if case.name.split()[0] not in arguments.cases:
+            continue
         run_case(case, splits, arguments.device, arguments.seeds, runtime.threads)
 
 

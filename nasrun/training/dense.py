@@ -2,7 +2,7 @@
 
 A step of such a network is so short that building and walking an autograd graph, and an optimizer that visits every
 tensor, take longer than its matrix products. Here parameters and gradients lie in one flat buffer each, products are
-written straight into it, and the optimizer sees two tensors. Measured in `docs/benchmarks.md`; the gradients are those
+written straight into it, and the optimizer sees one tensor, or two. Measured in `docs/benchmarks.md`; the gradients are those
 of autograd to within floating-point reordering (`tests/training/test_dense.py`).
 """
 
@@ -73,11 +73,12 @@ class DenseStepper:
             layer.weight.copy_(module.weight.detach())
             layer.bias.copy_(module.bias.detach())
             module.weight.data, module.bias.data = layer.weight, layer.bias
-        parts = [nn.Parameter(self._values[:weights]), nn.Parameter(self._values[weights:])]
-        for part, gradient in zip(parts, self._gradients.split([weights, biases]), strict=True):
+        # Biases are not decayed; where nothing is, all lies in one tensor.
+        sizes = [weights, biases] if settings.weight_decay else [weights + biases]
+        self._parts = [nn.Parameter(part) for part in self._values.split(sizes)]
+        for part, gradient in zip(self._parts, self._gradients.split(sizes), strict=True):
             part.grad = gradient
-        self._parts = parts
-        self._optimizer = optimizer_for(parts[:1], parts[1:], settings)
+        self._optimizer = optimizer_for(self._parts[:1], self._parts[1:], settings)
         self._masks: list[list[torch.Tensor]] = []
         self._masks_for = (-1, 0)
 
