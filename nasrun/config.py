@@ -20,7 +20,7 @@ from nasrun.datasets import Dataset
 from nasrun.hardware.devices import Hardware
 from nasrun.protocols import Evaluator, Objective, SearchSpace, Strategy
 from nasrun.schema import Above, AtLeast, ConfigError, Positive, check_section, join, nearest, show
-from nasrun.strategies.wrappers import Constrain, Deduplicate
+from nasrun.strategies.wrappers import Constrain, Constraints, Deduplicate
 
 T = TypeVar("T")
 
@@ -36,14 +36,6 @@ class ObjectiveOptions:
 
     metric: str = "val_accuracy"
     mode: Literal["max", "min"] = "max"
-
-
-@dataclass(kw_only=True, frozen=True)
-class ConstraintOptions:
-    """The price that an architecture may have at most."""
-
-    parameters: Positive | None = None
-    flops: Positive | None = 20_000_000
 
 
 @dataclass(kw_only=True, frozen=True)
@@ -76,7 +68,7 @@ class Setup:
 
     options: RunOptions
     output: OutputOptions
-    constraints: ConstraintOptions
+    constraints: Constraints
     objective: Objective
     space: SearchSpace
     dataset: Dataset
@@ -89,7 +81,7 @@ class Setup:
 def build(config: DictConfig) -> Setup:
     """Check a composed config and make the objects it names; ConfigError, in one line, where it cannot be run."""
     content = plain(config)
-    nested = {"objective": ObjectiveOptions, "constraints": ConstraintOptions, "output": OutputOptions}
+    nested = {"objective": ObjectiveOptions, "constraints": Constraints, "output": OutputOptions}
     for name in content:
         if name not in (*GROUPS, *nested) and name not in RunOptions.__dataclass_fields__:
             raise ConfigError(
@@ -126,17 +118,17 @@ def build(config: DictConfig) -> Setup:
 
 
 def wrap(
-    strategy: Strategy, space: SearchSpace, dataset: Dataset, options: RunOptions, constraints: ConstraintOptions
+    strategy: Strategy, space: SearchSpace, dataset: Dataset, options: RunOptions, constraints: Constraints
 ) -> Strategy:
     """The strategy within its wrappers: constraints first, duplicates last, so that only trials are counted."""
     if constraints.parameters is not None or constraints.flops is not None:
-        strategy = Constrain(strategy, space, dataset.task, parameters=constraints.parameters, flops=constraints.flops)
+        strategy = Constrain(strategy, space, dataset.task, constraints)
     if options.deduplicate != "never":
         strategy = Deduplicate(strategy, space, options.deduplicate)
     return strategy
 
 
-def _check_constraints(constraints: ConstraintOptions, space: SearchSpace, dataset: Dataset, seed: int) -> None:
+def _check_constraints(constraints: Constraints, space: SearchSpace, dataset: Dataset, seed: int) -> None:
     """ConfigError where no architecture of a large random sample is within the constraints."""
     limits = {name: limit for name, limit in vars(constraints).items() if limit is not None}
     if not limits:
@@ -144,10 +136,10 @@ def _check_constraints(constraints: ConstraintOptions, space: SearchSpace, datas
     rng, task = sample_rng(seed), dataset.task
     smallest = dict.fromkeys(limits, float("inf"))
     for _ in range(CONSTRAINT_SAMPLES):
-        cost = space.cost(space.sample(rng), task)._asdict()
-        if all(cost[name] <= limit for name, limit in limits.items()):
+        cost = space.cost(space.sample(rng), task)
+        if constraints.allow(cost):
             return
-        smallest = {name: min(least, cost[name]) for name, least in smallest.items()}
+        smallest = {name: min(least, getattr(cost, name)) for name, least in smallest.items()}
     given = " ".join(f"constraints.{name}={limit}" for name, limit in limits.items())
     found = " and ".join(f"{least:,} {name}" for name, least in smallest.items())
     raise ConfigError(

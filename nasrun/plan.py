@@ -1,5 +1,6 @@
 """`dry_run=true`: what a run would do, before it does it."""
 
+import itertools
 import statistics
 
 from nasrun.config import Setup, sample_rng
@@ -13,7 +14,8 @@ def show_plan(setup: Setup) -> None:
     """Print size of the space, trials, the price of a sample of architectures, and the time a run may take."""
     space, task = setup.space, setup.dataset.task
     rng = sample_rng(setup.options.seed)
-    genomes = [space.sample(rng) for _ in range(SAMPLES)]
+    drawn = (space.sample(rng) for _ in itertools.count())
+    genomes = list(itertools.islice((g for g in drawn if setup.constraints.allow(space.cost(g, task))), SAMPLES))
     costs = [space.cost(genome, task) for genome in genomes]
     names = {group: setup.config[group]["_target_"].rpartition(".")[2] for group in ("search_space", "strategy")}
     size = "unknown" if space.size is None else f"{space.size:,} architectures"
@@ -31,7 +33,8 @@ def show_plan(setup: Setup) -> None:
 
 
 def _range(values: list[int]) -> str:
-    return f"{min(values):,} to {max(values):,}, median {round(statistics.median(values)):,} (of {len(values)} samples)"
+    middle = round(statistics.median(values))
+    return f"{min(values):,} to {max(values):,}, median {middle:,} ({len(values)} samples within the constraints)"
 
 
 def _time(setup: Setup, genomes: list[tuple[int | str, ...]]) -> str:

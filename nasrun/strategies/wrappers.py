@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
-from nasrun.protocols import Measurement, Proposal, SearchSpace, Strategy, Task, Trial
+from nasrun.protocols import Cost, Measurement, Proposal, SearchSpace, Strategy, Task, Trial
+from nasrun.schema import Positive
 
 PATIENCE = 1000
 """Proposals in a row that a wrapper turns down before it gives up."""
@@ -82,6 +84,20 @@ class Deduplicate(Strategy):
         return self._inner.done or self._exhausted
 
 
+@dataclass(kw_only=True, frozen=True)
+class Constraints:
+    """The price that an architecture may have at most, by formula; None for any."""
+
+    parameters: Positive | None = None
+    flops: Positive | None = 20_000_000
+
+    def allow(self, cost: Cost) -> bool:
+        """True where a price is within all limits."""
+        return (self.parameters is None or cost.parameters <= self.parameters) and (
+            self.flops is None or cost.flops <= self.flops
+        )
+
+
 class Constrain(Strategy):
     """Turns down architectures over a price known by formula, before anything is trained.
 
@@ -89,13 +105,9 @@ class Constrain(Strategy):
     1,000 proposals in a row were over the price.
     """
 
-    def __init__(
-        self, inner: Strategy, space: SearchSpace, task: Task, *, parameters: int | None, flops: int | None
-    ) -> None:
-        self._inner, self._space, self._task = inner, space, task
+    def __init__(self, inner: Strategy, space: SearchSpace, task: Task, constraints: Constraints) -> None:
+        self._inner, self._space, self._task, self._constraints = inner, space, task, constraints
         self.initial = inner.initial
-        self._parameters = parameters if parameters is not None else float("inf")
-        self._flops = flops if flops is not None else float("inf")
         self._turned_down = 0
 
     def ask(self, n: int) -> list[Proposal]:
@@ -105,8 +117,7 @@ class Constrain(Strategy):
             if not asked:
                 break
             for proposal in asked:
-                cost = self._space.cost(proposal.genome, self._task)
-                if cost.parameters <= self._parameters and cost.flops <= self._flops:
+                if self._constraints.allow(self._space.cost(proposal.genome, self._task)):
                     self._turned_down = 0
                     proposals.append(proposal)
                 else:

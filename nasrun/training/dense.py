@@ -2,8 +2,8 @@
 
 A step of such a network is so short that building and walking an autograd graph, and an optimizer that visits every
 tensor, take longer than its matrix products. Here parameters and gradients lie in one flat buffer each, products are
-written straight into it, and the optimizer sees one tensor, or two. Measured in `docs/benchmarks.md`; the gradients are those
-of autograd to within floating-point reordering (`tests/training/test_dense.py`).
+written straight into it, and the optimizer sees one tensor, or two. Measured in `docs/benchmarks.md`; the gradients
+are those of autograd to within floating-point reordering (`tests/training/test_dense.py`).
 """
 
 from typing import NamedTuple
