@@ -132,6 +132,9 @@ class SearchSpace(ABC):
     #: Number of genomes in the space; None where it is unknown.
     size: int | None = None
 
+    #: FLOPs that a network may have under `constraints.flops=auto`, so that a trial takes seconds; None: any number.
+    flops_limit: int | None = None
+
     @abstractmethod
     def sample(self, rng: np.random.Generator) -> Genome:
         """Draw a genome; the space's docstring says how uniformly."""
@@ -151,6 +154,27 @@ class SearchSpace(ABC):
     @abstractmethod
     def decode(self, vector: np.ndarray) -> Genome:
         """The genome nearest to a vector; any vector in [0, 1] of the right length gives a valid one."""
+
+    def neighbours(self, genome: Genome) -> list[Genome]:
+        """The genomes one step away, each once, in a fixed order: what local search climbs over.
+
+        Here: every token replaced by each other legal one; of the tokens after it those stay that are still legal, the
+        first legal one takes the place of the others.
+        """
+        found: dict[Genome, None] = {}
+        for position, token in enumerate(genome):
+            for other in self.choices(genome[:position]):
+                if other != token:
+                    found[self._completed((*genome[:position], other), genome)] = None
+        found.pop(genome, None)
+        return list(found)
+
+    def _completed(self, prefix: Genome, pattern: Genome) -> Genome:
+        """A whole genome that begins with a prefix and goes on like a pattern where that is legal."""
+        while legal := self.choices(prefix):
+            wanted = pattern[len(prefix)] if len(prefix) < len(pattern) else legal[0]
+            prefix = (*prefix, wanted if wanted in legal else legal[0])
+        return prefix
 
     def key(self, genome: Genome) -> Hashable:
         """Equal for architectures that are the same network. Here: the genome itself."""
