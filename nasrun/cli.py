@@ -201,15 +201,17 @@ class _Job:
         self.code = DONE
 
     def __call__(self, config: "DictConfig") -> float | None:
-        """Returns the best trial's objective, for sweepers that optimise; None where the run failed."""
+        """Returns the best trial's objective, for sweepers that optimise; None where the run failed or found nothing."""
         from hydra.core.hydra_config import HydraConfig
 
         from nasrun.run import start
 
-        launcher = HydraConfig.get().runtime.choices["hydra/launcher"]
+        chosen = HydraConfig.get().runtime.choices
+        launcher = chosen["hydra/launcher"]
         directory = Path(os.path.relpath(HydraConfig.get().runtime.output_dir))
         try:
-            summary = start(config, directory, unique=self._unique)
+            groups = {name: option for name, option in chosen.items() if "/" not in name}
+            summary = start(config, directory, unique=self._unique, choices=groups)
         except Exception as error:
             if config.get("debug") is True:
                 traceback.print_exc()
@@ -220,7 +222,7 @@ class _Job:
         finally:
             _remove_empty(directory.absolute(), self._existing)
         best = summary["best"]
-        return float({**best, **best["metrics"]}[config.objective.metric])
+        return None if best is None else float({**best, **best["metrics"]}[config.objective.metric])
 
 
 def _usage(message: str) -> NoReturn:

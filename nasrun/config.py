@@ -27,6 +27,9 @@ T = TypeVar("T")
 CONSTRAINT_SAMPLES = 10_000
 """Random architectures of which one must be within the constraints; ten times what `Constrain` turns down in a row."""
 
+FREE = "vars"
+"""The section that nothing reads: values that other keys of the config refer to, such as pairs swept together."""
+
 GROUPS = ("search_space", "strategy", "evaluator", "dataset", "hardware")
 
 
@@ -36,6 +39,18 @@ class ObjectiveOptions:
 
     metric: str = "val_accuracy"
     mode: Literal["max", "min"] = "max"
+
+
+@dataclass(kw_only=True, frozen=True)
+class ConstraintOptions:
+    """The price that an architecture may have at most; `auto`: the bound that the search space names for itself."""
+
+    parameters: Positive | None = None
+    flops: Positive | Literal["auto"] | None = "auto"
+
+    def resolved(self, space: SearchSpace) -> Constraints:
+        """The limits as numbers, or None for any."""
+        return Constraints(parameters=self.parameters, flops=space.flops_limit if self.flops == "auto" else self.flops)
 
 
 @dataclass(kw_only=True, frozen=True)
@@ -81,11 +96,11 @@ class Setup:
 def build(config: DictConfig) -> Setup:
     """Check a composed config and make the objects it names; ConfigError, in one line, where it cannot be run."""
     content = plain(config)
-    nested = {"objective": ObjectiveOptions, "constraints": Constraints, "output": OutputOptions}
+    nested = {"objective": ObjectiveOptions, "constraints": ConstraintOptions, "output": OutputOptions}
     for name in content:
-        if name not in (*GROUPS, *nested) and name not in RunOptions.__dataclass_fields__:
+        if name not in (*GROUPS, *nested, FREE) and name not in RunOptions.__dataclass_fields__:
             raise ConfigError(
-                f"{name}: no such key; {nearest(name, [*GROUPS, *nested, *RunOptions.__dataclass_fields__])}"
+                f"{name}: no such key; {nearest(name, [*GROUPS, *nested, FREE, *RunOptions.__dataclass_fields__])}"
             )
     top = {name: value for name, value in content.items() if name in RunOptions.__dataclass_fields__}
     options = RunOptions(**check_section(RunOptions, top, ""))
@@ -101,12 +116,13 @@ def build(config: DictConfig) -> Setup:
     objective = Objective(wanted.metric, wanted.mode)
     rng = seeding.generator(options.seed, seeding.Purpose.STRATEGY)
     strategy = create(content, "strategy", Strategy, space, objective, rng)  # type: ignore[type-abstract]
-    _check_constraints(section["constraints"], space, dataset, options.seed)
-    strategy = wrap(strategy, space, dataset, options, section["constraints"])
+    constraints = section["constraints"].resolved(space)
+    _check_constraints(constraints, space, dataset, options.seed)
+    strategy = wrap(strategy, space, dataset, options, constraints)
     return Setup(
         options,
         section["output"],
-        section["constraints"],
+        constraints,
         objective,
         space,
         dataset,

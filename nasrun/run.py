@@ -38,10 +38,13 @@ class Interrupted(KeyboardInterrupt):
     """A run that was stopped from outside; the text says how to go on with it."""
 
 
-def start(config: DictConfig, directory: Path, *, unique: bool) -> dict[str, Any]:
+def start(
+    config: DictConfig, directory: Path, *, unique: bool, choices: Mapping[str, str | None] = {}
+) -> dict[str, Any]:
     """Run a config in a new directory and return its summary.
 
     `unique`: where the directory is taken, a number is added to its name (for names that nasrun chose itself).
+    `choices`: the option chosen in each config group, for the record: by these names runs are compared.
     """
     setup = build(config)
     if setup.options.resume and holds_run(directory):
@@ -49,7 +52,7 @@ def start(config: DictConfig, directory: Path, *, unique: bool) -> dict[str, Any
     facts = setup.evaluator.prepare()
     header = {"event": "run", "format": FORMAT, "nasrun": __version__, "seed": setup.options.seed}
     header |= {"trials": setup.options.trials, "environment": describe_environment(), "facts": facts}
-    header["time"] = time.time()
+    header |= {"choices": dict(choices), "time": time.time()}
     directory = create_directory(directory, config, header, unique=unique)
     with locked(directory):
         return _execute(setup, directory, journal.read(directory / journal.NAME))

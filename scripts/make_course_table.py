@@ -10,13 +10,9 @@ training, its parameters, the best of the report beside it; and below, over all 
 
 import argparse
 import csv
-import json
-import sys
 from pathlib import Path
 
-from omegaconf import OmegaConf
-
-from nasrun.records import CONFIG
+from sweep_runs import sweep_runs
 
 REPORT = {
     "filters": (0.7471, 1_692_572),
@@ -29,22 +25,18 @@ REPORT = {
 REACHED = 0.75
 
 
-def main() -> int:
+def main() -> None:
     """Print the table of a sweep's folder."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sweep", type=Path)
-    folder = parser.parse_args().sweep
-    runs = sorted(path.parent for path in folder.glob("*/summary.json"))
-    if not runs:
-        print(f"{folder}: holds no finished runs", file=sys.stderr)
-        return 2
+    runs = sweep_runs(parser.parse_args().sweep)
     print("| mutation | trials | val. accuracy | test accuracy | parameters | report: accuracy | report: parameters |")
     print("|---|---|---|---|---|---|---|")
     smallest: tuple[int, float, str, str] | None = None
     for run in runs:
-        names = OmegaConf.load(run / CONFIG)["strategy"]["mutations"]
+        names = run.config["strategy"]["mutations"]
         mutation = ", ".join(names) if names else "all"
-        summary = json.loads((run / "summary.json").read_text())
+        summary = run.summary
         best = summary["best"]
         accuracy, parameters = REPORT.get(mutation, (None, None))
         beside = f"{accuracy:.4f} | {parameters:,}" if accuracy is not None else "- | -"
@@ -52,18 +44,17 @@ def main() -> int:
             f"| {mutation} | {summary['trials']} | {best['metrics']['val_accuracy']:.4f} "
             f"| {summary['final']['test_accuracy']:.4f} | {best['parameters']:,} | {beside} |"
         )
-        with (run / "trials.csv").open() as file:
+        with (run.directory / "trials.csv").open() as file:
             for row in csv.DictReader(file):
                 if row["status"] == "ok" and float(row["val_accuracy"]) >= REACHED:
-                    found = (int(row["parameters"]), float(row["val_accuracy"]), row["genome"], run.name)
+                    found = (int(row["parameters"]), float(row["val_accuracy"]), row["genome"], run.directory.name)
                     smallest = min(smallest, found) if smallest else found
     if smallest:
         print(
             f"\nSmallest network of at least {REACHED:.0%} on the validation data: {smallest[0]:,} parameters, "
             f"{smallest[1]:.4f}, `{smallest[2]}` (run {smallest[3]})."
         )
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

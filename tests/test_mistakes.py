@@ -120,6 +120,7 @@ VALUES = [
         "constraints.parameters=2000 constraints.flops=10: ",
         r" flops",
     ),
+    ("constraints.flops=lots", "constraints.flops=lots: "),
 ]
 
 FLAGS = [

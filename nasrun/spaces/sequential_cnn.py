@@ -37,6 +37,8 @@ class SequentialCNN(SearchSpace):
     decides what is drawn. ValueError, beginning with the key, where the options make no space.
     """
 
+    flops_limit = 20_000_000
+
     def __init__(
         self,
         *,

@@ -89,7 +89,7 @@ class Constraints:
     """The price that an architecture may have at most, by formula; None for any."""
 
     parameters: Positive | None = None
-    flops: Positive | None = 20_000_000
+    flops: Positive | None = None
 
     def allow(self, cost: Cost) -> bool:
         """True where a price is within all limits."""
