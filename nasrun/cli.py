@@ -201,7 +201,7 @@ class _Job:
         self.code = DONE
 
     def __call__(self, config: "DictConfig") -> float | None:
-        """Returns the best trial's objective, for sweepers that optimise; None where the run failed or found nothing."""
+        """Returns the best trial's objective, for sweepers that optimise; None where there is none."""
         from hydra.core.hydra_config import HydraConfig
 
         from nasrun.run import start

@@ -13,7 +13,7 @@ import json
 import os
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +40,18 @@ class Journal:
         self._synced = time.monotonic()
 
     def append(self, event: str, *, dear: bool = False, **fields: Any) -> None:
-        """Write one event with a single system call; OSError (disk full) passes through.
+        """Write one event; see `append_all`."""
+        self.append_all([{"event": event, **fields}], dear=dear)
 
-        `dear`: what the event records took long to make, so it is forced to disk before this returns.
+    def append_all(self, events: Sequence[Event], *, dear: bool = False) -> None:
+        """Write events with a single system call; OSError (disk full) passes through.
+
+        `dear`: what the events record took long to make, so it is forced to disk before this returns.
         """
-        line = line_of({"event": event, **fields})
-        written = os.write(self._file, line)
-        if written < len(line):
-            raise OSError(28, f"only {written} of {len(line)} bytes of a journal event could be written")
+        lines = b"".join(map(line_of, events))
+        written = os.write(self._file, lines)
+        if written < len(lines):
+            raise OSError(28, f"only {written} of {len(lines)} bytes of a journal event could be written")
         now = time.monotonic()
         if dear or now - self._synced >= SYNC_SECONDS:
             os.fdatasync(self._file)

@@ -247,9 +247,16 @@ class Evaluator(ABC):
         """
         return {}
 
+    def group(self, jobs: Sequence[Job]) -> Sequence[Job]:
+        """The jobs of a queue (never empty) to evaluate together next; the first of the queue is among them.
+
+        What is chosen depends on the queue alone, so that a resumed run forms the same groups. Here: the first.
+        """
+        return jobs[:1]
+
     @abstractmethod
     def evaluate(self, jobs: Sequence[Job]) -> Iterator[Measurement]:
-        """Measure a group of jobs and yield each measurement as soon as it is there, in any order.
+        """Measure a group of jobs; yields one measurement each, in any order.
 
         A job that fails yields a measurement with status `failed` and the reason; it never raises.
         """

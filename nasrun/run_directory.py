@@ -49,7 +49,8 @@ def create_directory(directory: Path, config: DictConfig, header: Event, *, uniq
         (temporary / CONFIG).parent.mkdir(parents=True)
         write_text(temporary / CONFIG, OmegaConf.to_yaml(config))
         write_text(temporary / CONFIG.with_name("overrides.yaml"), "".join(f"- {word}\n" for word in sys.argv[1:]))
-        write_json(temporary / "environment.json", {**header["environment"], **header["facts"], "choices": header["choices"]})
+        environment = {**header["environment"], **header["facts"], "choices": header["choices"]}
+        write_json(temporary / "environment.json", environment)
         (temporary / journal.NAME).write_bytes(journal.line_of(header))
         for number in itertools.count(1):
             target = directory if number == 1 else directory.with_name(f"{directory.name}_{number}")

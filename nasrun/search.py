@@ -138,13 +138,14 @@ class Search:
             for number in self._outstanding if self._order == "completion" else (self._outstanding[0],):
                 if self._complete(number):
                     return number
-            for measurement in map(sound, self._executor.wait()):
-                self._journal.append(
-                    "measure",
-                    dear=measurement.seconds > DEAR_SECONDS,
-                    **measurement_to_json(measurement),
-                    time=time.time(),
-                )
+            # In one write: a group that was measured together is on record as a whole or not at all, so that a
+            # resumed run never trains what is left of it in other company.
+            measurements = [sound(measurement) for measurement in self._executor.wait()]
+            self._journal.append_all(
+                [{"event": "measure", **measurement_to_json(m), "time": time.time()} for m in measurements],
+                dear=any(m.seconds > DEAR_SECONDS for m in measurements),
+            )
+            for measurement in measurements:
                 self._asked[measurement.trial].measurements.append(measurement)
 
     def _complete(self, number: int) -> bool:

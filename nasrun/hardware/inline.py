@@ -1,7 +1,6 @@
 """The executor of one process: jobs run where the search runs, one group after another."""
 
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from nasrun.protocols import Evaluator, Executor, Job, Measurement
 
@@ -11,22 +10,17 @@ class InlineExecutor(Executor):
 
     def __init__(self, evaluator: Evaluator) -> None:
         self._evaluator = evaluator
-        self._queue: deque[Job] = deque()
-        self._running: Iterator[Measurement] = iter(())
+        self._queue: list[Job] = []
 
     def submit(self, jobs: Sequence[Job]) -> None:
         self._queue.extend(jobs)
 
     def wait(self) -> list[Measurement]:
-        while True:
-            measurement = next(self._running, None)
-            if measurement is not None:
-                return [measurement]
-            if not self._queue:
-                raise RuntimeError("wait() was called with no job in the queue")
-            group = tuple(self._queue)
-            self._queue.clear()
-            self._running = iter(self._evaluator.evaluate(group))
+        if not self._queue:
+            raise RuntimeError("wait() was called with no job in the queue")
+        group = self._evaluator.group(self._queue)
+        self._queue = [job for job in self._queue if job not in group] if len(group) > 1 else self._queue[1:]
+        return list(self._evaluator.evaluate(group))
 
     @property
     def free(self) -> int:
@@ -34,4 +28,3 @@ class InlineExecutor(Executor):
 
     def close(self) -> None:
         self._queue.clear()
-        self._running = iter(())
