@@ -224,6 +224,10 @@ class Strategy(ABC):
         """True when the strategy will make no more proposals, whatever it is told."""
         return False
 
+    def notes(self) -> Mapping[str, Any]:
+        """What the strategy learned, as JSON values, for `strategy.json` (loss curves, suggestions); may be empty."""
+        return {}
+
 
 class Evaluator(ABC):
     """Measures architectures. It knows nothing of strategies, journals or tables."""

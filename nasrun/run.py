@@ -16,15 +16,16 @@ from nasrun.environment import describe_environment
 from nasrun.hardware.inline import InlineExecutor
 from nasrun.journal import Event, Journal
 from nasrun.protocols import Job, Trial
-from nasrun.records import Observer, TrialRecord, assemble
+from nasrun.records import Observer, TrialRecord, assemble, write_json
 from nasrun.reports.console import make_console
-from nasrun.reports.summary import write_summary
+from nasrun.reports.summary import finite, write_summary
 from nasrun.reports.tables import write_tables
 from nasrun.run_directory import create_directory, holds_run, load_config, locked
 from nasrun.schema import ConfigError, join, nearest, show
 from nasrun.search import Search
 
 FORMAT = 1
+NOTES = "strategy.json"
 REFRESH_SECONDS = 5.0
 CHANGEABLE = ("trials", "max_failures", "output", "debug", "dry_run", "resume")
 """Keys that a resumed run may have changed: none of them changes what was searched so far."""
@@ -159,6 +160,9 @@ def _execute(
         if not finished:
             log.append("end", dear=True, reason=ending.reason, complete=ending.complete, time=time.time())
         summary = write_results(setup, directory)
+        notes = setup.strategy.notes()
+        if notes:
+            write_json(directory / NOTES, finite(notes))
         if output.plots:
             from nasrun.reports.plots import write_plots
 

@@ -1,9 +1,9 @@
 """Wrappers that go round any strategy: no architecture measured twice, none over the price that was set."""
 
 import json
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from nasrun.protocols import Cost, Measurement, Proposal, SearchSpace, Strategy, Task, Trial
 from nasrun.schema import Positive
@@ -83,6 +83,9 @@ class Deduplicate(Strategy):
     def done(self) -> bool:
         return self._inner.done or self._exhausted
 
+    def notes(self) -> Mapping[str, Any]:
+        return self._inner.notes()
+
 
 @dataclass(kw_only=True, frozen=True)
 class Constraints:
@@ -131,3 +134,6 @@ class Constrain(Strategy):
     @property
     def done(self) -> bool:
         return self._inner.done or self._turned_down >= PATIENCE
+
+    def notes(self) -> Mapping[str, Any]:
+        return self._inner.notes()
