@@ -35,7 +35,12 @@ def new_setup(trials: int) -> Setup:
 
 def search(trials: int, folder: Path) -> tuple[float, float]:
     """Seconds of a whole search with its journal, and of the tables after it."""
-    setup = new_setup(trials)
+    return run_search(new_setup(trials), folder)
+
+
+def run_search(setup: Setup, folder: Path) -> tuple[float, float]:
+    """The same for any setup whose evaluator is prepared."""
+    trials = setup.options.trials
     log = Journal(folder / "journal.jsonl")
     runner = Search(
         setup.strategy,
