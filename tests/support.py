@@ -25,6 +25,19 @@ def options(group: str) -> list[str]:
     return names
 
 
+FITTING: dict[str, tuple[str, ...]] = {
+    "abc": ("search_space=sequential_cnn", "deduplicate=resample"),
+    "asnn": ("search_space=mlp", "strategy.rows=1000"),
+    "grid": ("search_space=nasbench201",),
+}
+"""What strategies are tested with that do not run on every search space, or would take long at their defaults."""
+
+
+def strategy_setup(strategy: str, *overrides: str) -> Setup:
+    """`setup_of` with a strategy, on the default search space unless that does not fit it."""
+    return setup_of(f"strategy={strategy}", *FITTING.get(strategy, ()), *overrides)
+
+
 def setup_of(*overrides: str) -> Setup:
     """The objects of a config on the made-up landscape, unless the overrides choose otherwise."""
     return build(_composed("evaluator=synthetic", "dataset=synthetic", *overrides))

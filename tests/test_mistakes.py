@@ -43,11 +43,11 @@ KEYS = [
 
 OPTIONS = [
     ("strategy=agng_evolution", "strategy=agng_evolution: no such option; did you mean 'aging_evolution'?"),
-    ("strategy=null", "strategy=null: expected the name of an option; known: aging_evolution, "),
+    ("strategy=null", "strategy=null: expected the name of an option; known: abc, aging_evolution, "),
     ("strategy=3", "strategy=3: expected the name of an option"),
     ("strategy=[random,genetic]", "strategy=[random,genetic]: expected the name of an option"),
-    ("strategy=", "strategy=: no such option; known: aging_evolution, "),
-    ("~strategy", "strategy: not chosen; known: aging_evolution, "),
+    ("strategy=", "strategy=: no such option; known: abc, aging_evolution, "),
+    ("~strategy", "strategy: not chosen; known: abc, aging_evolution, "),
     ("evaluator=trian", "evaluator=trian: no such option; did you mean 'train'?"),
     ("dataset=fashon_mnist", "dataset=fashon_mnist: no such option; did you mean 'fashion_mnist'?"),
     ("experiment=nope", "experiment=nope: no such option; known: "),

@@ -1,0 +1,314 @@
+"""Swarms over the vectors of a space: pygmo's PSO, ant colony and bee colony. Needs pygmo (`nasrun[swarm]`)."""
+
+import importlib
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from queue import SimpleQueue
+from typing import Annotated, Any
+
+import numpy as np
+
+from nasrun.protocols import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
+from nasrun.schema import Above, AtLeast, Between, ConfigError, Fraction
+
+ENDLESS = 2**31 - 1
+"""Generations where none are set: more than there will ever be trials."""
+
+FAILED = 1e30
+"""Default fitness of a failed trial: worse than any metric, accuracies and FLOPs alike."""
+
+Count = Annotated[int, Between(1, ENDLESS)]
+Counted = Annotated[int, Between(0, ENDLESS)]
+
+
+class Swarm(Strategy):
+    """An algorithm of pygmo that minimises `-score` over the box [0, 1]^d; a vector stands for `space.decode(vector)`.
+
+    Source: Biscani and Izzo, "A parallel global multiobjective framework for optimization: pagmo", JOSS 2020.
+    The proposals are what pygmo evaluates, in its order, when it is driven directly with the same fitness: a
+    `population` seeded with the first 32-bit integer drawn from `rng`, then one call of `evolve` of the algorithm
+    seeded with the second. d is the length of `space.encode`. What pygmo evaluates as a batch is proposed as a batch:
+    the initial population, and every generation of an algorithm with a batch evaluator.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        objective: Objective,
+        rng: np.random.Generator,
+        name: str,
+        algorithm: str,
+        parameters: Mapping[str, Any],
+        population: int,
+        generations: int | None,
+        penalty: float,
+    ) -> None:
+        """`name`: of the YAML; also the origin of proposals. `algorithm`: a class of pygmo, with its `parameters`.
+
+        `population`: individuals. `generations`: of pygmo, which does not count the initial population; None: as many
+        as there are trials for. `penalty`: fitness of a trial that failed or is infeasible. ConfigError: no pygmo.
+        """
+        try:
+            pygmo = importlib.import_module("pygmo")
+        except ImportError:
+            raise ConfigError(f"strategy={name} needs pygmo: pip install 'nasrun[swarm]'") from None
+        first, second = (int(seed) for seed in rng.integers(2**32, size=2))
+        length = len(space.encode(space.sample(rng)))
+        gen = ENDLESS if generations is None else generations
+        chosen = getattr(pygmo, algorithm)(gen=gen, seed=second, **parameters)
+
+        def evolve(box: Box) -> None:
+            batches = pygmo.bfe(box)
+            if hasattr(chosen, "set_bfe"):
+                chosen.set_bfe(batches)
+            swarm = pygmo.population(pygmo.problem(box), size=population, b=batches, seed=first)
+            pygmo.algorithm(chosen).evolve(swarm)
+
+        self.initial = population
+        self._space, self._objective, self._name, self._penalty = space, objective, name, penalty
+        self._pygmo = InsideOut(evolve, length)
+        weakref.finalize(self, self._pygmo.close)
+        self._batch = 0
+        self._genomes: list[Genome] = []
+        self._fitness: list[float] = []
+        self._waiting: dict[Genome, deque[int]] = {}
+        self._asked = self._told = 0
+        self._done = False
+
+    def ask(self, n: int) -> list[Proposal]:
+        if n > 0 and not self._batch:
+            self._advance()
+        first, self._asked = self._asked, min(self._asked + n, len(self._genomes))
+        origin = "sample" if self._batch == 1 else self._name
+        for place in range(first, self._asked):
+            self._waiting.setdefault(self._genomes[place], deque()).append(place)
+        return [Proposal(genome, origin=origin) for genome in self._genomes[first : self._asked]]
+
+    def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
+        # Vectors of one batch may decode to one genome. Their proposals are equal: the first that waits is meant.
+        place = self._waiting[trial.proposal.genome].popleft()
+        score = self._objective.score(measurements)
+        self._fitness[place] = self._penalty if score == -float("inf") else -score
+        self._told += 1
+        if self._told == len(self._genomes):
+            self._advance()
+
+    def _advance(self) -> None:
+        """Give pygmo the fitness of its batch, and take the next one from it."""
+        vectors = self._pygmo.advance(self._fitness)
+        self._done = vectors is None
+        self._genomes = [] if vectors is None else [self._space.decode(vector) for vector in vectors]
+        self._fitness = [self._penalty] * len(self._genomes)
+        self._waiting.clear()
+        self._asked = self._told = 0
+        self._batch += 1
+
+    @property
+    def done(self) -> bool:
+        return self._done
+
+
+class ParticleSwarm(Swarm):
+    """Particle swarm optimization; in generations by default, so that a whole generation can be measured at once.
+
+    Source: Kennedy and Eberhart, ICNN 1995; the constriction of variant 5: Clerc and Kennedy, IEEE Transactions on
+    Evolutionary Computation 2002. `generational=false` is pygmo's `pso`, in which a particle sees what the ones
+    before it found in the same generation: one proposal after the other.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        objective: Objective,
+        rng: np.random.Generator,
+        *,
+        population: Annotated[int, AtLeast(2)] = 30,
+        generations: Count | None = None,
+        generational: bool = True,
+        omega: Fraction = 0.7298,
+        eta1: Annotated[float, Between(0, 4)] = 2.05,
+        eta2: Annotated[float, Between(0, 4)] = 2.05,
+        max_vel: Annotated[float, Above(0), Between(0, 1)] = 0.5,
+        variant: Annotated[int, Between(1, 6)] = 5,
+        neighb_type: Annotated[int, Between(1, 4)] = 2,
+        neighb_param: Count = 4,
+        penalty: float = FAILED,
+    ) -> None:
+        # pygmo does not check these two and would read memory that is not its own.
+        if neighb_type == 2 and neighb_param < 2:
+            raise ValueError(f"neighb_param={neighb_param}: a ring (neighb_type=2) needs at least 2")
+        if neighb_type == 2 and neighb_param > 2 * population:
+            raise ValueError(f"neighb_param={neighb_param}: must be at most twice the population, {2 * population}")
+        parameters = {
+            "omega": omega,
+            "eta1": eta1,
+            "eta2": eta2,
+            "max_vel": max_vel,
+            "variant": variant,
+            "neighb_type": neighb_type,
+            "neighb_param": neighb_param,
+        }
+        algorithm = "pso_gen" if generational else "pso"
+        super().__init__(space, objective, rng, "pso", algorithm, parameters, population, generations, penalty)
+
+
+class AntColony(Swarm):
+    """Extended ant colony optimization: a generation is drawn around the solutions of an archive of the best.
+
+    Source: Schlueter, Egea and Banga, "Extended ant colony optimization for non-convex mixed integer nonlinear
+    programming", Computers & Operations Research 2009, as pygmo's `gaco` has it. A whole generation can be measured
+    at once.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        objective: Objective,
+        rng: np.random.Generator,
+        *,
+        population: Annotated[int, AtLeast(2)] = 63,
+        generations: Count | None = None,
+        ker: Annotated[int, Between(2, ENDLESS)] | None = 63,
+        q: Annotated[float, Above(0)] = 1.0,
+        oracle: float = 0.0,
+        acc: Annotated[float, AtLeast(0)] = 0.01,
+        threshold: Count = 1,
+        n_gen_mark: Count = 7,
+        impstop: Counted = 100_000,
+        evalstop: Counted = 100_000,
+        focus: Annotated[float, AtLeast(0)] = 0.0,
+        penalty: float = FAILED,
+    ) -> None:
+        if ker is not None and ker > population:
+            raise ValueError(f"ker={ker}: must be at most population={population}")
+        if generations is not None and threshold > generations:
+            raise ValueError(f"threshold={threshold}: larger than generations={generations}")
+        parameters = {
+            "ker": population if ker is None else ker,
+            "q": q,
+            "oracle": oracle,
+            "acc": acc,
+            "threshold": threshold,
+            "n_gen_mark": n_gen_mark,
+            "impstop": impstop,
+            "evalstop": evalstop,
+            "focus": focus,
+        }
+        super().__init__(space, objective, rng, "gaco", "gaco", parameters, population, generations, penalty)
+
+
+class BeeColony(Swarm):
+    """Artificial bee colony: one entry of a vector is changed at a time, and kept if that is better.
+
+    Source: Karaboga and Basturk, "A powerful and efficient algorithm for numerical function optimization: artificial
+    bee colony (ABC) algorithm", Journal of Global Optimization 2007. After the initial population one proposal is
+    made after the other. A generation takes about two proposals per individual.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        objective: Objective,
+        rng: np.random.Generator,
+        *,
+        population: Annotated[int, AtLeast(2)] = 30,
+        generations: Count | None = None,
+        limit: Count = 20,
+        penalty: float = FAILED,
+    ) -> None:
+        parameters = {"limit": limit}
+        super().__init__(space, objective, rng, "abc", "bee_colony", parameters, population, generations, penalty)
+
+
+class StoppedError(Exception):
+    """Raised inside of pygmo where it waits for a fitness that will never come, so that it returns."""
+
+
+class Box:
+    """The box [0, 1]^length as pygmo wants it: its problem, and its batch evaluator."""
+
+    def __init__(self, length: int, measure: Callable[[np.ndarray], list[float]]) -> None:
+        """`measure`: waits for the fitness of every row of an array (n, `length`)."""
+        self._length, self._measure = length, measure
+
+    def get_bounds(self) -> tuple[list[float], list[float]]:
+        return [0.0] * self._length, [1.0] * self._length
+
+    def fitness(self, vector: np.ndarray) -> list[float]:
+        return self._measure(vector.reshape(1, self._length))
+
+    def __call__(self, problem: Any, vectors: np.ndarray) -> list[float]:
+        return self._measure(vectors.reshape(-1, self._length))
+
+    def __deepcopy__(self, memo: Any) -> "Box":
+        # pygmo copies its problem with every population; all copies must reach the same asker.
+        return self
+
+
+Question = np.ndarray | BaseException | None
+
+
+class InsideOut:
+    """Turns a function that calls for fitness inside out: it runs in a thread of its own and is advanced from outside.
+
+    One of the two threads always waits for the other, so that the outcome never depends on timing. A thread rather
+    than a coroutine, because pygmo's C++ frames lie between the function and the call for fitness. The thread ends
+    with the function, or with `close`: at the latest when the user of this object is collected, or the process ends.
+    """
+
+    def __init__(self, work: Callable[[Box], None], length: int) -> None:
+        """`work` must not refer to the user of this object, who could not be collected then."""
+        self._questions: SimpleQueue[Question] = SimpleQueue()
+        self._answers: SimpleQueue[list[float] | None] = SimpleQueue()
+        arguments = (work, length, self._questions, self._answers)
+        # A daemon, because Python waits for other threads before it calls what would close this one.
+        self._thread = threading.Thread(target=_converse, args=arguments, name="pygmo", daemon=True)
+        self._started = False
+
+    def advance(self, answer: list[float]) -> np.ndarray | None:
+        """Start the function, or hand it the fitness that it waits for; then wait until it calls for more.
+
+        Returns the vectors, an array (n, length); None where the function has returned. What it raises is raised here.
+        """
+        if self._started:
+            self._answers.put(answer)
+        else:
+            self._started = True
+            self._thread.start()
+        question = self._questions.get()
+        if isinstance(question, BaseException):
+            raise question
+        return question
+
+    def close(self) -> None:
+        """End the thread and wait for its end. Can be called from any thread, and in the middle of a collection."""
+        if self._started:
+            self._answers.put(None)
+            if self._thread is not threading.current_thread():
+                self._thread.join()
+
+
+def _converse(
+    work: Callable[[Box], None],
+    length: int,
+    questions: "SimpleQueue[Question]",
+    answers: "SimpleQueue[list[float] | None]",
+) -> None:
+    """What the thread does: `work`, whose calls for fitness become questions."""
+
+    def measure(vectors: np.ndarray) -> list[float]:
+        questions.put(vectors.copy())
+        answer = answers.get()
+        if answer is None:
+            raise StoppedError
+        return answer
+
+    try:
+        work(Box(length, measure))
+        questions.put(None)
+    except StoppedError:
+        pass
+    except BaseException as error:
+        questions.put(error)
