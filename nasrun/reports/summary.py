@@ -13,6 +13,8 @@ from nasrun.reports.tables import one_line, whole
 
 SUMMARY = "summary.json"
 BEST = "best.json"
+SIMULATED = "simulated_seconds"
+"""The metric that says how long a training took that was not made but looked up."""
 
 
 def write_summary(run: RunRecords, space: SearchSpace, objective: Objective) -> dict[str, Any]:
@@ -33,7 +35,8 @@ def summarise(run: RunRecords, space: SearchSpace, objective: Objective) -> dict
     """What a run came to, as plain JSON with finite numbers (null in place of NaN and infinities).
 
     Times are in seconds: `wall_seconds` while the run was going, `device_seconds` summed over all measurements, failed
-    ones included, and the final training. Improvements are turned so that a positive one is good.
+    ones included, and the final training; `simulated_seconds`, where an evaluator reports them, what the trainings that
+    it looked up took. Improvements are turned so that a positive one is good.
     """
     records = list(run.trials.values())
     best = best_of(run.trials, objective)
@@ -45,7 +48,7 @@ def summarise(run: RunRecords, space: SearchSpace, objective: Objective) -> dict
         "objective": objective._asdict(),
         "trials": len(records),
         "status": {name: status[name] for name in ("ok", "failed", "infeasible")},
-        "reused": sum(record.trial.proposal.reuse_of is not None for record in records),
+        "reused": sum(map(_reuses, records)),
         "distinct_architectures": len({space.key(record.trial.proposal.genome) for record in records}),
         "best": None,
         "final": dict(final.get("metrics", {})),
@@ -56,6 +59,9 @@ def summarise(run: RunRecords, space: SearchSpace, objective: Objective) -> dict
         "device_seconds": math.fsum(record.seconds for record in records) + float(final.get("seconds", 0.0)),
         "stop_reason": run.end.get("reason") if run.end else None,
     }
+    simulated = [value for record in records if not _reuses(record) for value in record.values(SIMULATED)]
+    if simulated:
+        summary[SIMULATED] = math.fsum(simulated)
     if best is not None:
         metrics = means(best)
         summary["best"] = {
@@ -97,11 +103,14 @@ def describe(summary: Mapping[str, Any], directory: Path) -> list[str]:
         rows += [("parameters", count(best["parameters"]))] if metric != "parameters" else []
         rows.append((metric, value))
         measured = {name: value for name, value in summary["final"].items() if isinstance(value, int | float)}
-        rows += [(name, number(measured[name])) for name in sorted(measured) if name.startswith("test_")]
+        shown = [name for name in sorted(measured) if name.startswith("test_") or name.endswith("_regret")]
+        rows += [(name, number(measured[name])) for name in shown]
     status = ", ".join(f"{amount:,} {name}" for name, amount in summary["status"].items() if amount)
     extra = f"{summary['reused']:,} reused, {summary['distinct_architectures']:,} distinct architectures"
     rows.append(("trials", f"{summary['trials']:,}: {status}; {extra}" if status else "0"))
-    rows.append(("time", f"{duration(summary['wall_seconds'])} (device {duration(summary['device_seconds'])})"))
+    simulated = f", simulated {duration(summary[SIMULATED])}" if SIMULATED in summary else ""
+    spent = f"device {duration(summary['device_seconds'])}{simulated}"
+    rows.append(("time", f"{duration(summary['wall_seconds'])} ({spent})"))
     if summary["stop_reason"]:
         rows.append(("stopped", one_line(str(summary["stop_reason"]))))
     rows.append(("run", nearby(directory)))
@@ -174,6 +183,10 @@ def _describe_best(run: RunRecords, best: TrialRecord, space: SearchSpace) -> di
         "reuse_of": proposal.reuse_of,
         "error": one_line(best.error) or None,
     }
+
+
+def _reuses(record: TrialRecord) -> bool:
+    return record.trial.proposal.reuse_of is not None
 
 
 def _distinct_samples(records: Sequence[TrialRecord], space: SearchSpace, objective: Objective) -> list[float]:

@@ -16,11 +16,14 @@ from nasrun.datasets.fashion_mnist import FashionMnist
 from nasrun.datasets.fashion_mnist_mini import FashionMnistMini
 from nasrun.datasets.mnist import Mnist
 from nasrun.datasets.synthetic import Synthetic
+from nasrun.datasets.table_only import TableOnly
 from nasrun.schema import ConfigError, check_section, options
 
 ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "conf" / "dataset"
 SETS = ("arrays", "cifar10", "fashion_mnist", "fashion_mnist_mini", "image_folder", "mnist", "synthetic")
+TABLE_ONLY = ("cifar100", "imagenet16")
+"""Names without images, which have none of the options of the others."""
 
 
 def test_split_sizes_types_and_balance() -> None:
@@ -147,7 +150,19 @@ def test_synthetic_seed_makes_the_data() -> None:
 
 
 def test_every_yaml_is_the_schema_of_its_class() -> None:
-    assert sorted(path.stem for path in CONF.glob("*.yaml")) == list(SETS)
+    assert sorted(path.stem for path in CONF.glob("*.yaml")) == sorted((*SETS, *TABLE_ONLY))
+
+
+@pytest.mark.parametrize("name", TABLE_ONLY)
+def test_table_only_sets_have_a_name_and_nothing_else(name: str) -> None:
+    values = OmegaConf.to_container(OmegaConf.load(CONF / f"{name}.yaml"))
+    assert values == {"_target_": "nasrun.datasets.table_only.TableOnly", "name": name}
+    data = TableOnly(**check_section(TableOnly, {"name": name}, "dataset"))
+    assert data.name == data.task.name == name
+    with pytest.raises(ConfigError, match=r"^dataset\.name=cifar10: unknown"):
+        check_section(TableOnly, {"name": "cifar10"}, "dataset")
+    with pytest.raises(DatasetError, match=f"^dataset={name}: known from benchmark tables only, without images"):
+        data.load()
 
 
 @pytest.mark.parametrize("name", SETS)

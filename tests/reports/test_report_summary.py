@@ -117,3 +117,26 @@ def test_words():
         "abc…jk",
         "a…f",
     )
+
+
+def test_simulated_time_is_that_of_the_trainings_looked_up(write_run, ok, space, tmp_path):
+    run = write_run(
+        [
+            (Proposal((1,)), [ok(0, 0.5, simulated_seconds=1000.0), ok(0, 0.5, repeat=1, simulated_seconds=500.5)]),
+            (Proposal((1,), reuse_of=0), []),
+            (Proposal((2,)), [Measurement(2, 0, "infeasible", {}, "not in the table")]),
+            (Proposal((3,)), [ok(3, 0.25, simulated_seconds=3600.0)]),
+        ],
+        final={"metrics": {"test_accuracy": 0.5, "val_regret": 0.125}, "seconds": 0.0},
+    )
+    summary = summarise(run, space, Objective())
+    assert summary["simulated_seconds"] == 5100.5
+    lines = describe(summary, tmp_path)
+    assert [line.split()[-1] for line in lines if line.startswith("val_regret")] == ["0.1250"]
+    assert any(line.startswith("time") and line.endswith(", simulated 1 h 25 min)") for line in lines)
+
+
+def test_runs_that_train_have_no_simulated_time(run, space, tmp_path):
+    summary = summarise(run, space, Objective())
+    assert "simulated_seconds" not in summary
+    assert not any("simulated" in line for line in describe(summary, tmp_path))

@@ -1,0 +1,30 @@
+"""Data sets that only benchmark tables know: names and shapes, without images."""
+
+from typing import Literal, NoReturn
+
+from nasrun.datasets.base import Dataset, DatasetError
+from nasrun.protocols import Task
+
+OUTPUTS = {"cifar100": (32, 100), "imagenet16": (16, 120)}
+"""Height and width of the images in pixels, and the number of classes."""
+
+
+class TableOnly(Dataset):
+    """CIFAR-100, or ImageNet16-120 (the first 120 classes of ImageNet at 16 x 16 pixels), as tables know them."""
+
+    def __init__(self, *, name: Literal["cifar100", "imagenet16"]) -> None:
+        """`name`: the data set. There are no images to split, hence no other option."""
+        super().__init__()
+        self.name = name
+
+    @property
+    def task(self) -> Task:
+        """Known ahead: three channels, and as `OUTPUTS` says."""
+        side, classes = OUTPUTS[self.name]
+        return Task(self.name, 3, side, side, classes)
+
+    def _read(self) -> NoReturn:
+        raise DatasetError(
+            f"dataset={self.name}: known from benchmark tables only, without images; choose evaluator=table or another "
+            "dataset"
+        )

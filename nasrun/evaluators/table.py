@@ -1,0 +1,166 @@
+"""Evaluator `table`: accuracies looked up in a benchmark table, in microseconds; nothing is trained."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from nasrun.datasets import Dataset
+from nasrun.protocols import Evaluator, Genome, Job, Measurement, Proposal, SearchSpace
+from nasrun.schema import ConfigError, Positive, show
+from nasrun.tables import ShippedTable, TableError, Trainings, choose, mean
+
+SAMPLES = 100
+"""Architectures drawn in search of one that the table holds, to compare the networks of space and table."""
+TOLERANCE = 0.02
+"""Isomorphic cells of NAS-Bench-101 share channels out differently, and differ by up to a hundredth in parameters."""
+
+
+class NotInTableError(ValueError):
+    """What a table does not hold; the text says what, in one line."""
+
+
+class Table(Evaluator):
+    """Reports what a benchmark table holds of an architecture on the run's data set.
+
+    `table`: a shipped one, the path of a NAS-Bench-101 file, or `auto`: the shipped one of the search space. `epochs`:
+    training length, None for the longest that the table has; a proposal's `budget` goes before it. `repeat`: where the
+    table has several trainings of an architecture, their `mean`, or one that the job's seed draws (`draw`).
+    `final_epochs`: training length at which the winner is tested; None for that of its trial. An architecture, a length
+    or a training setting that the table lacks is `infeasible`.
+
+    Metrics: `val_accuracy` (a fraction), `parameters`, `flops` and `epochs`, and what the table says of the trainings:
+    `simulated_seconds` (training time), `energy_kwh`, `co2eq_g`. At the end, as means over the table's repeats:
+    `test_accuracy`, and how far the winner is below the best of the table at that length: `val_regret`, `test_regret`.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        dataset: Dataset,
+        hardware: Any,
+        *,
+        table: str = "auto",
+        epochs: Positive | None = None,
+        repeat: Literal["mean", "draw"] = "mean",
+        repeats: Positive = 1,
+        final_epochs: Positive | None = None,
+    ) -> None:
+        self._table = choose(table, space)
+        if dataset.name not in self._table.datasets:
+            known = " or ".join(f"dataset={name}" for name in self._table.datasets)
+            raise ValueError(f"table={show(table)}: knows nothing of dataset={dataset.name}; choose {known}")
+        for name, length in (("epochs", epochs), ("final_epochs", final_epochs)):
+            if length is not None and self._table.epochs and length not in self._table.epochs:
+                raise ValueError(f"{name}={length}: {self._lacks(length)}")
+        self.repeats = repeats
+        self.metrics = ("val_accuracy", "parameters", "flops", "epochs", *self._table.spends)
+        self._space, self._dataset, self._task = space, dataset.name, dataset.task
+        self._epochs, self._final_epochs, self._draw = epochs, final_epochs, repeat == "draw"
+        self._trainings: dict[int, Trainings] = {}
+
+    def prepare(self, recorded: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Load the table; TableError where its file is damaged, or another than the one that the run began with."""
+        table = self._table
+        table.load()
+        facts = {"table": {"name": table.name, "sha256": table.sha256}}
+        if recorded is not None and recorded != facts:
+            raise TableError(
+                f"evaluator.table: {table.name} has changed since the run began: SHA-256 {table.sha256}, not "
+                f"{recorded.get('table', {}).get('sha256')}"
+            )
+        for name, length in (("epochs", self._epochs), ("final_epochs", self._final_epochs)):
+            if length is not None and length not in table.epochs:
+                raise ConfigError(f"evaluator.{name}={length}: {self._lacks(length)}")
+        self._trainings = {epochs: table.trainings(self._dataset, epochs) for epochs in table.epochs}
+        self._check_networks()
+        return facts
+
+    def _check_networks(self) -> None:
+        """ConfigError where the space builds other networks than those that the table is about."""
+        if not isinstance(self._table, ShippedTable):
+            return
+        parameters = self._table.parameters(self._dataset)
+        rng = np.random.default_rng(0)
+        for genome in (self._space.sample(rng) for _ in range(SAMPLES)):
+            row = self._table.find(self._space, genome)
+            if row is not None:
+                ours, theirs = self._space.cost(genome, self._task).parameters, int(parameters[row])
+                if abs(ours - theirs) > TOLERANCE * theirs:
+                    raise ConfigError(
+                        f"evaluator.table: {self._table.name} is about other networks than search_space builds: "
+                        f"{self._space.format(genome)} has {theirs:,} parameters there, {ours:,} here; leave the size "
+                        "of the networks in search_space as it is by default"
+                    )
+                return
+
+    def evaluate(self, jobs: Sequence[Job]) -> Iterator[Measurement]:
+        for job in jobs:
+            yield self._measure(job)
+
+    def _measure(self, job: Job) -> Measurement:
+        number, repeat, proposal = job.trial.number, job.repeat, job.trial.proposal
+        try:
+            metrics = self._look_up(proposal, job.seed)
+        except NotInTableError as error:
+            return Measurement(number, repeat, "infeasible", error=str(error))
+        except Exception as error:  # a job never raises, whatever a space makes of a genome
+            text = " ".join(str(error).split())[:300]
+            return Measurement(number, repeat, "failed", error=f"{type(error).__name__}: {text}".rstrip(": "))
+        return Measurement(number, repeat, "ok", metrics)
+
+    def _look_up(self, proposal: Proposal, seed: int) -> dict[str, float]:
+        if proposal.hparams:
+            raise NotInTableError(
+                f"{', '.join(proposal.hparams)}: table {self._table.name} has one training setting only"
+            )
+        epochs = self._length(proposal)
+        trainings, place = self._find(proposal.genome, epochs)
+        if self._draw:
+            first = place.start + seed % (place.stop - place.start)
+            place = slice(first, first + 1)
+        cost = self._space.cost(proposal.genome, self._task)
+        metrics = {"val_accuracy": mean(trainings.validation[place]), "parameters": cost.parameters}
+        metrics |= {"flops": cost.flops, "epochs": epochs}
+        for name, values in trainings.spent.items():
+            metrics[name] = mean(values[place])
+        return metrics
+
+    def _find(self, genome: Genome, epochs: int) -> tuple[Trainings, slice]:
+        """The trainings of a length, and where those of a genome stand; NotInTableError where there are none."""
+        trainings = self._trainings.get(epochs)
+        if trainings is None:
+            raise NotInTableError(self._lacks(epochs))
+        row = self._table.find(self._space, genome)
+        if row is None:
+            raise NotInTableError(f"table {self._table.name} does not hold this architecture")
+        place = trainings.of(row)
+        if place.start == place.stop:
+            raise NotInTableError(f"table {self._table.name} holds no training of {epochs} epochs of this architecture")
+        return trainings, place
+
+    def _length(self, proposal: Proposal) -> int:
+        """The training length that a proposal asks for, else the run's, else the longest."""
+        if proposal.budget is not None:
+            return proposal.budget
+        return self._epochs if self._epochs is not None else max(self._trainings)
+
+    def _lacks(self, epochs: int) -> str:
+        known = ", ".join(map(str, self._table.epochs))
+        return f"table {self._table.name} has no trainings of {epochs} epochs; it has those of {known}"
+
+    def final(self, job: Job) -> Mapping[str, Any]:
+        """The winner's test accuracy and regrets; empty where the table has none of it at `final_epochs`."""
+        proposal = job.trial.proposal
+        epochs = self._final_epochs or self._length(proposal)
+        try:
+            trainings, place = self._find(proposal.genome, epochs)
+        except NotInTableError:
+            return {}
+        metrics = {}
+        if trainings.test is not None:
+            metrics["test_accuracy"] = mean(trainings.test[place])
+            metrics["test_regret"] = trainings.best(trainings.test) - metrics["test_accuracy"]
+        metrics["val_regret"] = trainings.best(trainings.validation) - mean(trainings.validation[place])
+        looked_up = f"looked up in table {self._table.name} at {epochs} epochs"
+        return {"metrics": metrics, "history": [], "seconds": 0.0, "trained_on": looked_up}

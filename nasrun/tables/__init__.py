@@ -1,0 +1,41 @@
+"""Benchmark tables: accuracies of whole search spaces, measured by others. numpy only."""
+
+from pathlib import Path
+
+from nasrun.protocols import SearchSpace
+from nasrun.schema import show
+from nasrun.tables.asnn import Asnn
+from nasrun.tables.base import BenchmarkTable, ShippedTable, TableError, Trainings, mean
+from nasrun.tables.nasbench101 import EcNas, RecordFile
+from nasrun.tables.nasbench201 import NasBench201
+
+__all__ = ["SHIPPED", "BenchmarkTable", "ShippedTable", "TableError", "Trainings", "choose", "mean"]
+
+SHIPPED: tuple[type[ShippedTable], ...] = (NasBench201, EcNas, Asnn)
+
+
+def choose(table: str, space: SearchSpace) -> BenchmarkTable:
+    """The table of a name, of a file, or (`auto`) of a search space; nothing is read yet.
+
+    ValueError begins with `table=` where there is no such table, or it is of another space.
+    """
+    spaces = [kind.__module__.rpartition(".")[2] for kind in type(space).__mro__]
+    if table == "auto":
+        fitting = next((kind for kind in SHIPPED if kind.space in spaces), None)
+        if fitting is None:
+            known = ", ".join(f"search_space={kind.space}" for kind in SHIPPED)
+            raise ValueError(f"table=auto: no table is known for this search space; there are some for {known}")
+        return fitting()
+    named = next((kind for kind in SHIPPED if kind.name == table), None)
+    chosen = named() if named is not None else _file(table)
+    if chosen.space not in spaces:
+        raise ValueError(f"table={show(table)}: holds architectures of search_space={chosen.space} only")
+    return chosen
+
+
+def _file(table: str) -> BenchmarkTable:
+    path = Path(table).expanduser()
+    if not path.is_file():
+        known = ", ".join(kind.name for kind in SHIPPED)
+        raise ValueError(f"table={show(table)}: no such table, and no such file; known: auto, {known}")
+    return RecordFile(path)

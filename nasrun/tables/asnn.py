@@ -1,0 +1,59 @@
+"""The tables of the ASNN paper: dense networks on MNIST, ten trainings each.
+
+"ASNN: Learning to Suggest Neural Architectures from Performance Distributions": 25 networks of two hidden layers, 64 of
+three, and the ten that the paper's model suggested. 50 epochs each. The paper prints one accuracy per training, which
+it measured on MNIST's test set and by which it compares networks. So it takes the place of the validation accuracy
+here, and there is no other one to test a winner with.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from nasrun.protocols import Genome, SearchSpace
+from nasrun.tables.base import ShippedTable, Trainings
+
+PARTS = ("two_layer", "three_layer", "predictions")
+INPUTS, OUTPUTS = 28 * 28, 10
+ACTIVATION = "relu"
+UNITS = 10_000
+"""Accuracies are printed with four decimals, and stored as whole numbers of the last one."""
+
+
+class Asnn(ShippedTable):
+    """Arrays: `part` (rows,), index into `PARTS`; `widths` (rows, 3), 0 where there is no third layer; `accuracies`
+    (rows, 10), whole numbers of `1 / UNITS`, in the order of the paper's columns."""
+
+    name = "asnn"
+    space = "mlp"
+    datasets = ("mnist",)
+    epochs = (50,)
+
+    def _prepare(self, arrays: Mapping[str, np.ndarray]) -> None:
+        self._rows = {tuple(w for w in widths if w): row for row, widths in enumerate(arrays["widths"].tolist())}
+
+    def trainings(self, dataset: str, epochs: int) -> Trainings:
+        accuracies = self.arrays["accuracies"]
+        rows, repeats = accuracies.shape
+        return Trainings(np.arange(rows + 1) * repeats, accuracies.ravel() / UNITS, None, {})
+
+    def parameters(self, dataset: str) -> np.ndarray:
+        """Weights and biases of dense networks from 784 pixels to ten classes; a third layer may be missing."""
+        first, second, third = self.arrays["widths"].astype(np.int64).T
+        last = np.where(third > 0, third, second)
+        counts: np.ndarray = (INPUTS + 1) * first + (first + 1) * second + (second + 1) * third + (last + 1) * OUTPUTS
+        return counts
+
+    def find(self, space: SearchSpace, genome: Genome) -> int | None:
+        """Row of a genome (depth, width, width, ...), of networks with ReLU after each layer."""
+        depth = int(genome[0])
+        activations = genome[1 + depth :] or getattr(space, "activations", (ACTIVATION,))
+        return self.row_of(genome[1 : 1 + depth]) if activations[0] == ACTIVATION else None
+
+    def row_of(self, widths: Genome) -> int | None:
+        """Row of the network with these widths of its hidden layers, first one first."""
+        return self._rows.get(widths)
+
+    def rows_of(self, part: str) -> np.ndarray:
+        """The rows of one of `PARTS`, in the order of the paper's table."""
+        return np.flatnonzero(self.arrays["part"] == PARTS.index(part))
