@@ -6,9 +6,15 @@ import pytest
 
 from nasrun import journal
 from nasrun.search import ReplayError
-from tests.support import options, run_in, search_in, without_time
+from tests.support import FITTING, options, run_in, search_in, without_time
 
 SMALL_SPACE = ("search_space.max_depth=4", "search_space.filters=[8,16]", "search_space.activations=[relu]")
+
+# In place of SMALL_SPACE, for strategies that have a space of their own.
+SMALL_SPACES = {
+    "asnn": ("search_space.widths=[8,16,32,64,128,256]", "strategy.grid=[16,64]", "strategy.rows=50"),
+    "grid": (),
+}
 
 
 @pytest.mark.parametrize("in_flight", [1, 3])
@@ -25,7 +31,8 @@ def test_a_search_cut_after_any_event_goes_on_as_if_nothing_had_happened(
         "trials=30",
         "evaluator.repeats=2",
         "evaluator.fail_rate=0.2",
-        *SMALL_SPACE,
+        *FITTING.get(strategy, ()),
+        *SMALL_SPACES.get(strategy, SMALL_SPACE),
     )
     whole, _ = run_in(tmp_path / "whole", *arguments)
     lines = (tmp_path / "whole" / journal.NAME).read_bytes().splitlines(keepends=True)
