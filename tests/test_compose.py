@@ -10,6 +10,7 @@ from nasrun.compose import compose_config, expand, jobs, output_directory, task_
 from nasrun.config import GROUPS, build
 from nasrun.config_files import conf_dir
 from nasrun.schema import ConfigError, options
+from tests.support import FITTING
 
 FILES = sorted(f"{path.parent.name}={path.stem}" for path in conf_dir().glob("*/*.yaml"))
 
@@ -23,9 +24,12 @@ def needed(choice: str, folder: Path) -> list[str]:
         for name in ("cat", "dog"):
             (folder / name).mkdir()
         return [f"dataset.path={folder}"]
+    if choice == "dataset=gap_filling":
+        return ["evaluator=synthetic"]  # the networks of the default search space are for classification
     if choice == "evaluator=table":
         return ["search_space=nasbench201"]
-    return []
+    group, _, option = choice.partition("=")
+    return [*FITTING.get(option, ())] if group == "strategy" else []
 
 
 def test_there_are_options_in_every_group() -> None:
