@@ -180,7 +180,7 @@ def test_runs_of_the_same_second_get_directories_of_their_own(nasrun: Callable, 
 def interrupted(folder: Path, number: signal.Signals) -> "subprocess.CompletedProcess[str]":
     """A run of eight slow trials that gets a signal after its second one."""
     process = subprocess.Popen(
-        [COMMAND, *shlex.split(FAST), "evaluator.delay=0.2", "trials=8", "hydra.run.dir=here"],
+        [COMMAND, *shlex.split(FAST), "evaluator.delay=0.5", "trials=8", "hydra.run.dir=here"],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -204,7 +204,7 @@ def test_interrupted_run_says_how_to_go_on_and_does(number: signal.Signals, nasr
     assert len((tmp_path / "here" / "trials.csv").read_text().splitlines()) == 1 + told
     resumed = nasrun("resume here")
     assert (resumed.returncode, resumed.stderr) == (0, "")
-    assert nasrun(f"{FAST} evaluator.delay=0.2 trials=8 hydra.run.dir=whole").returncode == 0
+    assert nasrun(f"{FAST} evaluator.delay=0.5 trials=8 hydra.run.dir=whole").returncode == 0
     for name in ("genomes.txt", "best.json"):
         assert (tmp_path / "here" / name).read_text() == (tmp_path / "whole" / name).read_text()
 
