@@ -7,7 +7,7 @@ from typing import Annotated, NamedTuple
 import numpy as np
 
 from nasrun.protocols import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
-from nasrun.schema import NotEmpty, Positive
+from nasrun.schema import Fraction, NotEmpty, Positive
 from nasrun.strategies.variation import Mutator
 
 
@@ -26,6 +26,14 @@ class AgingEvolution(Strategy):
     `population` random models first; then, until `cycles` models are in the history: `sample` candidates are drawn
     from the population with replacement, the best of them is mutated once, the child joins the population on the
     right and the oldest leaves on the left. A model that fails never joins.
+
+    `add_node_rate`, `add_connection_rate`: the probabilities that a child is its parent with one more node, or one
+    more connection (the mutations `add_node` and `add_connection` of the space); null for no probability of its own.
+    Source: the slides on NAS with NAS-Bench-101 ("Evolutionary algorithm"), which give both rates from 0.01 to 0.20
+    and say that a mutation adds a layer or connects two existing ones. Inferred, because the slides are silent: a
+    child is mutated exactly once, so the rates exclude each other; the rest up to 1 is shared equally by the other
+    mutations enabled, and where none is, the two are drawn in proportion to their rates. A mutation with a rate is
+    enabled whether `mutations` names it or not; at rate 0 it is never used.
     """
 
     def __init__(
@@ -38,6 +46,8 @@ class AgingEvolution(Strategy):
         sample: Positive = 25,
         cycles: Positive | None = None,
         mutations: Annotated[list[str], NotEmpty()] | None = None,
+        add_node_rate: Fraction | None = None,
+        add_connection_rate: Fraction | None = None,
     ) -> None:
         if sample > population:
             raise ValueError(f"sample={sample}: larger than population={population}; at most the population is right")
@@ -46,7 +56,8 @@ class AgingEvolution(Strategy):
         self._space, self._objective, self._rng = space, objective, rng
         self._size, self._sample, self._cycles = population, sample, cycles
         self.initial = population
-        self._mutate = Mutator(space, mutations)
+        rates = {"add_node": add_node_rate, "add_connection": add_connection_rate}
+        self._mutate = Mutator(space, mutations, {name: rate for name, rate in rates.items() if rate is not None})
         self._population: deque[Member] = deque()
         self._grown = False
         self._waiting = 0

@@ -1,33 +1,73 @@
-"""What evolutionary strategies share: mutating by name, and picking the fittest of a sample."""
+"""What evolutionary strategies share: mutating by name."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from nasrun.protocols import Genome, SearchSpace
+from nasrun.protocols import Genome, Mutation, SearchSpace
 from nasrun.schema import nearest
 
 
 class Mutator:
-    """Applies one of a list of named mutations of a space, each as likely as the others."""
+    """Applies one of a list of named mutations of a space, each as likely as the others unless it has a rate."""
 
-    def __init__(self, space: SearchSpace, names: Sequence[str] | None) -> None:
-        """`names`: the mutations enabled; None enables all of the space. ValueError names one that is unknown."""
+    def __init__(
+        self, space: SearchSpace, names: Sequence[str] | None, rates: Mapping[str, float] | None = None
+    ) -> None:
+        """`names`: the mutations enabled; None enables all of the space. `rates`: mutations that are chosen with a
+        probability of their own, named or not; what is left is shared equally by the others, and where there are no
+        others, in proportion to the rates. ValueError, beginning with the key, where a mutation is unknown (the key of
+        a rate is the mutation's name and `_rate`), or the rates make no choice."""
+        rates = rates or {}
         for name in names or ():
             if name not in space.mutations:
                 raise ValueError(f"mutations={name}: no such mutation of this space; {nearest(name, space.mutations)}")
-        self._mutations = [(name, space.mutations[name]) for name in (space.mutations if names is None else names)]
+        for name, rate in rates.items():
+            if name not in space.mutations:
+                known = ", ".join(space.mutations)
+                raise ValueError(
+                    f"{name}_rate={rate}: this space has no mutation {name}; null is right, its mutations are: {known}"
+                )
+        enabled = space.mutations if names is None else names
+        self._mutations = [(name, space.mutations[name]) for name in enabled if name not in rates]
+        self._rated = [(name, space.mutations[name]) for name, rate in rates.items() if rate > 0]
+        total = sum(rates.values())
+        given = " ".join(f"{name}_rate={rate}" for name, rate in rates.items())
+        if total > 1:
+            raise ValueError(f"{given}: more than 1 in all; the rest is the share of the other mutations")
+        if not self._mutations and not self._rated:
+            raise ValueError(f"{given}: no other mutation is enabled; a rate above 0 is needed")
+        scale = 1.0 if self._mutations or not self._rated else 1 / total
+        self._rates = [rate * scale for rate in rates.values() if rate > 0]
 
     def __call__(self, genome: Genome, rng: np.random.Generator) -> tuple[Genome, str]:
         """A mutated genome and the name of the mutation.
 
-        A mutation that cannot change this genome gives way to the next one of the list; where none can, the genome
-        itself comes back.
+        A mutation that cannot change this genome gives way to the next one of the list, and those with a rate come
+        last; where none can, the genome itself comes back.
         """
-        first = int(rng.integers(len(self._mutations)))
-        for offset in range(len(self._mutations)):
-            name, mutate = self._mutations[(first + offset) % len(self._mutations)]
+        order = self._order(rng)
+        for name, mutate in order:
             child = mutate(genome, rng)
             if child != genome:
                 return child, name
-        return genome, self._mutations[first][0]
+        return genome, order[0][0]
+
+    def _order(self, rng: np.random.Generator) -> list[tuple[str, Mutation]]:
+        """The mutation drawn, then those that it gives way to."""
+        drawn = self._draw_rated(rng) if self._rated else None
+        start = int(rng.integers(len(self._mutations))) if self._mutations else 0
+        order = [*self._mutations[start:], *self._mutations[:start]]
+        if drawn is None:
+            return [*order, *self._rated]
+        rest = [rated for place, rated in enumerate(self._rated) if place != drawn]
+        return [self._rated[drawn], *order, *rest]
+
+    def _draw_rated(self, rng: np.random.Generator) -> int | None:
+        """The place of a mutation with a rate, or None where one of the others is drawn."""
+        draw = float(rng.random())
+        for place, rate in enumerate(self._rates):
+            if draw < rate:
+                return place
+            draw -= rate
+        return None if self._mutations else len(self._rates) - 1

@@ -1,0 +1,197 @@
+"""Deep Q-learning over the choices of a space."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+
+from nasrun.protocols import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Token, Trial
+from nasrun.schema import Above, Fraction, Positive
+
+if TYPE_CHECKING:
+    from nasrun.strategies.q_learning import QLearner
+
+QUIET_WALKS = 64
+"""Walks in a row that met no new slot, after which the slots of a space count as found."""
+
+MOST_WALKS = 4096
+"""Walks after which the search for slots ends in any case."""
+
+UNKNOWN = 0
+"""The slot of every token that the walks did not meet."""
+
+
+class Slots:
+    """The tokens of a space by their position in a genome, numbered: what the networks read, and value.
+
+    They are found without chance and without going through the whole space: each walk through `choices` takes, at
+    every position, the token that the walks before it took least often there. Tokens that this never meets share one
+    slot, so that every genome can be read.
+    """
+
+    def __init__(self, space: SearchSpace) -> None:
+        taken: dict[tuple[int, Token], int] = {}
+        self.positions = 0
+        walks = quiet = 0
+        while quiet < QUIET_WALKS and walks < MOST_WALKS:
+            known = len(taken)
+            prefix: Genome = ()
+            while legal := space.choices(prefix):
+                position = len(prefix)
+                counts = [taken.setdefault((position, token), 0) for token in legal]
+                token = legal[counts.index(min(counts))]
+                taken[position, token] += 1
+                prefix = (*prefix, token)
+            self.positions = max(self.positions, len(prefix))
+            walks += 1
+            quiet = quiet + 1 if len(taken) == known else 0
+        self._numbers = {slot: number for number, slot in enumerate(taken, start=UNKNOWN + 1)}
+        self.count = len(self._numbers) + 1
+
+    def of(self, position: int, tokens: Sequence[Token]) -> list[int]:
+        """The slots of some tokens at a position (from 0)."""
+        return [self._numbers.get((position, token), UNKNOWN) for token in tokens]
+
+
+class DQN(Strategy):
+    """An agent that writes genomes token by token, and learns by Q-learning which token is best next.
+
+    Sources: Mnih et al., "Human-level control through deep reinforcement learning", Nature 518, 2015; the slides on
+    NAS with NAS-Bench-101 ("Deep Q-learning"), which name what can be chosen: a dense or an LSTM controller, one
+    network or a prediction and a target network that is updated every C iterations, an epsilon-greedy strategy, a
+    replay memory of (s, a, r, s'). Baker et al., "Designing Neural Network Architectures using Reinforcement
+    Learning", ICLR 2017, is the same idea with a table in place of the network.
+
+    An episode is a trial. The state is the prefix of the genome, an action is a next token out of
+    `space.choices(prefix)`; what is not legal is masked, in the greedy choice as in the target. The reward is 0 until
+    the genome is complete, and then follows from its score:
+
+    - `rank`: the share of all scores so far that are not higher, scaled to mean 0 and standard deviation 1 of a uniform
+      share. Accuracies of cells differ little at the top and much at the bottom; ranks do not, and they are the same
+      for any metric.
+    - `standard`: the score less the mean of all scores so far, in their standard deviations.
+    - `score`: the score itself (the metric, or its negative where less is better).
+
+    The first two begin near the initial Q-values, so that what was not tried yet counts as average. A failed trial has
+    the reward of the score `penalty`, given as a value of the metric; None: of the worst score so far.
+
+    `warm_up` random genomes come first. Then each token is random with probability epsilon, which goes in a straight
+    line from `epsilon_start` to `epsilon_end` over `epsilon_episodes`, and else the one of the highest Q-value. After
+    each told trial there are `updates` gradient steps, each on `batch_size` transitions drawn from the last `memory`.
+    Infeasible trials are learned from but not counted as episodes. What is proposed may repeat.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        objective: Objective,
+        rng: np.random.Generator,
+        *,
+        controller: Literal["dense", "lstm"] = "dense",
+        target: bool = True,
+        target_every: Positive = 10,
+        hidden: Positive = 64,
+        layers: Positive = 2,
+        lr: Annotated[float, Above(0)] = 0.005,
+        discount: Fraction = 1.0,
+        epsilon_start: Fraction = 1.0,
+        epsilon_end: Fraction = 0.1,
+        epsilon_episodes: Positive = 80,
+        warm_up: Positive = 20,
+        memory: Positive = 10_000,
+        batch_size: Positive = 64,
+        updates: Positive = 4,
+        reward: Literal["rank", "standard", "score"] = "rank",
+        penalty: float | None = None,
+    ) -> None:
+        if epsilon_end > epsilon_start:
+            raise ValueError(f"epsilon_end={epsilon_end}: above epsilon_start={epsilon_start}; at most that is right")
+        self._space, self._objective, self._rng = space, objective, rng
+        self._controller = controller
+        self._network: dict[str, Any] = {
+            "hidden": hidden,
+            "layers": layers,
+            "lr": lr,
+            "discount": discount,
+            "target_every": target_every if target else None,
+            "memory": memory,
+        }
+        self._epsilon_start, self._epsilon_end, self._epsilon_episodes = epsilon_start, epsilon_end, epsilon_episodes
+        self.initial = warm_up
+        self._updates, self._batch_size = updates, batch_size
+        self._reward = reward
+        self._penalty = penalty if penalty is None or objective.mode == "max" else -penalty
+        self._scores = np.empty(0)  # of all trials told, sorted
+        self._begun = self._told = 0
+        self._learned: tuple[Slots, QLearner] | None = None
+
+    def ask(self, n: int) -> list[Proposal]:
+        proposals: list[Proposal] = []
+        for _ in range(n):
+            # With many in flight, the warm-up may be proposed before any of it is told.
+            if self._begun >= self.initial and self._learned is not None and self._learned[1].steps:
+                proposals.append(self._episode(*self._learned))
+            else:
+                proposals.append(Proposal(self._space.sample(self._rng)))
+            self._begun += 1
+        return proposals
+
+    def _episode(self, slots: Slots, learner: "QLearner") -> Proposal:
+        epsilon, origin = self._epsilon, "greedy"
+        genome: Genome = ()
+        with learner.episode() as reader:
+            while legal := self._space.choices(genome):
+                known = slots.of(len(genome), legal)
+                place = 0
+                if len(legal) > 1:
+                    if self._rng.random() < epsilon:
+                        place, origin = int(self._rng.integers(len(legal))), "explore"
+                    else:
+                        place = reader.best(known)
+                reader.read(known[place])
+                genome = (*genome, legal[place])
+        return Proposal(genome, origin=origin)
+
+    @property
+    def _epsilon(self) -> float:
+        """The probability of a random token in the episode that begins now."""
+        share = min(1.0, (self._begun - self.initial) / self._epsilon_episodes)
+        return self._epsilon_start + share * (self._epsilon_end - self._epsilon_start)
+
+    def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
+        if self._learned is None:
+            self._learned = self._new_learner()
+        slots, learner = self._learned
+        score = self._objective.score(measurements)
+        failed = score == -float("inf")
+        if not failed:
+            self._scores = np.insert(self._scores, np.searchsorted(self._scores, score), score)
+        if measurements[0].status == "infeasible":
+            self._begun -= 1
+        else:
+            self._told += 1
+        genome = trial.proposal.genome
+        episode = [slots.of(position, [token])[0] for position, token in enumerate(genome)]
+        legal = [slots.of(position, self._space.choices(genome[:position])) for position in range(1, len(genome) + 1)]
+        learner.replay.add(episode, legal, float("nan") if failed else score)
+        if self._told >= self.initial and len(self._scores):
+            picks = self._rng.integers(learner.replay.size, size=(self._updates, self._batch_size))
+            learner.learn(picks, self._rewards)
+
+    def _new_learner(self) -> "tuple[Slots, QLearner]":
+        from nasrun.strategies.q_learning import QLearner  # torch is not imported before there is something to learn
+
+        slots = Slots(self._space)
+        seed = int(self._rng.integers(2**62))
+        return slots, QLearner(self._controller, slots.count, slots.positions, seed, **self._network)
+
+    def _rewards(self, scores: np.ndarray) -> np.ndarray:
+        """The rewards of some scores as they stand now; NaN is the score of a failed trial."""
+        penalty = self._scores[0] if self._penalty is None else self._penalty
+        scores = np.where(np.isnan(scores), penalty, scores)
+        if self._reward == "score":
+            return scores
+        if self._reward == "standard":
+            return np.asarray((scores - self._scores.mean()) / (self._scores.std() or 1.0))
+        shares = np.searchsorted(self._scores, scores, side="right") / len(self._scores)
+        return np.asarray((shares - 0.5) * 12**0.5)

@@ -1,0 +1,137 @@
+"""Local search: hill climbing over neighbouring architectures, with restarts."""
+
+from collections import deque
+from collections.abc import Hashable, Sequence
+from typing import Literal
+
+import numpy as np
+
+from nasrun.protocols import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
+from nasrun.schema import Positive
+from nasrun.strategies.aging_evolution import Member
+
+PATIENCE = 1000
+"""Random genomes in a row that were all proposed before, after which the space counts as exhausted."""
+
+
+class LocalSearch(Strategy):
+    """Climbs from a random genome to better neighbours, and starts again from another where there is none.
+
+    Sources: White, Nolen and Savani, "Exploring the Loss Landscape in Neural Architecture Search", UAI 2021 (their
+    algorithm 1, and the variant that does not query the whole neighbourhood); Den Ottelander et al., "Local Search is a
+    Remarkably Strong Baseline for Neural Architecture Search", EMO 2021. The neighbours are those of the space.
+
+    `neighbours`: `all` measures the whole neighbourhood and moves to its best member if that is better; `first`
+    measures the neighbours in random order and moves as soon as one is better. `starts` random genomes are measured at
+    every start, and the best of them is climbed from.
+
+    Nothing is proposed twice: an architecture (`space.key`) that was met before counts with the score it had, a failed
+    one as worse than all others. The search is done when a restart finds nothing new in 1,000 random genomes.
+
+    With several trials in flight, `all` proposes neighbours of one genome only and waits for the last of them; `first`
+    goes on proposing neighbours while others are measured, and a late one that is better than the genome climbed from
+    by then is moved to like any other.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        objective: Objective,
+        rng: np.random.Generator,
+        *,
+        neighbours: Literal["all", "first"] = "first",
+        starts: Positive = 1,
+    ) -> None:
+        self._space, self._objective, self._rng = space, objective, rng
+        self._first, self._starts = neighbours == "first", starts
+        self.initial = starts
+        self._current: Member | None = None
+        self._neighbours: dict[Hashable, Genome] = {}
+        self._unmeasured: deque[Hashable] = deque()
+        self._started: list[Member] = []
+        self._starts_left = starts
+        self._proposed: set[Hashable] = set()
+        self._known: dict[Hashable, Member] = {}
+        self._waiting = 0
+        self._exhausted = False
+
+    def ask(self, n: int) -> list[Proposal]:
+        proposals: list[Proposal] = []
+        while len(proposals) < n:
+            found = self._next()
+            if found is not None:
+                key, proposal = found
+                self._proposed.add(key)
+                self._waiting += 1
+                proposals.append(proposal)
+            elif self._waiting or self.done:
+                break  # what is best is known when the last one in flight is told
+            else:
+                self._settle()
+        return proposals
+
+    def _next(self) -> tuple[Hashable, Proposal] | None:
+        """A start or neighbour that was not proposed before, with its key; None where none is left."""
+        if self._current is None:
+            return self._start() if self._starts_left else None
+        while self._unmeasured:
+            key = self._unmeasured.popleft()
+            if key not in self._proposed:
+                return key, Proposal(self._neighbours[key], parent=self._current.trial, origin="neighbour")
+        return None
+
+    def _start(self) -> tuple[Hashable, Proposal] | None:
+        for _ in range(PATIENCE):
+            genome = self._space.sample(self._rng)
+            key = self._space.key(genome)
+            if key not in self._proposed:
+                self._starts_left -= 1
+                return key, Proposal(genome)
+        self._starts_left, self._exhausted = 0, True
+        return None
+
+    def _settle(self) -> None:
+        """Go on when all starts, or all neighbours, are measured: to the best of them, or to a new start.
+
+        Every move is to a higher score and every start is a new architecture, so this comes to an end.
+        """
+        members = self._started if self._current is None else self._measured_neighbours()
+        best = max(members, key=lambda member: member.score, default=None)
+        self._started = []
+        if best is not None and (self._current is None or best.score > self._current.score):
+            self._move(best)
+        else:
+            self._current, self._starts_left = None, self._starts
+
+    def _move(self, member: Member) -> None:
+        """Climb on from a genome. With `first`, neighbours that are known to be better are moved to at once."""
+        better: Member | None = member
+        while better is not None:
+            self._current = better
+            genomes = self._space.neighbours(better.genome)
+            self._neighbours = {self._space.key(genome): genome for genome in genomes}
+            higher = [known for known in self._measured_neighbours() if self._first and known.score > better.score]
+            better = max(higher, key=lambda known: known.score, default=None)
+        keys = list(self._neighbours)
+        if self._first:
+            keys = [keys[place] for place in self._rng.permutation(len(keys)).tolist()]
+        self._unmeasured = deque(keys)
+
+    def _measured_neighbours(self) -> list[Member]:
+        return [self._known[key] for key in self._neighbours if key in self._known]
+
+    def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
+        self._waiting -= 1
+        score = self._objective.score(measurements)
+        if score == -float("inf"):
+            return
+        member = Member(score, trial.proposal.genome, trial.number)
+        self._known[self._space.key(member.genome)] = member
+        if self._current is None:
+            self._started.append(member)
+        elif self._first and score > self._current.score:
+            self._move(member)
+
+    @property
+    def done(self) -> bool:
+        return self._exhausted and self._current is None and not self._started and not self._waiting
