@@ -222,7 +222,7 @@ class _Job:
         finally:
             _remove_empty(directory.absolute(), self._existing)
         best = summary["best"]
-        return None if best is None else float({**best, **best["metrics"]}[config.objective.metric])
+        return None if best is None else float({**best, **best["metrics"]}[summary["objective"]["metric"]])
 
 
 def _usage(message: str) -> NoReturn:

@@ -27,6 +27,9 @@ T = TypeVar("T")
 CONSTRAINT_SAMPLES = 10_000
 """Random architectures of which one must be within the constraints; ten times what `Constrain` turns down in a row."""
 
+LOW_IS_GOOD = ("loss", "error", "regret", "parameters", "flops", "seconds", "epochs", "energy", "co2eq")
+"""Words in the names of metrics of which less is better."""
+
 FREE = "vars"
 """The section that nothing reads: values that other keys of the config refer to, such as pairs swept together."""
 
@@ -35,10 +38,19 @@ GROUPS = ("search_space", "strategy", "evaluator", "dataset", "hardware")
 
 @dataclass(kw_only=True, frozen=True)
 class ObjectiveOptions:
-    """What the search improves."""
+    """What the search improves; `auto`: the first metric that the evaluator names, in the direction that is better."""
 
-    metric: str = "val_accuracy"
-    mode: Literal["max", "min"] = "max"
+    metric: str = "auto"
+    mode: Literal["auto", "max", "min"] = "auto"
+
+    def resolved(self, evaluator: Evaluator) -> Objective:
+        """A metric that the evaluator reports, and a direction; ConfigError where it reports no such metric."""
+        metric = evaluator.metrics[0] if self.metric == "auto" else self.metric
+        if metric not in evaluator.metrics:
+            known = nearest(metric, evaluator.metrics)
+            raise ConfigError(f"objective.metric={metric}: not reported by this evaluator; {known}")
+        falling = any(word in LOW_IS_GOOD for word in metric.split("_"))
+        return Objective(metric, self.mode if self.mode != "auto" else "min" if falling else "max")
 
 
 @dataclass(kw_only=True, frozen=True)
@@ -109,11 +121,7 @@ def build(config: DictConfig) -> Setup:
     space = create(content, "search_space", SearchSpace)  # type: ignore[type-abstract]
     dataset = create(content, "dataset", Dataset)  # type: ignore[type-abstract]
     evaluator = create(content, "evaluator", Evaluator, space, dataset, hardware)  # type: ignore[type-abstract]
-    wanted = section["objective"]
-    if wanted.metric not in evaluator.metrics:
-        known = nearest(wanted.metric, evaluator.metrics)
-        raise ConfigError(f"objective.metric={wanted.metric}: not reported by this evaluator; {known}")
-    objective = Objective(wanted.metric, wanted.mode)
+    objective = section["objective"].resolved(evaluator)
     rng = seeding.generator(options.seed, seeding.Purpose.STRATEGY)
     strategy = create(content, "strategy", Strategy, space, objective, rng)  # type: ignore[type-abstract]
     constraints = section["constraints"].resolved(space)

@@ -19,11 +19,12 @@ def show_plan(setup: Setup) -> None:
     costs = [space.cost(genome, task) for genome in genomes]
     names = {group: setup.config[group]["_target_"].rpartition(".")[2] for group in ("search_space", "strategy")}
     size = "unknown" if space.size is None else f"{space.size:,} architectures"
+    pixels = f" x {task.height} x {task.width}" if task.kind == "regression" else ""
     lines = [
         ("search space", f"{names['search_space']}: {size}"),
         ("strategy", names["strategy"]),
         ("trials", f"{setup.options.trials} of {setup.evaluator.repeats} repeat(s)"),
-        ("task", f"{task.name}: {task.channels} x {task.height} x {task.width} to {task.outputs}"),
+        ("task", f"{task.name}: {task.channels} x {task.height} x {task.width} to {task.outputs}{pixels}"),
         ("parameters", _range([cost.parameters for cost in costs])),
         ("FLOPs", _range([cost.flops for cost in costs])),
         ("example", space.format(genomes[0])),

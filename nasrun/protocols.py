@@ -21,13 +21,17 @@ Genome = tuple[Token, ...]
 Mutation = Callable[[Genome, np.random.Generator], Genome]
 Status = Literal["ok", "failed", "infeasible"]
 WarmStart = Literal["none", "continue", "inherit"]
+Kind = Literal["classification", "regression"]
+"""Classification: one of several classes per image. Regression: a picture of values per image."""
 
 
 @dataclass(frozen=True)
 class Task:
     """What a network must do: the shape of one input, and what comes out.
 
-    `channels`, `height`, `width`: pixels of one input. `outputs`: classes, or values for regression.
+    `channels`, `height`, `width`: pixels of one input. `outputs`: for classification the classes, and the network's
+    output is (batch, outputs); for regression the channels of the picture that it gives for each input, of the same
+    height and width, and its output is (batch, outputs, height, width), in standardised values.
     """
 
     name: str
@@ -35,7 +39,7 @@ class Task:
     height: int
     width: int
     outputs: int
-    kind: Literal["classification", "regression"] = "classification"
+    kind: Kind = "classification"
 
 
 class Cost(NamedTuple):
@@ -132,6 +136,9 @@ class SearchSpace(ABC):
     #: Number of genomes in the space; None where it is unknown.
     size: int | None = None
 
+    #: The kinds of tasks that `build` makes networks for.
+    kinds: tuple[Kind, ...] = ("classification",)
+
     #: FLOPs that a network may have under `constraints.flops=auto`, so that a trial takes seconds; None: any number.
     flops_limit: int | None = None
 
@@ -198,7 +205,7 @@ class SearchSpace(ABC):
 
     @abstractmethod
     def build(self, genome: Genome, task: Task) -> "torch.nn.Module":
-        """The network: input float (batch, channels, height, width), output (batch, task.outputs)."""
+        """The network: input float (batch, channels, height, width), output as `Task` says for its kind."""
 
 
 class Strategy(ABC):

@@ -1,12 +1,14 @@
-"""What every data set gives: uint8 images, int64 labels, a seeded stratified split, and the numbers to normalise with.
+"""What every data set gives: uint8 images, what is to be said of them, a seeded split, and numbers to normalise with.
 
-The keyword-only arguments of a data set's constructor are the keys of its YAML. Three of them are common to all:
+What is to be said of an image is an int64 label (classification) or a picture of true values (regression). The
+keyword-only arguments of a data set's constructor are the keys of its YAML. Three of them are common to all:
 `validation`, `split_seed` and `train_samples`.
 """
 
 import hashlib
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -22,7 +24,7 @@ Seed = Annotated[int, AtLeast(0)]
 Count = Annotated[int, AtLeast(1)]
 
 # The second number of a stream of `Purpose.SPLIT`: each cut draws from its own, so that none moves another.
-VALIDATION_STREAM, TEST_STREAM, SUBSET_STREAM, SYNTHETIC_STREAM = range(4)
+VALIDATION_STREAM, TEST_STREAM, SUBSET_STREAM, SYNTHETIC_STREAM, PATCH_STREAM, GAP_STREAM = range(6)
 
 _SMALLEST_STD = 1 / 255
 """One grey level: a channel that hardly varies is not blown up, and a constant one does not divide by zero."""
@@ -34,27 +36,55 @@ class DatasetError(ConfigError):
 
 @dataclass(frozen=True)
 class Split:
-    """Images and labels of one part of a data set.
+    """Images of one part of a data set, with what is to be said of them.
 
-    `images`: uint8 (N, channels, height, width), C-contiguous, pixels 0 to 255. `labels`: int64 (N,), from 0.
-    ValueError where the arrays are of other types or lengths.
+    `images`: uint8 (N, channels, height, width), C-contiguous, pixels 0 to 255. `labels`: int64 (N,), classes from 0;
+    for regression all 0, one class. `targets`: the true values of a regression, uint8 or float32 (N, outputs, height,
+    width); None for classification. `weights`: uint8 (N, 1, height, width), 1 where the targets count for the loss and
+    0 elsewhere; None where all do. ValueError where the arrays are of other types or shapes.
     """
 
     images: np.ndarray
     labels: np.ndarray
+    targets: np.ndarray | None = None
+    weights: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.images.dtype != np.uint8 or self.images.ndim != 4:
             raise ValueError(f"images must be uint8 (N, C, H, W), not {self.images.dtype} {self.images.shape}")
         if self.labels.dtype != np.int64 or self.labels.shape != self.images.shape[:1]:
             raise ValueError(f"labels must be int64 ({len(self.images)},), not {self.labels.dtype} {self.labels.shape}")
+        count, _, *pixels = self.images.shape
+        if self.targets is not None:
+            found = f"not {self.targets.dtype} {self.targets.shape}"
+            if self.targets.dtype not in (np.uint8, np.float32) or self.targets.ndim != 4:
+                raise ValueError(f"targets must be uint8 or float32 (N, C, H, W), {found}")
+            if (len(self.targets), *self.targets.shape[2:]) != (count, *pixels):
+                raise ValueError(f"targets must be ({count}, C, {', '.join(map(str, pixels))}), {found}")
+        if self.weights is not None:
+            found = f"not {self.weights.dtype} {self.weights.shape}"
+            if self.targets is None:
+                raise ValueError("weights must come with targets")
+            if self.weights.dtype != np.uint8 or self.weights.shape != (count, 1, *pixels):
+                raise ValueError(f"weights must be uint8 ({count}, 1, {', '.join(map(str, pixels))}), {found}")
+            if not self.weights.any() or self.weights.max() > 1:
+                raise ValueError("weights must be 0 or 1, and 1 somewhere")
 
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """All that it holds: images, labels, and targets and weights where it has them."""
+        return tuple(array for array in (self.images, self.labels, self.targets, self.weights) if array is not None)
+
     def take(self, indices: np.ndarray) -> "Split":
-        """The images and labels at `indices`, as copies."""
-        return Split(self.images[indices], self.labels[indices])
+        """What belongs to the images at `indices`, as copies."""
+        return Split(*(array[indices] for array in self.arrays))
+
+    def with_all(self, others: "Sequence[Split]") -> "Split":
+        """This part and others of the same data set, one after the other, as copies."""
+        return Split(*(np.concatenate(arrays) for arrays in zip(*(s.arrays for s in (self, *others)), strict=True)))
 
 
 @dataclass(frozen=True)
@@ -62,8 +92,11 @@ class Splits:
     """A data set as a search uses it: `train` to fit weights, `validation` to compare, `test` once at the end.
 
     `mean`, `std`: one float per channel, in pixels scaled to [0, 1], of the images of `train` alone; `std` is at
-    least 1/255. `classes`: the names of the labels 0, 1, 2, ... `left_out`: training images that `train_samples` left
-    out, which only the final training of a winner sees.
+    least 1/255. `classes`: the names of the labels 0, 1, 2, ..., none for regression. `left_out`: training images that
+    `train_samples` left out, which only the final training of a winner sees.
+
+    Regression only: `target_mean`, `target_std`: one float per channel of the targets of `train`, in the units of the
+    targets (grey levels where they are uint8); `background`: how much a pixel of weight 0 counts for the training loss.
     """
 
     train: Split
@@ -73,30 +106,41 @@ class Splits:
     std: tuple[float, ...]
     classes: tuple[str, ...]
     left_out: Split | None = None
+    target_mean: tuple[float, ...] = ()
+    target_std: tuple[float, ...] = ()
+    background: float = 0.0
 
     @property
     def whole_training(self) -> Split:
         """`train`, `validation` and `left_out`: all that the winner of a search may be trained on. A copy each time."""
-        parts = [part for part in (self.train, self.validation, self.left_out) if part is not None]
-        return Split(np.concatenate([part.images for part in parts]), np.concatenate([part.labels for part in parts]))
+        return self.train.with_all([part for part in (self.validation, self.left_out) if part is not None])
 
 
 class Raw(NamedTuple):
-    """What a data set reads before anything is cut off: all training data, the test data, the class names."""
+    """What a data set reads before anything is cut off: all training data, the test data, the class names.
+
+    `groups`: int64 (N,), numbers of the training images that belong together (patches of one region): the validation
+    part is cut along them. None where every image stands for itself.
+    """
 
     training: Split
     test: Split
     classes: tuple[str, ...]
+    groups: np.ndarray | None = None
 
 
 class Dataset(ABC):
-    """Images with labels, split by seed. Nothing is read before `load` (or, for the user's own data, `task`).
+    """Images with labels or target pictures, split by seed.
 
+    Nothing is read before `load` (or, for the user's own data, `task`).
     A data set can be pickled; the copy reads its files again.
     """
 
     #: The name in the YAML, in tables and in directory names.
     name: str
+
+    #: Regression only: how much a pixel of weight 0 counts for the training loss, from 0 to 1.
+    background: float = 0.0
 
     def __init__(self, *, validation: Share = 0.1, split_seed: Seed = 0, train_samples: Count | None = None) -> None:
         """`validation`: share of the training data that is kept for comparing architectures, cut by class.
@@ -123,7 +167,11 @@ class Dataset(ABC):
 
     @abstractmethod
     def _read(self) -> Raw:
-        """All images and labels; DatasetError where a file is missing or wrong."""
+        """All the data; DatasetError where a file is missing or wrong."""
+
+    def _statistics(self, train: Split) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """What the images are standardised with: mean and deviation per channel, in pixels scaled to [0, 1]."""
+        return channel_statistics(train.images)
 
     def load(self) -> Splits:
         """Read, verify and split the data; later calls return the same object.
@@ -132,33 +180,43 @@ class Dataset(ABC):
         """
         if self._splits is None:
             raw = self._read()
-            kept, cut_off = splitting.cut(
-                raw.training.labels, len(raw.classes), self.validation, self._stream(VALIDATION_STREAM)
-            )
+            classes = max(1, len(raw.classes))
+            labels, stream = raw.training.labels, self._stream(VALIDATION_STREAM)
+            if raw.groups is None:
+                kept, cut_off = splitting.cut(labels, classes, self.validation, stream)
+            else:
+                kept, cut_off = splitting.cut_groups(raw.groups, self.validation, stream)
             if not len(cut_off):
-                raise DatasetError(f"dataset {self.name}: no class has two images, so none can be kept for validation")
+                what = "class has two images" if raw.groups is None else "second region is left"
+                raise DatasetError(f"dataset {self.name}: no {what}, so none can be kept for validation")
             left_out = None
             if self.train_samples is not None:
-                if reason := refuse_samples(self.train_samples, len(kept), len(raw.classes)):
+                if reason := refuse_samples(self.train_samples, len(kept), classes):
                     raise DatasetError(f"dataset.{reason}")
-                labels = raw.training.labels[kept]
-                chosen = splitting.subset(labels, len(raw.classes), self.train_samples, self._stream(SUBSET_STREAM))
+                chosen = splitting.subset(labels[kept], classes, self.train_samples, self._stream(SUBSET_STREAM))
                 left_out = raw.training.take(np.delete(kept, chosen))
                 kept = kept[chosen]
             train = raw.training.take(kept)
-            mean, std = channel_statistics(train.images)
-            self._splits = Splits(train, raw.training.take(cut_off), raw.test, mean, std, raw.classes, left_out)
+            mean, std = self._statistics(train)
+            splits = Splits(train, raw.training.take(cut_off), raw.test, mean, std, raw.classes, left_out)
+            if train.targets is not None:
+                target_mean, target_std = target_statistics(train.targets)
+                splits = replace(splits, target_mean=target_mean, target_std=target_std, background=self.background)
+            self._splits = splits
         return self._splits
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256, in hex, of the images, labels and class names as split: equal where two runs saw equal data."""
+        """SHA-256, in hex, of all the data as split and the class names: equal where two runs saw equal data."""
         splits = self.load()
         digest = hashlib.sha256("\0".join(splits.classes).encode())
         for split in (splits.train, splits.validation, splits.test):
             digest.update(str(split.images.shape).encode())
             digest.update(np.ascontiguousarray(split.images).data)
             digest.update(np.ascontiguousarray(split.labels, dtype="<i8").data)
+            for more in split.arrays[2:]:
+                digest.update(f"{more.dtype.name} {more.shape}".encode())
+                digest.update(np.ascontiguousarray(more, dtype=more.dtype.newbyteorder("<")).data)
         return digest.hexdigest()
 
     def _stream(self, cut: int) -> np.random.Generator:
@@ -194,3 +252,17 @@ def channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[flo
     variance = [int(square) / pixels - value * value for square, value in zip(squares, mean, strict=True)]
     std = [max(0.0, value) ** 0.5 / 255 for value in variance]
     return tuple(value / 255 for value in mean), tuple(max(value, _SMALLEST_STD) for value in std)
+
+
+def target_statistics(targets: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel of targets (N, C, H, W), in their units.
+
+    A channel that does not vary has the deviation 1: there is nothing to scale.
+    """
+    if targets.dtype == np.uint8:
+        mean, std = channel_statistics(targets)
+        return tuple(255 * value for value in mean), tuple(255 * value for value in std)
+    values = targets.astype(np.float64).transpose(1, 0, 2, 3).reshape(targets.shape[1], -1)
+    mean, std = values.mean(1), values.std(1)
+    std[std <= 1e-9 * abs(mean)] = 1.0  # the deviation of equal numbers is not quite zero
+    return tuple(map(float, mean)), tuple(map(float, std))

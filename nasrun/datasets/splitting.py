@@ -1,7 +1,7 @@
 """Seeded choices of images by class: what is cut off for validation or test, and smaller training sets.
 
-Every function takes the labels and a generator, and returns sorted index arrays, so that a split keeps the order of
-the files. All randomness of a call is one permutation per class, drawn in the order of the classes.
+Every function takes the labels (or groups) and a generator, and returns sorted index arrays, so that a split keeps the
+order of the files. All randomness of a call is one permutation per class, drawn in the order of the classes.
 """
 
 import math
@@ -69,6 +69,17 @@ def cut(labels: np.ndarray, classes: int, fraction: float, rng: np.random.Genera
     wanted = shares(np.bincount(labels, minlength=classes), fraction)
     inside, outside = choose(labels, wanted, rng)
     return outside, inside
+
+
+def cut_groups(groups: np.ndarray, fraction: float, rng: np.random.Generator) -> tuple[Indices, Indices]:
+    """A seeded cut along groups, int64 (N,): the indices that stay, and those of about `fraction` of the groups.
+
+    Images of one group are never parted. At least one group stays, and one is cut off where there are two.
+    """
+    names, group = np.unique(groups, return_inverse=True)
+    _, chosen = cut(np.zeros(len(names), dtype=np.int64), 1, fraction, rng)
+    inside = np.isin(group, chosen)
+    return np.flatnonzero(~inside), np.flatnonzero(inside)
 
 
 def subset(labels: np.ndarray, classes: int, size: int, rng: np.random.Generator) -> Indices:

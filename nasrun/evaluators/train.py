@@ -5,13 +5,16 @@ torch is imported when something is trained, not before.
 
 import itertools
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from nasrun import seeding
 from nasrun.checkpoints import inherit, load_weights, save_weights
 from nasrun.datasets import Dataset
+from nasrun.evaluators.train_groups import Groups, Replicas
 from nasrun.hardware.devices import Hardware, Runtime
 from nasrun.protocols import Evaluator, Job, Measurement, Progress, SearchSpace, Trial
 from nasrun.schema import Above, ConfigError, Positive, check_section
@@ -21,20 +24,25 @@ if TYPE_CHECKING:
     import torch
 
     from nasrun.training.data import DeviceData
-    from nasrun.training.loop import Training
+    from nasrun.training.loop import Trainee
+    from nasrun.training.outcomes import Training, TrainingError
+    from nasrun.training.replica_products import Products
 
 FINAL_TRIAL = -1
+REGRESSION_METRICS = ("val_loss", "val_loss_whole", "train_loss", "parameters", "flops")
 WARM_UP_BATCHES = 3
 TIMED_BATCHES = 10
 
 
 class Train(Evaluator):
-    """Trains each architecture and reports its validation accuracy; the winner is retrained and tested at the end.
+    """Trains each architecture and reports its validation accuracy (regression: the validation loss); the winner is
+    retrained and tested at the end.
 
     `repeats` trainings per trial differ in seed. `time_limit` is in seconds per repeat; a trial beyond it fails.
     `final_epochs` retrains the winner for that many epochs (None: the search's own weights are tested), on all the
-    training data, validation part included, or on the training part alone (`final_data`). The remaining options
-    are those of `TrainSettings`.
+    training data, validation part included, or on the training part alone (`final_data`). `replicas` says which
+    networks train in one computation, `group_size` how many at most (`Groups`): a job's result does not depend on it,
+    and its seconds are its share of the group's. The remaining options are those of `TrainSettings`.
     """
 
     Settings = TrainSettings
@@ -51,48 +59,107 @@ class Train(Evaluator):
         time_limit: Annotated[float, Above(0)] | None = None,
         final_epochs: Positive | None = 8,
         final_data: Literal["all", "train"] = "all",
+        replicas: Replicas = "auto",
+        group_size: Positive | None = None,
         **settings: Any,
     ) -> None:
         self.repeats = repeats
         self._space, self._dataset, self._hardware = space, dataset, hardware
         self._time_limit, self._final_epochs, self._final_data = time_limit, final_epochs, final_data
         self._settings = TrainSettings(**settings)
+        if dataset.task.kind == "regression":
+            self.metrics = REGRESSION_METRICS
+        self._check_task()
+        self._groups = Groups(space, dataset.task, self._settings_of, replicas, group_size)
+        self._products: Products | None = None
         self._runtime: Runtime | None = None
         self._data: DeviceData | None = None
 
+    def _check_task(self) -> None:
+        """ConfigError where the networks of the space, or the settings, are not for the task of the data set."""
+        name, kind = self._dataset.name, self._dataset.task.kind
+        if kind not in self._space.kinds:
+            raise ConfigError(
+                f"dataset={name}: is for {kind}, but {type(self._space).__name__} builds networks for "
+                f"{' and '.join(self._space.kinds)} alone; choose another search_space or dataset"
+            )
+        if kind == "regression" and self._settings.label_smoothing:
+            smoothing = self._settings.label_smoothing
+            raise ConfigError(f"evaluator.label_smoothing={smoothing}: is for classification; dataset={name} needs 0")
+
     def prepare(self, recorded: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Load the data and decide device and precision, or take them from the record of an interrupted run."""
+        """Load the data and decide device, precision and groups, or take them from the record of an interrupted run."""
         from nasrun.training.data import DeviceData
+        from nasrun.training.replica_products import Products, choose_products
 
         self._runtime = Runtime.from_record(recorded["runtime"]) if recorded else self._hardware.resolve()
         if recorded and self._runtime.device == "cuda":
             self._hardware.__class__(device="cuda").resolve()
         self._runtime.apply()
         self._data = DeviceData(self._dataset.load(), self._runtime.device)
-        return {"runtime": self._runtime._asdict()}
+        then, device = recorded or {}, self._runtime.device
+        self._products = Products(**then["products"]) if "products" in then else choose_products(device)
+        groups = self._groups.decide(self._runtime, then.get("replicas"))
+        facts = {"runtime": self._runtime._asdict(), "replicas": groups, "products": self._products._asdict()}
+        return dict(recorded) if recorded else facts
+
+    def group(self, jobs: Sequence[Job]) -> Sequence[Job]:
+        """The first job of a queue with those that train together with it: repeats, and other networks like it."""
+        return self._groups.of(jobs)
 
     def evaluate(self, jobs: Sequence[Job]) -> Iterator[Measurement]:
-        for job in jobs:
-            yield self._measure(job)
+        queue = list(jobs)
+        while queue:
+            group = self.group(queue)
+            for job in group:
+                queue.remove(job)
+            yield from self._measure_together(group) if len(group) > 1 else [self._measure(group[0])]
 
     def _measure(self, job: Job) -> Measurement:
+        """Train one network and say what came of it."""
         started = time.monotonic()
-        trial, repeat = job.trial.number, job.repeat
         try:
-            settings = self._settings_of(job)
-            training, model = self._train(job, settings)
-            if job.save_to is not None:
-                # With early stopping these are the epochs of the weights, not of the training.
-                metadata = {"epochs": f"{training.metrics['epoch']:.0f}"}
-                metadata["genome"] = self._space.format(job.trial.proposal.genome)
-                save_weights(Path(job.save_to), model.state_dict(), metadata)
-            cost = self._space.cost(job.trial.proposal.genome, self._dataset.task)
-            metrics = {name: value for name, value in training.metrics.items() if name not in ("epoch", "seconds")}
-            metrics |= {"parameters": cost.parameters, "flops": cost.flops, "epochs": training.metrics["epoch"]}
+            training, model = self._train(job, self._settings_of(job))
+            return self._measurement(job, training, model, lambda: time.monotonic() - started)
         except Exception as error:
-            seconds, history = time.monotonic() - started, getattr(error, "history", ())
-            return Measurement(trial, repeat, "failed", {}, reason(error), seconds, history)
-        return Measurement(trial, repeat, "ok", metrics, None, time.monotonic() - started, training.history)
+            return self._failure(job, error, time.monotonic() - started)
+
+    def _measure_together(self, jobs: Sequence[Job]) -> Iterator[Measurement]:
+        """Train networks in one computation; where that cannot be done, one after the other."""
+        started = time.monotonic()
+        try:
+            outcomes = self._train_together(jobs)
+        except Exception:
+            outcomes = []  # no memory for all of them, or no network for one: each is told of its own reason below
+        if not outcomes:
+            yield from map(self._measure, jobs)
+            return
+        seconds = (time.monotonic() - started) / len(jobs)
+        for job, (outcome, model) in zip(jobs, outcomes, strict=True):
+            try:
+                if isinstance(outcome, Exception):
+                    raise outcome
+                yield self._measurement(job, outcome, model, lambda: seconds)
+            except Exception as error:
+                yield self._failure(job, error, seconds)
+
+    def _measurement(
+        self, job: Job, training: "Training", model: "torch.nn.Module", seconds: Callable[[], float]
+    ) -> Measurement:
+        """What a training came to, with its weights saved where the job says so."""
+        genome = job.trial.proposal.genome
+        if job.save_to is not None:
+            # With early stopping these are the epochs of the weights, not of the training.
+            metadata = {"epochs": f"{training.metrics['epoch']:.0f}", "genome": self._space.format(genome)}
+            save_weights(Path(job.save_to), model.state_dict(), metadata)
+        cost = self._space.cost(genome, self._dataset.task)
+        metrics = {name: value for name, value in training.metrics.items() if name not in ("epoch", "seconds")}
+        metrics |= {"parameters": cost.parameters, "flops": cost.flops, "epochs": training.metrics["epoch"]}
+        return Measurement(job.trial.number, job.repeat, "ok", metrics, None, seconds(), training.history)
+
+    def _failure(self, job: Job, error: Exception, seconds: float) -> Measurement:
+        history = getattr(error, "history", ())
+        return Measurement(job.trial.number, job.repeat, "failed", {}, reason(error), seconds, history)
 
     def _settings_of(self, job: Job) -> TrainSettings:
         """The evaluator's settings under the proposal's own hparams and budget."""
@@ -106,12 +173,12 @@ class Train(Evaluator):
         """Build, warm-start and train the network of a job, in a scope of its own for the global generators."""
         import torch
 
-        from nasrun.training.loop import Limits, train
+        from nasrun.training.loop import train
+        from nasrun.training.outcomes import Limits
 
         runtime, data = self._ready
         trial, repeat = job.trial.number, job.repeat
-        devices = [torch.cuda.current_device()] if runtime.device == "cuda" else []
-        with torch.random.fork_rng(devices):
+        with self._own_generators():
             torch.manual_seed(seeding.integer(job.seed, seeding.Purpose.INIT))
             model = self._space.build(job.trial.proposal.genome, self._dataset.task)
             first_epoch = self._warm_start(model, job)
@@ -131,6 +198,41 @@ class Train(Evaluator):
             )
         return training, model
 
+    def _train_together(self, jobs: Sequence[Job]) -> "list[tuple[Training | TrainingError, torch.nn.Module]]":
+        """Build and train the networks of some jobs, which have the same settings and start from new weights."""
+        import torch
+
+        from nasrun.training.loop import train_together
+        from nasrun.training.outcomes import Limits
+
+        runtime, data = self._ready
+        settings = self._settings_of(jobs[0])
+        assert self._products is not None
+        with self._own_generators(), self._products.scope(len(jobs)):
+            models = []
+            for job in jobs:
+                torch.manual_seed(seeding.integer(job.seed, seeding.Purpose.INIT))
+                models.append(self._space.build(job.trial.proposal.genome, self._dataset.task))
+            outcomes = train_together(
+                models,
+                data,
+                settings,
+                runtime,
+                [job.seed for job in jobs],
+                limits=Limits(self._time_limit),
+                on_epoch=lambda network, epoch, metrics: self.on_progress(
+                    Progress(jobs[network].trial.number, jobs[network].repeat, epoch, settings.epochs, metrics)
+                ),
+            )
+        return list(zip(outcomes, models, strict=True))
+
+    def _own_generators(self) -> "AbstractContextManager[None]":
+        """A scope at whose end torch's global generators are as they were."""
+        import torch
+
+        runtime, _ = self._ready
+        return torch.random.fork_rng([torch.cuda.current_device()] if runtime.device == "cuda" else [])
+
     def _warm_start(self, model: "torch.nn.Module", job: Job) -> int:
         """Load the parent's weights where the proposal says so; returns the epochs that are behind them."""
         if job.load_from is None:
@@ -148,7 +250,8 @@ class Train(Evaluator):
     def final(self, job: Job) -> Mapping[str, Any]:
         import torch
 
-        from nasrun.training.loop import Training, measure
+        from nasrun.training.loop import measure
+        from nasrun.training.outcomes import Training
 
         started = time.monotonic()
         runtime, data = self._ready
@@ -180,31 +283,22 @@ class Train(Evaluator):
         }
 
     def estimate(self, trial: Trial) -> float | None:
-        """Seconds of one repeat, from ten steps after a warm-up of three."""
-        import torch
-
-        from nasrun.training.loop import make_stepper, steps_per_epoch
+        """Seconds of one repeat, from ten steps after a warm-up of three; of repeats that train together, its share."""
+        from nasrun.training.loop import make_trainee, steps_per_epoch
+        from nasrun.training.replica_threads import fit_one_thread, in_parallel, shares
 
         runtime, data = self._ready
-        split = data.split("train")
-        settings = self._settings_of(Job(trial, 0, 0))
-        steps = settings.epochs * steps_per_epoch(split, settings)
-        with torch.random.fork_rng([]):
-            model = self._space.build(trial.proposal.genome, self._dataset.task)
-            runtime.place(model)
-            stepper = make_stepper(model, settings, runtime, steps)
-            order, augment = torch.Generator().manual_seed(0), torch.Generator().manual_seed(0)
-            batches = itertools.chain.from_iterable(
-                data.training_batches(split, settings, stepper.memory_format, order, augment) for _ in itertools.count()
-            )
-            for images, labels in itertools.islice(batches, WARM_UP_BATCHES):
-                loss = stepper.step(images, labels)
-            loss.item()
-            started = time.monotonic()
-            for images, labels in itertools.islice(batches, TIMED_BATCHES):
-                loss = stepper.step(images, labels)
-            loss.item()
-        return (time.monotonic() - started) / TIMED_BATCHES * steps * 1.1
+        group = self.group([Job(trial, repeat, repeat) for repeat in range(self.repeats)])
+        settings = self._settings_of(group[0])
+        assert self._products is not None
+        with self._own_generators(), self._products.scope(len(group)):
+            models = [runtime.place(self._space.build(trial.proposal.genome, self._dataset.task)) for _ in group]
+            spread = runtime.device == "cpu" and fit_one_thread(models)
+            if spread:  # one thread's part: the others are trained at the same time
+                models = models[: max(map(len, shares(len(models), runtime.threads)))]
+            trainee = make_trainee(models, data, settings, runtime, range(len(models)))
+            [seconds] = in_parallel([lambda: _step_seconds(trainee)], Event()) if spread else [_step_seconds(trainee)]
+        return seconds / len(group) * settings.epochs * steps_per_epoch(data.split("train"), settings) * 1.1
 
     @property
     def _ready(self) -> "tuple[Runtime, DeviceData]":
@@ -213,11 +307,24 @@ class Train(Evaluator):
         return self._runtime, self._data
 
 
+def _step_seconds(trainee: "Trainee") -> float:
+    """Seconds of a step, the mean of some after a warm-up."""
+    batches = itertools.chain.from_iterable(trainee.batches() for _ in itertools.count())
+    for inputs, labels in itertools.islice(batches, WARM_UP_BATCHES):
+        loss = trainee.step(inputs, labels)
+    loss.sum().item()
+    started = time.monotonic()
+    for inputs, labels in itertools.islice(batches, TIMED_BATCHES):
+        loss = trainee.step(inputs, labels)
+    loss.sum().item()
+    return (time.monotonic() - started) / TIMED_BATCHES
+
+
 def reason(error: Exception) -> str:
     """Why a job failed, in one line for the tables."""
     import torch
 
-    from nasrun.training.loop import TrainingError
+    from nasrun.training.outcomes import TrainingError
 
     text = " ".join(str(error).split())[:300]
     if isinstance(error, TrainingError | ConfigError):

@@ -24,14 +24,15 @@ UNKNOWN = 0
 class Slots:
     """The tokens of a space by their position in a genome, numbered: what the networks read, and value.
 
-    They are found without chance and without going through the whole space: each walk through `choices` takes, at
-    every position, the token that the walks before it took least often there. Tokens that this never meets share one
-    slot, so that every genome can be read.
+    They are found without going through the whole space, by walks through `choices` that are the same for every seed:
+    at each position the token that was taken least often there so far, or, as often, a random one, because the former
+    alone may go round in a circle. Tokens that no walk meets share one slot, so that every genome can be read.
     """
 
     def __init__(self, space: SearchSpace) -> None:
         taken: dict[tuple[int, Token], int] = {}
         self.positions = 0
+        rng = np.random.default_rng(0)
         walks = quiet = 0
         while quiet < QUIET_WALKS and walks < MOST_WALKS:
             known = len(taken)
@@ -39,7 +40,8 @@ class Slots:
             while legal := space.choices(prefix):
                 position = len(prefix)
                 counts = [taken.setdefault((position, token), 0) for token in legal]
-                token = legal[counts.index(min(counts))]
+                draw = int(2 * len(legal) * rng.random())
+                token = legal[draw if draw < len(legal) else counts.index(min(counts))]
                 taken[position, token] += 1
                 prefix = (*prefix, token)
             self.positions = max(self.positions, len(prefix))

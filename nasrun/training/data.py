@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from nasrun.datasets import Split, Splits
+from nasrun.training.losses import CrossEntropy, Loss, SquaredError
 from nasrun.training.settings import TrainSettings
 
 CHUNK = 2048
@@ -14,7 +16,11 @@ CHUNK = 2048
 
 @dataclass(frozen=True)
 class DeviceSplit:
-    """`images` uint8 (N, C, H, W), `labels` int64 (N,), both on the device."""
+    """`images` uint8 (N, C, H, W) and `labels`, both on the device.
+
+    Labels are int64 (N,), or for regression (N, outputs + 1, H, W): the targets in their own units and type, and their
+    weights as last channel.
+    """
 
     images: torch.Tensor
     labels: torch.Tensor
@@ -32,15 +38,25 @@ class DeviceData:
         std = torch.tensor(splits.std, device=device).view(1, -1, 1, 1)
         self.scale = 1 / (255 * std)
         self.offset = -mean / std
+        self.regression = bool(splits.target_mean)
         self._held: dict[str, DeviceSplit] = {}
 
     def split(self, name: str) -> DeviceSplit:
         """`train`, `validation`, `test` or `whole_training`, moved to the device when it is first asked for."""
         if name not in self._held:
             part: Split = getattr(self._splits, name)
-            images, labels = torch.from_numpy(part.images), torch.from_numpy(part.labels)
+            images, labels = torch.from_numpy(part.images), torch.from_numpy(_labels(part))
             self._held[name] = DeviceSplit(images.to(self._device), labels.to(self._device))
         return self._held[name]
+
+    def loss(self, label_smoothing: float = 0.0) -> Loss:
+        """What networks are trained on and measured by: cross-entropy, or the squared error of standardised values."""
+        if not self.regression:
+            return CrossEntropy(label_smoothing)
+        splits = self._splits
+        mean = torch.tensor(splits.target_mean, device=self._device).view(1, -1, 1, 1)
+        std = torch.tensor(splits.target_std, device=self._device).view(1, -1, 1, 1)
+        return SquaredError(1 / std, -mean / std, splits.background)
 
     def normalise(self, images: torch.Tensor, memory_format: torch.memory_format) -> torch.Tensor:
         """uint8 (N, C, H, W) to standardised floats in a memory format."""
@@ -64,9 +80,20 @@ class DeviceData:
             index = chosen[start : start + chunk]
             images, labels = split.images[index], split.labels[index]
             if settings.shift or settings.flip:
-                images = augmented(images, settings, augment)
+                images, labels = self._augmented(images, labels, settings, augment)
             floats = self.normalise(images, memory_format)
             yield from zip(floats.split(size), labels.split(size), strict=True)
+
+    def _augmented(
+        self, images: torch.Tensor, labels: torch.Tensor, settings: TrainSettings, augment: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Moved and mirrored images; pictures of targets, with their weights, go along with theirs."""
+        if not self.regression:
+            return augmented(images, settings, augment), labels
+        # Together in one tensor, so that they are moved alike; floats hold bytes exactly.
+        channels = images.shape[1]
+        moved = augmented(torch.cat((images, labels), 1), settings, augment)
+        return moved[:, :channels].to(images.dtype), moved[:, channels:]
 
     def batches(
         self, split: DeviceSplit, size: int, memory_format: torch.memory_format
@@ -78,7 +105,7 @@ class DeviceData:
 
 
 def augmented(images: torch.Tensor, settings: TrainSettings, generator: torch.Generator) -> torch.Tensor:
-    """Randomly shifted (zero border) and mirrored copies of uint8 images (N, C, H, W).
+    """Randomly shifted (zero border) and mirrored copies of images (N, C, H, W).
 
     The draws come from a CPU generator, so that they are the same on every device.
     """
@@ -94,3 +121,13 @@ def augmented(images: torch.Tensor, settings: TrainSettings, generator: torch.Ge
         mirror = (torch.rand(count, generator=generator) < 0.5).to(device, non_blocking=True)
         images = torch.where(mirror.view(-1, 1, 1, 1), images.flip(3), images)
     return images
+
+
+def _labels(part: Split) -> np.ndarray:
+    """What a `DeviceSplit` holds as labels."""
+    if part.targets is None:
+        return part.labels
+    targets = part.targets
+    shape = (len(targets), 1, *targets.shape[2:])
+    weights = part.weights if part.weights is not None else np.ones(shape, dtype=np.uint8)
+    return np.concatenate((targets, weights.astype(targets.dtype)), axis=1)

@@ -1,168 +1,231 @@
-"""Training steps of a plain dense network on the CPU, with the backward pass written by hand.
+"""Training steps of plain dense networks with the backward pass written by hand, for one network or many at once.
 
 A step of such a network is so short that building and walking an autograd graph, and an optimizer that visits every
-tensor, take longer than its matrix products. Here parameters and gradients lie in one flat buffer each, products are
-written straight into it, and the optimizer sees one tensor, or two. Measured in `docs/benchmarks.md`; the gradients
-are those of autograd to within floating-point reordering (`tests/training/test_dense.py`).
+tensor, take longer than its matrix products. Here the parameters of all networks lie in one flat buffer and their
+gradients in another, a layer of all of them is one batched product, written straight into the buffer, and the
+optimizer sees one tensor, or two. Measured in `docs/benchmarks.md`; the gradients are those of autograd to within
+floating-point reordering (`tests/training/test_dense.py`).
+
+Networks of different widths are padded with units whose weights are zero. They need no masks: the ReLU of such a unit
+is 0 and passes no gradient on, so that its weights stay zero under each of the optimizers.
 """
 
+import math
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
 from torch import nn
 
-from nasrun.hardware.devices import Runtime
+from nasrun.training.replica_masks import LEVELS, Masks
 from nasrun.training.schedule import learning_rate, optimizer_for
 from nasrun.training.settings import TrainSettings
 
-MASK_STEPS = 64
-"""Steps whose dropout masks are drawn together: one call of the generator instead of one per layer and step."""
+ALIGNMENT = 16
+"""Floats: parts of the buffers end on a cache line, so that an optimizer's vector code has no remainder."""
+
+
+class Shape(NamedTuple):
+    """A plain dense network: `widths` of input, hidden layers and output; `rates` of dropout per hidden layer."""
+
+    widths: tuple[int, ...]
+    rates: tuple[float, ...]
 
 
 class _Layer(NamedTuple):
-    """One linear layer: views into the flat buffers, and the dropout on its output (0 for none)."""
+    """One linear layer of all networks, views of the buffers: weight (networks, in, out), bias (networks, 1, out)."""
 
     weight: torch.Tensor
     bias: torch.Tensor
     weight_gradient: torch.Tensor
     bias_gradient: torch.Tensor
-    dropout: float
 
 
-def is_plain_dense(model: nn.Module) -> bool:
-    """True for `nn.Sequential` of Flatten, then Linear and ReLU in turn, each ReLU maybe with a Dropout after it."""
+def dense_shape(model: nn.Module) -> Shape | None:
+    """The shape of an `nn.Sequential` of Flatten, then Linear and ReLU in turn, each ReLU maybe with a Dropout after
+    it, Linear last; None for any other network."""
     if type(model) is not nn.Sequential:
-        return False
+        return None
     parts = [module for module in model if not (isinstance(module, nn.Dropout) and module.p == 0)]
     if not parts or type(parts[0]) is not nn.Flatten or parts[0].start_dim != 1 or parts[0].end_dim != -1:
-        return False
+        return None
     expected: tuple[type, ...] = (nn.Linear,)
     for module in parts[1:]:
         if type(module) not in expected:
-            return False
+            return None
         if isinstance(module, nn.Linear) and module.bias is None:
-            return False
+            return None
+        if isinstance(module, nn.Dropout) and module.p >= 1 - 1 / LEVELS:
+            return None
         after = {nn.Linear: (nn.ReLU,), nn.ReLU: (nn.Linear, nn.Dropout), nn.Dropout: (nn.Linear,)}
         expected = after[type(module)]
-    return type(parts[-1]) is nn.Linear
+    if type(parts[-1]) is not nn.Linear:
+        return None
+    layers = _linear(model)
+    return Shape((layers[0].in_features, *(layer.out_features for layer in layers)), tuple(_rates(model)))
 
 
 class DenseStepper:
-    """One optimisation step of a plain dense network (`is_plain_dense`) in fp32 on the CPU.
+    """Optimisation steps of plain dense networks (`dense_shape`) in fp32, all of them on batches of their own.
 
-    The model's parameters become views of one buffer; the model itself can be measured and saved as ever. Dropout
-    masks come from torch's global generator, in 16-bit steps of the rate.
+    The networks have the same inputs, outputs, depth and dropout; `generators` gives each its dropout masks. The
+    weights are copied from the models at the start, and back into them by `write_back`.
     """
 
-    def __init__(self, model: nn.Module, settings: TrainSettings, runtime: Runtime, steps: int) -> None:
-        self.memory_format = runtime.memory_format(model)
+    def __init__(
+        self,
+        models: Sequence[nn.Module],
+        settings: TrainSettings,
+        steps: int,
+        batch: int,
+        generators: Sequence[torch.Generator],
+    ) -> None:
         self.step_number = 0
         self._settings, self._steps = settings, steps
-        linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
-        weights = sum(module.weight.numel() for module in linear)
-        biases = sum(module.bias.numel() for module in linear)
-        self._values = torch.empty(weights + biases)
-        self._gradients = torch.zeros(weights + biases)
-        self._layers = [
-            _Layer(*pair, *more, dropout)
-            for pair, more, dropout in zip(
-                _views(self._values, linear), _views(self._gradients, linear), _dropouts(model), strict=True
-            )
-        ]
-        for module, layer in zip(linear, self._layers, strict=True):
-            layer.weight.copy_(module.weight.detach())
-            layer.bias.copy_(module.bias.detach())
-            module.weight.data, module.bias.data = layer.weight, layer.bias
+        self._linear = [_linear(model) for model in models]
+        device = self._linear[0][0].weight.device
+        widths = [[layer.out_features for layer in layers[:-1]] for layers in self._linear]
+        largest = [max(layer) for layer in zip(*widths, strict=True)]
+        sizes = [self._linear[0][0].in_features, *largest, self._linear[0][-1].out_features]
+        self._allot(sizes, len(models), device)
         # Biases are not decayed; where nothing is, all lies in one tensor.
-        sizes = [weights, biases] if settings.weight_decay else [weights + biases]
-        self._parts = [nn.Parameter(part) for part in self._values.split(sizes)]
-        for part, gradient in zip(self._parts, self._gradients.split(sizes), strict=True):
+        cuts = [self._weights, len(self._values) - self._weights] if settings.weight_decay else [len(self._values)]
+        self._parts = [nn.Parameter(part) for part in self._values.split(cuts)]
+        for part, gradient in zip(self._parts, self._gradients.split(cuts), strict=True):
             part.grad = gradient
         self._optimizer = optimizer_for(self._parts[:1], self._parts[1:], settings)
-        self._masks: list[list[torch.Tensor]] = []
-        self._masks_for = (-1, 0)
+        rates = _rates(models[0])
+        self._kept = [1 - rate for rate in rates]
+        self._masks = Masks(widths, rates, batch, generators)
+        self._right = torch.full((len(models), 1, batch), settings.label_smoothing - 1, device=device)
 
     @torch.no_grad()
-    def step(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Update the model on a batch (batch, C, H, W); returns the batch's mean loss."""
+    def _allot(self, sizes: Sequence[int], networks: int, device: torch.device) -> None:
+        """The buffers, the layers in them, and the initial weights of the models."""
+        shapes = [(networks, before, after) for before, after in pairwise(sizes)]
+        shapes += [(networks, 1, after) for after in sizes[1:]]
+        self._weights = _aligned(sum(math.prod(shape) for shape in shapes[: len(sizes) - 1]))
+        total = self._weights + _aligned(networks * sum(sizes[1:]))
+        self._values, self._gradients = torch.zeros(total, device=device), torch.zeros(total, device=device)
+        values, gradients = (self._views(buffer, shapes) for buffer in (self._values, self._gradients))
+        count = len(sizes) - 1
+        self._layers = [
+            _Layer(*layer)
+            for layer in zip(values[:count], values[count:], gradients[:count], gradients[count:], strict=True)
+        ]
+        for network, position, module in self._modules():
+            layer = self._layers[position]
+            # Transposed: the products of the forward pass are then those that the CPU's libraries do fastest.
+            layer.weight[network, : module.in_features, : module.out_features] = module.weight.t()
+            layer.bias[network, 0, : module.out_features] = module.bias
+
+    def _views(self, buffer: torch.Tensor, shapes: Sequence[tuple[int, ...]]) -> list[torch.Tensor]:
+        """Tensors of these shapes in a buffer: all weights first, then all biases."""
+        views, place = [], 0
+        for number, shape in enumerate(shapes):
+            place = self._weights if number == len(shapes) // 2 else place
+            views.append(buffer[place : place + math.prod(shape)].view(shape))
+            place += math.prod(shape)
+        return views
+
+    def _modules(self) -> list[tuple[int, int, nn.Linear]]:
+        """Every linear layer of the models, with the number of its network and its position there."""
+        return [(n, p, module) for n, layers in enumerate(self._linear) for p, module in enumerate(layers)]
+
+    @torch.no_grad()
+    def write_back(self) -> None:
+        """Copy the weights into the models."""
+        for network, position, module in self._modules():
+            layer = self._layers[position]
+            module.weight.copy_(layer.weight[network, : module.in_features, : module.out_features].t())
+            module.bias.copy_(layer.bias[network, 0, : module.out_features])
+
+    @torch.no_grad()
+    def step(self, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Update each network on its batch: inputs (networks, batch, features), labels (networks, batch). Returns the
+        mean loss of each batch (networks,)."""
         rate = learning_rate(self._settings, self.step_number, self._steps)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-        loss = self._backward(images.flatten(1), labels)
+        losses = self._backward(inputs, labels)
         if self._settings.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self._parts, self._settings.clip_norm)
+            self._clip(self._settings.clip_norm)
         self._optimizer.step()
         self.step_number += 1
-        return loss
+        return losses
+
+    @torch.no_grad()
+    def outputs(self, inputs: torch.Tensor) -> torch.Tensor:
+        """What each network gives for the same inputs (batch, features): (networks, batch, outputs). No dropout."""
+        hidden = inputs.expand(len(self._linear), *inputs.shape)
+        for layer in self._layers[:-1]:
+            hidden = torch.baddbmm(layer.bias, hidden, layer.weight).relu_()
+        return torch.baddbmm(self._layers[-1].bias, hidden, self._layers[-1].weight)
 
     def _backward(self, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Fill the gradient buffer for one batch (batch, features); returns the mean loss."""
-        masks = self._next_masks(len(inputs))
+        """Fill the gradient buffer for one batch of each network; returns their mean losses (networks,)."""
         hidden = [inputs]
-        for layer, mask in zip(self._layers[:-1], masks, strict=True):
-            output = torch.addmm(layer.bias, hidden[-1], layer.weight.t()).relu_()
+        for layer, mask in zip(self._layers[:-1], self._masks.following(), strict=True):
+            output = torch.baddbmm(layer.bias, hidden[-1], layer.weight).relu_()
             hidden.append(output.mul_(mask) if mask is not None else output)
         last = self._layers[-1]
-        log_shares = torch.addmm(last.bias, hidden[-1], last.weight.t()).log_softmax(1)
-        loss, error = _cross_entropy(log_shares, labels, self._settings.label_smoothing)
+        # Classes before examples: what runs over the classes is then done for many examples at a time.
+        logits = torch.baddbmm(last.bias.transpose(1, 2), last.weight.transpose(1, 2), hidden[-1].transpose(1, 2))
+        losses, error = self._cross_entropy(logits, labels.unsqueeze(1))
+        error = error.transpose(1, 2)
         for position in range(len(self._layers) - 1, -1, -1):
             layer, before = self._layers[position], hidden[position]
-            torch.mm(error.t(), before, out=layer.weight_gradient)
-            torch.sum(error, 0, out=layer.bias_gradient)
+            torch.bmm(before.transpose(1, 2), error, out=layer.weight_gradient)
+            torch.sum(error, 1, keepdim=True, out=layer.bias_gradient)
             if position:
                 # A unit that is zero was cut by the ReLU or by dropout, and passes nothing on.
-                error = torch.ops.aten.threshold_backward(torch.mm(error, layer.weight), before, 0)
-                dropout = self._layers[position - 1].dropout
-                if dropout:
-                    error.div_(1 - dropout)
-        return loss
+                passed = torch.bmm(error, layer.weight.transpose(1, 2))
+                error = torch.ops.aten.threshold_backward(passed, before, 0)
+                if self._kept[position - 1] < 1:
+                    error.div_(self._kept[position - 1])
+        return losses
 
-    def _next_masks(self, batch: int) -> list[torch.Tensor | None]:
-        """Per hidden layer the factors of its outputs, 0 or 1 / (1 - rate), shape (batch, width); None for none."""
-        if not any(layer.dropout for layer in self._layers):
-            return [None] * (len(self._layers) - 1)
-        block, place = divmod(self.step_number, MASK_STEPS)
-        if self._masks_for != (block, batch):
-            self._masks_for = (block, batch)
-            drawn = [self._draw_masks(layer, batch) for layer in self._layers[:-1]]
-            self._masks = [[mask[step] for mask in drawn if mask is not None] for step in range(MASK_STEPS)]
-        left = iter(self._masks[place])
-        return [next(left) if layer.dropout else None for layer in self._layers[:-1]]
+    def _cross_entropy(self, logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean losses (networks,), and their gradient by the logits (networks, classes, batch), written over these;
+        labels (networks, 1, batch)."""
+        smoothing = self._settings.label_smoothing
+        _, classes, batch = logits.shape
+        logits.sub_(logits.amax(1, keepdim=True))
+        expected = logits.gather(1, labels).mul_(1 - smoothing)
+        if smoothing:
+            expected.add_(logits.mean(1, keepdim=True), alpha=smoothing)
+        shares = logits.exp_()
+        total = shares.sum(1, keepdim=True)
+        losses = total.log().sub_(expected).sum((1, 2)).div_(batch)
+        error = shares.div_(total)
+        if smoothing:
+            error.sub_(smoothing / classes)
+        return losses, error.scatter_add_(1, labels, self._right).div_(batch)
 
-    def _draw_masks(self, layer: _Layer, batch: int) -> torch.Tensor | None:
-        """Factors for `MASK_STEPS` steps of a layer, shape (steps, batch, width)."""
-        if not layer.dropout:
-            return None
-        count = MASK_STEPS * batch * len(layer.bias)
-        bits = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None).view(torch.int16)[:count]
-        kept = bits >= round(layer.dropout * 2**16) - 2**15
-        return kept.view(MASK_STEPS, batch, -1).float().div_(1 - layer.dropout)
-
-
-def _cross_entropy(
-    log_shares: torch.Tensor, labels: torch.Tensor, smoothing: float
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean loss over a batch, and its gradient by the logits, from the log-softmax (batch, classes)."""
-    batch, classes = log_shares.shape
-    target = torch.full_like(log_shares, smoothing / classes)
-    target.scatter_(1, labels.unsqueeze(1), 1 - smoothing + smoothing / classes)
-    loss = torch.dot(target.view(-1), log_shares.reshape(-1)).div_(-batch)
-    return loss, log_shares.exp_().sub_(target).div_(batch)
+    def _clip(self, limit: float) -> None:
+        """Scale the gradient of each network down to a norm of at most `limit`, as `clip_grad_norm_` does."""
+        gradients = [g for layer in self._layers for g in (layer.weight_gradient, layer.bias_gradient)]
+        norms = torch.stack([torch.linalg.vector_norm(g, dim=(1, 2)) for g in gradients])
+        factors = (limit / (torch.linalg.vector_norm(norms, dim=0) + 1e-6)).clamp_(max=1.0)
+        for gradient in gradients:
+            gradient.mul_(factors.view(-1, 1, 1))
 
 
-def _views(buffer: torch.Tensor, linear: list[nn.Linear]) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Weight and bias of each layer as views of a buffer that holds all weights first, then all biases."""
-    weights = buffer.split([module.weight.numel() for module in linear] + [sum(len(m.bias) for m in linear)])
-    biases = weights[-1].split([len(module.bias) for module in linear])
-    return [(w.view_as(m.weight), b) for w, b, m in zip(weights[:-1], biases, linear, strict=True)]
+def _linear(model: nn.Module) -> list[nn.Linear]:
+    return [module for module in model.modules() if isinstance(module, nn.Linear)]
 
 
-def _dropouts(model: nn.Module) -> list[float]:
-    """The rate of the dropout that follows each linear layer; 0 where none does."""
+def _rates(model: nn.Module) -> list[float]:
+    """The rate of the dropout after each hidden layer; 0 where there is none."""
     rates: list[float] = []
     for module in model.modules():
         if isinstance(module, nn.Linear):
             rates.append(0.0)
         elif isinstance(module, nn.Dropout):
             rates[-1] = module.p
-    return rates
+    return rates[:-1]
+
+
+def _aligned(count: int) -> int:
+    return -(-count // ALIGNMENT) * ALIGNMENT

@@ -1,47 +1,29 @@
-"""Training one network, top to bottom. Nothing in the step loop waits for the device; metrics come once per epoch."""
+"""Training top to bottom, of one network or of several together. Nothing in the step loop waits for the device;
+metrics come once per epoch."""
 
 import contextlib
 import math
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import chain
+from typing import NamedTuple, Protocol
 
 import torch
-from torch.nn import functional as F
 
 from nasrun import seeding
 from nasrun.hardware.devices import Runtime
 from nasrun.training.data import DeviceData, DeviceSplit
-from nasrun.training.dense import DenseStepper, is_plain_dense
+from nasrun.training.dense import dense_shape
+from nasrun.training.losses import CrossEntropy, Loss
+from nasrun.training.outcomes import NO_LIMITS, Best, Limits, Metrics, Training, TrainingError
+from nasrun.training.replica_threads import StoppedError, fit_one_thread, in_parallel, shares
+from nasrun.training.replicas import Replicas
 from nasrun.training.schedule import learning_rate, make_optimizer
 from nasrun.training.settings import TrainSettings
 
 EVALUATION_BATCH = 1000
-
-Metrics = dict[str, float]
-
-
-class TrainingError(Exception):
-    """A training that gave no result; the text is the reason, for the tables. `history`: the epochs before it."""
-
-    def __init__(self, reason: str, history: Sequence[Metrics] = ()) -> None:
-        super().__init__(reason)
-        self.history = history
-
-
-@dataclass
-class Training:
-    """What a training gave: the last metrics (with early stopping the best), and those of every epoch."""
-
-    metrics: Metrics
-    history: list[Metrics] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Limits:
-    """When to stop early: `seconds` of wall time (None: never)."""
-
-    seconds: float | None = None
 
 
 def train(
@@ -54,7 +36,7 @@ def train(
     part: str = "train",
     validation: str | None = "validation",
     first_epoch: int = 0,
-    limits: Limits = Limits(),
+    limits: Limits = NO_LIMITS,
     on_epoch: Callable[[int, Metrics], None] = lambda epoch, metrics: None,
 ) -> Training:
     """Train a network on one part of the data and measure it on another after each epoch.
@@ -63,61 +45,241 @@ def train(
     warm-started network goes on in its schedule. Raises TrainingError where a loss is not finite, the time is up, or
     no epoch is left to train.
     """
+    [outcome] = train_together(
+        [model],
+        data,
+        settings,
+        runtime,
+        [seed],
+        part=part,
+        validation=validation,
+        first_epoch=first_epoch,
+        limits=limits,
+        on_epoch=lambda network, epoch, metrics: on_epoch(epoch, metrics),
+    )
+    if isinstance(outcome, TrainingError):
+        raise outcome
+    return outcome
+
+
+def train_together(
+    models: Sequence[torch.nn.Module],
+    data: DeviceData,
+    settings: TrainSettings,
+    runtime: Runtime,
+    seeds: Sequence[int],
+    *,
+    part: str = "train",
+    validation: str | None = "validation",
+    first_epoch: int = 0,
+    limits: Limits = NO_LIMITS,
+    on_epoch: Callable[[int, int, Metrics], None] = lambda network, epoch, metrics: None,
+) -> list[Training | TrainingError]:
+    """`train` for several networks in one computation, each with its own seed; one outcome for each, in their order.
+
+    Several must be plain dense networks (`dense_shape`) of the same depth, inputs, outputs and dropout. A network that
+    fails, or stops early, is carried along without effect on the others, which go on as if it were not there. Seconds
+    are shares: those of the group divided by its networks. `on_epoch` is told the network's place, epoch and metrics,
+    by one thread at a time; on the CPU each network is trained by one thread (`fit_one_thread`), several by several.
+    """
     if first_epoch >= settings.epochs:
-        raise TrainingError(f"nothing left to train: {first_epoch} epochs of {settings.epochs} are done already")
+        reason = f"nothing left to train: {first_epoch} epochs of {settings.epochs} are done already"
+        return [TrainingError(reason) for _ in models]
+    for name in (part, validation):
+        if name is not None:
+            data.split(name)  # read by one thread, before there are several
+    plan = _Plan(data, settings, runtime, part, validation, first_epoch, limits, len(models), threading.Event())
+    telling = threading.Lock()
+
+    def train_some(places: range) -> list[Training | TrainingError]:
+        def tell(network: int, epoch: int, metrics: Metrics) -> None:
+            with telling:
+                on_epoch(places[network], epoch, metrics)
+
+        return _train([models[place] for place in places], [seeds[place] for place in places], plan, tell)
+
+    if runtime.device != "cpu" or data.regression or not fit_one_thread(models):
+        return train_some(range(len(models)))
+    works = [partial(train_some, places) for places in shares(len(models), runtime.threads)]
+    return list(chain(*in_parallel(works, plan.stop)))
+
+
+class _Plan(NamedTuple):
+    """What `train_together` was told, for all networks alike, and what stops the threads that train them."""
+
+    data: DeviceData
+    settings: TrainSettings
+    runtime: Runtime
+    part: str
+    validation: str | None
+    first_epoch: int
+    limits: Limits
+    networks: int
+    stop: threading.Event
+
+
+def _train(
+    models: Sequence[torch.nn.Module],
+    seeds: Sequence[int],
+    plan: _Plan,
+    on_epoch: Callable[[int, int, Metrics], None],
+) -> list[Training | TrainingError]:
+    """Train some networks of a plan in this thread."""
+    data, settings, runtime, part, validation, first_epoch, limits, group, stop = plan
     started = time.monotonic()
-    split = data.split(part)
-    runtime.place(model)
-    stepper = make_stepper(model, settings, runtime, steps=settings.epochs * steps_per_epoch(split, settings))
-    order, augment = _generator(seed, seeding.Purpose.ORDER), _generator(seed, seeding.Purpose.AUGMENT)
-    torch.manual_seed(seeding.integer(seed, seeding.Purpose.DROPOUT))
-    training, best = Training({}), _Best(settings.patience)
-    stepper.step_number = first_epoch * steps_per_epoch(split, settings)
+    for model in models:
+        runtime.place(model)
+    steps = steps_per_epoch(data.split(part), settings)
+    trainee = make_trainee(models, data, settings, runtime, seeds, part)
+    trainee.step_number = first_epoch * steps
+    trainings, bests = [Training({}) for _ in models], [Best(settings.patience) for _ in models]
+    failures: dict[int, TrainingError] = {}
+    ongoing = list(range(len(models)))
     for epoch in range(first_epoch, settings.epochs):
         epoch_started = time.monotonic()
-        model.train()
-        loss_sum = torch.zeros((), device=runtime.device)
-        for images, labels in data.training_batches(split, settings, stepper.memory_format, order, augment):
-            loss_sum += stepper.step(images, labels)
-            if limits.seconds is not None and time.monotonic() - started > limits.seconds:
+        loss_sums = torch.zeros(len(models), device=runtime.device)
+        for inputs, labels in trainee.batches():
+            loss_sums += trainee.step(inputs, labels)
+            if stop.is_set():
+                raise StoppedError
+            if limits.seconds is not None and time.monotonic() - started > limits.seconds * group:
                 reason = f"time limit of {limits.seconds:g} s reached in epoch {epoch + 1}"
-                raise TrainingError(reason, training.history)
-        metrics = {"epoch": epoch + 1, "train_loss": loss_sum.item() / steps_per_epoch(split, settings)}
-        _check_finite("the loss", metrics["train_loss"], epoch, training)
-        if validation is not None:
-            metrics |= {f"val_{name}": value for name, value in measure(model, data, validation, runtime).items()}
-            # The weights of the last step, or running statistics, may overflow where the losses before did not.
-            _check_finite("the validation loss", metrics["val_loss"], epoch, training)
-        metrics["seconds"] = time.monotonic() - epoch_started
-        training.history.append(metrics)
-        on_epoch(epoch + 1, metrics)
-        if best.stop(model, metrics):
+                failures |= {network: TrainingError(reason, trainings[network].history) for network in ongoing}
+                return _outcomes(trainings, failures)
+        losses = [loss / steps for loss in loss_sums.tolist()]
+        ongoing = [n for n in ongoing if _finite("the loss", losses[n], epoch, trainings[n], n, failures)]
+        measured = trainee.measure(validation) if validation is not None and ongoing else None
+        seconds = (time.monotonic() - epoch_started) / group
+        if settings.patience is not None:
+            trainee.write_back()
+        for network in list(ongoing):
+            training = trainings[network]
+            metrics = {"epoch": epoch + 1, "train_loss": losses[network]}
+            if measured is not None:
+                metrics |= {f"val_{name}": value for name, value in measured[network].items()}
+                # The weights of the last step, or running statistics, may overflow where the losses before did not.
+                if not _finite("the validation loss", metrics["val_loss"], epoch, training, network, failures):
+                    ongoing.remove(network)
+                    continue
+            metrics["seconds"] = seconds
+            training.history.append(metrics)
+            on_epoch(network, epoch + 1, metrics)
+            if bests[network].stop(models[network], metrics):
+                ongoing.remove(network)
+        if not ongoing:
             break
-    training.metrics = best.take(model, training.history[-1])
-    return training
+    trainee.write_back()
+    for network, training in enumerate(trainings):
+        if network not in failures:
+            training.metrics = bests[network].take(models[network], training.history[-1])
+    return _outcomes(trainings, failures)
 
 
-def _check_finite(name: str, value: float, epoch: int, training: Training) -> None:
+def _finite(
+    name: str, value: float, epoch: int, training: Training, network: int, failures: dict[int, TrainingError]
+) -> bool:
+    """Whether a value is a finite number; a failure of the network where it is not."""
     if not math.isfinite(value):
-        raise TrainingError(f"{name} became {value} in epoch {epoch + 1}", training.history)
+        failures[network] = TrainingError(f"{name} became {value} in epoch {epoch + 1}", training.history)
+    return network not in failures
 
 
-def make_stepper(
-    model: torch.nn.Module, settings: TrainSettings, runtime: Runtime, steps: int
-) -> "Stepper | DenseStepper":
-    """The quickest way to train a network: by hand for plain dense ones on the CPU, else by autograd."""
-    if runtime.device == "cpu" and is_plain_dense(model):
-        return DenseStepper(model, settings, runtime, steps)
-    return Stepper(model, settings, runtime, steps)
+def _outcomes(trainings: Sequence[Training], failures: Mapping[int, TrainingError]) -> list[Training | TrainingError]:
+    return [failures.get(network, training) for network, training in enumerate(trainings)]
+
+
+class Trainee(Protocol):
+    """Networks in training: batches for them, steps on these, and what they have learned."""
+
+    step_number: int
+
+    def batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Inputs and labels of one epoch, in random order."""
+
+    def step(self, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Update the networks on one batch of each; returns the mean losses, one per network."""
+
+    def measure(self, part: str) -> Sequence[Mapping[str, float]]:
+        """What `measure` tells of each network on a part of the data."""
+
+    def write_back(self) -> None:
+        """Put the weights into the models, where they are kept elsewhere."""
+
+
+def make_trainee(
+    models: Sequence[torch.nn.Module],
+    data: DeviceData,
+    settings: TrainSettings,
+    runtime: Runtime,
+    seeds: Sequence[int],
+    part: str = "train",
+) -> Trainee:
+    """The quickest way to train networks: by hand for plain dense ones, one or many, else one by autograd."""
+    steps = settings.epochs * steps_per_epoch(data.split(part), settings)
+    if not data.regression and all(dense_shape(model) is not None for model in models):
+        return Replicas(models, data, settings, seeds, part, steps)
+    [model], [seed] = models, seeds
+    return Single(model, data, settings, runtime, seed, part, steps)
+
+
+class Single:
+    """One network in training, by autograd."""
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        data: DeviceData,
+        settings: TrainSettings,
+        runtime: Runtime,
+        seed: int,
+        part: str,
+        steps: int,
+    ) -> None:
+        self._model, self._data, self._settings, self._runtime = model, data, settings, runtime
+        self._split = data.split(part)
+        self._stepper = Stepper(model, settings, runtime, steps, data.loss(settings.label_smoothing))
+        self._order, self._augment = _generator(seed, seeding.Purpose.ORDER), _generator(seed, seeding.Purpose.AUGMENT)
+        # The network's own dropout draws from the global generator.
+        torch.manual_seed(seeding.integer(seed, seeding.Purpose.DROPOUT))
+
+    @property
+    def step_number(self) -> int:
+        """Steps done, those before a warm start included."""
+        return self._stepper.step_number
+
+    @step_number.setter
+    def step_number(self, number: int) -> None:
+        self._stepper.step_number = number
+
+    def batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Images (batch, C, H, W) and labels of one epoch; the network is set to training."""
+        self._model.train()
+        return self._data.training_batches(
+            self._split, self._settings, self._stepper.memory_format, self._order, self._augment
+        )
+
+    def step(self, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Update the network on one batch."""
+        return self._stepper.step(inputs, labels)
+
+    def measure(self, part: str) -> Sequence[Mapping[str, float]]:
+        """What `measure` tells of the network, as a list of one."""
+        return [measure(self._model, self._data, part, self._runtime)]
+
+    def write_back(self) -> None:
+        """Nothing to do: the model holds the weights."""
 
 
 class Stepper:
     """One optimisation step: forward, loss, backward, update, at the learning rate of the step."""
 
-    def __init__(self, model: torch.nn.Module, settings: TrainSettings, runtime: Runtime, steps: int) -> None:
+    def __init__(
+        self, model: torch.nn.Module, settings: TrainSettings, runtime: Runtime, steps: int, loss: Loss | None = None
+    ) -> None:
         self.memory_format = runtime.memory_format(model)
         self.step_number = 0
         self._model, self._settings, self._steps = model, settings, steps
+        self._loss = loss if loss is not None else CrossEntropy(settings.label_smoothing)
         dtype = runtime.autocast_dtype(model)
         # Entering an autocast that is off costs a small dense network 2 % of its step.
         self._autocast = torch.autocast(runtime.device, dtype) if dtype is not None else contextlib.nullcontext()
@@ -132,7 +294,7 @@ class Stepper:
             group["lr"] = rate
         with self._autocast:
             outputs = self._model(images)
-        loss = F.cross_entropy(outputs.float(), labels, label_smoothing=self._settings.label_smoothing)
+        loss = self._loss(outputs.float(), labels)
         for parameter in self._parameters:
             parameter.grad = None
         self._scaler.scale(loss).backward()
@@ -151,44 +313,18 @@ def steps_per_epoch(split: DeviceSplit, settings: TrainSettings) -> int:
 
 
 def measure(model: torch.nn.Module, data: DeviceData, part: str, runtime: Runtime) -> Mapping[str, float]:
-    """Mean cross-entropy (`loss`) and share of right answers (`accuracy`) over one part of the data."""
-    split = data.split(part)
+    """What the loss of the task measures over one part of the data: `accuracy` and `loss`, or for regression `loss` and
+    `loss_whole` (`nasrun.training.losses`)."""
+    split, loss = data.split(part), data.loss()
     memory_format, dtype = runtime.memory_format(model), runtime.autocast_dtype(model)
-    sums = torch.zeros(2, dtype=torch.float64, device=runtime.device)
+    sums = torch.zeros(loss.sums, dtype=torch.float64, device=runtime.device)
     model.eval()
     with torch.inference_mode():
         for images, labels in data.batches(split, EVALUATION_BATCH, memory_format):
             with torch.autocast(runtime.device, dtype, enabled=dtype is not None):
                 outputs = model(images)
-            outputs = outputs.float()
-            sums[0] += F.cross_entropy(outputs, labels, reduction="sum")
-            sums[1] += (outputs.argmax(1) == labels).sum()
-    loss, right = sums.tolist()
-    return {"accuracy": right / len(split), "loss": loss / len(split)}
-
-
-class _Best:
-    """Early stopping: the epoch with the highest validation accuracy, and when to give up waiting for a better."""
-
-    def __init__(self, patience: int | None) -> None:
-        self._patience = patience
-        self._metrics: Metrics = {}
-        self._weights: dict[str, torch.Tensor] = {}
-
-    def stop(self, model: torch.nn.Module, metrics: Metrics) -> bool:
-        if self._patience is None or "val_accuracy" not in metrics:
-            return False
-        if not self._metrics or metrics["val_accuracy"] > self._metrics["val_accuracy"]:
-            self._metrics = metrics
-            self._weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-        return metrics["epoch"] - self._metrics["epoch"] >= self._patience
-
-    def take(self, model: torch.nn.Module, last: Metrics) -> Metrics:
-        """The metrics that count, with the weights they belong to put back into the model."""
-        if not self._weights:
-            return last
-        model.load_state_dict(self._weights)
-        return self._metrics
+            loss.add(sums, outputs.float(), labels)
+    return loss.metrics(sums, len(split))
 
 
 def _generator(seed: int, purpose: seeding.Purpose) -> torch.Generator:

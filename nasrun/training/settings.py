@@ -12,7 +12,8 @@ class TrainSettings:
 
     `lr` is the peak of the schedule; None takes the optimizer's usual one (`DEFAULT_LR`). `shift` moves an image by up
     to that many pixels in each direction, `flip` mirrors it left to right with probability one half. `patience` stops
-    when the validation accuracy has not improved for that many epochs and takes the best epoch's weights.
+    when the validation accuracy (regression: the validation loss) has not improved for that many epochs and takes the
+    best epoch's weights. `label_smoothing` is for classification.
     """
 
     epochs: Positive = 2

@@ -1,112 +1,217 @@
-"""The hand-written training step of dense networks gives what autograd gives."""
+"""The hand-written training step of dense networks gives each of them what autograd gives it."""
 
 import copy
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
 from nasrun.hardware.devices import Runtime
-from nasrun.training.dense import MASK_STEPS, DenseStepper, is_plain_dense
-from nasrun.training.loop import Stepper, make_stepper
+from nasrun.training.dense import DenseStepper, Shape, dense_shape
+from nasrun.training.loop import Stepper
+from nasrun.training.replica_masks import STEPS, Masks
 from nasrun.training.settings import TrainSettings
 
 CPU = Runtime("cpu", "fp32", "", 1, True)
+CLASSES, FEATURES = 5, 12
+WIDTHS = [(), (7,), (9, 4), (3, 8, 6)]
 
 
-def network(*widths: int, dropout: float = 0.0) -> nn.Sequential:
+def network(*hidden: int, dropout: float = 0.0, seed: int = 0) -> nn.Sequential:
     parts: list[nn.Module] = [nn.Flatten()]
-    for first, second in pairwise(widths):
-        parts += [nn.Linear(first, second), nn.ReLU()]
+    torch.manual_seed(seed)
+    for before, after in pairwise((FEATURES, *hidden)):
+        parts += [nn.Linear(before, after), nn.ReLU()]
         parts += [nn.Dropout(dropout)] if dropout else []
-    torch.manual_seed(0)
-    return nn.Sequential(*parts, nn.Linear(widths[-1], 5))
+    return nn.Sequential(*parts, nn.Linear(hidden[-1] if hidden else FEATURES, CLASSES))
 
 
-def batch(size: int = 16, features: int = 12) -> tuple[torch.Tensor, torch.Tensor]:
+def batches(networks: int, size: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
+    """Inputs (networks, size, features) and labels (networks, size): a batch of its own for each."""
     generator = torch.Generator().manual_seed(3)
     return (
-        torch.randn(size, 1, 3, features // 3, generator=generator),
-        torch.randint(0, 5, (size,), generator=generator),
+        torch.randn(networks, size, FEATURES, generator=generator),
+        torch.randint(0, CLASSES, (networks, size), generator=generator),
     )
 
 
-@pytest.mark.parametrize("widths", [(12,), (12, 7), (12, 9, 4), (12, 3, 8, 6)])
-@pytest.mark.parametrize("smoothing", [0.0, 0.2])
-def test_gradients_are_those_of_autograd(widths: tuple[int, ...], smoothing: float) -> None:
-    model = network(*widths)
-    reference = copy.deepcopy(model)
-    images, labels = batch()
-    expected = functional.cross_entropy(reference(images), labels, label_smoothing=smoothing)
-    expected.backward()
-    stepper = DenseStepper(model, TrainSettings(label_smoothing=smoothing), CPU, 10)
+def stepper_of(models: list[nn.Sequential], size: int = 16, **options: Any) -> DenseStepper:
+    generators = [torch.Generator().manual_seed(40 + number) for number in range(len(models))]
+    return DenseStepper(models, TrainSettings(**options), 20, size, generators)
+
+
+def gradients(stepper: DenseStepper, number: int, linear: nn.Linear, position: int) -> tuple[torch.Tensor, ...]:
+    """The gradients of a layer of one network, shaped as torch keeps them."""
+    layer = stepper._layers[position]
+    weight = layer.weight_gradient[number, : linear.in_features, : linear.out_features].t()
+    return weight, layer.bias_gradient[number, 0, : linear.out_features]
+
+
+def linear_of(model: nn.Module) -> list[nn.Linear]:
+    return [module for module in model.modules() if isinstance(module, nn.Linear)]
+
+
+def check_gradients(models: list[nn.Sequential], size: int, smoothing: float) -> None:
+    stepper = stepper_of(models, size, label_smoothing=smoothing)
+    inputs, labels = batches(len(models), size)
     with torch.no_grad():
-        loss = stepper._backward(images.flatten(1), labels)
-    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
-    linear = [module for module in reference if isinstance(module, nn.Linear)]
-    for module, layer in zip(linear, stepper._layers, strict=True):
-        torch.testing.assert_close(layer.weight_gradient, module.weight.grad, rtol=1e-5, atol=1e-6)
-        torch.testing.assert_close(layer.bias_gradient, module.bias.grad, rtol=1e-5, atol=1e-6)
+        losses = stepper._backward(inputs, labels)
+    for number, model in enumerate(models):
+        expected = functional.cross_entropy(model(inputs[number]), labels[number], label_smoothing=smoothing)
+        expected.backward()
+        assert losses[number].item() == pytest.approx(expected.item(), rel=1e-5)
+        for position, linear in enumerate(linear_of(model)):
+            weight, bias = gradients(stepper, number, linear, position)
+            torch.testing.assert_close(weight, linear.weight.grad, rtol=1e-5, atol=1e-6)
+            torch.testing.assert_close(bias, linear.bias.grad, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("networks", [1, 3])
+@pytest.mark.parametrize("hidden", WIDTHS)
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_gradients_are_those_of_autograd(hidden: tuple[int, ...], smoothing: float, networks: int) -> None:
+    check_gradients([network(*hidden, seed=seed) for seed in range(networks)], 16, smoothing)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    hidden=st.integers(0, 3).flatmap(
+        lambda depth: st.lists(st.lists(st.integers(1, 20), min_size=depth, max_size=depth), min_size=1, max_size=4)
+    ),
+    size=st.integers(1, 9),
+    smoothing=st.sampled_from([0.0, 0.1]),
+)
+def test_gradients_of_networks_of_different_widths(hidden: list[list[int]], size: int, smoothing: float) -> None:
+    check_gradients([network(*widths, seed=seed) for seed, widths in enumerate(hidden)], size, smoothing)
 
 
 @pytest.mark.parametrize("dropout", [0.2, 0.5])
 def test_gradients_under_dropout_are_those_of_autograd_under_the_same_masks(dropout: float) -> None:
-    model = network(12, 9, 4, dropout=dropout)
-    reference = [copy.deepcopy(module) for module in model if isinstance(module, nn.Linear)]
-    images, labels = batch()
-    stepper = DenseStepper(model, TrainSettings(), CPU, 10)
+    models = [network(9, 4, dropout=dropout), network(5, 6, dropout=dropout, seed=1)]
+    stepper = stepper_of(models)
+    inputs, labels = batches(2)
     with torch.no_grad():
-        stepper._backward(images.flatten(1), labels)
-    hidden = images.flatten(1)
-    for module, mask in zip(reference[:-1], stepper._next_masks(16), strict=True):
-        assert mask is not None
-        hidden = module(hidden).relu() * mask
-    functional.cross_entropy(reference[-1](hidden), labels).backward()
-    for module, layer in zip(reference, stepper._layers, strict=True):
-        torch.testing.assert_close(layer.weight_gradient, module.weight.grad, rtol=1e-5, atol=1e-6)
+        losses = stepper._backward(inputs, labels)
+    masks = stepper_of(models)._masks.following()
+    for number, model in enumerate(models):
+        hidden = inputs[number]
+        layers = linear_of(model)
+        for layer, mask in zip(layers[:-1], masks, strict=True):
+            assert mask is not None
+            hidden = layer(hidden).relu() * mask[number, :, : layer.out_features]
+        loss = functional.cross_entropy(layers[-1](hidden), labels[number])
+        loss.backward()
+        assert losses[number].item() == pytest.approx(loss.item(), rel=1e-5)
+        for position, layer in enumerate(layers):
+            weight, bias = gradients(stepper, number, layer, position)
+            torch.testing.assert_close(weight, layer.weight.grad, rtol=1e-5, atol=1e-6)
+            torch.testing.assert_close(bias, layer.bias.grad, rtol=1e-5, atol=1e-6)
+
+
+OPTIONS: list[dict[str, Any]] = [
+    {},
+    {"weight_decay": 0.1},
+    {"weight_decay": 0.1, "optimizer": "adamw"},
+    {"optimizer": "sgd", "lr": 0.05},
+    {"clip_norm": 0.1, "optimizer": "sgd", "lr": 0.5},
+    {"clip_norm": 50.0, "optimizer": "sgd", "lr": 0.05},
+    {"schedule": "one_cycle", "label_smoothing": 0.1},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: "-".join(options) or "plain")
+@pytest.mark.parametrize("hidden", [[(9, 4)], [(9, 4), (9, 4), (9, 4)], [(9, 4), (3, 11), (6, 6)]], ids=len)
+def test_twenty_steps_end_at_the_weights_of_autograd(hidden: list[tuple[int, ...]], options: dict) -> None:
+    models = [network(*widths, seed=seed) for seed, widths in enumerate(hidden)]
+    references = [copy.deepcopy(model) for model in models]
+    options = {"optimizer": "adam", "lr": 0.01, "schedule": "constant", **options}
+    ours = stepper_of(models, **options)
+    theirs = [Stepper(reference, TrainSettings(**options), CPU, 20) for reference in references]
+    inputs, labels = batches(len(models))
+    for _ in range(20):
+        found = ours.step(inputs, labels)
+        expected = [stepper.step(inputs[number], labels[number]).item() for number, stepper in enumerate(theirs)]
+        assert found.tolist() == pytest.approx(expected, rel=1e-3)
+    ours.write_back()
+    outputs = ours.outputs(inputs[0])
+    for number, (model, reference) in enumerate(zip(models, references, strict=True)):
+        for name, tensor in reference.state_dict().items():
+            torch.testing.assert_close(model.state_dict()[name], tensor, rtol=2e-3, atol=2e-4)
+        torch.testing.assert_close(outputs[number], model(inputs[0]).detach(), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(outputs[number], reference(inputs[0]).detach(), rtol=2e-3, atol=2e-3)
+
+
+def test_padding_stays_zero() -> None:
+    stepper = stepper_of([network(9, 4, dropout=0.3), network(3, 11, dropout=0.3)], weight_decay=0.1)
+    inputs, labels = batches(2)
+    for _ in range(5):
+        stepper.step(inputs, labels)
+    first, second, last = stepper._layers
+    padding = [first.weight[1, :, 3:], first.bias[1, :, 3:], second.weight[1, 3:], second.weight[0, :, 4:]]
+    padding += [second.bias[0, :, 4:], last.weight[0, 4:]]
+    assert all(part.numel() and not part.any() for part in padding)
+    assert first.weight[1, :, :3].all()
+
+
+def masks_of(widths: list[list[int]], rates: list[float], batch: int = 32, first_seed: int = 3) -> Masks:
+    generators = [torch.Generator().manual_seed(first_seed + number) for number in range(len(widths))]
+    return Masks(widths, rates, batch, generators)
 
 
 def test_masks_drop_at_the_rate_and_keep_the_mean() -> None:
-    stepper = DenseStepper(network(12, 300, 200, dropout=0.2), TrainSettings(), CPU, 10)
-    seen = []
-    for _ in range(MASK_STEPS):
-        masks = stepper._next_masks(32)
-        assert [tuple(mask.shape) for mask in masks if mask is not None] == [(32, 300), (32, 200)]
-        seen.append(torch.cat([mask.flatten() for mask in masks if mask is not None]))
-        stepper.step_number += 1
-    factors = torch.stack(seen)
-    assert factors.unique().tolist() == pytest.approx([0.0, 1.25])
-    assert (factors == 0).float().mean().item() == pytest.approx(0.2, abs=0.002)
-    assert len({tuple(row[:200].tolist()) for row in factors}) == MASK_STEPS
+    masks = masks_of([[300, 200, 7]] * 2, [0.2, 0.5, 0.0])
+    seen: list[list[torch.Tensor]] = [[], []]
+    for _ in range(STEPS + 5):
+        factors = masks.following()
+        assert [None if mask is None else tuple(mask.shape) for mask in factors] == [(2, 32, 300), (2, 32, 200), None]
+        for layer, mask in zip(seen, factors, strict=False):
+            assert mask is not None
+            layer.append(mask.clone())
+    for layer, rate in zip(seen, (0.2, 0.5), strict=True):
+        drawn = torch.stack(layer)
+        assert drawn.unique().tolist() == pytest.approx([0.0, 1 / (1 - rate)])
+        for number in range(2):
+            assert (drawn[:, number] == 0).float().mean().item() == pytest.approx(rate, abs=0.003)
+        # No step, network or image has the mask of another.
+        assert len({tuple(row.tolist()) for row in drawn[..., :200].reshape(-1, 200)}) == (STEPS + 5) * 2 * 32
 
 
-@pytest.mark.parametrize("options", [{}, {"weight_decay": 0.1}, {"optimizer": "sgd", "lr": 0.05}, {"clip_norm": 0.1}])
-def test_twenty_steps_end_at_the_weights_of_autograd(options: dict) -> None:
-    model = network(12, 9, 4)
-    reference = copy.deepcopy(model)
-    settings = TrainSettings(**{"optimizer": "adam", "lr": 0.01, **options})
-    ours, theirs = make_stepper(model, settings, CPU, 20), Stepper(reference, settings, CPU, 20)
-    assert isinstance(ours, DenseStepper)
-    images, labels = batch()
-    for _ in range(20):
-        losses = ours.step(images, labels).item(), theirs.step(images, labels).item()
-        assert losses[0] == pytest.approx(losses[1], rel=1e-3)
-    for name, tensor in reference.state_dict().items():
-        torch.testing.assert_close(model.state_dict()[name], tensor, rtol=2e-3, atol=2e-4)
-    torch.testing.assert_close(model(images), reference(images), rtol=2e-3, atol=2e-3)
+@pytest.mark.parametrize(("widths", "batch"), [([8, 4], 32), ([5, 3], 7), ([300, 200], 500)])
+def test_a_networks_masks_do_not_depend_on_its_company(widths: list[int], batch: int) -> None:
+    alone = masks_of([widths], [0.3, 0.1], batch, first_seed=8)
+    # Wider company: fewer steps are drawn at a time, and the rows are longer.
+    company = masks_of([[40, 900], [16, 2], [1, 1], [9, 9], [50, 50], widths], [0.3, 0.1], batch)
+    assert batch < 500 or company._steps < alone._steps
+    for _ in range(min(150, alone._steps + 3)):
+        for own, all_, width in zip(alone.following(), company.following(), widths, strict=True):
+            assert own is not None
+            assert all_ is not None
+            assert torch.equal(own[0], all_[5, :, :width])
 
 
-def test_what_is_no_plain_dense_network_is_left_to_autograd() -> None:
-    assert is_plain_dense(network(12, 4, dropout=0.5))
-    others = [
+def test_the_shape_of_a_plain_dense_network() -> None:
+    assert dense_shape(network(4, dropout=0.5)) == Shape((12, 4, 5), (0.5,))
+    assert dense_shape(network(7, 6)) == Shape((12, 7, 6, 5), (0.0, 0.0))
+    assert dense_shape(network()) == Shape((12, 5), ())
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
         nn.Linear(3, 4),
         nn.Sequential(nn.Linear(3, 4)),
         nn.Sequential(nn.Flatten(), nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 5)),
         nn.Sequential(nn.Flatten(), nn.Linear(3, 4, bias=False)),
         nn.Sequential(nn.Flatten(), nn.Linear(3, 4), nn.ReLU()),
         nn.Sequential(nn.Flatten(), nn.Linear(3, 4), nn.Linear(4, 5)),
+        nn.Sequential(nn.Flatten(), nn.Linear(3, 4), nn.ReLU(), nn.Dropout(1.0), nn.Linear(4, 5)),
         nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(3, 4)),
-    ]
-    assert not any(is_plain_dense(model) for model in others)
+    ],
+)
+def test_what_is_no_plain_dense_network_is_left_to_autograd(model: nn.Module) -> None:
+    assert dense_shape(model) is None

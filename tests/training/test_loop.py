@@ -130,8 +130,10 @@ def test_dense_networks_stay_in_fp32_on_the_cpu(data: DeviceData) -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(144, 4))
     seen: list[torch.dtype] = []
     model[1].register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
-    train(model, data, TrainSettings(epochs=1), cpu("bf16"), 1)
+    half = train(model, data, TrainSettings(epochs=1), cpu("bf16"), 1)
+    found = measure(model, data, "validation", cpu("bf16"))
     assert set(seen) == {torch.float32}
+    assert found["loss"] == pytest.approx(half.metrics["val_loss"], rel=1e-5)
 
 
 def test_channels_last_is_used_and_as_good(data: DeviceData) -> None:

@@ -1,0 +1,185 @@
+"""Gap filling: patches of a real satellite picture with cloud-shaped gaps, to be filled with the true values."""
+
+from typing import Annotated
+
+import numpy as np
+
+from nasrun.datasets import splitting
+from nasrun.datasets.base import (
+    GAP_STREAM,
+    PATCH_STREAM,
+    TEST_STREAM,
+    Count,
+    Dataset,
+    DatasetError,
+    Raw,
+    Seed,
+    Share,
+    Split,
+    channel_statistics,
+    target_statistics,
+)
+from nasrun.datasets.clouds import cloud_gaps
+from nasrun.datasets.pictures import BLUE_MARBLE_SHAPE, blue_marble, picture_shape, read_picture
+from nasrun.protocols import Task
+from nasrun.schema import AtLeast, Between, Fraction
+from nasrun.seeding import Purpose, generator
+
+PARTS = 3
+"""Training, validation and test: each has at least one region to itself."""
+
+_RANGE = (0.1, 99.9)
+"""Percentiles of a picture of other numbers than bytes that become the bytes 0 and 255 of the input."""
+
+
+class GapFilling(Dataset):
+    """Square patches of one large picture. A network is to give the true values of all pixels of a patch.
+
+    Input: the bands of the picture, 0 where a gap is, and one channel more, the mask: 255 in a gap, 0 elsewhere. The
+    mask tells a gap from a pixel that is black. Target: the true values of the bands, uint8 as in the picture, or
+    float32 for pictures of other numbers, of which the input holds the nearest of 256 levels. Weight: 1 in the gaps.
+    The bands of the input are standardised by their known pixels, so that known pixels have the scale of the targets.
+
+    The picture is cut into square regions; every patch lies within one, and every region belongs to one part. So
+    training, validation and test have no pixel in common. Patches that show next to nothing (open sea) or hold pixels
+    that are not known are passed over.
+    """
+
+    name = "gap_filling"
+
+    def __init__(
+        self,
+        *,
+        path: str | None = None,
+        size: Annotated[int, Between(4, 1024)] = 32,
+        stride: Count | None = None,
+        region: Count = 128,
+        patches: Count | None = 4000,
+        contrast: Annotated[float, AtLeast(0)] = 0.1,
+        coverage: Annotated[float, Between(0.01, 0.9)] = 0.3,
+        gap_seed: Seed = 0,
+        known_weight: Fraction = 0.0,
+        test: Share = 0.2,
+        validation: Share = 0.1,
+        split_seed: Seed = 0,
+        train_samples: Count | None = None,
+    ) -> None:
+        """`path`: a `.npy`, `.npz` or GeoTIFF file; None takes NASA's Blue Marble. Pixels: `size`, side of a patch;
+        `stride`, from one patch to the next (None: `size`, no overlap); `region`, side of a region.
+
+        `patches`: at most so many, drawn at random, in all parts together; None takes all. `contrast`: the least
+        standard deviation of a patch, as a share of the picture's, in the mean over the bands. `coverage`: share of
+        each patch that is a gap. `known_weight`: how much a known pixel counts for the training loss, beside 1 for one
+        in a gap. `test`: share of the regions. `validation`: share of the other regions. `train_samples`: only so many
+        training patches. ValueError begins with the name of the option.
+        """
+        super().__init__(validation=validation, split_seed=split_seed, train_samples=train_samples)
+        if region < size:
+            raise ValueError(f"region={region}: must be at least size={size}, the side of a patch")
+        self.path, self.size, self.region, self.patches = path, size, region, patches
+        self.stride = stride if stride is not None else size
+        self.contrast, self.coverage, self.gap_seed, self.test = contrast, coverage, gap_seed, test
+        self.background = known_weight
+        self._bands: int | None = None if path is not None else BLUE_MARBLE_SHAPE[0]
+
+    @property
+    def task(self) -> Task:
+        """The bands and the mask to the bands; read from the header of the user's own picture."""
+        if self._bands is None:
+            assert self.path is not None
+            self._bands = picture_shape(self.path)[0]
+        return Task(self.name, self._bands + 1, self.size, self.size, outputs=self._bands, kind="regression")
+
+    def _read(self) -> Raw:
+        picture = blue_marble() if self.path is None else read_picture(self.path)
+        corners, regions = self._candidates(picture)
+        _, tested = splitting.cut_groups(regions, self.test, self._stream(TEST_STREAM))
+        is_test = np.isin(np.arange(len(corners)), tested)
+        order = self._stream(PATCH_STREAM).permutation(len(corners))
+        chosen = np.sort(order[: self.patches])
+        whole = self._cut_out(picture, corners[chosen])
+        training, test = (np.flatnonzero(is_test[chosen] == part) for part in (False, True))
+        left = len(np.unique(regions[chosen][training]))
+        if left < PARTS - 1 or not len(test):
+            raise self._too_few(f"{len(chosen)} patches lie in {left + bool(len(test))} region(s)")
+        return Raw(whole.take(training), whole.take(test), (), regions[chosen][training])
+
+    def _candidates(self, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Corners (row, column) of the patches worth taking, int64 (N, 2), and the regions they lie in, int64 (N,)."""
+        known = np.isfinite(picture).all(0)
+        if not known.any():
+            raise self._too_few("no pixel is known")
+        rows = picture.transpose(1, 0, 2)[:, :, None] if known.all() else picture[:, known][None, :, None]
+        mean, std = (np.array(numbers, dtype=np.float32)[:, None, None] for numbers in target_statistics(rows))
+        corners, regions = [], []
+        height, width = known.shape
+        columns = -(-width // self.region)
+        for row in range(0, height, self.region):
+            for column in range(0, width, self.region):
+                place = (slice(row, min(row + self.region, height)), slice(column, min(column + self.region, width)))
+                if min(limits.stop - limits.start for limits in place) < self.size:
+                    continue
+                values = np.where(known[place], (picture[:, *place] - mean) / std, 0)
+                average, square = (self._windows(numbers) / self.size**2 for numbers in (values, values * values))
+                spread = np.sqrt(np.maximum(square - average * average, 0)).mean(0)
+                found = np.argwhere((spread >= self.contrast) & (self._windows(~known[None, *place])[0] == 0))
+                corners.append(found * self.stride + (row, column))
+                regions.append(np.full(len(found), row // self.region * columns + column // self.region))
+        places = np.concatenate(corners or [np.zeros((0, 2), dtype=np.int64)])
+        if self.patches is not None and self.patches > len(places):
+            raise DatasetError(
+                f"dataset.patches={self.patches}: only {len(places):,} are there; take fewer (null: all), or lower "
+                "dataset.contrast or dataset.stride"
+            )
+        numbers = np.concatenate(regions or [np.zeros(0, dtype=np.int64)]).astype(np.int64)
+        if len(np.unique(numbers)) < PARTS:
+            raise self._too_few(f"{len(places)} patches lie in {len(np.unique(numbers))} region(s)")
+        return places, numbers
+
+    def _windows(self, values: np.ndarray) -> np.ndarray:
+        """Sums of values (bands, height, width) of a region over each of its patches, which follow by the stride."""
+        sums = np.zeros((len(values), values.shape[1] + 1, values.shape[2] + 1))
+        sums[:, 1:, 1:] = values.cumsum(1, dtype=np.float64).cumsum(2)
+        size, step = self.size, self.stride
+        low, high = sums[:, :-size:step], sums[:, size::step]
+        windows: np.ndarray = (
+            high[..., size::step] - high[..., :-size:step] - low[..., size::step] + low[..., :-size:step]
+        )
+        return windows
+
+    def _cut_out(self, picture: np.ndarray, corners: np.ndarray) -> Split:
+        """The patches at some corners, each with a gap of its own."""
+        shape = (len(corners), len(picture), self.size, self.size)
+        targets = np.empty(shape, dtype=picture.dtype)
+        images = np.zeros((shape[0], shape[1] + 1, *shape[2:]), dtype=np.uint8)
+        levels = picture if picture.dtype == np.uint8 else _levels(picture)
+        for number, (row, column) in enumerate(corners):
+            place = (slice(None), slice(row, row + self.size), slice(column, column + self.size))
+            targets[number], images[number, :-1] = picture[place], levels[place]
+        rng = generator(self.gap_seed, Purpose.SPLIT, GAP_STREAM)
+        gaps = cloud_gaps(len(corners), self.size, self.coverage, rng)[:, None]
+        images[:, :-1] *= 1 - gaps
+        images[:, -1:] = 255 * gaps
+        return Split(images, np.zeros(len(corners), dtype=np.int64), targets, gaps)
+
+    def _statistics(self, train: Split) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        assert train.weights is not None
+        known = train.images[:, :-1].transpose(1, 0, 2, 3)[:, train.weights[:, 0] == 0]
+        bands, mask = channel_statistics(known[None, :, None]), channel_statistics(train.images[:, -1:])
+        return bands[0] + mask[0], bands[1] + mask[1]
+
+    def _too_few(self, found: str) -> DatasetError:
+        return DatasetError(
+            f"dataset.region={self.region}: {found}; training, validation and test need one each: make the regions "
+            "smaller, take more patches, or lower dataset.contrast"
+        )
+
+
+def _levels(picture: np.ndarray) -> np.ndarray:
+    """A picture of any numbers as bytes: each band between two of its percentiles in 256 levels."""
+    levels = np.zeros(picture.shape, dtype=np.uint8)
+    for band, into in zip(picture, levels, strict=True):
+        low, high = np.nanpercentile(band, _RANGE)
+        scaled = np.nan_to_num((band - low) * (255 / max(high - low, np.finfo(np.float32).tiny)))
+        into[:] = scaled.clip(0, 255).round()
+    return levels

@@ -1,0 +1,110 @@
+"""Which jobs of a queue evaluator `train` trains in one computation. torch is imported when jobs are compared."""
+
+import contextlib
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Literal
+
+from nasrun.hardware.devices import Runtime
+from nasrun.protocols import Genome, Job, SearchSpace, Task
+from nasrun.training.replica_threads import MOST_THREADS
+from nasrun.training.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from nasrun.training.dense import Shape
+
+Replicas = Literal["auto", "equal", "padded", "off"]
+
+MOST = {"cpu": (64, 1_500_000), "cuda": (256, 2**28)}
+"""Networks in a group, and parameters of all of them together; on the CPU, for each thread. Beyond these a step on the
+CPU works in the main memory in place of the caches, and is slower than several smaller ones; on CUDA they are 4 GiB
+with the optimizer's."""
+
+
+class Groups:
+    """Groups of jobs that can train together: plain dense networks of equal depth, trained in the same way.
+
+    `replicas`: `equal` groups networks of the same widths, as repeats are; `padded` those of the same depth, the
+    narrower ones padded with units that do nothing; `off` none; `auto` is `equal` on the CPU, where padding was
+    measured slower, and `padded` on CUDA, where one large step replaces many small ones. `size`: networks in a group
+    at most; None: `MOST`.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        task: Task,
+        settings_of: Callable[[Job], TrainSettings],
+        replicas: Replicas,
+        size: int | None,
+    ) -> None:
+        self._space, self._task, self._settings_of = space, task, settings_of
+        self._replicas, self._size = replicas, size
+        self._mode: str | None = None
+        self._most = MOST["cpu"]
+        self._shapes: dict[Genome, Shape | None] = {}
+
+    def decide(self, runtime: Runtime, recorded: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Settle what is grouped, or take it from the record of an interrupted run; returns the record."""
+        facts = dict(recorded or self._decision(runtime))
+        self._mode, self._most = facts["mode"], (facts["networks"], facts["parameters"])
+        return facts
+
+    def _decision(self, runtime: Runtime) -> dict[str, Any]:
+        on_cpu = runtime.device == "cpu"
+        times = min(runtime.threads, MOST_THREADS) if on_cpu else 1
+        networks, parameters = (self._size, 2**62) if self._size else (times * most for most in MOST[runtime.device])
+        mode, reason = self._replicas, "as configured"
+        if mode == "auto":
+            mode, reason = ("equal", "padding is slower on the CPU") if on_cpu else ("padded", "one step for all")
+        if mode != "off":
+            reason += "; other networks than dense ones with ReLU train one after the other"
+        return {"mode": mode, "reason": reason, "networks": networks, "parameters": parameters}
+
+    def of(self, jobs: Sequence[Job]) -> Sequence[Job]:
+        """The first job of a queue, and those after it that train together with it.
+
+        Where a queue holds more jobs of a kind than one group may, they are spread evenly over several.
+        """
+        if len(jobs) < 2 or self._mode in (None, "off") or self._task.kind != "classification":
+            return jobs[:1]
+        key = self._key(jobs[0])
+        fitting = [job for job in jobs if self._key(job) == key] if key is not None else jobs[:1]
+        if len(fitting) == 1:
+            return fitting
+        groups = -(-len(fitting) // self._room(fitting))
+        return fitting[: -(-len(fitting) // groups)]
+
+    def _room(self, jobs: Sequence[Job]) -> int:
+        """How many networks as wide as the widest of these may be in a group."""
+        shapes = [self._shape(job.trial.proposal.genome) for job in jobs]
+        widest: list[int] = [max(layer) for layer in zip(*(shape.widths for shape in shapes if shape), strict=True)]
+        parameters = sum((before + 1) * after for before, after in pairwise(widest))
+        networks, most = self._most
+        return max(1, min(networks, most // parameters))
+
+    def _key(self, job: Job) -> Hashable:
+        """Equal for jobs that may train together; None for one that trains alone."""
+        if job.load_from is not None:
+            return None
+        try:
+            settings, shape = self._settings_of(job), self._shape(job.trial.proposal.genome)
+        except Exception:
+            return None  # it trains alone, and fails with its own reason
+        if shape is None:
+            return None
+        widths = shape.widths
+        return settings, widths if self._mode == "equal" else (len(widths), widths[0], widths[-1]), shape.rates
+
+    def _shape(self, genome: Genome) -> "Shape | None":
+        """The shape of a genome's network, which is built without memory for it; None unless it is plain dense."""
+        import torch
+
+        from nasrun.training.dense import dense_shape
+
+        if genome not in self._shapes:
+            self._shapes[genome] = None
+            # A network that cannot be built, or not without memory, trains alone.
+            with contextlib.suppress(Exception), torch.random.fork_rng([]), torch.device("meta"):
+                self._shapes[genome] = dense_shape(self._space.build(genome, self._task))
+        return self._shapes[genome]

@@ -1,0 +1,303 @@
+"""Evaluator `train` on dense networks: which jobs train together, and that each gets what it would get alone."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from nasrun import journal, seeding
+from nasrun.checkpoints import load_weights
+from nasrun.evaluators import train as train_module
+from nasrun.protocols import Job, Measurement
+from nasrun.training import loop, replica_products
+from nasrun.training.loop import measure
+from nasrun.training.replica_products import Products
+from nasrun.training.replicas import Replicas
+from tests.evaluators.conftest import Bench
+from tests.support import run_in, search_in, without_time
+
+DENSE = (
+    "evaluator=train",
+    "evaluator.epochs=2",
+    "evaluator.batch_size=16",
+    "search_space=mlp",
+    "search_space.dropout=0.2",
+    "search_space.min_depth=1",
+    "search_space.max_depth=3",
+    "search_space.min_width=8",
+    "search_space.max_width=64",
+    "dataset.samples=400",
+    "dataset.classes=4",
+    "dataset.height=8",
+    "dataset.width=8",
+    "dataset.validation=0.3",
+    "hardware=cpu",
+    "hardware.precision=fp32",
+    "hardware.threads=1",
+)
+TOLERANCE = 1e-4
+
+
+def bench_of(*overrides: str) -> Bench:
+    return Bench(*overrides, base=DENSE)
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return bench_of()
+
+
+def jobs_of(bench: Bench, *genomes: str, repeats: int = 3, **fields: Any) -> list[Job]:
+    """The repeats of one trial per genome, in the order in which the search queues them."""
+    return [
+        bench.job(number, repeat, genome=bench.setup.space.parse(text), **fields)
+        for number, text in enumerate(genomes)
+        for repeat in range(repeats)
+    ]
+
+
+def names(jobs: Sequence[Job]) -> list[tuple[int, int]]:
+    return [(job.trial.number, job.repeat) for job in jobs]
+
+
+def by_job(measurements: Sequence[Measurement]) -> dict[tuple[int, int], Measurement]:
+    found = {(m.trial, m.repeat): m for m in measurements}
+    assert len(found) == len(measurements)
+    return found
+
+
+def check_same(found: Measurement, expected: Measurement) -> None:
+    assert (found.status, found.error) == (expected.status, expected.error)
+    assert set(found.metrics) == set(expected.metrics)
+    assert found.metrics == pytest.approx(dict(expected.metrics), rel=TOLERANCE, abs=1 / 120)
+    assert [row["epoch"] for row in found.history] == [row["epoch"] for row in expected.history]
+    for row, wanted in zip(found.history, expected.history, strict=True):
+        assert row["train_loss"] == pytest.approx(wanted["train_loss"], rel=TOLERANCE)
+
+
+def test_a_job_alone_and_in_company() -> None:
+    """Ten repeats together, and each of them alone, in another evaluator."""
+    together, apart = bench_of(), bench_of("evaluator.replicas=off")
+    jobs = jobs_of(together, "24-12", repeats=10)
+    assert len(together.train.group(jobs)) == 10
+    found, expected = by_job(together.measure(*jobs)), by_job(apart.measure(*jobs))
+    for name in found:
+        check_same(found[name], expected[name])
+    assert len({m.metrics["val_loss"] for m in found.values()}) == 10
+
+
+@pytest.mark.parametrize("replicas", ["equal", "padded", "off"])
+def test_a_queue_of_all_kinds(replicas: str) -> None:
+    bench = bench_of(f"evaluator.replicas={replicas}", "evaluator.patience=1")
+    jobs = [*jobs_of(bench, "16-8", "24-12", "12", "16-8"), bench.job(9, hparams={"lr": -1.0})]
+    found = by_job(bench.measure(*jobs))
+    backwards = by_job(bench.measure(*jobs[::-1]))
+    for job in jobs:
+        [alone] = bench.measure(job)
+        check_same(found[job.trial.number, job.repeat], alone)
+        check_same(backwards[job.trial.number, job.repeat], alone)
+    assert [m.trial for m in found.values() if m.status == "failed"] == [9]
+
+
+def ticking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that every step of a group moves by a second."""
+    clock, step = [0.0], Replicas.step
+
+    def timed(self: Replicas, *arguments: Any) -> torch.Tensor:
+        clock[0] += 1
+        return step(self, *arguments)
+
+    monkeypatch.setattr(Replicas, "step", timed)
+    monkeypatch.setattr(train_module.time, "monotonic", lambda: clock[0])
+
+
+def steps_of(bench: Bench) -> int:
+    """Steps of the two epochs."""
+    return 2 * (len(bench.train._ready[1].split("train")) // 16)
+
+
+def test_seconds_are_shares_of_the_groups(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticking(monkeypatch)
+    measurements = bench.measure(*jobs_of(bench, "16-8", repeats=4))
+    assert [m.seconds for m in measurements] == [steps_of(bench) / 4] * 4
+    assert all(sum(row["seconds"] for row in m.history) == m.seconds for m in measurements)
+
+
+def test_weights_of_each_are_saved(bench: Bench, tmp_path: Path) -> None:
+    jobs = [job._replace(save_to=str(tmp_path / f"0-{job.repeat}.safetensors")) for job in jobs_of(bench, "16-8")]
+    found = by_job(bench.measure(*jobs))
+    runtime, data = bench.train._ready
+    for job in jobs:
+        assert job.save_to is not None
+        model = bench.setup.space.build(job.trial.proposal.genome, bench.setup.dataset.task)
+        model.load_state_dict(load_weights(Path(job.save_to)))
+        metrics = found[0, job.repeat].metrics
+        assert measure(model, data, "validation", runtime)["accuracy"] == metrics["val_accuracy"]
+        with safe_open(job.save_to, "pt") as file:
+            assert file.metadata() == {"epochs": "2", "genome": "16-8"}
+    # What was saved is gone on from, alone.
+    [more] = bench.measure(
+        jobs[1]._replace(
+            load_from=jobs[1].save_to,
+            save_to=None,
+            trial=jobs[1].trial._replace(proposal=jobs[1].trial.proposal._replace(budget=4, warm_start="continue")),
+        )
+    )
+    assert [row["epoch"] for row in more.history] == [3, 4]
+
+
+def test_progress_of_each_is_told(bench: Bench) -> None:
+    told: list[Any] = []
+    bench.train.on_progress = told.append
+    found = by_job(bench.measure(*jobs_of(bench, "16-8", repeats=2)))
+    assert [progress[:4] for progress in told] == [(0, 0, 1, 2), (0, 1, 1, 2), (0, 0, 2, 2), (0, 1, 2, 2)]
+    assert [progress.metrics for progress in told[1::2]] == list(found[0, 1].history)
+
+
+def poison(bench: Bench, monkeypatch: pytest.MonkeyPatch, *numbers: int) -> None:
+    """Networks, counted as they are built on the CPU, whose weights are not finite."""
+    build, built = bench.setup.space.build, []
+
+    def spoilt(genome: Any, task: Any) -> torch.nn.Module:
+        model = build(genome, task)
+        if not model[1].weight.is_meta:
+            built.append(model)
+            if len(built) - 1 in numbers:
+                torch.nn.init.constant_(model[1].weight, float("nan"))
+        return model
+
+    monkeypatch.setattr(bench.setup.space, "build", spoilt)
+
+
+def test_a_failure_is_one_jobs_own(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = jobs_of(bench, "16-8", repeats=4)
+    expected = by_job(bench.measure(*jobs))
+    poison(bench, monkeypatch, 2)
+    found = by_job(bench.measure(*jobs))
+    failed = found.pop((0, 2))
+    assert (failed.status, failed.error, dict(failed.metrics)) == ("failed", "the loss became nan in epoch 1", {})
+    assert len(found) == 3
+    for name, measurement in found.items():
+        check_same(measurement, expected[name])
+
+
+def test_a_network_that_cannot_be_built_fails_alone(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = jobs_of(bench, "16-8", repeats=3)
+    expected = by_job(bench.measure(*jobs))
+    build, seeds = bench.setup.space.build, []
+
+    def broken(genome: Any, task: Any) -> torch.nn.Module:
+        seeds.append(torch.initial_seed())
+        if len(seeds) > 1 and seeds[-1] == bad:
+            raise RuntimeError("no such layer")
+        return build(genome, task)
+
+    bad = seeding.integer(jobs[1].seed, seeding.Purpose.INIT)
+    monkeypatch.setattr(bench.setup.space, "build", broken)
+    found = by_job(bench.measure(*jobs))
+    assert [m.error for m in found.values()] == [None, "RuntimeError: no such layer", None]
+    for name in ((0, 0), (0, 2)):
+        check_same(found[name], expected[name])
+
+
+def test_what_does_not_fit_together_trains_one_after_the_other(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = jobs_of(bench, "16-8")
+    expected = by_job(bench.measure(*jobs))
+    train_together, sizes = loop.train_together, []
+
+    def scarce(models: Sequence[torch.nn.Module], *arguments: Any, **named: Any) -> Any:
+        sizes.append(len(models))
+        if len(models) > 1:
+            raise torch.OutOfMemoryError
+        return train_together(models, *arguments, **named)
+
+    monkeypatch.setattr(loop, "train_together", scarce)
+    found = by_job(bench.measure(*jobs))
+    assert sizes == [3, 1, 1, 1]
+    for name in expected:
+        check_same(found[name], expected[name])
+
+
+def test_a_time_limit_is_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = bench_of("evaluator.time_limit=1e-9")
+    found = bench.measure(*jobs_of(bench, "16-8"))
+    assert [m.error for m in found] == ["time limit of 1e-09 s reached in epoch 1"] * 3
+
+
+def test_global_settings_are_left_alone(bench: Bench) -> None:
+    bench.train._products = Products("onednn", "for this test")
+    setting = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    before = setting.fp32_precision, torch.get_rng_state()
+    seen: list[str] = []
+    bench.train.on_progress = lambda progress: seen.append(setting.fp32_precision)
+    bench.measure(*jobs_of(bench, "16-8", "9", repeats=2), *jobs_of(bench, "11", repeats=1))
+    bench.train.estimate(jobs_of(bench, "16-8")[0].trial)
+    assert seen == ["bf16"] * 8 + [before[0]] * 2
+    assert setting.fp32_precision == before[0]
+    assert torch.equal(torch.get_rng_state(), before[1])
+
+
+def test_what_was_decided_is_on_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = bench_of()
+    facts = json.loads(json.dumps(bench.facts))
+    assert facts["replicas"]["mode"] == "equal"
+    assert facts["replicas"]["reason"]
+    assert set(facts["products"]) == {"library", "reason"}
+    assert bench_of("evaluator.group_size=3").facts["replicas"]["networks"] == 3
+    assert bench_of("evaluator.replicas=off").facts["replicas"]["mode"] == "off"
+    monkeypatch.setattr(replica_products, "product_error", lambda products: pytest.fail("decided anew"))
+    facts["replicas"] |= {"mode": "padded", "networks": 2}
+    facts["products"] = {"library": "onednn", "reason": "then"}
+    assert bench.train.prepare(facts) == facts
+    assert names(bench.train.group(jobs_of(bench, "16-8", "20-9", "8-9", repeats=1))) == [(0, 0), (1, 0)]
+    assert bench.train._products == Products("onednn", "then")
+
+
+@pytest.mark.parametrize("repeats", [1, 5])
+def test_an_estimate_is_of_one_repeats_share(repeats: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = bench_of(f"evaluator.repeats={repeats}")
+    ticking(monkeypatch)
+    estimate = bench.train.estimate(jobs_of(bench, "16-8", repeats=1)[0].trial)
+    assert estimate == pytest.approx(steps_of(bench) * 1.1 / repeats)
+
+
+def test_an_estimate_is_from_one_threads_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    step, seen = Replicas.step, []
+
+    def noted(self: Replicas, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        seen.append((len(inputs), torch.get_num_threads()))
+        return step(self, inputs, labels)
+
+    monkeypatch.setattr(Replicas, "step", noted)
+    bench = bench_of("evaluator.repeats=5", "hardware.threads=2")
+    assert bench.train.estimate(jobs_of(bench, "16-8", repeats=1)[0].trial) > 0
+    assert set(seen) == {(3, 1)}
+
+
+SEARCH = (*DENSE, "strategy=random", "trials=3", "evaluator.repeats=3", "evaluator.epochs=1", "hardware.in_flight=2")
+
+
+def test_a_run_that_was_cut_off_forms_the_same_groups(tmp_path: Path) -> None:
+    _, ending = run_in(tmp_path / "whole", *SEARCH)
+    assert ending.complete
+    lines = (tmp_path / "whole" / journal.NAME).read_bytes().splitlines(keepends=True)
+    events = journal.repair(tmp_path / "whole" / journal.NAME)
+    measured = [place for place, event in enumerate(events) if event["event"] == "measure"]
+    assert len(measured) == 9
+    # Cut off before the first group is on record, and after each of the groups, which are written as a whole.
+    for place in [measured[0], *(measured[number] + 1 for number in (2, 5, 8))]:
+        folder = tmp_path / str(place)
+        folder.mkdir()
+        (folder / journal.NAME).write_bytes(b"".join(lines[:place]))
+        search, _ = search_in(folder, *SEARCH)
+        search.run()
+        again = without_time(journal.repair(folder / journal.NAME))
+        for found, expected in zip(again, without_time(events), strict=True):
+            for event in (found, expected):
+                for row in event.get("history", ()):
+                    row.pop("seconds")
+            assert found == expected
