@@ -28,8 +28,6 @@ def options(group: str) -> list[str]:
 FITTING: dict[str, tuple[str, ...]] = {
     "abc": ("search_space=sequential_cnn", "deduplicate=resample"),
     "asnn": ("search_space=mlp", "strategy.rows=1000"),
-    # With one network, which is its own target, 120 episodes teach nothing in a space of 10^12 architectures.
-    "dqn_single": ("search_space=nasbench201",),
     "grid": ("search_space=nasbench201",),
 }
 """What strategies are tested with that do not run on every search space, or would take long at their defaults."""

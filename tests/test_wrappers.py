@@ -7,7 +7,7 @@ from nasrun.strategies.wrappers import Constraints
 from tests.support import FITTING, options, strategy_setup, trajectory
 
 # Parameters and FLOPs that are a limit where the default search space does not fit a strategy.
-LIMITS = {"dqn_single": (110_000, 6_000_000), "grid": (110_000, 6_000_000)}
+LIMITS = {"grid": (110_000, 6_000_000)}
 
 ONCE = ("asnn", "grid", "local_search")
 """Strategies that propose nothing twice, wrapped or not."""
