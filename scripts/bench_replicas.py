@@ -230,7 +230,7 @@ def main() -> None:
     environment, splits = describe_environment(), made_up(samples)
     where = torch.cuda.get_device_name() if arguments.device == "cuda" else f"{runtime.threads} cores"
     print(f"{environment['processor']}, {where}, torch {torch.__version__}, Python {environment['python']}")
-    print(f"products: {products.library}: {products.reason}")
+    print(f"products: {products.backend}: {products.reason}")
     has_keras = importlib.util.find_spec("keras") is not None
     print("Keras is not installed" if not has_keras else "Keras is measured on all threads only")
     for threads in counts:

@@ -19,9 +19,10 @@ EXACT = 1e-6
 
 
 class Products(NamedTuple):
-    """The library, and why. Of one network alone it is always the default: oneDNN's calls cost more than they save."""
+    """The library, in torch's word the backend, and why. Of one network alone it is always the default: calls of oneDNN
+    cost more there than they save."""
 
-    library: Literal["default", "onednn"]
+    backend: Literal["default", "onednn"]
     reason: str
 
     @contextlib.contextmanager
@@ -29,7 +30,7 @@ class Products(NamedTuple):
         """Use the library for the products of so many networks; the setting is as before afterwards."""
         setting = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
         before = setting.fp32_precision
-        if self.library == "onednn" and networks > 1:
+        if self.backend == "onednn" and networks > 1:
             setting.fp32_precision = "bf16"
         try:
             yield

@@ -246,12 +246,12 @@ def test_what_was_decided_is_on_record(monkeypatch: pytest.MonkeyPatch) -> None:
     facts = json.loads(json.dumps(bench.facts))
     assert facts["replicas"]["mode"] == "equal"
     assert facts["replicas"]["reason"]
-    assert set(facts["products"]) == {"library", "reason"}
+    assert set(facts["products"]) == {"backend", "reason"}
     assert bench_of("evaluator.group_size=3").facts["replicas"]["networks"] == 3
     assert bench_of("evaluator.replicas=off").facts["replicas"]["mode"] == "off"
     monkeypatch.setattr(replica_products, "product_error", lambda products: pytest.fail("decided anew"))
     facts["replicas"] |= {"mode": "padded", "networks": 2}
-    facts["products"] = {"library": "onednn", "reason": "then"}
+    facts["products"] = {"backend": "onednn", "reason": "then"}
     assert bench.train.prepare(facts) == facts
     assert names(bench.train.group(jobs_of(bench, "16-8", "20-9", "8-9", repeats=1))) == [(0, 0), (1, 0)]
     assert bench.train._products == Products("onednn", "then")

@@ -151,8 +151,8 @@ class TestProducts:
     ) -> None:
         monkeypatch.setattr(replica_products, "product_error", lambda products: error)
         monkeypatch.setattr(replica_products, "describe_environment", lambda: {"processor": processor})
-        assert choose_products("cpu").library == library
-        assert choose_products("cuda").library == "default"
+        assert choose_products("cpu").backend == library
+        assert choose_products("cuda").backend == "default"
 
     def test_training_with_onednn_is_near(self, data: DeviceData) -> None:
         # bf16 products where the processor has units for them: three digits.
