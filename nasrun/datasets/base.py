@@ -9,7 +9,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,8 @@ from nasrun.seeding import Purpose, generator
 
 Share = Annotated[float, Between(0.01, 0.9)]
 """A part of the images that is cut off for validation or test."""
+OnTest = Literal["test"]
+"""In place of a share: architectures are compared on the test images."""
 Seed = Annotated[int, AtLeast(0)]
 Count = Annotated[int, AtLeast(1)]
 
@@ -112,8 +114,12 @@ class Splits:
 
     @property
     def whole_training(self) -> Split:
-        """`train`, `validation` and `left_out`: all that the winner of a search may be trained on. A copy each time."""
-        return self.train.with_all([part for part in (self.validation, self.left_out) if part is not None])
+        """`train`, `validation` and `left_out`: all that the winner of a search may be trained on. A copy each time.
+
+        Never the test images, which are what `validation` holds where it is `test`.
+        """
+        rest = (self.validation if self.validation is not self.test else None, self.left_out)
+        return self.train.with_all([part for part in rest if part is not None])
 
 
 class Raw(NamedTuple):
@@ -142,14 +148,18 @@ class Dataset(ABC):
     #: Regression only: how much a pixel of weight 0 counts for the training loss, from 0 to 1.
     background: float = 0.0
 
-    def __init__(self, *, validation: Share = 0.1, split_seed: Seed = 0, train_samples: Count | None = None) -> None:
-        """`validation`: share of the training data that is kept for comparing architectures, cut by class.
+    def __init__(
+        self, *, validation: Share | OnTest = 0.1, split_seed: Seed = 0, train_samples: Count | None = None
+    ) -> None:
+        """`validation`: share of the training data that is kept for comparing architectures, cut by class. Or `test`: all
+        is trained on, and architectures are compared on the test images, as some papers do; the test result is then no
+        estimate for new images.
 
         `split_seed`: seed of every cut; apart from the run's seed, so that runs with different seeds compare.
         `train_samples`: only so many training images, equally many of each class; the validation data stay whole.
         ValueError, beginning with the name of the option, where a value is out of its range.
         """
-        if not 0.01 <= validation <= 0.9:
+        if validation != "test" and not 0.01 <= validation <= 0.9:
             raise ValueError(f"validation={validation}: must be from 0.01 to 0.9")
         if split_seed < 0:
             raise ValueError(f"split_seed={split_seed}: must be at least 0")
@@ -182,11 +192,13 @@ class Dataset(ABC):
             raw = self._read()
             classes = max(1, len(raw.classes))
             labels, stream = raw.training.labels, self._stream(VALIDATION_STREAM)
-            if raw.groups is None:
+            if self.validation == "test":
+                kept, cut_off = np.arange(len(raw.training)), np.arange(0)
+            elif raw.groups is None:
                 kept, cut_off = splitting.cut(labels, classes, self.validation, stream)
             else:
                 kept, cut_off = splitting.cut_groups(raw.groups, self.validation, stream)
-            if not len(cut_off):
+            if self.validation != "test" and not len(cut_off):
                 what = "class has two images" if raw.groups is None else "second region is left"
                 raise DatasetError(f"dataset {self.name}: no {what}, so none can be kept for validation")
             left_out = None
@@ -198,7 +210,8 @@ class Dataset(ABC):
                 kept = kept[chosen]
             train = raw.training.take(kept)
             mean, std = self._statistics(train)
-            splits = Splits(train, raw.training.take(cut_off), raw.test, mean, std, raw.classes, left_out)
+            validation = raw.test if self.validation == "test" else raw.training.take(cut_off)
+            splits = Splits(train, validation, raw.test, mean, std, raw.classes, left_out)
             if train.targets is not None:
                 target_mean, target_std = target_statistics(train.targets)
                 splits = replace(splits, target_mean=target_mean, target_std=target_std, background=self.background)

@@ -3,13 +3,13 @@
 from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 from urllib.parse import urlsplit
 
 import numpy as np
 
 from nasrun.datasets import sources
-from nasrun.datasets.base import Count, Dataset, Raw, Seed, Share, Split, refuse_samples
+from nasrun.datasets.base import Count, Dataset, OnTest, Raw, Seed, Share, Split, refuse_samples
 from nasrun.datasets.files import Published
 from nasrun.datasets.idx import read_idx
 from nasrun.protocols import Task
@@ -32,23 +32,28 @@ class PublishedDataset(Dataset):
         *,
         root: str | None = None,
         mirrors: list[str] | None = None,
-        validation: Share = 0.1,
+        validation: Share | OnTest = 0.1,
         split_seed: Seed = 0,
         train_samples: Count | None = None,
+        pixels: Literal["standardised", "unit"] = "standardised",
     ) -> None:
         """`root`: the folder that holds the data set's own folder (`mnist/`, `fashion-mnist/`,
         `cifar-10-batches-py/`); None looks in `$NASRUN_DATA`, in the system's and the cache's folder, and downloads.
 
         `mirrors`: addresses to download from in place of the public ones; an empty list forbids downloads.
+        `pixels`: what networks are given, `standardised` with the mean and deviation of the training images, or `unit`,
+        from 0 to 1.
         The other options are those of `Dataset`. ValueError begins with the name of the option.
         """
         super().__init__(validation=validation, split_seed=split_seed, train_samples=train_samples)
         for mirror in mirrors or []:
             if urlsplit(mirror).scheme not in ("http", "https") or not urlsplit(mirror).hostname:
                 raise ValueError(f"mirrors={mirror}: must be an address that begins with http:// or https://")
-        available = self.counts[0] - round(validation * self.counts[0])
+        kept = 0.0 if validation == "test" else validation
+        available = self.counts[0] - round(kept * self.counts[0])
         if train_samples is not None and (reason := refuse_samples(train_samples, available, len(self.classes))):
             raise ValueError(reason)
+        self.pixels = pixels
         self.root = root
         self.mirrors = mirrors
 
@@ -56,6 +61,11 @@ class PublishedDataset(Dataset):
     def task(self) -> Task:
         """Known ahead; no file is read."""
         return Task(self.name, *self.shape, outputs=len(self.classes))
+
+    def _statistics(self, train: Split) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        if self.pixels == "unit":
+            return (0.0,) * self.shape[0], (1.0,) * self.shape[0]
+        return super()._statistics(train)
 
     def _read(self) -> Raw:
         return self._parse(sources.find(self.name, self.published, self.root, self.mirrors))

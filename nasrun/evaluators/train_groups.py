@@ -94,7 +94,8 @@ class Groups:
         if shape is None:
             return None
         widths = shape.widths
-        return settings, widths if self._mode == "equal" else (len(widths), widths[0], widths[-1]), shape.rates
+        alike = widths if self._mode == "equal" else (len(widths), widths[0], widths[-1])
+        return settings, alike, shape.relus, shape.rates
 
     def _shape(self, genome: Genome) -> "Shape | None":
         """The shape of a genome's network, which is built without memory for it; None unless it is plain dense."""

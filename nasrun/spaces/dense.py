@@ -8,19 +8,22 @@ from nasrun.spaces.layers import ACTIVATIONS
 
 
 def dense_network(
-    inputs: int, widths: Sequence[int], activation: str, *, dropout: float, outputs: int
+    inputs: int, widths: Sequence[int], activation: str, *, dropout: float, outputs: int, last_linear: bool = False
 ) -> nn.Sequential:
-    """Flatten; per hidden layer Linear, activation and, above 0, Dropout; a Linear layer of the outputs.
+    """Flatten; per hidden layer Linear, activation and, above 0, Dropout; a Linear layer of the outputs. With
+    `last_linear` the last hidden layer is Linear alone.
 
     Input float (batch, ...) with `inputs` numbers per example, output (batch, outputs). Initial weights as in Keras,
     from which the accuracies of the ASNN paper come: Glorot uniform (Glorot and Bengio 2010, "Understanding the
     difficulty of training deep feedforward neural networks", equation 16), from torch's global generator; biases 0.
     """
     parts: list[nn.Module] = [nn.Flatten()]
-    for width in widths:
-        parts += [_linear(inputs, width), ACTIVATIONS[activation]()]
-        if dropout > 0:
-            parts.append(nn.Dropout(dropout))
+    for layer, width in enumerate(widths, start=1):
+        parts.append(_linear(inputs, width))
+        if layer < len(widths) or not last_linear:
+            parts.append(ACTIVATIONS[activation]())
+            if dropout > 0:
+                parts.append(nn.Dropout(dropout))
         inputs = width
     return nn.Sequential(*parts, _linear(inputs, outputs))
 

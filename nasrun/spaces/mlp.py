@@ -31,7 +31,8 @@ class Mlp(SearchSpace):
     Genome: `(depth, width, width, ...)`; where there are several activations to choose from, that of all hidden layers
     is the last token. String: `448-65`, or `448-65-tanh`. Inputs and outputs belong to the task and are not in it.
     Widths: all whole numbers from `min_width` to `max_width`, or those of `widths` (sorted) in place of that range.
-    The activation, and dropout where it is above 0, follow each hidden layer.
+    The activation, and dropout where it is above 0, follow each hidden layer; not the last one with `last_linear`, which
+    is then a linear bottleneck before the outputs.
 
     `scale`: on which the widths of a range are drawn, encoded and varied. `log2`: every octave is as likely as any
     other; `linear`: every width is. Of a list, every width is. ValueError, beginning with the key, where the options
@@ -49,18 +50,19 @@ class Mlp(SearchSpace):
         scale: Literal["log2", "linear"] = "log2",
         activations: Annotated[list[Activation], NotEmpty()] | None = None,
         dropout: Annotated[float, Between(0, 1, open_high=True)] = 0.0,
+        last_linear: bool = False,
     ) -> None:
         given: dict[str, Any] = {"min_depth": min_depth, "max_depth": max_depth, "min_width": min_width}
         given |= {"max_width": max_width, "widths": widths, "scale": scale, "activations": activations}
         try:
-            check_section(type(self), {**given, "dropout": dropout}, "")
+            check_section(type(self), {**given, "dropout": dropout, "last_linear": last_linear}, "")
         except ConfigError as error:
             raise ValueError(str(error)) from None
         if min_depth > max_depth:
             raise ValueError(f"min_depth={min_depth}: larger than max_depth={max_depth}")
         if widths is None and min_width > max_width:
             raise ValueError(f"min_width={min_width}: larger than max_width={max_width}")
-        self.min_depth, self.max_depth, self.dropout = min_depth, max_depth, dropout
+        self.min_depth, self.max_depth, self.dropout, self.last_linear = min_depth, max_depth, dropout, last_linear
         self.widths = Widths(range(min_width, max_width + 1), scale) if widths is None else Widths(widths, "places")
         self.activations: tuple[Token, ...] = tuple(activations or ["relu"])
         self._depths = tuple(range(min_depth, max_depth + 1))
@@ -253,7 +255,14 @@ class Mlp(SearchSpace):
 
         activation = str(genome[-1] if self._tail else self.activations[0])
         inputs = task.channels * task.height * task.width
-        return dense_network(inputs, self.hidden(genome), activation, dropout=self.dropout, outputs=task.outputs)
+        return dense_network(
+            inputs,
+            self.hidden(genome),
+            activation,
+            dropout=self.dropout,
+            outputs=task.outputs,
+            last_linear=self.last_linear,
+        )
 
 
 def _at(values: tuple[Token, ...], entry: float) -> Token:

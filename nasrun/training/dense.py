@@ -6,8 +6,8 @@ gradients in another, a layer of all of them is one batched product, written str
 optimizer sees one tensor, or two. Measured in `docs/benchmarks.md`; the gradients are those of autograd to within
 floating-point reordering (`tests/training/test_dense.py`).
 
-Networks of different widths are padded with units whose weights are zero. They need no masks: the ReLU of such a unit
-is 0 and passes no gradient on, so that its weights stay zero under each of the optimizers.
+Networks of different widths are padded with units whose weights are zero. They need no masks: such a unit is 0, and what
+it would pass on is 0 too, so that its weights stay zero under each of the optimizers.
 """
 
 import math
@@ -27,9 +27,11 @@ ALIGNMENT = 16
 
 
 class Shape(NamedTuple):
-    """A plain dense network: `widths` of input, hidden layers and output; `rates` of dropout per hidden layer."""
+    """A plain dense network: `widths` of input, hidden layers and output; of each hidden layer whether it has a ReLU, and
+    the rate of its dropout."""
 
     widths: tuple[int, ...]
+    relus: tuple[bool, ...]
     rates: tuple[float, ...]
 
 
@@ -43,8 +45,8 @@ class _Layer(NamedTuple):
 
 
 def dense_shape(model: nn.Module) -> Shape | None:
-    """The shape of an `nn.Sequential` of Flatten, then Linear and ReLU in turn, each ReLU maybe with a Dropout after
-    it, Linear last; None for any other network."""
+    """The shape of an `nn.Sequential` of Flatten and Linear layers, a Linear one last, each of the others with or without
+    a ReLU, maybe with a Dropout after it; None for any other network."""
     if type(model) is not nn.Sequential:
         return None
     parts = [module for module in model if not (isinstance(module, nn.Dropout) and module.p == 0)]
@@ -58,12 +60,13 @@ def dense_shape(model: nn.Module) -> Shape | None:
             return None
         if isinstance(module, nn.Dropout) and module.p >= 1 - 1 / LEVELS:
             return None
-        after = {nn.Linear: (nn.ReLU,), nn.ReLU: (nn.Linear, nn.Dropout), nn.Dropout: (nn.Linear,)}
+        after = {nn.Linear: (nn.Linear, nn.ReLU), nn.ReLU: (nn.Linear, nn.Dropout), nn.Dropout: (nn.Linear,)}
         expected = after[type(module)]
     if type(parts[-1]) is not nn.Linear:
         return None
     layers = _linear(model)
-    return Shape((layers[0].in_features, *(layer.out_features for layer in layers)), tuple(_rates(model)))
+    widths = (layers[0].in_features, *(layer.out_features for layer in layers))
+    return Shape(widths, tuple(_relus(model)), tuple(_rates(model)))
 
 
 class DenseStepper:
@@ -96,6 +99,7 @@ class DenseStepper:
             part.grad = gradient
         self._optimizer = optimizer_for(self._parts[:1], self._parts[1:], settings)
         rates = _rates(models[0])
+        self._relus = _relus(models[0])
         self._kept = [1 - rate for rate in rates]
         self._masks = Masks(widths, rates, batch, generators)
         self._right = torch.full((len(models), 1, batch), settings.label_smoothing - 1, device=device)
@@ -159,15 +163,19 @@ class DenseStepper:
     def outputs(self, inputs: torch.Tensor) -> torch.Tensor:
         """What each network gives for the same inputs (batch, features): (networks, batch, outputs). No dropout."""
         hidden = inputs.expand(len(self._linear), *inputs.shape)
-        for layer in self._layers[:-1]:
-            hidden = torch.baddbmm(layer.bias, hidden, layer.weight).relu_()
+        for layer, relu in zip(self._layers[:-1], self._relus, strict=True):
+            hidden = torch.baddbmm(layer.bias, hidden, layer.weight)
+            if relu:
+                hidden.relu_()
         return torch.baddbmm(self._layers[-1].bias, hidden, self._layers[-1].weight)
 
     def _backward(self, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Fill the gradient buffer for one batch of each network; returns their mean losses (networks,)."""
         hidden = [inputs]
-        for layer, mask in zip(self._layers[:-1], self._masks.following(), strict=True):
-            output = torch.baddbmm(layer.bias, hidden[-1], layer.weight).relu_()
+        for layer, relu, mask in zip(self._layers[:-1], self._relus, self._masks.following(), strict=True):
+            output = torch.baddbmm(layer.bias, hidden[-1], layer.weight)
+            if relu:
+                output.relu_()
             hidden.append(output.mul_(mask) if mask is not None else output)
         last = self._layers[-1]
         # Classes before examples: what runs over the classes is then done for many examples at a time.
@@ -179,9 +187,10 @@ class DenseStepper:
             torch.bmm(before.transpose(1, 2), error, out=layer.weight_gradient)
             torch.sum(error, 1, keepdim=True, out=layer.bias_gradient)
             if position:
-                # A unit that is zero was cut by the ReLU or by dropout, and passes nothing on.
-                passed = torch.bmm(error, layer.weight.transpose(1, 2))
-                error = torch.ops.aten.threshold_backward(passed, before, 0)
+                error = torch.bmm(error, layer.weight.transpose(1, 2))
+                if self._relus[position - 1]:
+                    # A unit that is zero was cut by the ReLU or by dropout, and passes nothing on.
+                    error = torch.ops.aten.threshold_backward(error, before, 0)
                 if self._kept[position - 1] < 1:
                     error.div_(self._kept[position - 1])
         return losses
@@ -216,8 +225,19 @@ def _linear(model: nn.Module) -> list[nn.Linear]:
     return [module for module in model.modules() if isinstance(module, nn.Linear)]
 
 
+def _relus(model: nn.Module) -> list[bool]:
+    """Whether there is a ReLU after each hidden layer."""
+    relus: list[bool] = []
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            relus.append(False)
+        elif isinstance(module, nn.ReLU):
+            relus[-1] = True
+    return relus[:-1]
+
+
 def _rates(model: nn.Module) -> list[float]:
-    """The rate of the dropout after each hidden layer; 0 where there is none."""
+    """The rate of the dropout after each hidden layer; 0 where there is none. Only a ReLU has one after it."""
     rates: list[float] = []
     for module in model.modules():
         if isinstance(module, nn.Linear):

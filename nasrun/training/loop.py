@@ -77,7 +77,7 @@ def train_together(
 ) -> list[Training | TrainingError]:
     """`train` for several networks in one computation, each with its own seed; one outcome for each, in their order.
 
-    Several must be plain dense networks (`dense_shape`) of the same depth, inputs, outputs and dropout. A network that
+    Several must be plain dense networks (`dense_shape`) of the same depth, inputs, outputs, ReLUs and dropout. A network that
     fails, or stops early, is carried along without effect on the others, which go on as if it were not there. Seconds
     are shares: those of the group divided by its networks. `on_epoch` is told the network's place, epoch and metrics,
     by one thread at a time; on the CPU each network is trained by one thread (`fit_one_thread`), several by several.

@@ -105,6 +105,14 @@ def test_split_seed_changes_the_split_and_the_fingerprint() -> None:
     assert (first.load().test.images == other.load().test.images).all()
 
 
+def test_architectures_can_be_compared_on_the_test_images_which_are_never_trained_on() -> None:
+    splits = FashionMnist(validation="test", train_samples=100, pixels="unit").load()
+    assert splits.validation is splits.test
+    assert (len(splits.train), len(splits.whole_training)) == (100, 60_000)
+    assert (splits.mean, splits.std) == ((0.0,), (1.0,))
+    assert len(FashionMnist(validation="test").load().train) == 60_000
+
+
 def test_the_split_is_what_it_was_when_it_was_first_recorded() -> None:
     # Results name their split by its seed: the same seed must mean the same images for ever.
     expected = "79d86f1bd8b715fbde62176ddabf3e366da7b8740c2ebf1c949b04e50c966d44"

@@ -348,8 +348,15 @@ def test_networks_are_plain_sequences(dropout: float) -> None:
     model = space(dropout=dropout).build((2, 448, 65), MNIST)
     hidden = [nn.Linear, nn.ReLU, *([nn.Dropout] if dropout else [])]
     assert [type(part) for part in model.children()] == [nn.Flatten, *hidden, *hidden, nn.Linear]
-    assert dense_shape(model) == ((784, 448, 65, 10), (dropout, dropout))
+    assert dense_shape(model) == ((784, 448, 65, 10), (True, True), (dropout, dropout))
     assert all(part.p == dropout for part in model.modules() if isinstance(part, nn.Dropout))
+
+
+def test_the_last_hidden_layer_can_be_linear() -> None:
+    from nasrun.training.dense import dense_shape
+
+    model = space(dropout=0.2, last_linear=True).build((2, 448, 65), MNIST)
+    assert dense_shape(model) == ((784, 448, 65, 10), (True, False), (0.2, 0.0))
 
 
 def test_activations_are_those_of_the_genome() -> None:

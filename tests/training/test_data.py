@@ -19,7 +19,8 @@ FORMATS = [torch.contiguous_format, torch.channels_last]
 def device_data(train: Split, validation: Split | None = None) -> DeviceData:
     mean, std = channel_statistics(train.images)
     other = validation or train
-    return DeviceData(Splits(train, other, other, mean, std, ("a", "b")), "cpu")
+    test = Split(other.images, other.labels)  # an object of its own: one shared with validation is never trained on
+    return DeviceData(Splits(train, other, test, mean, std, ("a", "b")), "cpu")
 
 
 def generator(seed: int) -> torch.Generator:

@@ -22,12 +22,14 @@ CLASSES, FEATURES = 5, 12
 WIDTHS = [(), (7,), (9, 4), (3, 8, 6)]
 
 
-def network(*hidden: int, dropout: float = 0.0, seed: int = 0) -> nn.Sequential:
+def network(*hidden: int, dropout: float = 0.0, seed: int = 0, last_linear: bool = False) -> nn.Sequential:
     parts: list[nn.Module] = [nn.Flatten()]
     torch.manual_seed(seed)
     for before, after in pairwise((FEATURES, *hidden)):
         parts += [nn.Linear(before, after), nn.ReLU()]
         parts += [nn.Dropout(dropout)] if dropout else []
+    if last_linear and hidden:
+        del parts[-2 if dropout else -1 :]
     return nn.Sequential(*parts, nn.Linear(hidden[-1] if hidden else FEATURES, CLASSES))
 
 
@@ -85,9 +87,13 @@ def test_gradients_are_those_of_autograd(hidden: tuple[int, ...], smoothing: flo
     ),
     size=st.integers(1, 9),
     smoothing=st.sampled_from([0.0, 0.1]),
+    last_linear=st.booleans(),
 )
-def test_gradients_of_networks_of_different_widths(hidden: list[list[int]], size: int, smoothing: float) -> None:
-    check_gradients([network(*widths, seed=seed) for seed, widths in enumerate(hidden)], size, smoothing)
+def test_gradients_of_networks_of_different_widths(
+    hidden: list[list[int]], size: int, smoothing: float, last_linear: bool
+) -> None:
+    models = [network(*widths, seed=seed, last_linear=last_linear) for seed, widths in enumerate(hidden)]
+    check_gradients(models, size, smoothing)
 
 
 @pytest.mark.parametrize("dropout", [0.2, 0.5])
@@ -195,9 +201,10 @@ def test_a_networks_masks_do_not_depend_on_its_company(widths: list[int], batch:
 
 
 def test_the_shape_of_a_plain_dense_network() -> None:
-    assert dense_shape(network(4, dropout=0.5)) == Shape((12, 4, 5), (0.5,))
-    assert dense_shape(network(7, 6)) == Shape((12, 7, 6, 5), (0.0, 0.0))
-    assert dense_shape(network()) == Shape((12, 5), ())
+    assert dense_shape(network(4, dropout=0.5)) == Shape((12, 4, 5), (True,), (0.5,))
+    assert dense_shape(network(7, 6)) == Shape((12, 7, 6, 5), (True, True), (0.0, 0.0))
+    assert dense_shape(network()) == Shape((12, 5), (), ())
+    assert dense_shape(network(7, 6, dropout=0.5, last_linear=True)) == Shape((12, 7, 6, 5), (True, False), (0.5, 0.0))
 
 
 @pytest.mark.parametrize(
@@ -208,7 +215,7 @@ def test_the_shape_of_a_plain_dense_network() -> None:
         nn.Sequential(nn.Flatten(), nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 5)),
         nn.Sequential(nn.Flatten(), nn.Linear(3, 4, bias=False)),
         nn.Sequential(nn.Flatten(), nn.Linear(3, 4), nn.ReLU()),
-        nn.Sequential(nn.Flatten(), nn.Linear(3, 4), nn.Linear(4, 5)),
+        nn.Sequential(nn.Flatten(), nn.Linear(3, 4), nn.Dropout(0.5), nn.Linear(4, 5)),
         nn.Sequential(nn.Flatten(), nn.Linear(3, 4), nn.ReLU(), nn.Dropout(1.0), nn.Linear(4, 5)),
         nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(3, 4)),
     ],
