@@ -195,6 +195,11 @@ def _notes(setup: Setup, events: Sequence[Event]) -> Iterator[str]:
     if runtime:
         threads = f", {runtime['threads']} threads" if runtime["device"] == "cpu" else ""
         yield f"{runtime['device']}{threads}, {runtime['precision']}: {runtime['reason']}"
+    if setup.evaluator.repeats * setup.hardware.trials_in_flight > 1:  # else nothing trains together
+        for name, chosen in (("replicas", "mode"), ("products", "backend")):
+            if name in events[0]["facts"]:
+                choice = events[0]["facts"][name]
+                yield f"{name} {choice[chosen]}: {choice['reason']}"
     initial = setup.strategy.initial
     if initial and setup.options.trials <= initial:
         yield f"trials={setup.options.trials} are no more than the {initial} random ones at first: nothing is evolved"

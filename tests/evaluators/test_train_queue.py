@@ -30,6 +30,20 @@ def test_padded_takes_equal_depths() -> None:
     assert names(bench.train.group(jobs)) == [(0, 0), (1, 0), (3, 0)]
 
 
+def test_close_takes_repeats_else_networks_of_nearly_the_same_size() -> None:
+    bench = bench_of("evaluator.replicas=close")
+    singles = jobs_of(bench, "16-8", "64-64", "17-9", "15-8-8", "15-8", "40-8", repeats=1)
+    assert names(bench.train.group(singles)) == [(0, 0), (2, 0), (4, 0)]
+    assert names(bench.train.group(bench.train.group(singles))) == [(0, 0), (2, 0), (4, 0)]
+    # Those that have an equal wait for it.
+    assert names(bench.train.group([*singles, singles[4]])) == [(0, 0), (2, 0)]
+    assert len(bench.train.group(jobs_of(bench, "16-8", "17-9", repeats=3))) == 3
+    measured = bench.measure(*bench.train.group(singles))
+    alone = [bench.measure(job)[0] for job in bench.train.group(singles)]
+    for together, apart in zip(sorted(measured), alone, strict=True):
+        assert together.metrics["train_loss"] == pytest.approx(apart.metrics["train_loss"], rel=1e-4)
+
+
 def test_off_takes_one() -> None:
     bench = bench_of("evaluator.replicas=off")
     assert names(bench.train.group(jobs_of(bench, "16-8"))) == [(0, 0)]
