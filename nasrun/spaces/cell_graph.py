@@ -11,6 +11,8 @@ from functools import lru_cache
 from hashlib import md5
 from typing import NamedTuple
 
+from nasrun.spaces.tokens import one_of
+
 # The benchmark's operations, in the order in which its hash numbers them.
 LABELS = {"conv3x3": 0, "conv1x1": 1, "maxpool3x3": 2}
 OUTPUT = "out"
@@ -212,11 +214,6 @@ def _sources(text: str, position: int, listed: str, vertex: int, chain: bool) ->
         lowest = int(entry) + 1
         position += len(entry) + 1
     return mask
-
-
-def one_of(values: Sequence[object]) -> str:
-    """What may stand at a place, for messages."""
-    return f"one of {', '.join(map(str, values))}" if len(values) > 1 else str(values[0])
 
 
 def _unexpected(text: str, position: int, vertex: int, expected: str) -> ValueError:

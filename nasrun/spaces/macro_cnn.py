@@ -15,6 +15,7 @@ import numpy as np
 
 from nasrun.protocols import Cost, Genome, Mutation, SearchSpace, Task, Token
 from nasrun.schema import AtLeast, NotEmpty, Positive, show
+from nasrun.spaces.tokens import check_tokens, listed
 
 if TYPE_CHECKING:
     import torch
@@ -203,19 +204,7 @@ class MacroCNN(SearchSpace):
 
     def validate(self, genome: Genome) -> None:
         """Raise ValueError, naming the token and what may stand there, unless the genome belongs to this space."""
-        if not isinstance(genome, tuple):
-            raise ValueError(f"genome of type {type(genome).__name__}: expected a tuple")
-        for position, token in enumerate(genome):
-            legal = self.choices(genome[:position])
-            where = f"token {position} ({_name(position)})"
-            if not legal:
-                raise ValueError(f"{where}: expected the end, depth is {genome[0]}; got {token!r}")
-            # The type too: True and 1.0 equal 1, but would be other genomes in a file.
-            if not any(token == choice and type(token) is type(choice) for choice in legal):
-                raise ValueError(f"{where}: expected one of {_listed(legal)}; got {token!r}")
-        if missing := self.choices(genome):
-            where = f"token {len(genome)} ({_name(len(genome))})"
-            raise ValueError(f"{where}: expected one of {_listed(missing)}; got the end")
+        check_tokens(self, genome, _name)
 
     def format(self, genome: Genome) -> str:
         """Layers joined by "-", a convolution as "c" and its channels: `c32-pool-c64-c64-pool`."""
@@ -238,7 +227,7 @@ class MacroCNN(SearchSpace):
             layers.append(self._names[part])
             position += len(part) + 1
         if len(layers) not in self._depths:
-            what = f"'-' and a further layer, there may be {_listed(self._depths)} layers (depths)"
+            what = f"'-' and a further layer, there may be {listed(self._depths)} layers (depths)"
             raise _unexpected(text, len(text), len(layers), what)
         return _join(layers)
 
@@ -294,7 +283,7 @@ def _text(layer: Token) -> str:
     return POOL if layer == POOL else f"c{layer}"
 
 
-def _name(position: int) -> str:
+def _name(position: int, genome: Genome) -> str:
     """What the token at a position of a genome is."""
     return f"layer {position}" if position else "depth"
 
@@ -307,10 +296,6 @@ def _pick(values: Sequence[T], rng: np.random.Generator) -> T:
 def _at(values: Sequence[T], entry: float) -> T:
     """The value into whose share of [0, 1] an entry falls."""
     return values[min(int(entry * len(values)), len(values) - 1)]
-
-
-def _listed(values: Sequence[Token]) -> str:
-    return show(", ".join(map(str, values)))
 
 
 def _unexpected(text: str, position: int, layer: int, expected: str) -> ValueError:

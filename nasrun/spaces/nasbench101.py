@@ -14,6 +14,7 @@ from nasrun.schema import AtLeast, Between, Fraction, NotEmpty, Positive
 from nasrun.spaces import cell_graph
 from nasrun.spaces.nasbench101_cells import Cells
 from nasrun.spaces.nasbench101_chains import Chains
+from nasrun.spaces.tokens import check_tokens
 
 if TYPE_CHECKING:
     import torch
@@ -103,18 +104,7 @@ class NASBench101(SearchSpace):
 
     def validate(self, genome: Genome) -> None:
         """Raise ValueError, naming the token and what may stand there, unless the genome belongs to this space."""
-        if not isinstance(genome, tuple):
-            raise ValueError(f"genome of type {type(genome).__name__}: expected a tuple")
-        for position, token in enumerate(genome):
-            legal = self.choices(genome[:position])
-            if not legal:
-                raise ValueError(f"token {position}: expected the end of {genome[0]} vertices; got {token!r}")
-            # The type too: True and 1.0 equal 1, but would be other genomes in a file.
-            if not any(token == choice and type(token) is type(choice) for choice in legal):
-                raise ValueError(f"{_place(genome, position)}: expected {cell_graph.one_of(legal)}; got {token!r}")
-        missing = self.choices(genome)
-        if missing:
-            raise ValueError(f"{_place(genome, len(genome))}: expected {cell_graph.one_of(missing)}; got the end")
+        check_tokens(self, genome, _name)
 
     def format(self, genome: Genome) -> str:
         """The vertices but the input, joined by "-": `conv3x3(0)-maxpool3x3(0+1)-out(1+2)`."""
@@ -166,12 +156,12 @@ class NASBench101(SearchSpace):
         )
 
 
-def _place(genome: Genome, position: int) -> str:
+def _name(position: int, genome: Genome) -> str:
     """What the token at a position of a genome is."""
     if not position:
-        return "token 0 (vertices)"
+        return "vertices"
     before = position - int(genome[0]) + 1
     if before < 0:
-        return f"token {position} (operation of vertex {position})"
-    vertex = next(vertex for vertex in range(1, 8) if before < comb(vertex + 1, 2))
-    return f"token {position} (edge {before - comb(vertex, 2)}-{vertex})"
+        return f"operation of vertex {position}"
+    vertex = next((vertex for vertex in range(1, int(genome[0])) if before < comb(vertex + 1, 2)), None)
+    return f"edge {before - comb(vertex, 2)}-{vertex}" if vertex else ""

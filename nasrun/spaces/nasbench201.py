@@ -17,6 +17,7 @@ import numpy as np
 
 from nasrun.protocols import Cost, Genome, SearchSpace, Task, Token
 from nasrun.schema import Positive
+from nasrun.spaces.tokens import check_tokens
 
 if TYPE_CHECKING:
     import torch
@@ -112,15 +113,7 @@ class NASBench201(SearchSpace):
 
     def validate(self, genome: Genome) -> None:
         """Raise ValueError, naming the token and what may stand there, unless the genome belongs to this space."""
-        if not isinstance(genome, tuple):
-            raise ValueError(f"genome of type {type(genome).__name__}: expected a tuple")
-        for position, token in enumerate(genome[: len(EDGES)]):
-            if token not in OPERATIONS:
-                raise ValueError(f"token {position} ({_name(position)}): expected one of {_LISTED}; got {token!r}")
-        if len(genome) > len(EDGES):
-            raise ValueError(f"token {len(EDGES)}: expected the end; got {genome[len(EDGES)]!r}")
-        if len(genome) < len(EDGES):
-            raise ValueError(f"token {len(genome)} ({_name(len(genome))}): expected one of {_LISTED}; got the end")
+        check_tokens(self, genome, _name)
 
     def format(self, genome: Genome) -> str:
         """`|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|avg_pool_3x3~2|`, as the benchmark writes it."""
@@ -214,8 +207,10 @@ def _all_genomes() -> list[Genome]:
     return list(product(OPERATIONS, repeat=len(EDGES)))
 
 
-def _name(position: int) -> str:
+def _name(position: int, genome: Genome = ()) -> str:
     """The edge of a position of a genome."""
+    if position >= len(EDGES):
+        return ""
     target, source = EDGES[position]
     return f"edge {target}<-{source}"
 

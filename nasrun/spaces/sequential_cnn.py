@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 
 from nasrun.protocols import Cost, Genome, SearchSpace, Task, Token
-from nasrun.schema import AtLeast, Between, ConfigError, NotEmpty, Positive, check_section, show
+from nasrun.schema import AtLeast, Between, ConfigError, NotEmpty, Positive, check_section
 from nasrun.spaces.sequential_variation import Layer, Variation, join, split
+from nasrun.spaces.tokens import check_tokens, listed
 
 if TYPE_CHECKING:
     import torch
@@ -152,19 +153,7 @@ class SequentialCNN(SearchSpace):
 
     def validate(self, genome: Genome) -> None:
         """Raise ValueError, naming the token and what may stand there, unless the genome belongs to this space."""
-        if not isinstance(genome, tuple):
-            raise ValueError(f"genome of type {type(genome).__name__}: expected a tuple")
-        for position, token in enumerate(genome):
-            legal = self.choices(genome[:position])
-            where = f"token {position} ({_name(position)})"
-            if not legal:
-                raise ValueError(f"{where}: expected the end, depth is {genome[0]}; got {token!r}")
-            # The type too: True and 1.0 equal 1, but would be other genomes in a file.
-            if not any(token == choice and type(token) is type(choice) for choice in legal):
-                raise ValueError(f"{where}: expected {_either(legal)}; got {token!r}")
-        missing = self.choices(genome)
-        if missing:
-            raise ValueError(f"token {len(genome)} ({_name(len(genome))}): expected {_either(missing)}; got the end")
+        check_tokens(self, genome, _name)
 
     def format(self, genome: Genome) -> str:
         """Layers joined by "-", each as kind, filters, "k", kernel, activation: `N32k3relu-R64k3gelu-R64k1tanh`."""
@@ -189,7 +178,7 @@ class SequentialCNN(SearchSpace):
             number = len(layers) + 1
             for group, (what, known) in enumerate(parts, start=1):
                 if match[group] not in known:
-                    raise _unexpected(text, match.start(group), number, f"{what} {_listed(tuple(known))}")
+                    raise _unexpected(text, match.start(group), number, f"{what} {listed(tuple(known))}")
             kind, width, _, kernel, activation = match.groups()
             if kind == "R" and sum(layer[0] == "R" for layer in layers) == REDUCTIONS:
                 raise _unexpected(text, position, number, f"N, for there are {REDUCTIONS} reductions (R) already")
@@ -249,20 +238,12 @@ def _at(values: tuple[Token, ...], entry: float) -> Token:
     return values[min(int(entry * len(values)), len(values) - 1)]
 
 
-def _name(position: int) -> str:
+def _name(position: int, genome: Genome) -> str:
     """What the token at a position of a genome is."""
     if not position:
         return "depth"
     layer, place = divmod(position - 1, 4)
     return f"{('kind', 'filters', 'kernel', 'activation')[place]} of layer {layer + 1}"
-
-
-def _listed(values: tuple[Token, ...]) -> str:
-    return show(", ".join(map(str, values)))
-
-
-def _either(values: tuple[Token, ...]) -> str:
-    return f"one of {_listed(values)}" if len(values) > 1 else str(values[0])
 
 
 def _unexpected(text: str, position: int, layer: int, expected: str) -> ValueError:

@@ -96,7 +96,7 @@ def test_choices_enumerate_exactly_the_space() -> None:
         ((5, "32", *EXAMPLE[2:]), "token 1 (layer 1): expected one of pool, 8, 16, 32, 64; got '32'"),
         ((5, *["pool"] * 5), "token 5 (layer 5): expected one of 8, 16, 32, 64; got 'pool'"),
         (EXAMPLE[:5], "token 5 (layer 5): expected one of pool, 8, 16, 32, 64; got the end"),
-        ((*EXAMPLE, 8), "token 6 (layer 6): expected the end, depth is 5; got 8"),
+        ((*EXAMPLE, 8), "token 6 (layer 6): expected the end; got 8"),
     ],
 )
 def test_validate_names_what_is_wrong(genome: Any, message: str) -> None:

@@ -227,7 +227,7 @@ def test_chains_are_the_plain_cells() -> None:
         ((*EXAMPLE[:3], True, *EXAMPLE[4:]), "token 3 (edge 0-1): expected 1; got True"),
         ((*EXAMPLE[:8], 0), "token 8 (edge 2-3): expected 1; got 0"),
         (EXAMPLE[:5], "token 5 (edge 1-2): expected one of 0, 1; got the end"),
-        ((*EXAMPLE, 1), "token 9: expected the end of 4 vertices; got 1"),
+        ((*EXAMPLE, 1), "token 9: expected the end; got 1"),
     ],
 )
 def test_validate_names_what_is_wrong(genome: Any, message: str) -> None:

@@ -132,7 +132,7 @@ def test_kinds_leave_room_for_two_reductions(prefix: Genome, kinds: tuple[str, .
             EXAMPLE[:-1],
             "token 12 (activation of layer 3): expected one of relu, sigmoid, tanh, swish, gelu; got the end",
         ),
-        ((*EXAMPLE, "N"), "token 13 (kind of layer 4): expected the end, depth is 3; got 'N'"),
+        ((*EXAMPLE, "N"), "token 13 (kind of layer 4): expected the end; got 'N'"),
     ],
 )
 def test_validate_names_what_is_wrong(genome: Any, message: str) -> None:

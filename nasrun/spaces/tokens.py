@@ -1,0 +1,34 @@
+"""Messages about the tokens of a genome, the same for all spaces."""
+
+from collections.abc import Callable, Sequence
+
+from nasrun.protocols import Genome, SearchSpace
+from nasrun.schema import show
+
+
+def check_tokens(space: SearchSpace, genome: Genome, name: Callable[[int, Genome], str]) -> None:
+    """Raise ValueError, naming the first wrong token and what may stand there, unless a genome is made of choices of
+    its space. `name`: what the token at a position of a genome stands for; it may be empty."""
+    if not isinstance(genome, tuple):
+        raise ValueError(f"genome of type {type(genome).__name__}: expected a tuple")
+    for position in range(len(genome) + 1):
+        legal, found = space.choices(genome[:position]), genome[position : position + 1]
+        # The type too: True and 1.0 equal 1, but would be other genomes in a file.
+        if any(token == choice and type(token) is type(choice) for token in found for choice in legal):
+            continue
+        if not legal and not found:
+            return
+        named = name(position, genome)
+        where = f"token {position} ({named})" if named else f"token {position}"
+        expected = one_of(legal) if legal else "the end"
+        raise ValueError(f"{where}: expected {expected}; got {repr(found[0]) if found else 'the end'}")
+
+
+def one_of(values: Sequence[object]) -> str:
+    """What may stand at a place, for messages."""
+    return f"one of {listed(values)}" if len(values) > 1 else str(values[0])
+
+
+def listed(values: Sequence[object]) -> str:
+    """The values, cut where they are many."""
+    return show(", ".join(map(str, values)))
