@@ -1,4 +1,4 @@
-"""Small dense networks trained in seven ways, on the same data: Keras, a `DataLoader` loop, ... ten together by nasrun.
+"""Small dense networks trained in eight ways, on the same data: Keras, a `DataLoader` loop, ... ten together by nasrun.
 
     python scripts/bench_replicas.py [--quick] [--rounds 7] [--samples 6400] [--threads 1 2] [--device cpu]
 
@@ -12,10 +12,12 @@ own once.
 
 import argparse
 import importlib.util
+import multiprocessing
 import os
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from itertools import pairwise
 from typing import Any
 
@@ -30,6 +32,7 @@ from nasrun.datasets import Split, Splits
 from nasrun.environment import describe_environment
 from nasrun.evaluators.train_groups import MOST
 from nasrun.hardware.devices import Hardware, Runtime
+from nasrun.hardware.processes import shares
 from nasrun.training.data import DeviceData
 from nasrun.training.loop import train_together
 from nasrun.training.replica_products import Products, choose_products
@@ -154,6 +157,33 @@ def ours(count: int, widths: Sequence[int], data: DeviceData, runtime: Runtime, 
     return way
 
 
+def by_workers(workers: int, widths: Sequence[int], splits: Splits, runtime: Runtime) -> Way:
+    """Ten networks in shares, each in a process of one thread, as `hardware.workers` spreads them."""
+    count = len(splits.train.labels) // BATCH * BATCH
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
+    _POOLS.append(pool)
+    sizes = [len(share) for share in shares(range(TOGETHER), workers)]  # type: ignore[arg-type]
+
+    def way() -> int:
+        made = [pool.submit(_in_worker, size, widths, count, runtime._replace(threads=1)) for size in sizes]
+        return sum(future.result() for future in made)
+
+    return way
+
+
+def _in_worker(networks: int, widths: Sequence[int], samples: int, runtime: Runtime) -> int:
+    """What a process does; the first round, which does not count, sets it up."""
+    if (samples, *widths) not in _SET_UP:
+        runtime.apply()
+        products = choose_products(runtime.device)
+        _SET_UP[(samples, *widths)] = ours(networks, widths, DeviceData(made_up(samples), "cpu"), runtime, products)
+    return _SET_UP[(samples, *widths)]()
+
+
+_SET_UP: dict[tuple[int, ...], Way] = {}
+_POOLS: list[ProcessPoolExecutor] = []
+
+
 def by_keras(widths: Sequence[int], splits: Splits) -> Way:
     """`model.fit` of the network as TensorFlow's quick start writes it."""
     backend = "tensorflow" if importlib.util.find_spec("tensorflow") else "torch"
@@ -182,12 +212,15 @@ def ways(widths: Sequence[int], splits: Splits, runtime: Runtime, products: Prod
     found = {"DataLoader loop": loader_loop(widths, splits, device)}
     if keras:
         found["Keras model.fit"] = by_keras(widths, splits)
-    return found | {
+    found |= {
         "one module, sliced tensors": sliced(widths, splits, device),
         f"vmap of {TOGETHER}": by_vmap(widths, splits, device),
         "nasrun, one network": ours(1, widths, data, runtime, products),
         f"nasrun, {TOGETHER} networks": ours(TOGETHER, widths, data, runtime, products),
     }
+    if device == "cpu" and runtime.threads > 1:
+        found[f"nasrun, {TOGETHER}, {runtime.threads} workers"] = by_workers(runtime.threads, widths, splits, runtime)
+    return found
 
 
 def rates(measured: dict[str, Way], rounds: int, device: str) -> dict[str, list[float]]:
@@ -241,6 +274,8 @@ def main() -> None:
             found = rates(ways(widths, splits, runtime, products, keras), rounds, arguments.device)
             print(f"\n{'-'.join(map(str, widths))}, {threads} threads, {samples:,} samples per network, n={rounds}")
             print("\n".join(table(found)), flush=True)
+    for pool in _POOLS:
+        pool.shutdown()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Where and in which precision training runs: what the config asks for, and what this machine gives."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
@@ -11,25 +11,34 @@ if TYPE_CHECKING:
     import torch
 
 
+MOST_WORKERS = 256
+GPUS = "CUDA_VISIBLE_DEVICES"
+
+
 @dataclass(kw_only=True, frozen=True)
 class Hardware:
     """The hardware options of a run; `resolve` turns them into facts.
 
-    `threads`: CPU threads of each worker; None takes all the cores that this process may use. `in_flight`: trials
-    asked for ahead of the oldest one that is not told; None means as many as there are workers.
+    `workers`: processes that train; several share the GPUs, where there are any. `threads`: CPU threads of each worker,
+    and of the winner's final training; None divides the cores that this process may use among the workers. `in_flight`:
+    trials asked for ahead of the oldest one that is not told; None means as many as there are workers. `cuda_graphs`:
+    the training step of plain dense networks is recorded once and replayed.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     channels_last: bool = True
-    workers: Annotated[int, Between(1, 1)] = 1
+    workers: Annotated[int, Between(1, MOST_WORKERS)] = 1
     threads: Annotated[int, AtLeast(1)] | None = None
     in_flight: Annotated[int, AtLeast(1)] | None = None
     order: Literal["proposal", "completion"] = "proposal"
+    cuda_graphs: bool = False
 
     def __post_init__(self) -> None:
         if self.precision == "fp16" and self.device == "cpu":
             raise ValueError("precision=fp16: needs device=cuda (its loss scaling does); on the CPU use bf16 or fp32")
+        if self.workers > 1 and not hasattr(os, "fork"):
+            raise ValueError(f"workers={self.workers}: this operating system cannot fork processes; use workers=1")
         if self.threads is not None and self.threads > 4 * (os.cpu_count() or 1):
             raise ValueError(f"threads={self.threads}: this machine has {os.cpu_count()} processors")
 
@@ -52,8 +61,33 @@ class Hardware:
             precision, reason = _best_precision(device)
         if precision == "fp16" and device == "cpu":
             raise ConfigError("hardware.precision=fp16: no CUDA device is usable here; on the CPU use bf16 or fp32")
-        threads = self.threads or _usable_cores()
-        return Runtime(device, precision, reason, threads, self.channels_last)
+        threads = self.threads or max(1, _usable_cores() // self.workers)
+        return Runtime(device, precision, reason, threads, self.channels_last, self.cuda_graphs and device == "cuda")
+
+
+def gpus_of_workers(workers: int) -> list[str]:
+    """The GPU of each worker, as a value of CUDA_VISIBLE_DEVICES, by the memory that is free now."""
+    import torch
+
+    count = torch.cuda.device_count()
+    known = [name.strip() for name in os.environ.get(GPUS, "").split(",") if name.strip()]
+    names = known[:count] if len(known) >= count else [str(number) for number in range(count)]
+    free = [torch.cuda.mem_get_info(number)[0] for number in range(count)] if count > 1 else [1]
+    return [names[number] for number in spread(workers, free)]
+
+
+def spread(workers: int, free: Sequence[int]) -> list[int]:
+    """Which GPU each worker goes to: the one that leaves it the largest share of free memory, the first of equals.
+
+    `free`: bytes, for each GPU.
+    """
+    placed = [0] * len(free)
+    chosen = []
+    for _ in range(workers):
+        best = max(range(len(free)), key=lambda number: (free[number] / (placed[number] + 1), -number))
+        placed[best] += 1
+        chosen.append(best)
+    return chosen
 
 
 def _usable_cores() -> int:
@@ -88,11 +122,12 @@ class Runtime(NamedTuple):
     reason: str
     threads: int
     channels_last: bool
+    graphs: bool = False
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "Runtime":
         """The runtime that an earlier start of the run decided on."""
-        return cls(*(record[name] for name in cls._fields))
+        return cls(**{name: record[name] for name in cls._fields if name in record})
 
     def apply(self) -> None:
         """Set the threads of this process, and matrix products to the speed that the precision allows."""
