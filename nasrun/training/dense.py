@@ -6,8 +6,8 @@ gradients in another, a layer of all of them is one batched product, written str
 optimizer sees one tensor, or two. Measured in `docs/benchmarks.md`; the gradients are those of autograd to within
 floating-point reordering (`tests/training/test_dense.py`).
 
-Networks of different widths are padded with units whose weights are zero. They need no masks: such a unit is 0, and what
-it would pass on is 0 too, so that its weights stay zero under each of the optimizers.
+Networks of different widths are padded with units whose weights are zero. They need no masks: such a unit is 0, and
+what it would pass on is 0 too, so that its weights stay zero under each of the optimizers.
 """
 
 import math
@@ -18,6 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from nasrun.training.cuda_graphs import StepGraph
 from nasrun.training.replica_masks import LEVELS, Masks
 from nasrun.training.schedule import learning_rate, optimizer_for
 from nasrun.training.settings import TrainSettings
@@ -27,8 +28,8 @@ ALIGNMENT = 16
 
 
 class Shape(NamedTuple):
-    """A plain dense network: `widths` of input, hidden layers and output; of each hidden layer whether it has a ReLU, and
-    the rate of its dropout."""
+    """A plain dense network: `widths` of input, hidden layers and output; of each hidden layer whether it has a ReLU,
+    and the rate of its dropout."""
 
     widths: tuple[int, ...]
     relus: tuple[bool, ...]
@@ -45,8 +46,8 @@ class _Layer(NamedTuple):
 
 
 def dense_shape(model: nn.Module) -> Shape | None:
-    """The shape of an `nn.Sequential` of Flatten and Linear layers, a Linear one last, each of the others with or without
-    a ReLU, maybe with a Dropout after it; None for any other network."""
+    """The shape of an `nn.Sequential` of Flatten and Linear layers, a Linear one last, each of the others with or
+    without a ReLU, maybe with a Dropout after it; None for any other network."""
     if type(model) is not nn.Sequential:
         return None
     parts = [module for module in model if not (isinstance(module, nn.Dropout) and module.p == 0)]
@@ -73,7 +74,8 @@ class DenseStepper:
     """Optimisation steps of plain dense networks (`dense_shape`) in fp32, all of them on batches of their own.
 
     The networks have the same inputs, outputs, depth and dropout; `generators` gives each its dropout masks. The
-    weights are copied from the models at the start, and back into them by `write_back`.
+    weights are copied from the models at the start, and back into them by `write_back`. `graphs`: on CUDA, the step is
+    recorded once and replayed; what `step` returns is then overwritten by the next step.
     """
 
     def __init__(
@@ -83,8 +85,10 @@ class DenseStepper:
         steps: int,
         batch: int,
         generators: Sequence[torch.Generator],
+        graphs: bool = False,
     ) -> None:
         self.step_number = 0
+        self._graph = StepGraph(self._update) if graphs else None
         self._settings, self._steps = settings, steps
         self._linear = [_linear(model) for model in models]
         device = self._linear[0][0].weight.device
@@ -98,6 +102,11 @@ class DenseStepper:
         for part, gradient in zip(self._parts, self._gradients.split(cuts), strict=True):
             part.grad = gradient
         self._optimizer = optimizer_for(self._parts[:1], self._parts[1:], settings)
+        if graphs:
+            # Rates in tensors, which a recorded step reads anew each time.
+            for group in self._optimizer.param_groups:
+                group["lr"] = torch.tensor(float(group["lr"]), device=device)
+                group["capturable"] = True
         rates = _rates(models[0])
         self._relus = _relus(models[0])
         self._kept = [1 - rate for rate in rates]
@@ -151,12 +160,20 @@ class DenseStepper:
         mean loss of each batch (networks,)."""
         rate = learning_rate(self._settings, self.step_number, self._steps)
         for group in self._optimizer.param_groups:
-            group["lr"] = rate
-        losses = self._backward(inputs, labels)
+            if self._graph is not None:
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
+        self.step_number += 1
+        masks = self._masks.following()
+        return (self._graph or self._update)(inputs, labels, masks)
+
+    @torch.no_grad()
+    def _update(self, inputs: torch.Tensor, labels: torch.Tensor, masks: Sequence[torch.Tensor | None]) -> torch.Tensor:
+        losses = self._backward(inputs, labels, masks)
         if self._settings.clip_norm is not None:
             self._clip(self._settings.clip_norm)
         self._optimizer.step()
-        self.step_number += 1
         return losses
 
     @torch.no_grad()
@@ -169,10 +186,13 @@ class DenseStepper:
                 hidden.relu_()
         return torch.baddbmm(self._layers[-1].bias, hidden, self._layers[-1].weight)
 
-    def _backward(self, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Fill the gradient buffer for one batch of each network; returns their mean losses (networks,)."""
+    def _backward(
+        self, inputs: torch.Tensor, labels: torch.Tensor, masks: Sequence[torch.Tensor | None]
+    ) -> torch.Tensor:
+        """Fill the gradient buffer for one batch of each network; returns their mean losses (networks,). `masks`: the
+        dropout factors of each hidden layer."""
         hidden = [inputs]
-        for layer, relu, mask in zip(self._layers[:-1], self._relus, self._masks.following(), strict=True):
+        for layer, relu, mask in zip(self._layers[:-1], self._relus, masks, strict=True):
             output = torch.baddbmm(layer.bias, hidden[-1], layer.weight)
             if relu:
                 output.relu_()

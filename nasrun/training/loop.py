@@ -1,7 +1,6 @@
 """Training top to bottom, of one network or of several together. Nothing in the step loop waits for the device;
 metrics come once per epoch."""
 
-import contextlib
 import math
 import threading
 import time
@@ -16,12 +15,12 @@ from nasrun import seeding
 from nasrun.hardware.devices import Runtime
 from nasrun.training.data import DeviceData, DeviceSplit
 from nasrun.training.dense import dense_shape
-from nasrun.training.losses import CrossEntropy, Loss
+from nasrun.training.optimizer_state import read_state, restore_state
 from nasrun.training.outcomes import NO_LIMITS, Best, Limits, Metrics, Training, TrainingError
-from nasrun.training.replica_threads import StoppedError, fit_one_thread, in_parallel, shares
+from nasrun.training.replica_threads import StoppedError, fit_one_thread, in_parallel, shares, tiny_is_zero
 from nasrun.training.replicas import Replicas
-from nasrun.training.schedule import learning_rate, make_optimizer
 from nasrun.training.settings import TrainSettings
+from nasrun.training.stepper import Stepper
 
 EVALUATION_BATCH = 1000
 
@@ -38,12 +37,15 @@ def train(
     first_epoch: int = 0,
     limits: Limits = NO_LIMITS,
     on_epoch: Callable[[int, Metrics], None] = lambda epoch, metrics: None,
+    resumable: bool = False,
+    state: Mapping[str, torch.Tensor] | None = None,
 ) -> Training:
     """Train a network on one part of the data and measure it on another after each epoch.
 
     The data order, the augmentation and dropout follow from `seed` alone. Epochs count from `first_epoch`, so that a
-    warm-started network goes on in its schedule. Raises TrainingError where a loss is not finite, the time is up, or
-    no epoch is left to train.
+    warm-started network goes on in its schedule. `resumable`: the optimizer's state is given at the end, for which
+    every network is trained by autograd; `state`: the one to go on from, None for a new one. Raises TrainingError where
+    a loss is not finite, the time is up, or no epoch is left to train.
     """
     [outcome] = train_together(
         [model],
@@ -56,6 +58,8 @@ def train(
         first_epoch=first_epoch,
         limits=limits,
         on_epoch=lambda network, epoch, metrics: on_epoch(epoch, metrics),
+        resumable=resumable,
+        state=state,
     )
     if isinstance(outcome, TrainingError):
         raise outcome
@@ -74,13 +78,16 @@ def train_together(
     first_epoch: int = 0,
     limits: Limits = NO_LIMITS,
     on_epoch: Callable[[int, int, Metrics], None] = lambda network, epoch, metrics: None,
+    resumable: bool = False,
+    state: Mapping[str, torch.Tensor] | None = None,
 ) -> list[Training | TrainingError]:
     """`train` for several networks in one computation, each with its own seed; one outcome for each, in their order.
 
-    Several must be plain dense networks (`dense_shape`) of the same depth, inputs, outputs, ReLUs and dropout. A network that
-    fails, or stops early, is carried along without effect on the others, which go on as if it were not there. Seconds
-    are shares: those of the group divided by its networks. `on_epoch` is told the network's place, epoch and metrics,
-    by one thread at a time; on the CPU each network is trained by one thread (`fit_one_thread`), several by several.
+    Several must be plain dense networks (`dense_shape`) of the same depth, inputs, outputs, ReLUs and dropout. A
+    network that fails, or stops early, is carried along without effect on the others, which go on as if it were not
+    there. Seconds are shares: those of the group divided by its networks. `on_epoch` is told the network's place, epoch
+    and metrics, by one thread at a time; on the CPU each network is trained by one thread (`fit_one_thread`), several
+    by several.
     """
     if first_epoch >= settings.epochs:
         reason = f"nothing left to train: {first_epoch} epochs of {settings.epochs} are done already"
@@ -88,7 +95,8 @@ def train_together(
     for name in (part, validation):
         if name is not None:
             data.split(name)  # read by one thread, before there are several
-    plan = _Plan(data, settings, runtime, part, validation, first_epoch, limits, len(models), threading.Event())
+    stop = threading.Event()
+    plan = _Plan(data, settings, runtime, part, validation, first_epoch, limits, len(models), stop, resumable, state)
     telling = threading.Lock()
 
     def train_some(places: range) -> list[Training | TrainingError]:
@@ -99,7 +107,8 @@ def train_together(
         return _train([models[place] for place in places], [seeds[place] for place in places], plan, tell)
 
     if runtime.device != "cpu" or data.regression or not fit_one_thread(models):
-        return train_some(range(len(models)))
+        with tiny_is_zero(runtime.device == "cpu" and runtime.threads == 1):
+            return train_some(range(len(models)))
     works = [partial(train_some, places) for places in shares(len(models), runtime.threads)]
     return list(chain(*in_parallel(works, plan.stop)))
 
@@ -116,6 +125,8 @@ class _Plan(NamedTuple):
     limits: Limits
     networks: int
     stop: threading.Event
+    resumable: bool
+    state: Mapping[str, torch.Tensor] | None
 
 
 def _train(
@@ -125,12 +136,14 @@ def _train(
     on_epoch: Callable[[int, int, Metrics], None],
 ) -> list[Training | TrainingError]:
     """Train some networks of a plan in this thread."""
-    data, settings, runtime, part, validation, first_epoch, limits, group, stop = plan
+    data, settings, runtime, part, validation, first_epoch, limits, group, stop, resumable, state = plan
     started = time.monotonic()
     for model in models:
         runtime.place(model)
     steps = steps_per_epoch(data.split(part), settings)
-    trainee = make_trainee(models, data, settings, runtime, seeds, part)
+    trainee = make_trainee(models, data, settings, runtime, seeds, part, alone=resumable)
+    if isinstance(trainee, Single) and state is not None:
+        trainee.restore(state)
     trainee.step_number = first_epoch * steps
     trainings, bests = [Training({}) for _ in models], [Best(settings.patience) for _ in models]
     failures: dict[int, TrainingError] = {}
@@ -172,6 +185,9 @@ def _train(
     for network, training in enumerate(trainings):
         if network not in failures:
             training.metrics = bests[network].take(models[network], training.history[-1])
+            # With early stopping the weights may be older than the optimizer.
+            if resumable and isinstance(trainee, Single) and settings.patience is None:
+                training.state = trainee.state()
     return _outcomes(trainings, failures)
 
 
@@ -213,11 +229,13 @@ def make_trainee(
     runtime: Runtime,
     seeds: Sequence[int],
     part: str = "train",
+    alone: bool = False,
 ) -> Trainee:
-    """The quickest way to train networks: by hand for plain dense ones, one or many, else one by autograd."""
+    """The quickest way to train networks: by hand for plain dense ones, one or many, else one by autograd; one by
+    autograd in any case where it is to be trained `alone`."""
     steps = settings.epochs * steps_per_epoch(data.split(part), settings)
-    if not data.regression and all(dense_shape(model) is not None for model in models):
-        return Replicas(models, data, settings, seeds, part, steps)
+    if not alone and not data.regression and all(dense_shape(model) is not None for model in models):
+        return Replicas(models, data, settings, seeds, part, steps, graphs=runtime.graphs)
     [model], [seed] = models, seeds
     return Single(model, data, settings, runtime, seed, part, steps)
 
@@ -269,42 +287,13 @@ class Single:
     def write_back(self) -> None:
         """Nothing to do: the model holds the weights."""
 
+    def state(self) -> dict[str, torch.Tensor]:
+        """What the optimizer remembers; see `read_state`."""
+        return read_state(self._model, self._stepper.optimizer)
 
-class Stepper:
-    """One optimisation step: forward, loss, backward, update, at the learning rate of the step."""
-
-    def __init__(
-        self, model: torch.nn.Module, settings: TrainSettings, runtime: Runtime, steps: int, loss: Loss | None = None
-    ) -> None:
-        self.memory_format = runtime.memory_format(model)
-        self.step_number = 0
-        self._model, self._settings, self._steps = model, settings, steps
-        self._loss = loss if loss is not None else CrossEntropy(settings.label_smoothing)
-        dtype = runtime.autocast_dtype(model)
-        # Entering an autocast that is off costs a small dense network 2 % of its step.
-        self._autocast = torch.autocast(runtime.device, dtype) if dtype is not None else contextlib.nullcontext()
-        self._optimizer = make_optimizer(model, settings)
-        self._scaler = torch.amp.GradScaler(runtime.device, enabled=dtype is torch.float16)
-        self._parameters = list(model.parameters())
-
-    def step(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Update the model on one batch; returns the batch's mean loss, still on the device."""
-        rate = learning_rate(self._settings, self.step_number, self._steps)
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
-        with self._autocast:
-            outputs = self._model(images)
-        loss = self._loss(outputs.float(), labels)
-        for parameter in self._parameters:
-            parameter.grad = None
-        self._scaler.scale(loss).backward()
-        if self._settings.clip_norm is not None:
-            self._scaler.unscale_(self._optimizer)
-            torch.nn.utils.clip_grad_norm_(self._parameters, self._settings.clip_norm)
-        self._scaler.step(self._optimizer)
-        self._scaler.update()
-        self.step_number += 1
-        return loss.detach()
+    def restore(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Go on from what another optimizer of the same kind remembered."""
+        restore_state(self._model, self._stepper.optimizer, state)
 
 
 def steps_per_epoch(split: DeviceSplit, settings: TrainSettings) -> int:

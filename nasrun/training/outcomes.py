@@ -18,10 +18,12 @@ class TrainingError(Exception):
 
 @dataclass
 class Training:
-    """What a training gave: the last metrics (with early stopping the best), and those of every epoch."""
+    """What a training gave: the last metrics (with early stopping the best), and those of every epoch; where it was
+    asked for, the state of the optimizer at the end, by name."""
 
     metrics: Metrics
     history: list[Metrics] = field(default_factory=list)
+    state: dict[str, torch.Tensor] | None = None
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ MEASURED_BATCH = 500
 
 
 class Replicas:
-    """Networks of one depth on one part of the data (`part`), each with one of the `seeds`; see `DenseStepper`."""
+    """Networks of one depth on one part of the data (`part`), each with one of the `seeds`; see `DenseStepper`, for
+    `graphs` too."""
 
     def __init__(
         self,
@@ -32,13 +33,14 @@ class Replicas:
         seeds: Sequence[int],
         part: str,
         steps: int,
+        graphs: bool = False,
     ) -> None:
         self._data, self._settings = data, settings
         self._split = data.split(part)
         self._batch = min(settings.batch_size, len(self._split))
         self._device = self._split.labels.device
         masks = [_generator(seed, seeding.Purpose.DROPOUT, self._device) for seed in seeds]
-        self.stepper = DenseStepper(models, settings, steps, self._batch, masks)
+        self.stepper = DenseStepper(models, settings, steps, self._batch, masks, graphs)
         self._orders = [_generator(seed, seeding.Purpose.ORDER) for seed in seeds]
         self._augments = [_generator(seed, seeding.Purpose.AUGMENT) for seed in seeds]
 

@@ -13,7 +13,8 @@ END_DIVISOR = 1e4
 
 
 def make_optimizer(model: torch.nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
-    """The optimizer with its fused kernels (one call for all parameters, CPU and CUDA). SGD uses Nesterov momentum.
+    """The optimizer with its fused kernels (one call for all parameters, CPU and CUDA), where it has any: Adadelta has
+    none. SGD uses Nesterov momentum, or with `nesterov` off the plain one.
 
     Biases and normalisation parameters are not decayed, as is usual.
     """
@@ -31,8 +32,10 @@ def optimizer_for(
         groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": others}]
     lr = settings.peak_lr
     if settings.optimizer == "sgd":
-        nesterov = settings.momentum > 0
+        nesterov = settings.nesterov and settings.momentum > 0
         return torch.optim.SGD(groups, lr=lr, momentum=settings.momentum, nesterov=nesterov, fused=True)
+    if settings.optimizer == "adadelta":
+        return torch.optim.Adadelta(groups, lr=lr, foreach=True)
     kind = torch.optim.Adam if settings.optimizer == "adam" else torch.optim.AdamW
     return kind(groups, lr=lr, weight_decay=0.0, fused=True)
 

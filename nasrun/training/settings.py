@@ -18,9 +18,10 @@ class TrainSettings:
 
     epochs: Positive = 2
     batch_size: Positive = 128
-    optimizer: Literal["sgd", "adam", "adamw"] = "adamw"
+    optimizer: Literal["sgd", "adam", "adamw", "adadelta"] = "adamw"
     lr: Annotated[float, Above(0)] | None = None
     momentum: Annotated[float, Between(0, 1, open_high=True)] = 0.9
+    nesterov: bool = True
     schedule: Literal["constant", "cosine", "one_cycle"] = "one_cycle"
     weight_decay: Annotated[float, AtLeast(0)] = 0.0
     label_smoothing: Annotated[float, Between(0, 1, open_high=True)] = 0.0
@@ -35,5 +36,6 @@ class TrainSettings:
         return self.lr if self.lr is not None else DEFAULT_LR[self.optimizer]
 
 
-DEFAULT_LR = {"sgd": 0.1, "adam": 0.003, "adamw": 0.003}
-"""Peak rates that suit small convolutional networks with batch normalisation under a one-cycle schedule."""
+DEFAULT_LR = {"sgd": 0.1, "adam": 0.003, "adamw": 0.003, "adadelta": 1.0}
+"""Peak rates that suit small convolutional networks with batch normalisation under a one-cycle schedule; of adadelta,
+which finds its own steps, torch's default."""

@@ -190,7 +190,7 @@ def test_generators_are_left_alone() -> None:
 
 def test_weights_saved_on_the_gpu_load_anywhere(tmp_path: Any) -> None:
     evaluator = trainer("cuda", "fp32")
-    path = tmp_path / "0-0.safetensors"
+    path = tmp_path / "0-0.zip"
     [saved] = evaluator.evaluate([job(evaluator)._replace(save_to=str(path))])
     assert saved.status == "ok"
     found = []

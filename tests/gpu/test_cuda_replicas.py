@@ -102,7 +102,7 @@ def test_gradients_are_those_of_the_cpu() -> None:
         replicas = replicas_of(bench.train, jobs_of(bench))
         inputs, labels = next(replicas.batches())
         with torch.no_grad():
-            replicas.stepper._backward(inputs, labels)
+            replicas.stepper._backward(inputs, labels, replicas.stepper._masks.following())
         steppers.append(replicas.stepper)
     ours, theirs = (stepper._gradients.cpu() for stepper in steppers)
     torch.testing.assert_close(theirs, ours, rtol=1e-4, atol=1e-5)
@@ -122,6 +122,17 @@ def test_no_step_waits_for_the_device(options: dict[str, Any], no_waiting: None)
         losses += replicas.step(inputs, labels)
     torch.cuda.set_sync_debug_mode("default")
     assert torch.isfinite(losses).all()
+
+
+@pytest.mark.parametrize("options", [{}, EVERYTHING, {"optimizer": "sgd"}], ids=["plain", "all", "sgd"])
+def test_a_recorded_step_does_what_the_step_does(options: dict[str, Any]) -> None:
+    metrics = []
+    for overrides in ((), ("hardware.cuda_graphs=true",)):
+        bench = bench_of("cuda", *overrides)
+        found = by_job(bench.measure(*jobs_of(bench, hparams=options)))
+        assert all(measurement.status == "ok" for measurement in found.values())
+        metrics.append({name: measurement.metrics["train_loss"] for name, measurement in found.items()})
+    assert metrics[1] == pytest.approx(metrics[0], rel=1e-4)
 
 
 def test_generators_are_left_alone() -> None:

@@ -62,7 +62,7 @@ def check_gradients(models: list[nn.Sequential], size: int, smoothing: float) ->
     stepper = stepper_of(models, size, label_smoothing=smoothing)
     inputs, labels = batches(len(models), size)
     with torch.no_grad():
-        losses = stepper._backward(inputs, labels)
+        losses = stepper._backward(inputs, labels, stepper._masks.following())
     for number, model in enumerate(models):
         expected = functional.cross_entropy(model(inputs[number]), labels[number], label_smoothing=smoothing)
         expected.backward()
@@ -102,7 +102,7 @@ def test_gradients_under_dropout_are_those_of_autograd_under_the_same_masks(drop
     stepper = stepper_of(models)
     inputs, labels = batches(2)
     with torch.no_grad():
-        losses = stepper._backward(inputs, labels)
+        losses = stepper._backward(inputs, labels, stepper._masks.following())
     masks = stepper_of(models)._masks.following()
     for number, model in enumerate(models):
         hidden = inputs[number]

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from nasrun.training import loop
+from nasrun.training import loop, stepper
 from nasrun.training.data import DeviceData
 from nasrun.training.loop import Limits, Stepper, Training, TrainingError, measure, steps_per_epoch, train
 from nasrun.training.settings import TrainSettings
@@ -180,10 +180,13 @@ def test_one_step_is_the_one_written_out(data: DeviceData) -> None:
 
 def test_each_step_has_the_rate_of_its_place_in_the_schedule(data: DeviceData, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[int, int]] = []
-    rate = loop.learning_rate
-    monkeypatch.setattr(
-        loop, "learning_rate", lambda settings, step, steps: asked.append((step, steps)) or rate(settings, step, steps)
-    )
+    rate = stepper.learning_rate
+
+    def noted(settings: TrainSettings, step: int, steps: int) -> float:
+        asked.append((step, steps))
+        return rate(settings, step, steps)
+
+    monkeypatch.setattr(stepper, "learning_rate", noted)
     train_network(data, epochs=3, batch_size=100)
     assert asked == [(step, 12) for step in range(12)]
     asked.clear()

@@ -15,7 +15,14 @@ from nasrun.training import loop, replica_products
 from nasrun.training.data import DeviceData
 from nasrun.training.outcomes import NO_LIMITS, Limits, Training
 from nasrun.training.replica_products import EXACT, Products, choose_products, product_error
-from nasrun.training.replica_threads import MOST_THREADS, StoppedError, fit_one_thread, in_parallel, shares
+from nasrun.training.replica_threads import (
+    MOST_THREADS,
+    StoppedError,
+    fit_one_thread,
+    in_parallel,
+    shares,
+    tiny_is_zero,
+)
 from nasrun.training.replicas import Replicas
 from nasrun.training.settings import TrainSettings
 from tests.training.conftest import cpu
@@ -162,3 +169,17 @@ class TestProducts:
             expected, _ = alone(data, seed, 64, 32)
             assert isinstance(outcome, Training)
             assert outcome.metrics["train_loss"] == pytest.approx(expected.metrics["train_loss"], rel=0.05)
+
+
+def test_tiny_numbers_are_zero_in_the_threads_that_train_and_nowhere_else() -> None:
+    def tiny() -> float:
+        return float(torch.full((1,), 1e-38) * 0.5)
+
+    assert tiny() > 0
+    assert in_parallel([tiny], threading.Event()) == [0.0]
+    assert in_parallel([tiny] * 3, threading.Event()) == [0.0] * 3
+    with tiny_is_zero():
+        with tiny_is_zero():
+            assert tiny() == 0
+        assert tiny() == 0
+    assert tiny() > 0

@@ -1,0 +1,47 @@
+"""One optimisation step of one network, by autograd."""
+
+import contextlib
+
+import torch
+
+from nasrun.hardware.devices import Runtime
+from nasrun.training.losses import CrossEntropy, Loss
+from nasrun.training.schedule import learning_rate, make_optimizer
+from nasrun.training.settings import TrainSettings
+
+
+class Stepper:
+    """One optimisation step: forward, loss, backward, update, at the learning rate of the step."""
+
+    def __init__(
+        self, model: torch.nn.Module, settings: TrainSettings, runtime: Runtime, steps: int, loss: Loss | None = None
+    ) -> None:
+        self.memory_format = runtime.memory_format(model)
+        self.step_number = 0
+        self._model, self._settings, self._steps = model, settings, steps
+        self._loss = loss if loss is not None else CrossEntropy(settings.label_smoothing)
+        dtype = runtime.autocast_dtype(model)
+        # Entering an autocast that is off costs a small dense network 2 % of its step.
+        self._autocast = torch.autocast(runtime.device, dtype) if dtype is not None else contextlib.nullcontext()
+        self.optimizer = make_optimizer(model, settings)
+        self._scaler = torch.amp.GradScaler(runtime.device, enabled=dtype is torch.float16)
+        self._parameters = list(model.parameters())
+
+    def step(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Update the model on one batch; returns the batch's mean loss, still on the device."""
+        rate = learning_rate(self._settings, self.step_number, self._steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        with self._autocast:
+            outputs = self._model(images)
+        loss = self._loss(outputs.float(), labels)
+        for parameter in self._parameters:
+            parameter.grad = None
+        self._scaler.scale(loss).backward()
+        if self._settings.clip_norm is not None:
+            self._scaler.unscale_(self.optimizer)
+            torch.nn.utils.clip_grad_norm_(self._parameters, self._settings.clip_norm)
+        self._scaler.step(self.optimizer)
+        self._scaler.update()
+        self.step_number += 1
+        return loss.detach()
