@@ -1,6 +1,7 @@
 """Weights on disk: what is kept, how it is written, and that reading them runs nothing."""
 
 import pickle
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 
-from nasrun.checkpoints import FOLDER, CheckpointStore, inherit, load_weights, save_weights
+from nasrun.checkpoints import FOLDER, CheckpointStore, averaged, inherit, load_weights, save_weights
 from nasrun.protocols import Measurement, Objective, Proposal, Trial, WarmStart
 from nasrun.records import TrialRecord, best_of
 
@@ -33,7 +34,14 @@ class Run:
                 Path(target).parent.mkdir(parents=True, exist_ok=True)
                 Path(target).write_bytes(b"x" * size)
 
-    def tell(self, number: int, *values: float | None, size: int = 1000, reuse_of: int | None = None) -> None:
+    def tell(
+        self,
+        number: int,
+        *values: float | None,
+        size: int = 1000,
+        reuse_of: int | None = None,
+        needed: Collection[int] = (),
+    ) -> None:
         """`values`: of each repeat; None for one that failed."""
         measurements = [
             Measurement(number, repeat, "failed", error="no")
@@ -44,12 +52,12 @@ class Run:
         if reuse_of is None and any(value is not None for value in values):
             self.save(number, len(values), size)
         self.records[number] = TrialRecord(Trial(number, Proposal((number,), reuse_of=reuse_of)), measurements)
-        self.store.keep_best(self.records, self.objective)
+        self.store.keep_best(self.records, self.objective, needed)
 
     @property
     def kept(self) -> list[str]:
         folder = self.folder / FOLDER
-        return sorted(path.name.removesuffix(".safetensors") for path in folder.iterdir()) if folder.is_dir() else []
+        return sorted(path.name.removesuffix(".zip") for path in folder.iterdir()) if folder.is_dir() else []
 
 
 def test_best_keeps_the_best(tmp_path: Path) -> None:
@@ -170,6 +178,59 @@ def test_nothing_told_deletes_nothing(tmp_path: Path) -> None:
     run.save(0)
     run.store.keep_best({}, MAX)
     assert run.kept == ["0-0"]
+
+
+def test_what_is_needed_stays_until_it_is_not(tmp_path: Path) -> None:
+    run = Run(tmp_path, keep="best")
+    for number, (value, needed) in enumerate([(0.5, {0}), (0.9, {0, 1}), (0.1, {0, 2}), (0.3, {3})]):
+        run.tell(number, value, needed=needed)
+    assert run.kept == ["1-0", "3-0"]
+    run.resume()
+    run.store.keep_best(run.records, MAX, {3})
+    assert run.kept == ["1-0", "3-0"]
+    run.store.keep_best(run.records, MAX)
+    assert run.kept == ["1-0"]
+
+
+def test_the_limit_takes_nothing_that_is_needed(tmp_path: Path) -> None:
+    run = Run(tmp_path, keep="all", limit_mb=0.0025)
+    for number, value in enumerate([0.1, 0.9, 0.5, 0.7]):
+        run.tell(number, value, needed={0})
+    assert run.kept == ["0-0", "1-0"]
+
+
+def test_none_keeps_what_a_search_goes_on_from_until_its_end(tmp_path: Path) -> None:
+    run = Run(tmp_path, keep="none", continues=True)
+    for number, (value, needed) in enumerate([(0.5, {0}), (0.9, {0}), (0.1, {0, 2})]):
+        run.tell(number, value, needed=needed)
+    assert run.kept == ["0-0", "2-0"]
+    run.store.clear()
+    assert not (tmp_path / FOLDER).exists()
+
+
+@pytest.mark.parametrize("keep", ["best", "all"])
+def test_the_end_clears_nothing_that_is_to_be_kept(tmp_path: Path, keep: str) -> None:
+    run = Run(tmp_path, keep=keep, continues=True)
+    run.tell(0, 0.5)
+    run.store.clear()
+    assert run.kept == ["0-0"]
+
+
+def test_a_resume_clears_what_was_half_written(tmp_path: Path) -> None:
+    run = Run(tmp_path, keep="all")
+    run.tell(0, 0.5)
+    (tmp_path / FOLDER / ".1-0.zip.tmp").write_bytes(b"half")
+    run.resume()
+    run.store.keep_best(run.records, MAX)
+    assert run.kept == ["0-0"]
+
+
+def test_averaging(tmp_path: Path) -> None:
+    first = {"weight": torch.tensor([1.0, 3.0]), "count": torch.tensor(7)}
+    second = {"weight": torch.tensor([3.0, 5.0]), "count": torch.tensor(9)}
+    mean = averaged([first, second, second])
+    assert torch.allclose(mean["weight"], torch.tensor([7 / 3, 13 / 3]))
+    assert mean["count"] == 7
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ from threading import Event
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from nasrun import seeding
-from nasrun.checkpoints import inherit, load_weights, save_weights
+from nasrun.checkpoints import load_weights, save_weights
 from nasrun.datasets import Dataset
+from nasrun.evaluators.train_archives import normalisation_of, save_archive, warm_start
 from nasrun.evaluators.train_groups import Groups, Replicas
 from nasrun.hardware.devices import Hardware, Runtime
 from nasrun.protocols import Evaluator, Job, Measurement, Progress, SearchSpace, Trial
@@ -48,6 +49,8 @@ class Train(Evaluator):
     Settings = TrainSettings
     metrics = ("val_accuracy", "val_loss", "train_loss", "parameters", "flops")
     saves = True
+    # The last is what the first optimizer imports, which takes as long as all of torch.
+    preload = ("nasrun.training.loop", "nasrun.training.replicas", "safetensors.torch", "torch._dynamo")
 
     def __init__(
         self,
@@ -65,7 +68,7 @@ class Train(Evaluator):
     ) -> None:
         self.repeats = repeats
         self._space, self._dataset, self._hardware = space, dataset, hardware
-        self._time_limit, self._final_epochs, self._final_data = time_limit, final_epochs, final_data
+        self.time_limit, self._final_epochs, self._final_data = time_limit, final_epochs, final_data
         self._settings = TrainSettings(**settings)
         if dataset.task.kind == "regression":
             self.metrics = REGRESSION_METRICS
@@ -74,6 +77,7 @@ class Train(Evaluator):
         self._products: Products | None = None
         self._runtime: Runtime | None = None
         self._data: DeviceData | None = None
+        self._normalisation: Mapping[str, Any] = {}
 
     def _check_task(self) -> None:
         """ConfigError where the networks of the space, or the settings, are not for the task of the data set."""
@@ -96,7 +100,8 @@ class Train(Evaluator):
         if recorded and self._runtime.device == "cuda":
             self._hardware.__class__(device="cuda").resolve()
         self._runtime.apply()
-        self._data = DeviceData(self._dataset.load(), self._runtime.device)
+        splits = self._dataset.load()
+        self._data, self._normalisation = DeviceData(splits, self._runtime.device), normalisation_of(splits)
         then, device = recorded or {}, self._runtime.device
         self._products = Products(**then["products"]) if "products" in then else choose_products(device)
         groups = self._groups.decide(self._runtime, then.get("replicas"))
@@ -149,9 +154,8 @@ class Train(Evaluator):
         """What a training came to, with its weights saved where the job says so."""
         genome = job.trial.proposal.genome
         if job.save_to is not None:
-            # With early stopping these are the epochs of the weights, not of the training.
-            metadata = {"epochs": f"{training.metrics['epoch']:.0f}", "genome": self._space.format(genome)}
-            save_weights(Path(job.save_to), model.state_dict(), metadata)
+            settings, task = self._settings_of(job), self._dataset.task
+            save_archive(job, training, model, settings, self._space, task, self._normalisation)
         cost = self._space.cost(genome, self._dataset.task)
         metrics = {name: value for name, value in training.metrics.items() if name not in ("epoch", "seconds")}
         metrics |= {"parameters": cost.parameters, "flops": cost.flops, "epochs": training.metrics["epoch"]}
@@ -162,9 +166,10 @@ class Train(Evaluator):
         return Measurement(job.trial.number, job.repeat, "failed", {}, reason(error), seconds, history)
 
     def _settings_of(self, job: Job) -> TrainSettings:
-        """The evaluator's settings under the proposal's own hparams and budget."""
+        """The evaluator's settings under those of the genome, and these under the proposal's own hparams and budget."""
         proposal = job.trial.proposal
-        own = dict(proposal.hparams) | ({"epochs": proposal.budget} if proposal.budget is not None else {})
+        own = {**self._space.hparams(proposal.genome), **proposal.hparams}
+        own |= {"epochs": proposal.budget} if proposal.budget is not None else {}
         return TrainSettings(**{**vars(self._settings), **check_section(TrainSettings, own, "hparams")})
 
     def _train(
@@ -181,7 +186,7 @@ class Train(Evaluator):
         with self._own_generators():
             torch.manual_seed(seeding.integer(job.seed, seeding.Purpose.INIT))
             model = self._space.build(job.trial.proposal.genome, self._dataset.task)
-            first_epoch = self._warm_start(model, job)
+            first_epoch, state = warm_start(model, job, settings)
             training = train(
                 model,
                 data,
@@ -191,10 +196,12 @@ class Train(Evaluator):
                 part=part,
                 validation=validation,
                 first_epoch=first_epoch,
-                limits=Limits(self._time_limit if trial != FINAL_TRIAL else None),
+                limits=Limits(self.time_limit if trial != FINAL_TRIAL else None),
                 on_epoch=lambda epoch, metrics: self.on_progress(
                     Progress(trial, repeat, epoch, settings.epochs, metrics)
                 ),
+                resumable=job.resumable,
+                state=state,
             )
         return training, model
 
@@ -219,7 +226,7 @@ class Train(Evaluator):
                 settings,
                 runtime,
                 [job.seed for job in jobs],
-                limits=Limits(self._time_limit),
+                limits=Limits(self.time_limit),
                 on_epoch=lambda network, epoch, metrics: self.on_progress(
                     Progress(jobs[network].trial.number, jobs[network].repeat, epoch, settings.epochs, metrics)
                 ),
@@ -232,20 +239,6 @@ class Train(Evaluator):
 
         runtime, _ = self._ready
         return torch.random.fork_rng([torch.cuda.current_device()] if runtime.device == "cuda" else [])
-
-    def _warm_start(self, model: "torch.nn.Module", job: Job) -> int:
-        """Load the parent's weights where the proposal says so; returns the epochs that are behind them."""
-        if job.load_from is None:
-            return 0
-        from safetensors import safe_open
-
-        weights = load_weights(Path(job.load_from))
-        if job.trial.proposal.warm_start == "inherit":
-            inherit(model, weights)
-            return 0
-        model.load_state_dict(weights)
-        with safe_open(job.load_from, "pt") as file:
-            return int(file.metadata()["epochs"])
 
     def final(self, job: Job) -> Mapping[str, Any]:
         import torch

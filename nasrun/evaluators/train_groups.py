@@ -112,7 +112,7 @@ class Groups:
 
     def _key(self, job: Job, mode: str | None = None) -> Hashable:
         """Equal for jobs that may train together in a mode; None for one that trains alone."""
-        if job.load_from is not None:
+        if job.load_from is not None or job.resumable:
             return None
         try:
             settings, shape = self._settings_of(job), self._shape(job.trial.proposal.genome)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from nasrun.archives import read_info
 from nasrun.checkpoints import load_weights
 from nasrun.datasets import Dataset, Splits
 from nasrun.evaluators import train as train_module
@@ -38,18 +39,19 @@ def metadata(path: Path) -> dict[str, str]:
 
 
 def test_saved_weights_give_the_reported_accuracy(bench: Bench, tmp_path: Path) -> None:
-    path = tmp_path / "new" / "0-0.safetensors"
+    path = tmp_path / "new" / "0-0.zip"
     [measurement] = bench.measure(bench.job(save_to=path, budget=3))
     assert measurement.status == "ok"
     found = measured(bench, path, "validation")
     assert found["accuracy"] == measurement.metrics["val_accuracy"]
     assert found["loss"] == pytest.approx(measurement.metrics["val_loss"], rel=1e-6)
-    assert metadata(path) == {"epochs": "3", "genome": bench.setup.space.format(bench.genome())}
+    info = read_info(path)
+    assert (info.epochs, info.genome) == (3, bench.setup.space.format(bench.genome()))
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
 def test_saving_changes_no_result(bench: Bench, tmp_path: Path) -> None:
-    [saved] = bench.measure(bench.job(save_to=tmp_path / "0-0.safetensors"))
+    [saved] = bench.measure(bench.job(save_to=tmp_path / "0-0.zip"))
     [unsaved] = bench.measure(bench.job())
     assert saved.metrics == unsaved.metrics
 
@@ -66,7 +68,7 @@ def test_metrics_of_a_trial(bench: Bench) -> None:
 
 
 def test_torchs_generator_is_left_alone(bench: Bench, tmp_path: Path) -> None:
-    path = tmp_path / "0-0.safetensors"
+    path = tmp_path / "0-0.zip"
     torch.manual_seed(99)
     before = torch.get_rng_state()
     bench.measure(bench.job(save_to=path), bench.job(1, hparams={"lr": -1.0}))
@@ -82,20 +84,20 @@ def test_torchs_generator_is_left_alone(bench: Bench, tmp_path: Path) -> None:
 
 
 def test_continue_goes_on_from_the_parents_epochs(bench: Bench, tmp_path: Path) -> None:
-    parent, child = tmp_path / "0-0.safetensors", tmp_path / "1-0.safetensors"
+    parent, child = tmp_path / "0-0.zip", tmp_path / "1-0.zip"
     [first] = bench.measure(bench.job(budget=2, save_to=parent))
     job = bench.job(1, budget=5, parent=0, warm_start="continue", load_from=parent, save_to=child)
     [second] = bench.measure(job)
     assert [row["epoch"] for row in first.history] == [1, 2]
     assert [row["epoch"] for row in second.history] == [3, 4, 5]
     assert second.metrics["epochs"] == 5
-    assert metadata(child)["epochs"] == "5"
+    assert read_info(child).epochs == 5
 
 
 def test_continue_starts_from_the_parents_weights(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / "0-0.safetensors"
+    path = tmp_path / "0-0.zip"
     bench.measure(bench.job(budget=1, save_to=path))
     given: list[dict[str, torch.Tensor]] = []
 
@@ -115,14 +117,14 @@ def test_continue_after_early_stopping_counts_the_epochs_of_the_weights(
 ) -> None:
     accuracies = iter([0.5, 0.6, 0.4, 0.4])
     monkeypatch.setattr(loop, "measure", lambda *arguments: {"accuracy": next(accuracies), "loss": 1.0})
-    path = tmp_path / "0-0.safetensors"
+    path = tmp_path / "0-0.zip"
     [measurement] = bench.measure(bench.job(budget=9, hparams={"patience": 2}, save_to=path))
     assert len(measurement.history) == 4
-    assert metadata(path)["epochs"] == "2"
+    assert read_info(path).epochs == 2
 
 
 def test_continue_with_nothing_left_fails(bench: Bench, tmp_path: Path) -> None:
-    path = tmp_path / "0-0.safetensors"
+    path = tmp_path / "0-0.zip"
     bench.measure(bench.job(budget=2, save_to=path))
     failed, fine = bench.measure(
         bench.job(1, budget=2, parent=0, warm_start="continue", load_from=path), bench.job(2, budget=1)
@@ -133,7 +135,7 @@ def test_continue_with_nothing_left_fails(bench: Bench, tmp_path: Path) -> None:
 
 
 def test_inherit_copies_what_matches(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    space, path = bench.setup.space, tmp_path / "0-0.safetensors"
+    space, path = bench.setup.space, tmp_path / "0-0.zip"
     parent = space.parse("N4k3relu-R8k3relu-R8k3relu")
     child = space.parse("N4k3relu-R4k3relu-R8k3relu")
     bench.measure(bench.job(genome=parent, save_to=path))
@@ -163,10 +165,10 @@ def test_inherit_copies_what_matches(bench: Bench, tmp_path: Path, monkeypatch: 
 
 @pytest.mark.parametrize("warm_start", ["continue", "inherit"])
 def test_a_missing_parent_fails_the_trial(bench: Bench, tmp_path: Path, warm_start: str) -> None:
-    job = bench.job(1, budget=3, parent=0, warm_start=warm_start, load_from=tmp_path / "none.safetensors")
+    job = bench.job(1, budget=3, parent=0, warm_start=warm_start, load_from=tmp_path / "none.zip")
     [measurement] = bench.measure(job)
     assert measurement.status == "failed"
-    assert "none.safetensors" in measurement.error
+    assert "none.zip" in measurement.error
 
 
 def test_hparams_override_settings(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,7 +239,7 @@ def test_progress_is_told(bench: Bench) -> None:
 
 def test_final_tests_the_searchs_weights_where_no_epochs_are_set(tmp_path: Path) -> None:
     bench = Bench("evaluator.final_epochs=null")
-    found, kept = tmp_path / "0-0.safetensors", tmp_path / "best.safetensors"
+    found, kept = tmp_path / "0-0.zip", tmp_path / "best.safetensors"
     bench.measure(bench.job(budget=3, save_to=found))
     result = bench.train.final(bench.job(load_from=found, save_to=kept))
     expected = measured(bench, found, "test")
@@ -257,7 +259,7 @@ def test_final_trains_anew_on_the_data_asked_for(
     tmp_path: Path, final_data: str, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench = Bench("evaluator.final_epochs=2", f"evaluator.final_data={final_data}", "evaluator.patience=1")
-    searched, kept = tmp_path / "0-0.safetensors", tmp_path / "best" / "model.safetensors"
+    searched, kept = tmp_path / "0-0.zip", tmp_path / "best" / "model.safetensors"
     bench.measure(bench.job(save_to=searched))
     used: list[int] = []
     batches = DeviceData.training_batches

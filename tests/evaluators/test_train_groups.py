@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors import safe_open
 
 from nasrun import journal, seeding
+from nasrun.archives import read_info
 from nasrun.checkpoints import load_weights
 from nasrun.evaluators import train as train_module
 from nasrun.protocols import Job, Measurement
@@ -128,7 +128,7 @@ def test_seconds_are_shares_of_the_groups(bench: Bench, monkeypatch: pytest.Monk
 
 
 def test_weights_of_each_are_saved(bench: Bench, tmp_path: Path) -> None:
-    jobs = [job._replace(save_to=str(tmp_path / f"0-{job.repeat}.safetensors")) for job in jobs_of(bench, "16-8")]
+    jobs = [job._replace(save_to=str(tmp_path / f"0-{job.repeat}.zip")) for job in jobs_of(bench, "16-8")]
     found = by_job(bench.measure(*jobs))
     runtime, data = bench.train._ready
     for job in jobs:
@@ -137,8 +137,8 @@ def test_weights_of_each_are_saved(bench: Bench, tmp_path: Path) -> None:
         model.load_state_dict(load_weights(Path(job.save_to)))
         metrics = found[0, job.repeat].metrics
         assert measure(model, data, "validation", runtime)["accuracy"] == metrics["val_accuracy"]
-        with safe_open(job.save_to, "pt") as file:
-            assert file.metadata() == {"epochs": "2", "genome": "16-8"}
+        info = read_info(job.save_to)
+        assert (info.epochs, info.genome, info.repeat) == (2, "16-8", job.repeat)
     # What was saved is gone on from, alone.
     [more] = bench.measure(
         jobs[1]._replace(

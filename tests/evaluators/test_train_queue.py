@@ -56,7 +56,7 @@ def test_what_differs_in_settings_is_apart(bench: Bench) -> None:
         {"hparams": {"batch_size": 8}},
         {"hparams": {"optimizer": "sgd"}},
         {"hparams": {"nonsense": 1}},
-        {"load_from": "elsewhere.safetensors"},
+        {"load_from": "elsewhere.zip"},
     ]
     for fields in others:
         other = jobs_of(bench, "16-8", repeats=2, **fields)

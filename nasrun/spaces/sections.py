@@ -1,0 +1,37 @@
+"""Search spaces from the config that they were made from: for archives, and for spaces that build on another.
+
+Only classes of `nasrun.spaces` are made, so that what a file says can choose a space, but can run nothing.
+"""
+
+import importlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from nasrun.protocols import SearchSpace
+from nasrun.schema import ConfigError, check_section, show
+
+_TARGET = re.compile(r"nasrun\.spaces\.[a-z0-9_]+\.[A-Za-z0-9]+")
+
+
+def make_space(section: Mapping[str, Any]) -> SearchSpace:
+    """The search space of a config section, `_target_` and options. ValueError where it is none of nasrun's own, or
+    where its options are not right."""
+    options = dict(section)
+    target = options.pop("_target_", None)
+    if not isinstance(target, str) or not _TARGET.fullmatch(target):
+        raise ValueError(f"_target_={show(target)}: expected a class of nasrun.spaces")
+    module, _, name = target.rpartition(".")
+    try:
+        kind = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError):
+        raise ValueError(f"_target_={target}: there is no such search space") from None
+    if not isinstance(kind, type) or not issubclass(kind, SearchSpace) or not kind.__module__.startswith("nasrun."):
+        raise ValueError(f"_target_={target}: is no search space")
+    try:
+        space = kind(**check_section(kind, options, ""))
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+    if space.section is None:
+        space.section = {"_target_": target, **options}
+    return space

@@ -1,0 +1,228 @@
+"""MIHA: hyperparameters that evolve while one network trains."""
+
+from collections import deque
+from collections.abc import Collection, Mapping, Sequence
+from statistics import fmean
+from typing import Annotated, Any, Literal, NamedTuple
+
+import numpy as np
+
+from nasrun.protocols import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
+from nasrun.schema import AtLeast, Positive
+from nasrun.strategies.variation import Mutator
+
+
+class Network(NamedTuple):
+    """The network as it is after some trial: None before the first. `epochs` are those behind its weights."""
+
+    trial: int | None
+    genome: Genome
+    epochs: int
+
+    def trained(self, epochs: int, genome: Genome, origin: str, partners: tuple[int, ...] = ()) -> Proposal:
+        """The proposal to train it on for some epochs with the recipe of a genome."""
+        if self.trial is None:
+            return Proposal(genome, budget=self.epochs + epochs, origin=origin)
+        return Proposal(
+            genome,
+            budget=self.epochs + epochs,
+            parent=self.trial,
+            warm_start="continue",
+            origin=origin,
+            partners=partners,
+        )
+
+
+class Copy(NamedTuple):
+    """A copy after its training: as a network, with its losses and fitness. `worth` is None where it failed."""
+
+    network: Network
+    first: float | None
+    last: float | None
+    worth: float | None
+
+
+class Miha(Strategy):
+    """One network is trained `m` epochs; then, `cycles` times, copied `pop_size` times, each copy mutated once and
+    trained `n` epochs, and the fittest trained on for `k`; at the end `m` epochs more.
+
+    Every segment is a trial that goes on from the weights of the one before it, and from the state of its optimizer
+    where that stays the same. Trials: 2 + cycles * (pop_size + 1); with `cycles` None as many cycles as there are
+    trials for, and nothing after the last. `mutations`: names in use; None uses all of the space. `keep_one`: copy 0 is
+    not mutated.
+
+    Fitness is (first loss - last loss) - last loss over the epochs of a copy, which rewards a low loss and a fast fall;
+    `fitness` says of which loss. An evaluator that reports no losses by epoch gives the objective in its place. Of
+    equal copies the first is taken; failed ones come last, and where all failed the network goes on as it was.
+
+    `choose`: `selection` trains the fittest copy on; `crossover` mixes the genes of the `crossover_parents` fittest,
+    and `weights` are the mean of theirs (`average`) or those of the fittest. `outcome`: the network that the search
+    comes to is the last one, as published, or the best by the objective.
+    """
+
+    continues = True
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        objective: Objective,
+        rng: np.random.Generator,
+        *,
+        m: Positive = 10,
+        pop_size: Positive = 5,
+        n: Positive = 3,
+        k: Positive = 3,
+        cycles: Positive | None = 10,
+        mutations: list[str] | None = None,
+        keep_one: bool = False,
+        fitness: Literal["train_loss", "val_loss"] = "train_loss",
+        choose: Literal["selection", "crossover"] = "selection",
+        crossover_parents: Annotated[int, AtLeast(2)] = 2,
+        weights: Literal["average", "fittest"] = "average",
+        outcome: Literal["last", "best"] = "last",
+    ) -> None:
+        if space.start is None:
+            raise ValueError("_target_: miha changes how one network is trained; it needs search_space=training_recipe")
+        if choose == "crossover" and crossover_parents > pop_size:
+            raise ValueError(
+                f"crossover_parents={crossover_parents}: there are no more than pop_size={pop_size} copies"
+            )
+        self._space, self._objective, self._rng = space, objective, rng
+        self._mutator = Mutator(space, mutations)
+        self._m, self._n, self._k, self._cycles, self._pop_size = m, n, k, cycles, pop_size
+        self._keep_one, self._fitness, self._outcome = keep_one, fitness, outcome
+        self._parents = crossover_parents if choose == "crossover" else 1
+        self._average = weights == "average"
+        self.length = None if cycles is None else 2 + cycles * (pop_size + 1)
+        self._network = Network(None, space.start, 0)
+        self._phase: Literal["first", "copies", "chosen", "last", "over"] = "first"
+        self._cycle = 0
+        self._queue = deque([self._network.trained(m, space.start, "start")])
+        self._waiting = 0
+        self._told: list[tuple[Trial, Sequence[Measurement]]] = []
+        self._lineage: list[int] = []
+        self._borders: list[int] = []
+        self._changes: list[dict[str, Any]] = []
+
+    def ask(self, n: int) -> list[Proposal]:
+        proposals = [self._queue.popleft() for _ in range(min(n, len(self._queue)))]
+        self._waiting += len(proposals)
+        return proposals
+
+    def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
+        self._waiting -= 1
+        self._told.append((trial, measurements))
+        if not self._waiting and not self._queue:
+            told = sorted(self._told, key=lambda one: one[0].number)
+            self._told = []
+            self._advance(told)
+
+    @property
+    def done(self) -> bool:
+        return self._phase == "over"
+
+    def needs(self) -> Collection[int]:
+        proposals = list(self._queue)
+        found = {number for proposal in proposals for number in (proposal.parent, *proposal.partners)}
+        found |= {self._network.trial, *(trial.number for trial, _ in self._told)}
+        return {number for number in found if number is not None}
+
+    def chosen(self) -> int | None:
+        return self._network.trial if self._outcome == "last" else None
+
+    def notes(self) -> Mapping[str, Any]:
+        return {"changes": self._changes, "lineage": self._lineage, "borders": self._borders}
+
+    def _advance(self, told: Sequence[tuple[Trial, Sequence[Measurement]]]) -> None:
+        """All trials of a phase are told: take what came of them, and prepare the next phase."""
+        if self._phase == "copies":
+            self._choose([self._copy(trial, measurements) for trial, measurements in told])
+            return
+        [(trial, measurements)] = told
+        if any(measurement.status == "ok" for measurement in measurements):
+            self._take(_network(trial))
+        if self._phase == "last":
+            self._phase = "over"
+        elif self._cycle == self._cycles:
+            self._phase = "last"
+            self._borders.append(self._network.epochs)
+            self._queue.append(self._network.trained(self._m, self._network.genome, "last"))
+        else:
+            self._begin_cycle()
+
+    def _begin_cycle(self) -> None:
+        """Copies of the network, each mutated once."""
+        self._phase, self._cycle = "copies", self._cycle + 1
+        self._borders.append(self._network.epochs)
+        for copy in range(self._pop_size):
+            genome, origin = self._network.genome, "unchanged"
+            if copy or not self._keep_one:
+                genome, origin = self._mutator(genome, self._rng)
+            self._queue.append(self._network.trained(self._n, genome, origin))
+
+    def _choose(self, copies: Sequence[Copy]) -> None:
+        """Train on the fittest copy, or a mixture of the fittest."""
+        parent = self._network
+        fit = [copy for copy in copies if copy.worth is not None]
+        best = [copy.network for copy in sorted(fit, key=lambda copy: -_number(copy.worth))[: self._parents]]
+        rows = [self._row(number, parent, copy, copy.network in best) for number, copy in enumerate(copies)]
+        self._changes.extend(rows)
+        self._phase = "chosen"
+        genome, origin = parent.genome, "selection"
+        partners: tuple[int, ...] = ()
+        if best:
+            genome = best[0].genome
+            self._take(best[0])
+        if len(best) > 1:
+            origin = "crossover"
+            for other in best[1:]:
+                genome = self._space.crossover(genome, other.genome, self._rng)
+            if self._average:
+                partners = tuple(network.trial for network in best[1:] if network.trial is not None)
+        self._queue.append(self._network.trained(self._k, genome, origin, partners))
+
+    def _take(self, network: Network) -> None:
+        self._network = network
+        assert network.trial is not None
+        self._lineage.append(network.trial)
+
+    def _copy(self, trial: Trial, measurements: Sequence[Measurement]) -> Copy:
+        fine = [measurement for measurement in measurements if measurement.status == "ok"]
+        if not fine:
+            return Copy(_network(trial), None, None, None)
+        curves = [[row[self._fitness] for row in m.history if self._fitness in row] for m in fine]
+        if not all(curves):
+            return Copy(_network(trial), None, None, self._objective.score(measurements))
+        first, last = fmean(curve[0] for curve in curves), fmean(curve[-1] for curve in curves)
+        return Copy(_network(trial), first, last, (first - last) - last)
+
+    def _row(self, copy: int, parent: Network, outcome: Copy, chosen: bool) -> dict[str, Any]:
+        """A row of the table of changes."""
+        genome = outcome.network.genome
+        places = [place for place, token in enumerate(genome) if token != parent.genome[place]]
+        return {
+            "cycle": self._cycle,
+            "copy": copy,
+            "trial": outcome.network.trial,
+            "change": self._names(places),
+            "from": " ".join(str(parent.genome[place]) for place in places),
+            "to": " ".join(str(genome[place]) for place in places),
+            "first_loss": outcome.first,
+            "last_loss": outcome.last,
+            "fitness": outcome.worth,
+            "chosen": chosen,
+        }
+
+    def _names(self, places: Sequence[int]) -> str:
+        """What stands at some places of a genome, in words."""
+        named = getattr(self._space, "name_of", str)
+        return " ".join(named(place) for place in places)
+
+
+def _network(trial: Trial) -> Network:
+    """The network that a trial trained."""
+    return Network(trial.number, trial.proposal.genome, trial.proposal.budget or 0)
+
+
+def _number(worth: float | None) -> float:
+    return -float("inf") if worth is None else worth

@@ -1,0 +1,173 @@
+"""Population-based training."""
+
+from collections import deque
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import exp, log
+from typing import Annotated, Any
+
+import numpy as np
+
+from nasrun.protocols import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
+from nasrun.schema import Above, AtLeast, Between, Fraction, Positive
+from nasrun.strategies.variation import Mutator
+
+FACTORS = (0.8, 1.2)
+"""What a hyperparameter is multiplied by when it is perturbed (section 4.1.1)."""
+
+Range = list[Annotated[float, Above(0)]]
+
+
+@dataclass(frozen=True)
+class Member:
+    """One of the population: how it is trained, the last trial that succeeded with its epochs, and its latest score."""
+
+    genome: Genome
+    hparams: Mapping[str, float]
+    trial: int | None = None
+    epochs: int = 0
+    score: float = -float("inf")
+
+
+class Pbt(Strategy):
+    """A population trains side by side; every `ready` epochs the worst go on from copies of the best, with changed
+    hyperparameters.
+
+    Source: Jaderberg et al. 2017, "Population Based Training of Neural Networks", sections 3 and 4: truncation
+    selection (the worst share `quantile` copies weights and hyperparameters of members drawn from the best share), then
+    exploration (every hyperparameter is multiplied by 0.8 or 1.2, or with probability `resample` drawn anew). There the
+    members are not synchronised; here all of them are measured before any is replaced, so that the search does not
+    depend on timing.
+
+    Hyperparameters: `lr` and `weight_decay`, each a range [low, high] on a logarithmic scale, laid over the evaluator's
+    settings, or None; and, on search_space=training_recipe, the genome, of which exploration mutates one gene
+    (`mutations`: names in use, None for all). On other spaces members are different networks, and a copy keeps the
+    genome of the original. The score is the objective. `generations`: None for as many as there are trials for.
+    """
+
+    continues = True
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        objective: Objective,
+        rng: np.random.Generator,
+        *,
+        population: Annotated[int, AtLeast(2)] = 8,
+        ready: Positive = 2,
+        generations: Positive | None = None,
+        quantile: Annotated[float, Between(0, 0.5)] = 0.25,
+        resample: Fraction = 0.25,
+        lr: Range | None = None,
+        weight_decay: Range | None = None,
+        mutations: list[str] | None = None,
+    ) -> None:
+        self._ranges = {name: _checked(name, limits) for name, limits in (("lr", lr), ("weight_decay", weight_decay))
+                        if limits is not None}  # fmt: skip
+        if space.start is None and not self._ranges:
+            raise ValueError(
+                "lr=null: leaves nothing to explore; give a range [low, high], or take search_space=training_recipe"
+            )
+        self._mutator = Mutator(space, mutations) if space.start is not None else None
+        self._space, self._objective, self._rng = space, objective, rng
+        self._ready, self._generations, self._resample = ready, generations, resample
+        self._cut = max(1, int(population * quantile))
+        self.initial = population
+        self.length = None if generations is None else population * generations
+        self._members = [self._new() for _ in range(population)]
+        self._generation = 1
+        self._queue: deque[tuple[int, Proposal]] = deque()
+        self._waiting: list[tuple[int, Proposal]] = []
+        self._changes: list[dict[str, Any]] = []
+        self._over = False
+        for slot, member in enumerate(self._members):
+            self._queue.append((slot, self._proposal(member, "sample")))
+
+    def ask(self, n: int) -> list[Proposal]:
+        asked = [self._queue.popleft() for _ in range(min(n, len(self._queue)))]
+        self._waiting.extend(asked)
+        return [proposal for _, proposal in asked]
+
+    def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
+        proposal = trial.proposal._replace(reuse_of=None)
+        place = next(place for place, (_, waiting) in enumerate(self._waiting) if waiting == proposal)
+        slot, _ = self._waiting.pop(place)
+        score = self._objective.score(measurements)
+        if score > -float("inf"):
+            self._members[slot] = Member(proposal.genome, proposal.hparams, trial.number, proposal.budget or 0, score)
+        else:
+            self._members[slot] = replace(self._members[slot], score=score)
+        self._note(slot, trial, score)
+        if not self._waiting and not self._queue:
+            self._next_generation()
+
+    @property
+    def done(self) -> bool:
+        return self._over
+
+    def needs(self) -> Collection[int]:
+        found = {member.trial for member in self._members} | {proposal.parent for _, proposal in self._queue}
+        return {number for number in found if number is not None}
+
+    def notes(self) -> Mapping[str, Any]:
+        return {"changes": self._changes}
+
+    def _next_generation(self) -> None:
+        """Exploit and explore, now that the whole population is measured."""
+        if self._generation == self._generations:
+            self._over = True
+            return
+        self._generation += 1
+        ranked = sorted(range(len(self._members)), key=lambda slot: (-self._members[slot].score, slot))
+        fine = [slot for slot in ranked if self._members[slot].score > -float("inf")]
+        replaced = {*ranked[-self._cut :], *(slot for slot in ranked if slot not in fine)}
+        before = list(self._members)
+        for slot, member in enumerate(before):
+            if slot in replaced:
+                best = fine[: self._cut]
+                source = before[best[int(self._rng.integers(len(best)))]] if best else member
+                self._members[slot] = self._explored(source)
+            origin = "exploit" if slot in replaced else "continue"
+            self._queue.append((slot, self._proposal(self._members[slot], origin)))
+
+    def _new(self) -> Member:
+        """A member at random."""
+        return Member(self._space.sample(self._rng), {name: self._drawn(name) for name in self._ranges})
+
+    def _drawn(self, name: str) -> float:
+        low, high = self._ranges[name]
+        return exp(self._rng.uniform(log(low), log(high)))
+
+    def _explored(self, member: Member) -> Member:
+        """The member with changed hyperparameters."""
+        hparams = {name: self._changed(name, value) for name, value in member.hparams.items()}
+        genome = member.genome if self._mutator is None else self._mutator(member.genome, self._rng)[0]
+        return replace(member, genome=genome, hparams=hparams)
+
+    def _changed(self, name: str, value: float) -> float:
+        if self._rng.random() < self._resample:
+            return self._drawn(name)
+        low, high = self._ranges[name]
+        return min(max(value * FACTORS[int(self._rng.integers(2))], low), high)
+
+    def _proposal(self, member: Member, origin: str) -> Proposal:
+        budget = member.epochs + self._ready
+        if member.trial is None:
+            return Proposal(member.genome, dict(member.hparams), budget, origin=origin)
+        return Proposal(member.genome, dict(member.hparams), budget, member.trial, "continue", origin)
+
+    def _note(self, slot: int, trial: Trial, score: float) -> None:
+        """A row of the table of changes: how a member was trained, and to what score."""
+        proposal = trial.proposal
+        said = " ".join(f"{name}={value:.4g}" for name, value in proposal.hparams.items())
+        row = {"cycle": self._generation, "copy": slot, "trial": trial.number, "change": proposal.origin}
+        row |= {"from": proposal.parent, "to": f"{self._space.format(proposal.genome)} {said}".strip()}
+        row |= {"first_loss": None, "last_loss": None, "chosen": None}
+        self._changes.append({**row, "fitness": score if score > -float("inf") else None})
+
+
+def _checked(name: str, limits: Range) -> tuple[float, float]:
+    """A range; ValueError, beginning with the key, where it is none."""
+    if len(limits) != 2 or limits[0] > limits[1]:
+        raise ValueError(f"{name}={limits}: expected [low, high]")
+    return limits[0], limits[1]

@@ -1,0 +1,117 @@
+"""Optuna's tree-structured Parzen estimator (`pip install 'nasrun[tpe]'`)."""
+
+import warnings
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import numpy as np
+
+from nasrun.protocols import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Token, Trial
+from nasrun.schema import AtLeast, ConfigError, Positive
+
+if TYPE_CHECKING:
+    import optuna
+
+
+class Tpe(Strategy):
+    """Proposes where good trials are more likely than bad ones, by density estimates of both.
+
+    Source: Bergstra et al. 2011, "Algorithms for Hyper-Parameter Optimization", section 4, as Optuna has it. `through`:
+    `encoding` searches the vectors of `space.encode`, each entry a number in [0, 1], so that neighbouring widths are
+    alike; `choices` takes the genome token by token, each a choice among names. `startup`: trials at random first.
+    `candidates`: drawn for each proposal. `multivariate`: one density over all entries, Optuna's own choice since its
+    version 5, in place of one for each. Trials in flight count as bad ones ("constant liar"), so that several at once
+    do not crowd together.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        objective: Objective,
+        rng: np.random.Generator,
+        *,
+        through: Literal["encoding", "choices"] = "encoding",
+        startup: Annotated[int, AtLeast(0)] = 10,
+        candidates: Positive = 24,
+        multivariate: bool = True,
+    ) -> None:
+        try:
+            import optuna
+        except ImportError:
+            raise ConfigError("strategy=tpe: needs Optuna: pip install 'nasrun[tpe]'") from None
+        self._space, self._objective, self._through = space, objective, through
+        self.initial = startup
+        self._length = len(space.encode(space.sample(rng)))
+        seed = int(rng.integers(2**32))
+        with _quiet():
+            sampler = optuna.samplers.TPESampler(
+                n_startup_trials=startup,
+                n_ei_candidates=candidates,
+                multivariate=multivariate,
+                constant_liar=True,
+                seed=seed,
+            )
+            self._study = optuna.create_study(direction="maximize", sampler=sampler)
+        self._names: dict[tuple[int, tuple[Token, ...]], str] = {}
+        self._waiting: dict[Genome, deque[optuna.trial.Trial]] = {}
+        self._asked = 0
+        self._told: set[int] = set()
+
+    def ask(self, n: int) -> list[Proposal]:
+        proposals = []
+        with _quiet():
+            for _ in range(n):
+                trial = self._study.ask()
+                genome = self._decoded(trial) if self._through == "encoding" else self._walked(trial)
+                self._waiting.setdefault(genome, deque()).append(trial)
+                proposals.append(Proposal(genome, origin="sample" if self._asked < self.initial else "tpe"))
+                self._asked += 1
+        return proposals
+
+    def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
+        import optuna
+
+        genome = trial.proposal.genome
+        asked = self._waiting[genome].popleft()
+        if not self._waiting[genome]:
+            del self._waiting[genome]
+        score = self._objective.score(measurements)
+        # A duplicate that was turned down teaches nothing: told again, the best so far would draw all proposals to it.
+        again = trial.number in self._told
+        self._told.add(trial.number)
+        with _quiet():
+            if score > -float("inf") and not again:
+                self._study.tell(asked, score)
+            else:
+                self._study.tell(asked, state=optuna.trial.TrialState.FAIL)
+
+    def _decoded(self, trial: "optuna.trial.Trial") -> Genome:
+        entries = [trial.suggest_float(f"x{place}", 0.0, 1.0) for place in range(self._length)]
+        return self._space.decode(np.array(entries))
+
+    def _walked(self, trial: "optuna.trial.Trial") -> Genome:
+        """A genome token by token; what is chosen among has one name wherever the same tokens are legal."""
+        genome: Genome = ()
+        while legal := self._space.choices(genome):
+            name = self._names.setdefault((len(genome), legal), f"t{len(genome)}.{len(self._names)}")
+            token = trial.suggest_categorical(name, legal) if len(legal) > 1 else legal[0]
+            assert isinstance(token, int | str)
+            genome = (*genome, token)
+        return genome
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Optuna without its log lines and its warnings of what is experimental; both are as before afterwards."""
+    import optuna
+
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            yield
+    finally:
+        optuna.logging.set_verbosity(verbosity)

@@ -1,0 +1,165 @@
+"""The table of MIHA and its opponents from run directories: a row per strategy, mean and spread over seeds.
+
+    python scripts/make_miha_tables.py RUN... [--best] [--csv FILE]
+
+RUN is a run directory, or a folder with run directories in it (a sweep).
+
+Columns: runs (seeds); epochs trained in all, and behind the network that the run came to; its test metric, measured
+once (accuracy, or for regression the loss on the gaps and on the whole picture), as mean, sample standard deviation,
+least and most; megabytes of checkpoints. Of MIHA this network is the last one, as published. `--best`: also the test
+metric of the trial that is best by the objective, for runs whose checkpoint of it is kept. It has to load the data for
+that. `--csv` writes a row per run.
+"""
+
+import argparse
+import csv
+import json
+import statistics
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from nasrun import journal
+from nasrun.checkpoints import CheckpointStore
+from nasrun.config import build
+from nasrun.protocols import Job, Objective
+from nasrun.records import RunRecords, best_of, outcome, read_run
+from nasrun.run_directory import load_config
+
+
+class Row(NamedTuple):
+    """One run: what it is called in the table, and what came of it; `best` holds the test metrics of the best trial."""
+
+    label: str
+    directory: Path
+    seed: int
+    total_epochs: int
+    epochs: int
+    tests: Mapping[str, float]
+    best: Mapping[str, float]
+    megabytes: float
+
+
+def runs_of(path: Path) -> list[Path]:
+    """The run directories at or below a path."""
+    return sorted(found.parent for found in path.rglob(journal.NAME))
+
+
+def label_of(section: Mapping[str, Any], name: str, record_epochs: int, trials: int) -> str:
+    """What a strategy is called: its options where they matter."""
+    if name == "miha":
+        words = [section["choose"]] + ([section["weights"]] if section["choose"] == "crossover" else [])
+        words += [section["fitness"]] * (section["fitness"] != "train_loss") + ["keep_one"] * section["keep_one"]
+        return f"miha {' '.join(words)}"
+    if name == "grid" and trials == 1:
+        return f"untouched, {record_epochs} epochs"
+    return name
+
+
+def read_row(directory: Path, with_best: bool) -> Row:
+    """The row of a finished run; ValueError where it is not one."""
+    run = read_run(directory)
+    if run.final is None or not run.end:
+        raise ValueError("the run is not finished, or has no test metrics")
+    config = load_config(directory, [run.header])
+    objective = Objective(**json.loads((directory / "summary.json").read_text())["objective"])
+    record = outcome(run, objective)
+    assert record is not None
+    total = sum(len(m.history) for one in run.trials.values() for m in one.measurements)
+    epochs = round(record.mean("epochs") or 0)
+    name = run.header["choices"].get("strategy") or "strategy"
+    tests = {key: value for key, value in run.final["metrics"].items() if key.startswith("test_")}
+    size = sum(path.stat().st_size for path in (directory / "checkpoints").glob("*.zip")) / 1e6
+    best = test_of_best(directory, run, objective) if with_best else {}
+    label = label_of(config.strategy, name, epochs, len(run.trials))
+    return Row(label, directory, int(run.header["seed"]), total, epochs, tests, best, size)
+
+
+def test_of_best(directory: Path, run: RunRecords, objective: Objective) -> Mapping[str, float]:
+    """The test metrics of the best trial by the objective, from its checkpoint; empty where that is not kept."""
+    best = best_of(run.trials, objective)
+    assert best is not None
+    original = best.trial.proposal.reuse_of
+    number = best.trial.number if original is None else original
+    files = CheckpointStore(directory, "all").files(number)
+    if not files:
+        return {}
+    config = load_config(directory, [run.header])
+    config.evaluator.final_epochs = None
+    evaluator = build(config).evaluator
+    evaluator.prepare(run.header["facts"])
+    result: Mapping[str, float] = evaluator.final(Job(best.trial, 0, 0, str(files[0])))["metrics"]
+    return {name: value for name, value in result.items() if name.startswith("test_")}
+
+
+def spread(values: list[float]) -> str:
+    """Mean and sample standard deviation, and the range."""
+    if not values:
+        return "-"
+    deviation = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.4f}{deviation} ({min(values):.4f} to {max(values):.4f})"
+
+
+def table(rows: list[Row], with_best: bool) -> Iterator[list[str]]:
+    """Header and a line per label, in the order in which they were met."""
+    metrics = list(
+        dict.fromkeys(name for row in rows for name in row.tests if name != "test_loss" or _regression(rows))
+    )
+    bests = [f"best trial: {name}" for name in metrics] if with_best else []
+    yield ["strategy", "runs", "epochs in all", "epochs of the network", *metrics, *bests, "checkpoints (MB)"]
+    for label in dict.fromkeys(row.label for row in rows):
+        group = [row for row in rows if row.label == label]
+        cells = [
+            label,
+            str(len(group)),
+            _range([row.total_epochs for row in group]),
+            _range([row.epochs for row in group]),
+        ]
+        cells += [spread([row.tests[name] for row in group if name in row.tests]) for name in metrics]
+        if with_best:
+            cells += [spread([row.best[name] for row in group if name in row.best]) for name in metrics]
+        yield [*cells, f"{statistics.fmean(row.megabytes for row in group):.1f}"]
+
+
+def _regression(rows: list[Row]) -> bool:
+    return all("test_accuracy" not in row.tests for row in rows)
+
+
+def _range(values: list[int]) -> str:
+    return str(values[0]) if len(set(values)) == 1 else f"{min(values)} to {max(values)}"
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
+    parser.add_argument("--best", action="store_true", help="test the best trial by the objective too")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write a row per run there")
+    arguments = parser.parse_args()
+    rows = []
+    for directory in (run for path in arguments.runs for run in runs_of(path)):
+        try:
+            rows.append(read_row(directory, arguments.best))
+        except (OSError, ValueError, KeyError) as error:
+            print(f"{directory}: left out: {error}", file=sys.stderr)
+    if not rows:
+        parser.error("no finished run there")
+    header, *lines = table(rows, arguments.best)
+    print(f"| {' | '.join(header)} |\n{'|---' * len(header)}|")
+    for line in lines:
+        print(f"| {' | '.join(line)} |")
+    if arguments.csv:
+        metrics = list(rows[0].tests)
+        with arguments.csv.open("w", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(["strategy", "run", "seed", "total_epochs", "epochs", *metrics, "megabytes"])
+            for row in rows:
+                tests = [row.tests.get(name) for name in metrics]
+                writer.writerow(
+                    [row.label, row.directory, row.seed, row.total_epochs, row.epochs, *tests, row.megabytes]
+                )
+
+
+if __name__ == "__main__":
+    main()
