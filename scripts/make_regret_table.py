@@ -5,7 +5,7 @@
 
 Regret: the best value that the table holds less that of the run's best, in percent points; the best is chosen by
 validation accuracy alone. p: one-sided exact Mann-Whitney U test of the validation regrets against those of random
-search (scipy). Prints Markdown.
+search (scipy). Prints Markdown, one table per budget.
 """
 
 import argparse
@@ -28,7 +28,14 @@ def main() -> None:
     """Print the table of a sweep's folder."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sweep", type=Path)
-    groups = by_strategy(sweep_runs(parser.parse_args().sweep))
+    runs = sweep_runs(parser.parse_args().sweep)
+    for place, trials in enumerate(sorted({run.config["trials"] for run in runs})):
+        print("\n" * (place > 0), end="")
+        print_table(by_strategy([run for run in runs if run.config["trials"] == trials]))
+
+
+def print_table(groups: dict[str, list[SweepRun]]) -> None:
+    """Print the table of the runs of one budget."""
     print("| strategy | seeds | trials | val. regret, mean +- sd | test regret, mean +- sd | distinct | p (random) |")
     print("|---|---|---|---|---|---|---|")
     for name, group in sorted(groups.items(), key=lambda item: statistics.fmean(regrets(item[1], "val"))):

@@ -31,8 +31,8 @@ class Mlp(SearchSpace):
     Genome: `(depth, width, width, ...)`; where there are several activations to choose from, that of all hidden layers
     is the last token. String: `448-65`, or `448-65-tanh`. Inputs and outputs belong to the task and are not in it.
     Widths: all whole numbers from `min_width` to `max_width`, or those of `widths` (sorted) in place of that range.
-    The activation, and dropout where it is above 0, follow each hidden layer; not the last one with `last_linear`, which
-    is then a linear bottleneck before the outputs.
+    The activation, and dropout where it is above 0, follow each hidden layer; not the last one with `last_linear`,
+    which is then a linear bottleneck before the outputs.
 
     `scale`: on which the widths of a range are drawn, encoded and varied. `log2`: every octave is as likely as any
     other; `linear`: every width is. Of a list, every width is. ValueError, beginning with the key, where the options

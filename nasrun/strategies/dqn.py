@@ -47,6 +47,8 @@ class Slots:
             self.positions = max(self.positions, len(prefix))
             walks += 1
             quiet = quiet + 1 if len(taken) == known else 0
+        self.tokens = tuple(dict.fromkeys(token for _, token in taken))
+        """Every token that the walks met, each once."""
         self._numbers = {slot: number for number, slot in enumerate(taken, start=UNKNOWN + 1)}
         self.count = len(self._numbers) + 1
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from nasrun.strategies.controllers import Controller, make_controller
+from nasrun.strategies.controllers import Controller, make_controller, single_thread
 
 
 class Replay:
@@ -85,7 +85,7 @@ class QLearner:
 
     def learn(self, picks: np.ndarray, rewards: Callable[[np.ndarray], np.ndarray]) -> None:
         """A gradient step for each row of `picks`, places in the replay memory (steps, batch); `rewards` of scores."""
-        with _single_thread(), torch.enable_grad():
+        with single_thread(), torch.enable_grad():
             for batch in picks:
                 self._step(batch, torch.from_numpy(rewards(self.replay.scores[batch])).float())
 
@@ -113,7 +113,7 @@ class QLearner:
     @contextmanager
     def episode(self) -> Iterator["Reader"]:
         """A walk through a new episode."""
-        with _single_thread(), torch.inference_mode():
+        with single_thread(), torch.inference_mode():
             yield Reader(self._prediction)
 
 
@@ -136,13 +136,3 @@ class Reader:
             self._unread = []
         values = self._controller.values(self._state).tolist()
         return max(range(len(slots)), key=lambda place: values[slots[place]])
-
-
-@contextmanager
-def _single_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -1,11 +1,13 @@
 """Wrappers that go round any strategy: no architecture measured twice, none over the price that was set."""
 
 import json
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from nasrun.protocols import Cost, Measurement, Proposal, SearchSpace, Strategy, Task, Trial
+import numpy as np
+
+from nasrun.protocols import Cost, Genome, Measurement, Proposal, SearchSpace, Strategy, Task, Trial
 from nasrun.schema import Positive
 
 PATIENCE = 1000
@@ -23,7 +25,7 @@ class Deduplicate(Strategy):
 
     def __init__(self, inner: Strategy, space: SearchSpace, mode: Literal["reuse", "resample"]) -> None:
         self._inner, self._space, self._mode = inner, space, mode
-        self.initial = inner.initial
+        self.initial, self.continues, self.length = inner.initial, inner.continues, inner.length
         self._seen: dict[Hashable, int] = {}
         self._results: dict[int, Sequence[Measurement]] = {}
         self._shadows: dict[int, list[Proposal]] = {}
@@ -83,6 +85,15 @@ class Deduplicate(Strategy):
     def done(self) -> bool:
         return self._inner.done or self._exhausted
 
+    def needs(self) -> Collection[int]:
+        return self._inner.needs()
+
+    def chosen(self) -> int | None:
+        return self._inner.chosen()
+
+    def draw(self, rng: np.random.Generator) -> Genome | None:
+        return self._inner.draw(rng)
+
     def notes(self) -> Mapping[str, Any]:
         return self._inner.notes()
 
@@ -110,7 +121,7 @@ class Constrain(Strategy):
 
     def __init__(self, inner: Strategy, space: SearchSpace, task: Task, constraints: Constraints) -> None:
         self._inner, self._space, self._task, self._constraints = inner, space, task, constraints
-        self.initial = inner.initial
+        self.initial, self.continues, self.length = inner.initial, inner.continues, inner.length
         self._turned_down = 0
 
     def ask(self, n: int) -> list[Proposal]:
@@ -134,6 +145,22 @@ class Constrain(Strategy):
     @property
     def done(self) -> bool:
         return self._inner.done or self._turned_down >= PATIENCE
+
+    def needs(self) -> Collection[int]:
+        return self._inner.needs()
+
+    def chosen(self) -> int | None:
+        return self._inner.chosen()
+
+    def draw(self, rng: np.random.Generator) -> Genome | None:
+        """A draw of the wrapped strategy, or of the space, that is within the constraints; the last of 1,000 draws
+        where none is."""
+        for _ in range(PATIENCE):
+            genome = self._inner.draw(rng)
+            genome = self._space.sample(rng) if genome is None else genome
+            if self._constraints.allow(self._space.cost(genome, self._task)):
+                break
+        return genome
 
     def notes(self) -> Mapping[str, Any]:
         return self._inner.notes()

@@ -1,0 +1,41 @@
+"""No search: architectures that are given, measured in turn."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import numpy as np
+
+from nasrun.protocols import Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
+from nasrun.schema import NotEmpty, show
+
+
+class Fixed(Strategy):
+    """Proposes given architectures, one after the other, and begins anew after the last.
+
+    `genomes`: strings as in `genomes.txt`; None: one architecture, drawn by the seed. A second round is of use with
+    `deduplicate=never`, which trains again with other seeds.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        objective: Objective,
+        rng: np.random.Generator,
+        *,
+        genomes: Annotated[list[str], NotEmpty()] | None = None,
+    ) -> None:
+        self._genomes = [space.sample(rng)] if genomes is None else []
+        for text in genomes or ():
+            try:
+                self._genomes.append(space.parse(text))
+            except ValueError as error:
+                raise ValueError(f"genomes={show([text])}: {error}") from error
+        self._count = 0
+
+    def ask(self, n: int) -> list[Proposal]:
+        numbers = range(self._count, self._count + n)
+        self._count += n
+        return [Proposal(self._genomes[number % len(self._genomes)], origin="fixed") for number in numbers]
+
+    def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
+        """Nothing depends on it."""

@@ -1,0 +1,62 @@
+"""What a policy is rewarded with for a score: the score itself, as in ENAS, or one changed by earlier scores (I-ENAS).
+
+A score is higher where a trial is better. A trial that failed, or was infeasible, has a score of minus infinity.
+"""
+
+from abc import ABC, abstractmethod
+from collections import deque
+
+
+class Reward(ABC):
+    """A function of the score that is told, and of those told before."""
+
+    @abstractmethod
+    def __call__(self, score: float) -> float:
+        """The finite reward of a score, which is remembered; -inf is the score of a failed trial."""
+
+
+class EnasReward(Reward):
+    """The score.
+
+    Source: Pham et al., "Efficient Neural Architecture Search via Parameter Sharing", ICML 2018, section 2.2.
+    A failed trial has the reward `penalty`, or the worst score so far where that is lower, as it is for losses, whose
+    scores are negative: to fail is never better than what was measured.
+    """
+
+    def __init__(self, penalty: float) -> None:
+        self._worst = penalty
+
+    def __call__(self, score: float) -> float:
+        if score == -float("inf"):
+            return self._worst
+        self._worst = min(self._worst, score)
+        return score
+
+
+class IEnasReward(Reward):
+    """The accuracy, times how far it is above the mean of the last ones; next to nothing for what is far below.
+
+    Source: "Improving the Efficient Neural Architecture Search via Rewarding Modifications" (I-ENAS), equation 1 and
+    algorithm 1. With `avg` the mean of the last `window` accuracies before this one and s = acc / avg: `penalty` where
+    s <= `threshold`, else acc * s.
+
+    Inferred, because the text is silent or says two things: every accuracy that is told enters the mean (algorithm 1
+    appends only one per epoch, its text says "the previous 10 networks"). The first accuracy is its own reward, as in
+    algorithm 1; so is any while the mean is 0. A failed trial has the reward `penalty` and does not enter the mean. An
+    accuracy below 0, which only a made-up one can be, counts as 0.
+    """
+
+    def __init__(self, window: int, threshold: float, penalty: float) -> None:
+        self._threshold, self._penalty = threshold, penalty
+        self._accuracies: deque[float] = deque(maxlen=window)
+
+    def __call__(self, score: float) -> float:
+        if score == -float("inf"):
+            return self._penalty
+        accuracy = max(score, 0.0)
+        average = sum(self._accuracies) / len(self._accuracies) if self._accuracies else 0.0
+        self._accuracies.append(accuracy)
+        if not average:
+            return accuracy
+        share = accuracy / average
+        return self._penalty if share <= self._threshold else accuracy * share

@@ -1,0 +1,239 @@
+"""Shared weights: one network of all architectures, trained and scored one architecture at a time."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from nasrun import seeding
+from nasrun.evaluators.supernet import Supernet
+from nasrun.protocols import Genome, Job, Proposal, Task, Trial
+from nasrun.schema import ConfigError
+from nasrun.spaces.shared_networks import shared_name, shared_network
+from nasrun.training.shared import padded
+from nasrun.training.shared_settings import SharedSettings
+from tests.support import setup_of
+
+SPACES = {
+    "micro_cell": ("search_space.blocks=2", "search_space.layout=cr", "search_space.channels=4"),
+    "nasbench201": ("search_space.channels=4", "search_space.cells=1"),
+    "macro_cnn": ("search_space.depths=[2,3]", "search_space.channels=[4,8]", "search_space.max_pools=1"),
+}
+SMALL = (
+    "evaluator=supernet",
+    "evaluator.batch_size=32",
+    "evaluator.pad_to=null",
+    "evaluator.score_batch=16",
+    "dataset=synthetic",
+    "dataset.samples=200",
+    "dataset.classes=4",
+    "dataset.height=8",
+    "dataset.width=8",
+    "dataset.validation=0.4",
+    "hardware=cpu",
+    "hardware.threads=1",
+    "hardware.precision=fp32",
+)
+
+spaces = pytest.mark.parametrize("space", SPACES)
+
+
+@pytest.fixture(autouse=True)
+def _threads_as_before() -> Any:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def prepared(space: str, *overrides: str) -> tuple[Supernet, Any]:
+    setup = setup_of(*SMALL, f"search_space={space}", *SPACES[space], *overrides)
+    assert isinstance(setup.evaluator, Supernet)
+    setup.evaluator.prepare()
+    return setup.evaluator, setup.space
+
+
+def job(genome: Genome, number: int = 0) -> Job:
+    return Job(Trial(number, Proposal(genome)), 0, seeding.integer(3, seeding.Purpose.JOB, number))
+
+
+def weights_of(evaluator: Supernet) -> dict[str, torch.Tensor]:
+    return {name: weight.detach().clone() for name, weight in evaluator._ready.model.named_parameters()}
+
+
+@spaces
+def test_an_architecture_is_a_part_of_the_shared_network(space: str) -> None:
+    chosen = setup_of(f"search_space={space}", *SPACES[space]).space
+    task = Task("colour", 3, 9, 8, 5)
+    torch.manual_seed(1)
+    shared = shared_network(chosen, task).eval()
+    weights = dict(shared.named_parameters())
+    images = torch.rand(6, 3, 9, 8)
+    rng = np.random.default_rng(2)
+    for _ in range(6):
+        genome = chosen.sample(rng)
+        alone = chosen.build(genome, task).train()
+        name_of = shared_name(chosen, genome, task)
+        with torch.no_grad():
+            for name, weight in alone.named_parameters():
+                weight.copy_(weights[name_of(name)])
+        # Shared networks normalise by the batch in evaluation, too.
+        torch.testing.assert_close(shared(images, genome), alone(images), rtol=0, atol=0)
+
+
+@spaces
+def test_a_step_changes_the_sampled_path_alone(space: str) -> None:
+    evaluator, chosen = prepared(space)
+    trainer = evaluator._ready
+    rng = np.random.default_rng(0)
+    images, labels = torch.rand(16, 1, 8, 8), torch.arange(16) % 4
+    for _ in range(4):  # the momentum of those before must not move anything either
+        genome = chosen.sample(rng)
+        before = weights_of(evaluator)
+        trainer.step(images, labels, genome, 0.05)
+        name_of = shared_name(chosen, genome, evaluator._task)
+        path = {name_of(name) for name, _ in chosen.build(genome, evaluator._task).named_parameters()}
+        changed = {name for name, weight in weights_of(evaluator).items() if not torch.equal(weight, before[name])}
+        assert changed <= path
+        assert "output.weight" in changed
+        assert all(weight.grad is None for weight in trainer.model.parameters())
+
+
+@spaces
+def test_training_helps(space: str) -> None:
+    evaluator, chosen = prepared(space, "evaluator.score=whole", "evaluator.batch_size=8", "dataset.noise=0.05")
+    genomes = [chosen.sample(np.random.default_rng(seed)) for seed in range(12)]
+
+    def mean() -> float:
+        measurements = evaluator.evaluate([job(genome, n) for n, genome in enumerate(genomes)])
+        return float(np.mean([m.metrics["val_accuracy"] for m in measurements]))
+
+    before = mean()
+    for epoch in range(1, 9):
+        metrics = evaluator.train_shared(chosen.sample, np.random.default_rng(epoch), epoch, 8)
+        assert set(metrics) == {"train_loss", "train_accuracy", "lr", "held_out_accuracy"}
+    after = mean()
+    assert before < 0.4
+    assert after > before + 0.2
+
+
+@pytest.mark.parametrize("momentum", [0.9, 0.0])
+def test_saved_weights_go_on_as_if_they_had_not_been_saved(tmp_path: Path, momentum: float) -> None:
+    words = ("evaluator.lr=0.1", f"evaluator.momentum={momentum}")
+    one, space = prepared("micro_cell", *words)
+    one.train_shared(space.sample, np.random.default_rng(1), 1, 3)
+    one.save(tmp_path / "1.safetensors")
+    other, _ = prepared("micro_cell", *words)
+    other.load(tmp_path / "1.safetensors")
+    results = [each.train_shared(space.sample, np.random.default_rng(2), 2, 3) for each in (one, other)]
+    assert results[0] == results[1]
+    for each, name in ((one, "one"), (other, "other")):
+        each.save(tmp_path / f"{name}.safetensors")
+    assert (tmp_path / "one.safetensors").read_bytes() == (tmp_path / "other.safetensors").read_bytes()
+
+
+def test_the_epoch_follows_from_its_generator() -> None:
+    results = []
+    for seed in (1, 1, 2):
+        evaluator, space = prepared("micro_cell", "evaluator.shift=1", "evaluator.flip=true")
+        evaluator.train_shared(space.sample, np.random.default_rng(seed), 1, 2)
+        results.append(weights_of(evaluator)["stem.weight"])
+    assert torch.equal(results[0], results[1])
+    assert not torch.equal(results[0], results[2])
+
+
+def test_no_part_of_the_data_is_seen_twice() -> None:
+    evaluator, _ = prepared("micro_cell")
+    data = evaluator._data
+    assert data is not None
+    parts = evaluator._parts
+    assert len(parts["scored"]) == 56
+    assert len(parts["held_out"]) == 24
+    images = [image.tobytes() for name in parts for image in parts[name].images.numpy()]
+    assert len(set(images)) == len(images) == 120 + 80 + 40
+    assert evaluator._ready.steps == 4  # 120 images in batches of 32: the last is filled up
+
+
+def test_scores_are_of_a_batch_by_the_seed_or_of_all() -> None:
+    evaluator, space = prepared("micro_cell")
+    genome = space.sample(np.random.default_rng(0))
+    jobs = [job(genome, number) for number in range(6)]
+    found = [m.metrics["val_loss"] for m in evaluator.evaluate(jobs)]
+    assert len(set(found)) == 6
+    assert [m.metrics["val_loss"] for m in evaluator.evaluate(jobs)] == found
+    sizes = {len(evaluator._scored(one)) for one in jobs}
+    assert sizes == {16}
+    whole, _ = prepared("micro_cell", "evaluator.score=whole")
+    assert len({m.metrics["val_loss"] for m in whole.evaluate(jobs)}) == 1
+
+
+@spaces
+def test_the_winner_is_a_network_of_its_own(space: str, tmp_path: Path) -> None:
+    from nasrun.checkpoints import load_weights
+
+    evaluator, chosen = prepared(space, "evaluator.batch_size=8")
+    for epoch in range(1, 6):
+        evaluator.train_shared(chosen.sample, np.random.default_rng(epoch), epoch, 5)
+    genome = chosen.sample(np.random.default_rng(5))
+    path = tmp_path / "model.safetensors"
+    result = evaluator.final(job(genome)._replace(save_to=str(path)))
+    model = chosen.build(genome, evaluator._task)
+    model.load_state_dict(load_weights(path))
+    again = evaluator._ready.measure(model, evaluator._parts["test"])
+    assert result["metrics"]["test_accuracy"] == again["accuracy"]
+    assert {"test_held_out_accuracy", "test_held_out_loss", "test_loss"} < set(result["metrics"])
+    shared = evaluator._ready.score(genome, evaluator._parts["test"], 40)
+    assert abs(shared["accuracy"] - again["accuracy"]) < 0.2  # statistics of the batch, and of the training data
+
+
+def test_borders_are_repeated() -> None:
+    from nasrun.training.data import DeviceSplit
+
+    split = DeviceSplit(torch.arange(12, dtype=torch.uint8).view(1, 1, 3, 4), torch.zeros(1, dtype=torch.long))
+    images = padded(split, 6).images
+    assert images.shape == (1, 1, 6, 6)
+    expected = torch.nn.functional.pad(split.images.float(), (1, 1, 1, 2), mode="replicate")
+    assert torch.equal(images.float(), expected)
+    assert padded(split, 3).images.shape == (1, 1, 3, 4)
+    assert padded(split, None).images is split.images
+
+
+def test_the_learning_rate_falls_and_may_begin_anew() -> None:
+    once = SharedSettings(lr=0.1, lr_min=0.01)
+    rates = [once.rate(step, 5, 4) for step in range(30)]
+    assert rates[0] == 0.1
+    assert rates == sorted(rates, reverse=True)
+    assert rates[20] == pytest.approx(0.01)
+    assert rates[29] == pytest.approx(0.01)  # behind the end, where a run was extended
+    again = SharedSettings(lr=0.1, lr_min=0.01, cycle=2)
+    rates = [again.rate(step, 5, 4) for step in range(40)]
+    assert [step for step in range(1, 40) if rates[step] > rates[step - 1]] == [10, 30]
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (
+            ("search_space=sequential_cnn",),
+            "search_space=SequentialCNN: evaluator=supernet has no shared weights for it",
+        ),
+        (
+            ("search_space=micro_cell", "hardware.workers=2"),
+            "hardware.workers=2: evaluator=supernet trains in one process; use hardware.workers=1",
+        ),
+        (("search_space=micro_cell", "evaluator.lr_min=1"), "evaluator.lr_min=1.0: must be at most lr, 0.05"),
+        (("search_space=micro_cell", "evaluator.held_out=0"), "evaluator.held_out=0: must be from 0.01 to 0.9"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_a_line(words: tuple[str, ...], text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        setup_of("evaluator=supernet", *words)
+    assert str(caught.value).startswith(text)
+    assert "\n" not in str(caught.value)
+
+
+def test_duplicates_are_scored_again() -> None:
+    setup = setup_of(*SMALL, "search_space=nasbench201", "strategy=random")
+    assert setup.options.deduplicate == "never"
+    assert setup_of("search_space=nasbench201", "strategy=random").options.deduplicate == "reuse"

@@ -1,0 +1,73 @@
+"""`from=DIR`: the best architecture of one run is what the next one trains."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+SEARCH = (
+    "search_space=micro_cell search_space.blocks=2 search_space.layout=cr search_space.channels=3 "
+    "dataset=synthetic dataset.samples=90 evaluator=synthetic trials=5 output.plots=false hydra.run.dir=search"
+)
+AGAIN = "experiment=train_best from=search evaluator.epochs=1 evaluator.batch_size=16 output.plots=false"
+
+
+def config_of(directory: Path) -> Any:
+    return yaml.safe_load((directory / ".hydra" / "config.yaml").read_text())
+
+
+def test_the_best_of_a_run_is_trained(tmp_path: Path, nasrun_inprocess: Callable[[str], Any]) -> None:
+    assert nasrun_inprocess(SEARCH).returncode == 0
+    done = nasrun_inprocess(f"{AGAIN} hydra.run.dir=again")
+    assert done.returncode == 0, done.stderr
+    best = [json.loads((tmp_path / name / "best.json").read_text()) for name in ("search", "again")]
+    assert best[0]["genome"] == best[1]["genome"]
+    assert "test_accuracy" in best[1]["final"]
+    old, new = (config_of(tmp_path / name) for name in ("search", "again"))
+    assert old["search_space"] == new["search_space"]
+    assert old["dataset"] == new["dataset"]
+    chosen = json.loads((tmp_path / "again" / "environment.json").read_text())["choices"]
+    assert (chosen["search_space"], chosen["dataset"], chosen["strategy"]) == ("micro_cell", "synthetic", "fixed")
+
+
+def test_the_command_line_lies_over_it(tmp_path: Path, nasrun_inprocess: Callable[[str], Any]) -> None:
+    assert nasrun_inprocess(SEARCH).returncode == 0
+    done = nasrun_inprocess(
+        f"{AGAIN} search_space=micro_cell search_space.channels=7 dataset=fashion_mnist_mini "
+        "dataset.train_samples=64 hydra.run.dir=wide"
+    )
+    assert done.returncode == 0, done.stderr
+    new = config_of(tmp_path / "wide")
+    assert (new["search_space"]["channels"], new["search_space"]["blocks"]) == (7, 2)
+    assert new["dataset"]["_target_"].endswith("FashionMnistMini")
+    assert new["strategy"]["genomes"] == [json.loads((tmp_path / "search" / "best.json").read_text())["genome"]]
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ("experiment=train_best", "nasrun: from: not set; give it as from=DIR"),
+        ("experiment=train_best from=nowhere", "nasrun: from=nowhere: holds no finished run with a best architecture"),
+        ("from=nowhere", "nasrun: from: no such key"),
+    ],
+)
+def test_what_is_no_run_is_refused(words: str, text: str, nasrun_inprocess: Callable[[str], Any]) -> None:
+    done = nasrun_inprocess(words)
+    assert done.returncode == 2
+    assert done.stderr.startswith(text)
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_given_architectures_in_turn(tmp_path: Path, nasrun_inprocess: Callable[[str], Any]) -> None:
+    one, other = (f"|{name}~0|+|none~0|none~1|+|none~0|none~1|none~2|" for name in ("none", "skip_connect"))
+    words = "strategy=fixed search_space=nasbench201 evaluator=synthetic dataset=synthetic output.plots=false trials=3"
+    done = nasrun_inprocess(f'{words} \'strategy.genomes=["{one}","{other}"]\' hydra.run.dir=run')
+    assert done.returncode == 0, done.stderr
+    genomes = [line.split("\t")[1] for line in (tmp_path / "run" / "genomes.txt").read_text().splitlines()]
+    assert genomes == [one, other, one]
+    refused = nasrun_inprocess(f"{words} strategy.genomes=[x]")
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("nasrun: strategy.genomes=[x]: character 1")
