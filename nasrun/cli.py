@@ -1,4 +1,4 @@
-"""The `nasrun` command: a Hydra run or sweep, or one of the verbs `resume` and `report`.
+"""The `nasrun` command: a Hydra run or sweep, or one of the verbs `resume`, `report`, `compare`, `export`, `predict`.
 
 Everything is checked before anything is created: the config is composed and built once here, and a mistake ends in
 one line on stderr and exit code 2.
@@ -40,7 +40,13 @@ def main() -> int:
 
 
 def _dispatch(words: list[str]) -> int:
-    verbs: dict[str, Callable[[list[str]], int]] = {"resume": _resume, "report": _report}
+    verbs: dict[str, Callable[[list[str]], int]] = {
+        "resume": _resume,
+        "report": _report,
+        "compare": _compare,
+        "export": _export,
+        "predict": _predict,
+    }
     if words and words[0] in verbs:
         return verbs[words[0]](words[1:])
     if any(word in ("-h", "--help") for word in words):
@@ -73,6 +79,26 @@ def _report(words: list[str]) -> int:
         raise ConfigError(f"{words[1]}: not expected; usage: nasrun report DIR")
     report(directory)
     return DONE
+
+
+def _compare(words: list[str]) -> int:
+    from nasrun.compare import compare
+
+    compare(words)
+    return DONE
+
+
+def _export(words: list[str]) -> int:
+    from nasrun.export import export
+
+    export(words)
+    return DONE
+
+
+def _predict(words: list[str]) -> int:
+    from nasrun.predict import predict
+
+    return predict(words)
 
 
 def _directory(verb: str, words: list[str]) -> Path:
@@ -140,12 +166,13 @@ def _check(
     """
     from nasrun.compose import jobs, output_directory, task_config
     from nasrun.config import build
+    from nasrun.from_run import take_over
     from nasrun.plan import show_plan
 
     dry, existing = False, Path()
     sweep, configs = jobs(overrides, multirun, config_dir, config_name)
     for config in configs:
-        setup = build(task_config(config))
+        setup = build(take_over(task_config(config), config.hydra.overrides.task)[0])
         directory = output_directory(config, sweep=sweep)
         existing = _check_directory(directory, may_exist=sweep or unique or setup.options.resume)
         if not sweep:
@@ -204,6 +231,7 @@ class _Job:
         """Returns the best trial's objective, for sweepers that optimise; None where there is none."""
         from hydra.core.hydra_config import HydraConfig
 
+        from nasrun.from_run import take_over
         from nasrun.run import start
 
         chosen = HydraConfig.get().runtime.choices
@@ -211,7 +239,8 @@ class _Job:
         directory = Path(os.path.relpath(HydraConfig.get().runtime.output_dir))
         try:
             groups = {name: option for name, option in chosen.items() if "/" not in name}
-            summary = start(config, directory, unique=self._unique, choices=groups)
+            config, taken = take_over(config, HydraConfig.get().overrides.task)
+            summary = start(config, directory, unique=self._unique, choices=groups | taken)
         except Exception as error:
             if config.get("debug") is True:
                 traceback.print_exc()

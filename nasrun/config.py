@@ -6,7 +6,7 @@ YAML `_target_` picks classes; the signature of a class is the schema of its YAM
 import importlib
 import inspect
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
@@ -18,7 +18,8 @@ from nasrun import seeding
 from nasrun.config_files import conf_dir
 from nasrun.datasets import Dataset
 from nasrun.hardware.devices import Hardware
-from nasrun.protocols import Evaluator, Objective, SearchSpace, Strategy
+from nasrun.hardware.shared_memory import SharedObject
+from nasrun.protocols import Evaluator, Objective, SearchSpace, SharedEvaluator, Strategy
 from nasrun.schema import Above, AtLeast, ConfigError, Positive, check_section, join, nearest, show
 from nasrun.strategies.wrappers import Constrain, Constraints, Deduplicate
 
@@ -30,8 +31,9 @@ CONSTRAINT_SAMPLES = 10_000
 LOW_IS_GOOD = ("loss", "error", "regret", "parameters", "flops", "seconds", "epochs", "energy", "co2eq")
 """Words in the names of metrics of which less is better."""
 
-FREE = "vars"
-"""The section that nothing reads: values that other keys of the config refer to, such as pairs swept together."""
+FREE = ("vars", "from")
+"""What nothing here reads: values that other keys of the config refer to, such as pairs swept together, and the run
+that `nasrun.from_run` took its architecture from."""
 
 GROUPS = ("search_space", "strategy", "evaluator", "dataset", "hardware")
 
@@ -103,6 +105,8 @@ class Setup:
     evaluator: Evaluator
     strategy: Strategy
     config: dict[str, Any] = field(repr=False)
+    memory: SharedObject | None = None
+    """Where the data lie once they are loaded, if there are several workers."""
 
 
 def build(config: DictConfig) -> Setup:
@@ -110,9 +114,9 @@ def build(config: DictConfig) -> Setup:
     content = plain(config)
     nested = {"objective": ObjectiveOptions, "constraints": ConstraintOptions, "output": OutputOptions}
     for name in content:
-        if name not in (*GROUPS, *nested, FREE) and name not in RunOptions.__dataclass_fields__:
+        if name not in (*GROUPS, *nested, *FREE) and name not in RunOptions.__dataclass_fields__:
             raise ConfigError(
-                f"{name}: no such key; {nearest(name, [*GROUPS, *nested, FREE, *RunOptions.__dataclass_fields__])}"
+                f"{name}: no such key; {nearest(name, [*GROUPS, *nested, *FREE, *RunOptions.__dataclass_fields__])}"
             )
     top = {name: value for name, value in content.items() if name in RunOptions.__dataclass_fields__}
     options = RunOptions(**check_section(RunOptions, top, ""))
@@ -120,12 +124,22 @@ def build(config: DictConfig) -> Setup:
     hardware = create(content, "hardware", Hardware)
     space = create(content, "search_space", SearchSpace)  # type: ignore[type-abstract]
     dataset = create(content, "dataset", Dataset)  # type: ignore[type-abstract]
+    memory = SharedObject() if hardware.workers > 1 else None
+    if memory is not None:
+        dataset.place = memory.put
     evaluator = create(content, "evaluator", Evaluator, space, dataset, hardware)  # type: ignore[type-abstract]
     objective = section["objective"].resolved(evaluator)
     rng = seeding.generator(options.seed, seeding.Purpose.STRATEGY)
     strategy = create(content, "strategy", Strategy, space, objective, rng)  # type: ignore[type-abstract]
     constraints = section["constraints"].resolved(space)
     _check_constraints(constraints, space, dataset, options.seed)
+    if isinstance(evaluator, SharedEvaluator) and hardware.workers > 1:
+        raise ConfigError(
+            f"hardware.workers={hardware.workers}: weights that all architectures share are trained and used in one "
+            "process; choose hardware.workers=1"
+        )
+    if isinstance(evaluator, SharedEvaluator) and options.deduplicate == "reuse":
+        options = replace(options, deduplicate="never")  # a score belongs to the shared weights of its time
     strategy = wrap(strategy, space, dataset, options, constraints)
     return Setup(
         options,
@@ -138,7 +152,16 @@ def build(config: DictConfig) -> Setup:
         evaluator,
         strategy,
         content,
+        memory,
     )
+
+
+def rebuild(content: dict[str, Any]) -> tuple[Evaluator, Dataset]:
+    """The evaluator of a checked config, with its data set: what a worker process makes for itself."""
+    space = create(content, "search_space", SearchSpace)  # type: ignore[type-abstract]
+    dataset = create(content, "dataset", Dataset)  # type: ignore[type-abstract]
+    hardware = create(content, "hardware", Hardware)
+    return create(content, "evaluator", Evaluator, space, dataset, hardware), dataset  # type: ignore[type-abstract]
 
 
 def wrap(
@@ -196,7 +219,10 @@ def create(content: dict[str, Any], group: str, base: type[T], *runtime: Any) ->
     kind = locate(section.pop("_target_"), base, join(group, "_target_"))
     arguments = check_section(kind, section, group)
     try:
-        return kind(*runtime, **arguments)
+        made = kind(*runtime, **arguments)
+        if isinstance(made, SearchSpace) and made.section is None:
+            made.section = {"_target_": f"{kind.__module__}.{kind.__qualname__}", **arguments}
+        return made
     except ValueError as error:
         raise ConfigError(f"{group}.{first_line(error)}") from error
 

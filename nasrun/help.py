@@ -16,6 +16,9 @@ usage:
   nasrun -m GROUP=A,B KEY=1,2 ...               a sweep: every combination
   nasrun resume DIR [trials=N]                  go on after a crash, or extend
   nasrun report DIR                             write tables and plots again
+  nasrun compare DIR... [by=KEY]                runs side by side, with statistics over seeds
+  nasrun export DIR [--format onnx]             the best network as files that other programs load
+  nasrun predict DIR IMAGE...                   classes and probabilities for image files
 
   e.g. nasrun strategy=aging_evolution dataset=fashion_mnist
 """
@@ -44,7 +47,9 @@ def help_text() -> str:
 
 def suggest(word: str) -> str:
     """What may have been meant by a word of the command line that is neither a verb nor key=value."""
-    meanings: dict[str, list[str]] = {"resume": ["resume DIR"], "report": ["report DIR"]}
+    meanings: dict[str, list[str]] = {
+        verb: [f"{verb} DIR"] for verb in ("resume", "report", "compare", "export", "predict")
+    }
     for group in GROUPS:
         meanings.setdefault(group, []).append(f"{group}=OPTION")
         for path in sorted((conf_dir() / group).glob("*.yaml")):

@@ -6,7 +6,8 @@ was dear, and at least ten times a second otherwise. A last line that was cut sh
 damage anywhere else is refused with its line number.
 
 Events: `run` (what was started), `ask` (proposals), `measure` (one repeat of one trial), `tell` (a trial was told to
-the strategy), `final` (the winner on the test set), `resume` (the run goes on), `end`.
+the strategy), `shared` (weights that are shared were trained for an epoch), `final` (the winner on the test set),
+`resume` (the run goes on), `end`.
 """
 
 import json
@@ -122,7 +123,8 @@ def proposal_to_json(proposal: Proposal) -> Event:
 
 def proposal_from_json(fields: Event) -> Proposal:
     """The proposal that `proposal_to_json` wrote."""
-    return Proposal(**{**fields, "genome": tuple(fields["genome"])})
+    partners = tuple(fields.get("partners", ()))
+    return Proposal(**{**fields, "genome": tuple(fields["genome"]), "partners": partners})
 
 
 def measurement_to_json(measurement: Measurement) -> Event:

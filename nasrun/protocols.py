@@ -5,8 +5,9 @@ hands the jobs to an executor whose evaluator measures them, and tells the strat
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -56,6 +57,7 @@ class Proposal(NamedTuple):
     `hparams`: training settings that belong to the proposal, laid over the evaluator's own (optimizer, batch size).
     `budget`: cumulative epochs; None means the evaluator's default.
     `parent`: the trial this one descends from, and whose checkpoint `warm_start` loads.
+    `partners`: further trials, whose weights are averaged with the parent's before the training goes on.
     `origin`: name of the operator that made it (sample, swap, crossover, ...), for the tables.
     `reuse_of`: an earlier trial of the same architecture and budget whose result is taken over; nothing is trained.
     """
@@ -67,6 +69,7 @@ class Proposal(NamedTuple):
     warm_start: WarmStart = "none"
     origin: str = "sample"
     reuse_of: int | None = None
+    partners: tuple[int, ...] = ()
 
 
 class Trial(NamedTuple):
@@ -77,13 +80,19 @@ class Trial(NamedTuple):
 
 
 class Job(NamedTuple):
-    """One repeat of a trial: picklable, and all that an executor or evaluator ever sees of it."""
+    """One repeat of a trial: picklable, and all that an executor or evaluator ever sees of it.
+
+    `load_from`, `save_to`: checkpoints of the parent and of this job; `partners`: those of the proposal's partners.
+    `resumable`: later proposals may go on from here, so that the state of the optimizer is saved along.
+    """
 
     trial: Trial
     repeat: int
     seed: int
     load_from: str | None = None
     save_to: str | None = None
+    partners: tuple[str, ...] = ()
+    resumable: bool = False
 
 
 class Measurement(NamedTuple):
@@ -142,6 +151,13 @@ class SearchSpace(ABC):
     #: FLOPs that a network may have under `constraints.flops=auto`, so that a trial takes seconds; None: any number.
     flops_limit: int | None = None
 
+    #: Where all genomes are one network that is trained in different ways, so that weights carry over from any to any:
+    #: the genome to set out from. None: genomes are different networks.
+    start: Genome | None = None
+
+    #: The config that this space was made from, `_target_` and options: archives make it anew from that.
+    section: Mapping[str, Any] | None = None
+
     @abstractmethod
     def sample(self, rng: np.random.Generator) -> Genome:
         """Draw a genome; the space's docstring says how uniformly."""
@@ -183,6 +199,10 @@ class SearchSpace(ABC):
             prefix = (*prefix, wanted if wanted in legal else legal[0])
         return prefix
 
+    def hparams(self, genome: Genome) -> Mapping[str, Any]:
+        """Training settings that a genome holds, laid over those of the evaluator and under those of the proposal."""
+        return {}
+
     def key(self, genome: Genome) -> Hashable:
         """Equal for architectures that are the same network. Here: the genome itself."""
         return genome
@@ -218,6 +238,12 @@ class Strategy(ABC):
     #: Trials that are proposed before anything that was told is made use of; 0 where it makes no difference.
     initial: int = 0
 
+    #: Whether proposals go on from checkpoints of earlier trials (`warm_start`): these are then kept as `needs` says.
+    continues: bool = False
+
+    #: Trials that the strategy takes from beginning to end; None: any number will do.
+    length: int | None = None
+
     @abstractmethod
     def ask(self, n: int) -> list[Proposal]:
         """Between 0 and `n` proposals; an empty list means: tell me first (or: I am done)."""
@@ -230,6 +256,21 @@ class Strategy(ABC):
     def done(self) -> bool:
         """True when the strategy will make no more proposals, whatever it is told."""
         return False
+
+    def needs(self) -> Collection[int]:
+        """Trials that were told and whose checkpoints later proposals may start from, or `chosen` may name."""
+        return ()
+
+    def chosen(self) -> int | None:
+        """The trial whose network is what the search came to; None: the best by the objective."""
+        return None
+
+    def draw(self, rng: np.random.Generator) -> Genome | None:
+        """A genome as the strategy's policy would propose it now, drawn with a generator of the caller.
+
+        Nothing that the strategy proposes is changed by it. None: it has no policy; samples of the space will do.
+        """
+        return None
 
     def notes(self) -> Mapping[str, Any]:
         """What the strategy learned, as JSON values, for `strategy.json` (loss curves, suggestions); may be empty."""
@@ -250,6 +291,12 @@ class Evaluator(ABC):
 
     #: Whether jobs write their weights to `save_to`.
     saves: bool = False
+
+    #: Seconds that a job may take; an evaluator ends it then, and an executor a worker that does not. None: any.
+    time_limit: float | None = None
+
+    #: Modules that worker processes import before anything else, once for all of them.
+    preload: tuple[str, ...] = ()
 
     def prepare(self, recorded: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Decide what is decided once per run (device, precision) and load the data; returns facts for the record.
@@ -283,6 +330,35 @@ class Evaluator(ABC):
     def estimate(self, trial: Trial) -> float | None:
         """Seconds that one repeat of a trial is expected to take, from a short timing; None where it has no meaning."""
         return None
+
+
+class SharedEvaluator(Evaluator):
+    """Measures architectures with weights that all of them share, and that are trained between the trials.
+
+    Trials come in rounds of `rounds`; before each round the weights are trained for one epoch. In between they stay as
+    they are, so that the order of the trials of a round makes no difference.
+    """
+
+    #: Trials after each epoch of the shared weights.
+    rounds: int
+
+    @abstractmethod
+    def train_shared(
+        self, draw: Callable[[np.random.Generator], Genome], rng: np.random.Generator, epoch: int, epochs: int
+    ) -> Mapping[str, float]:
+        """Train the shared weights for `epoch` (from 1) of `epochs`, on architectures that `draw` gives.
+
+        The first epoch starts from new weights. Everything random comes from `rng`. Returns finite metrics; raises
+        where a loss is not finite.
+        """
+
+    @abstractmethod
+    def save(self, path: Path) -> None:
+        """Write the weights, and all else that the next epoch takes up, to a file that is there as a whole or not."""
+
+    @abstractmethod
+    def load(self, path: Path) -> None:
+        """Go on from what `save` wrote."""
 
 
 class Executor(ABC):

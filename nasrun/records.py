@@ -81,6 +81,13 @@ class RunRecords:
     wall_seconds: float
 
 
+def outcome(run: RunRecords, objective: Objective) -> TrialRecord | None:
+    """The network that a run came to: the one that its strategy chose at the end, else the best by the objective."""
+    if run.final is not None and run.final.get("chosen"):
+        return run.trials.get(run.final["trial"])
+    return best_of(run.trials, objective)
+
+
 def read_run(directory: Path) -> RunRecords:
     """Read a run directory's journal, whether the run is finished, stopped or still going.
 

@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +12,22 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nasrun import __version__, journal, seeding
 from nasrun.checkpoints import CheckpointStore
-from nasrun.config import Setup, build, first_line, plain
+from nasrun.config import Setup, build, first_line, plain, rebuild
 from nasrun.environment import describe_environment
+from nasrun.hardware.devices import gpus_of_workers
 from nasrun.hardware.inline import InlineExecutor
 from nasrun.journal import Event, Journal
-from nasrun.protocols import Job, Trial
+from nasrun.protocols import Executor, Job, SharedEvaluator, Trial
 from nasrun.records import Observer, TrialRecord, assemble, write_json
+from nasrun.reports.changes import plot_history, write_changes
 from nasrun.reports.console import make_console
+from nasrun.reports.shared_table import write_shared
 from nasrun.reports.summary import finite, write_summary
 from nasrun.reports.tables import write_tables
 from nasrun.run_directory import create_directory, holds_run, load_config, locked
 from nasrun.schema import ConfigError, join, nearest, show
 from nasrun.search import Search
+from nasrun.shared import SharedWeights
 
 FORMAT = 1
 NOTES = "strategy.json"
@@ -129,21 +134,24 @@ def _execute(
     console = make_console(output.console, space, objective)
     watchers = _Watchers(console, _TableRefresh(setup, directory))
     log = Journal(directory / journal.NAME)
-    executor = InlineExecutor(setup.evaluator)
+    executor = _executor(setup, events[0]["facts"])
     keep = output.keep if setup.evaluator.saves else "none"
+    continues = setup.strategy.continues and setup.evaluator.saves
+    checkpoints = CheckpointStore(directory, keep, output.keep_count, output.limit_mb, continues=continues)
     search = Search(
         setup.strategy,
         executor,
         log,
         objective,
         watchers,
-        CheckpointStore(directory, keep, output.keep_count, output.limit_mb),
+        checkpoints,
         seed=setup.options.seed,
         trials=setup.options.trials,
         repeats=setup.evaluator.repeats,
         in_flight=setup.hardware.trials_in_flight,
         max_failures=setup.options.max_failures,
         order=setup.hardware.order,
+        shared=_shared_weights(setup, log, directory, events[0]["trials"]),
     )
     setup.evaluator.on_progress = console.progress
     try:
@@ -155,18 +163,24 @@ def _execute(
         for line in _notes(setup, events):
             console.message(line)
         ending = search.run()
+        executor.close()
         if ending.complete and search.best is not None:
-            _finish(setup, directory, search.best, events, log, console, len(search.records))
+            _finish(setup, directory, search, checkpoints, events, log, console)
+            checkpoints.clear()
         if not finished:
             log.append("end", dear=True, reason=ending.reason, complete=ending.complete, time=time.time())
         summary = write_results(setup, directory)
         notes = setup.strategy.notes()
         if notes:
             write_json(directory / NOTES, finite(notes))
+            write_changes(directory, notes)
         if output.plots:
+            from nasrun.reports.page import write_page
             from nasrun.reports.plots import write_plots
 
             write_plots(directory, search.records, space, objective)
+            plot_history(directory, search.records, notes, objective)
+            write_page(assemble(directory, journal.read(directory / journal.NAME)), summary, space, objective)
         if not ending.complete or search.best is None:
             reason = ending.reason if not ending.complete else "no trial succeeded"
             raise RunError(f"{reason}; what there is lies in {directory}")
@@ -184,6 +198,27 @@ def _execute(
             log.close()
 
 
+def _executor(setup: Setup, facts: Mapping[str, Any]) -> Executor:
+    """Where the jobs run: in this process, or in several others."""
+    workers = setup.hardware.workers
+    if workers == 1:
+        return InlineExecutor(setup.evaluator)
+    from nasrun.hardware.processes import ProcessExecutor
+    from nasrun.hardware.worker import Recipe
+
+    data = setup.memory if setup.memory is not None and setup.memory.descriptor >= 0 else None
+    recipe = Recipe(partial(rebuild, setup.config), facts, data)
+    on_gpus = facts.get("runtime", {}).get("device") == "cuda"
+    return ProcessExecutor(setup.evaluator, recipe, workers, gpus_of_workers(workers) if on_gpus else None)
+
+
+def _shared_weights(setup: Setup, log: Journal, directory: Path, trials: int) -> SharedWeights | None:
+    """What trains and keeps the weights of an evaluator that shares them; None for any other."""
+    if not isinstance(setup.evaluator, SharedEvaluator):
+        return None
+    return SharedWeights(setup.evaluator, setup.space, log, directory, seed=setup.options.seed, trials=trials)
+
+
 def _notes(setup: Setup, events: Sequence[Event]) -> Iterator[str]:
     """What a user should know before the first trial."""
     places = (events[0]["environment"], describe_environment())
@@ -194,12 +229,16 @@ def _notes(setup: Setup, events: Sequence[Event]) -> Iterator[str]:
     runtime = events[0]["facts"].get("runtime")
     if runtime:
         threads = f", {runtime['threads']} threads" if runtime["device"] == "cpu" else ""
+        threads += f", {setup.hardware.workers} workers" if setup.hardware.workers > 1 else ""
         yield f"{runtime['device']}{threads}, {runtime['precision']}: {runtime['reason']}"
     if setup.evaluator.repeats * setup.hardware.trials_in_flight > 1:  # else nothing trains together
         for name, chosen in (("replicas", "mode"), ("products", "backend")):
             if name in events[0]["facts"]:
                 choice = events[0]["facts"][name]
                 yield f"{name} {choice[chosen]}: {choice['reason']}"
+    length = setup.strategy.length
+    if length is not None and setup.options.trials < length:
+        yield f"trials={setup.options.trials}: the strategy takes {length} to its end; the last ones are left out"
     initial = setup.strategy.initial
     if initial and setup.options.trials <= initial:
         yield f"trials={setup.options.trials} are no more than the {initial} random ones at first: nothing is evolved"
@@ -208,37 +247,47 @@ def _notes(setup: Setup, events: Sequence[Event]) -> Iterator[str]:
 def _finish(
     setup: Setup,
     directory: Path,
-    best: TrialRecord,
+    search: Search,
+    checkpoints: CheckpointStore,
     events: Sequence[Event],
     log: Journal,
     console: Observer,
-    told: int,
 ) -> None:
     """The winner's final training and its one measurement on the test set, unless the journal holds them already."""
-    if any(event["event"] == "final" and event["told"] == told for event in events):
+    told, best = len(search.records), search.winner
+    if best is None or any(event["event"] == "final" and event["told"] == told for event in events):
         return
     console.finishing(best)
     number = best.trial.proposal.reuse_of if best.trial.proposal.reuse_of is not None else best.trial.number
     ranked = sorted((m for m in best.measurements if m.status == "ok"), key=lambda m: -setup.objective.score([m]))
-    source = directory / "checkpoints" / f"{number}-{ranked[0].repeat}.safetensors"
+    source = checkpoints.path(number, ranked[0].repeat)
     job = Job(
         Trial(number, best.trial.proposal),
         ranked[0].repeat,
         seeding.integer(setup.options.seed, seeding.Purpose.FINAL),
         str(source) if source.is_file() else None,
-        str(directory / "best" / "model.safetensors") if setup.evaluator.saves else None,
+        str(directory / "best" / "model.safetensors") if _has_weights(setup) else None,
     )
     try:
         result = setup.evaluator.final(job)
     except Exception as error:
         raise RunError(f"the winner's final training failed: {first_line(error)}") from error
-    log.append("final", dear=True, trial=best.trial.number, told=told, **result, time=time.time())
+    # Which network it is where the strategy says so, and not the objective.
+    chosen = {"chosen": True} if setup.strategy.chosen() is not None else {}
+    log.append("final", dear=True, trial=best.trial.number, told=told, **chosen, **result, time=time.time())
+
+
+def _has_weights(setup: Setup) -> bool:
+    """Whether the evaluator gives the winner's weights at the end."""
+    return setup.evaluator.saves or isinstance(setup.evaluator, SharedEvaluator)
 
 
 def write_results(setup: Setup, directory: Path) -> dict[str, Any]:
     """(Re)write the tables and summaries of a run directory from its journal; returns the summary."""
-    run = assemble(directory, journal.read(directory / journal.NAME))
+    events = journal.read(directory / journal.NAME)
+    run = assemble(directory, events)
     write_tables(directory, run.trials, setup.space, setup.objective, setup.options.seed)
+    write_shared(directory, events)
     return write_summary(run, setup.space, setup.objective)
 
 
@@ -251,6 +300,10 @@ class _Watchers(Observer):
     def started(self, trials: int, records: Mapping[int, TrialRecord], directory: Path) -> None:
         for observer in self._observers:
             observer.started(trials, records, directory)
+
+    def message(self, text: str) -> None:
+        for observer in self._observers:
+            observer.message(text)
 
     def asked(self, trial: Trial) -> None:
         for observer in self._observers:

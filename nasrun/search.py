@@ -24,6 +24,7 @@ from nasrun.journal import (
 )
 from nasrun.protocols import Executor, Job, Measurement, Objective, Proposal, Strategy, Trial
 from nasrun.records import Observer, TrialRecord, told
+from nasrun.shared import SharedWeights
 
 
 class ReplayError(Exception):
@@ -63,12 +64,13 @@ class Search:
         in_flight: int = 1,
         max_failures: int | None = None,
         order: Literal["proposal", "completion"] = "proposal",
+        shared: SharedWeights | None = None,
     ) -> None:
         self._strategy, self._executor, self._journal = strategy, executor, journal
         self._objective, self._observer, self._checkpoints = objective, observer, checkpoints
         self._seed, self._trials, self._repeats, self._in_flight = seed, trials, repeats, in_flight
         self._max_failures = float("inf") if max_failures is None else max_failures
-        self._order = order
+        self._order, self._shared = order, shared
         self._asked: dict[int, TrialRecord] = {}
         self._outstanding: deque[int] = deque()
         self._may_ask = True
@@ -79,7 +81,14 @@ class Search:
         self.best: TrialRecord | None = None
 
     def run(self) -> Ending:
-        """Search until all trials are done, the strategy is done, or too many trials in a row failed."""
+        """Search until all trials are done, the strategy is done, or too many trials in a row failed.
+
+        With shared weights, these are trained whenever all trials of a round are told, and before the first.
+        """
+        if self._shared is not None:
+            self._shared.load()
+        # What a kill after the last tell left to be cleared away.
+        self._checkpoints.keep_best(self.records, self._objective, self._needed())
         for number in self._outstanding:
             self._submit(self._asked[number])
         while True:
@@ -88,11 +97,15 @@ class Search:
             if self._may_ask:
                 self._ask()
             if not self._outstanding:
+                if self._shared is not None and self._round_over:
+                    self._observer.message(self._shared.train(self._strategy))
+                    continue
                 return Ending(self._why_over(), True)
             self._tell(self._next_complete())
 
     def _ask(self) -> None:
-        wanted = min(self._in_flight - len(self._outstanding), self._trials - len(self._asked))
+        most = self._trials if self._shared is None else min(self._trials, self._shared.trials)
+        wanted = min(self._in_flight - len(self._outstanding), most - len(self._asked))
         if wanted <= 0 or self._strategy.done:
             return
         proposals = self._strategy.ask(wanted)
@@ -101,6 +114,12 @@ class Search:
         for record in self._admit(proposals):
             self._submit(record)
             self._observer.asked(record.trial)
+
+    @property
+    def _round_over(self) -> bool:
+        """Whether shared weights are to be trained before anything more is asked for."""
+        assert self._shared is not None
+        return len(self._asked) == self._shared.trials < self._trials and not self._strategy.done
 
     def _admit(self, proposals: Sequence[Proposal]) -> list[TrialRecord]:
         """Number the proposals and put them in line."""
@@ -117,20 +136,41 @@ class Search:
         if record.trial.proposal.reuse_of is not None:
             return
         done = {m.repeat for m in record.measurements}
-        number = record.trial.number
+        number, start = record.trial.number, self._with_originals(record.trial.proposal)
         jobs = [
             Job(
                 record.trial,
                 repeat,
                 seeding.integer(self._seed, seeding.Purpose.JOB, number, repeat),
-                self._checkpoints.source(record.trial.proposal, repeat),
+                self._checkpoints.source(start, repeat),
                 self._checkpoints.target(number, repeat),
+                tuple(str(self._checkpoints.path(partner, repeat)) for partner in start.partners),
+                self._strategy.continues,
             )
             for repeat in range(self._repeats)
             if repeat not in done
         ]
         if jobs:
             self._executor.submit(jobs)
+
+    def _with_originals(self, proposal: Proposal) -> Proposal:
+        """The proposal with those trials as parent and partners whose checkpoints there are: not the reused."""
+        parent = proposal.parent
+        original = None if parent is None else self._original(parent)
+        return proposal._replace(parent=original, partners=tuple(map(self._original, proposal.partners)))
+
+    def _original(self, number: int) -> int:
+        reused = self._asked[number].trial.proposal.reuse_of if number in self._asked else None
+        return number if reused is None else reused
+
+    def _needed(self) -> set[int]:
+        """Trials whose checkpoints the strategy, or a trial in flight, may start from."""
+        numbers = set(self._strategy.needs())
+        for number in self._outstanding:
+            proposal = self._asked[number].trial.proposal
+            if proposal.warm_start != "none":
+                numbers.update(proposal.partners, () if proposal.parent is None else (proposal.parent,))
+        return set(map(self._original, numbers))
 
     def _next_complete(self) -> int:
         """The next trial to tell; waits until it is complete."""
@@ -156,7 +196,7 @@ class Search:
     def _tell(self, number: int) -> None:
         self._journal.append("tell", trial=number, time=time.time())
         record = self._take_in(number)
-        self._checkpoints.keep_best(self.records, self._objective)
+        self._checkpoints.keep_best(self.records, self._objective, self._needed())
         self._observer.told(record, self.best)
 
     def _take_in(self, number: int) -> TrialRecord:
@@ -194,6 +234,15 @@ class Search:
                 self._asked[event["trial"]].measurements.append(measurement_from_json(event))
             elif kind == "tell":
                 self._take_in(event["trial"])
+            elif kind == "shared" and self._shared is not None:
+                self._shared.version = event["version"]
+
+    @property
+    def winner(self) -> TrialRecord | None:
+        """What the search came to: the trial that the strategy chose, else the best by the objective."""
+        chosen = self._strategy.chosen()
+        record = self.records.get(chosen) if chosen is not None else None
+        return record if record is not None and record.status == "ok" else self.best
 
     @property
     def asked(self) -> int:

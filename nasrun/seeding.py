@@ -21,6 +21,7 @@ class Purpose(IntEnum):
     AUGMENT = 6
     DROPOUT = 7
     PREVIEW = 8
+    SHARED = 9
 
 
 def sequence(seed: int, purpose: Purpose, trial: int = 0, repeat: int = 0) -> np.random.SeedSequence:

@@ -29,6 +29,8 @@ FITTING: dict[str, tuple[str, ...]] = {
     "abc": ("search_space=sequential_cnn", "deduplicate=resample"),
     "asnn": ("search_space=mlp", "strategy.rows=1000"),
     "grid": ("search_space=nasbench201",),
+    "miha": ("search_space=training_recipe", "strategy.cycles=40"),
+    "pbt": ("search_space=training_recipe",),
 }
 """What strategies are tested with that do not run on every search space, or would take long at their defaults."""
 

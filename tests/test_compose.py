@@ -26,6 +26,8 @@ def needed(choice: str, folder: Path) -> list[str]:
         return [f"dataset.path={folder}"]
     if choice == "dataset=gap_filling":
         return ["evaluator=synthetic"]  # the networks of the default search space are for classification
+    if choice == "evaluator=supernet":
+        return ["search_space=micro_cell"]
     if choice == "evaluator=table":
         return ["search_space=nasbench201"]
     group, _, option = choice.partition("=")

@@ -31,6 +31,12 @@ def test_runs_killed_at_random_moments_resume_to_equal_results(tmp_path: Path) -
 
 
 @pytest.mark.slow
+def test_runs_with_workers_killed_at_random_moments_have_equal_results(tmp_path: Path) -> None:
+    campaign = script("crash_campaign")
+    assert campaign.campaign(kills=4, seed=time.time_ns(), folder=tmp_path, workers=2) == 4
+
+
+@pytest.mark.slow
 def test_a_run_killed_in_its_final_training_repeats_only_that(tmp_path: Path) -> None:
     campaign = script("crash_campaign")
     words = campaign.command("random", tmp_path / "whole")

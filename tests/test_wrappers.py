@@ -12,8 +12,13 @@ LIMITS = {"grid": (110_000, 6_000_000)}
 ONCE = ("asnn", "grid", "local_search")
 """Strategies that propose nothing twice, wrapped or not."""
 
+ONE_NETWORK = ("miha", "pbt")
+"""Strategies that train one network on, of one price, and whose proposals start from checkpoints: never duplicates."""
 
-@pytest.mark.parametrize("strategy", options("strategy"))
+several = pytest.mark.parametrize("strategy", [name for name in options("strategy") if name not in ONE_NETWORK])
+
+
+@several
 def test_no_proposal_is_over_a_constraint(strategy: str) -> None:
     parameters, flops = LIMITS.get(strategy, (20_000, 3_000_000))
     setup = strategy_setup(strategy, f"constraints.parameters={parameters}", f"constraints.flops={flops}")
@@ -26,7 +31,7 @@ def test_no_proposal_is_over_a_constraint(strategy: str) -> None:
     assert any(free.space.cost(p.genome, free.dataset.task).parameters > parameters for p in others)
 
 
-@pytest.mark.parametrize("strategy", options("strategy"))
+@several
 def test_resampling_proposes_nothing_twice(strategy: str) -> None:
     small = ("search_space.max_depth=3", "search_space.filters=[8,16]", "search_space.activations=[relu]")
     small = () if strategy in FITTING else small

@@ -7,7 +7,7 @@ keyword-only arguments of a data set's constructor are the keys of its YAML. Thr
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -148,12 +148,15 @@ class Dataset(ABC):
     #: Regression only: how much a pixel of weight 0 counts for the training loss, from 0 to 1.
     background: float = 0.0
 
+    #: Called with the splits once they are read; what it returns is held in their place (arrays in shared memory).
+    place: Callable[[Splits], Splits] = staticmethod(lambda splits: splits)
+
     def __init__(
         self, *, validation: Share | OnTest = 0.1, split_seed: Seed = 0, train_samples: Count | None = None
     ) -> None:
-        """`validation`: share of the training data that is kept for comparing architectures, cut by class. Or `test`: all
-        is trained on, and architectures are compared on the test images, as some papers do; the test result is then no
-        estimate for new images.
+        """`validation`: share of the training data that is kept for comparing architectures, cut by class. Or `test`:
+        all is trained on, and architectures are compared on the test images, as some papers do; the test result is then
+        no estimate for new images.
 
         `split_seed`: seed of every cut; apart from the run's seed, so that runs with different seeds compare.
         `train_samples`: only so many training images, equally many of each class; the validation data stay whole.
@@ -215,8 +218,12 @@ class Dataset(ABC):
             if train.targets is not None:
                 target_mean, target_std = target_statistics(train.targets)
                 splits = replace(splits, target_mean=target_mean, target_std=target_std, background=self.background)
-            self._splits = splits
+            self._splits = self.place(splits)
         return self._splits
+
+    def hold(self, splits: Splits) -> None:
+        """Have `load` return these splits, which another process has read, in place of reading any."""
+        self._splits = splits
 
     @property
     def fingerprint(self) -> str:
@@ -237,7 +244,7 @@ class Dataset(ABC):
 
     def __getstate__(self) -> dict[str, Any]:
         # A worker process reads the files itself: that is quicker than hundreds of megabytes through a pipe.
-        return {**self.__dict__, "_splits": None}
+        return {name: value for name, value in self.__dict__.items() if name != "place"} | {"_splits": None}
 
 
 def refuse_samples(samples: int, available: int, classes: int) -> str | None:

@@ -49,21 +49,28 @@ def write_plots(
 
     `records`: trial number to record. OSError passes through.
     """
+    figures = draw_plots(directory, records, space, objective)
+    return [_save(figure, directory / PLOTS / f"{name}.png") for name, figure in figures.items()]
+
+
+def draw_plots(
+    directory: Path, records: Mapping[int, TrialRecord], space: SearchSpace, objective: Objective
+) -> "dict[str, Figure]":
+    """The pictures of a run that have something to show, by name."""
+    from nasrun.reports.shared_plots import more_figures
+
     ordered = [records[number] for number in sorted(records)]
     if not any(record.status == "ok" for record in ordered):
-        return []
+        return {}
     drawings: dict[str, Callable[..., Figure | None]] = {
         "incumbent": _incumbent,
         "accuracy_parameters": _accuracy_parameters,
         "learning_curves": _learning_curves,
         "origins": _origins,
     }
-    written = []
-    for name, draw in drawings.items():
-        figure = draw(ordered, objective)
-        if figure is not None:
-            written.append(_save(figure, directory / PLOTS / f"{name}.png"))
-    return written
+    figures = {name: draw(ordered, objective) for name, draw in drawings.items()}
+    drawn = {name: figure for name, figure in figures.items() if figure is not None}
+    return {**drawn, **more_figures(directory, ordered, space, objective)}
 
 
 def _incumbent(records: Sequence[TrialRecord], objective: Objective) -> "Figure | None":
@@ -164,7 +171,8 @@ def _learning_curves(records: Sequence[TrialRecord], objective: Objective) -> "F
     _whole_numbers(axes.xaxis)
     handles, labels = axes.get_legend_handles_labels()
     outside: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5), "frameon": False}
-    legend = axes.legend(handles[::-1], labels[::-1], title="Best first", fontsize=SMALL, **outside)
+    legend = axes.legend(handles[::-1], labels[::-1], title="Best first", fontsize=SMALL, labelcolor=INK, **outside)
+    legend.get_title().set_color(INK)
     legend.get_title().set_fontsize(SMALL)
     return figure
 

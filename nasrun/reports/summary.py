@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nasrun.protocols import Objective, SearchSpace
-from nasrun.records import RunRecords, TrialRecord, best_of, write_json
+from nasrun.records import RunRecords, TrialRecord, outcome, write_json
 from nasrun.reports.tables import one_line, whole
 
 SUMMARY = "summary.json"
@@ -25,7 +25,7 @@ def write_summary(run: RunRecords, space: SearchSpace, objective: Objective) -> 
     """
     summary = summarise(run, space, objective)
     write_json(run.directory / SUMMARY, summary)
-    best = best_of(run.trials, objective)
+    best = outcome(run, objective)
     if best is not None:
         write_json(run.directory / BEST, finite(_describe_best(run, best, space)))
     return summary
@@ -39,7 +39,7 @@ def summarise(run: RunRecords, space: SearchSpace, objective: Objective) -> dict
     it looked up took. Improvements are turned so that a positive one is good.
     """
     records = list(run.trials.values())
-    best = best_of(run.trials, objective)
+    best = outcome(run, objective)
     status = Counter(record.status for record in records)
     final = run.final or {}
     drawn = _distinct_samples(records, space, objective)

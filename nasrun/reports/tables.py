@@ -36,9 +36,9 @@ def write_tables(
     genomes = [space.format(record.trial.proposal.genome) for record in ordered]
     metrics = metric_names(ordered, objective)
     lines = [f"{record.trial.number}\t{genome}\n" for record, genome in zip(ordered, genomes, strict=True)]
-    write_text(directory / TRIALS, _csv(_trial_rows(ordered, genomes, metrics, objective)))
-    write_text(directory / MEASUREMENTS, _csv(_measurement_rows(ordered, metrics, objective, seed)))
-    write_text(directory / HISTORY, _csv(_history_rows(ordered)))
+    write_text(directory / TRIALS, csv_text(_trial_rows(ordered, genomes, metrics, objective)))
+    write_text(directory / MEASUREMENTS, csv_text(_measurement_rows(ordered, metrics, objective, seed)))
+    write_text(directory / HISTORY, csv_text(_history_rows(ordered)))
     write_text(directory / GENOMES, "".join(lines))
 
 
@@ -80,6 +80,12 @@ def one_line(text: str | None) -> str:
     """A text on one line and in characters that UTF-8 can hold: the reason of a failure comes from anywhere."""
     words = " ".join((text or "").split())
     return "".join(c if c.isprintable() else "?" for c in words)
+
+
+def trial_rows(records: Sequence[TrialRecord], space: SearchSpace, objective: Objective) -> Iterable[Sequence[object]]:
+    """The rows of `trials.csv`, headings first, for records in the order of the trials."""
+    genomes = [space.format(record.trial.proposal.genome) for record in records]
+    return _trial_rows(records, genomes, metric_names(records, objective), objective)
 
 
 def _trial_rows(
@@ -155,7 +161,8 @@ def _cell(name: str, value: float | None) -> str:
     return repr(whole(value) if name in COUNTS else float(value))
 
 
-def _csv(rows: Iterable[Sequence[object]]) -> str:
+def csv_text(rows: Iterable[Sequence[object]]) -> str:
+    """Rows as the text of a CSV file."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()

@@ -30,6 +30,15 @@ SMALL = (
 # The run in which an evaluator is held to the contract. One that is not named here runs at its defaults on SMALL.
 RUNS = {
     "train": (*SMALL, "evaluator.epochs=1", "evaluator.batch_size=32", "evaluator.final_epochs=2"),
+    "supernet": (
+        *SMALL[:-3],
+        "search_space=micro_cell",
+        "search_space.blocks=1",
+        "search_space.layout=cr",
+        "search_space.channels=2",
+        "evaluator.score_batch=16",
+        "evaluator.pad_to=null",  # or networks would be for other images than those of the data set
+    ),
     # The cells of which the table holds several trainings.
     "table": ("search_space=nasbench101", "search_space.vertices=4", "dataset=cifar10", "evaluator.repeat=draw"),
 }

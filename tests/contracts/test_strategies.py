@@ -16,14 +16,14 @@ from tests.support import FITTING, measure, options, setup_of, strategy_setup, t
 GOLDEN = Path(__file__).parent.parent / "golden"
 COUNT = 60
 
-SEEDLESS = ("grid",)
-"""Strategies that draw nothing at their defaults, and learn nothing."""
+SEEDLESS = ("grid", "fixed")
+"""Strategies that draw nothing at their defaults, or once, and learn nothing."""
 
 SHORT_GENOMES = ("dqn_single", "dqn_lstm", "dqn_lstm_single")
 """Strategies that in a few hundred trials are surely better than chance on short genomes only: values travel back along
 a genome step by step, and these are slow at the 25 steps of the default space."""
 
-TRIALS = {"dqn": 250}
+TRIALS = {"dqn": 250, "pbt": 400}
 """Trials after which strategies are compared with random search, where 120 are too few to learn in."""
 
 strategies = pytest.mark.parametrize("strategy", options("strategy"))

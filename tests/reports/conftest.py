@@ -88,6 +88,11 @@ def make_records(count: int, *, metric: str = "val_accuracy", epochs: int = 3) -
     return records
 
 
+def as_trials(records: dict[int, TrialRecord]) -> list[tuple[Proposal, Sequence[Measurement]]]:
+    """Records as `write_run` takes them."""
+    return [(record.trial.proposal, record.measurements) for record in records.values()]
+
+
 def write_journal(
     directory: Path,
     trials: Sequence[tuple[Proposal, Sequence[Measurement]]],
@@ -97,7 +102,7 @@ def write_journal(
     """Write the journal of a run and read it back; one second passes with each event."""
     directory.mkdir(parents=True, exist_ok=True)
     journal, clock = Journal(directory / NAME), 1000.0
-    journal.append("run", time=clock)
+    journal.append("run", seed=0, nasrun="0", time=clock)
     for number, (proposal, measurements) in enumerate(trials):
         journal.append("ask", proposals=[proposal_to_json(proposal)], time=clock)
         for measurement in measurements:

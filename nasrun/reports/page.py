@@ -1,0 +1,209 @@
+"""`report.html`: a run as one page that needs nothing else, for a screen, a phone or paper.
+
+Pictures are inline SVG whose colours follow the page's, light or dark; what each shows can be downloaded from the page.
+Everything that comes from a run goes through the template's escaping: a genome, a reason or a folder name may hold
+HTML.
+"""
+
+import base64
+import io
+import json
+import urllib.parse
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from nasrun import __version__
+from nasrun.protocols import Objective, SearchSpace, Task
+from nasrun.records import RunRecords, write_text
+from nasrun.reports.plot_data import plot_data
+from nasrun.reports.plots import draw_plots
+from nasrun.reports.summary import count, duration, number
+from nasrun.reports.tables import csv_text, one_line, trial_rows
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PAGE = "report.html"
+TEMPLATE = "page.html.jinja"
+MOST_ROWS = 2000
+"""Trials in the page's table; the CSV beside it holds all."""
+MOST_DRAWN = 3000
+"""Trials up to which pictures are SVG, with a shape for each of them; beyond, they are pixels."""
+
+COLOURS = {"#2b2f36": "ink", "#ffffff": "paper", "#e4e6ea": "grid", "#9aa0a8": "muted", "#0072b2": "blue"}
+COLOURS |= {"#d55e00": "orange"}
+"""The colours of the pictures, by the names that the page gives them."""
+
+CAPTIONS = {
+    "incumbent": "Every trial, and the best so far",
+    "accuracy_parameters": "Objective against parameters, with the Pareto front",
+    "learning_curves": "Learning curves of the best trials",
+    "origins": "What each operator gained over the parent",
+}
+
+
+class Plot(NamedTuple):
+    """A picture of the page: SVG or an `img`, and its numbers as a `data:` address of a CSV."""
+
+    name: str
+    caption: str
+    picture: str
+    data: str
+
+
+def write_page(
+    run: RunRecords,
+    summary: Mapping[str, Any],
+    space: SearchSpace,
+    objective: Objective,
+    task: Task | None = None,
+) -> Path:
+    """Write `report.html` into a run's directory and return its path; OSError passes through.
+
+    `summary`: what `summary.json` holds. `task`: where it is given, the layers of the best network are listed, for
+    which torch is imported.
+    """
+    from jinja2 import Environment, PackageLoader
+
+    environment = Environment(loader=PackageLoader("nasrun.reports", "."), autoescape=True, trim_blocks=True)
+    records = [run.trials[trial] for trial in sorted(run.trials)]
+    best, choices = summary["best"], run.header.get("choices", {})
+    rows = [list(row) for row in trial_rows(records, space, objective)]
+    names = [str(choices[group]) for group in ("strategy", "search_space", "dataset") if choices.get(group)]
+    content = {
+        "version": __version__,
+        "title": " · ".join(names) or run.directory.name,
+        "lead": f"{run.directory.name}, seed {run.header['seed']}, nasrun {run.header['nasrun']}",
+        "facts": list(_facts(summary)),
+        "genome": best["genome"] if best else None,
+        "layers": _layers(space, best["genome"], task) if best and task else None,
+        "plots": list(_plots(run, space, objective)),
+        "trials": [rows[0], *([_readable(cell) for cell in row] for row in rows[1 : MOST_ROWS + 1])],
+        "best": best["trial"] if best else None,
+        "told": f"{len(records):,} trials" + (f", the first {MOST_ROWS:,} shown." if len(records) > MOST_ROWS else "."),
+        "trials_data": _address(csv_text(rows)),
+        "failures": _failures(run),
+        "records": list(_records(run)),
+    }
+    path = run.directory / PAGE
+    write_text(path, environment.get_template(TEMPLATE).render(content))
+    return path
+
+
+def _facts(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The few numbers on top."""
+    best, metric = summary["best"], summary["objective"]["metric"]
+    if best is not None:
+        value = number(best["metrics"].get(metric, best.get(metric)))
+        spread = f" ± {number(best['deviation'])}" if best["deviation"] is not None else ""
+        yield f"{metric} of the best (trial {best['trial']})", value + spread
+        for name, result in sorted(summary["final"].items()):
+            if isinstance(result, int | float):
+                yield name, number(result)
+        if best["parameters"] is not None:
+            yield "parameters", count(best["parameters"])
+        if best["flops"] is not None:
+            yield "FLOPs", count(best["flops"])
+    yield "trials", f"{summary['trials']:,}"
+    yield "distinct architectures", f"{summary['distinct_architectures']:,}"
+    if summary["status"]["failed"] or summary["status"]["infeasible"]:
+        yield "failed, infeasible", f"{summary['status']['failed']:,}, {summary['status']['infeasible']:,}"
+    yield "time", duration(summary["wall_seconds"])
+    if summary["improvement_over_sample_mean"] is not None:
+        yield "better than the average random one by", number(summary["improvement_over_sample_mean"])
+
+
+def _plots(run: RunRecords, space: SearchSpace, objective: Objective) -> Iterator[Plot]:
+    for name, figure in draw_plots(run.directory, run.trials, space, objective).items():
+        data = csv_text(plot_data(name, run.trials, objective))
+        caption = CAPTIONS.get(name, name.replace("_", " ").capitalize())
+        picture = _svg(figure, name, caption) if len(run.trials) <= MOST_DRAWN else _pixels(figure)
+        yield Plot(name, caption, picture, _address(data))
+
+
+def _svg(figure: "Figure", name: str, caption: str) -> str:
+    """A figure as an `svg` element in the colours of the page."""
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    figure.set_facecolor("none")
+    for axes in figure.axes:
+        axes.set_facecolor("none")
+    text = io.StringIO()
+    # Text stays text; the salt keeps the identifiers of several pictures on one page apart.
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        FigureCanvasSVG(figure).print_svg(text, metadata={"Date": None})  # type: ignore[no-untyped-call]
+    drawn = text.getvalue()
+    drawn = drawn[drawn.index("<svg") :]
+    for colour, variable in COLOURS.items():
+        drawn = drawn.replace(colour, f"var(--{variable})")
+    return drawn.replace("<svg ", f'<svg role="img" aria-label="{caption}" ', 1)
+
+
+def _pixels(figure: "Figure") -> str:
+    """A figure as an `img` element with its bytes."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    data = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(data)  # type: ignore[no-untyped-call]
+    return f'<img alt="" src="data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}">'
+
+
+def _address(text: str) -> str:
+    return "data:text/csv;charset=utf-8," + urllib.parse.quote(text)
+
+
+def _readable(cell: object) -> object:
+    """A cell of the trials' table: numbers in few digits, so that they fit and sort."""
+    if cell is None or isinstance(cell, int):
+        return "" if cell is None else cell
+    try:
+        value = float(str(cell))
+    except ValueError:
+        return cell
+    return int(value) if value.is_integer() and "." not in str(cell) else float(f"{value:.5g}")
+
+
+def _failures(run: RunRecords) -> list[list[object]] | None:
+    """Each reason for a failure, and how many trials gave it; None where none failed."""
+    counts: dict[tuple[str, str], int] = {}
+    for record in run.trials.values():
+        if record.status != "ok":
+            key = (record.status, one_line(record.error))
+            counts[key] = counts.get(key, 0) + 1
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    rows: list[list[object]] = [[status, reason, times] for (status, reason), times in ranked]
+    return [["status", "reason", "trials"], *rows] if rows else None
+
+
+def _records(run: RunRecords) -> Iterator[tuple[str, str]]:
+    """What the run was made of, as it was written down."""
+    for title, path in (("Configuration", ".hydra/config.yaml"), ("Command line", ".hydra/overrides.yaml")):
+        if (run.directory / path).is_file():
+            yield title, (run.directory / path).read_text(encoding="utf-8")
+    yield "Machine and versions", json.dumps(run.header.get("environment", {}), indent=2)
+    yield "Decided at the start", json.dumps(run.header.get("facts", {}), indent=2)
+
+
+def _layers(space: SearchSpace, genome: str, task: Task) -> Sequence[Sequence[object]]:
+    """The layers of a network in the order in which they are computed, with shapes and parameters."""
+    import torch
+
+    rows: list[Sequence[object]] = [["layer", "kind", "output", "parameters"]]
+    with torch.random.fork_rng([]), torch.device("meta"):
+        network = space.build(space.parse(genome), task).eval()
+
+        def note(name: str) -> Any:
+            def hook(module: torch.nn.Module, inputs: object, output: object) -> None:
+                shape = " x ".join(map(str, output.shape[1:])) if isinstance(output, torch.Tensor) else ""
+                size = sum(parameter.numel() for parameter in module.parameters())
+                rows.append([name, type(module).__name__, shape, size])
+
+            return hook
+
+        for name, module in network.named_modules():
+            if not list(module.children()):
+                module.register_forward_hook(note(name))
+        network(torch.empty(1, task.channels, task.height, task.width))
+    return rows

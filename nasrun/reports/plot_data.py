@@ -1,0 +1,62 @@
+"""The numbers behind the pictures of a run, for whoever wants to draw them otherwise."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from nasrun.protocols import Objective
+from nasrun.records import TrialRecord
+
+Row = Sequence[object]
+
+
+def plot_data(name: str, records: Mapping[int, TrialRecord], objective: Objective) -> list[Row]:
+    """The rows, headings first, of the picture of a name (`nasrun.reports.plots`); for others each trial's value."""
+    ordered = [records[trial] for trial in sorted(records)]
+    return list(_DATA.get(name, _incumbent)(ordered, objective))
+
+
+def _incumbent(records: Sequence[TrialRecord], objective: Objective) -> Iterator[Row]:
+    yield ["trial", objective.metric, "best_so_far"]
+    better = max if objective.mode == "max" else min
+    best: float | None = None
+    for record in records:
+        value = record.mean(objective.metric) if record.status == "ok" else None
+        if value is not None:
+            best = value if best is None else better(best, value)
+        yield [record.trial.number, value, best]
+
+
+def _accuracy_parameters(records: Sequence[TrialRecord], objective: Objective) -> Iterator[Row]:
+    yield ["trial", "parameters", objective.metric]
+    for record in records:
+        if record.status == "ok" and record.trial.proposal.reuse_of is None:
+            yield [record.trial.number, record.mean("parameters"), record.mean(objective.metric)]
+
+
+def _learning_curves(records: Sequence[TrialRecord], objective: Objective) -> Iterator[Row]:
+    names = sorted({name for r in records for m in r.measurements for row in m.history for name in row} - {"epoch"})
+    yield ["trial", "repeat", "epoch", *names]
+    for record in records:
+        if record.trial.proposal.reuse_of is None:
+            for measurement in record.measurements:
+                for number, row in enumerate(measurement.history, 1):
+                    values = [row.get(name) for name in names]
+                    yield [measurement.trial, measurement.repeat, int(row.get("epoch", number)), *values]
+
+
+def _origins(records: Sequence[TrialRecord], objective: Objective) -> Iterator[Row]:
+    yield ["trial", "parent", "origin", "gain"]
+    by_number = {record.trial.number: record for record in records}
+    for record in records:
+        proposal = record.trial.proposal
+        parent = by_number.get(proposal.parent) if proposal.parent is not None else None
+        if parent is not None and proposal.reuse_of is None and record.status == parent.status == "ok":
+            gain = objective.score(record.measurements) - objective.score(parent.measurements)
+            yield [record.trial.number, parent.trial.number, proposal.origin, gain]
+
+
+_DATA: dict[str, Callable[[Sequence[TrialRecord], Objective], Iterator[Row]]] = {
+    "incumbent": _incumbent,
+    "accuracy_parameters": _accuracy_parameters,
+    "learning_curves": _learning_curves,
+    "origins": _origins,
+}

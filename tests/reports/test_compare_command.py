@@ -1,0 +1,117 @@
+"""`nasrun compare` as it is typed: what it writes and says, and the one line that a mistake is answered with."""
+
+import csv
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from nasrun.compose import compose_config, task_config
+from nasrun.reports.compare_numbers import measures
+from nasrun.reports.compare_runs import compare_runs
+from nasrun.reports.compare_tables import cells, digits
+from nasrun.run import start
+
+QUIET = ("evaluator=synthetic", "dataset=synthetic", "output.plots=false", "output.console=none", "trials=10")
+
+FILES = ["checklist.md", "compare.csv", "compare.md", "compare.tex", "curves_seconds.csv", "curves_trials.csv"]
+FILES += ["pairs.csv", "runs.csv"]
+PICTURES = ["critical_difference_val_accuracy", "final_val_accuracy", "incumbent_seconds", "incumbent_trials"]
+
+MISTAKES = [
+    ("compare", "compare: expected run directories; usage: nasrun compare DIR..."),
+    ("compare gone", "gone: no such directory; usage: nasrun compare DIR..."),
+    ("compare sweep gone", "gone: no such directory"),
+    ("compare empty", "empty: holds no run, nor does a folder in it (no journal.jsonl)"),
+    ("compare sweep trials=3", "trials=3: not expected; usage: nasrun compare DIR..."),
+    ("compare sweep by=", "by=: expected one or more keys"),
+    ("compare sweep by=strtegy", "by=strtegy: no run has such a key; did you mean strategy?"),
+    ("compare sweep by=dataset", "by=dataset: runs that differ in it do not compare"),
+    ("compare sweep --chcklist", "unrecognized arguments: --chcklist; usage: nasrun compare DIR..."),
+    ("compare sweep --out", "argument --out: expected one argument"),
+    ("compare sweep --out file", "file: cannot be written to (File exists); choose another: --out FOLDER"),
+    ("compare sweep sweep/0/copy", "both are random with seed=0; leave one of them out"),
+    ("comprae sweep", "comprae: neither a verb nor key=value; did you mean compare DIR?"),
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the runs of a small sweep and some traps."""
+    folder = tmp_path_factory.mktemp("command")
+    number = 0
+    for strategy in ("random", "local_search"):
+        for seed in (0, 1, 2):
+            config = task_config(compose_config([f"strategy={strategy}", f"seed={seed}", *QUIET]))
+            start(config, folder / "sweep" / str(number), unique=False, choices={"strategy": strategy})
+            number += 1
+    (folder / "empty").mkdir()
+    (folder / "file").write_text("")
+    return folder
+
+
+def test_tables_pictures_and_checklist(folder: Path, nasrun: Callable, tmp_path: Path) -> None:
+    shutil.copytree(folder / "sweep", tmp_path / "sweep")
+    answer = nasrun("compare sweep --checklist")
+    assert answer.returncode == 0, answer.stderr
+    out = tmp_path / "sweep" / "compare"
+    expected = [*FILES, *(f"{name}.{kind}" for name in PICTURES for kind in ("png", "svg"))]
+    assert sorted(path.name for path in out.iterdir()) == sorted(expected)
+    comparison = compare_runs([tmp_path / "sweep"])
+    [measure] = measures(comparison)
+    for row in cells(measure)[1:]:
+        assert row[2] in answer.stdout
+        assert f"| {' | '.join(row)} |" in (out / "compare.md").read_text()
+    with (out / "compare.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["group"], float(row["mean"])) for row in rows] == [(row.group, row.mean) for row in measure.rows]
+    tex = (out / "compare.tex").read_text()
+    assert r"local\_search" in tex
+    assert "\\textbf{" + digits(100 * measure.rows[0].mean) in tex
+    assert tex.count(r"\begin{tabular}") == tex.count(r"\end{tabular}") == 1
+    assert "below 5 seeds" in answer.stderr
+    assert re.search(r"checklist: \d+ yes, \d+ no, \d+ unknown; see ", answer.stdout)
+    for name in PICTURES:
+        assert (out / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert (out / f"{name}.svg").read_text().rstrip().endswith("</svg>")
+        if name != "incumbent_seconds":
+            assert f"![{name.replace('_', ' ')}]({name}.png)" in (out / "compare.md").read_text()
+
+
+def test_the_same_runs_give_the_same_bytes(folder: Path, nasrun_inprocess: Callable, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        assert nasrun_inprocess(f"compare {folder / 'sweep'} --out {name}").returncode == 0
+    assert sorted(path.name for path in (tmp_path / "one").iterdir()) == sorted(
+        path.name for path in (tmp_path / "two").iterdir()
+    )
+    for path in (tmp_path / "one").iterdir():
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes(), path.name
+
+
+def test_group_names_from_a_config_cannot_break_the_tables(nasrun_inprocess: Callable, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        for name in ("a|b", "x_y & 50%"):
+            config = task_config(compose_config([f"seed={seed}", "strategy=random", *QUIET]))
+            start(config, tmp_path / f"{seed}{name[0]}", unique=False, choices={"strategy": name})
+    assert nasrun_inprocess("compare . --out out").returncode == 0
+    lines = (tmp_path / "out" / "compare.md").read_text().splitlines()
+    tables = [line for line in lines if line.startswith("| ") and "a\\|b" in line]
+    assert tables
+    assert r"x\_y \& 50\%" in (tmp_path / "out" / "compare.tex").read_text()
+
+
+@pytest.mark.parametrize("row", MISTAKES, ids=lambda row: row[0])
+def test_mistake_gets_one_line(row: tuple[str, ...], folder: Path, nasrun_inprocess: Callable, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    if "copy" in row[0]:
+        shutil.copytree(tmp_path / "sweep" / "0", tmp_path / "sweep" / "0" / "copy")
+    before = sorted(tmp_path.rglob("*"))
+    answer: subprocess.CompletedProcess[str] = nasrun_inprocess(row[0])
+    assert answer.returncode == 2
+    assert answer.stdout == ""
+    assert re.fullmatch(r"nasrun: [^\n]+\n", answer.stderr), answer.stderr
+    assert row[1] in answer.stderr
+    assert sorted(tmp_path.rglob("*")) == before
