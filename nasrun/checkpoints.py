@@ -63,16 +63,14 @@ class CheckpointStore:
         """Where the checkpoint of a repeat of a trial lies, if it was kept."""
         return self._folder / f"{trial}-{repeat}.zip"
 
-    def keep_best(
-        self, records: dict[int, TrialRecord], objective: Objective, needed: Collection[int] = ()
-    ) -> None:
+    def keep_best(self, records: dict[int, TrialRecord], objective: Objective, needed: Collection[int] = ()) -> None:
         """Delete what is not to be kept, now that the last of `records` was told. `needed`: trials that the search may
-        go on from, whose checkpoints stay whatever their rank."""
-        if not self._saves or not records:
+        go on from, whose checkpoints stay whatever their rank. The first call comes before any job is handed out."""
+        if not self._saves:
             return
         if self._sizes is None:
             self._begin(records, objective)
-        else:
+        elif records:
             self._add(next(reversed(records.values())), objective)
         self._trim(needed)
 

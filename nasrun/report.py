@@ -6,9 +6,9 @@ from pathlib import Path
 from nasrun import journal
 from nasrun.config import build
 from nasrun.records import assemble
-from nasrun.reports.changes import plot_history, write_changes
-from nasrun.reports.page import write_page
-from nasrun.reports.plots import write_plots
+from nasrun.reports.changes import write_changes
+from nasrun.reports.page import PAGE
+from nasrun.reports.pictures import write_pictures
 from nasrun.run import NOTES, write_results
 from nasrun.run_directory import holds_run, load_config
 from nasrun.schema import ConfigError
@@ -20,11 +20,8 @@ def report(directory: Path) -> None:
         raise ConfigError(f"{directory}: holds no run (it has no {journal.NAME})")
     events = journal.read(directory / journal.NAME)
     setup = build(load_config(directory, events))
-    summary = write_results(setup, directory)
-    trials = assemble(directory, events).trials
-    write_plots(directory, trials, setup.space, setup.objective)
+    summary, run = write_results(setup, directory), assemble(directory, events)
     notes = json.loads((directory / NOTES).read_text()) if (directory / NOTES).is_file() else {}
     write_changes(directory, notes)
-    plot_history(directory, trials, notes, setup.objective)
-    page = write_page(assemble(directory, events), summary, setup.space, setup.objective, setup.dataset.task)
-    print(f"tables, plots and {page.name} written to {directory}")
+    write_pictures(run, summary, notes, setup.space, setup.objective, setup.dataset.task)
+    print(f"tables, plots and {PAGE} written to {directory}")

@@ -19,7 +19,7 @@ from nasrun.hardware.inline import InlineExecutor
 from nasrun.journal import Event, Journal
 from nasrun.protocols import Executor, Job, SharedEvaluator, Trial
 from nasrun.records import Observer, TrialRecord, assemble, write_json
-from nasrun.reports.changes import plot_history, write_changes
+from nasrun.reports.changes import write_changes
 from nasrun.reports.console import make_console
 from nasrun.reports.shared_table import write_shared
 from nasrun.reports.summary import finite, write_summary
@@ -175,12 +175,10 @@ def _execute(
             write_json(directory / NOTES, finite(notes))
             write_changes(directory, notes)
         if output.plots:
-            from nasrun.reports.page import write_page
-            from nasrun.reports.plots import write_plots
+            from nasrun.reports.pictures import write_pictures
 
-            write_plots(directory, search.records, space, objective)
-            plot_history(directory, search.records, notes, objective)
-            write_page(assemble(directory, journal.read(directory / journal.NAME)), summary, space, objective)
+            run = assemble(directory, journal.read(directory / journal.NAME))
+            write_pictures(run, summary, notes, space, objective)
         if not ending.complete or search.best is None:
             reason = ending.reason if not ending.complete else "no trial succeeded"
             raise RunError(f"{reason}; what there is lies in {directory}")

@@ -12,6 +12,8 @@ SMALL_SPACE = ("search_space.max_depth=4", "search_space.filters=[8,16]", "searc
 
 # In place of SMALL_SPACE, for strategies that have a space of their own.
 SMALL_SPACES = {
+    "miha": (),
+    "pbt": (),
     "asnn": ("search_space.widths=[8,16,32,64,128,256]", "strategy.grid=[16,64]", "strategy.rows=50"),
     "grid": (),
 }

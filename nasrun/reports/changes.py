@@ -12,12 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 from nasrun.protocols import Objective
 from nasrun.records import TrialRecord, best_of, write_text
-
-# The style that all pictures share.
-from nasrun.reports.plots import BLUE, GREY, ORANGE, PLOTS, _curve, _figure, _legend, _save, _whole_numbers
+from nasrun.reports.plot_style import (
+    BLUE,
+    GREY,
+    ORANGE,
+    add_legend,
+    learning_curve,
+    new_figure,
+    whole_numbers,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 CHANGES = "changes.csv"
 HISTORY = "learning_history"
@@ -37,21 +44,19 @@ def write_changes(directory: Path, notes: Mapping[str, Any]) -> None:
     write_text(directory / CHANGES, text.getvalue())
 
 
-def plot_history(
-    directory: Path, records: Mapping[int, TrialRecord], notes: Mapping[str, Any], objective: Objective
-) -> Path | None:
+def draw_history(records: Mapping[int, TrialRecord], notes: Mapping[str, Any], objective: Objective) -> "Figure | None":
     """Draw the losses by epoch of the network that the search came to, through all its ancestors, with those of the
     others behind it and a line where a cycle began; None where no network was trained on."""
     if not any(record.trial.proposal.warm_start == "continue" for record in records.values()):
         return None
     lineage = _lineage(records, notes, objective)
-    own = {name: [_curve(records[number], name) for number in lineage] for name in ("train_loss", "val_loss")}
+    own = {name: [learning_curve(records[number], name) for number in lineage] for name in ("train_loss", "val_loss")}
     if not any(own["train_loss"]):
         return None
-    figure, axes = _figure("Epoch", "Loss")
+    figure, axes = new_figure("Epoch", "Loss")
     label: str | None = "other networks, training"
     for record in records.values():
-        curve = _curve(record, "train_loss")
+        curve = learning_curve(record, "train_loss")
         if curve and record.trial.number not in lineage:
             marker = "." if len(curve) == 1 else None
             style: dict[str, Any] = {"color": GREY, "linewidth": 0.8, "alpha": 0.6, "zorder": 2}
@@ -68,8 +73,8 @@ def plot_history(
         axes.axvline(border + 0.5, color=GREY, linewidth=0.8, linestyle=(0, (3, 3)), zorder=1, label=label)
     if min(value for curve in own["train_loss"] for value in curve.values()) > 0:
         _log_losses(axes)
-    _whole_numbers(axes.xaxis)
-    return _save(_legend(figure, axes), directory / PLOTS / f"{HISTORY}.png")
+    whole_numbers(axes.xaxis)
+    return add_legend(figure, axes)
 
 
 def _log_losses(axes: "Axes") -> None:

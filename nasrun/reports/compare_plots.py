@@ -12,7 +12,7 @@ import numpy as np
 from nasrun.reports import statistics
 from nasrun.reports.compare_numbers import Curve, Measure
 from nasrun.reports.compare_tables import factor, heading
-from nasrun.reports.plots import GREY, INK, NORMAL, SMALL
+from nasrun.reports.plot_style import GREY, INK, NORMAL, SMALL
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -17,7 +17,6 @@ from nasrun import __version__
 from nasrun.protocols import Objective, SearchSpace, Task
 from nasrun.records import RunRecords, write_text
 from nasrun.reports.plot_data import plot_data
-from nasrun.reports.plots import draw_plots
 from nasrun.reports.summary import count, duration, number
 from nasrun.reports.tables import csv_text, one_line, trial_rows
 
@@ -40,6 +39,7 @@ CAPTIONS = {
     "accuracy_parameters": "Objective against parameters, with the Pareto front",
     "learning_curves": "Learning curves of the best trials",
     "origins": "What each operator gained over the parent",
+    "learning_history": "Losses of the network that the search came to, with the borders of the cycles",
 }
 
 
@@ -57,12 +57,13 @@ def write_page(
     summary: Mapping[str, Any],
     space: SearchSpace,
     objective: Objective,
+    figures: "Mapping[str, Figure]",
     task: Task | None = None,
 ) -> Path:
     """Write `report.html` into a run's directory and return its path; OSError passes through.
 
-    `summary`: what `summary.json` holds. `task`: where it is given, the layers of the best network are listed, for
-    which torch is imported.
+    `summary`: what `summary.json` holds. `figures`: by name; their background is cleared. `task`: where it is given,
+    the layers of the best network are listed, for which torch is imported.
     """
     from jinja2 import Environment, PackageLoader
 
@@ -78,7 +79,7 @@ def write_page(
         "facts": list(_facts(summary)),
         "genome": best["genome"] if best else None,
         "layers": _layers(space, best["genome"], task) if best and task else None,
-        "plots": list(_plots(run, space, objective)),
+        "plots": [_plot(name, figure, run, objective) for name, figure in figures.items()],
         "trials": [rows[0], *([_readable(cell) for cell in row] for row in rows[1 : MOST_ROWS + 1])],
         "best": best["trial"] if best else None,
         "told": f"{len(records):,} trials" + (f", the first {MOST_ROWS:,} shown." if len(records) > MOST_ROWS else "."),
@@ -114,12 +115,11 @@ def _facts(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "better than the average random one by", number(summary["improvement_over_sample_mean"])
 
 
-def _plots(run: RunRecords, space: SearchSpace, objective: Objective) -> Iterator[Plot]:
-    for name, figure in draw_plots(run.directory, run.trials, space, objective).items():
-        data = csv_text(plot_data(name, run.trials, objective))
-        caption = CAPTIONS.get(name, name.replace("_", " ").capitalize())
-        picture = _svg(figure, name, caption) if len(run.trials) <= MOST_DRAWN else _pixels(figure)
-        yield Plot(name, caption, picture, _address(data))
+def _plot(name: str, figure: "Figure", run: RunRecords, objective: Objective) -> Plot:
+    data = csv_text(plot_data(name, run.trials, objective))
+    caption = CAPTIONS.get(name, name.replace("_", " ").capitalize())
+    picture = _svg(figure, name, caption) if len(run.trials) <= MOST_DRAWN else _pixels(figure)
+    return Plot(name, caption, picture, _address(data))
 
 
 def _svg(figure: "Figure", name: str, caption: str) -> str:

@@ -6,40 +6,40 @@ is touched. matplotlib is imported when the first picture is drawn. A picture th
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nasrun.protocols import Objective, SearchSpace
 from nasrun.records import TrialRecord
+from nasrun.reports.plot_style import (
+    BLUE,
+    GREY,
+    INK,
+    NORMAL,
+    ORANGE,
+    SMALL,
+    add_legend,
+    learning_curve,
+    log_axis,
+    mark_best,
+    means_of,
+    new_figure,
+    save_figure,
+    scale_of,
+    shades_of_blue,
+    whole_numbers,
+)
 from nasrun.reports.tables import whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 PLOTS = "plots"
 CURVES = 10
 FEW = 5
 """Below so many values a box would pretend to more than is known."""
-
-# Colours by Okabe and Ito, told apart with every kind of colour vision.
-BLUE, ORANGE, GREEN, GREY, INK = "#0072B2", "#D55E00", "#009E73", "#9AA0A8", "#2B2F36"
-SMALL, NORMAL = 9, 10.5
-
-
-class _Scale(NamedTuple):
-    """How a metric is shown: an axis label, the unit of a difference, and a factor (100 for shares in percent)."""
-
-    label: str
-    difference: str
-    factor: float
-    unit: str
-
-    def show(self, value: float) -> str:
-        """A scaled value in words."""
-        return f"{value:.2f}{self.unit}" if self.unit else f"{value:.4g}"
 
 
 def write_plots(
@@ -49,14 +49,19 @@ def write_plots(
 
     `records`: trial number to record. OSError passes through.
     """
-    figures = draw_plots(directory, records, space, objective)
-    return [_save(figure, directory / PLOTS / f"{name}.png") for name, figure in figures.items()]
+    figures = draw_plots(directory, records, space, objective, {})
+    return [save_figure(figure, directory / PLOTS / f"{name}.png") for name, figure in figures.items()]
 
 
 def draw_plots(
-    directory: Path, records: Mapping[int, TrialRecord], space: SearchSpace, objective: Objective
+    directory: Path,
+    records: Mapping[int, TrialRecord],
+    space: SearchSpace,
+    objective: Objective,
+    notes: Mapping[str, Any],
 ) -> "dict[str, Figure]":
-    """The pictures of a run that have something to show, by name."""
+    """The pictures of a run that have something to show, by name. `notes`: what `strategy.json` holds."""
+    from nasrun.reports.changes import HISTORY, draw_history
     from nasrun.reports.shared_plots import more_figures
 
     ordered = [records[number] for number in sorted(records)]
@@ -69,6 +74,7 @@ def draw_plots(
         "origins": _origins,
     }
     figures = {name: draw(ordered, objective) for name, draw in drawings.items()}
+    figures[HISTORY] = draw_history(records, notes, objective)
     drawn = {name: figure for name, figure in figures.items() if figure is not None}
     return {**drawn, **more_figures(directory, ordered, space, objective)}
 
@@ -76,13 +82,13 @@ def draw_plots(
 def _incumbent(records: Sequence[TrialRecord], objective: Objective) -> "Figure | None":
     """The objective of every trial in the order of the trials, with the best so far as a line."""
     ranked = [r for r in records if r.status == "ok"]
-    values = _values(ranked, objective.metric)
-    scale = _scale(objective.metric, values)
+    values = means_of(ranked, objective.metric)
+    scale = scale_of(objective.metric, values)
     values = values * scale.factor
     numbers = np.array([r.trial.number for r in ranked])
     running = np.maximum.accumulate(values) if objective.mode == "max" else np.minimum.accumulate(values)
     best = int(np.argmax(values) if objective.mode == "max" else np.argmin(values))
-    figure, axes = _figure("Trial", scale.label)
+    figure, axes = new_figure("Trial", scale.label)
     reused = np.array([r.trial.proposal.reuse_of is not None for r in ranked])
     inside = _clip(axes, numbers, values, objective)
     size = float(np.clip(6000 / len(values), 5, 26))
@@ -94,7 +100,7 @@ def _incumbent(records: Sequence[TrialRecord], objective: Objective) -> "Figure 
     last = max(r.trial.number for r in records)
     steps = np.append(numbers, last), np.append(running, running[-1])
     axes.step(*steps, where="post", color=BLUE, linewidth=2, zorder=3, label="best so far")
-    _mark_best(axes, numbers[best], values[best], f"best: trial {numbers[best]:,}, {scale.show(values[best])}")
+    mark_best(axes, numbers[best], values[best], f"best: trial {numbers[best]:,}, {scale.show(values[best])}")
     failed = [r.trial.number for r in records if r.status != "ok"]
     if failed:
         bottom = axes.get_xaxis_transform()
@@ -103,8 +109,8 @@ def _incumbent(records: Sequence[TrialRecord], objective: Objective) -> "Figure 
         axes.scatter(failed, np.full(len(failed), 0.018), transform=bottom, label=label, zorder=4, **style)
     margin = max(last * 0.02, 0.5)
     axes.set_xlim(-margin, last + margin)
-    _whole_numbers(axes.xaxis)
-    return _legend(figure, axes)
+    whole_numbers(axes.xaxis)
+    return add_legend(figure, axes)
 
 
 def _accuracy_parameters(records: Sequence[TrialRecord], objective: Objective) -> "Figure | None":
@@ -113,12 +119,12 @@ def _accuracy_parameters(records: Sequence[TrialRecord], objective: Objective) -
     known = [r for r in known if (r.mean("parameters") or 0) > 0]
     if not known or objective.metric == "parameters":
         return None
-    parameters, values = _values(known, "parameters"), _values(known, objective.metric)
-    scale = _scale(objective.metric, values)
+    parameters, values = means_of(known, "parameters"), means_of(known, objective.metric)
+    scale = scale_of(objective.metric, values)
     values = values * scale.factor
     front = _pareto(parameters, values if objective.mode == "max" else -values)
     best = front[-1]
-    figure, axes = _figure("Parameters", scale.label)
+    figure, axes = new_figure("Parameters", scale.label)
     axes.set_xscale("log")
     numbers = np.array([r.trial.number for r in known])
     inside = _clip(axes, parameters, values, objective)
@@ -128,7 +134,7 @@ def _accuracy_parameters(records: Sequence[TrialRecord], objective: Objective) -
         "alpha": 0.85,
         "zorder": 2,
     }
-    style |= {"c": numbers[inside], "cmap": _shades(), "vmin": 0, "vmax": max(int(numbers[-1]), 1)}
+    style |= {"c": numbers[inside], "cmap": shades_of_blue(), "vmin": 0, "vmax": max(int(numbers[-1]), 1)}
     points = axes.scatter(parameters[inside], values[inside], **style)
     edge = np.append(parameters[front], parameters.max()), np.append(values[front], values[best])
     axes.step(*edge, where="post", color=BLUE, linewidth=1.6, zorder=3, label="best up to this size")
@@ -136,15 +142,15 @@ def _accuracy_parameters(records: Sequence[TrialRecord], objective: Objective) -
     shown = front[inside[front]]
     axes.scatter(parameters[shown], values[shown], **ring)
     text = f"best: trial {numbers[best]:,}, {scale.show(values[best])}, {whole(parameters[best]):,} parameters"
-    _mark_best(axes, parameters[best], values[best], text)
-    _log_axis(axes, parameters)
+    mark_best(axes, parameters[best], values[best], text)
+    log_axis(axes, parameters)
     bar = figure.colorbar(points, ax=axes, pad=0.015, aspect=32, shrink=0.96)
     bar.set_label("Trial", fontsize=NORMAL, color=INK)
     bar.ax.tick_params(labelsize=SMALL, colors=INK, length=3)
-    _whole_numbers(bar.ax.yaxis)
+    whole_numbers(bar.ax.yaxis)
     bar.outline.set_visible(False)  # type: ignore[operator]
     bar.solids.set_alpha(1)  # type: ignore[union-attr]
-    return _legend(figure, axes)
+    return add_legend(figure, axes)
 
 
 def _learning_curves(records: Sequence[TrialRecord], objective: Objective) -> "Figure | None":
@@ -153,12 +159,12 @@ def _learning_curves(records: Sequence[TrialRecord], objective: Objective) -> "F
     names = {name for r in known for m in r.measurements for row in m.history for name in row}
     metric = objective.metric if objective.metric in names else next((n for n in sorted(names) if n[:4] == "val_"), "")
     known.sort(key=lambda r: -objective.score(r.measurements))
-    curves = [(r, curve) for r in known if len(curve := _curve(r, metric)) > 1][:CURVES]
+    curves = [(r, curve) for r in known if len(curve := learning_curve(r, metric)) > 1][:CURVES]
     if not curves:
         return None
-    scale = _scale(metric, np.concatenate([list(curve.values()) for _, curve in curves]))
-    figure, axes = _figure("Epoch", scale.label)
-    shades = _shades()
+    scale = scale_of(metric, np.concatenate([list(curve.values()) for _, curve in curves]))
+    figure, axes = new_figure("Epoch", scale.label)
+    shades = shades_of_blue()
     for rank, (record, curve) in reversed(list(enumerate(curves))):
         epochs, values = np.array(list(curve)), np.array(list(curve.values())) * scale.factor
         colour = ORANGE if rank == 0 else shades(0.95 - 0.75 * rank / CURVES)
@@ -168,7 +174,7 @@ def _learning_curves(records: Sequence[TrialRecord], objective: Objective) -> "F
             label += f": {scale.show((record.mean(metric) or 0) * scale.factor)}"
         style: dict[str, Any] = {"linewidth": width, "marker": marker, "markersize": 4.5, "label": label}
         axes.plot(epochs, values, color=colour, zorder=3 + (rank == 0), **style)
-    _whole_numbers(axes.xaxis)
+    whole_numbers(axes.xaxis)
     handles, labels = axes.get_legend_handles_labels()
     outside: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5), "frameon": False}
     legend = axes.legend(handles[::-1], labels[::-1], title="Best first", fontsize=SMALL, labelcolor=INK, **outside)
@@ -189,9 +195,9 @@ def _origins(records: Sequence[TrialRecord], objective: Objective) -> "Figure | 
             gains.setdefault(proposal.origin, []).append(gain)
     if not gains:
         return None
-    scale = _scale(objective.metric, _values([r for r in records if r.status == "ok"], objective.metric))
+    scale = scale_of(objective.metric, means_of([r for r in records if r.status == "ok"], objective.metric))
     names = sorted(gains, key=lambda name: (np.median(gains[name]), name))
-    figure, axes = _figure(f"Gain over the parent ({scale.difference})", "", height=1.5 + 0.5 * len(names))
+    figure, axes = new_figure(f"Gain over the parent ({scale.difference})", "", height=1.5 + 0.5 * len(names))
     axes.axvline(0, color=INK, linewidth=1, zorder=1)
     data = [np.array(gains[name]) * scale.factor for name in names]
     low, high = _gain_limits(np.concatenate(data))
@@ -230,43 +236,6 @@ def _box(axes: "Axes", values: np.ndarray, height: float) -> None:
         low, high = height - 0.25, height + 0.25
         axes.plot([first, third, third, first, first], [low, low, high, high, low], **style)
     axes.plot([median, median], [height - 0.25, height + 0.25], color=ORANGE, linewidth=2.2, zorder=4)
-
-
-def _figure(xlabel: str, ylabel: str, height: float = 4.4) -> "tuple[Figure, Axes]":
-    """A figure with one pair of axes in the style that all pictures share; sizes in inches."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.6, height), dpi=160, layout="constrained", facecolor="white")
-    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)  # type: ignore[union-attr, call-arg]
-    axes = figure.add_subplot()
-    axes.set_xlabel(xlabel, fontsize=NORMAL, color=INK, labelpad=6)
-    axes.set_ylabel(ylabel, fontsize=NORMAL, color=INK, labelpad=6)
-    axes.tick_params(labelsize=SMALL, colors=INK, length=3, color=GREY)
-    axes.tick_params(which="minor", length=2, color=GREY)
-    axes.grid(visible=True, color="#E4E6EA", linewidth=0.8)
-    axes.set_axisbelow(True)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(GREY)
-    return figure, axes
-
-
-def _legend(figure: "Figure", axes: "Axes") -> "Figure":
-    """A legend above the axes, where it hides no point, on two lines where one is too narrow."""
-    handles, labels = axes.get_legend_handles_labels()
-    if labels[0].endswith(" axis"):
-        handles, labels = handles[1:] + handles[:1], labels[1:] + labels[:1]
-    narrow = sum(len(label) + 7 for label in labels) > 115
-    columns = -(-len(labels) // 2) if narrow else len(labels)
-    place: dict[str, Any] = {"loc": "outside upper left", "ncols": columns, "borderaxespad": 0.2, "columnspacing": 1.6}
-    figure.legend(handles, labels, fontsize=SMALL, frameon=False, labelcolor=INK, handletextpad=0.5, **place)
-    return figure
-
-
-def _mark_best(axes: "Axes", x: float, y: float, text: str) -> None:
-    """A star on the best trial; what it is stands in the legend, so that no text covers a point."""
-    style: dict[str, Any] = {"marker": "*", "s": 190, "color": ORANGE, "edgecolors": "white", "linewidths": 0.8}
-    axes.scatter([x], [y], zorder=5, label=text, **style)
 
 
 def _clip(axes: "Axes", x: np.ndarray, y: np.ndarray, objective: Objective) -> np.ndarray:
@@ -308,68 +277,3 @@ def _pareto(parameters: np.ndarray, score: np.ndarray) -> np.ndarray:
     better = np.append(True, running[1:] > running[:-1])
     front: np.ndarray = order[better]
     return front
-
-
-def _curve(record: TrialRecord, metric: str) -> dict[int, float]:
-    """Epoch to the mean of a metric over the repeats that got there."""
-    values: dict[int, list[float]] = {}
-    for measurement in record.measurements:
-        for number, row in enumerate(measurement.history, 1):
-            if measurement.status == "ok" and metric in row:
-                values.setdefault(int(row.get("epoch", number)), []).append(row[metric])
-    return {epoch: float(np.mean(found)) for epoch, found in sorted(values.items())}
-
-
-def _values(records: Sequence[TrialRecord], metric: str) -> np.ndarray:
-    """Means of a metric, float (records,); NaN where a trial does not report it."""
-    return np.array([record.mean(metric) for record in records], dtype=float)
-
-
-def _scale(metric: str, values: np.ndarray) -> _Scale:
-    """Shares are shown in percent; what is in percent already, or is no accuracy, as it is."""
-    words = metric.replace("_", " ")
-    for short, long in (("val ", "validation "), ("train ", "training ")):
-        words = long + words.removeprefix(short) if words.startswith(short) else words
-    words = words[:1].upper() + words[1:]
-    if metric.endswith("accuracy"):
-        factor = 100.0 if np.nanmax(values) <= 1 else 1.0
-        return _Scale(f"{words} (%)", "percentage points", factor, " %")
-    return _Scale(words, words[:1].lower() + words[1:], 1.0, "")
-
-
-def _shades() -> Any:
-    """A colour map from light to dark blue that stays visible on white."""
-    from matplotlib.colors import LinearSegmentedColormap
-
-    return LinearSegmentedColormap.from_list("trials", ["#C9D9E8", "#5B9CC9", "#0B3C5D"])
-
-
-def _whole_numbers(axis: "Axis") -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    axis.set_major_locator(MaxNLocator(nbins=9, integer=True))
-    axis.set_major_formatter("{x:,.0f}")
-
-
-def _log_axis(axes: "Axes", values: np.ndarray) -> None:
-    """Ticks of a logarithmic axis, as dense as their labels, written out in full, allow."""
-    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
-
-    low, high = float(values.min()), float(values.max())
-    axes.set_xlim(low / 1.15, high * 1.15)
-    decades = np.log10(high / low)
-    steps = (1.0, 2.0, 5.0) if decades < 1.5 else (1.0, 3.0) if decades < 3 else (1.0,)
-    axes.xaxis.set_major_locator(MaxNLocator(5) if decades < 0.5 else LogLocator(subs=steps))
-    axes.xaxis.set_major_formatter("{x:,.0f}")
-    axes.xaxis.set_minor_formatter(NullFormatter())
-
-
-def _save(figure: "Figure", path: Path) -> Path:
-    """Write a PNG so that a reader sees the old one or the new one, never half of it."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    FigureCanvasAgg(figure).print_png(str(temporary))  # type: ignore[no-untyped-call]
-    temporary.replace(path)
-    return path

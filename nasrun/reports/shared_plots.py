@@ -11,7 +11,7 @@ import numpy as np
 
 from nasrun.protocols import Genome, Objective, SearchSpace
 from nasrun.records import TrialRecord
-from nasrun.reports.plots import BLUE, GREEN, GREY, INK, NORMAL, ORANGE, SMALL
+from nasrun.reports.plot_style import BLUE, GREEN, GREY, INK, NORMAL, ORANGE, SMALL
 from nasrun.reports.shared_table import SHARED
 from nasrun.spaces.micro_cell import MicroCell, blocks_of, loose_ends
 

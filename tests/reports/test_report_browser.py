@@ -10,6 +10,7 @@ import pytest
 
 from nasrun.protocols import Objective
 from nasrun.reports.page import write_page
+from nasrun.reports.plots import draw_plots
 from nasrun.reports.summary import summarise
 from tests.reports.conftest import NumbersSpace, WriteRun, as_trials, make_records
 
@@ -49,7 +50,8 @@ def browser() -> "Iterator[Browser]":
 @pytest.fixture
 def report(write_run: WriteRun, space: NumbersSpace) -> Path:
     run = write_run(as_trials(make_records(60)))
-    return write_page(run, summarise(run, space, Objective()), space, Objective())
+    figures = draw_plots(run.directory, run.trials, space, Objective(), {})
+    return write_page(run, summarise(run, space, Objective()), space, Objective(), figures)
 
 
 def opened(browser: "Browser", path: Path, width: int, **options: Any) -> "Page":

@@ -9,6 +9,7 @@ from pathlib import Path
 from nasrun.protocols import Objective
 from nasrun.records import RunRecords
 from nasrun.reports.page import MOST_DRAWN, write_page
+from nasrun.reports.plots import draw_plots
 from nasrun.reports.summary import summarise
 from nasrun.reports.tables import TRIALS, write_tables
 from tests.reports.conftest import NumbersSpace, WriteRun, as_trials, make_records, measured
@@ -17,7 +18,8 @@ OBJECTIVE = Objective()
 
 
 def page_of(run: RunRecords, space: NumbersSpace) -> str:
-    path = write_page(run, summarise(run, space, OBJECTIVE), space, OBJECTIVE)
+    figures = draw_plots(run.directory, run.trials, space, OBJECTIVE, {})
+    path = write_page(run, summarise(run, space, OBJECTIVE), space, OBJECTIVE, figures)
     return path.read_text(encoding="utf-8")
 
 

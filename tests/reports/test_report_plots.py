@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from nasrun.protocols import Measurement, Objective, Proposal, Trial
 from nasrun.records import TrialRecord
-from nasrun.reports import plots
+from nasrun.reports import plot_style, plots
 from nasrun.reports.plots import write_plots
 
 ALL = ["incumbent", "accuracy_parameters", "learning_curves", "origins"]
@@ -107,14 +107,14 @@ def test_gains_are_children_less_parents(ok):
 def test_curves_are_means_over_the_repeats(ok):
     pair = [ok(0, 0.5, length=2), ok(0, 0.75, repeat=1, length=3)]
     record = TrialRecord(Trial(0, Proposal((0,))), pair)
-    assert plots._curve(record, "val_accuracy") == {1: 0.25, 2: 0.5, 3: 0.75}
+    assert plot_style.learning_curve(record, "val_accuracy") == {1: 0.25, 2: 0.5, 3: 0.75}
 
 
 def test_no_global_state_and_nothing_heavy_before_the_first_picture():
     code = (
-        "import sys; import nasrun.reports.plots as plots\n"
+        "import sys; import nasrun.reports.plot_style as plot_style\n"
         "assert 'matplotlib' not in sys.modules\n"
-        "figure, axes = plots._figure('a', 'b')\n"
+        "figure, axes = plot_style.new_figure('a', 'b')\n"
         "assert 'matplotlib.pyplot' not in sys.modules and 'torch' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,28 @@
+"""Everything of a run that is drawn: the pictures under `plots/`, and `report.html` with the same ones in it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from nasrun.protocols import Objective, SearchSpace, Task
+from nasrun.records import RunRecords
+from nasrun.reports.page import write_page
+from nasrun.reports.plot_style import save_figure
+from nasrun.reports.plots import PLOTS, draw_plots
+
+
+def write_pictures(
+    run: RunRecords,
+    summary: Mapping[str, Any],
+    notes: Mapping[str, Any],
+    space: SearchSpace,
+    objective: Objective,
+    task: Task | None = None,
+) -> None:
+    """Draw a run, finished or not, into its directory; OSError passes through.
+
+    `summary` and `notes`: what `summary.json` and `strategy.json` hold. `task`: see `write_page`.
+    """
+    figures = draw_plots(run.directory, run.trials, space, objective, notes)
+    for name, figure in figures.items():
+        save_figure(figure, run.directory / PLOTS / f"{name}.png")
+    write_page(run, summary, space, objective, figures, task)

@@ -1,0 +1,137 @@
+"""The style that all pictures share, and what they read from the records.
+
+Figures are built as objects, without pyplot and without changing a default: nothing that the process plots elsewhere
+is touched. matplotlib is imported when the first picture is drawn.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from nasrun.records import TrialRecord
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
+
+# Colours by Okabe and Ito, told apart with every kind of colour vision.
+BLUE, ORANGE, GREEN, GREY, INK = "#0072B2", "#D55E00", "#009E73", "#9AA0A8", "#2B2F36"
+SMALL, NORMAL = 9, 10.5
+
+
+class Scale(NamedTuple):
+    """How a metric is shown: an axis label, the unit of a difference, and a factor (100 for shares in percent)."""
+
+    label: str
+    difference: str
+    factor: float
+    unit: str
+
+    def show(self, value: float) -> str:
+        """A scaled value in words."""
+        return f"{value:.2f}{self.unit}" if self.unit else f"{value:.4g}"
+
+
+def new_figure(xlabel: str, ylabel: str, height: float = 4.4) -> "tuple[Figure, Axes]":
+    """A figure with one pair of axes in the style that all pictures share; sizes in inches."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.6, height), dpi=160, layout="constrained", facecolor="white")
+    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)  # type: ignore[union-attr, call-arg]
+    axes = figure.add_subplot()
+    axes.set_xlabel(xlabel, fontsize=NORMAL, color=INK, labelpad=6)
+    axes.set_ylabel(ylabel, fontsize=NORMAL, color=INK, labelpad=6)
+    axes.tick_params(labelsize=SMALL, colors=INK, length=3, color=GREY)
+    axes.tick_params(which="minor", length=2, color=GREY)
+    axes.grid(visible=True, color="#E4E6EA", linewidth=0.8)
+    axes.set_axisbelow(True)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(GREY)
+    return figure, axes
+
+
+def add_legend(figure: "Figure", axes: "Axes") -> "Figure":
+    """A legend above the axes, where it hides no point, on two lines where one is too narrow."""
+    handles, labels = axes.get_legend_handles_labels()
+    if labels[0].endswith(" axis"):
+        handles, labels = handles[1:] + handles[:1], labels[1:] + labels[:1]
+    narrow = sum(len(label) + 7 for label in labels) > 115
+    columns = -(-len(labels) // 2) if narrow else len(labels)
+    place: dict[str, Any] = {"loc": "outside upper left", "ncols": columns, "borderaxespad": 0.2, "columnspacing": 1.6}
+    figure.legend(handles, labels, fontsize=SMALL, frameon=False, labelcolor=INK, handletextpad=0.5, **place)
+    return figure
+
+
+def mark_best(axes: "Axes", x: float, y: float, text: str) -> None:
+    """A star on the best trial; what it is stands in the legend, so that no text covers a point."""
+    style: dict[str, Any] = {"marker": "*", "s": 190, "color": ORANGE, "edgecolors": "white", "linewidths": 0.8}
+    axes.scatter([x], [y], zorder=5, label=text, **style)
+
+
+def scale_of(metric: str, values: np.ndarray) -> Scale:
+    """Shares are shown in percent; what is in percent already, or is no accuracy, as it is."""
+    words = metric.replace("_", " ")
+    for short, long in (("val ", "validation "), ("train ", "training ")):
+        words = long + words.removeprefix(short) if words.startswith(short) else words
+    words = words[:1].upper() + words[1:]
+    if metric.endswith("accuracy"):
+        factor = 100.0 if np.nanmax(values) <= 1 else 1.0
+        return Scale(f"{words} (%)", "percentage points", factor, " %")
+    return Scale(words, words[:1].lower() + words[1:], 1.0, "")
+
+
+def shades_of_blue() -> Any:
+    """A colour map from light to dark blue that stays visible on white."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("trials", ["#C9D9E8", "#5B9CC9", "#0B3C5D"])
+
+
+def whole_numbers(axis: "Axis") -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(nbins=9, integer=True))
+    axis.set_major_formatter("{x:,.0f}")
+
+
+def log_axis(axes: "Axes", values: np.ndarray) -> None:
+    """Ticks of a logarithmic axis, as dense as their labels, written out in full, allow."""
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+
+    low, high = float(values.min()), float(values.max())
+    axes.set_xlim(low / 1.15, high * 1.15)
+    decades = np.log10(high / low)
+    steps = (1.0, 2.0, 5.0) if decades < 1.5 else (1.0, 3.0) if decades < 3 else (1.0,)
+    axes.xaxis.set_major_locator(MaxNLocator(5) if decades < 0.5 else LogLocator(subs=steps))
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def save_figure(figure: "Figure", path: Path) -> Path:
+    """Write a PNG so that a reader sees the old one or the new one, never half of it."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    FigureCanvasAgg(figure).print_png(str(temporary))  # type: ignore[no-untyped-call]
+    temporary.replace(path)
+    return path
+
+
+def learning_curve(record: TrialRecord, metric: str) -> dict[int, float]:
+    """Epoch to the mean of a metric over the repeats that got there."""
+    values: dict[int, list[float]] = {}
+    for measurement in record.measurements:
+        for number, row in enumerate(measurement.history, 1):
+            if measurement.status == "ok" and metric in row:
+                values.setdefault(int(row.get("epoch", number)), []).append(row[metric])
+    return {epoch: float(np.mean(found)) for epoch, found in sorted(values.items())}
+
+
+def means_of(records: Sequence[TrialRecord], metric: str) -> np.ndarray:
+    """Means of a metric, float (records,); NaN where a trial does not report it."""
+    return np.array([record.mean(metric) for record in records], dtype=float)
