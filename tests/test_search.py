@@ -39,7 +39,8 @@ def test_a_search_cut_after_any_event_goes_on_as_if_nothing_had_happened(
     whole, _ = run_in(tmp_path / "whole", *arguments)
     lines = (tmp_path / "whole" / journal.NAME).read_bytes().splitlines(keepends=True)
     expected = without_time(journal.read(tmp_path / "whole" / journal.NAME))
-    assert len(whole.records) == 30
+    # One architecture, measured once and never proposed again: then `fixed` has no more.
+    assert len(whole.records) == (1 if (strategy, deduplicate) == ("fixed", "resample") else 30)
     assert whole.best is not None
     for cut in range(0, len(lines), 3):
         directory = tmp_path / f"cut{cut}"

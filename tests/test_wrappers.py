@@ -12,8 +12,11 @@ LIMITS = {"grid": (110_000, 6_000_000)}
 ONCE = ("asnn", "grid", "local_search")
 """Strategies that propose nothing twice, wrapped or not."""
 
-ONE_NETWORK = ("miha", "pbt")
-"""Strategies that train one network on, of one price, and whose proposals start from checkpoints: never duplicates."""
+ONE_NETWORK = ("miha", "pbt", "fixed")
+"""Strategies of one price: two train one network on from checkpoints, which are never duplicates, one is no search."""
+
+SETTLING = ("reinforce", "reinforce_ienas")
+"""Strategies whose policy may settle on one genome, so that nothing new comes of asking again."""
 
 several = pytest.mark.parametrize("strategy", [name for name in options("strategy") if name not in ONE_NETWORK])
 
@@ -37,7 +40,8 @@ def test_resampling_proposes_nothing_twice(strategy: str) -> None:
     small = () if strategy in FITTING else small
     setup = strategy_setup(strategy, "deduplicate=resample", *small)
     genomes = [proposal.genome for proposal in trajectory(setup.strategy, setup, 80)]
-    assert len(set(genomes)) == len(genomes) == 80
+    assert len(set(genomes)) == len(genomes)
+    assert len(genomes) == 80 or (strategy in SETTLING and len(genomes) > 40)
     repeating = strategy_setup(strategy, "deduplicate=never", *small)
     again = [proposal.genome for proposal in trajectory(repeating.strategy, repeating, 80)]
     assert len(again) == 80
