@@ -235,7 +235,8 @@ def locate(target: Any, base: type[T], path: str) -> type[T]:
     except Exception as error:  # a user's module may raise anything while it is imported
         raise ConfigError(f"{path}={show(target)}: cannot be imported ({first_line(error)})") from error
     if not isinstance(found, type) or not issubclass(found, base) or inspect.isabstract(found):
-        raise ConfigError(f"{path}={target}: expected a class that implements {base.__module__}.{base.__name__}")
+        public = base.__module__.removesuffix(".roles").removesuffix(".space")
+        raise ConfigError(f"{path}={target}: expected a class that implements {public}.{base.__name__}")
     return found
 
 

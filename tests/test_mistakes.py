@@ -100,7 +100,7 @@ VALUES = [
     (f"evaluator.lr=1{'0' * 400}", "evaluator.lr=1000", "...: expected a number"),
     ("evaluator.batch_size=0", "evaluator.batch_size=0: must be at least 1"),
     ("evaluator.momentum=1.5", "evaluator.momentum=1.5: must be from 0 to below 1"),
-    ("evaluator.optimizer=rmsprop", "evaluator.optimizer=rmsprop: unknown; known: adam, adamw, sgd"),
+    ("evaluator.optimizer=rmsprop", "evaluator.optimizer=rmsprop: unknown; known: adadelta, adam, adamw, sgd"),
     ("dataset.validation=0", "dataset.validation=0: must be from 0.01 to 0.9"),
     ("dataset.train_samples=1000000", "dataset.train_samples=1000000: must be at most 9000"),
     ("dataset=arrays", "dataset.path: not set; give it as dataset.path=... (text)"),

@@ -30,6 +30,8 @@ TRAIN = [word for word in SMALL if not word.startswith(("search_space", "evaluat
 KINDS = {
     "dense": [*TRAIN, "search_space=mlp", "search_space.max_width=16", "evaluator.epochs=2", "evaluator.repeats=5"],
     "convolutions": [*SMALL, "evaluator.repeats=2"],
+    # Long enough to be hit in its midst on a fast machine too.
+    "long": [*(word for word in SMALL if "epochs" not in word), "evaluator.repeats=2", "evaluator.epochs=25"],
 }
 
 
@@ -154,10 +156,10 @@ def test_workers_make_no_difference_to_other_evaluators(
 
 
 def test_a_worker_that_is_killed_makes_no_difference(alone: Path, tmp_path: Path, begin: Callable[..., Run]) -> None:
-    run = begin(command("convolutions", tmp_path / "run", "hardware.workers=2"))
+    run = begin(command("long", tmp_path / "run", "hardware.workers=2"))
     os.kill(run.workers(2)[0], signal.SIGKILL)
     assert run.end() == (0, "")
-    assert results(tmp_path / "run") == results(alone / "convolutions")
+    assert results(tmp_path / "run") == results(alone / "long")
 
 
 @pytest.mark.parametrize("sent", ["SIGTERM", "SIGINT", "SIGKILL"])
@@ -165,7 +167,7 @@ def test_a_runner_that_is_stopped_takes_its_workers_along(
     sent: str, alone: Path, tmp_path: Path, begin: Callable[..., Run]
 ) -> None:
     directory = tmp_path / "run"
-    run = begin(command("dense", directory, "hardware.workers=2"))
+    run = begin(command("long", directory, "hardware.workers=2"))
     workers = run.workers(2)
     if sent == "SIGINT":  # as from a terminal: to all processes of its foreground group
         os.killpg(run.process.pid, signal.SIGINT)
@@ -182,7 +184,7 @@ def test_a_runner_that_is_stopped_takes_its_workers_along(
         assert len(error.splitlines()) == 1
     assert journal.read(directory / journal.NAME)[-1]["event"] != "end", "stopped too late to show anything"
     assert begin([str(NASRUN), "resume", str(directory)]).end() == (0, "")
-    assert results(directory) == results(alone / "dense")
+    assert results(directory) == results(alone / "long")
 
 
 def test_memory_and_descriptors_stay_flat_over_5000_trials() -> None:

@@ -99,7 +99,8 @@ class TestThreads:
         self, data: DeviceData, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         ticking(monkeypatch)
-        plan = loop._Plan(data, TrainSettings(**SETTINGS), cpu(), "train", None, 0, NO_LIMITS, 6, threading.Event())
+        stop = threading.Event()
+        plan = loop._Plan(data, TrainSettings(**SETTINGS), cpu(), "train", None, 0, NO_LIMITS, 6, stop, False, None)
         models, ignored = [network(seed, 8) for seed in range(2)], lambda network, epoch, metrics: None
         first, _ = loop._train(models, [0, 1], plan, ignored)
         assert [row["seconds"] for row in first.history] == [1 / 6] * 3  # type: ignore[union-attr]
