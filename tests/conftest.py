@@ -15,6 +15,10 @@ from nasrun import cli
 
 COMMAND = Path(sys.executable).with_name("nasrun")
 
+# A shell that starts the tests in the background switches Ctrl-C off for them, and so for the programs that they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 class Answer(NamedTuple):
     """What a call in this process gave: the exit code, and what it printed."""
