@@ -91,7 +91,7 @@ def save(path: Path, info: Archive, weights: "Tensors", optimizer: "Tensors | No
     members = {INFO: (json.dumps(content, indent=1, allow_nan=False) + "\n").encode(), WEIGHTS: _packed(weights)}
     if optimizer is not None:
         members[OPTIMIZER] = _packed(optimizer)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(exist_ok=True)  # without those above: a run that was deleted is not begun anew
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as file:

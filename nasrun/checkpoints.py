@@ -123,14 +123,18 @@ class CheckpointStore:
 
 
 def save_weights(path: Path, weights: Mapping[str, "torch.Tensor"], metadata: Mapping[str, str] | None = None) -> None:
-    """Write tensors as safetensors: a temporary file beside the target, then a rename."""
-    from safetensors.torch import save_file
+    """Write tensors as safetensors: a temporary file beside the target, then a rename.
 
-    path.parent.mkdir(parents=True, exist_ok=True)
+    OSError (disk full, folder gone) passes through, and leaves what was there before.
+    """
+    from safetensors.torch import save
+
+    path.parent.mkdir(exist_ok=True)  # without those above: a run that was deleted is not begun anew
     temporary = path.with_name(f".{path.name}.tmp")
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     try:
-        save_file(tensors, str(temporary), dict(metadata or {}))
+        # The library writes files too, but says what goes wrong in an error of its own without a number.
+        temporary.write_bytes(save(tensors, dict(metadata or {})))
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -5,14 +5,14 @@ one line on stderr and exit code 2.
 """
 
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from nasrun.schema import ConfigError, nearest
+from nasrun import interrupts
+from nasrun.schema import ConfigError, nearest, printable
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -25,10 +25,11 @@ DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 def main() -> int:
     """Run the command line of this process and return its exit code."""
     words = sys.argv[1:]
-    signal.signal(signal.SIGTERM, _interrupt)
+    interrupts.listen()
     try:
         return _dispatch(words)
     except KeyboardInterrupt as interruption:
+        interrupts.end()
         return _say(str(interruption) or "interrupted", INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -66,8 +67,10 @@ def _resume(words: list[str]) -> int:
     from nasrun.config import as_overrides
     from nasrun.run import resume
 
+    salvage = "--salvage" in words
+    words = [word for word in words if word != "--salvage"]
     directory = _directory("resume", words)
-    resume(directory, as_overrides(words[1:]))
+    resume(directory, as_overrides(words[1:]), salvage=salvage)
     return DONE
 
 
@@ -116,9 +119,11 @@ def _hydra(words: list[str]) -> int:
     import hydra
     from hydra._internal.utils import get_args_parser
 
-    from nasrun.compose import compose_config
+    from nasrun.compose import compose_config, in_full
     from nasrun.config_files import conf_dir
 
+    words = in_full(words)
+    sys.argv[1:] = words  # Hydra reads them there
     parser = get_args_parser()
     parser.error = _usage  # type: ignore[method-assign]
     arguments, unknown = parser.parse_known_args(words)
@@ -240,7 +245,7 @@ class _Job:
         try:
             groups = {name: option for name, option in chosen.items() if "/" not in name}
             config, taken = take_over(config, HydraConfig.get().overrides.task)
-            summary = start(config, directory, unique=self._unique, choices=groups | taken)
+            summary = start(config, directory, unique=self._unique, choices=groups | taken, sweep=_sweep())
         except Exception as error:
             if config.get("debug") is True:
                 traceback.print_exc()
@@ -254,12 +259,19 @@ class _Job:
         return None if best is None else float({**best, **best["metrics"]}[summary["objective"]["metric"]])
 
 
+def _sweep() -> dict[str, str | int] | None:
+    """The folder of the sweep that Hydra runs, with the one above it, and the number of the job; None for one run."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    settings = HydraConfig.get()
+    if settings.mode != RunMode.MULTIRUN:
+        return None
+    return {"folder": "/".join(Path(settings.sweep.dir).absolute().parts[-2:]), "job": int(settings.job.num)}
+
+
 def _usage(message: str) -> NoReturn:
     raise ConfigError(f"{message}; see nasrun --help")
-
-
-def _interrupt(signum: int, frame: Any) -> None:
-    raise KeyboardInterrupt
 
 
 def _one_line(error: Exception) -> str:
@@ -270,7 +282,7 @@ def _one_line(error: Exception) -> str:
 
 
 def _say(text: str, code: int) -> int:
-    print(f"nasrun: {text}", file=sys.stderr)
+    print(f"nasrun: {printable(text)}", file=sys.stderr)
     return code
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from nasrun.arguments import Arguments
 from nasrun.records import write_text
+from nasrun.reports import compare_page
 from nasrun.reports.compare_checklist import FILE, as_markdown, checklist
 from nasrun.reports.compare_numbers import measures, time_curves, trial_curves
-from nasrun.reports.compare_plots import write_plots
+from nasrun.reports.compare_plots import draw, save
 from nasrun.reports.compare_runs import compare_runs
 from nasrun.reports.compare_tables import print_tables, write_tables
 from nasrun.reports.summary import nearby
@@ -33,22 +34,25 @@ def compare(words: Sequence[str]) -> None:
     comparison = compare_runs(folders, by)
     out = arguments.out or Path(os.path.commonpath([folder.absolute() for folder in folders])) / "compare"
     found, trials, seconds = measures(comparison), trial_curves(comparison), time_curves(comparison)
+    answers = checklist(comparison) if arguments.checklist else None
+    figures = draw(found, trials, seconds, simulated=comparison.runs[0].simulated)
+    curves = {"trials": trials, "seconds": seconds}
     try:
         out.mkdir(parents=True, exist_ok=True)
-        pictures = write_plots(out, found, trials, seconds, simulated=comparison.runs[0].simulated)
-        write_tables(out, comparison, found, {"trials": trials, "seconds": seconds}, pictures)
-        if arguments.checklist:
-            write_text(out / FILE, as_markdown(checklist(comparison)))
+        write_tables(out, comparison, found, curves, save(out, figures))
+        page = compare_page.write_page(out, comparison, found, curves, figures, answers)
+        if answers:
+            write_text(out / FILE, as_markdown(answers))
     except OSError as error:
         raise ConfigError(f"{out}: cannot be written to ({error.strerror}); choose another: --out FOLDER") from error
     print_tables(comparison, found)
     for remark in comparison.remarks:
         print(f"nasrun: {remark}", file=sys.stderr)
-    if arguments.checklist:
-        replies = [answer.reply for answer in checklist(comparison)]
+    if answers:
+        replies = [answer.reply for answer in answers]
         counts = ", ".join(f"{replies.count(reply)} {reply}" for reply in ("yes", "no", "unknown"))
         print(f"checklist: {counts}; see {nearby(out / FILE)}")
-    print(f"tables and plots written to {nearby(out)}")
+    print(f"tables and plots written to {nearby(out)}; one page with all: {nearby(page)}")
 
 
 def _folders_and_keys(words: Sequence[str]) -> tuple[list[Path], list[str]]:

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra import version
 from hydra._internal.hydra import Hydra
@@ -15,11 +15,11 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 from yaml import MarkedYAMLError
 
-from nasrun.config import GROUPS, first_line, option_names
-from nasrun.config_files import conf_dir
+from nasrun.config import first_line, option_names
+from nasrun.config_files import GROUPS, conf_dir
 from nasrun.help import suggest
 from nasrun.schema import ConfigError, join, nearest, show
 
@@ -71,6 +71,22 @@ def output_directory(config: DictConfig, *, sweep: bool) -> Path:
         return Path(node.dir)
     except OmegaConfBaseException as error:
         raise ConfigError(f"{error.full_key}: {first_line(error)}") from error
+
+
+def in_full(words: Sequence[str]) -> list[str]:
+    """The words of a command line, `objective=NAME` and `objective=[NAME,...]` written as what they stand for.
+
+    A section cannot be replaced by a list, so this is `objective.metric=...`; other words stay as they are.
+    """
+    full = []
+    for word in words:
+        try:
+            override = OverridesParser.create().parse_override(word) if word.startswith("objective=") else None
+        except (OverrideParseException, HydraException):
+            override = None  # said where all are parsed
+        short = override is not None and (override.is_sweep_override() or isinstance(override.value(), str | list))
+        full.append(f"objective.metric={word.partition('=')[2]}" if short else word)
+    return full
 
 
 def parse(overrides: Sequence[str]) -> list[Override]:
@@ -181,7 +197,7 @@ def _check_choice(override: Override) -> None:
 
 def _check_key(config: DictConfig, override: Override, groups: set[str]) -> None:
     """Raise ConfigError unless the key of a value override is in the config."""
-    path, node = "", config
+    path, node = "", cast(Any, config)
     for name in override.key_or_group.split("."):
         keys = list(node.keys()) if isinstance(node, DictConfig) else []
         if name not in keys:
@@ -190,7 +206,11 @@ def _check_key(config: DictConfig, override: Override, groups: set[str]) -> None
             if not isinstance(node, DictConfig):
                 raise ConfigError(f"{override.key_or_group}: no such key; {path} is a single value")
             raise ConfigError(f"{join(path, name)}: no such key; {nearest(name, set(known))}")
-        path, node = join(path, name), OmegaConf.select(config, join(path, name), throw_on_missing=False)
+        path = join(path, name)
+        try:
+            node = OmegaConf.select(config, path, throw_on_missing=False)
+        except InterpolationToMissingValueError:  # hydra.job.num, which a sweep's folders are named by, comes later
+            node = None
 
 
 def task_config(config: DictConfig) -> DictConfig:

@@ -15,52 +15,39 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from nasrun import seeding
-from nasrun.config_files import conf_dir
+from nasrun.config_files import GROUPS, conf_dir
 from nasrun.datasets import Dataset
+from nasrun.evaluators.costs import COSTS, LATENCY, WithCosts
 from nasrun.hardware.devices import Hardware
+from nasrun.hardware.ray_cluster import RayCluster
 from nasrun.hardware.shared_memory import SharedObject
+from nasrun.objectives import ObjectiveOptions
 from nasrun.protocols import Evaluator, Objective, SearchSpace, SharedEvaluator, Strategy
 from nasrun.schema import Above, AtLeast, ConfigError, Positive, check_section, join, nearest, show
 from nasrun.strategies.wrappers import Constrain, Constraints, Deduplicate
+from nasrun.trackers import Tracker
+from nasrun.trackers.csv import Csv
 
 T = TypeVar("T")
 
 CONSTRAINT_SAMPLES = 10_000
 """Random architectures of which one must be within the constraints; ten times what `Constrain` turns down in a row."""
 
-LOW_IS_GOOD = ("loss", "error", "regret", "parameters", "flops", "seconds", "epochs", "energy", "co2eq")
-"""Words in the names of metrics of which less is better."""
-
 FREE = ("vars", "from")
 """What nothing here reads: values that other keys of the config refer to, such as pairs swept together, and the run
 that `nasrun.from_run` took its architecture from."""
 
-GROUPS = ("search_space", "strategy", "evaluator", "dataset", "hardware")
-
-
-@dataclass(kw_only=True, frozen=True)
-class ObjectiveOptions:
-    """What the search improves; `auto`: the first metric that the evaluator names, in the direction that is better."""
-
-    metric: str = "auto"
-    mode: Literal["auto", "max", "min"] = "auto"
-
-    def resolved(self, evaluator: Evaluator) -> Objective:
-        """A metric that the evaluator reports, and a direction; ConfigError where it reports no such metric."""
-        metric = evaluator.metrics[0] if self.metric == "auto" else self.metric
-        if metric not in evaluator.metrics:
-            known = nearest(metric, evaluator.metrics)
-            raise ConfigError(f"objective.metric={metric}: not reported by this evaluator; {known}")
-        falling = any(word in LOW_IS_GOOD for word in metric.split("_"))
-        return Objective(metric, self.mode if self.mode != "auto" else "min" if falling else "max")
-
 
 @dataclass(kw_only=True, frozen=True)
 class ConstraintOptions:
-    """The price that an architecture may have at most; `auto`: the bound that the search space names for itself."""
+    """The price that an architecture may have at most; `auto`: the bound that the search space names for itself.
+
+    `latency_ms` is measured by the evaluator (`nasrun.evaluators.costs`), the others are known by formula.
+    """
 
     parameters: Positive | None = None
     flops: Positive | Literal["auto"] | None = "auto"
+    latency_ms: Annotated[float, Above(0)] | None = None
 
     def resolved(self, space: SearchSpace) -> Constraints:
         """The limits as numbers, or None for any."""
@@ -107,6 +94,7 @@ class Setup:
     config: dict[str, Any] = field(repr=False)
     memory: SharedObject | None = None
     """Where the data lie once they are loaded, if there are several workers."""
+    tracker: Tracker = field(default_factory=Csv)
 
 
 def build(config: DictConfig) -> Setup:
@@ -124,23 +112,26 @@ def build(config: DictConfig) -> Setup:
     hardware = create(content, "hardware", Hardware)
     space = create(content, "search_space", SearchSpace)  # type: ignore[type-abstract]
     dataset = create(content, "dataset", Dataset)  # type: ignore[type-abstract]
-    memory = SharedObject() if hardware.workers > 1 else None
+    memory = SharedObject() if hardware.workers > 1 and not isinstance(hardware, RayCluster) else None
     if memory is not None:
         dataset.place = memory.put
-    evaluator = create(content, "evaluator", Evaluator, space, dataset, hardware)  # type: ignore[type-abstract]
+    evaluator = _evaluator(content, space, dataset, hardware)
     objective = section["objective"].resolved(evaluator)
     rng = seeding.generator(options.seed, seeding.Purpose.STRATEGY)
     strategy = create(content, "strategy", Strategy, space, objective, rng)  # type: ignore[type-abstract]
+    check_budgets(strategy, evaluator)
     constraints = section["constraints"].resolved(space)
     _check_constraints(constraints, space, dataset, options.seed)
-    if isinstance(evaluator, SharedEvaluator) and hardware.workers > 1:
+    if isinstance(evaluator, SharedEvaluator) and hardware.elsewhere:
+        named, alone = hardware.named
         raise ConfigError(
-            f"hardware.workers={hardware.workers}: weights that all architectures share are trained and used in one "
-            "process; choose hardware.workers=1"
+            f"{named}: weights that all architectures share are trained and used in one process; choose {alone}"
         )
     if isinstance(evaluator, SharedEvaluator) and options.deduplicate == "reuse":
         options = replace(options, deduplicate="never")  # a score belongs to the shared weights of its time
     strategy = wrap(strategy, space, dataset, options, constraints)
+    # Runs of versions that had no trackers name none.
+    tracker = create(content, "tracker", Tracker) if "tracker" in content else Csv()  # type: ignore[type-abstract]
     return Setup(
         options,
         section["output"],
@@ -153,6 +144,7 @@ def build(config: DictConfig) -> Setup:
         strategy,
         content,
         memory,
+        tracker,
     )
 
 
@@ -161,7 +153,22 @@ def rebuild(content: dict[str, Any]) -> tuple[Evaluator, Dataset]:
     space = create(content, "search_space", SearchSpace)  # type: ignore[type-abstract]
     dataset = create(content, "dataset", Dataset)  # type: ignore[type-abstract]
     hardware = create(content, "hardware", Hardware)
-    return create(content, "evaluator", Evaluator, space, dataset, hardware), dataset  # type: ignore[type-abstract]
+    return _evaluator(content, space, dataset, hardware), dataset
+
+
+def _evaluator(content: dict[str, Any], space: SearchSpace, dataset: Dataset, hardware: Hardware) -> Evaluator:
+    """The evaluator of a config, within one that adds the costs that objectives or constraints name besides."""
+    made = create(content, "evaluator", Evaluator, space, dataset, hardware)  # type: ignore[type-abstract]
+    objective = ObjectiveOptions(**check_section(ObjectiveOptions, _mapping(content, "objective"), "objective"))
+    limits = ConstraintOptions(**check_section(ConstraintOptions, _mapping(content, "constraints"), "constraints"))
+    added = [name for name in COSTS if name in objective.metrics and name not in made.metrics]
+    if limits.latency_ms is not None and LATENCY not in added:
+        added.append(LATENCY)
+    if LATENCY in added and isinstance(made, SharedEvaluator):
+        named = limits.latency_ms is not None
+        key = f"constraints.latency_ms={limits.latency_ms:g}" if named else f"objective.metric={show(objective.metric)}"
+        raise ConfigError(f"{key}: weights that all architectures share have no latency; choose evaluator=train")
+    return WithCosts(made, space, dataset.task, hardware, added, limits.latency_ms) if added else made
 
 
 def wrap(
@@ -173,6 +180,14 @@ def wrap(
     if options.deduplicate != "never":
         strategy = Deduplicate(strategy, space, options.deduplicate)
     return strategy
+
+
+def check_budgets(strategy: Strategy, evaluator: Evaluator) -> None:
+    """ConfigError where the evaluator cannot measure at a budget of the strategy's, as far as it knows by now."""
+    for budget in strategy.budgets:
+        reason = evaluator.lacks(budget)
+        if reason:
+            raise ConfigError(f"strategy.budgets=[{','.join(map(str, strategy.budgets))}]: {reason}")
 
 
 def _check_constraints(constraints: Constraints, space: SearchSpace, dataset: Dataset, seed: int) -> None:
@@ -238,6 +253,14 @@ def locate(target: Any, base: type[T], path: str) -> type[T]:
         public = base.__module__.removesuffix(".roles").removesuffix(".space")
         raise ConfigError(f"{path}={target}: expected a class that implements {public}.{base.__name__}")
     return found
+
+
+def option_section(group: str, name: Any) -> dict[str, Any]:
+    """The section that an option of a group stands for; ConfigError where there is no such option."""
+    known = option_names(group)
+    if name not in known:
+        raise ConfigError(f"{group}={show(name)}: no such option; {nearest(str(name), known)}")
+    return plain(OmegaConf.load(conf_dir() / group / f"{name}.yaml"))  # type: ignore[arg-type]
 
 
 def option_names(group: str) -> list[str]:

@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+GROUPS = ("search_space", "strategy", "evaluator", "dataset", "hardware", "tracker")
+"""The groups of options that make up a run; `experiment` only overrides."""
+
 
 def conf_dir() -> Path:
     """The folder of the YAML files: inside the installed package, or beside it in a checkout."""

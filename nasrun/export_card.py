@@ -1,8 +1,8 @@
 """The papers of an export: `MODEL_CARD.md` for people and `export.json` for `nasrun predict`."""
 
 import statistics
-import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,13 +11,13 @@ import torch
 from nasrun import __version__
 from nasrun.environment import describe_environment
 from nasrun.export_network import Agreement, Function, RunNetwork
+from nasrun.latency import times_of
 from nasrun.reports.summary import number
-from nasrun.reports.tables import COUNTS
+from nasrun.reports.tables import COUNTS, markdown, one_line
 
 INFO = "export.json"
 CARD = "MODEL_CARD.md"
 LATENCY_SECONDS = 0.5
-LATENCY_RUNS = (20, 200)
 
 
 class Latency(NamedTuple):
@@ -47,15 +47,8 @@ def latencies(what: str, function: Function, images: np.ndarray) -> list[Latency
     found = []
     for size in sorted({1, min(64, len(images))}):
         batch = torch.from_numpy(images[:size].copy())
-        times: list[float] = []
         with torch.inference_mode():
-            for _ in range(5):
-                function(batch)
-            end = time.perf_counter() + LATENCY_SECONDS
-            while len(times) < LATENCY_RUNS[0] or (time.perf_counter() < end and len(times) < LATENCY_RUNS[1]):
-                started = time.perf_counter()
-                function(batch)
-                times.append(1000 * (time.perf_counter() - started))
+            times = times_of(partial(function, batch), LATENCY_SECONDS)
         first, median, third = statistics.quantiles(times, n=4)
         found.append(Latency(what, size, len(times), median, first, third))
     return found
@@ -67,6 +60,7 @@ def info(network: RunNetwork) -> dict[str, Any]:
     return {
         "nasrun": __version__,
         "task": dict(vars(task)),
+        "pad_to": network.setup.evaluator.pad_to,
         "classes": list(network.splits.classes),
         "resize": config["dataset"].get("resize", "crop"),
         "search_space": config["search_space"],
@@ -97,8 +91,8 @@ def card(network: RunNetwork, files: Sequence[Written], command: str, test: Mapp
     ]
     parts = [
         f"# {task.name}: a network found by nasrun\n",
-        f"{chosen[:1].upper()}{chosen[1:]} in `{network.directory.name}`, seed {setup.options.seed}.\n",
-        "| | |\n|---|---|\n" + "".join(f"| {name} | {value} |\n" for name, value in rows),
+        f"{chosen[:1].upper()}{chosen[1:]} in `{markdown(network.directory.name)}`, seed {setup.options.seed}.\n",
+        "| | |\n|---|---|\n" + "".join(f"| {name} | {markdown(value)} |\n" for name, value in rows),
         "## Measured\n",
         _measured(network, test),
         "## Files\n",
@@ -106,11 +100,11 @@ def card(network: RunNetwork, files: Sequence[Written], command: str, test: Mapp
         "## Latency\n",
         _latency(files),
         "## Made by\n",
-        f"    {' '.join(environment.get('command') or [])}\n    {command}\n",
-        f"nasrun {environment.get('nasrun')}, commit {environment.get('commit') or 'unknown'}.\n",
+        f"    {one_line(' '.join(environment.get('command') or []))}\n    {one_line(command)}\n",
+        markdown(f"nasrun {environment.get('nasrun')}, commit {environment.get('commit') or 'unknown'}.") + "\n",
     ]
     if network.splits.classes:
-        names = "".join(f"| {number} | {name} |\n" for number, name in enumerate(network.splits.classes))
+        names = "".join(f"| {number} | {markdown(name)} |\n" for number, name in enumerate(network.splits.classes))
         parts += ["## Classes\n", f"| output | class |\n|---|---|\n{names}"]
     return "\n".join(parts)
 

@@ -18,7 +18,7 @@ from nasrun import journal
 from nasrun.checkpoints import CheckpointStore, load_weights
 from nasrun.config import Setup, build
 from nasrun.datasets import Splits
-from nasrun.protocols import Cost
+from nasrun.protocols import Cost, Genome, SearchSpace, Task
 from nasrun.records import RunRecords, TrialRecord, assemble
 from nasrun.run_directory import holds_run, load_config
 from nasrun.schema import ConfigError
@@ -84,7 +84,8 @@ class RunNetwork:
     @property
     def cost(self) -> Cost:
         """Parameters and FLOPs of one input."""
-        return self.setup.space.cost(self.record.trial.proposal.genome, self.setup.dataset.task)
+        task = self.setup.dataset.task.enlarged(self.setup.evaluator.pad_to)
+        return self.setup.space.cost(self.record.trial.proposal.genome, task)
 
     @property
     def metrics(self) -> Mapping[str, float]:
@@ -150,14 +151,32 @@ def _listed(trials: list[int]) -> str:
 
 def _assembled(setup: Setup, record: TrialRecord, path: Path) -> tuple[Deployed, Splits]:
     splits = setup.dataset.load()
-    with torch.random.fork_rng([]):
-        network = setup.space.build(record.trial.proposal.genome, setup.dataset.task)
     try:
-        network.load_state_dict(load_weights(path))
+        weights = load_weights(path)
+        network = built(setup.space, record.trial.proposal.genome, setup.dataset.task, setup.evaluator.pad_to, weights)
     except Exception as error:  # readers raise many kinds on damaged files
         raise ConfigError(f"{path}: not the weights of this network ({' '.join(str(error).split())[:200]})") from None
     model = Deployed(network, splits.mean, splits.std, splits.target_mean, splits.target_std)
     return model.eval(), splits
+
+
+def built(
+    space: SearchSpace, genome: Genome, task: Task, pad_to: int | None, weights: Mapping[str, Tensor] | None = None
+) -> nn.Module:
+    """The network of an architecture for images of a task, behind the border that they are enlarged by (`pad_to`).
+
+    Raises RuntimeError where `weights` are not those of the network.
+    """
+    enlarged = task.enlarged(pad_to)
+    with torch.random.fork_rng([]):
+        network = space.build(genome, enlarged)
+    if weights is not None:
+        network.load_state_dict(weights)
+    if enlarged == task:
+        return network
+    rows, columns = enlarged.height - task.height, enlarged.width - task.width
+    border = nn.ReplicationPad2d((columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
+    return nn.Sequential(border, network)
 
 
 def measured_again(network: RunNetwork) -> Mapping[str, float]:

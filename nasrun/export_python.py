@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
+from nasrun.schema import printable
+
 _SIGNS: dict[Any, str] = {operator.add: "+", operator.iadd: "+", operator.sub: "-", operator.mul: "*"}
 _RESERVED = {"torch", "nn", "functional", "self", "json"}
 _TENSOR = object()
@@ -81,7 +83,9 @@ def python_source(
     lines += [f"        self.network = {writer.expression(network, 8)}", "", "    def forward(self, images):"]
     lines += ["        outputs = self.network(images.to(torch.float32) * self.scale + self.offset)"]
     lines += [f"        return {result}"]
-    return "\n\n\n".join([HEAD.format(**head).rstrip(), *writer.classes, "\n".join(lines)]) + "\n"
+    # A text of the run's own stands in the file's first string, which it must not end.
+    title = printable(head["title"]).replace("\\", "/").replace('"', "'")
+    return "\n\n\n".join([HEAD.format(**{**head, "title": title}).rstrip(), *writer.classes, "\n".join(lines)]) + "\n"
 
 
 class _Writer:

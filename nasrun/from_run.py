@@ -9,7 +9,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from nasrun.records import CONFIG
+from nasrun.run_directory import load_config
 from nasrun.schema import ConfigError
+from nasrun.stored_config import check_targets, targets
 
 KEY = "from"
 
@@ -30,7 +32,8 @@ def take_over(config: DictConfig, overrides: Sequence[str]) -> tuple[DictConfig,
     try:
         genome = json.loads((directory / "best.json").read_text())["genome"]
         choices = json.loads((directory / "environment.json").read_text())["choices"]
-        old: Any = OmegaConf.to_container(OmegaConf.load(directory / CONFIG), resolve=True)
+        stored = load_config(directory, [], data_only=True)
+        old: Any = OmegaConf.to_container(stored, resolve=True)
     except (OSError, ValueError, KeyError, OmegaConfBaseException) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{KEY}={directory}: holds no finished run with a best architecture ({reason})") from error
@@ -38,6 +41,7 @@ def take_over(config: DictConfig, overrides: Sequence[str]) -> tuple[DictConfig,
     groups = [] if "dataset" in keys else ["dataset"]
     if "search_space" not in keys or config.search_space.get("_target_") == old["search_space"]["_target_"]:
         groups.append("search_space")
+    check_targets(OmegaConf.masked_copy(stored, groups), directory / CONFIG, targets(config))
     changed = config.copy()
     OmegaConf.set_struct(changed, False)
     for group in groups:

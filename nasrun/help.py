@@ -6,7 +6,7 @@ Imports neither Hydra nor torch: it answers in a fraction of a second.
 import difflib
 from pathlib import Path
 
-from nasrun.config_files import conf_dir
+from nasrun.config_files import GROUPS, conf_dir
 
 HEAD = """\
 nasrun: neural architecture search from the command line
@@ -14,7 +14,7 @@ nasrun: neural architecture search from the command line
 usage:
   nasrun [GROUP=OPTION ...] [KEY=VALUE ...]     one run
   nasrun -m GROUP=A,B KEY=1,2 ...               a sweep: every combination
-  nasrun resume DIR [trials=N]                  go on after a crash, or extend
+  nasrun resume DIR [trials=N] [--salvage]      go on after a crash, or extend; --salvage: the journal is damaged
   nasrun report DIR                             write tables and plots again
   nasrun compare DIR... [by=KEY]                runs side by side, with statistics over seeds
   nasrun export DIR [--format onnx]             the best network as files that other programs load
@@ -28,13 +28,13 @@ Keys of an option are given as GROUP.KEY=VALUE, e.g. evaluator.epochs=5. All key
 dry_run=true checks a command and shows what it would do. Your own YAML files: --config-dir FOLDER
 """
 
-GROUPS = ("search_space", "strategy", "evaluator", "dataset", "hardware", "experiment")
+SHOWN = (*GROUPS, "experiment")
 
 
 def help_text() -> str:
     """The whole help text."""
     parts = [HEAD]
-    for group in GROUPS:
+    for group in SHOWN:
         files = sorted((conf_dir() / group).glob("*.yaml"))
         width = max((len(path.stem) for path in files), default=0)
         parts.append(f"\n{group}:")
@@ -50,7 +50,7 @@ def suggest(word: str) -> str:
     meanings: dict[str, list[str]] = {
         verb: [f"{verb} DIR"] for verb in ("resume", "report", "compare", "export", "predict")
     }
-    for group in GROUPS:
+    for group in SHOWN:
         meanings.setdefault(group, []).append(f"{group}=OPTION")
         for path in sorted((conf_dir() / group).glob("*.yaml")):
             meanings.setdefault(path.stem, []).append(f"{group}={path.stem}")

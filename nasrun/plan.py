@@ -3,7 +3,7 @@
 import itertools
 import statistics
 
-from nasrun.config import Setup, sample_rng
+from nasrun.config import Setup, check_budgets, sample_rng
 from nasrun.protocols import Proposal, Trial
 
 SAMPLES = 200
@@ -30,7 +30,18 @@ def show_plan(setup: Setup) -> None:
         ("example", space.format(genomes[0])),
         ("time", _time(setup, genomes)),
     ]
+    lines[3:3] = _budgets(setup)
     print("\n".join(f"{name:<13} {text}" for name, text in lines))
+
+
+def _budgets(setup: Setup) -> list[tuple[str, str]]:
+    """The budgets of a strategy that trains in steps, and the epochs that its trials take in all."""
+    budgets, epochs = setup.strategy.budgets, setup.strategy.epochs(setup.options.trials)
+    if not budgets or epochs is None:
+        return []
+    rungs = f"{', '.join(map(str, budgets))} epochs; a trial trains an architecture from one to the next"
+    total = f"about {epochs:.0f} in all, as {epochs / budgets[-1]:.1f} trainings of {budgets[-1]} take"
+    return [("budgets", rungs), ("epochs", total)]
 
 
 def _range(values: list[int]) -> str:
@@ -41,12 +52,25 @@ def _range(values: list[int]) -> str:
 def _time(setup: Setup, genomes: list[tuple[int | str, ...]]) -> str:
     """An estimate from timing a few steps of the sample's architectures of middling price."""
     setup.evaluator.prepare()
+    check_budgets(setup.strategy, setup.evaluator)
     ranked = sorted(genomes, key=lambda genome: setup.space.cost(genome, setup.dataset.task).flops)
     chosen = [ranked[(2 * i + 1) * len(ranked) // (2 * TIMED)] for i in range(TIMED)]
-    seconds = [setup.evaluator.estimate(Trial(number, Proposal(genome))) for number, genome in enumerate(chosen)]
+    epochs = setup.strategy.epochs(setup.options.trials)
+    budget = None if epochs is None else 1
+    proposals = [Proposal(genome, budget=budget) for genome in chosen]
+    seconds = [setup.evaluator.estimate(Trial(number, proposal)) for number, proposal in enumerate(proposals)]
     known = [value for value in seconds if value is not None]
     if not known:
         return "microseconds per trial"
     per_trial = statistics.fmean(known) * setup.evaluator.repeats
-    total = per_trial * setup.options.trials / 60
-    return f"about {per_trial:.1f} s per trial, {total:.1f} min for the search (from timing {len(known)} architectures)"
+    per_trial *= 1 if epochs is None else epochs / setup.options.trials
+    workers = parallel(setup)
+    total = per_trial * setup.options.trials / 60 / workers
+    on = f" with {workers} workers" if workers > 1 else ""
+    source = f"from timing {len(known)} architectures"
+    return f"about {per_trial:.1f} s per trial, {total:.1f} min for the search{on} ({source})"
+
+
+def parallel(setup: Setup) -> int:
+    """How many workers are at work at a time: no more than there are repeats in flight."""
+    return min(setup.hardware.workers, setup.hardware.trials_in_flight * setup.evaluator.repeats)

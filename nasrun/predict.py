@@ -16,7 +16,7 @@ from nasrun.arguments import Arguments
 from nasrun.datasets import DatasetError
 from nasrun.datasets.image_folder import ImageFolder
 from nasrun.run_directory import holds_run
-from nasrun.schema import ConfigError, check_value
+from nasrun.schema import ConfigError, check_value, printable
 
 USAGE = "nasrun predict DIR IMAGE... [--top N] [--json]"
 SHOWN = 3
@@ -62,7 +62,7 @@ def predict(words: Sequence[str]) -> int:
     else:
         _print(answers, arguments.top)
     for failure in failures:
-        print(f"nasrun: {failure}", file=sys.stderr)
+        print(f"nasrun: {printable(failure)}", file=sys.stderr)
     return 2 if failures else 0
 
 
@@ -113,7 +113,8 @@ def _print(answers: Sequence[Mapping[str, Any]], top: int) -> None:
     width = max((len(answer["file"]) for answer in answers), default=0)
     for answer in answers:
         shown = list(answer["probabilities"].items())[:top]
-        print(f"{answer['file']:<{width}}  " + "  ".join(f"{name} {100 * share:.1f} %" for name, share in shown))
+        said = "  ".join(f"{name} {100 * share:.1f} %" for name, share in shown)
+        print(printable(f"{answer['file']:<{width}}  {said}"))
 
 
 def _from_run(directory: Path) -> tuple[Network, dict[str, Any]]:
@@ -167,18 +168,15 @@ def _read_info(folder: Path) -> dict[str, Any]:
 
 def _rebuilt(path: Path, info: Mapping[str, Any]) -> Network:
     """The network of an architecture, with the weights of a file."""
-    import torch
-
     from nasrun.checkpoints import load_weights
     from nasrun.config import create
-    from nasrun.export_network import Deployed, outputs_of
+    from nasrun.export_network import Deployed, built, outputs_of
     from nasrun.protocols import SearchSpace, Task
 
     try:
         space = create(dict(info), "search_space", SearchSpace)  # type: ignore[type-abstract]
         task = Task(**info["task"])
-        with torch.random.fork_rng([]):
-            network = space.build(space.parse(info["genome"]), task)
+        network = built(space, space.parse(info["genome"]), task, info.get("pad_to"))
         model = Deployed(network, [0.0] * task.channels, [1.0] * task.channels)
         model.load_state_dict(load_weights(path))
     except Exception as error:  # readers raise many kinds on damaged files

@@ -1,6 +1,7 @@
 """What a run has found so far, as reports and the loop see it: one record per trial, read from the journal."""
 
 import json
+import os
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -100,7 +101,14 @@ def read_run(directory: Path) -> RunRecords:
 
 
 def assemble(directory: Path, events: list[Event]) -> RunRecords:
-    """The records that a list of journal events amounts to."""
+    """The records that a list of journal events amounts to; JournalError where they make no sense."""
+    if not events or events[0]["event"] != "run":
+        raise journal.JournalError(f"{directory / journal.NAME}: does not begin with the start of a run")
+    with journal.sensible(directory / journal.NAME):
+        return _assemble(directory, events)
+
+
+def _assemble(directory: Path, events: list[Event]) -> RunRecords:
     run = RunRecords(directory, events[0], {}, None, None, 0.0)
     asked: dict[int, TrialRecord] = {}
     started = last = float(events[0]["time"])
@@ -118,11 +126,11 @@ def assemble(directory: Path, events: list[Event]) -> RunRecords:
             run.final = event
         elif kind in ("run", "resume"):
             run.wall_seconds += last - started
-            started = float(event["time"])
+            started = last = float(event["time"])
             run.end = None
         elif kind == "end":
             run.end = event
-        last = max(started, float(event.get("time", last)))
+        last = max(last, float(event.get("time", last)))  # a clock that was set back takes no time away
     run.wall_seconds += last - started
     return run
 
@@ -143,11 +151,17 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically: a temporary file beside it, then a rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8", newline="")
-    temporary.replace(path)
+    """Write a text file atomically: a temporary file beside it, then a rename. Its folder is there already.
+
+    OSError (disk full, folder gone) passes through, and leaves the file as it was.
+    """
+    # `report` may write the tables of a run that does so itself.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8", newline="")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 class Observer:

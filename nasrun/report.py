@@ -20,8 +20,11 @@ def report(directory: Path) -> None:
         raise ConfigError(f"{directory}: holds no run (it has no {journal.NAME})")
     events = journal.read(directory / journal.NAME)
     setup = build(load_config(directory, events))
-    summary, run = write_results(setup, directory), assemble(directory, events)
-    notes = json.loads((directory / NOTES).read_text()) if (directory / NOTES).is_file() else {}
-    write_changes(directory, notes)
-    write_pictures(run, summary, notes, setup.space, setup.objective, setup.dataset.task)
+    try:
+        summary, run = write_results(setup, directory), assemble(directory, events)
+        notes = json.loads((directory / NOTES).read_text()) if (directory / NOTES).is_file() else {}
+        write_changes(directory, notes)
+        write_pictures(run, summary, notes, setup.space, setup.objective, setup.dataset.task)
+    except OSError as error:
+        raise ConfigError(f"{directory}: cannot be written to ({error.strerror})") from error
     print(f"tables, plots and {PAGE} written to {directory}")

@@ -2,91 +2,110 @@
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from nasrun import __version__, journal, seeding
+from nasrun import __version__, interrupts, journal, seeding
 from nasrun.checkpoints import CheckpointStore
-from nasrun.config import Setup, build, first_line, plain, rebuild
+from nasrun.config import Setup, build, check_budgets, first_line, option_section, plain
+from nasrun.endings import RunError, resumable, watched
 from nasrun.environment import describe_environment
-from nasrun.hardware.devices import gpus_of_workers
-from nasrun.hardware.inline import InlineExecutor
+from nasrun.executors import make_executor
 from nasrun.journal import Event, Journal
-from nasrun.protocols import Executor, Job, SharedEvaluator, Trial
+from nasrun.protocols import Job, SharedEvaluator, Trial
 from nasrun.records import Observer, TrialRecord, assemble, write_json
 from nasrun.reports.changes import write_changes
 from nasrun.reports.console import make_console
 from nasrun.reports.shared_table import write_shared
 from nasrun.reports.summary import finite, write_summary
 from nasrun.reports.tables import write_tables
-from nasrun.run_directory import create_directory, holds_run, load_config, locked
+from nasrun.run_directory import clear_temporary, create_directory, holds_run, load_config, locked
+from nasrun.salvage import recalling, remarks, save_journal
 from nasrun.schema import ConfigError, join, nearest, show
 from nasrun.search import Search
 from nasrun.shared import SharedWeights
+from nasrun.stored_config import targets
+from nasrun.trackers.observer import Tracking
 
-FORMAT = 1
 NOTES = "strategy.json"
 REFRESH_SECONDS = 5.0
-CHANGEABLE = ("trials", "max_failures", "output", "debug", "dry_run", "resume")
+CHANGEABLE = ("trials", "max_failures", "output", "debug", "dry_run", "resume", "hardware.address", "tracker")
 """Keys that a resumed run may have changed: none of them changes what was searched so far."""
 
 
-class RunError(Exception):
-    """A run that cannot go on; the text is the reason, in one line."""
-
-
-class Interrupted(KeyboardInterrupt):
-    """A run that was stopped from outside; the text says how to go on with it."""
-
-
 def start(
-    config: DictConfig, directory: Path, *, unique: bool, choices: Mapping[str, str | None] = {}
+    config: DictConfig,
+    directory: Path,
+    *,
+    unique: bool,
+    choices: Mapping[str, str | None] = {},
+    sweep: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Run a config in a new directory and return its summary.
 
     `unique`: where the directory is taken, a number is added to its name (for names that nasrun chose itself).
-    `choices`: the option chosen in each config group, for the record: by these names runs are compared.
+    `choices`: the option of each group, by which runs are compared. `sweep`: its `folder` and the number of the `job`.
     """
     setup = build(config)
     if setup.options.resume and holds_run(directory):
-        return resume(directory, _changes(directory, config))
+        return resume(directory, _changes(directory, config), chosen=targets(config))
     facts = setup.evaluator.prepare()
-    header = {"event": "run", "format": FORMAT, "nasrun": __version__, "seed": setup.options.seed}
+    check_budgets(setup.strategy, setup.evaluator)
+    header = {"event": "run", "format": journal.FORMAT, "nasrun": __version__, "seed": setup.options.seed}
     header |= {"trials": setup.options.trials, "environment": describe_environment(), "facts": facts}
-    header |= {"choices": dict(choices), "time": time.time()}
-    directory = create_directory(directory, config, header, unique=unique)
-    with locked(directory):
-        return _execute(setup, directory, journal.read(directory / journal.NAME))
+    header |= {"choices": dict(choices), **({"sweep": dict(sweep)} if sweep else {}), "time": journal.now()}
+    with _hardware(setup):
+        directory = create_directory(directory, config, header, unique=unique)
+        with resumable(directory), locked(directory):
+            return _execute(setup, directory, journal.read(directory / journal.NAME))
 
 
-def resume(directory: Path, overrides: Mapping[str, Any]) -> dict[str, Any]:
+def resume(
+    directory: Path, overrides: Mapping[str, Any], *, chosen: Collection[str] = (), salvage: bool = False
+) -> dict[str, Any]:
     """Go on with the run in a directory after a crash or an interruption, or extend a finished one.
 
-    `overrides`: dotted keys and their new values; only `CHANGEABLE` keys may differ from what they were.
+    `overrides`: dotted keys and their new values; only `CHANGEABLE` keys may differ from what they were. `chosen`: the
+    classes that the command line names itself; of what the directory names, others than nasrun's own are refused.
+    `salvage`: the journal is damaged; what is whole of it is saved first (`nasrun.salvage`).
     """
     if not holds_run(directory):
         raise ConfigError(f"{directory}: holds no run that could be resumed (it has no {journal.NAME})")
-    with locked(directory):
+    with resumable(directory), locked(directory):
+        if salvage:
+            save_journal(directory, chosen)
         events = journal.repair(directory / journal.NAME)
-        config, changes = _changed_config(directory, events, overrides)
+        if not events:
+            raise ConfigError(f"{directory / journal.NAME}: holds no whole line; start the run anew")
+        config, changes = _changed_config(directory, events, overrides, chosen)
+        clear_temporary(directory)
         setup = build(config)
         _check_trials(setup, events)
         setup.evaluator.prepare(events[0]["facts"])
-        return _execute(setup, directory, events, changes)
+        with _hardware(setup):
+            return _execute(setup, directory, events, changes)
+
+
+def _hardware(setup: Setup) -> contextlib.AbstractContextManager[None]:
+    data = setup.dataset.loaded
+    return setup.hardware.opened(0 if data is None else data.nbytes)
 
 
 def _changed_config(
-    directory: Path, events: Sequence[Event], overrides: Mapping[str, Any]
+    directory: Path, events: Sequence[Event], overrides: Mapping[str, Any], chosen: Collection[str] = ()
 ) -> tuple[DictConfig, dict[str, Any]]:
     """The config under new overrides, and those of them that change something; ConfigError for the forbidden."""
-    config = load_config(directory, events)
+    config = load_config(directory, events, chosen=chosen)
     changes: dict[str, Any] = {}
     for key, value in overrides.items():
+        if key == "tracker":  # another option, with all its keys
+            changes[key] = value if isinstance(value, dict) else option_section(key, value)
+            OmegaConf.update(config, key, changes[key], merge=False)
+            continue
         try:
             known, old = True, OmegaConf.select(config, key, throw_on_missing=True)
         except OmegaConfBaseException:
@@ -96,7 +115,7 @@ def _changed_config(
             raise ConfigError(f"{key}: no such key in this run; {nearest(key, CHANGEABLE)}")
         if old == value:
             continue
-        if key.partition(".")[0] not in CHANGEABLE:
+        if key.partition(".")[0] not in CHANGEABLE and key not in CHANGEABLE:
             raise ConfigError(
                 f"{key}={show(value)}: would change the search, which ran with {show(old)}; "
                 f"a resumed run may change {', '.join(CHANGEABLE)}"
@@ -108,9 +127,11 @@ def _changed_config(
 
 def _changes(directory: Path, config: DictConfig) -> dict[str, Any]:
     """What a config says otherwise than the run in a directory, as dotted keys."""
-    old = _flat(plain(load_config(directory, journal.read(directory / journal.NAME))))
+    old = _flat(plain(load_config(directory, journal.read(directory / journal.NAME), data_only=True)))
     new = _flat(plain(config))
-    return {key: new.get(key) for key in sorted({*old, *new}) if old.get(key) != new.get(key) and key != "resume"}
+    keys = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key) and key != "resume"]
+    changes = {key: new.get(key) for key in keys if not key.startswith("tracker.")}
+    return changes if len(changes) == len(keys) else {**changes, "tracker": plain(config)["tracker"]}
 
 
 def _flat(content: Mapping[str, Any], path: str = "") -> dict[str, Any]:
@@ -132,9 +153,11 @@ def _execute(
     """Replay what the journal holds, search on, finish, and return the summary. `changes`: those of a resume."""
     space, objective, output = setup.space, setup.objective, setup.output
     console = make_console(output.console, space, objective)
-    watchers = _Watchers(console, _TableRefresh(setup, directory))
+    tracking = Tracking(setup.tracker, events[0], _flat(setup.config), space, objective, console.message, CHANGEABLE)
+    watchers = _Watchers(console, _TableRefresh(setup, directory), tracking)
     log = Journal(directory / journal.NAME)
-    executor = _executor(setup, events[0]["facts"])
+    executor = make_executor(setup, events[0]["facts"], directory, console.message)
+    executor = recalling(executor, setup, directory, events)
     keep = output.keep if setup.evaluator.saves else "none"
     continues = setup.strategy.continues and setup.evaluator.saves
     checkpoints = CheckpointStore(directory, keep, output.keep_count, output.limit_mb, continues=continues)
@@ -153,12 +176,13 @@ def _execute(
         order=setup.hardware.order,
         shared=_shared_weights(setup, log, directory, events[0]["trials"]),
     )
-    setup.evaluator.on_progress = console.progress
+    setup.evaluator.on_progress = watched(log, console.progress)
     try:
-        search.replay(events)
+        with journal.sensible(directory / journal.NAME):
+            search.replay(events)
         finished = events[-1]["event"] == "end" and events[-1]["complete"] and not changes
         if changes is not None and not finished:
-            log.append("resume", changes=dict(changes), time=time.time())
+            log.append("resume", changes=dict(changes), time=journal.now())
         watchers.started(setup.options.trials, search.records, directory)
         for line in _notes(setup, events):
             console.message(line)
@@ -168,7 +192,7 @@ def _execute(
             _finish(setup, directory, search, checkpoints, events, log, console)
             checkpoints.clear()
         if not finished:
-            log.append("end", dear=True, reason=ending.reason, complete=ending.complete, time=time.time())
+            log.append("end", dear=True, reason=ending.reason, complete=ending.complete, time=journal.now())
         summary = write_results(setup, directory)
         notes = setup.strategy.notes()
         if notes:
@@ -182,32 +206,21 @@ def _execute(
         if not ending.complete or search.best is None:
             reason = ending.reason if not ending.complete else "no trial succeeded"
             raise RunError(f"{reason}; what there is lies in {directory}")
+        tracking.finished(summary)
         console.finished(summary)
         return summary
     except KeyboardInterrupt:
-        write_tables(directory, search.records, space, objective, setup.options.seed)
-        raise Interrupted(f"interrupted; go on with: nasrun resume {directory}") from None
-    except OSError as error:
-        raise RunError(f"{directory}: {error.strerror or error}; go on with: nasrun resume {directory}") from error
+        interrupts.end()
+        with contextlib.suppress(OSError):
+            write_tables(directory, search.records, space, objective, setup.options.seed)
+        raise
     finally:
-        executor.close()
+        # The terminal first: it is to be whole again whatever becomes of the rest.
         console.close()
+        executor.close()
         with contextlib.suppress(OSError):
             log.close()
-
-
-def _executor(setup: Setup, facts: Mapping[str, Any]) -> Executor:
-    """Where the jobs run: in this process, or in several others."""
-    workers = setup.hardware.workers
-    if workers == 1:
-        return InlineExecutor(setup.evaluator)
-    from nasrun.hardware.processes import ProcessExecutor
-    from nasrun.hardware.worker import Recipe
-
-    data = setup.memory if setup.memory is not None and setup.memory.descriptor >= 0 else None
-    recipe = Recipe(partial(rebuild, setup.config), facts, data)
-    on_gpus = facts.get("runtime", {}).get("device") == "cuda"
-    return ProcessExecutor(setup.evaluator, recipe, workers, gpus_of_workers(workers) if on_gpus else None)
+        tracking.close()
 
 
 def _shared_weights(setup: Setup, log: Journal, directory: Path, trials: int) -> SharedWeights | None:
@@ -227,13 +240,17 @@ def _notes(setup: Setup, events: Sequence[Event]) -> Iterator[str]:
     runtime = events[0]["facts"].get("runtime")
     if runtime:
         threads = f", {runtime['threads']} threads" if runtime["device"] == "cpu" else ""
-        threads += f", {setup.hardware.workers} workers" if setup.hardware.workers > 1 else ""
+        threads += f", {setup.hardware.crew}" if setup.hardware.crew else ""
         yield f"{runtime['device']}{threads}, {runtime['precision']}: {runtime['reason']}"
     if setup.evaluator.repeats * setup.hardware.trials_in_flight > 1:  # else nothing trains together
         for name, chosen in (("replicas", "mode"), ("products", "backend")):
             if name in events[0]["facts"]:
                 choice = events[0]["facts"][name]
                 yield f"{name} {choice[chosen]}: {choice['reason']}"
+    if setup.objective.others and not setup.strategy.several:
+        names = ", ".join(one.metric for one in setup.objective.others)
+        yield f"the strategy goes by {setup.objective.metric} alone; {names}: in front.csv and the pictures"
+    yield from remarks(events)
     length = setup.strategy.length
     if length is not None and setup.options.trials < length:
         yield f"trials={setup.options.trials}: the strategy takes {length} to its end; the last ones are left out"
@@ -268,11 +285,13 @@ def _finish(
     )
     try:
         result = setup.evaluator.final(job)
+    except OSError:
+        raise
     except Exception as error:
         raise RunError(f"the winner's final training failed: {first_line(error)}") from error
     # Which network it is where the strategy says so, and not the objective.
     chosen = {"chosen": True} if setup.strategy.chosen() is not None else {}
-    log.append("final", dear=True, trial=best.trial.number, told=told, **chosen, **result, time=time.time())
+    log.append("final", dear=True, trial=best.trial.number, told=told, **chosen, **result, time=journal.now())
 
 
 def _has_weights(setup: Setup) -> bool:

@@ -6,19 +6,17 @@ import itertools
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from nasrun import journal
-from nasrun.config import first_line
 from nasrun.journal import Event
 from nasrun.records import CONFIG, write_json, write_text
 from nasrun.schema import ConfigError
+from nasrun.stored_config import check_stored, check_targets, read_stored, refuse_links
 
 
 def holds_run(directory: Path) -> bool:
@@ -26,16 +24,24 @@ def holds_run(directory: Path) -> bool:
     return (directory / journal.NAME).is_file()
 
 
-def load_config(directory: Path, events: Sequence[Event]) -> DictConfig:
-    """The config of a run as it is now: as it was started, under the changes of its resumes."""
-    try:
-        config = OmegaConf.load(directory / CONFIG)
-    except (OSError, OmegaConfBaseException, YAMLError) as error:
-        raise ConfigError(f"{directory / CONFIG}: cannot be read ({first_line(error)})") from error
-    assert isinstance(config, DictConfig)
+def load_config(
+    directory: Path, events: Sequence[Event], *, chosen: Collection[str] = (), data_only: bool = False
+) -> DictConfig:
+    """The config of a run as it is now: as it was started, under the changes of its resumes.
+
+    Whoever made the directory wrote it: it may name no class outside of nasrun that the user does not allow
+    (`nasrun.stored_config`), and the directory may hold no links. `chosen`: classes that the command line names itself.
+    `data_only`: nothing will be made of it, nor written into the directory, so that any class may be named.
+    """
+    path = directory / CONFIG
+    config = read_stored(path)
     for event in events:
         for key, value in event.get("changes", {}).items():
-            OmegaConf.update(config, key, value)
+            OmegaConf.update(config, key, value, merge=key != "tracker")  # another tracker has other keys
+    check_stored(config, path)
+    if not data_only:
+        check_targets(config, path, chosen)
+        refuse_links(directory)
     return config
 
 
@@ -47,7 +53,8 @@ def create_directory(directory: Path, config: DictConfig, header: Event, *, uniq
     temporary = directory.with_name(f".{directory.name}.{os.getpid()}.tmp")
     try:
         (temporary / CONFIG).parent.mkdir(parents=True)
-        write_text(temporary / CONFIG, OmegaConf.to_yaml(config))
+        # Values, not references: what they referred to, as a variable of the environment, may be another later.
+        write_text(temporary / CONFIG, OmegaConf.to_yaml(config, resolve=True))
         write_text(temporary / CONFIG.with_name("overrides.yaml"), "".join(f"- {word}\n" for word in sys.argv[1:]))
         environment = {**header["environment"], **header["facts"], "choices": header["choices"]}
         write_json(temporary / "environment.json", environment)
@@ -78,14 +85,23 @@ def taken(directory: Path) -> str:
     return f"{directory} is not an empty folder; choose another: hydra.run.dir=PATH"
 
 
+def clear_temporary(directory: Path) -> None:
+    """Remove what a killed process was writing at the time: of no file is anything but a whole one used."""
+    for path in (*directory.glob(".*.tmp"), *directory.glob("*/.*.tmp")):
+        path.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def locked(directory: Path) -> Iterator[None]:
     """Hold a run directory for this process alone; the operating system frees it when the process ends."""
+    refuse_links(directory)
     lock = FileLock(directory / ".lock", timeout=0)
     try:
         lock.acquire()
     except Timeout:
         raise ConfigError(f"{directory}: in use by another nasrun process") from None
+    except OSError as error:
+        raise ConfigError(f"{directory}: cannot be written to ({error.strerror})") from error
     try:
         yield
     finally:

@@ -189,8 +189,13 @@ def describe(kind: Any) -> str:
 
 def show(value: Any) -> str:
     """A config value as it is typed on the command line, cut where it is long."""
-    text = " ".join(_typed(value).split())
+    text = printable(" ".join(_typed(value).split()))
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def printable(text: str) -> str:
+    """The text without line breaks and without what a terminal would obey, as in names of files: "?" in its place."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _typed(value: Any) -> str:

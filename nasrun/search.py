@@ -6,7 +6,6 @@ of the seed and of `in_flight`, never of timing, and a killed run goes on as if 
 """
 
 import math
-import time
 from collections import deque
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
@@ -19,6 +18,7 @@ from nasrun.journal import (
     Journal,
     measurement_from_json,
     measurement_to_json,
+    now,
     proposal_from_json,
     proposal_to_json,
 )
@@ -72,6 +72,7 @@ class Search:
         self._max_failures = float("inf") if max_failures is None else max_failures
         self._order, self._shared = order, shared
         self._asked: dict[int, TrialRecord] = {}
+        self._reused: dict[int, int] = {}
         self._outstanding: deque[int] = deque()
         self._may_ask = True
         self._failures = 0
@@ -88,7 +89,7 @@ class Search:
         if self._shared is not None:
             self._shared.load()
         # What a kill after the last tell left to be cleared away.
-        self._checkpoints.keep_best(self.records, self._objective, self._needed())
+        self._checkpoints.keep_best(self.records, self._objective, self.needed())
         for number in self._outstanding:
             self._submit(self._asked[number])
         while True:
@@ -109,7 +110,8 @@ class Search:
         if wanted <= 0 or self._strategy.done:
             return
         proposals = self._strategy.ask(wanted)
-        self._journal.append("ask", n=wanted, proposals=[proposal_to_json(p) for p in proposals], time=time.time())
+        first, recorded = len(self._asked), [proposal_to_json(proposal) for proposal in proposals]
+        self._journal.append("ask", n=wanted, first=first, proposals=recorded, time=now())
         self._may_ask = False
         for record in self._admit(proposals):
             self._submit(record)
@@ -127,6 +129,8 @@ class Search:
         for proposal in proposals:
             record = TrialRecord(Trial(len(self._asked), proposal))
             self._asked[record.trial.number] = record
+            if proposal.reuse_of is not None:
+                self._reused[record.trial.number] = proposal.reuse_of
             self._outstanding.append(record.trial.number)
             new.append(record)
         return new
@@ -160,17 +164,18 @@ class Search:
         return proposal._replace(parent=original, partners=tuple(map(self._original, proposal.partners)))
 
     def _original(self, number: int) -> int:
-        reused = self._asked[number].trial.proposal.reuse_of if number in self._asked else None
-        return number if reused is None else reused
+        return self._reused.get(number, number)
 
-    def _needed(self) -> set[int]:
+    def needed(self) -> set[int]:
         """Trials whose checkpoints the strategy, or a trial in flight, may start from."""
         numbers = set(self._strategy.needs())
         for number in self._outstanding:
             proposal = self._asked[number].trial.proposal
             if proposal.warm_start != "none":
                 numbers.update(proposal.partners, () if proposal.parent is None else (proposal.parent,))
-        return set(map(self._original, numbers))
+        # As sets: there may be thousands, and this is asked after every trial.
+        reused = numbers & self._reused.keys()
+        return (numbers - reused) | set(map(self._original, reused))
 
     def _next_complete(self) -> int:
         """The next trial to tell; waits until it is complete."""
@@ -182,7 +187,7 @@ class Search:
             # resumed run never trains what is left of it in other company.
             measurements = [sound(measurement) for measurement in self._executor.wait()]
             self._journal.append_all(
-                [{"event": "measure", **measurement_to_json(m), "time": time.time()} for m in measurements],
+                [{"event": "measure", **measurement_to_json(m), "time": now()} for m in measurements],
                 dear=any(m.seconds > DEAR_SECONDS for m in measurements),
             )
             for measurement in measurements:
@@ -194,9 +199,9 @@ class Search:
         return len(record.measurements) == self._repeats if original is None else original in self.records
 
     def _tell(self, number: int) -> None:
-        self._journal.append("tell", trial=number, time=time.time())
+        self._journal.append("tell", trial=number, time=now())
         record = self._take_in(number)
-        self._checkpoints.keep_best(self.records, self._objective, self._needed())
+        self._checkpoints.keep_best(self.records, self._objective, self.needed())
         self._observer.told(record, self.best)
 
     def _take_in(self, number: int) -> TrialRecord:
@@ -224,6 +229,8 @@ class Search:
             kind = event["event"]
             if kind == "ask":
                 recorded = [proposal_from_json(fields) for fields in event["proposals"]]
+                if event["n"] > self._in_flight:  # this many would be made before they are compared
+                    raise ReplayError(f"event {position + 1} of the journal asks for {event['n']} trials at once")
                 proposed = self._strategy.ask(event["n"])
                 if proposed != recorded:
                     where = f"event {position + 1} of the journal"

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from nasrun import seeding
-from nasrun.journal import Journal
+from nasrun.journal import Journal, now
 from nasrun.protocols import Genome, SearchSpace, SharedEvaluator, Strategy
 
 FOLDER = "shared"
@@ -70,9 +70,7 @@ class SharedWeights:
         self._folder.mkdir(exist_ok=True)
         self._evaluator.save(self._path(version))
         _to_disk(self._path(version))
-        self._journal.append(
-            "shared", dear=True, version=version, metrics=dict(metrics), seconds=seconds, time=time.time()
-        )
+        self._journal.append("shared", dear=True, version=version, metrics=dict(metrics), seconds=seconds, time=now())
         self.version = version
         for path in self._folder.glob("*.safetensors"):
             if path.stem.isdigit() and int(path.stem) <= version - KEPT:

@@ -113,6 +113,12 @@ class Splits:
     background: float = 0.0
 
     @property
+    def nbytes(self) -> int:
+        """Bytes of all its arrays; those of test images that are also for validation twice."""
+        parts = (self.train, self.validation, self.test, self.left_out)
+        return sum(array.nbytes for part in parts if part is not None for array in part.arrays)
+
+    @property
     def whole_training(self) -> Split:
         """`train`, `validation` and `left_out`: all that the winner of a search may be trained on. A copy each time.
 
@@ -219,6 +225,11 @@ class Dataset(ABC):
                 target_mean, target_std = target_statistics(train.targets)
                 splits = replace(splits, target_mean=target_mean, target_std=target_std, background=self.background)
             self._splits = self.place(splits)
+        return self._splits
+
+    @property
+    def loaded(self) -> Splits | None:
+        """The splits, if they are read already."""
         return self._splits
 
     def hold(self, splits: Splits) -> None:

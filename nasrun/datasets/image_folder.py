@@ -120,13 +120,16 @@ class ImageFolder(Dataset):
             from PIL import Image, ImageOps
         except ImportError:
             raise DatasetError("dataset=image_folder: needs Pillow; install nasrun[images]") from None
+        if not path.is_file():  # a pipe would be waited on for ever
+            raise DatasetError(f"{path}: is no file; remove it, or put an image in its place")
         try:
-            with warnings.catch_warnings(), Image.open(path) as opened:
+            with warnings.catch_warnings():
                 # A picture that is far larger than any photograph is refused, not just warned about.
                 warnings.simplefilter("error", Image.DecompressionBombWarning)
-                if opened.mode.startswith(("I", "F")):
-                    raise DatasetError(f"{path}: more than 8 bits per pixel (mode {opened.mode}); save it with 8")
-                image = ImageOps.exif_transpose(opened).convert("L" if self.shape[0] == 1 else "RGB")
+                with Image.open(path) as opened:
+                    if opened.mode.startswith(("I", "F")):
+                        raise DatasetError(f"{path}: more than 8 bits per pixel (mode {opened.mode}); save it with 8")
+                    image = ImageOps.exif_transpose(opened).convert("L" if self.shape[0] == 1 else "RGB")
         except DatasetError:
             raise
         except Exception as error:  # Pillow's readers raise many kinds on damaged files, struct.error among them

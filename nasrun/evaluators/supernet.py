@@ -6,7 +6,6 @@ torch is imported when something is trained, not before.
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -16,7 +15,7 @@ from nasrun import seeding
 from nasrun.checkpoints import save_weights
 from nasrun.datasets import Dataset
 from nasrun.datasets.splitting import cut
-from nasrun.evaluators.train import reason
+from nasrun.evaluators.train_memory import reason
 from nasrun.hardware.devices import Hardware, Runtime
 from nasrun.protocols import Genome, Job, Measurement, SearchSpace, SharedEvaluator, Trial
 from nasrun.schema import Between, ConfigError, Positive
@@ -75,16 +74,14 @@ class Supernet(SharedEvaluator):
             )
         if dataset.task.kind != "classification":
             raise ConfigError(f"dataset={dataset.name}: is for {dataset.task.kind}; evaluator=supernet classifies")
-        if hardware.workers > 1:
-            raise ConfigError(
-                f"hardware.workers={hardware.workers}: evaluator=supernet trains in one process; use hardware.workers=1"
-            )
+        if hardware.elsewhere:
+            named, alone = hardware.named
+            raise ConfigError(f"{named}: evaluator=supernet trains in one process; use {alone}")
         self.rounds = rounds
         self._space, self._dataset, self._hardware = space, dataset, hardware
-        self._score, self._score_batch, self._held_out, self._pad_to = score, score_batch, held_out, pad_to
+        self._score, self._score_batch, self._held_out, self.pad_to = score, score_batch, held_out, pad_to
         self._settings = SharedSettings(**settings)
-        task = dataset.task
-        self._task = replace(task, height=max(task.height, pad_to or 0), width=max(task.width, pad_to or 0))
+        self._task = dataset.task.enlarged(pad_to)
         self._runtime: Runtime | None = None
         self._data: DeviceData | None = None
         self._parts: dict[str, DeviceSplit] = {}
@@ -102,10 +99,10 @@ class Supernet(SharedEvaluator):
             self._hardware.__class__(device="cuda").resolve()
         self._runtime.apply()
         data = self._data = DeviceData(self._dataset.load(), self._runtime.device)
-        validation = padded(data.split("validation"), self._pad_to)
+        validation = padded(data.split("validation"), self.pad_to)
         rng = seeding.generator(self._dataset.split_seed, seeding.Purpose.SHARED)
         labels = self._dataset.load().validation.labels
-        self._parts = {name: padded(data.split(name), self._pad_to) for name in ("train", "test")}
+        self._parts = {name: padded(data.split(name), self.pad_to) for name in ("train", "test")}
         for name, places in zip(
             ("scored", "held_out"), cut(labels, self._task.outputs, self._held_out, rng), strict=True
         ):

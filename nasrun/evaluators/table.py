@@ -145,6 +145,10 @@ class Table(Evaluator):
             return proposal.budget
         return self._epochs if self._epochs is not None else max(self._trainings)
 
+    def lacks(self, budget: int) -> str | None:
+        """Which lengths the table has, where it has not this one."""
+        return self._lacks(budget) if self._table.epochs and budget not in self._table.epochs else None
+
     def _lacks(self, epochs: int) -> str:
         known = ", ".join(map(str, self._table.epochs))
         return f"table {self._table.name} has no trainings of {epochs} epochs; it has those of {known}"

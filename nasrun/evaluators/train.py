@@ -12,13 +12,16 @@ from threading import Event
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from nasrun import seeding
+from nasrun.archives import read_info
 from nasrun.checkpoints import load_weights, save_weights
 from nasrun.datasets import Dataset
 from nasrun.evaluators.train_archives import normalisation_of, save_archive, warm_start
 from nasrun.evaluators.train_groups import Groups, Replicas
+from nasrun.evaluators.train_memory import reason, within_memory
 from nasrun.hardware.devices import Hardware, Runtime
+from nasrun.journal import OutputError
 from nasrun.protocols import Evaluator, Job, Measurement, Progress, SearchSpace, Trial
-from nasrun.schema import Above, ConfigError, Positive, check_section
+from nasrun.schema import Above, AtLeast, ConfigError, Positive, check_section
 from nasrun.training.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -43,7 +46,8 @@ class Train(Evaluator):
     `final_epochs` retrains the winner for that many epochs (None: the search's own weights are tested), on all the
     training data, validation part included, or on the training part alone (`final_data`). `replicas` says which
     networks train in one computation, `group_size` how many at most (`Groups`): a job's result does not depend on it,
-    and its seconds are its share of the group's. The remaining options are those of `TrainSettings`.
+    and its seconds are its share of the group's. `retry_parts`: a training that runs out of memory is tried once more,
+    with its batches in so many parts (None: it fails). The remaining options are those of `TrainSettings`.
     """
 
     Settings = TrainSettings
@@ -64,12 +68,13 @@ class Train(Evaluator):
         final_data: Literal["all", "train"] = "all",
         replicas: Replicas = "auto",
         group_size: Positive | None = None,
+        retry_parts: Annotated[int, AtLeast(2)] | None = 8,
         **settings: Any,
     ) -> None:
         self.repeats = repeats
         self._space, self._dataset, self._hardware = space, dataset, hardware
         self.time_limit, self._final_epochs, self._final_data = time_limit, final_epochs, final_data
-        self._settings = TrainSettings(**settings)
+        self._settings, self._retry_parts = TrainSettings(**settings), retry_parts
         if dataset.task.kind == "regression":
             self.metrics = REGRESSION_METRICS
         self._check_task()
@@ -124,8 +129,10 @@ class Train(Evaluator):
         """Train one network and say what came of it."""
         started = time.monotonic()
         try:
-            training, model = self._train(job, self._settings_of(job))
-            return self._measurement(job, training, model, lambda: time.monotonic() - started)
+            (training, model), settings = self._train_within_memory(job, self._settings_of(job))
+            return self._measurement(job, training, model, settings, lambda: time.monotonic() - started)
+        except OutputError:
+            raise
         except Exception as error:
             return self._failure(job, error, time.monotonic() - started)
 
@@ -134,6 +141,8 @@ class Train(Evaluator):
         started = time.monotonic()
         try:
             outcomes = self._train_together(jobs)
+        except OutputError:
+            raise
         except Exception:
             outcomes = []  # no memory for all of them, or no network for one: each is told of its own reason below
         if not outcomes:
@@ -144,21 +153,28 @@ class Train(Evaluator):
             try:
                 if isinstance(outcome, Exception):
                     raise outcome
-                yield self._measurement(job, outcome, model, lambda: seconds)
+                yield self._measurement(job, outcome, model, self._settings_of(job), lambda: seconds)
+            except OutputError:
+                raise
             except Exception as error:
                 yield self._failure(job, error, seconds)
 
     def _measurement(
-        self, job: Job, training: "Training", model: "torch.nn.Module", seconds: Callable[[], float]
+        self,
+        job: Job,
+        training: "Training",
+        model: "torch.nn.Module",
+        settings: TrainSettings,
+        seconds: Callable[[], float],
     ) -> Measurement:
         """What a training came to, with its weights saved where the job says so."""
         genome = job.trial.proposal.genome
         if job.save_to is not None:
-            settings, task = self._settings_of(job), self._dataset.task
-            save_archive(job, training, model, settings, self._space, task, self._normalisation)
+            save_archive(job, training, model, settings, self._space, self._dataset.task, self._normalisation)
         cost = self._space.cost(genome, self._dataset.task)
         metrics = {name: value for name, value in training.metrics.items() if name not in ("epoch", "seconds")}
         metrics |= {"parameters": cost.parameters, "flops": cost.flops, "epochs": training.metrics["epoch"]}
+        metrics |= {"micro_batch": settings.micro_batch} if settings.micro_batch is not None else {}
         return Measurement(job.trial.number, job.repeat, "ok", metrics, None, seconds(), training.history)
 
     def _failure(self, job: Job, error: Exception, seconds: float) -> Measurement:
@@ -170,10 +186,19 @@ class Train(Evaluator):
         proposal = job.trial.proposal
         own = {**self._space.hparams(proposal.genome), **proposal.hparams}
         own |= {"epochs": proposal.budget} if proposal.budget is not None else {}
+        own |= {"schedule_epochs": proposal.horizon} if proposal.horizon is not None else {}
         return TrainSettings(**{**vars(self._settings), **check_section(TrainSettings, own, "hparams")})
 
-    def _train(
+    def _train_within_memory(
         self, job: Job, settings: TrainSettings, part: str = "train", validation: str | None = "validation"
+    ) -> "tuple[tuple[Training, torch.nn.Module], TrainSettings]":
+        """`_train`, in smaller micro-batches where memory runs out; and the settings under which it came to an end."""
+        return within_memory(
+            lambda tried, spent: self._train(job, tried, part, validation, spent), settings, self._retry_parts
+        )
+
+    def _train(
+        self, job: Job, settings: TrainSettings, part: str, validation: str | None, spent: float
     ) -> "tuple[Training, torch.nn.Module]":
         """Build, warm-start and train the network of a job, in a scope of its own for the global generators."""
         import torch
@@ -196,7 +221,7 @@ class Train(Evaluator):
                 part=part,
                 validation=validation,
                 first_epoch=first_epoch,
-                limits=Limits(self.time_limit if trial != FINAL_TRIAL else None),
+                limits=Limits(self.time_limit if trial != FINAL_TRIAL else None, spent),
                 on_epoch=lambda epoch, metrics: self.on_progress(
                     Progress(trial, repeat, epoch, settings.epochs, metrics)
                 ),
@@ -251,17 +276,21 @@ class Train(Evaluator):
         trained_on = "the search's weights"
         if self._final_epochs is not None or job.load_from is None:
             epochs = self._final_epochs or self._settings_of(job).epochs
-            settings = TrainSettings(**{**vars(self._settings_of(job)), "epochs": epochs, "patience": None})
+            own = {"epochs": epochs, "schedule_epochs": None, "patience": None}
+            settings = TrainSettings(**{**vars(self._settings_of(job)), **own})
             part = "whole_training" if self._final_data == "all" else "train"
             job = job._replace(trial=Trial(FINAL_TRIAL, job.trial.proposal), load_from=None)
-            training, model = self._train(job, settings, part, None)
+            (training, model), settings = self._train_within_memory(job, settings, part, None)
+            micro_batch = settings.micro_batch
             trained_on = f"{epochs} epochs on {'all the training data' if part != 'train' else 'the training part'}"
+            trained_on += f", {micro_batch} images at a time" if micro_batch is not None else ""
         else:
             with torch.random.fork_rng([]):
                 training, model = Training({}), self._space.build(job.trial.proposal.genome, self._dataset.task)
             model.load_state_dict(load_weights(Path(job.load_from)))
+            micro_batch = read_info(job.load_from).hparams.get("micro_batch")
             runtime.place(model)
-        metrics = {f"test_{name}": value for name, value in measure(model, data, "test", runtime).items()}
+        metrics = {f"test_{name}": value for name, value in measure(model, data, "test", runtime, micro_batch).items()}
         if job.save_to is not None:
             save_weights(
                 Path(job.save_to), model.state_dict(), {"genome": self._space.format(job.trial.proposal.genome)}
@@ -311,19 +340,3 @@ def _step_seconds(trainee: "Trainee") -> float:
         loss = trainee.step(inputs, labels)
     loss.sum().item()
     return (time.monotonic() - started) / TIMED_BATCHES
-
-
-def reason(error: Exception) -> str:
-    """Why a job failed, in one line for the tables."""
-    import torch
-
-    from nasrun.training.outcomes import TrainingError
-
-    text = " ".join(str(error).split())[:300]
-    if isinstance(error, TrainingError | ConfigError):
-        return text
-    # torch's CPU allocator raises a plain RuntimeError; the words differ between systems.
-    scarce = any(words in text for words in ("can't allocate memory", "not enough memory"))
-    scarce = scarce or isinstance(error, MemoryError | torch.OutOfMemoryError)
-    kind = "out of memory" if scarce else type(error).__name__
-    return f"{kind}: {text}" if text else kind

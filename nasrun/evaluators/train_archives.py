@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from nasrun import archives
 from nasrun.checkpoints import averaged, inherit, load_weights
 from nasrun.datasets import Splits
+from nasrun.journal import OutputError
 from nasrun.protocols import Job, SearchSpace, Task
 from nasrun.training.settings import TrainSettings
 
@@ -28,7 +29,10 @@ def save_archive(
     task: Task,
     normalisation: Mapping[str, Any],
 ) -> None:
-    """Write the archive of a job to where it says; of the optimizer's state only what the training gave."""
+    """Write the archive of a job to where it says; of the optimizer's state only what the training gave.
+
+    OutputError where it cannot be written: the run ends then, and measures this job again when it goes on.
+    """
     assert job.save_to is not None
     proposal = job.trial.proposal
     info = archives.Archive(
@@ -47,7 +51,10 @@ def save_archive(
         partners=proposal.partners,
         **normalisation,
     )
-    archives.save(Path(job.save_to), info, model.state_dict(), training.state)
+    try:
+        archives.save(Path(job.save_to), info, model.state_dict(), training.state)
+    except OSError as error:
+        raise OutputError(error.errno, error.strerror or str(error), job.save_to) from error
 
 
 def normalisation_of(splits: Splits) -> dict[str, Any]:

@@ -1,11 +1,12 @@
 """Where and in which precision training runs: what the config asks for, and what this machine gives."""
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
-from nasrun.schema import AtLeast, Between, ConfigError
+from nasrun.schema import Above, AtLeast, Between, ConfigError
 
 if TYPE_CHECKING:
     import torch
@@ -22,7 +23,8 @@ class Hardware:
     `workers`: processes that train; several share the GPUs, where there are any. `threads`: CPU threads of each worker,
     and of the winner's final training; None divides the cores that this process may use among the workers. `in_flight`:
     trials asked for ahead of the oldest one that is not told; None means as many as there are workers. `cuda_graphs`:
-    the training step of plain dense networks is recorded once and replayed.
+    the training step of plain dense networks is recorded once and replayed. `grace`: seconds beyond the time limit of
+    its trial after which a worker counts as hung and is killed; trainings stop by themselves.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -33,6 +35,7 @@ class Hardware:
     in_flight: Annotated[int, AtLeast(1)] | None = None
     order: Literal["proposal", "completion"] = "proposal"
     cuda_graphs: bool = False
+    grace: Annotated[float, Above(0)] = 30.0
 
     def __post_init__(self) -> None:
         if self.precision == "fp16" and self.device == "cpu":
@@ -46,6 +49,33 @@ class Hardware:
     def trials_in_flight(self) -> int:
         """Trials asked for ahead."""
         return self.in_flight or self.workers
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether trials are evaluated in other processes than the runner's."""
+        return self.workers > 1
+
+    @property
+    def crew(self) -> str:
+        """The workers, for the user to read; empty where the runner is the only one."""
+        return f"{self.workers} workers" if self.elsewhere else ""
+
+    @property
+    def named(self) -> tuple[str, str]:
+        """What in the config makes it run elsewhere, and what would have it run in the runner's own process."""
+        return f"hardware.workers={self.workers}", "hardware.workers=1"
+
+    @property
+    def own_threads(self) -> int:
+        """CPU threads of each worker where the config does not say."""
+        return max(1, _usable_cores() // self.workers)
+
+    def opened(self, data_bytes: int = 0) -> contextlib.AbstractContextManager[None]:
+        """A scope in which the hardware can be used, for a data set of that size.
+
+        ConfigError where it cannot be reached.
+        """
+        return contextlib.nullcontext()
 
     def resolve(self) -> "Runtime":
         """Look at this machine and decide device, precision and threads; ConfigError where it lacks what is asked."""
@@ -61,7 +91,7 @@ class Hardware:
             precision, reason = _best_precision(device)
         if precision == "fp16" and device == "cpu":
             raise ConfigError("hardware.precision=fp16: no CUDA device is usable here; on the CPU use bf16 or fp32")
-        threads = self.threads or max(1, _usable_cores() // self.workers)
+        threads = self.threads or self.own_threads
         return Runtime(device, precision, reason, threads, self.channels_last, self.cuda_graphs and device == "cuda")
 
 

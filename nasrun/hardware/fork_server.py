@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection
 from typing import NoReturn
 
 from nasrun.hardware.devices import GPUS
-from nasrun.hardware.worker import Recipe, work
+from nasrun.hardware.worker import Recipe, WorkerError, work
 
 START = """
 import pickle, sys
@@ -28,12 +28,7 @@ from nasrun.hardware.fork_server import serve
 serve({control}, {lifeline})
 """
 
-
 END_SECONDS = 5.0
-
-
-class WorkerError(Exception):
-    """Worker processes that cannot be set up, or an error in one; the text is the reason, in one line."""
 
 
 class ForkServer:
@@ -125,6 +120,7 @@ def serve(control: int, lifeline: int) -> NoReturn:
                 code = 1
                 try:
                     requests.close()
+                    _offer_to_be_killed()
                     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                     if request != b"-":
                         os.environ[GPUS] = request.decode()
@@ -136,6 +132,12 @@ def serve(control: int, lifeline: int) -> NoReturn:
                     os._exit(code)
             os.close(descriptors[0])
             requests.send(str(worker).encode())
+
+
+def _offer_to_be_killed() -> None:
+    """Where memory runs out, the kernel (Linux) is to kill a worker, which is replaced, before the runner."""
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("500")
 
 
 def _end_workers() -> None:

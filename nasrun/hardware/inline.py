@@ -1,15 +1,29 @@
 """The executor of one process: jobs run where the search runs, one group after another."""
 
-from collections.abc import Sequence
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from types import FrameType
 
+from nasrun.hardware.pool import GRACE_SECONDS
 from nasrun.protocols import Evaluator, Executor, Job, Measurement
 
 
-class InlineExecutor(Executor):
-    """Evaluates in the calling process, inside `wait`."""
+class HungError(Exception):
+    """Jobs that were interrupted because they did not come to an end; the text is the reason, in one line."""
 
-    def __init__(self, evaluator: Evaluator) -> None:
-        self._evaluator = evaluator
+
+class InlineExecutor(Executor):
+    """Evaluates in the calling process, inside `wait`.
+
+    With a time limit (`Evaluator.time_limit`) jobs that exceed it by `grace` seconds are interrupted, and recorded as
+    failed. That needs a system with alarms, the main thread, and a job that runs Python now and then: a call into a
+    library that never returns is beyond its reach, and only worker processes can be killed.
+    """
+
+    def __init__(self, evaluator: Evaluator, grace: float = GRACE_SECONDS) -> None:
+        self._evaluator, self._grace = evaluator, grace
         self._queue: list[Job] = []
 
     def submit(self, jobs: Sequence[Job]) -> None:
@@ -20,7 +34,20 @@ class InlineExecutor(Executor):
             raise RuntimeError("wait() was called with no job in the queue")
         group = self._evaluator.group(self._queue)
         self._queue = [job for job in self._queue if job not in group] if len(group) > 1 else self._queue[1:]
-        return list(self._evaluator.evaluate(group))
+        limit = self._evaluator.time_limit
+        if limit is None:
+            return list(self._evaluator.evaluate(group))
+        measurements: list[Measurement] = []
+        try:
+            with _alarm(len(group) * limit + self._grace, limit, self._grace):
+                measurements.extend(self._evaluator.evaluate(group))
+        except HungError as error:  # most evaluators make a failure of it themselves
+            done = {(measurement.trial, measurement.repeat) for measurement in measurements}
+            lost = [job for job in group if (job.trial.number, job.repeat) not in done]
+            measurements += [
+                Measurement(job.trial.number, job.repeat, "failed", {}, str(error), limit + self._grace) for job in lost
+            ]
+        return measurements
 
     @property
     def free(self) -> int:
@@ -28,3 +55,23 @@ class InlineExecutor(Executor):
 
     def close(self) -> None:
         self._queue.clear()
+
+
+@contextlib.contextmanager
+def _alarm(seconds: float, limit: float, grace: float) -> Iterator[None]:
+    """A scope that HungError ends after some seconds, and again as often as it is caught within; nothing happens where
+    there are no alarms."""
+    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ring(number: int, frame: FrameType | None) -> None:
+        raise HungError(f"trial hung: interrupted {grace:g} s beyond the time limit of {limit:g} s")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds, limit + grace)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -16,6 +16,10 @@ BEGUN, PROGRESS, DONE, ERROR = "begun", "progress", "done", "error"
 """What a worker says: (BEGUN, None), (PROGRESS, Progress), (DONE, [Measurement, ...]) or (ERROR, text)."""
 
 
+class WorkerError(Exception):
+    """Workers that cannot be set up, or an error in one; the text is the reason, in one line."""
+
+
 class Recipe(NamedTuple):
     """What the workers of a run are made of; it can be pickled.
 

@@ -1,7 +1,7 @@
 """What is passed around: genomes, proposals, trials, jobs, measurements."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -33,6 +33,10 @@ class Task:
     outputs: int
     kind: Kind = "classification"
 
+    def enlarged(self, size: int | None) -> "Task":
+        """The same with inputs of at least `size` in height and width; None: as they are."""
+        return replace(self, height=max(self.height, size or 0), width=max(self.width, size or 0))
+
 
 class Cost(NamedTuple):
     """The price of a network, by formula: trainable parameters, and floating-point operations (a multiply-add
@@ -47,6 +51,8 @@ class Proposal(NamedTuple):
 
     `hparams`: training settings that belong to the proposal, laid over the evaluator's own (optimizer, batch size).
     `budget`: cumulative epochs; None means the evaluator's default.
+    `horizon`: epochs over which the schedule of the learning rate is laid, where a trial may be trained on; None: its
+    budget.
     `parent`: the trial this one descends from, and whose checkpoint `warm_start` loads.
     `partners`: further trials, whose weights are averaged with the parent's before the training goes on.
     `origin`: name of the operator that made it (sample, swap, crossover, ...), for the tables.
@@ -61,6 +67,7 @@ class Proposal(NamedTuple):
     origin: str = "sample"
     reuse_of: int | None = None
     partners: tuple[int, ...] = ()
+    horizon: int | None = None
 
 
 class Trial(NamedTuple):
@@ -110,10 +117,21 @@ class Progress(NamedTuple):
 
 
 class Objective(NamedTuple):
-    """The metric that a search improves, and in which direction."""
+    """The metric that a search improves, and in which direction; `others`: further ones, where there are several.
+
+    The first is the score: what decides for a strategy that knows one objective alone, and who wins. `reference`: the
+    worst value of the metric that counts for the hypervolume of a front; None: the worst that a run measured.
+    """
 
     metric: str = "val_accuracy"
     mode: Literal["max", "min"] = "max"
+    others: tuple["Objective", ...] = ()
+    reference: float | None = None
+
+    @property
+    def all(self) -> tuple["Objective", ...]:
+        """Every objective on its own, the first one first."""
+        return (self._replace(others=()), *self.others)
 
     def score(self, measurements: Sequence[Measurement]) -> float:
         """Mean of the metric over the repeats that succeeded, turned so that higher is better; -inf where none did."""
@@ -122,3 +140,7 @@ class Objective(NamedTuple):
             return -float("inf")
         mean = sum(values) / len(values)
         return mean if self.mode == "max" else -mean
+
+    def scores(self, measurements: Sequence[Measurement]) -> tuple[float, ...]:
+        """The score by each objective, in their order; -inf in all of them where no repeat succeeded."""
+        return tuple(objective.score(measurements) for objective in self.all)

@@ -26,6 +26,12 @@ class Strategy(ABC):
     #: Trials that the strategy takes from beginning to end; None: any number will do.
     length: int | None = None
 
+    #: Cumulative epochs that its proposals have, lowest first, where these are known beforehand; empty: any.
+    budgets: tuple[int, ...] = ()
+
+    #: Whether all objectives are improved, where there are several; else the first one alone.
+    several: bool = False
+
     @abstractmethod
     def ask(self, n: int) -> list[Proposal]:
         """Between 0 and `n` proposals; an empty list means: tell me first (or: I am done)."""
@@ -45,6 +51,10 @@ class Strategy(ABC):
 
     def chosen(self) -> int | None:
         """The trial whose network is what the search came to; None: the best by the objective."""
+        return None
+
+    def epochs(self, trials: int) -> float | None:
+        """Epochs that so many trials take in all, about; None: for each of them those of the evaluator."""
         return None
 
     def draw(self, rng: np.random.Generator) -> Genome | None:
@@ -76,6 +86,9 @@ class Evaluator(ABC):
 
     #: Seconds that a job may take; an evaluator ends it then, and an executor a worker that does not. None: any.
     time_limit: float | None = None
+
+    #: Images are enlarged to that many pixels in height and width by repeating their border; None: left as they are.
+    pad_to: int | None = None
 
     #: Modules that worker processes import before anything else, once for all of them.
     preload: tuple[str, ...] = ()
@@ -109,6 +122,10 @@ class Evaluator(ABC):
         """
         return {}
 
+    def lacks(self, budget: int) -> str | None:
+        """Why nothing can be measured at a budget in epochs; None where it can, or where that is not known yet."""
+        return None
+
     def estimate(self, trial: Trial) -> float | None:
         """Seconds that one repeat of a trial is expected to take, from a short timing; None where it has no meaning."""
         return None
@@ -123,6 +140,9 @@ class SharedEvaluator(Evaluator):
 
     #: Trials after each epoch of the shared weights.
     rounds: int
+
+    def lacks(self, budget: int) -> str | None:
+        return "weights that all architectures share have no budgets; choose evaluator=train or evaluator=table"
 
     @abstractmethod
     def train_shared(

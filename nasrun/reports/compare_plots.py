@@ -1,21 +1,21 @@
 """The pictures of a comparison: incumbents over trials and over time, the runs one by one, critical differences.
 
-Each as PNG and as SVG. Figures are built as objects, without pyplot and without changing a default for others.
+Each as PNG and as SVG, and all of them on the page of the comparison.
+Figures are built as objects, without pyplot and without changing a default for others.
 """
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nasrun.reports import statistics
 from nasrun.reports.compare_numbers import Curve, Measure
 from nasrun.reports.compare_tables import factor, heading
-from nasrun.reports.plot_style import GREY, INK, NORMAL, SMALL
+from nasrun.reports.plot_style import GREY, INK, NORMAL, SMALL, add_legend, literal, new_figure
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -23,15 +23,14 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 STYLES = ("-", "--", ":", "-.")
 
 
-def write_plots(
-    folder: Path,
+def draw(
     measures: Sequence[Measure],
     trials: Mapping[str, Curve],
     seconds: Mapping[str, Curve],
     *,
     simulated: bool,
-) -> list[str]:
-    """Draw all pictures into a folder; returns the names of the PNG files. `measures[0]` is that of the curves."""
+) -> "dict[str, Figure]":
+    """All pictures by name, in the order in which they are shown. `measures[0]` is that of the curves."""
     objective = measures[0]
     clock = "Training time of the trials, from the table (s)" if simulated else "Time since the start (s)"
     figures = {
@@ -42,6 +41,11 @@ def write_plots(
         figures[f"final_{measure.name}"] = _final(measure, list(objective.values))
         if measure.critical_difference is not None:
             figures[f"critical_difference_{measure.name}"] = _critical_difference(measure)
+    return figures
+
+
+def save(folder: Path, figures: "Mapping[str, Figure]") -> list[str]:
+    """Write pictures into a folder as PNG and SVG; returns the names of the PNG files. OSError passes through."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, figure in figures.items():
         _save(figure, folder / name)
@@ -50,18 +54,26 @@ def write_plots(
 
 def _curves(measure: Measure, curves: Mapping[str, Curve], label: str, *, logarithmic: bool) -> "Figure":
     """Mean of the best so far, with the interval of the mean as a band."""
-    figure, axes = _figure(label, f"Best {heading(measure)} so far")
+    figure, axes = new_figure(label, f"Best {heading(measure)} so far")
     scale = factor(measure)
     for place, (group, curve) in enumerate(curves.items()):
         style = _style(place)
-        axes.plot(curve.x, scale * curve.mean, label=group, linewidth=1.8, drawstyle="steps-post", **style)
-        band = scale * curve.low, scale * curve.high
-        axes.fill_between(curve.x, *band, step="post", color=style["color"], alpha=0.18, linewidth=0)
+        kept = _changes(curve)
+        x, low, high = curve.x[kept], scale * curve.low[kept], scale * curve.high[kept]
+        axes.plot(x, scale * curve.mean[kept], label=literal(group), linewidth=1.8, drawstyle="steps-post", **style)
+        axes.fill_between(x, low, high, step="post", color=style["color"], alpha=0.15, linewidth=0)
     if logarithmic and all((curve.x > 0).any() for curve in curves.values()):
         axes.set_xscale("log")
     axes.set_ylim(*_limits(measure, [scale * curve.mean for curve in curves.values()]))
-    _legend(axes, "lower right" if measure.mode == "max" else "upper right")
-    return figure
+    return add_legend(figure, axes)
+
+
+def _changes(curve: Curve) -> np.ndarray:
+    """Where a curve of steps has to be drawn, boolean (points,): its ends, and where it differs from before."""
+    values = np.stack([curve.mean, curve.low, curve.high])
+    changed = np.ones(len(curve.x), dtype=bool)
+    changed[1:-1] = (values[:, 1:] != values[:, :-1]).any(axis=0)[:-1]
+    return changed
 
 
 def _limits(measure: Measure, lines: Sequence[np.ndarray]) -> tuple[float, float]:
@@ -74,7 +86,7 @@ def _limits(measure: Measure, lines: Sequence[np.ndarray]) -> tuple[float, float
 
 def _final(measure: Measure, groups: Sequence[str]) -> "Figure":
     """Every run as a point, the mean with its interval beside them; the best group at the top."""
-    figure, axes = _figure(heading(measure), "", height=1.3 + 0.42 * len(measure.rows))
+    figure, axes = new_figure(heading(measure), "", height=1.3 + 0.42 * len(measure.rows))
     scale = factor(measure)
     for place, row in enumerate(reversed(measure.rows)):
         values = scale * np.array([value for value in measure.values[row.group].values() if np.isfinite(value)])
@@ -83,7 +95,7 @@ def _final(measure: Measure, groups: Sequence[str]) -> "Figure":
         axes.scatter(np.sort(values), place + spread, s=14, color=colour, alpha=0.45, linewidths=0)
         axes.plot([scale * row.low, scale * row.high], [place, place], color=colour, linewidth=3, alpha=0.8)
         axes.scatter([scale * row.mean], [place], s=48, color=colour, edgecolors="white", linewidths=1, zorder=4)
-    axes.set_yticks(range(len(measure.rows)), [row.group for row in reversed(measure.rows)])
+    axes.set_yticks(range(len(measure.rows)), [literal(row.group) for row in reversed(measure.rows)])
     return figure
 
 
@@ -97,7 +109,7 @@ def _critical_difference(measure: Measure) -> "Figure":
     bars = statistics.cliques(average, difference)
     half = (count + 1) // 2
     depth = 0.35 + 0.22 * len(bars)
-    figure = Figure(figsize=(8, 1.3 + 0.34 * half + 0.18 * len(bars)), dpi=150, layout="constrained")
+    figure = Figure(figsize=(5.8, 1.3 + 0.32 * half + 0.18 * len(bars)), dpi=200, layout="constrained")
     axes = figure.add_subplot()
     margin = 0.5 * (count - 1) + 0.3
     axes.set_xlim(count + margin, 1 - margin)
@@ -115,8 +127,8 @@ def _critical_difference(measure: Measure) -> "Figure":
         height = -depth - 0.45 * (place if right else count - 1 - place)
         edge = 0.85 if right else count + 0.15
         axes.plot([average[place], average[place], edge], [0, height, height], color=GREY, linewidth=1)
-        text = f" {row.group}  {average[place]:.2f} "
-        side: dict[str, Any] = {"ha": "left" if right else "right", "va": "center", "fontsize": NORMAL, "color": INK}
+        text = f" {literal(row.group)}  {average[place]:.2f} "
+        side: dict[str, Any] = {"ha": "left" if right else "right", "va": "center", "fontsize": SMALL, "color": INK}
         axes.text(edge, height, text, **side)
     for level, (first, last) in enumerate(bars):
         height = -0.18 - 0.22 * level
@@ -125,25 +137,6 @@ def _critical_difference(measure: Measure) -> "Figure":
     title: dict[str, Any] = {"ha": "left", "va": "bottom", "fontsize": NORMAL, "color": INK}
     axes.text(count, 1.3, f"Average rank by {heading(measure)}", **title)
     return figure
-
-
-def _figure(x_label: str, y_label: str, height: float = 4.5) -> "tuple[Figure, Axes]":
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, height), dpi=150, layout="constrained")
-    axes = figure.add_subplot()
-    axes.set_xlabel(x_label, fontsize=NORMAL, color=INK)
-    axes.set_ylabel(y_label, fontsize=NORMAL, color=INK)
-    axes.tick_params(labelsize=SMALL, colors=INK, length=3)
-    axes.grid(color="#E6E8EB", linewidth=0.7)
-    axes.set_axisbelow(True)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    return figure, axes
-
-
-def _legend(axes: "Axes", place: Literal["lower right", "upper right"]) -> None:
-    axes.legend(loc=place, fontsize=SMALL, frameon=True, framealpha=0.9, edgecolor="none", labelcolor=INK)
 
 
 def _style(place: int) -> dict[str, Any]:

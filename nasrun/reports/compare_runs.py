@@ -27,10 +27,10 @@ from nasrun.schema import ConfigError, join, show
 BENCHMARK = ("search_space", "dataset", "evaluator", "objective", "constraints")
 """Sections of the config that say what is measured: they are the same in all runs of a comparison."""
 
-SAME_RESULT = ("dataset.root", "evaluator.replicas", "evaluator.group_size")
+SAME_RESULT = ("dataset.root", "evaluator.replicas", "evaluator.group_size", "objective.reference")
 """Keys below them that change no result: where the files lie, and what is trained together."""
 
-_NO_METHOD = ("seed", "output", "hardware", "vars", "debug", "dry_run", "resume", "max_failures")
+_NO_METHOD = ("seed", "output", "hardware", "tracker", "vars", "debug", "dry_run", "resume", "max_failures")
 """Keys and sections that are part of neither the benchmark nor the method."""
 
 FEW_SEEDS = 5
@@ -173,13 +173,16 @@ def read_compared(directory: Path) -> ComparedRun | str:
     if run.end is None or not run.end.get("complete"):
         reason = run.end.get("reason") if run.end else "it was interrupted or is still going"
         return f"not finished ({reason}); go on with: nasrun resume {directory}"
-    config = flat(plain(load_config(directory, events)))
+    config = flat(plain(load_config(directory, events, data_only=True)))
     try:
-        objective = Objective(**json.loads((directory / SUMMARY).read_text())["objective"])
+        summary = json.loads((directory / SUMMARY).read_text())
+        objective, several = Objective(**summary["objective"]), summary.get("objectives") or []
         choices = json.loads((directory / "environment.json").read_text()).get("choices") or {}
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"its {SUMMARY} or environment.json cannot be read ({error}); try: nasrun report {directory}"
     config |= {"objective.metric": objective.metric, "objective.mode": objective.mode}
+    if several:
+        config |= {f"objective.{key}": [one[key] for one in several] for key in ("metric", "mode")}
     records = list(run.trials.values())
     if not any(record.status == "ok" for record in records):
         return "no trial succeeded"
@@ -271,7 +274,7 @@ def _differing(runs: Sequence[ComparedRun]) -> list[str]:
 def _label(run: ComparedRun, by: Sequence[str]) -> str:
     named = [(key, run.value(key)) for key in by if key == "strategy" or key in run.config or len(by) == 1]
     return ", ".join(
-        str(value) if key in run.choices else f"{key.split('.')[-1]}={show(value)}" for key, value in named
+        show(value) if key in run.choices else f"{key.split('.')[-1]}={show(value)}" for key, value in named
     )
 
 

@@ -1,17 +1,24 @@
 """A comparison as tables: on the console, as CSV, Markdown and LaTeX, all from the same cells."""
 
-import csv
-import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from nasrun.records import write_text
 from nasrun.reports.compare_numbers import Curve, Measure, Row, Test, budget, random_average
 from nasrun.reports.compare_runs import Comparison
+from nasrun.reports.tables import csv_text, markdown, one_line
+from nasrun.schema import printable
 
 HEAD = ("group", "seeds", "mean ± sd", "IQM", "95 % interval", "best", "rank")
 GAIN = "over random"
+READING = (
+    "Mean, interquartile mean (IQM) and 95 % percentile bootstrap interval of the mean are over seeds. Pairs: "
+    "two-sided paired permutation test over common seeds, corrected by Holm's method within each table; Cohen's d "
+    "of the paired differences; A12 of Vargha and Delaney, the chance that a run of the first is the better one."
+)
+"""What the columns mean, below the tables."""
 PAIR_HEAD = ("pair, better first", "seeds", "difference", "p", "p (Holm)", "Cohen d", "A12")
 
 
@@ -92,6 +99,11 @@ def omnibus(measure: Measure) -> str:
     )
 
 
+def repeats_tests(measure: Measure) -> bool:
+    """Whether its tests are those of another measure: a regret is an accuracy turned round, less a constant."""
+    return measure.name.endswith("_regret")
+
+
 def print_tables(comparison: Comparison, measures: Sequence[Measure]) -> None:
     """The tables on stdout; on a terminal as wide as that, elsewhere as wide as they are."""
     from rich.console import Console
@@ -101,10 +113,10 @@ def print_tables(comparison: Comparison, measures: Sequence[Measure]) -> None:
     if not console.is_terminal:
         console.width = 200
     for line in summary_lines(comparison):
-        console.print(line)
+        console.print(printable(line))
     for measure in measures:
         tables = [(heading(measure), cells(measure))]
-        if not measure.name.endswith("_regret"):  # the objective less a constant: the same tests again
+        if not repeats_tests(measure):
             tables.append((f"{heading(measure)}: pairs", pair_cells(measure)))
         for title, rows in tables:
             if len(rows) == 1:
@@ -130,75 +142,70 @@ def write_tables(
 
     `curves`: by name (`trials`, `seconds`), then by group. `pictures`: file names to show in the Markdown.
     """
-    write_text(folder / "compare.csv", _csv(_rows(measures)))
-    write_text(folder / "pairs.csv", _csv(_pairs(measures)))
-    write_text(folder / "runs.csv", _csv(_runs(comparison, measures)))
+    write_text(folder / "compare.csv", csv_text(rows(measures)))
+    write_text(folder / "pairs.csv", csv_text(pairs(measures)))
+    write_text(folder / "runs.csv", csv_text(runs(comparison, measures)))
     for name, found in curves.items():
-        write_text(folder / f"curves_{name}.csv", _csv(_points(name, found)))
+        write_text(folder / f"curves_{name}.csv", csv_text(points(name, found)))
     write_text(folder / "compare.md", _markdown(comparison, measures, pictures))
     write_text(folder / "compare.tex", _latex(comparison, measures))
 
 
-def _rows(measures: Sequence[Measure]) -> Iterable[Sequence[object]]:
+def rows(measures: Sequence[Measure]) -> Iterable[Sequence[object]]:
+    """The tables with all digits, one below the other, headings first."""
     yield ["measure", *Row._fields]
     for measure in measures:
         for row in measure.rows:
             yield [measure.name, *row]
 
 
-def _pairs(measures: Sequence[Measure]) -> Iterable[Sequence[object]]:
+def pairs(measures: Sequence[Measure]) -> Iterable[Sequence[object]]:
+    """The tests with all digits, headings first."""
     yield ["measure", *Test._fields]
     for measure in measures:
         for test in measure.tests:
             yield [measure.name, *test]
 
 
-def _runs(comparison: Comparison, measures: Sequence[Measure]) -> Iterable[Sequence[object]]:
-    yield ["group", "seed", "directory", "trials", "seconds", *(measure.name for measure in measures)]
-    for group, runs in comparison.groups.items():
-        for run in runs:
+def runs(comparison: Comparison, measures: Sequence[Measure]) -> Iterable[tuple[Any, ...]]:
+    """Every run with the final value of each measure, headings first."""
+    yield ("group", "seed", "directory", "trials", "seconds", *(measure.name for measure in measures))
+    for group, found in comparison.groups.items():
+        for run in found:
             values = [measure.values[group][run.seed] for measure in measures]
-            yield [group, run.seed, run.directory, len(run.values), run.wall_seconds, *values]
+            yield (group, run.seed, run.directory, len(run.values), run.wall_seconds, *values)
 
 
-def _points(name: str, curves: Mapping[str, Curve]) -> Iterable[Sequence[object]]:
+def points(name: str, curves: Mapping[str, Curve]) -> Iterable[Sequence[object]]:
+    """The incumbents, over `name` (trials or seconds), headings first."""
     yield ["group", name, "mean", "low", "high"]
     for group, curve in curves.items():
         for row in zip(curve.x.tolist(), curve.mean.tolist(), curve.low.tolist(), curve.high.tolist(), strict=True):
             yield [group, *row]
 
 
-def _csv(rows: Iterable[Sequence[object]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
-
-
 def _markdown(comparison: Comparison, measures: Sequence[Measure], pictures: Sequence[str]) -> str:
-    parts = ["# Comparison\n", "".join(f"- {line}\n" for line in [*summary_lines(comparison), *comparison.remarks])]
+    lines = [*summary_lines(comparison), *comparison.remarks]
+    parts = ["# Comparison\n", "".join(f"- {markdown(line)}\n" for line in lines)]
     for measure in measures:
         parts.append(f"## {heading(measure)}\n")
         parts.append(_markdown_table(cells(measure)))
         if measure.tests:
             parts += [_markdown_table(pair_cells(measure)), omnibus(measure) + "\n"]
     parts += [f"![{name.partition('.')[0].replace('_', ' ')}]({name})\n" for name in pictures]
-    parts.append(
-        "Mean, interquartile mean (IQM) and 95 % percentile bootstrap interval of the mean are over seeds. Pairs: "
-        "two-sided paired permutation test over common seeds, corrected by Holm's method within each table; Cohen's d "
-        "of the paired differences; A12 of Vargha and Delaney, the chance that a run of the first is the better one.\n"
-    )
+    parts.append(f"{READING}\n")
     return "\n".join(parts)
 
 
 def _markdown_table(rows: Sequence[Sequence[str]]) -> str:
-    lines = [" | ".join(cell.replace("|", "\\|") for cell in row) for row in rows]
+    lines = [" | ".join(markdown(cell) for cell in row) for row in rows]
     lines.insert(1, " | ".join(["---", *["---:"] * (len(rows[0]) - 1)]))
     return "".join(f"| {line} |\n" for line in lines)
 
 
 def _latex(comparison: Comparison, measures: Sequence[Measure]) -> str:
     """A table per measure, for LaTeX with the package booktabs; the best mean is bold."""
-    parts = [f"% {line}\n" for line in summary_lines(comparison)] + ["% needs \\usepackage{booktabs}\n"]
+    parts = [f"% {one_line(line)}\n" for line in summary_lines(comparison)] + ["% needs \\usepackage{booktabs}\n"]
     for measure in measures:
         head, *rows = cells(measure)
         parts.append(f"\n% {heading(measure)}\n\\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}\n\\toprule\n")

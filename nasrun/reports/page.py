@@ -6,6 +6,7 @@ HTML.
 """
 
 import base64
+import html
 import io
 import json
 import urllib.parse
@@ -17,7 +18,7 @@ from nasrun import __version__
 from nasrun.protocols import Objective, SearchSpace, Task
 from nasrun.records import RunRecords, write_text
 from nasrun.reports.plot_data import plot_data
-from nasrun.reports.summary import count, duration, number
+from nasrun.reports.summary import count, duration, front_in_words, number
 from nasrun.reports.tables import csv_text, one_line, trial_rows
 
 if TYPE_CHECKING:
@@ -30,13 +31,20 @@ MOST_ROWS = 2000
 MOST_DRAWN = 3000
 """Trials up to which pictures are SVG, with a shape for each of them; beyond, they are pixels."""
 
+NARROW = 5.8
+"""Inches that a picture with one pair of axes may be wide; graphs, which have none, keep their size."""
+LEGEND_LETTERS = 85
+"""Letters, with the symbols before them, that a line of a legend above the axes holds at that width."""
+
 COLOURS = {"#2b2f36": "ink", "#ffffff": "paper", "#e4e6ea": "grid", "#9aa0a8": "muted", "#0072b2": "blue"}
-COLOURS |= {"#d55e00": "orange"}
+COLOURS |= {"#d55e00": "orange", "#009e73": "green", "#cc79a7": "pink", "#e69f00": "amber", "#56b4e9": "sky"}
+COLOURS |= {"#000000": "black"}
 """The colours of the pictures, by the names that the page gives them."""
 
 CAPTIONS = {
     "incumbent": "Every trial, and the best so far",
     "accuracy_parameters": "Objective against parameters, with the Pareto front",
+    "front": "The first objective against each other one; rings: no trial beats these in all of them",
     "learning_curves": "Learning curves of the best trials",
     "origins": "What each operator gained over the parent",
     "learning_history": "Losses of the network that the search came to, with the borders of the cycles",
@@ -65,15 +73,11 @@ def write_page(
     `summary`: what `summary.json` holds. `figures`: by name; their background is cleared. `task`: where it is given,
     the layers of the best network are listed, for which torch is imported.
     """
-    from jinja2 import Environment, PackageLoader
-
-    environment = Environment(loader=PackageLoader("nasrun.reports", "."), autoescape=True, trim_blocks=True)
     records = [run.trials[trial] for trial in sorted(run.trials)]
     best, choices = summary["best"], run.header.get("choices", {})
     rows = [list(row) for row in trial_rows(records, space, objective)]
     names = [str(choices[group]) for group in ("strategy", "search_space", "dataset") if choices.get(group)]
     content = {
-        "version": __version__,
         "title": " · ".join(names) or run.directory.name,
         "lead": f"{run.directory.name}, seed {run.header['seed']}, nasrun {run.header['nasrun']}",
         "facts": list(_facts(summary)),
@@ -83,13 +87,21 @@ def write_page(
         "trials": [rows[0], *([_readable(cell) for cell in row] for row in rows[1 : MOST_ROWS + 1])],
         "best": best["trial"] if best else None,
         "told": f"{len(records):,} trials" + (f", the first {MOST_ROWS:,} shown." if len(records) > MOST_ROWS else "."),
-        "trials_data": _address(csv_text(rows)),
+        "trials_data": data_address(csv_text(rows)),
         "failures": _failures(run),
         "records": list(_records(run)),
     }
     path = run.directory / PAGE
-    write_text(path, environment.get_template(TEMPLATE).render(content))
+    write_text(path, render(TEMPLATE, content))
     return path
+
+
+def render(template: str, content: Mapping[str, Any]) -> str:
+    """A template of this package filled in; what the content holds is escaped, unless the template calls it safe."""
+    from jinja2 import Environment, PackageLoader
+
+    environment = Environment(loader=PackageLoader("nasrun.reports", "."), autoescape=True, trim_blocks=True)
+    return environment.get_template(template).render(version=__version__, **content)
 
 
 def _facts(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -102,6 +114,8 @@ def _facts(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         for name, result in sorted(summary["final"].items()):
             if isinstance(result, int | float):
                 yield name, number(result)
+        if "front" in summary:
+            yield "front", front_in_words(summary)
         if best["parameters"] is not None:
             yield "parameters", count(best["parameters"])
         if best["flops"] is not None:
@@ -118,15 +132,16 @@ def _facts(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _plot(name: str, figure: "Figure", run: RunRecords, objective: Objective) -> Plot:
     data = csv_text(plot_data(name, run.trials, objective))
     caption = CAPTIONS.get(name, name.replace("_", " ").capitalize())
-    picture = _svg(figure, name, caption) if len(run.trials) <= MOST_DRAWN else _pixels(figure)
-    return Plot(name, caption, picture, _address(data))
+    picture = as_svg(figure, name, caption) if len(run.trials) <= MOST_DRAWN else _pixels(figure)
+    return Plot(name, caption, picture, data_address(data))
 
 
-def _svg(figure: "Figure", name: str, caption: str) -> str:
-    """A figure as an `svg` element in the colours of the page."""
+def as_svg(figure: "Figure", name: str, caption: str) -> str:
+    """A figure as an `svg` element in the colours of the page; the figure's background is cleared."""
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
+    _narrow(figure)
     figure.set_facecolor("none")
     for axes in figure.axes:
         axes.set_facecolor("none")
@@ -138,7 +153,18 @@ def _svg(figure: "Figure", name: str, caption: str) -> str:
     drawn = drawn[drawn.index("<svg") :]
     for colour, variable in COLOURS.items():
         drawn = drawn.replace(colour, f"var(--{variable})")
-    return drawn.replace("<svg ", f'<svg role="img" aria-label="{caption}" ', 1)
+    return drawn.replace("<svg ", f'<svg role="img" aria-label="{html.escape(caption)}" ', 1)
+
+
+def _narrow(figure: "Figure") -> None:
+    """Make a wide picture narrower, and so its letters larger on a page that has half a screen, or a phone, for it."""
+    width, height = figure.get_size_inches()
+    drawn = [axes for axes in figure.axes if axes.get_label() != "<colorbar>"]
+    if len(drawn) > 1 or not drawn[0].axison or width <= NARROW:
+        return
+    letters = sum(len(text.get_text()) + 7 for legend in figure.legends for text in legend.get_texts())
+    needed = min(width, max(NARROW, NARROW * letters / LEGEND_LETTERS))
+    figure.set_size_inches(needed, height * max(0.8, needed / width))
 
 
 def _pixels(figure: "Figure") -> str:
@@ -150,8 +176,9 @@ def _pixels(figure: "Figure") -> str:
     return f'<img alt="" src="data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}">'
 
 
-def _address(text: str) -> str:
-    return "data:text/csv;charset=utf-8," + urllib.parse.quote(text)
+def data_address(text: str) -> str:
+    """A CSV as an address to download it from, without a file."""
+    return "data:text/csv;charset=utf-8," + urllib.parse.quote(text, safe="/,")
 
 
 def _readable(cell: object) -> object:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from nasrun.protocols import Objective
 from nasrun.records import TrialRecord
+from nasrun.reports.front import front_of
 
 Row = Sequence[object]
 
@@ -32,6 +33,15 @@ def _accuracy_parameters(records: Sequence[TrialRecord], objective: Objective) -
             yield [record.trial.number, record.mean("parameters"), record.mean(objective.metric)]
 
 
+def _front(records: Sequence[TrialRecord], objective: Objective) -> Iterator[Row]:
+    on_front = {record.trial.number for record in front_of({r.trial.number: r for r in records}, objective)}
+    yield ["trial", *(one.metric for one in objective.all), "on_front"]
+    for record in records:
+        if record.status == "ok" and record.trial.proposal.reuse_of is None:
+            means = [record.mean(one.metric) for one in objective.all]
+            yield [record.trial.number, *means, int(record.trial.number in on_front)]
+
+
 def _learning_curves(records: Sequence[TrialRecord], objective: Objective) -> Iterator[Row]:
     names = sorted({name for r in records for m in r.measurements for row in m.history for name in row} - {"epoch"})
     yield ["trial", "repeat", "epoch", *names]
@@ -57,6 +67,7 @@ def _origins(records: Sequence[TrialRecord], objective: Objective) -> Iterator[R
 _DATA: dict[str, Callable[[Sequence[TrialRecord], Objective], Iterator[Row]]] = {
     "incumbent": _incumbent,
     "accuracy_parameters": _accuracy_parameters,
+    "front": _front,
     "learning_curves": _learning_curves,
     "origins": _origins,
 }

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from nasrun.protocols import Objective
 from nasrun.records import TrialRecord
+from nasrun.schema import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,6 +44,12 @@ def new_figure(xlabel: str, ylabel: str, height: float = 4.4) -> "tuple[Figure, 
     figure = Figure(figsize=(7.6, height), dpi=160, layout="constrained", facecolor="white")
     figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)  # type: ignore[union-attr, call-arg]
     axes = figure.add_subplot()
+    style_axes(axes, xlabel, ylabel)
+    return figure, axes
+
+
+def style_axes(axes: "Axes", xlabel: str, ylabel: str) -> None:
+    """Labels, ticks and grid in the style that all pictures share."""
     axes.set_xlabel(xlabel, fontsize=NORMAL, color=INK, labelpad=6)
     axes.set_ylabel(ylabel, fontsize=NORMAL, color=INK, labelpad=6)
     axes.tick_params(labelsize=SMALL, colors=INK, length=3, color=GREY)
@@ -51,7 +59,11 @@ def new_figure(xlabel: str, ylabel: str, height: float = 4.4) -> "tuple[Figure, 
     for side, spine in axes.spines.items():
         spine.set_visible(side in ("left", "bottom"))
         spine.set_color(GREY)
-    return figure, axes
+
+
+def literal(text: str) -> str:
+    """A text of a run's own as matplotlib shows it letter by letter: what is between two dollars is no formula."""
+    return printable(text).replace("$", r"\$")
 
 
 def add_legend(figure: "Figure", axes: "Axes") -> "Figure":
@@ -82,6 +94,31 @@ def scale_of(metric: str, values: np.ndarray) -> Scale:
         factor = 100.0 if np.nanmax(values) <= 1 else 1.0
         return Scale(f"{words} (%)", "percentage points", factor, " %")
     return Scale(words, words[:1].lower() + words[1:], 1.0, "")
+
+
+def clip(axes: "Axes", x: np.ndarray, y: np.ndarray, objective: Objective) -> np.ndarray:
+    """Keep the few trials far worse than the rest from squeezing the others into a line.
+
+    At most a quarter of the points is cut off; they are drawn as triangles on the edge. Returns which points are
+    inside, boolean (points,).
+    """
+    sign = 1.0 if objective.mode == "max" else -1.0
+    score = y * sign
+    best, quarter = score.max(), np.quantile(score, 0.25)
+    inside: np.ndarray = np.asarray(score >= best - 2.5 * (best - quarter))
+    if best == quarter:
+        inside = np.ones(len(score), dtype=bool)
+    fence = score[inside].min()
+    span = (best - fence) or abs(best) * 0.01 or 1.0
+    limits = sorted((sign * (best + 0.05 * span), sign * (fence - 0.08 * span)))
+    axes.set_ylim(*limits)
+    outside = ~inside
+    if outside.any():
+        marker, edge = ("v", fence) if sign > 0 else ("^", -fence)
+        label = f"{outside.sum():,} {'below' if sign > 0 else 'above'} axis"
+        style: dict[str, Any] = {"marker": marker, "s": 18, "color": GREY, "linewidths": 0, "zorder": 2}
+        axes.scatter(x[outside], np.full(outside.sum(), edge), label=label, **style)
+    return inside
 
 
 def shades_of_blue() -> Any:
@@ -115,10 +152,13 @@ def save_figure(figure: "Figure", path: Path) -> Path:
     """Write a PNG so that a reader sees the old one or the new one, never half of it."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
-    FigureCanvasAgg(figure).print_png(str(temporary))  # type: ignore[no-untyped-call]
-    temporary.replace(path)
+    try:
+        FigureCanvasAgg(figure).print_png(str(temporary))  # type: ignore[no-untyped-call]
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
     return path
 
 

@@ -20,7 +20,9 @@ from nasrun.reports.plot_style import (
     ORANGE,
     SMALL,
     add_legend,
+    clip,
     learning_curve,
+    literal,
     log_axis,
     mark_best,
     means_of,
@@ -62,6 +64,7 @@ def draw_plots(
 ) -> "dict[str, Figure]":
     """The pictures of a run that have something to show, by name. `notes`: what `strategy.json` holds."""
     from nasrun.reports.changes import HISTORY, draw_history
+    from nasrun.reports.front_plot import draw_front
     from nasrun.reports.shared_plots import more_figures
 
     ordered = [records[number] for number in sorted(records)]
@@ -75,6 +78,8 @@ def draw_plots(
     }
     figures = {name: draw(ordered, objective) for name, draw in drawings.items()}
     figures[HISTORY] = draw_history(records, notes, objective)
+    if objective.others:
+        figures["front"] = draw_front(ordered, objective)
     drawn = {name: figure for name, figure in figures.items() if figure is not None}
     return {**drawn, **more_figures(directory, ordered, space, objective)}
 
@@ -90,7 +95,7 @@ def _incumbent(records: Sequence[TrialRecord], objective: Objective) -> "Figure 
     best = int(np.argmax(values) if objective.mode == "max" else np.argmin(values))
     figure, axes = new_figure("Trial", scale.label)
     reused = np.array([r.trial.proposal.reuse_of is not None for r in ranked])
-    inside = _clip(axes, numbers, values, objective)
+    inside = clip(axes, numbers, values, objective)
     size = float(np.clip(6000 / len(values), 5, 26))
     style: dict[str, Any] = {"s": size, "linewidths": 0, "zorder": 2}
     axes.scatter(numbers[inside & ~reused], values[inside & ~reused], color=GREY, alpha=0.75, label="trials", **style)
@@ -117,7 +122,8 @@ def _accuracy_parameters(records: Sequence[TrialRecord], objective: Objective) -
     """Objective against parameters, with the networks that no smaller one matches joined by a line."""
     known = [r for r in records if r.status == "ok" and r.trial.proposal.reuse_of is None]
     known = [r for r in known if (r.mean("parameters") or 0) > 0]
-    if not known or objective.metric == "parameters":
+    # With parameters for another objective, the picture of the front is this one.
+    if not known or any(one.metric == "parameters" for one in objective.all):
         return None
     parameters, values = means_of(known, "parameters"), means_of(known, objective.metric)
     scale = scale_of(objective.metric, values)
@@ -127,7 +133,7 @@ def _accuracy_parameters(records: Sequence[TrialRecord], objective: Objective) -
     figure, axes = new_figure("Parameters", scale.label)
     axes.set_xscale("log")
     numbers = np.array([r.trial.number for r in known])
-    inside = _clip(axes, parameters, values, objective)
+    inside = clip(axes, parameters, values, objective)
     style: dict[str, Any] = {
         "s": float(np.clip(6000 / len(values), 8, 30)),
         "linewidths": 0,
@@ -192,7 +198,7 @@ def _origins(records: Sequence[TrialRecord], objective: Objective) -> "Figure | 
         parent = by_number.get(proposal.parent) if proposal.parent is not None else None
         if parent is not None and proposal.reuse_of is None and record.status == parent.status == "ok":
             gain = objective.score(record.measurements) - objective.score(parent.measurements)
-            gains.setdefault(proposal.origin, []).append(gain)
+            gains.setdefault(literal(proposal.origin), []).append(gain)
     if not gains:
         return None
     scale = scale_of(objective.metric, means_of([r for r in records if r.status == "ok"], objective.metric))
@@ -236,31 +242,6 @@ def _box(axes: "Axes", values: np.ndarray, height: float) -> None:
         low, high = height - 0.25, height + 0.25
         axes.plot([first, third, third, first, first], [low, low, high, high, low], **style)
     axes.plot([median, median], [height - 0.25, height + 0.25], color=ORANGE, linewidth=2.2, zorder=4)
-
-
-def _clip(axes: "Axes", x: np.ndarray, y: np.ndarray, objective: Objective) -> np.ndarray:
-    """Keep the few trials far worse than the rest from squeezing the others into a line.
-
-    At most a quarter of the points is cut off; they are drawn as triangles on the edge. Returns which points are
-    inside, boolean (points,).
-    """
-    sign = 1.0 if objective.mode == "max" else -1.0
-    score = y * sign
-    best, quarter = score.max(), np.quantile(score, 0.25)
-    inside: np.ndarray = np.asarray(score >= best - 2.5 * (best - quarter))
-    if best == quarter:
-        inside = np.ones(len(score), dtype=bool)
-    fence = score[inside].min()
-    span = (best - fence) or abs(best) * 0.01 or 1.0
-    limits = sorted((sign * (best + 0.05 * span), sign * (fence - 0.08 * span)))
-    axes.set_ylim(*limits)
-    outside = ~inside
-    if outside.any():
-        marker, edge = ("v", fence) if sign > 0 else ("^", -fence)
-        label = f"{outside.sum():,} {'below' if sign > 0 else 'above'} axis"
-        style: dict[str, Any] = {"marker": marker, "s": 18, "color": GREY, "linewidths": 0, "zorder": 2}
-        axes.scatter(x[outside], np.full(outside.sum(), edge), label=label, **style)
-    return inside
 
 
 def _gain_limits(gains: np.ndarray) -> tuple[float, float]:

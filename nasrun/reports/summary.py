@@ -9,6 +9,7 @@ from typing import Any
 
 from nasrun.protocols import Objective, SearchSpace
 from nasrun.records import RunRecords, TrialRecord, outcome, write_json
+from nasrun.reports.front import describe_front
 from nasrun.reports.tables import one_line, whole
 
 SUMMARY = "summary.json"
@@ -45,7 +46,7 @@ def summarise(run: RunRecords, space: SearchSpace, objective: Objective) -> dict
     drawn = _distinct_samples(records, space, objective)
     average = statistics.fmean(drawn) if drawn else None
     summary: dict[str, Any] = {
-        "objective": objective._asdict(),
+        "objective": {"metric": objective.metric, "mode": objective.mode},
         "trials": len(records),
         "status": {name: status[name] for name in ("ok", "failed", "infeasible")},
         "reused": sum(map(_reuses, records)),
@@ -59,6 +60,9 @@ def summarise(run: RunRecords, space: SearchSpace, objective: Objective) -> dict
         "device_seconds": math.fsum(record.seconds for record in records) + float(final.get("seconds", 0.0)),
         "stop_reason": run.end.get("reason") if run.end else None,
     }
+    if objective.others:
+        summary["objectives"] = [{"metric": one.metric, "mode": one.mode} for one in objective.all]
+        summary["front"] = describe_front(run.trials, objective)
     simulated = [value for record in records if not _reuses(record) for value in record.values(SIMULATED)]
     if simulated:
         summary[SIMULATED] = math.fsum(simulated)
@@ -105,6 +109,8 @@ def describe(summary: Mapping[str, Any], directory: Path) -> list[str]:
         measured = {name: value for name, value in summary["final"].items() if isinstance(value, int | float)}
         shown = [name for name in sorted(measured) if name.startswith("test_") or name.endswith("_regret")]
         rows += [(name, number(measured[name])) for name in shown]
+    if "front" in summary:
+        rows.append(("front", front_in_words(summary)))
     status = ", ".join(f"{amount:,} {name}" for name, amount in summary["status"].items() if amount)
     extra = f"{summary['reused']:,} reused, {summary['distinct_architectures']:,} distinct architectures"
     rows.append(("trials", f"{summary['trials']:,}: {status}; {extra}" if status else "0"))
@@ -116,6 +122,14 @@ def describe(summary: Mapping[str, Any], directory: Path) -> list[str]:
     rows.append(("run", nearby(directory)))
     label = max(len(name) for name, _ in rows)
     return [f"{name:<{label}}  {value}" for name, value in rows]
+
+
+def front_in_words(summary: Mapping[str, Any]) -> str:
+    """How many trials no other beats in all objectives, and their hypervolume, of a summary that has a front."""
+    front, volume = summary["front"], summary["front"]["hypervolume"]
+    names = ", ".join(one["metric"] for one in summary["objectives"])
+    told = "" if volume is None else f", hypervolume {number(volume)}"
+    return f"{len(front['trials']):,} trials by {names}{told} (front.csv)"
 
 
 def number(value: float | None) -> str:

@@ -1,4 +1,5 @@
-"""The tables of a run directory: `trials.csv`, `measurements.csv`, `history.csv` and `genomes.txt`.
+"""The tables of a run directory: `trials.csv`, `measurements.csv`, `history.csv` and `genomes.txt`; with several
+objectives `front.csv`.
 
 They are derived from the records alone, in trial order, and hold the same bytes whenever the records are the same. Time
 spent stands in columns named `seconds` and nowhere else, so that two runs can be compared without them.
@@ -12,11 +13,14 @@ from pathlib import Path
 from nasrun import seeding
 from nasrun.protocols import Genome, Measurement, Objective, SearchSpace
 from nasrun.records import TrialRecord, write_text
+from nasrun.reports.front import front_of
+from nasrun.schema import printable
 
 TRIALS = "trials.csv"
 MEASUREMENTS = "measurements.csv"
 HISTORY = "history.csv"
 GENOMES = "genomes.txt"
+FRONT = "front.csv"
 
 COUNTS = ("parameters", "flops", "epochs")
 """Metrics with columns of their own, after the others; whole numbers are written without a decimal point."""
@@ -27,7 +31,7 @@ _TAKEN = {"trial", "repeat", "repeats", "seed", "status", "genome", "seconds", "
 def write_tables(
     directory: Path, records: Mapping[int, TrialRecord], space: SearchSpace, objective: Objective, seed: int
 ) -> None:
-    """Write the four tables into `directory`, each of them atomically.
+    """Write the tables into `directory`, each of them atomically.
 
     `records`: trial number to record, in any order. `seed`: the seed of the config, from which the seed of each repeat
     is derived again. OSError (disk full, no permission) passes through.
@@ -40,6 +44,8 @@ def write_tables(
     write_text(directory / MEASUREMENTS, csv_text(_measurement_rows(ordered, metrics, objective, seed)))
     write_text(directory / HISTORY, csv_text(_history_rows(ordered)))
     write_text(directory / GENOMES, "".join(lines))
+    if objective.others:
+        write_text(directory / FRONT, csv_text(_front_rows(front_of(records, objective), space, objective)))
 
 
 def read_genomes(path: Path, space: SearchSpace) -> dict[int, Genome]:
@@ -78,8 +84,12 @@ def whole(value: float) -> int | float:
 
 def one_line(text: str | None) -> str:
     """A text on one line and in characters that UTF-8 can hold: the reason of a failure comes from anywhere."""
-    words = " ".join((text or "").split())
-    return "".join(c if c.isprintable() else "?" for c in words)
+    return printable(" ".join((text or "").split()))
+
+
+def markdown(text: str) -> str:
+    """A text as a cell of a Markdown table, or as a line, in which it is neither markup nor the end of the cell."""
+    return one_line(text).replace("<", "&lt;").replace("|", "\\|")
 
 
 def trial_rows(records: Sequence[TrialRecord], space: SearchSpace, objective: Objective) -> Iterable[Sequence[object]]:
@@ -108,7 +118,7 @@ def _trial_rows(
             record.repeats,
             _cell("seconds", record.seconds),
             proposal.parent,
-            proposal.origin,
+            one_line(proposal.origin),
             proposal.reuse_of,
             one_line(record.error),
         ]
@@ -142,6 +152,17 @@ def _history_rows(records: Sequence[TrialRecord]) -> Iterable[Sequence[object]]:
             yield [measurement.trial, measurement.repeat, epoch, *cells]
 
 
+def _front_rows(front: Sequence[TrialRecord], space: SearchSpace, objective: Objective) -> Iterable[Sequence[object]]:
+    chosen = [one.metric for one in objective.all]
+    names = [*chosen, *(name for name in COUNTS if name not in chosen)]
+    yield ["trial", "genome", *_headings(names, objective), "repeats", "parent", "origin"]
+    for record in front:
+        proposal = record.trial.proposal
+        cells = [_cell(name, record.mean(name)) for name in names]
+        genome = space.format(proposal.genome)
+        yield [record.trial.number, genome, *cells, record.repeats, proposal.parent, proposal.origin]
+
+
 def _measured(records: Iterable[TrialRecord]) -> Iterable[Measurement]:
     """Measurements that were made; those of a reused trial belong to the original."""
     for record in records:
@@ -158,11 +179,28 @@ def _headings(metrics: Sequence[str], objective: Objective) -> list[str]:
 def _cell(name: str, value: float | None) -> str:
     if value is None:
         return ""
-    return repr(whole(value) if name in COUNTS else float(value))
+    return repr(whole(value) if name in (*COUNTS, "micro_batch") else float(value))
 
 
 def csv_text(rows: Iterable[Sequence[object]]) -> str:
     """Rows as the text of a CSV file."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
+    csv.writer(text, lineterminator="\n").writerows(map(_harmless, rows))
     return text.getvalue()
+
+
+def _harmless(row: Sequence[object]) -> Sequence[object]:
+    """The cells, a quote before text that a spreadsheet would take for a formula and calculate."""
+    if not any(isinstance(cell, str) and cell.startswith(("=", "+", "-", "@")) for cell in row):
+        return row
+    return [f"'{cell}" if isinstance(cell, str) and _is_formula(cell) else cell for cell in row]
+
+
+def _is_formula(text: str) -> bool:
+    if not text.startswith(("=", "+", "-", "@")) or text in ("-", "+"):
+        return False
+    try:
+        float(text)
+    except ValueError:
+        return True
+    return False

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 
 from nasrun.protocols import Cost, Genome, Mutation, SearchSpace, Task, Token
-from nasrun.schema import Above, AtLeast, NotEmpty, Positive, show
+from nasrun.schema import Above, AtLeast, ConfigError, NotEmpty, Positive, show
 from nasrun.spaces import recipe_models
 from nasrun.spaces.sections import make_space
 
@@ -321,11 +321,15 @@ def _best_of(run: str) -> tuple[dict[str, Any], str]:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    from nasrun.stored_config import check_stored, read_stored
+
     folder = Path(run)
     try:
-        content: Any = OmegaConf.to_container(OmegaConf.load(folder / ".hydra" / "config.yaml"), resolve=True)
+        stored = read_stored(folder / ".hydra" / "config.yaml")
+        check_stored(stored, folder)
+        content: Any = OmegaConf.to_container(stored, resolve=True)
         section = content["search_space"]
         genome = json.loads((folder / "best.json").read_text())["genome"]
-    except (OSError, ValueError, KeyError, TypeError, OmegaConfBaseException) as error:
+    except (OSError, ValueError, KeyError, TypeError, ConfigError, OmegaConfBaseException) as error:
         raise ValueError(f"run={run}: no finished run ({type(error).__name__}: {error})") from None
     return dict(section), str(genome)

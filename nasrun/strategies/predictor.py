@@ -9,7 +9,7 @@ import numpy as np
 
 from nasrun.protocols import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
 from nasrun.schema import Above, AtLeast, NotEmpty, Positive
-from nasrun.strategies.dqn import Slots
+from nasrun.strategies.slots import Slots
 from nasrun.strategies.variation import Mutator
 
 PATIENCE = 4

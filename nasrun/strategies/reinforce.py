@@ -7,8 +7,8 @@ import numpy as np
 
 from nasrun.protocols import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Token, Trial
 from nasrun.schema import Above, AtLeast, Between, Positive
-from nasrun.strategies.dqn import UNKNOWN, Slots
 from nasrun.strategies.rewards import EnasReward, IEnasReward, Reward
+from nasrun.strategies.slots import UNKNOWN, Slots
 
 if TYPE_CHECKING:
     from nasrun.strategies.lstm_policy import Episode, PolicyLearner

@@ -26,6 +26,7 @@ class Deduplicate(Strategy):
     def __init__(self, inner: Strategy, space: SearchSpace, mode: Literal["reuse", "resample"]) -> None:
         self._inner, self._space, self._mode = inner, space, mode
         self.initial, self.continues, self.length = inner.initial, inner.continues, inner.length
+        self.several, self.budgets = inner.several, inner.budgets
         self._seen: dict[Hashable, int] = {}
         self._results: dict[int, Sequence[Measurement]] = {}
         self._shadows: dict[int, list[Proposal]] = {}
@@ -48,9 +49,9 @@ class Deduplicate(Strategy):
 
     def _admit(self, proposal: Proposal, original: int | None) -> Proposal:
         self._turned_down = 0
-        if original is None:
+        if original is None and proposal.warm_start == "none":
             self._seen[self._key(proposal)] = self._count
-        else:
+        elif original is not None:
             proposal = proposal._replace(reuse_of=original)
         self._count += 1
         return proposal
@@ -79,7 +80,9 @@ class Deduplicate(Strategy):
     def _exhausted(self) -> bool:
         if self._mode == "reuse":
             return False
-        return self._turned_down >= PATIENCE or len(self._seen) == self._space.size
+        # Where trainings are gone on with, there is more to do than there are architectures.
+        every = not self._inner.continues and len(self._seen) == self._space.size
+        return self._turned_down >= PATIENCE or every
 
     @property
     def done(self) -> bool:
@@ -87,6 +90,9 @@ class Deduplicate(Strategy):
 
     def needs(self) -> Collection[int]:
         return self._inner.needs()
+
+    def epochs(self, trials: int) -> float | None:
+        return self._inner.epochs(trials)
 
     def chosen(self) -> int | None:
         return self._inner.chosen()
@@ -122,6 +128,7 @@ class Constrain(Strategy):
     def __init__(self, inner: Strategy, space: SearchSpace, task: Task, constraints: Constraints) -> None:
         self._inner, self._space, self._task, self._constraints = inner, space, task, constraints
         self.initial, self.continues, self.length = inner.initial, inner.continues, inner.length
+        self.several, self.budgets = inner.several, inner.budgets
         self._turned_down = 0
 
     def ask(self, n: int) -> list[Proposal]:
@@ -148,6 +155,9 @@ class Constrain(Strategy):
 
     def needs(self) -> Collection[int]:
         return self._inner.needs()
+
+    def epochs(self, trials: int) -> float | None:
+        return self._inner.epochs(trials)
 
     def chosen(self) -> int | None:
         return self._inner.chosen()

@@ -155,7 +155,7 @@ def _train(
             loss_sums += trainee.step(inputs, labels)
             if stop.is_set():
                 raise StoppedError
-            if limits.seconds is not None and time.monotonic() - started > limits.seconds * group:
+            if limits.seconds is not None and time.monotonic() - started > limits.seconds * group - limits.spent:
                 reason = f"time limit of {limits.seconds:g} s reached in epoch {epoch + 1}"
                 failures |= {network: TrainingError(reason, trainings[network].history) for network in ongoing}
                 return _outcomes(trainings, failures)
@@ -232,8 +232,9 @@ def make_trainee(
     alone: bool = False,
 ) -> Trainee:
     """The quickest way to train networks: by hand for plain dense ones, one or many, else one by autograd; one by
-    autograd in any case where it is to be trained `alone`."""
-    steps = settings.epochs * steps_per_epoch(data.split(part), settings)
+    autograd in any case where it is to be trained `alone`, or in micro-batches."""
+    alone = alone or settings.micro_batch is not None
+    steps = (settings.schedule_epochs or settings.epochs) * steps_per_epoch(data.split(part), settings)
     if not alone and not data.regression and all(dense_shape(model) is not None for model in models):
         return Replicas(models, data, settings, seeds, part, steps, graphs=runtime.graphs)
     [model], [seed] = models, seeds
@@ -282,7 +283,7 @@ class Single:
 
     def measure(self, part: str) -> Sequence[Mapping[str, float]]:
         """What `measure` tells of the network, as a list of one."""
-        return [measure(self._model, self._data, part, self._runtime)]
+        return [measure(self._model, self._data, part, self._runtime, self._settings.micro_batch)]
 
     def write_back(self) -> None:
         """Nothing to do: the model holds the weights."""
@@ -301,15 +302,17 @@ def steps_per_epoch(split: DeviceSplit, settings: TrainSettings) -> int:
     return max(1, len(split) // settings.batch_size)
 
 
-def measure(model: torch.nn.Module, data: DeviceData, part: str, runtime: Runtime) -> Mapping[str, float]:
+def measure(
+    model: torch.nn.Module, data: DeviceData, part: str, runtime: Runtime, micro_batch: int | None = None
+) -> Mapping[str, float]:
     """What the loss of the task measures over one part of the data: `accuracy` and `loss`, or for regression `loss` and
-    `loss_whole` (`nasrun.training.losses`)."""
+    `loss_whole` (`nasrun.training.losses`). `micro_batch`: images at a time, where memory is scarce."""
     split, loss = data.split(part), data.loss()
     memory_format, dtype = runtime.memory_format(model), runtime.autocast_dtype(model)
     sums = torch.zeros(loss.sums, dtype=torch.float64, device=runtime.device)
     model.eval()
     with torch.inference_mode():
-        for images, labels in data.batches(split, EVALUATION_BATCH, memory_format):
+        for images, labels in data.batches(split, micro_batch or EVALUATION_BATCH, memory_format):
             with torch.autocast(runtime.device, dtype, enabled=dtype is not None):
                 outputs = model(images)
             loss.add(sums, outputs.float(), labels)

@@ -20,6 +20,9 @@ class Loss(Protocol):
     def __call__(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """The mean loss of a training batch, a scalar to go backward from."""
 
+    def amount(self, labels: torch.Tensor) -> torch.Tensor | int:
+        """What the mean loss of some labels counts beside that of others, when they are drawn together: above zero."""
+
     def add(self, sums: torch.Tensor, outputs: torch.Tensor, labels: torch.Tensor) -> None:
         """Add what is to be measured of a batch to float64 (sums,), in place."""
 
@@ -40,6 +43,9 @@ class CrossEntropy:
 
     def __call__(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         return F.cross_entropy(outputs, labels, label_smoothing=self.label_smoothing)
+
+    def amount(self, labels: torch.Tensor) -> int:
+        return len(labels)
 
     def add(self, sums: torch.Tensor, outputs: torch.Tensor, labels: torch.Tensor) -> None:
         sums[0] += F.cross_entropy(outputs, labels, reduction="sum")
@@ -67,10 +73,16 @@ class SquaredError:
         self._scale, self._offset, self._background = scale, offset, background
 
     def __call__(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        squares, weights = self._squares(outputs, labels)
-        if self._background:
-            weights = weights.lerp(weights.new_ones(()), self._background)
-        return (squares * weights).sum() / (weights.sum() * squares.shape[1]).clamp_min(1)
+        squares, _ = self._squares(outputs, labels)
+        return (squares * self._weights(labels)).sum() / self.amount(labels)
+
+    def amount(self, labels: torch.Tensor) -> torch.Tensor:
+        return (self._weights(labels).sum() * (labels.shape[1] - 1)).clamp_min(1)
+
+    def _weights(self, labels: torch.Tensor) -> torch.Tensor:
+        """What each pixel counts in training, (batch, 1, height, width)."""
+        weights = labels[:, -1:].float()
+        return weights.lerp(weights.new_ones(()), self._background) if self._background else weights
 
     def add(self, sums: torch.Tensor, outputs: torch.Tensor, labels: torch.Tensor) -> None:
         squares, weights = self._squares(outputs, labels)

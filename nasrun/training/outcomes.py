@@ -28,9 +28,11 @@ class Training:
 
 @dataclass(frozen=True)
 class Limits:
-    """When to stop early: `seconds` of wall time (None: never); of many networks together, of each one's share."""
+    """When to stop early: `seconds` of wall time (None: never); of many networks together, of each one's share.
+    `spent`: seconds that count as gone at the start, for a training that begins a second time."""
 
     seconds: float | None = None
+    spent: float = 0.0
 
 
 NO_LIMITS = Limits()

@@ -10,13 +10,16 @@ from nasrun.schema import Above, AtLeast, Between, Positive
 class TrainSettings:
     """How one network is trained. Rates are per step, `patience` and `epochs` in passes over the training data.
 
+    The schedule is laid over `schedule_epochs`, of which a shorter training sees the beginning; None: over `epochs`.
     `lr` is the peak of the schedule; None takes the optimizer's usual one (`DEFAULT_LR`). `shift` moves an image by up
     to that many pixels in each direction, `flip` mirrors it left to right with probability one half. `patience` stops
     when the validation accuracy (regression: the validation loss) has not improved for that many epochs and takes the
-    best epoch's weights. `label_smoothing` is for classification.
+    best epoch's weights. `label_smoothing` is for classification. `micro_batch`: images that go through the network at
+    a time, in training and in measuring; the gradients of the parts of a batch add up to its own.
     """
 
     epochs: Positive = 2
+    schedule_epochs: Positive | None = None
     batch_size: Positive = 128
     optimizer: Literal["sgd", "adam", "adamw", "adadelta"] = "adamw"
     lr: Annotated[float, Above(0)] | None = None
@@ -29,6 +32,14 @@ class TrainSettings:
     flip: bool = False
     clip_norm: Annotated[float, Above(0)] | None = None
     patience: Positive | None = None
+    micro_batch: Positive | None = None
+
+    def __post_init__(self) -> None:
+        if self.schedule_epochs is not None and self.schedule_epochs < self.epochs:
+            raise ValueError(
+                f"schedule_epochs={self.schedule_epochs}: the schedule would end before the training does; "
+                f"null is right, or at least epochs={self.epochs}"
+            )
 
     @property
     def peak_lr(self) -> float:

@@ -6,6 +6,7 @@ import torch
 
 from nasrun.hardware.devices import Runtime
 from nasrun.training.losses import CrossEntropy, Loss
+from nasrun.training.micro_batches import parts_of
 from nasrun.training.schedule import learning_rate, make_optimizer
 from nasrun.training.settings import TrainSettings
 
@@ -32,16 +33,29 @@ class Stepper:
         rate = learning_rate(self._settings, self.step_number, self._steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        with self._autocast:
-            outputs = self._model(images)
-        loss = self._loss(outputs.float(), labels)
         for parameter in self._parameters:
             parameter.grad = None
-        self._scaler.scale(loss).backward()
+        if self._settings.micro_batch is None:
+            loss = self._backward(images, labels)
+        else:
+            parts = parts_of(images, labels, self._settings.micro_batch, self._loss)
+            loss = torch.stack([self._backward(*part) for part in parts]).sum()
         if self._settings.clip_norm is not None:
             self._scaler.unscale_(self.optimizer)
             torch.nn.utils.clip_grad_norm_(self._parameters, self._settings.clip_norm)
         self._scaler.step(self.optimizer)
         self._scaler.update()
         self.step_number += 1
+        return loss
+
+    def _backward(
+        self, images: torch.Tensor, labels: torch.Tensor, share: torch.Tensor | float | None = None
+    ) -> torch.Tensor:
+        """Add the gradient of the mean loss, or of a share of it, to the parameters'; returns that loss."""
+        with self._autocast:
+            outputs = self._model(images)
+        loss = self._loss(outputs.float(), labels)
+        if share is not None:
+            loss = loss * share
+        self._scaler.scale(loss).backward()
         return loss.detach()

@@ -1,0 +1,130 @@
+"""What a network costs besides its training, added to what any evaluator reports: its price by formula, its latency."""
+
+import statistics
+import time
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from typing import Any
+
+from nasrun.hardware.devices import Hardware, Runtime
+from nasrun.latency import times_of
+from nasrun.protocols import Evaluator, Genome, Job, Measurement, Progress, SearchSpace, Task, Trial
+
+LATENCY = "latency_ms"
+COSTS = ("parameters", "flops", LATENCY)
+"""The metrics that every evaluator can have: what `WithCosts` adds where they are asked for."""
+
+FACTS = "latency"
+TIMED_SECONDS = 0.1
+
+
+class WithCosts(Evaluator):
+    """Goes round an evaluator and adds `names`, of `COSTS`, to the metrics of every measurement that succeeded.
+
+    The latency is measured once per architecture and process, before anything is trained: the median of 20 to 200 calls
+    with one image, in milliseconds, of the untrained network in fp32, on the device and with the threads of the run. It
+    is a measurement like any other: recorded, so that a resumed run goes by the record, and not the same from run to
+    run. Other work on the machine, that of other workers too, makes it longer. A network that takes more than `limit`
+    milliseconds is not trained: it is `infeasible`, and the reason says what it took.
+    """
+
+    def __init__(
+        self,
+        inner: Evaluator,
+        space: SearchSpace,
+        task: Task,
+        hardware: Hardware,
+        names: Sequence[str],
+        limit: float | None = None,
+    ) -> None:
+        for name in Evaluator.__annotations__:
+            if name != "on_progress":
+                setattr(self, name, getattr(inner, name))
+        self.metrics = (*inner.metrics, *(name for name in names if name not in inner.metrics))
+        self._inner, self._space, self._task, self._hardware = inner, space, task, hardware
+        self._names, self._limit = names, limit
+        self._runtime: Runtime | None = None
+        self._latencies: dict[Hashable, float] = {}
+
+    @property
+    def on_progress(self) -> Callable[[Progress], None]:  # type: ignore[override]
+        """As of the evaluator within."""
+        return self._inner.on_progress
+
+    @on_progress.setter
+    def on_progress(self, call: Callable[[Progress], None]) -> None:
+        self._inner.on_progress = call
+
+    def prepare(self, recorded: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Prepare the evaluator within; where a latency is to be measured, decide on what, and say it in the facts."""
+        inner = None if recorded is None else {name: fact for name, fact in recorded.items() if name != FACTS}
+        facts = dict(self._inner.prepare(inner))
+        if LATENCY in self._names:
+            own = facts.get("runtime")
+            self._runtime = Runtime.from_record(own) if own else self._hardware.resolve()
+            self._runtime.apply()
+            facts[FACTS] = {"device": self._runtime.device, "threads": self._runtime.threads, "images": 1}
+        return facts
+
+    def group(self, jobs: Sequence[Job]) -> Sequence[Job]:
+        return self._inner.group(jobs)
+
+    def evaluate(self, jobs: Sequence[Job]) -> Iterator[Measurement]:
+        costs: dict[tuple[int, int], tuple[dict[str, float], float]] = {}
+        for job in jobs:
+            number, started = job.trial.number, time.monotonic()
+            try:
+                found = self._costs(job.trial)
+            except Exception as error:  # a job never raises, whatever a space builds
+                text = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}".rstrip(": ")
+                yield Measurement(number, job.repeat, "failed", error=text, seconds=time.monotonic() - started)
+                continue
+            spent = time.monotonic() - started
+            if self._limit is not None and found[LATENCY] > self._limit:
+                reason = f"{LATENCY} {found[LATENCY]:.3g}: over constraints.{LATENCY}={self._limit:g}; not trained"
+                yield Measurement(number, job.repeat, "infeasible", error=reason, seconds=spent)
+                continue
+            costs[number, job.repeat] = found, spent
+        within = [job for job in jobs if (job.trial.number, job.repeat) in costs]
+        for measurement in self._inner.evaluate(within) if within else ():
+            found, spent = costs[measurement.trial, measurement.repeat]
+            metrics = {**measurement.metrics, **found} if measurement.status == "ok" else measurement.metrics
+            yield measurement._replace(metrics=metrics, seconds=measurement.seconds + spent)
+
+    def _costs(self, trial: Trial) -> dict[str, float]:
+        """The values of the metrics that are added, for the network of a trial."""
+        price: dict[str, float] = self._space.cost(trial.proposal.genome, self._task)._asdict()
+        if LATENCY in self._names:
+            key = self._space.key(trial.proposal.genome)
+            if key not in self._latencies:
+                self._latencies[key] = self._latency(trial.proposal.genome)
+            price[LATENCY] = self._latencies[key]
+        return {name: price[name] for name in self._names}
+
+    def _latency(self, genome: Genome) -> float:
+        """Milliseconds that the network of a genome takes for one image; torch's global generator stays as it was."""
+        import torch
+
+        assert self._runtime is not None, "prepare() comes before anything is evaluated"
+        task, runtime = self._task, self._runtime
+        with torch.random.fork_rng([]), torch.inference_mode():
+            torch.manual_seed(0)
+            model = runtime.place(self._space.build(genome, task)).eval()
+            image = torch.randn(1, task.channels, task.height, task.width).to(
+                runtime.device, memory_format=runtime.memory_format(model)
+            )
+
+            def call() -> None:
+                model(image)
+                if runtime.device == "cuda":
+                    torch.cuda.synchronize()
+
+            return statistics.median(times_of(call, TIMED_SECONDS))
+
+    def final(self, job: Job) -> Mapping[str, Any]:
+        return self._inner.final(job)
+
+    def estimate(self, trial: Trial) -> float | None:
+        return self._inner.estimate(trial)
+
+    def lacks(self, budget: int) -> str | None:
+        return self._inner.lacks(budget)

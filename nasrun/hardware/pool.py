@@ -1,0 +1,221 @@
+"""What executors of several workers have in common, whatever carries the jobs there.
+
+Which jobs are evaluated together depends on the trial and on the number of workers alone, never on timing: each trial's
+jobs are grouped by the evaluator, and each group is cut into as many equal shares as there are workers. A group's
+measurements are handed out when all of its shares are done, so that a resumed run forms the same groups.
+"""
+
+import itertools
+import time
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, Generic, TypeVar
+
+from nasrun.hardware import worker
+from nasrun.hardware.worker import WorkerError
+from nasrun.protocols import Evaluator, Executor, Job, Measurement
+
+MOST_DEATHS = 2
+"""Workers that may die over the same jobs: the first may have been bad luck."""
+GRACE_SECONDS = 30.0
+"""How far beyond its jobs' time limits a worker may be before it counts as hung: trainings stop by themselves."""
+KILLED = "worker killed: its process ended while it evaluated this, twice (out of memory?)"
+
+
+@dataclass
+class Group:
+    """Jobs that are handed out together when all of them are measured."""
+
+    missing: int
+    measurements: list[Measurement] = field(default_factory=list)
+
+    def take(self, measurements: Iterable[Measurement]) -> None:
+        """Add what was measured of some of the jobs."""
+        new = list(measurements)
+        self.measurements += new
+        self.missing -= len(new)
+
+
+@dataclass
+class Task:
+    """What one worker evaluates at a time: a share of a group."""
+
+    jobs: Sequence[Job]
+    group: Group
+    deaths: int = 0
+
+
+@dataclass(kw_only=True)
+class Worker:
+    """A worker, and what it is at. `since`: when it was given that; `deadline`: when it counts as hung."""
+
+    is_set_up: bool = False
+    task: Task | None = None
+    since: float = 0.0
+    deadline: float = float("inf")
+
+
+W = TypeVar("W", bound=Worker)
+
+
+class WorkerExecutor(Executor, Generic[W]):
+    """Evaluates in workers, which are started when they are first needed and stay.
+
+    Jobs whose worker dies are evaluated once more in another, and then recorded as failed; several that were
+    evaluated together are then tried one by one, so that only the one to blame fails. With a time limit
+    (`Evaluator.time_limit`) a worker that exceeds it by `grace` seconds is killed, and its job recorded as failed.
+    """
+
+    def __init__(self, evaluator: Evaluator, workers: int, grace: float) -> None:
+        """`evaluator`: the runner's own, prepared, which says what is grouped and is told of progress."""
+        self._evaluator, self._grace = evaluator, grace
+        self._workers: list[W | None] = [None] * workers
+        self._tasks: deque[Task] = deque()
+        self._groups: list[Group] = []
+
+    @abstractmethod
+    def _start(self, place: int) -> W:
+        """A new worker in the place of that number."""
+
+    @abstractmethod
+    def _send(self, one: W, jobs: Sequence[Job]) -> None:
+        """Give jobs to a worker; that it is dead is found by `_hear`."""
+
+    @abstractmethod
+    def _hear(self, patience: float | None) -> bool:
+        """Take in (`_take`, `_bury`) what workers say, after some seconds at most; whether one has said something."""
+
+    @abstractmethod
+    def _kill(self, one: W) -> None:
+        """End a worker, whatever it is at."""
+
+    def _may_begin(self, one: W) -> bool:
+        """Whether a worker without a task may be given one."""
+        return True
+
+    def _patience_at_first(self) -> float:
+        """Seconds that a worker has for its first task until it says that it is set up."""
+        return self._grace
+
+    def submit(self, jobs: Sequence[Job]) -> None:
+        for _, same in itertools.groupby(jobs, key=lambda job: job.trial.number):
+            queue = list(same)
+            while queue:
+                group = self._evaluator.group(queue)
+                taken = {job.repeat for job in group}
+                queue = [job for job in queue if job.repeat not in taken]
+                self._add(group)
+        self._hand_out()
+
+    def _add(self, jobs: Sequence[Job]) -> None:
+        group = Group(len(jobs))
+        self._groups.append(group)
+        self._tasks += [Task(share, group) for share in shares(jobs, len(self._workers))]
+
+    def wait(self) -> list[Measurement]:
+        while True:
+            done = [group for group in self._groups if not group.missing]
+            if done:
+                self._groups = [group for group in self._groups if group.missing]
+                return [measurement for group in done for measurement in group.measurements]
+            if not self._groups:
+                raise RuntimeError("wait() was called with no job in the queue")
+            self._hand_out()
+            self._listen()
+
+    def _hand_out(self) -> None:
+        """Give waiting tasks to workers that have none."""
+        for place, one in enumerate(self._workers):
+            if not self._tasks:
+                return
+            if one is None:
+                one = self._workers[place] = self._start(place)
+            if one.task is None and self._may_begin(one):
+                one.task = self._tasks.popleft()
+                self._clock(one, len(one.task.jobs) if one.is_set_up else None)
+                self._send(one, one.task.jobs)
+
+    def _clock(self, one: W, jobs: int | None) -> None:
+        """A worker's time starts: for so many jobs, or (None) for setting itself up."""
+        one.since, limit = time.monotonic(), self._evaluator.time_limit
+        if limit is not None:
+            one.deadline = one.since + (self._patience_at_first() if jobs is None else jobs * limit + self._grace)
+
+    def _listen(self) -> None:
+        """Take in what the workers say, until one of them has said something or is overdue."""
+        deadline = min(one.deadline for one in self._workers if one is not None)
+        patience = None if deadline == float("inf") else max(0.0, deadline - time.monotonic())
+        if self._hear(patience):  # a runner that was stopped for a while first takes in what was said meanwhile
+            return
+        for place, one in enumerate(self._workers):
+            if one is not None and time.monotonic() > one.deadline:
+                self._end_hung(place, one)
+
+    def _take(self, one: W, kind: str, content: Any) -> None:
+        """Something that a worker said."""
+        if kind == worker.ERROR:
+            raise WorkerError(content)
+        if kind == worker.PROGRESS:
+            self._evaluator.on_progress(content)
+        elif kind == worker.BEGUN:
+            one.is_set_up = True
+            if one.task is not None:
+                self._clock(one, len(one.task.jobs))
+        elif kind == worker.DONE:
+            assert one.task is not None
+            one.task.group.take(content)
+            one.task, one.deadline = None, float("inf")
+
+    def _bury(self, place: int, one: W) -> None:
+        """A worker is dead: see to its jobs."""
+        self._workers[place] = None
+        if one.task is None:
+            return
+        one.task.deaths += 1
+        if one.task.deaths < MOST_DEATHS:
+            self._tasks.appendleft(one.task)
+        else:
+            self._blame(one, KILLED)
+
+    def _end_hung(self, place: int, one: W) -> None:
+        """A worker does not come to an end: kill it, and see to its jobs."""
+        self._workers[place] = None
+        self._kill(one)
+        limit = self._evaluator.time_limit
+        self._blame(one, f"worker hung: killed {self._grace:g} s beyond the time limit of {limit:g} s")
+
+    def _blame(self, one: W, reason: str) -> None:
+        """The jobs of a worker that was lost fail; where they are several, each has one chance by itself."""
+        task = one.task
+        assert task is not None
+        if len(task.jobs) > 1:
+            alone = [Task([job], task.group, MOST_DEATHS - 1) for job in task.jobs]
+            self._tasks.extendleft(reversed(alone))
+            return
+        [job] = task.jobs
+        seconds = time.monotonic() - one.since
+        task.group.take([Measurement(job.trial.number, job.repeat, "failed", {}, reason, seconds)])
+
+    @property
+    def free(self) -> int:
+        idle = sum(one is None or one.task is None for one in self._workers)
+        return max(0, idle - len(self._tasks))
+
+    def close(self) -> None:
+        """Kill the workers, whatever they are at: weights are written atomically, all else is the runner's."""
+        self._tasks.clear()
+        self._groups.clear()
+        there = [one for one in self._workers if one is not None]
+        self._workers = [None] * len(self._workers)
+        for one in there:
+            self._kill(one)
+
+
+def shares(jobs: Sequence[Job], workers: int) -> list[Sequence[Job]]:
+    """A group cut into one part per worker, as even as can be, in order; none is empty."""
+    count = min(len(jobs), workers)
+    cuts = [len(jobs) * number // count for number in range(count + 1)]
+    return [jobs[start:end] for start, end in pairwise(cuts)]

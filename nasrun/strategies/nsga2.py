@@ -1,0 +1,128 @@
+"""NSGA-II: evolution towards the front of several objectives (`pip install 'nasrun[multi]'`)."""
+
+from collections.abc import Hashable, Sequence
+from typing import Annotated, NamedTuple
+
+import numpy as np
+
+from nasrun.protocols import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
+from nasrun.schema import AtLeast, ConfigError, Fraction, NotEmpty, Positive
+from nasrun.strategies.variation import Mutator
+
+ATTEMPTS = 100
+"""Children in a row that were all proposed before, after which one of them is proposed again."""
+
+
+class Member(NamedTuple):
+    """A model that was measured; `scores`: one for each objective, higher is better."""
+
+    scores: tuple[float, ...]
+    genome: Genome
+    trial: int
+    key: Hashable
+
+
+class Nsga2(Strategy):
+    """Generations of `population` models, of which those survive that no other beats in all objectives.
+
+    Source: Deb et al. 2002, "A fast and elitist non-dominated sorting genetic algorithm for multiobjective
+    optimization: NSGA-II", sections III A and B; sorting and crowding distances are pymoo's. Parents and children
+    together are sorted into fronts; the best `population` are the parents of the next generation, and where a front has
+    too many, those that are least crowded on it. A parent is the better of two that are drawn: that of the better
+    front, else the less crowded one.
+
+    Variation is that of the search space in place of the paper's on real vectors: a child is a crossover of two parents
+    with probability `crossover_rate`, else a copy of one; a crossover is then mutated with probability `mutation_rate`,
+    a copy always. Nothing is proposed twice as long as 100 attempts find something new. A model that failed is worse
+    than any other: it is a parent of nothing. With one objective this is a plain elitist genetic algorithm.
+    """
+
+    several = True
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        objective: Objective,
+        rng: np.random.Generator,
+        *,
+        population: Annotated[int, AtLeast(2)] = 20,
+        generations: Positive | None = None,
+        crossover_rate: Fraction = 0.9,
+        mutation_rate: Fraction = 0.5,
+        mutations: Annotated[list[str], NotEmpty()] | None = None,
+    ) -> None:
+        try:
+            from pymoo.operators.survival.rank_and_crowding.metrics import get_crowding_function
+            from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
+        except ImportError:
+            raise ConfigError("strategy=nsga2: needs pymoo: pip install 'nasrun[multi]'") from None
+        self._space, self._objective, self._rng = space, objective, rng
+        self._sorting, self._crowding = NonDominatedSorting(), get_crowding_function("cd")
+        self._size, self._generations = population, generations
+        self.initial = population
+        self._crossover_rate, self._mutation_rate = crossover_rate, mutation_rate
+        self._mutate = Mutator(space, mutations)
+        self._parents: list[Member] = []
+        self._children: list[Member] = []
+        self._proposed: set[Hashable] = set()
+        self._generation = 0
+        self._missing = population
+        self._waiting = 0
+
+    def ask(self, n: int) -> list[Proposal]:
+        if self._missing == 0 and self._waiting == 0 and not self.done:
+            self._next_generation()
+        count = 0 if self.done else min(n, self._missing)
+        self._missing -= count
+        self._waiting += count
+        return [self._new() for _ in range(count)]
+
+    def _next_generation(self) -> None:
+        """The best of parents and children become parents, best first; where all failed, all is random again."""
+        models, self._children = self._parents + self._children, []
+        costs = -np.array([model.scores for model in models], dtype=float)
+        self._parents = []
+        for front in self._sorting.do(costs, n_stop_if_ranked=self._size) if models else ():
+            crowding = self._crowding.do(costs[front])
+            order = front[np.argsort(-crowding, kind="stable")]
+            self._parents += [models[place] for place in order[: self._size - len(self._parents)].tolist()]
+        self._missing = self._size
+        self._generation += 1
+
+    def _new(self) -> Proposal:
+        """A proposal that was not made before, if any of some attempts is."""
+        for _ in range(ATTEMPTS):
+            proposal = self._child() if self._parents else Proposal(self._space.sample(self._rng))
+            key = self._space.key(proposal.genome)
+            if key not in self._proposed:
+                break
+        self._proposed.add(key)
+        return proposal
+
+    def _child(self) -> Proposal:
+        parent = self._select()
+        genome, origin = parent.genome, ""
+        if self._rng.random() < self._crossover_rate:
+            genome, origin = self._space.crossover(genome, self._select().genome, self._rng), "crossover"
+        if not origin or self._rng.random() < self._mutation_rate:
+            genome, mutation = self._mutate(genome, self._rng)
+            origin = f"{origin}+{mutation}" if origin else mutation
+        return Proposal(genome, parent=parent.trial, origin=origin)
+
+    def _select(self) -> Member:
+        """The better of two parents that are drawn: they stand in the order of fronts, and of crowding within one."""
+        return self._parents[int(self._rng.integers(len(self._parents), size=2).min())]
+
+    def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
+        self._waiting -= 1
+        if measurements[0].status == "infeasible":
+            self._missing += 1
+        scores, key = self._objective.scores(measurements), self._space.key(trial.proposal.genome)
+        known = any(member.key == key for member in (*self._parents, *self._children))
+        if not known and all(score > -float("inf") for score in scores):
+            self._children.append(Member(scores, trial.proposal.genome, trial.number, key))
+
+    @property
+    def done(self) -> bool:
+        finished = self._generation + (self._missing == 0 and self._waiting == 0)
+        return self._generations is not None and finished >= self._generations
