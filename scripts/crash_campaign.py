@@ -1,60 +1,104 @@
 """Kill real runs at random moments, resume them, and compare with runs that were never interrupted.
 
-    python scripts/crash_campaign.py [--kills 50] [--workers 1] [--seed 0] [--folder DIR]
+    python scripts/crash_campaign.py [--kills 50] [--targets runner,worker,node] [--runs NAME,...] [--seed 0]
+                                     [--folder DIR]
 
-For each strategy one real run (small networks, real images, real training) goes through undisturbed. Then runs of the
-same config are started as processes of their own and killed with SIGKILL after a random time between start and end,
-sometimes again while they resume, and are resumed until they finish. `trials.csv` and `measurements.csv` (without the
-timing columns), `genomes.txt`, `best.json` and the winner's weights must be equal byte for byte; no trial may be
-measured twice in the journal. With several workers every second kill is of one worker instead, which the run must
-survive by itself, and the undisturbed runs have none: results may not depend on the number of workers. No process may
-be left of any run. Prints one line per kill and exits with 1 if any differs.
+Each of RUNS goes through undisturbed: real trainings of small networks on real images, shared weights, or look-ups in a
+benchmark table. Then runs of the same config are started as processes of their own and SIGKILL comes after a random
+time between their start and end: to the runner, sometimes again while it resumes, and the run is resumed until it is
+finished; to one of its two worker processes; or to a node (raylet) of a Ray cluster on which it has two workers. The
+last two it must survive by itself. `trials.csv`, `measurements.csv` and `history.csv` (without the timing columns),
+`genomes.txt`, `best.json` and the winner's weights must be equal byte for byte to those of the undisturbed run, which
+had no workers; no trial may be measured twice in the journal; no process may be left of any run. Prints one line per
+kill and exits with 1 if any differs.
 """
 
 import argparse
 import contextlib
 import csv
 import io
+import itertools
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 import uuid
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from nasrun import journal
 
+sys.path.insert(0, str(Path(__file__).parent))  # scripts are no package
+from ray_nodes import Nodes, children, cluster
+
 MARK = f"nasrun-campaign-{uuid.uuid4().hex}"
 """In the environment of all that the campaign starts."""
-IN_FLIGHT = ("hardware.threads=1", "hardware.in_flight=4")
-"""What runs with and without workers have in common, for equal results."""
-STRATEGIES = ("random", "aging_evolution", "genetic")
-SMALL = (
-    "dataset=fashion_mnist_mini",
-    "dataset.train_samples=600",
+COMMON = (
+    "hardware.threads=1",
+    "hardware.in_flight=4",
+    "hardware.device=cpu",
+    "output.console=none",
+    "output.plots=false",
+)
+IMAGES = ("dataset=fashion_mnist_mini", "dataset.train_samples=600")
+TRAINED = (
+    *IMAGES,
     "search_space.max_depth=4",
     "search_space.filters=[4,8]",
     "evaluator.epochs=1",
     "evaluator.repeats=2",
     "evaluator.final_epochs=1",
     "evaluator.final_data=train",
-    "strategy=STRATEGY",
     "trials=10",
-    "hardware.device=cpu",
-    "output.console=none",
-    "output.plots=false",
 )
-POPULATION = {"random": (), "aging_evolution": ("strategy.population=4", "strategy.sample=2")}
-POPULATION["genetic"] = ("strategy.population=4", "strategy.elitism=1")
+EVOLUTION = ("strategy=aging_evolution", "strategy.population=4", "strategy.sample=2")
+SHARED = (
+    "strategy=reinforce_ienas",
+    "search_space=micro_cell",
+    "search_space.blocks=1",
+    "search_space.layout=cr",
+    "search_space.channels=2",
+    "evaluator=supernet",
+    "evaluator.rounds=6",
+    "evaluator.batch_size=32",
+    "evaluator.pad_to=null",
+    "trials=24",
+)
+TABLE = ("evaluator=table", "search_space=nasbench201", "trials=400")
 
 
-def command(strategy: str, directory: Path, *more: str) -> list[str]:
-    """The run of one strategy in a directory."""
-    words = [word.replace("STRATEGY", strategy) for word in SMALL]
-    return [str(program()), *words, *POPULATION[strategy], *more, f"hydra.run.dir={directory}"]
+class Kind(NamedTuple):
+    """A run of the campaign: the words of its command, and whether it may have workers."""
+
+    words: tuple[str, ...]
+    workers: bool = True
+
+
+RUNS = {
+    "random": Kind((*TRAINED, "strategy=random")),
+    "aging_evolution": Kind((*TRAINED, *EVOLUTION)),
+    "genetic": Kind((*TRAINED, "strategy=genetic", "strategy.population=4", "strategy.elitism=1")),
+    "dqn": Kind((*TRAINED, "strategy=dqn", "strategy.warm_up=4")),
+    "pso": Kind((*TRAINED, "strategy=pso", "strategy.population=5")),
+    "miha": Kind(("experiment=miha_smoke", "dataset.train_samples=600")),
+    "reinforce": Kind((*IMAGES, *SHARED), workers=False),
+    "table": Kind((*TABLE, *EVOLUTION), workers=False),
+    "table_dqn": Kind((*TABLE, "strategy=dqn", "trials=100"), workers=False),
+}
+TARGETS = ("runner", "worker", "node")
+
+
+def command(name: str, directory: Path, *more: str) -> list[str]:
+    """One of RUNS in a directory."""
+    # Words for the hardware come after the option of the hardware, which `more` may choose.
+    chosen = [word for word in more if word.startswith("hardware=")]
+    others = [word for word in more if word not in chosen]
+    return [str(program()), *chosen, *RUNS[name].words, *COMMON, *others, f"hydra.run.dir={directory}"]
 
 
 def program() -> Path:
@@ -66,10 +110,13 @@ def results(directory: Path) -> dict[str, bytes]:
     """What must be equal: tables without their timing columns, genomes, the best and its weights."""
     kept: dict[str, bytes] = {}
     for name in ("trials.csv", "measurements.csv", "history.csv"):
+        if not (directory / name).is_file():  # look-ups have no learning curves
+            continue
         rows = list(csv.DictReader(io.StringIO((directory / name).read_text())))
         kept[name] = repr([{k: v for k, v in row.items() if k != "seconds"} for row in rows]).encode()
     for name in ("genomes.txt", "best.json", "best/model.safetensors"):
-        kept[name] = (directory / name).read_bytes()
+        if (directory / name).is_file():
+            kept[name] = (directory / name).read_bytes()
     return kept
 
 
@@ -84,40 +131,40 @@ def kill_after(words: list[str], seconds: float) -> int | None:
         return None
 
 
-def kill_worker(words: list[str], seconds: float, rng: random.Random) -> str:
-    """Start a run and SIGKILL one of its workers some seconds after the first is there; the run must survive that."""
+def kill_part(words: list[str], seconds: float, parts: Callable[[int], Sequence[int]], rng: random.Random) -> bool:
+    """Start a run and SIGKILL one of its `parts` some seconds after the first is at work; the run must survive that.
+
+    False where it was over before. `parts`: what belongs to the run of a runner, as process ids, once it is at work.
+    """
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     began: float | None = None
-    killed = "over before a worker could be killed"
+    killed = False
     while process.poll() is None:
-        workers = [worker for server in children(process.pid) for worker in children(server)]
-        if workers and began is None:
+        there = parts(process.pid)
+        if there and began is None:
             began = time.monotonic()
-        if workers and began is not None and time.monotonic() > began + seconds:
+        if there and began is not None and time.monotonic() > began + seconds:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(rng.choice(workers), signal.SIGKILL)
-                killed = f"worker, {seconds:.2f} s"
+                os.kill(rng.choice(there), signal.SIGKILL)
+                killed = True
             break
         time.sleep(0.005)
     error = process.communicate()[1]
     if process.returncode != 0:
-        raise SystemExit(f"{words[-1]} did not survive the death of a worker: {error}")
+        raise SystemExit(f"{words[-1]} did not survive the death of a part of it: {error}")
     return killed
 
 
-def children(process: int) -> list[int]:
-    """The child processes of a process (Linux)."""
-    try:
-        return [int(word) for word in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
-    except OSError:
-        return []
+def workers_of(runner: int) -> list[int]:
+    """The worker processes of a run."""
+    return [worker for server in children(runner) for worker in children(server)]
 
 
-def left_over(seconds: float = 3.0) -> list[int]:
-    """Processes of this campaign's runs that are still there after some seconds."""
+def left_over(nodes: Nodes | None, seconds: float = 10.0) -> list[int]:
+    """Processes of this campaign's runs, and nodes of a cluster at work for one, that are there after some seconds."""
     deadline = time.monotonic() + seconds
     while True:
-        found = []
+        found = nodes.at_work() if nodes else []
         for entry in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 if MARK.encode() in (entry / "environ").read_bytes() and int(entry.name) != os.getpid():
@@ -159,50 +206,83 @@ def one_kill(first: list[str], directory: Path, length: float, rng: random.Rando
     raise SystemExit(f"{directory}: killed too often")
 
 
-def campaign(kills: int, seed: int, folder: Path, workers: int = 1) -> int:
-    """The number of runs that were equal to the uninterrupted run of their strategy, and left no process behind."""
+def disturbed(target: str, name: str, directory: Path, length: float, rng: random.Random, nodes: Nodes | None) -> str:
+    """Run one of RUNS and kill what the target says; says when."""
+    if target == "runner":
+        # Every second one has workers, which must end with it.
+        workers = 2 if RUNS[name].workers and rng.random() < 0.5 else 1
+        return one_kill(command(name, directory, f"hardware.workers={workers}"), directory, length, rng)
+    if nodes is not None and target == "node":
+        words = command(name, directory, "hardware=ray", f"hardware.address={nodes.address}")
+    else:
+        words = command(name, directory, "hardware.workers=2")
+    parts = workers_of if target == "worker" or nodes is None else lambda runner: nodes.at_work()
+    moment = rng.uniform(0.0, length / 2)
+    while not kill_part(words, moment, parts, rng):
+        shutil.rmtree(directory)
+        moment /= 2
+    return f"{moment:.2f} s"
+
+
+def campaign(
+    kills: int, seed: int, folder: Path, targets: Sequence[str] = ("runner",), names: Sequence[str] = tuple(RUNS)
+) -> int:
+    """The number of runs that were equal to the uninterrupted run of their kind, and left no process behind."""
     rng = random.Random(seed)
-    os.environ["NASRUN_CAMPAIGN"] = MARK
-    common = IN_FLIGHT if workers > 1 else ()
     expected, lengths = {}, {}
-    for strategy in STRATEGIES:
+    for name in names:
         started = time.monotonic()
-        subprocess.run(command(strategy, folder / f"whole_{strategy}", *common), check=True)
-        lengths[strategy] = time.monotonic() - started
-        expected[strategy] = results(folder / f"whole_{strategy}")
-        print(f"{strategy}: uninterrupted in {lengths[strategy]:.1f} s", flush=True)
+        subprocess.run(command(name, folder / f"whole_{name}"), check=True)
+        lengths[name] = time.monotonic() - started
+        expected[name] = results(folder / f"whole_{name}")
+        print(f"{name}: uninterrupted in {lengths[name]:.1f} s", flush=True)
+    turns = {
+        target: itertools.cycle([name for name in names if target == "runner" or RUNS[name].workers])
+        for target in targets
+    }
     equal = 0
-    for number in range(kills):
-        strategy = STRATEGIES[number % len(STRATEGIES)]
-        directory = folder / f"{number:03d}_{strategy}"
-        words = command(strategy, directory, *common, f"hardware.workers={workers}")
-        length = lengths[strategy]
-        if workers > 1 and number % 2:
-            moments = kill_worker(words, rng.uniform(0.0, length / 2), rng)
-        else:
-            moments = one_kill(words, directory, length, rng)
-        found = results(directory)
-        differing = [name for name, content in expected[strategy].items() if found[name] != content]
-        twice = measured_twice(directory)
-        left = left_over()
-        good = not differing and not twice and not left
-        equal += good
-        verdict = "equal" if good else f"DIFFERS: {differing} {twice}, processes left: {left}"
-        print(f"{number + 1:3d}/{kills} {strategy:<16} killed after {moments:<20} {verdict}", flush=True)
+    with cluster(2, on_head=0) if "node" in targets else contextlib.nullcontext() as nodes:
+        for number, target in zip(range(kills), itertools.cycle(targets), strict=False):
+            name = next(turns[target])
+            directory = folder / f"{number:03d}_{name}"
+            with marked():
+                moments = disturbed(target, name, directory, lengths[name], rng, nodes)
+            found = results(directory)
+            differing = [key for key in expected[name] | found if found.get(key) != expected[name].get(key)]
+            twice = measured_twice(directory)
+            left = left_over(nodes)
+            if nodes:
+                nodes.mend()
+            good = not differing and not twice and not left
+            equal += good
+            verdict = "equal" if good else f"DIFFERS: {differing} {twice}, processes left: {left}"
+            print(f"{number + 1:3d}/{kills} {name:<16} {target} killed after {moments:<20} {verdict}", flush=True)
     return equal
+
+
+@contextlib.contextmanager
+def marked() -> Iterator[None]:
+    """A scope in which all that is started carries the mark."""
+    os.environ["NASRUN_CAMPAIGN"] = MARK
+    try:
+        yield
+    finally:
+        del os.environ["NASRUN_CAMPAIGN"]
 
 
 def main() -> int:
     """Run the campaign and report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--targets", default="runner", help=f"some of {','.join(TARGETS)}")
+    parser.add_argument("--runs", default=",".join(RUNS), help="names of RUNS")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path)
     arguments = parser.parse_args()
+    targets, names = arguments.targets.split(","), arguments.runs.split(",")
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.folder or Path(temporary)
-        equal = campaign(arguments.kills, arguments.seed, folder, arguments.workers)
+        equal = campaign(arguments.kills, arguments.seed, folder, targets, names)
     print(f"{equal} of {arguments.kills} killed runs are equal to the uninterrupted ones")
     return 0 if equal == arguments.kills else 1
 

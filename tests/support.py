@@ -31,6 +31,7 @@ FITTING: dict[str, tuple[str, ...]] = {
     "grid": ("search_space=nasbench201",),
     "miha": ("search_space=training_recipe", "strategy.cycles=40"),
     "pbt": ("search_space=training_recipe",),
+    "successive_halving": ("search_space=sequential_cnn", "strategy.configurations=200"),
 }
 """What strategies are tested with that do not run on every search space, or would take long at their defaults."""
 

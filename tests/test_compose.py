@@ -7,8 +7,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from nasrun.compose import compose_config, expand, jobs, output_directory, task_config
-from nasrun.config import GROUPS, build
-from nasrun.config_files import conf_dir
+from nasrun.config import build
+from nasrun.config_files import GROUPS, conf_dir
 from nasrun.schema import ConfigError, options
 from tests.support import FITTING
 

@@ -27,13 +27,14 @@ def script(name: str) -> ModuleType:
 @pytest.mark.slow
 def test_runs_killed_at_random_moments_resume_to_equal_results(tmp_path: Path) -> None:
     campaign = script("crash_campaign")
-    assert campaign.campaign(kills=3, seed=time.time_ns(), folder=tmp_path) == 3
+    names = ("random", "dqn", "reinforce", "table")
+    assert campaign.campaign(4, time.time_ns(), tmp_path, ("runner",), names) == 4
 
 
 @pytest.mark.slow
-def test_runs_with_workers_killed_at_random_moments_have_equal_results(tmp_path: Path) -> None:
+def test_runs_whose_workers_are_killed_at_random_moments_have_equal_results(tmp_path: Path) -> None:
     campaign = script("crash_campaign")
-    assert campaign.campaign(kills=4, seed=time.time_ns(), folder=tmp_path, workers=2) == 4
+    assert campaign.campaign(2, time.time_ns(), tmp_path, ("worker",), ("genetic", "miha")) == 2
 
 
 @pytest.mark.slow

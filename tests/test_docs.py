@@ -2,31 +2,130 @@
 
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pytest
+
+from nasrun.protocols import Task
+from tests.test_crash import script
+
 DOCS = Path(__file__).parent.parent / "docs"
+README = DOCS.parent / "README.md"
 
 
-def test_a_strategy_is_one_python_file_and_one_yaml_file(tmp_path: Path) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", (DOCS / "strategies.md").read_text(), re.DOTALL)
-    (tmp_path / "climbing.py").write_text(code)
-    (tmp_path / "conf" / "strategy").mkdir(parents=True)
-    (tmp_path / "conf" / "strategy" / "mine.yaml").write_text("_target_: climbing.HillClimbing\nsteps: 1\n")
-    words = ["--config-dir", "conf", "strategy=mine", "evaluator=synthetic", "trials=20", "output.plots=false"]
+def nasrun(command: str, folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """A command of a page, run in a folder."""
+    program, *words = shlex.split(command)
+    assert program == "nasrun"
+    place = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+    there = Path(sys.executable).with_name("nasrun")
+    return subprocess.run([there, *words], cwd=folder, env=place, capture_output=True, text=True, check=False)
 
-    def nasrun(*more: str) -> "subprocess.CompletedProcess[str]":
-        environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-        program = Path(sys.executable).with_name("nasrun")
-        return subprocess.run([program, *words, *more], cwd=tmp_path, env=environment, capture_output=True, text=True)
 
-    done = nasrun("hydra.run.dir=run")
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "run" / "trials.csv").read_text().count(",climb,") == 19
-    refused = nasrun("strategy.steps=0", "hydra.run.dir=other")
+def commands(page: str) -> list[str]:
+    """The commands of a page, in order, those over several lines in one."""
+    text = (DOCS / page).read_text()
+    blocks = "\n".join(re.findall(r"```\n(.*?)```", text, re.DOTALL)).replace("\\\n", " ")
+    return [line for line in blocks.splitlines() if line.startswith("nasrun ")]
+
+
+@pytest.fixture(scope="module")
+def extensions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files that docs/extending.md shows, under the names that it gives them."""
+    folder = tmp_path_factory.mktemp("extensions")
+    found = re.findall(r"^`([\w./]+)`:\n\n```\w+\n(.*?)```", (DOCS / "extending.md").read_text(), re.DOTALL | re.M)
+    assert len(found) == 8
+    for name, text in found:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+def test_an_extension_is_one_python_file_and_one_yaml_file(extensions: Path) -> None:
+    for command in commands("extending.md"):
+        done = nasrun(f"{command} output.plots=false", extensions, PYTHONPATH=".")
+        assert done.returncode == 0, done.stderr
+    trained = (extensions / "mine" / "trials.csv").read_text()
+    assert trained.count(",climb,") == 5
+    assert '"test_accuracy"' in (extensions / "mine" / "best.json").read_text()
+    assert "4-4-4" in (extensions / "cheap" / "best.json").read_text()
+
+
+def test_wrong_options_of_an_extension_get_one_line(
+    extensions: Path, nasrun_inprocess: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(extensions)
+    mine = f"--config-dir {extensions / 'conf'}"
+    refused = nasrun_inprocess(f"{mine} strategy=climbing strategy.steps=0")
     assert refused.returncode == 2
     assert refused.stderr == "nasrun: strategy.steps=0: must be at least 1\n"
+    refused = nasrun_inprocess(f"{mine} search_space=tower search_space.widths=[]")
+    assert refused.returncode == 2
+    assert refused.stderr == "nasrun: search_space.widths=[]: must not be empty\n"
+
+
+def test_the_space_that_is_shown_keeps_what_a_space_promises(extensions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(extensions)
+    from tower import Tower
+
+    space, rng, task = Tower(depth=3, widths=[4, 8, 16]), np.random.default_rng(0), Task("t", 1, 8, 8, outputs=2)
+    for _ in range(20):
+        genome, other = space.sample(rng), space.sample(rng)
+        assert space.decode(space.encode(genome)) == genome
+        assert space.parse(space.format(genome)) == genome
+        assert space.mutations["width"](genome, rng) != genome
+        space.validate(space.crossover(genome, other, rng))
+        assert len(space.neighbours(genome)) == 3 * 2
+    network = space.build((4, 16, 8), task)
+    assert space.cost((4, 16, 8), task).parameters == sum(weights.numel() for weights in network.parameters())
+    with pytest.raises(ValueError, match="position 1"):
+        space.parse("4-5-8")
+
+
+@pytest.mark.slow
+def test_own_images_become_a_file(tmp_path: Path, photos: Path) -> None:
+    shutil.copytree(photos, tmp_path / "photos")
+    smaller = "trials=2 strategy.population=2 strategy.sample=1 evaluator.epochs=1 evaluator.final_epochs=1"
+    quick = {
+        "dataset": f" {smaller} output.plots=false search_space.max_depth=3 search_space.filters=[8]",
+        "export": " --format onnx",
+    }
+    for command in commands("own_images.md"):
+        kind = re.split("[ =]", command)[1]
+        command = command.replace("ship/3", "shirt/3").replace("frog/7", "trouser/7")
+        done = nasrun(command + quick.get(kind, ""), tmp_path)
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+    assert (tmp_path / "own" / "export" / "model.onnx").stat().st_size > 1000
+    assert "parameters" in (tmp_path / "own" / "export" / "MODEL_CARD.md").read_text()
+    assert re.match(r"photos/\S+ .* %", done.stdout)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of image files as docs/own_images.md has it, of real pictures: two classes of Fashion-MNIST."""
+    from PIL import Image
+
+    from nasrun.datasets.fashion_mnist_mini import FashionMnistMini
+
+    folder, test = tmp_path_factory.mktemp("photos"), FashionMnistMini().load().test
+    for label, name in ((0, "shirt"), (1, "trouser")):
+        (folder / name).mkdir()
+        for number, image in enumerate(test.images[test.labels == label][:30]):
+            Image.fromarray(image[0]).save(folder / name / f"{number}.png")
+    return folder
+
+
+def test_the_pages_of_options_are_what_the_files_say() -> None:
+    made, folder = script("make_docs").pages(), DOCS / "options"
+    assert sorted(path.name for path in folder.iterdir()) == sorted(made)
+    stale = [name for name, text in made.items() if (folder / name).read_text() != text]
+    assert not stale, "write them again: python scripts/make_docs.py"
 
 
 def prose(page: Path) -> str:
@@ -34,9 +133,31 @@ def prose(page: Path) -> str:
     return re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
 
 
+def links() -> list[tuple[Path, str]]:
+    """Every page with each of the files that it links to."""
+    pages = [README, *DOCS.rglob("*.md")]
+    return [(page, target) for page in pages for target in re.findall(r"\]\(([\w./-]+)", prose(page))]
+
+
 def test_links_of_the_documentation_lead_somewhere() -> None:
-    pages = [DOCS.parent / "README.md", *DOCS.glob("*.md")]
-    links = [(page, target) for page in pages for target in re.findall(r"\]\(([\w./-]+)", prose(page))]
-    assert len(links) > 5
-    missing = [f"{page.name}: {target}" for page, target in links if not (page.parent / target).exists()]
+    assert len(links()) > 5
+    missing = [f"{page.name}: {target}" for page, target in links() if not (page.parent / target).exists()]
     assert not missing
+
+
+def test_every_page_is_reached_from_the_readme() -> None:
+    reached, pending = set(), [README.resolve()]
+    targets = [(page.resolve(), (page.parent / target).resolve()) for page, target in links()]
+    while pending:
+        page = pending.pop()
+        reached.add(page)
+        pending += [there for here, there in targets if here == page and there not in reached]
+    assert sorted({path.resolve() for path in DOCS.rglob("*.md")} - reached) == []
+
+
+def test_pictures_of_the_documentation_are_small() -> None:
+    pictures = list((DOCS / "pictures").iterdir())
+    assert pictures
+    assert all(path.suffix == ".png" and path.stat().st_size < 200_000 for path in pictures)
+    shown = "".join(page.read_text() for page in (README, *DOCS.glob("*.md")))
+    assert [path.name for path in pictures if f"pictures/{path.name})" not in shown] == []

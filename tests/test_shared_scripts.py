@@ -77,8 +77,8 @@ def test_kendalls_tau() -> None:
 
 @pytest.mark.slow
 def test_the_rank_correlation_of_a_tiny_network() -> None:
-    words = ("--channels", "2", "--epochs", "4", "--architectures", "20", "--samples", "300")
-    text = call("rank_correlation", *words, "--dataset", "fashion_mnist_mini", "--device", "cpu")
+    words = ("--channels", "2", "--epochs", "4", "--architectures", "20", "--samples", "300", "--validation", "0.02")
+    text = call("rank_correlation", *words, "--dataset", "fashion_mnist_mini", "hardware=cpu", "hardware.threads=1")
     found = rows(text)
     assert [row[1] for row in found[1:]] == ["0", "1", "2", "3", "4"]
     assert all(-1 <= float(row[4]) <= 1 for row in found[1:])

@@ -9,7 +9,7 @@ from tests.support import FITTING, options, strategy_setup, trajectory
 # Parameters and FLOPs that are a limit where the default search space does not fit a strategy.
 LIMITS = {"grid": (110_000, 6_000_000)}
 
-ONCE = ("asnn", "grid", "local_search")
+ONCE = ("asnn", "grid", "local_search", "nsga2")
 """Strategies that propose nothing twice, wrapped or not."""
 
 ONE_NETWORK = ("miha", "pbt", "fixed")

@@ -19,6 +19,10 @@ COUNT = 60
 SEEDLESS = ("grid", "fixed")
 """Strategies that draw nothing at their defaults, or once, and learn nothing."""
 
+SPARING = ("asha", "successive_halving", "hyperband")
+"""Strategies that draw at random, and gain by not training everything to the end: nothing on a landscape where nothing
+is trained. What they gain is in tests/strategies/test_asha.py."""
+
 SHORT_GENOMES = ("dqn_single", "dqn_lstm", "dqn_lstm_single")
 """Strategies that in a few hundred trials are surely better than chance on short genomes only: values travel back along
 a genome step by step, and these are slow at the 25 steps of the default space."""
@@ -127,7 +131,7 @@ def test_all_trials_failing_is_survived(strategy: str) -> None:
     assert setup.strategy.ask(1)
 
 
-@pytest.mark.parametrize("strategy", [name for name in options("strategy") if name not in SEEDLESS])
+@pytest.mark.parametrize("strategy", [name for name in options("strategy") if name not in SEEDLESS + SPARING])
 def test_learning_strategies_beat_random_search_on_the_landscape(strategy: str) -> None:
     """Mean best of 12 seeds after as many trials; random search itself is the bar."""
     if strategy == "random":

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nasrun.hardware.fork_server import WorkerError
-from nasrun.hardware.processes import ProcessExecutor, shares
-from nasrun.hardware.worker import Recipe
+from nasrun.hardware.pool import shares
+from nasrun.hardware.processes import ProcessExecutor
+from nasrun.hardware.worker import Recipe, WorkerError
 from nasrun.protocols import Job, Measurement, Progress
 from tests.hardware import trouble
 from tests.hardware.trouble import Trouble, jobs

@@ -10,7 +10,7 @@ import pytest
 from nasrun.datasets import Splits
 from nasrun.hardware import shared_memory
 from nasrun.hardware.shared_memory import ALIGNMENT, SharedObject
-from tests.hardware.trouble import descriptors
+from tests.hardware.trouble import descriptors, shared_files
 from tests.support import setup_of
 
 
@@ -66,7 +66,7 @@ def test_nothing_has_a_name_or_stays(splits: Splits, monkeypatch: pytest.MonkeyP
     for without in (False, True):
         if without:
             monkeypatch.delattr(shared_memory.os, "memfd_create")
-        before, files = descriptors(), set(Path("/dev/shm").iterdir())
+        before, files = descriptors(), shared_files()
         memory = SharedObject()
         held = memory.put(splits)
         link = Path(f"/proc/self/fd/{memory.descriptor}").readlink()
@@ -76,7 +76,7 @@ def test_nothing_has_a_name_or_stays(splits: Splits, monkeypatch: pytest.MonkeyP
             memory.put(splits)
         del held, memory
         assert descriptors() == before
-        assert set(Path("/dev/shm").iterdir()) <= files
+        assert shared_files() <= files
 
 
 def test_arrays_that_are_not_contiguous_and_none_at_all() -> None:

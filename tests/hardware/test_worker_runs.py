@@ -20,6 +20,7 @@ from nasrun.hardware.processes import ProcessExecutor
 from nasrun.hardware.worker import Recipe
 from nasrun.protocols import Job, Proposal, Trial
 from tests.evaluators.conftest import SMALL
+from tests.hardware import trouble
 from tests.hardware.trouble import descriptors, gone_within, processes_with
 from tests.support import setup_of
 from tests.test_crash import script
@@ -106,7 +107,7 @@ def begin() -> Iterator[Callable[..., Run]]:
     """Starts runs; at the end none of their processes and no shared memory may be left."""
     runs: list[Run] = []
     temporary = Path(tempfile.gettempdir())
-    before = {*Path("/dev/shm").iterdir(), *temporary.glob("pymp-*")}
+    before = {*trouble.shared_files(), *temporary.glob("pymp-*")}
 
     def start(words: list[str]) -> Run:
         runs.append(Run(words))
@@ -118,7 +119,7 @@ def begin() -> Iterator[Callable[..., Run]]:
         run.process.wait()
         assert run.process.stderr is not None
         run.process.stderr.close()
-    left = {*Path("/dev/shm").iterdir(), *temporary.glob("pymp-*")} - before
+    left = {*trouble.shared_files(), *temporary.glob("pymp-*")} - before
     assert not left
 
 

@@ -1,8 +1,8 @@
 """A small space and real journals for the reports: what they show was written by the journal and read back."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -10,6 +10,9 @@ import pytest
 from nasrun.journal import NAME, Journal, measurement_to_json, proposal_to_json
 from nasrun.protocols import Cost, Genome, Measurement, Proposal, SearchSpace, Task, Token, Trial
 from nasrun.records import RunRecords, TrialRecord, read_run
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 class NumbersSpace(SearchSpace):
@@ -138,3 +141,15 @@ def write_run(tmp_path: Path) -> WriteRun:
         return write_journal(tmp_path / "run", *arguments, **named)
 
     return write
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    from playwright.sync_api import sync_playwright
+
+    from tests.reports.browser import CHROMIUM
+
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()

@@ -17,8 +17,8 @@ from nasrun.run import start
 
 QUIET = ("evaluator=synthetic", "dataset=synthetic", "output.plots=false", "output.console=none", "trials=10")
 
-FILES = ["checklist.md", "compare.csv", "compare.md", "compare.tex", "curves_seconds.csv", "curves_trials.csv"]
-FILES += ["pairs.csv", "runs.csv"]
+FILES = ["checklist.md", "compare.csv", "compare.html", "compare.md", "compare.tex", "curves_seconds.csv"]
+FILES += ["curves_trials.csv", "pairs.csv", "runs.csv"]
 PICTURES = ["critical_difference_val_accuracy", "final_val_accuracy", "incumbent_seconds", "incumbent_trials"]
 
 MISTAKES = [

@@ -83,7 +83,7 @@ def test_the_front_holds_what_no_smaller_network_matches():
 def test_a_few_bad_trials_do_not_set_the_scale(mode, sign):
     values = sign * np.concatenate([np.linspace(90, 94, 30), [10.0, 10.0]])
     axes = Figure().add_subplot()
-    inside = plots._clip(axes, np.arange(32), values, Objective("x", mode))
+    inside = plot_style.clip(axes, np.arange(32), values, Objective("x", mode))
     assert inside.tolist() == [True] * 30 + [False] * 2
     low, high = axes.get_ylim()
     assert high - low < 6

@@ -11,7 +11,7 @@ import torch
 
 from nasrun.protocols import Genome, Measurement, Token, Trial
 from nasrun.schema import ConfigError
-from nasrun.strategies.dqn import UNKNOWN, Slots
+from nasrun.strategies.slots import UNKNOWN, Slots
 from tests.strategies.words import Words, agent, ok, play, value, words
 from tests.support import options, setup_of, trajectory
 

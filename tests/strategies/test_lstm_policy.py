@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from nasrun.protocols import Genome
-from nasrun.strategies.dqn import Slots
 from nasrun.strategies.lstm_policy import Episode, LSTMPolicy, PolicyLearner
+from nasrun.strategies.slots import Slots
 from tests.strategies.words import Words, value, words
 
 SETTINGS = {

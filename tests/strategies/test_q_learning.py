@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from nasrun.strategies.controllers import make_controller
-from nasrun.strategies.dqn import Slots
 from nasrun.strategies.q_learning import QLearner, Replay
+from nasrun.strategies.slots import Slots
 from tests.strategies.words import value, words
 
 kinds = pytest.mark.parametrize("kind", ["dense", "lstm"])

@@ -1,0 +1,157 @@
+"""Ray's options, and its worker in this process, without a cluster."""
+
+import os
+import pickle
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from nasrun.config import build
+from nasrun.hardware import ray_cluster
+from nasrun.hardware.ray_cluster import RayCluster
+from nasrun.hardware.ray_worker import Place, RayWorker
+from nasrun.hardware.worker import BEGUN, DONE, ERROR, PROGRESS, Recipe
+from nasrun.schema import ConfigError
+from tests.conftest import Answer
+from tests.hardware import trouble
+from tests.hardware.trouble import jobs
+from tests.support import setup_of
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("hardware.workers=0", "hardware.workers=0: must be at least 1"),
+        ("hardware.cpus=0", "hardware.cpus=0: must be above 0"),
+        ("hardware.cpus=1.5", "hardware.cpus=1.5: more than one must be a whole number"),
+        ("hardware.gpus=-1", "hardware.gpus=-1: must be at least 0"),
+        ("hardware.gpus=1 hardware.device=cpu", "hardware.gpus=1: device=cpu uses none"),
+        ("hardware.gpus=0 hardware.device=cuda", "hardware.gpus=0: device=cuda needs some"),
+        ("hardware.memory_mb=0", "hardware.memory_mb=0: must be at least 1"),
+        ("hardware.address=somewhere", "hardware.address=somewhere: expected auto, host:port or ray://host:port"),
+        ("evaluator=supernet search_space=nasbench201", "hardware=ray: evaluator=supernet trains in one process"),
+    ],
+)
+def test_options_that_make_no_sense(words: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        setup_of("hardware=ray", *words.split())
+    assert str(caught.value).startswith(message)
+
+
+def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_cluster, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"Ray is not installed; install it: pip install 'nasrun\[ray\]'"):
+        setup_of("hardware=ray")
+
+
+def test_what_a_worker_takes_of_its_node() -> None:
+    assert RayCluster(cpus=2).resources(on_gpus=False) == {"num_cpus": 2, "num_gpus": 0}
+    assert RayCluster().resources(on_gpus=True) == {"num_cpus": 1, "num_gpus": 1}
+    given = RayCluster(gpus=0.5, memory_mb=100).resources(on_gpus=False)
+    assert given == {"num_cpus": 1, "num_gpus": 0.5, "memory": 100 * 2**20}
+
+
+def test_threads_are_the_processors_of_a_worker() -> None:
+    assert RayCluster(device="cpu", cpus=3).resolve().threads == 3
+    assert RayCluster(device="cpu", cpus=0.5).resolve().threads == 1
+    assert RayCluster(device="cpu", cpus=3, threads=1).resolve().threads == 1
+    assert RayCluster(gpus=0).resolve().device == "cpu"
+
+
+def test_one_worker_is_elsewhere_too() -> None:
+    assert RayCluster(workers=1).elsewhere
+    assert RayCluster(workers=1).trials_in_flight == 1
+    assert not setup_of().hardware.elsewhere
+
+
+def test_the_environment_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "mine")
+    before = dict(os.environ)
+    with ray_cluster._environment({"RAY_AUTH_MODE": "token", "RAY_SOMETHING": "1"}):
+        assert os.environ["RAY_AUTH_MODE"] == "mine"
+        assert os.environ["RAY_SOMETHING"] == "1"
+    assert dict(os.environ) == before
+
+
+def test_the_folder_of_a_cluster_is_short_and_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_cluster.tempfile, "gettempdir", lambda: "/tmp/" + 60 * "x")
+    with ray_cluster._short_folder() as name:
+        folder = Path(name)
+        assert len(name) <= ray_cluster.LONGEST_FOLDER
+        (folder / "sockets").mkdir()
+        (folder / "sockets" / "raylet").touch()
+    assert not folder.exists()
+
+
+@pytest.fixture
+def _place_as_before() -> Iterator[None]:
+    folder, paths = Path.cwd(), list(sys.path)
+    yield
+    os.chdir(folder)
+    sys.path[:] = paths
+
+
+@pytest.mark.usefixtures("_place_as_before")
+def test_a_worker_says_what_it_does(tmp_path: Path) -> None:
+    worker = RayWorker(Place(str(tmp_path), ["/nowhere"]))
+    assert Path.cwd() == tmp_path
+    assert sys.path[-1] == "/nowhere"
+    recipe = pickle.dumps(Recipe(partial(trouble.make, tmp_path), {}))
+    assert worker.set_up(recipe, None) == [(BEGUN, None)]
+    said = worker.turn(jobs(0, "report"))
+    while said[-1][0] != DONE:
+        said += worker.turn()
+    assert [kind for kind, _ in said] == [PROGRESS] * 3 + [DONE]
+    assert [m.status for m in said[-1][1]] == ["ok"]
+    assert worker.turn(jobs(1, "raise")) == [(ERROR, "ArithmeticError: a mistake")]
+
+
+@pytest.mark.usefixtures("_place_as_before")
+def test_a_worker_that_does_not_see_the_run_directory(tmp_path: Path) -> None:
+    recipe = pickle.dumps(Recipe(partial(trouble.make, tmp_path), {}))
+    (tmp_path / "journal.jsonl").write_bytes(b"first\nsecond\n")
+
+    def answer(directory: Path, first_line: bytes) -> tuple[str, str]:
+        place = Place(str(tmp_path), [], str(directory), "journal.jsonl", first_line)
+        [said] = RayWorker(place).set_up(recipe, None)
+        return said
+
+    assert answer(tmp_path, b"first\n")[0] == BEGUN
+    for directory, line in ((tmp_path, b"another's\n"), (tmp_path / "not there", b"first\n")):
+        kind, text = answer(directory, line)
+        assert kind == ERROR
+        assert text.startswith(f"{directory}: a node of the Ray cluster (")
+        assert text.endswith("put it on a file system that all nodes share, or choose output.keep=none")
+
+
+def test_the_plan_divides_the_time_among_the_workers(capsys: pytest.CaptureFixture[str]) -> None:
+    from nasrun.compose import compose_config, task_config
+    from nasrun.plan import parallel
+
+    def setup(*words: str) -> int:
+        words = ("evaluator=synthetic", "dataset=synthetic", *words)
+        return parallel(build(task_config(compose_config(words))))
+
+    assert setup() == 1
+    assert setup("hardware.workers=2", "hardware.threads=1") == 2
+    assert setup("hardware=ray", "hardware.workers=8") == 8
+    assert setup("hardware=ray", "hardware.workers=8", "hardware.in_flight=3") == 3
+    assert setup("hardware=ray", "hardware.workers=8", "hardware.in_flight=3", "evaluator.repeats=2") == 6
+
+
+def test_a_cluster_that_is_not_there(nasrun_inprocess: Callable[[str], Answer], tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and nobody listens
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        for given in (address, f"ray://{address}"):
+            answer = nasrun_inprocess(
+                f"hardware=ray hardware.address={given} evaluator=synthetic dataset=synthetic hydra.run.dir=run"
+            )
+            assert (answer.returncode, answer.stdout) == (2, "")
+            assert answer.stderr.startswith(f"nasrun: hardware.address={given}: no Ray cluster can be reached there (")
+            assert len(answer.stderr.splitlines()) == 1
+            assert list(tmp_path.iterdir()) == []
