@@ -1,40 +1,38 @@
 """One run from a checked config to a finished directory: create, search, test the winner, write the tables."""
 
 import contextlib
-import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
 
 from nasrun import __version__, interrupts, journal, seeding
 from nasrun.checkpoints import CheckpointStore
-from nasrun.config import Setup, build, check_budgets, first_line, option_section, plain
+from nasrun.config import Setup, build, check_budgets, first_line
 from nasrun.endings import RunError, resumable, watched
 from nasrun.environment import describe_environment
 from nasrun.executors import make_executor
 from nasrun.journal import Event, Journal
+from nasrun.opening_notes import opening_notes
 from nasrun.protocols import Job, SharedEvaluator, Trial
-from nasrun.records import Observer, TrialRecord, assemble, write_json
+from nasrun.records import Observer, assemble, write_json
 from nasrun.reports.changes import write_changes
 from nasrun.reports.console import make_console
 from nasrun.reports.shared_table import write_shared
 from nasrun.reports.summary import finite, write_summary
 from nasrun.reports.tables import write_tables
-from nasrun.run_directory import clear_temporary, create_directory, holds_run, load_config, locked
-from nasrun.salvage import recalling, remarks, save_journal
-from nasrun.schema import ConfigError, join, nearest, show
+from nasrun.resuming import CHANGEABLE, changed_config, changes_of, check_trials, flat
+from nasrun.run_directory import clear_temporary, create_directory, holds_run, locked
+from nasrun.salvage import recalling, save_journal
+from nasrun.schema import ConfigError
 from nasrun.search import Search
 from nasrun.shared import SharedWeights
 from nasrun.stored_config import targets
 from nasrun.trackers.observer import Tracking
+from nasrun.watchers import TableRefresh, Watchers
 
 NOTES = "strategy.json"
-REFRESH_SECONDS = 5.0
-CHANGEABLE = ("trials", "max_failures", "output", "debug", "dry_run", "resume", "hardware.address", "tracker")
-"""Keys that a resumed run may have changed: none of them changes what was searched so far."""
 
 
 def start(
@@ -52,7 +50,7 @@ def start(
     """
     setup = build(config)
     if setup.options.resume and holds_run(directory):
-        return resume(directory, _changes(directory, config), chosen=targets(config))
+        return resume(directory, changes_of(directory, config), chosen=targets(config))
     facts = setup.evaluator.prepare()
     check_budgets(setup.strategy, setup.evaluator)
     header = {"event": "run", "format": journal.FORMAT, "nasrun": __version__, "seed": setup.options.seed}
@@ -81,10 +79,10 @@ def resume(
         events = journal.repair(directory / journal.NAME)
         if not events:
             raise ConfigError(f"{directory / journal.NAME}: holds no whole line; start the run anew")
-        config, changes = _changed_config(directory, events, overrides, chosen)
+        config, changes = changed_config(directory, events, overrides, chosen)
         clear_temporary(directory)
         setup = build(config)
-        _check_trials(setup, events)
+        check_trials(setup, events)
         setup.evaluator.prepare(events[0]["facts"])
         with _hardware(setup):
             return _execute(setup, directory, events, changes)
@@ -95,66 +93,14 @@ def _hardware(setup: Setup) -> contextlib.AbstractContextManager[None]:
     return setup.hardware.opened(0 if data is None else data.nbytes)
 
 
-def _changed_config(
-    directory: Path, events: Sequence[Event], overrides: Mapping[str, Any], chosen: Collection[str] = ()
-) -> tuple[DictConfig, dict[str, Any]]:
-    """The config under new overrides, and those of them that change something; ConfigError for the forbidden."""
-    config = load_config(directory, events, chosen=chosen)
-    changes: dict[str, Any] = {}
-    for key, value in overrides.items():
-        if key == "tracker":  # another option, with all its keys
-            changes[key] = value if isinstance(value, dict) else option_section(key, value)
-            OmegaConf.update(config, key, changes[key], merge=False)
-            continue
-        try:
-            known, old = True, OmegaConf.select(config, key, throw_on_missing=True)
-        except OmegaConfBaseException:
-            known, old = False, None
-        parent = OmegaConf.select(config, key.rpartition(".")[0]) if "." in key else config
-        if not known or not isinstance(parent, DictConfig) or key.rpartition(".")[2] not in parent:
-            raise ConfigError(f"{key}: no such key in this run; {nearest(key, CHANGEABLE)}")
-        if old == value:
-            continue
-        if key.partition(".")[0] not in CHANGEABLE and key not in CHANGEABLE:
-            raise ConfigError(
-                f"{key}={show(value)}: would change the search, which ran with {show(old)}; "
-                f"a resumed run may change {', '.join(CHANGEABLE)}"
-            )
-        changes[key] = value
-        OmegaConf.update(config, key, value)
-    return config, changes
-
-
-def _changes(directory: Path, config: DictConfig) -> dict[str, Any]:
-    """What a config says otherwise than the run in a directory, as dotted keys."""
-    old = _flat(plain(load_config(directory, journal.read(directory / journal.NAME), data_only=True)))
-    new = _flat(plain(config))
-    keys = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key) and key != "resume"]
-    changes = {key: new.get(key) for key in keys if not key.startswith("tracker.")}
-    return changes if len(changes) == len(keys) else {**changes, "tracker": plain(config)["tracker"]}
-
-
-def _flat(content: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in content.items():
-        flat |= _flat(value, join(path, name)) if isinstance(value, Mapping) else {join(path, name): value}
-    return flat
-
-
-def _check_trials(setup: Setup, events: Sequence[Event]) -> None:
-    asked = sum(len(event["proposals"]) for event in events if event["event"] == "ask")
-    if setup.options.trials < asked:
-        raise ConfigError(f"trials={setup.options.trials}: {asked} are already there; a run can only be extended")
-
-
 def _execute(
     setup: Setup, directory: Path, events: list[Event], changes: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """Replay what the journal holds, search on, finish, and return the summary. `changes`: those of a resume."""
     space, objective, output = setup.space, setup.objective, setup.output
     console = make_console(output.console, space, objective)
-    tracking = Tracking(setup.tracker, events[0], _flat(setup.config), space, objective, console.message, CHANGEABLE)
-    watchers = _Watchers(console, _TableRefresh(setup, directory), tracking)
+    tracking = Tracking(setup.tracker, events[0], flat(setup.config), space, objective, console.message, CHANGEABLE)
+    watchers = Watchers(console, TableRefresh(setup, directory), tracking)
     log = Journal(directory / journal.NAME)
     executor = make_executor(setup, events[0]["facts"], directory, console.message)
     executor = recalling(executor, setup, directory, events)
@@ -184,7 +130,7 @@ def _execute(
         if changes is not None and not finished:
             log.append("resume", changes=dict(changes), time=journal.now())
         watchers.started(setup.options.trials, search.records, directory)
-        for line in _notes(setup, events):
+        for line in opening_notes(setup, events):
             console.message(line)
         ending = search.run()
         executor.close()
@@ -228,35 +174,6 @@ def _shared_weights(setup: Setup, log: Journal, directory: Path, trials: int) ->
     if not isinstance(setup.evaluator, SharedEvaluator):
         return None
     return SharedWeights(setup.evaluator, setup.space, log, directory, seed=setup.options.seed, trials=trials)
-
-
-def _notes(setup: Setup, events: Sequence[Event]) -> Iterator[str]:
-    """What a user should know before the first trial."""
-    places = (events[0]["environment"], describe_environment())
-    then, now = ({"processor": place["processor"], **place["packages"]} for place in places)
-    for name, old in then.items():
-        if now[name] != old:
-            yield f"begun with {name} {old}, going on with {now[name]}: results may differ in the last digits"
-    runtime = events[0]["facts"].get("runtime")
-    if runtime:
-        threads = f", {runtime['threads']} threads" if runtime["device"] == "cpu" else ""
-        threads += f", {setup.hardware.crew}" if setup.hardware.crew else ""
-        yield f"{runtime['device']}{threads}, {runtime['precision']}: {runtime['reason']}"
-    if setup.evaluator.repeats * setup.hardware.trials_in_flight > 1:  # else nothing trains together
-        for name, chosen in (("replicas", "mode"), ("products", "backend")):
-            if name in events[0]["facts"]:
-                choice = events[0]["facts"][name]
-                yield f"{name} {choice[chosen]}: {choice['reason']}"
-    if setup.objective.others and not setup.strategy.several:
-        names = ", ".join(one.metric for one in setup.objective.others)
-        yield f"the strategy goes by {setup.objective.metric} alone; {names}: in front.csv and the pictures"
-    yield from remarks(events)
-    length = setup.strategy.length
-    if length is not None and setup.options.trials < length:
-        yield f"trials={setup.options.trials}: the strategy takes {length} to its end; the last ones are left out"
-    initial = setup.strategy.initial
-    if initial and setup.options.trials <= initial:
-        yield f"trials={setup.options.trials} are no more than the {initial} random ones at first: nothing is evolved"
 
 
 def _finish(
@@ -306,45 +223,3 @@ def write_results(setup: Setup, directory: Path) -> dict[str, Any]:
     write_tables(directory, run.trials, setup.space, setup.objective, setup.options.seed)
     write_shared(directory, events)
     return write_summary(run, setup.space, setup.objective)
-
-
-class _Watchers(Observer):
-    """Passes what the search tells on to several observers."""
-
-    def __init__(self, *observers: Observer) -> None:
-        self._observers = observers
-
-    def started(self, trials: int, records: Mapping[int, TrialRecord], directory: Path) -> None:
-        for observer in self._observers:
-            observer.started(trials, records, directory)
-
-    def message(self, text: str) -> None:
-        for observer in self._observers:
-            observer.message(text)
-
-    def asked(self, trial: Trial) -> None:
-        for observer in self._observers:
-            observer.asked(trial)
-
-    def told(self, record: TrialRecord, best: TrialRecord | None) -> None:
-        for observer in self._observers:
-            observer.told(record, best)
-
-
-class _TableRefresh(Observer):
-    """Rewrites the tables while the search goes on: at most every five seconds, and for at most 2 % of the time."""
-
-    def __init__(self, setup: Setup, directory: Path) -> None:
-        self._setup, self._directory = setup, directory
-        self._due = time.monotonic() + REFRESH_SECONDS
-        self._records: Mapping[int, TrialRecord] = {}
-
-    def started(self, trials: int, records: Mapping[int, TrialRecord], directory: Path) -> None:
-        self._records = records
-
-    def told(self, record: TrialRecord, best: TrialRecord | None) -> None:
-        now = time.monotonic()
-        if now < self._due:
-            return
-        write_tables(self._directory, self._records, self._setup.space, self._setup.objective, self._setup.options.seed)
-        self._due = time.monotonic() + max(REFRESH_SECONDS, 50 * (time.monotonic() - now))

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from nasrun import journal
 from nasrun.compose import compose_config, in_full, task_config
 from nasrun.config import build, rebuild
+from nasrun.endings import RunError
 from nasrun.evaluators.costs import WithCosts
 from nasrun.evaluators.synthetic import Synthetic
 from nasrun.protocols import Evaluator, Job, Measurement, Objective, Proposal, Trial
@@ -21,7 +22,7 @@ from nasrun.reports.front import front_of, hypervolume, non_dominated
 from nasrun.reports.page import CAPTIONS
 from nasrun.reports.plot_data import plot_data
 from nasrun.reports.plots import draw_plots
-from nasrun.run import RunError, resume, start
+from nasrun.run import resume, start
 from nasrun.schema import ConfigError
 from nasrun.search import sound
 from tests.support import setup_of

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nasrun import journal, run
+from nasrun import journal, run, watchers
 from nasrun.compose import compose_config, task_config
 from nasrun.records import read_run
 from nasrun.run import resume, start
@@ -28,8 +28,10 @@ def test_tables_hold_all_trials_while_a_resumed_run_goes_on(tmp_path: Path, monk
     started(tmp_path / "run", "trials=5")
     seen = []
     write_tables = run.write_tables
-    monkeypatch.setattr(run, "REFRESH_SECONDS", 0.0)
-    monkeypatch.setattr(run, "write_tables", lambda *a: (write_tables(*a), seen.append(len(rows(tmp_path / "run")))))
+    monkeypatch.setattr(watchers, "REFRESH_SECONDS", 0.0)
+    for module in (run, watchers):
+        written = lambda *a: (write_tables(*a), seen.append(len(rows(tmp_path / "run"))))  # noqa: E731
+        monkeypatch.setattr(module, "write_tables", written)
     resume(tmp_path / "run", {"trials": 12})
     assert seen[0] == 6
     assert seen[-1] == 12

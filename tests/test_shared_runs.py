@@ -12,8 +12,9 @@ import torch
 
 from nasrun import journal
 from nasrun.compose import compose_config, task_config
+from nasrun.endings import RunError
 from nasrun.journal import Event
-from nasrun.run import RunError, resume, start
+from nasrun.run import resume, start
 from nasrun.training.outcomes import TrainingError
 
 ROOT = Path(__file__).parent.parent

@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from nasrun import journal
-from nasrun.run import CHANGEABLE
+from nasrun.resuming import CHANGEABLE
 from nasrun.schema import ConfigError
 from nasrun.trackers.observer import Tracking
 from tests.support import options, setup_of, without_time

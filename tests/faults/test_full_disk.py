@@ -9,8 +9,9 @@ import torch
 
 from nasrun import journal
 from nasrun.checkpoints import save_weights
+from nasrun.endings import RunError
 from nasrun.report import report
-from nasrun.run import RunError, resume
+from nasrun.run import resume
 from nasrun.schema import ConfigError
 from tests.evaluators.conftest import SMALL
 from tests.faults import disks
