@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nasrun import journal, run, watchers
+from nasrun import journal, opening_notes, run, watchers
 from nasrun.compose import compose_config, task_config
 from nasrun.records import read_run
 from nasrun.run import resume, start
@@ -113,6 +113,6 @@ def test_another_version_than_at_the_start_is_mentioned(
     started(tmp_path / "run", "trials=3")
     environment = run.describe_environment()
     environment["packages"] = {**environment["packages"], "numpy": "9.9"}
-    monkeypatch.setattr(run, "describe_environment", lambda: environment)
+    monkeypatch.setattr(opening_notes, "describe_environment", lambda: environment)
     resume(tmp_path / "run", {"trials": 4, "output.console": "plain"})
     assert "going on with 9.9: results may differ" in capsys.readouterr().out
