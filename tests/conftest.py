@@ -19,6 +19,13 @@ COMMAND = Path(sys.executable).with_name("nasrun")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# A core for each process of pytest-xdist and all that it starts: threads of several processes on the same cores would
+# wait for one another.
+_place = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
+if _place and hasattr(os, "sched_setaffinity"):
+    _cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {_cores[int(_place) % len(_cores)]})
+
 
 class Answer(NamedTuple):
     """What a call in this process gave: the exit code, and what it printed."""

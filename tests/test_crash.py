@@ -27,8 +27,8 @@ def script(name: str) -> ModuleType:
 @pytest.mark.slow
 def test_runs_killed_at_random_moments_resume_to_equal_results(tmp_path: Path) -> None:
     campaign = script("crash_campaign")
-    names = ("random", "dqn", "reinforce", "table")
-    assert campaign.campaign(4, time.time_ns(), tmp_path, ("runner",), names) == 4
+    names = ("dqn", "reinforce", "table")
+    assert campaign.campaign(3, time.time_ns(), tmp_path, ("runner",), names) == 4
 
 
 @pytest.mark.slow

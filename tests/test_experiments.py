@@ -15,7 +15,9 @@ PROGRAM = Path(sys.executable).with_name("nasrun")
 
 @pytest.mark.slow
 def test_smoke_is_a_whole_run(tmp_path: Path) -> None:
-    done = subprocess.run([PROGRAM, "experiment=smoke", f"hydra.run.dir={tmp_path / 'run'}"], capture_output=True)
+    done = subprocess.run(
+        [PROGRAM, "experiment=smoke", "hardware.threads=1", f"hydra.run.dir={tmp_path / 'run'}"], capture_output=True
+    )
     assert done.returncode == 0, done.stderr
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert {"trials.csv", "measurements.csv", "history.csv", "genomes.txt", "best.json", "summary.json"} <= names

@@ -264,7 +264,10 @@ def test_missing_extra_leaves_one_format_out(
     assert "install nasrun[export]" in alone.stderr
 
 
-def test_regression_gives_values_in_their_own_units(tmp_path: Path, nasrun_inprocess: Callable) -> None:
+def test_regression_gives_values_in_their_own_units(
+    tmp_path: Path, nasrun_inprocess: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NASRUN_ALLOW", "tests.training")
     np.save(tmp_path / "picture.npy", smooth())
     config = compose_config(
         [

@@ -80,6 +80,8 @@ def test_history_keeps_the_epochs_of_a_trial_that_went_on(space, tmp_path):
 
 def test_the_order_in_which_trials_were_told_changes_no_byte(search, space, tmp_path):
     records = search(60)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
     write_tables(tmp_path / "a", records, space, Objective(), 0)
     write_tables(tmp_path / "b", dict(reversed(records.items())), space, Objective(), 0)
     for name in FILES:
@@ -92,6 +94,8 @@ def test_time_stands_in_columns_named_seconds_and_nowhere_else(search, space, tm
         n: TrialRecord(r.trial, [m._replace(seconds=m.seconds + 1.25) for m in r.measurements])
         for n, r in search(40).items()
     }
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
     write_tables(tmp_path / "a", search(40), space, Objective(), 0)
     write_tables(tmp_path / "b", slower, space, Objective(), 0)
     for name in (TRIALS, MEASUREMENTS):

@@ -11,6 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nasrun import journal
+from nasrun.journal import Journal
 from nasrun.protocols import Objective
 from nasrun.schema import ConfigError
 from nasrun.strategies.asnn_network import Ensemble, NetworkSettings
@@ -103,9 +105,18 @@ def test_only_genomes_of_dense_layers_count() -> None:
         assert widths_of(other, 2) is None
 
 
+def begun(directory: Path) -> Path:
+    """A run directory whose journal begins as that of a run does."""
+    directory.mkdir()
+    log = Journal(directory / journal.NAME)
+    log.append("run", time=0.0)
+    log.close()
+    return directory
+
+
 def test_a_run_is_a_table(tmp_path: Path) -> None:
     grid = ("strategy=grid", "search_space=mlp", "search_space.widths=[16,32,64]", "trials=9", "evaluator.repeats=4")
-    search, _ = run_in(tmp_path / "run", *grid, "evaluator.fail_rate=0.2")
+    search, _ = run_in(begun(tmp_path / "run"), *grid, "evaluator.fail_rate=0.2")
     table = MeasuredTable(2, Objective())
     table.load(str(tmp_path / "run"))
     successes = [record for record in search.records.values() if record.status == "ok"]
@@ -116,7 +127,7 @@ def test_a_run_is_a_table(tmp_path: Path) -> None:
 
 
 def test_a_run_of_another_depth_or_metric_is_no_table(tmp_path: Path) -> None:
-    run_in(tmp_path / "run", "strategy=grid", "search_space=mlp", "search_space.widths=[16,32]", "trials=4")
+    run_in(begun(tmp_path / "run"), "strategy=grid", "search_space=mlp", "search_space.widths=[16,32]", "trials=4")
     for depth, metric in ((3, "val_accuracy"), (2, "test_accuracy")):
         table = MeasuredTable(depth, Objective(metric))
         with pytest.raises(ValueError, match=f"^table=.*holds no architectures of {depth} layers with {metric}"):

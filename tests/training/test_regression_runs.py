@@ -50,11 +50,11 @@ def gap_setup(folder: Path, picture: str, *words: str) -> Setup:
 
 def test_the_objective_follows_the_task(folder: Path, picture: str) -> None:
     assert gap_setup(folder, picture).objective == Objective("val_loss", "min")
-    assert gap_setup(folder, picture, "objective.metric=val_loss_whole").objective == ("val_loss_whole", "min")
-    assert gap_setup(folder, picture, "objective.mode=max").objective == ("val_loss", "max")
+    assert gap_setup(folder, picture, "objective.metric=val_loss_whole").objective == Objective("val_loss_whole", "min")
+    assert gap_setup(folder, picture, "objective.mode=max").objective == Objective("val_loss", "max")
     assert setup_of().objective == Objective("val_accuracy", "max")
-    assert setup_of("objective.metric=parameters").objective == ("parameters", "min")
-    assert setup_of("objective.metric=val_accuracy", "objective.mode=min").objective == ("val_accuracy", "min")
+    assert setup_of("objective.metric=parameters").objective == Objective("parameters", "min")
+    assert setup_of("objective.metric=val_accuracy", "objective.mode=min").objective == Objective("val_accuracy", "min")
     with pytest.raises(ConfigError, match=r"^objective\.metric=val_accuracy: not reported by this evaluator; [^\n]*$"):
         gap_setup(folder, picture, "objective.metric=val_accuracy")
 
