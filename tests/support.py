@@ -79,7 +79,10 @@ def search_in(directory: Path, *overrides: str) -> tuple[Search, list[Event]]:
 def run_in(directory: Path, *overrides: str) -> tuple[Search, Ending]:
     """Run a search to its end."""
     search, _ = search_in(directory, *overrides)
-    return search, search.run()
+    try:
+        return search, search.run()
+    finally:
+        search._journal.close()
 
 
 def trajectory(strategy: Strategy, setup: Setup, count: int) -> list[Proposal]:

@@ -17,6 +17,9 @@ PAIRS = list(itertools.product(options("strategy"), options("search_space")))
 
 pairs = pytest.mark.parametrize(("strategy", "space"), PAIRS)
 
+COUNT = 32
+"""Trials: more than any strategy takes at random before it learns."""
+
 
 def setup_or_skip(strategy: str, space: str, *overrides: str) -> Setup:
     """The pair as objects; where the config refuses it, the refusal must be the strategy's or space's, in a line."""
@@ -46,12 +49,12 @@ def test_proposals_belong_to_the_space_and_repeat(strategy: str, space: str) -> 
     runs = []
     for _ in range(2):
         setup = setup_or_skip(strategy, space, "seed=3")
-        proposals = trajectory(setup.strategy, setup, 40)
+        proposals = trajectory(setup.strategy, setup, COUNT)
         for proposal in proposals:
             setup.space.validate(proposal.genome)
         runs.append(proposals)
     assert runs[0] == runs[1]
-    assert len(runs[0]) == 40 or setup.strategy.done
+    assert len(runs[0]) == COUNT or setup.strategy.done
 
 
 @pairs
@@ -59,7 +62,7 @@ def test_several_in_flight_and_failures_are_survived(strategy: str, space: str) 
     setup = setup_or_skip(strategy, space, "seed=4")
     waiting: deque[Trial] = deque()
     number = told = 0
-    for _ in range(60):
+    for _ in range(COUNT):
         for proposal in setup.strategy.ask(4 - len(waiting)):
             setup.space.validate(proposal.genome)
             waiting.append(Trial(number, proposal))
@@ -76,4 +79,4 @@ def test_several_in_flight_and_failures_are_survived(strategy: str, space: str) 
         )
         setup.strategy.tell(trial, outcomes[trial.number % 4])
         told += 1
-    assert told == 60
+    assert told == COUNT

@@ -116,15 +116,17 @@ def test_the_terminal_is_given_back(tmp_path: Path) -> None:
         preexec_fn=lambda: (os.setsid(), os.close(os.open(os.ttyname(0), os.O_RDWR))),
         env={**os.environ, "TERM": "xterm", "NASRUN_TEST_MARK": mark},
     )
+    said = select.poll()
+    said.register(runner, select.POLLIN)
     shown = b""
     typed = 0
     deadline = time.monotonic() + 120
     while process.poll() is None and time.monotonic() < deadline:
-        if select.select([runner], [], [], 0.05)[0]:
+        if said.poll(50):
             shown += os.read(runner, 65536)
         if typed < 2 and b"trials" in shown and shown.count(b"/500") > 1:
             typed += os.write(runner, b"\x03")
-    while select.select([runner], [], [], 0)[0]:
+    while said.poll(0):
         shown += os.read(runner, 65536)
     assert process.stderr is not None
     error = process.stderr.read().decode()
