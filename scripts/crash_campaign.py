@@ -199,9 +199,10 @@ def one_kill(first: list[str], directory: Path, length: float, rng: random.Rando
             moments.append(rng.uniform(0.0, length))
             if kill_after(words, moments[-1]) != 0:
                 continue
-        done = subprocess.run(words, capture_output=True, text=True)
-        if done.returncode != 0:
-            raise SystemExit(f"resume of {directory} failed: {done.stderr}")
+        else:
+            done = subprocess.run(words, capture_output=True, text=True)
+            if done.returncode != 0:
+                raise SystemExit(f"resume of {directory} failed: {done.stderr}")
         return " and ".join(f"{value:.2f} s" for value in moments)
     raise SystemExit(f"{directory}: killed too often")
 
