@@ -23,9 +23,9 @@ from torch import nn
 from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 from torch.nn import functional as F
 
-from nasrun.environment import describe_environment
-from nasrun.spaces.dense import dense_network
-from nasrun.training.dense import DenseStepper
+from nasrun.core.environment import describe_environment
+from nasrun.spaces.mlp.network import dense_network
+from nasrun.training.dense.steps import DenseStepper
 from nasrun.training.settings import TrainSettings
 
 WIDTHS = (16, 32, 64, 128, 256)

@@ -14,17 +14,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from nasrun import seeding
-from nasrun.checkpoints import CheckpointStore
-from nasrun.compose import compose_config, task_config
-from nasrun.config import Setup, build
-from nasrun.environment import describe_environment
+from nasrun.checkpoints.store import CheckpointStore
+from nasrun.config.build import Setup, build
+from nasrun.config.compose import compose_config, task_config
+from nasrun.core import Job, Trial, seeding
+from nasrun.core.environment import describe_environment
 from nasrun.hardware.inline import InlineExecutor
-from nasrun.journal import Journal
-from nasrun.protocols import Job, Trial
-from nasrun.records import Observer
 from nasrun.reports.tables import write_tables
-from nasrun.search import Search
+from nasrun.runner.search import Search
+from nasrun.storage.journal import Journal
+from nasrun.storage.records import Observer
 
 
 def new_setup(trials: int) -> Setup:

@@ -23,10 +23,10 @@ import optuna
 import pygmo
 from bench_loop import run_search
 
-from nasrun.compose import compose_config, task_config
-from nasrun.config import Setup, build
-from nasrun.environment import describe_environment
-from nasrun.protocols import Genome, Job, Proposal, Trial
+from nasrun.config.build import Setup, build
+from nasrun.config.compose import compose_config, task_config
+from nasrun.core import Genome, Job, Proposal, Trial
+from nasrun.core.environment import describe_environment
 
 NASRUN = Path(sys.executable).with_name("nasrun")
 TABLE = ["search_space=nasbench201", "evaluator=table", "dataset=cifar10"]

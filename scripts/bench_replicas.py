@@ -28,15 +28,15 @@ from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
+from nasrun.core.environment import describe_environment
 from nasrun.datasets import Split, Splits
-from nasrun.environment import describe_environment
-from nasrun.evaluators.train_groups import MOST
+from nasrun.evaluators.train.groups import MOST
 from nasrun.hardware.devices import Hardware, Runtime
-from nasrun.hardware.processes import shares
+from nasrun.hardware.processes.executor import shares
 from nasrun.training.data import DeviceData
+from nasrun.training.dense.products import Products, choose_products
+from nasrun.training.dense.threads import MOST_THREADS
 from nasrun.training.loop import train_together
-from nasrun.training.replica_products import Products, choose_products
-from nasrun.training.replica_threads import MOST_THREADS
 from nasrun.training.settings import TrainSettings
 
 NETWORKS = ((784, 128, 64, 10), (784, 256, 256, 10))

@@ -16,10 +16,10 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from nasrun.compose import compose_config, task_config
-from nasrun.config import build
+from nasrun.config.build import build
+from nasrun.config.compose import compose_config, task_config
 from nasrun.evaluators.supernet import Supernet
-from nasrun.training.shared import SharedTrainer
+from nasrun.training.supernet.trainer import SharedTrainer
 
 WARM_UP = 5
 DEFAULTS = ("search_space=micro_cell", "dataset=fashion_mnist_mini", "evaluator=supernet")

@@ -24,10 +24,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from nasrun.environment import describe_environment
-from nasrun.protocols import SearchSpace
-from nasrun.tables.nasbench101 import RecordFile
-from nasrun.tables.nasbench101_cache import CELLS, PUBLISHED, REPEATS, Runs, folder_of, write_folder
+from nasrun.core import SearchSpace
+from nasrun.core.environment import describe_environment
+from nasrun.tables.nasbench101.cache import CELLS, PUBLISHED, REPEATS, Runs, folder_of, write_folder
+from nasrun.tables.nasbench101.table import RecordFile
 from tests.tables import tfrecord_writer
 
 LOOKUPS = 20_000

@@ -24,10 +24,10 @@ import torch
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from nasrun.compose import compose_config, task_config
-from nasrun.config import build
+from nasrun.config.build import build
+from nasrun.config.compose import compose_config, task_config
+from nasrun.core.environment import describe_environment
 from nasrun.datasets import Splits
-from nasrun.environment import describe_environment
 from nasrun.hardware.devices import Hardware, Runtime
 from nasrun.training.data import DeviceData
 from nasrun.training.loop import measure, train

@@ -20,7 +20,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from nasrun import journal
+from nasrun.storage import journal
 
 DENSE = ("search_space=mlp", "search_space.min_width=64", "search_space.max_width=256", "evaluator.batch_size=32")
 SEARCHES = {
@@ -66,8 +66,8 @@ def size(arguments: argparse.Namespace) -> int:
     """Training images of the data set."""
     if arguments.samples:
         return int(arguments.samples)
-    from nasrun.compose import compose_config, task_config
-    from nasrun.config import build
+    from nasrun.config.build import build
+    from nasrun.config.compose import compose_config, task_config
 
     setup = build(task_config(compose_config([f"dataset={arguments.dataset}"])))
     return len(setup.dataset.load().train)

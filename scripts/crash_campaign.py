@@ -31,7 +31,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from nasrun import journal
+from nasrun.storage import journal
 
 sys.path.insert(0, str(Path(__file__).parent))  # scripts are no package
 from ray_nodes import Nodes, children, cluster

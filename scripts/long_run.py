@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from nasrun import journal
+from nasrun.storage import journal
 
 KINDS = {
     "synthetic": ("evaluator=synthetic", "dataset=synthetic"),

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from nasrun.config import ConstraintOptions, ObjectiveOptions, OutputOptions, RunOptions
-from nasrun.config_files import GROUPS, conf_dir
-from nasrun.schema import describe, options
+from nasrun.config.build import ConstraintOptions, ObjectiveOptions, OutputOptions, RunOptions
+from nasrun.core.config_files import GROUPS, conf_dir
+from nasrun.core.options import describe, options
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "options"
 NOTE = "*Written by `python scripts/make_docs.py` from `{source}`; what is said here is said there.*\n"

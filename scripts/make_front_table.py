@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from sweep_runs import SweepRun, by_strategy, sweep_runs
 
+from nasrun.reports.compare.statistics import permutation_test
 from nasrun.reports.front import hypervolume, non_dominated
-from nasrun.reports.statistics import permutation_test
 from nasrun.tables.nasbench201 import NasBench201
 
 BUDGETS = (100, 200, 300, 500)

@@ -20,12 +20,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nasrun import journal
-from nasrun.checkpoints import CheckpointStore
-from nasrun.config import build
-from nasrun.protocols import Job, Objective
-from nasrun.records import RunRecords, best_of, outcome, read_run
-from nasrun.run_directory import load_config
+from nasrun.checkpoints.store import CheckpointStore
+from nasrun.config.build import build
+from nasrun.core import Job, Objective
+from nasrun.storage import journal
+from nasrun.storage.records import RunRecords, best_of, outcome, read_run
+from nasrun.storage.run_directory import load_config
 
 
 class Row(NamedTuple):

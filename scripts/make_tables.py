@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from nasrun.tables import asnn, nasbench101, nasbench201
+from nasrun.tables import asnn, nasbench201
+from nasrun.tables.nasbench101 import table as nasbench101
 
 Arrays = dict[str, np.ndarray]
 

@@ -16,10 +16,9 @@ import time
 
 import numpy as np
 
-from nasrun import seeding
-from nasrun.compose import compose_config, task_config
-from nasrun.config import build
-from nasrun.protocols import Genome, Job, Proposal, SharedEvaluator, Trial
+from nasrun.config.build import build
+from nasrun.config.compose import compose_config, task_config
+from nasrun.core import Genome, Job, Proposal, SharedEvaluator, Trial, seeding
 
 RESAMPLES = 1000
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from nasrun.records import CONFIG
+from nasrun.storage.records import CONFIG
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
-from nasrun import cli
+from nasrun.cli import main as cli
 
 COMMAND = Path(sys.executable).with_name("nasrun")
 

@@ -6,16 +6,16 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from nasrun import journal
-from nasrun.checkpoints import CheckpointStore
-from nasrun.compose import compose_config, task_config
-from nasrun.config import Setup, build
-from nasrun.config_files import conf_dir
+from nasrun.checkpoints.store import CheckpointStore
+from nasrun.config.build import Setup, build
+from nasrun.config.compose import compose_config, task_config
+from nasrun.core import Measurement, Proposal, Strategy, Trial
+from nasrun.core.config_files import conf_dir
 from nasrun.hardware.inline import InlineExecutor
-from nasrun.journal import Event, Journal
-from nasrun.protocols import Measurement, Proposal, Strategy, Trial
-from nasrun.records import Observer
-from nasrun.search import Ending, Search
+from nasrun.runner.search import Ending, Search
+from nasrun.storage import journal
+from nasrun.storage.journal import Event, Journal
+from nasrun.storage.records import Observer
 
 
 def options(group: str) -> list[str]:
@@ -101,8 +101,7 @@ def trajectory(strategy: Strategy, setup: Setup, count: int) -> list[Proposal]:
 
 def measure(setup: Setup, trial: Trial) -> Sequence[Measurement]:
     """What the evaluator of a setup measures for a trial, with seeds that follow from its number."""
-    from nasrun import seeding
-    from nasrun.protocols import Job
+    from nasrun.core import Job, seeding
 
     seed = setup.options.seed
     jobs = [

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nasrun.protocols import Task
-from tests.test_crash import script
+from nasrun.core import Task
+from tests.runner.test_crash import script
 
 DOCS = Path(__file__).parent.parent / "docs"
 README = DOCS.parent / "README.md"

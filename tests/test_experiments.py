@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.test_crash import SCRIPTS
+from tests.runner.test_crash import SCRIPTS
 
 PROGRAM = Path(sys.executable).with_name("nasrun")
 

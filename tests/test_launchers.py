@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nasrun.compare import compare
+from nasrun.cli.compare import compare
 
 SWEEP = "-m strategy=random evaluator=synthetic dataset=synthetic output.plots=false output.console=none trials=4"
 WHOLE = ("trials.csv", "measurements.csv", "genomes.txt", "best.json", "summary.json", ".hydra/config.yaml")

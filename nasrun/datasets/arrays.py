@@ -8,9 +8,9 @@ from typing import IO, Literal, TypeVar
 
 import numpy as np
 
+from nasrun.core import Task
 from nasrun.datasets import splitting
 from nasrun.datasets.base import TEST_STREAM, Count, Dataset, DatasetError, Raw, Seed, Share, Split
-from nasrun.protocols import Task
 
 _Value = TypeVar("_Value")
 

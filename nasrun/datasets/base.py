@@ -13,10 +13,10 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 
+from nasrun.core import Task
+from nasrun.core.options import AtLeast, Between, ConfigError
+from nasrun.core.seeding import Purpose, generator
 from nasrun.datasets import splitting
-from nasrun.protocols import Task
-from nasrun.schema import AtLeast, Between, ConfigError
-from nasrun.seeding import Purpose, generator
 
 Share = Annotated[float, Between(0.01, 0.9)]
 """A part of the images that is cut off for validation or test."""

@@ -6,9 +6,9 @@ from importlib.resources import files
 
 import numpy as np
 
+from nasrun.core import Task
 from nasrun.datasets.base import Count, Dataset, DatasetError, Raw, Seed, Share, Split, refuse_samples
 from nasrun.datasets.fashion_mnist import CLASSES
-from nasrun.protocols import Task
 
 TRAINING, TEST, SIDE = 10_000, 2_000, 28
 FILE = "fashion_mnist_mini.xz"

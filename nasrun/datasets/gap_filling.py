@@ -4,6 +4,9 @@ from typing import Annotated
 
 import numpy as np
 
+from nasrun.core import Task
+from nasrun.core.options import AtLeast, Between, Fraction
+from nasrun.core.seeding import Purpose, generator
 from nasrun.datasets import splitting
 from nasrun.datasets.base import (
     GAP_STREAM,
@@ -21,9 +24,6 @@ from nasrun.datasets.base import (
 )
 from nasrun.datasets.clouds import cloud_gaps
 from nasrun.datasets.pictures import BLUE_MARBLE_SHAPE, blue_marble, picture_shape, read_picture
-from nasrun.protocols import Task
-from nasrun.schema import AtLeast, Between, Fraction
-from nasrun.seeding import Purpose, generator
 
 PARTS = 3
 """Training, validation and test: each has at least one region to itself."""

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from nasrun.core import Task
 from nasrun.datasets import splitting
 from nasrun.datasets.base import TEST_STREAM, Count, Dataset, DatasetError, Raw, Seed, Share, Split
-from nasrun.protocols import Task
 
 if TYPE_CHECKING:
     from PIL import Image

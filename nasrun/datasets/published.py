@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from nasrun.core import Task
 from nasrun.datasets import sources
 from nasrun.datasets.base import Count, Dataset, OnTest, Raw, Seed, Share, Split, refuse_samples
 from nasrun.datasets.files import Published
 from nasrun.datasets.idx import read_idx
-from nasrun.protocols import Task
 
 
 class PublishedDataset(Dataset):

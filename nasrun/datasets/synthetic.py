@@ -4,10 +4,10 @@ from typing import Annotated
 
 import numpy as np
 
+from nasrun.core import Task
+from nasrun.core.options import AtLeast
+from nasrun.core.seeding import Purpose, generator
 from nasrun.datasets.base import SYNTHETIC_STREAM, Count, Dataset, Raw, Seed, Share, Split
-from nasrun.protocols import Task
-from nasrun.schema import AtLeast
-from nasrun.seeding import Purpose, generator
 
 _CELLS = 4
 """A class is a pattern of so many by so many patches, so that it can be told at any size of image."""

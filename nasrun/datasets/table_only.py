@@ -2,8 +2,8 @@
 
 from typing import Literal, NoReturn
 
+from nasrun.core import Task
 from nasrun.datasets.base import Dataset, DatasetError
-from nasrun.protocols import Task
 
 OUTPUTS = {"cifar100": (32, 100), "imagenet16": (16, 120)}
 """Height and width of the images in pixels, and the number of classes."""

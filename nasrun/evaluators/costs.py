@@ -5,9 +5,9 @@ import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
+from nasrun.core import Evaluator, Genome, Job, Measurement, Progress, SearchSpace, Task, Trial
 from nasrun.hardware.devices import Hardware, Runtime
-from nasrun.latency import times_of
-from nasrun.protocols import Evaluator, Genome, Job, Measurement, Progress, SearchSpace, Task, Trial
+from nasrun.hardware.latency import times_of
 
 LATENCY = "latency_ms"
 COSTS = ("parameters", "flops", LATENCY)

@@ -11,22 +11,21 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
-from nasrun import seeding
-from nasrun.checkpoints import save_weights
+from nasrun.checkpoints.store import save_weights
+from nasrun.core import Genome, Job, Measurement, SearchSpace, SharedEvaluator, Trial, seeding
+from nasrun.core.options import Between, ConfigError, Positive
 from nasrun.datasets import Dataset
 from nasrun.datasets.splitting import cut
-from nasrun.evaluators.train_memory import reason
+from nasrun.evaluators.train.memory import reason
 from nasrun.hardware.devices import Hardware, Runtime
-from nasrun.protocols import Genome, Job, Measurement, SearchSpace, SharedEvaluator, Trial
-from nasrun.schema import Between, ConfigError, Positive
 from nasrun.spaces.macro_cnn import MacroCNN
-from nasrun.spaces.micro_cell import MicroCell
-from nasrun.spaces.nasbench201 import NASBench201
-from nasrun.training.shared_settings import SharedSettings
+from nasrun.spaces.micro_cell.space import MicroCell
+from nasrun.spaces.nasbench201.space import NASBench201
+from nasrun.training.supernet.settings import SharedSettings
 
 if TYPE_CHECKING:
     from nasrun.training.data import DeviceData, DeviceSplit
-    from nasrun.training.shared import SharedTrainer
+    from nasrun.training.supernet.trainer import SharedTrainer
 
 SPACES = (MicroCell, MacroCNN, NASBench201)
 STATISTICS_BATCHES = 20
@@ -92,7 +91,7 @@ class Supernet(SharedEvaluator):
         import torch
 
         from nasrun.training.data import DeviceData, DeviceSplit
-        from nasrun.training.shared import padded
+        from nasrun.training.supernet.trainer import padded
 
         self._runtime = Runtime.from_record(recorded["runtime"]) if recorded else self._hardware.resolve()
         if recorded and self._runtime.device == "cuda":
@@ -155,7 +154,7 @@ class Supernet(SharedEvaluator):
         """The winner with its shared weights, in a network of its own, on what was held out and on the test set."""
         import torch
 
-        from nasrun.spaces.shared_networks import shared_name
+        from nasrun.spaces.supernets import shared_name
 
         started = time.monotonic()
         genome = job.trial.proposal.genome
@@ -193,8 +192,8 @@ class Supernet(SharedEvaluator):
         """New shared weights by a seed; torch's global generators stay as they were."""
         import torch
 
-        from nasrun.spaces.shared_networks import shared_network
-        from nasrun.training.shared import SharedTrainer
+        from nasrun.spaces.supernets import shared_network
+        from nasrun.training.supernet.trainer import SharedTrainer
 
         if self._runtime is None or self._data is None:
             raise RuntimeError("prepare() comes before anything is evaluated")

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import numpy as np
 
+from nasrun.core import Evaluator, Job, Measurement, SearchSpace
+from nasrun.core.options import AtLeast, Fraction, Positive
 from nasrun.datasets import Dataset
-from nasrun.protocols import Evaluator, Job, Measurement, SearchSpace
-from nasrun.schema import AtLeast, Fraction, Positive
 
 
 class Synthetic(Evaluator):

@@ -5,9 +5,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from nasrun.core import Evaluator, Genome, Job, Measurement, Proposal, SearchSpace
+from nasrun.core.options import ConfigError, Positive, show
 from nasrun.datasets import Dataset
-from nasrun.protocols import Evaluator, Genome, Job, Measurement, Proposal, SearchSpace
-from nasrun.schema import ConfigError, Positive, show
 from nasrun.tables import ShippedTable, TableError, Trainings, choose, mean
 
 SAMPLES = 100

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
-from nasrun.schema import Above, AtLeast, Between, ConfigError
+from nasrun.core.options import Above, AtLeast, Between, ConfigError
 
 if TYPE_CHECKING:
     import torch

@@ -6,8 +6,8 @@ import threading
 from collections.abc import Iterator, Sequence
 from types import FrameType
 
+from nasrun.core import Evaluator, Executor, Job, Measurement
 from nasrun.hardware.pool import GRACE_SECONDS
-from nasrun.protocols import Evaluator, Executor, Job, Measurement
 
 
 class HungError(Exception):

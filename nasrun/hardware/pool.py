@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Generic, TypeVar
 
-from nasrun.hardware import worker
-from nasrun.hardware.worker import WorkerError
-from nasrun.protocols import Evaluator, Executor, Job, Measurement
+from nasrun.core import Evaluator, Executor, Job, Measurement
+from nasrun.hardware.processes import worker
+from nasrun.hardware.processes.worker import WorkerError
 
 MOST_DEATHS = 2
 """Workers that may die over the same jobs: the first may have been bad luck."""

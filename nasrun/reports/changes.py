@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nasrun.protocols import Objective
-from nasrun.records import TrialRecord, best_of, write_text
+from nasrun.core import Objective
 from nasrun.reports.plot_style import (
     BLUE,
     GREY,
@@ -21,6 +20,7 @@ from nasrun.reports.plot_style import (
     new_figure,
     whole_numbers,
 )
+from nasrun.storage.records import TrialRecord, best_of, write_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

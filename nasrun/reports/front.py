@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from nasrun.protocols import Objective
-from nasrun.records import TrialRecord
+from nasrun.core import Objective
+from nasrun.storage.records import TrialRecord
 
 MOST_OBJECTIVES = 3
 """Objectives up to which the hypervolume of a run is told: its price grows by a factor of the front with each more."""

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from nasrun.protocols import Objective
-from nasrun.records import TrialRecord
+from nasrun.core import Objective
 from nasrun.reports.front import front_of
 from nasrun.reports.plot_style import (
     BLUE,
@@ -20,6 +19,7 @@ from nasrun.reports.plot_style import (
     scale_of,
     style_axes,
 )
+from nasrun.storage.records import TrialRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nasrun import __version__
-from nasrun.protocols import Objective, SearchSpace, Task
-from nasrun.records import RunRecords, write_text
+from nasrun.core import Objective, SearchSpace, Task
 from nasrun.reports.plot_data import plot_data
 from nasrun.reports.summary import count, duration, front_in_words, number
 from nasrun.reports.tables import csv_text, one_line, trial_rows
+from nasrun.storage.records import RunRecords, write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from nasrun.protocols import Objective, SearchSpace, Task
-from nasrun.records import RunRecords
+from nasrun.core import Objective, SearchSpace, Task
 from nasrun.reports.page import write_page
 from nasrun.reports.plot_style import save_figure
 from nasrun.reports.plots import PLOTS, draw_plots
+from nasrun.storage.records import RunRecords
 
 
 def write_pictures(

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from nasrun.protocols import Objective
-from nasrun.records import TrialRecord
+from nasrun.core import Objective
 from nasrun.reports.front import front_of
+from nasrun.storage.records import TrialRecord
 
 Row = Sequence[object]
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from nasrun.protocols import Objective
-from nasrun.records import TrialRecord
-from nasrun.schema import printable
+from nasrun.core import Objective
+from nasrun.core.options import printable
+from nasrun.storage.records import TrialRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nasrun.protocols import Objective, SearchSpace
-from nasrun.records import TrialRecord
+from nasrun.core import Objective, SearchSpace
 from nasrun.reports.plot_style import (
     BLUE,
     GREY,
@@ -33,6 +32,7 @@ from nasrun.reports.plot_style import (
     whole_numbers,
 )
 from nasrun.reports.tables import whole
+from nasrun.storage.records import TrialRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

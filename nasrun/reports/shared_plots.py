@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nasrun.protocols import Genome, Objective, SearchSpace
-from nasrun.records import TrialRecord
+from nasrun.core import Genome, Objective, SearchSpace
 from nasrun.reports.plot_style import BLUE, GREEN, GREY, INK, NORMAL, ORANGE, SMALL
 from nasrun.reports.shared_table import SHARED
-from nasrun.spaces.micro_cell import MicroCell, blocks_of, loose_ends
+from nasrun.spaces.micro_cell.encoding import blocks_of, loose_ends
+from nasrun.spaces.micro_cell.space import MicroCell
+from nasrun.storage.records import TrialRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,8 +5,8 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from nasrun.journal import Event
-from nasrun.records import write_text
+from nasrun.storage.journal import Event
+from nasrun.storage.records import write_text
 
 SHARED = "shared.csv"
 

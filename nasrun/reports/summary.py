@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nasrun.protocols import Objective, SearchSpace
-from nasrun.records import RunRecords, TrialRecord, outcome, write_json
+from nasrun.core import Objective, SearchSpace
 from nasrun.reports.front import describe_front
 from nasrun.reports.tables import one_line, whole
+from nasrun.storage.records import RunRecords, TrialRecord, outcome, write_json
 
 SUMMARY = "summary.json"
 BEST = "best.json"

@@ -10,11 +10,10 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from nasrun import seeding
-from nasrun.protocols import Genome, Measurement, Objective, SearchSpace
-from nasrun.records import TrialRecord, write_text
+from nasrun.core import Genome, Measurement, Objective, SearchSpace, seeding
+from nasrun.core.options import printable
 from nasrun.reports.front import front_of
-from nasrun.schema import printable
+from nasrun.storage.records import TrialRecord, write_text
 
 TRIALS = "trials.csv"
 MEASUREMENTS = "measurements.csv"

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import numpy as np
 
-from nasrun.protocols import Cost, Genome, Mutation, SearchSpace, Task, Token
-from nasrun.schema import AtLeast, NotEmpty, Positive, show
+from nasrun.core import Cost, Genome, Mutation, SearchSpace, Task, Token
+from nasrun.core.options import AtLeast, NotEmpty, Positive, show
 from nasrun.spaces.tokens import check_tokens, listed
 
 if TYPE_CHECKING:

@@ -8,10 +8,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from nasrun.protocols import SearchSpace
-from nasrun.schema import ConfigError, check_section, show
+from nasrun.core import SearchSpace
+from nasrun.core.options import ConfigError, check_section, show
+from nasrun.core.renamed import current_path
 
-_TARGET = re.compile(r"nasrun\.spaces\.[a-z0-9_]+\.[A-Za-z0-9]+")
+_TARGET = re.compile(r"nasrun\.spaces\.([a-z0-9_]+\.){1,2}[A-Za-z0-9]+")
 
 
 def make_space(section: Mapping[str, Any]) -> SearchSpace:
@@ -19,6 +20,7 @@ def make_space(section: Mapping[str, Any]) -> SearchSpace:
     where its options are not right."""
     options = dict(section)
     target = options.pop("_target_", None)
+    target = current_path(target) if isinstance(target, str) else target
     if not isinstance(target, str) or not _TARGET.fullmatch(target):
         raise ValueError(f"_target_={show(target)}: expected a class of nasrun.spaces")
     module, _, name = target.rpartition(".")

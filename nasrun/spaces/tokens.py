@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from nasrun.protocols import Genome, SearchSpace
-from nasrun.schema import show
+from nasrun.core import Genome, SearchSpace
+from nasrun.core.options import show
 
 
 def check_tokens(space: SearchSpace, genome: Genome, name: Callable[[int, Genome], str]) -> None:

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
-from nasrun.protocols import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
-from nasrun.schema import Above, Fraction, Positive
-from nasrun.strategies.slots import Slots
+from nasrun.core import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
+from nasrun.core.options import Above, Fraction, Positive
+from nasrun.strategies.controllers.vocabulary import Slots
 
 if TYPE_CHECKING:
-    from nasrun.strategies.q_learning import QLearner
+    from nasrun.strategies.controllers.q_learning import QLearner
 
 
 class DQN(Strategy):
@@ -139,7 +139,9 @@ class DQN(Strategy):
             learner.learn(picks, self._rewards)
 
     def _new_learner(self) -> "tuple[Slots, QLearner]":
-        from nasrun.strategies.q_learning import QLearner  # torch is not imported before there is something to learn
+        from nasrun.strategies.controllers.q_learning import (
+            QLearner,  # torch is not imported before there is something to learn
+        )
 
         slots = Slots(self._space)
         seed = int(self._rng.integers(2**62))

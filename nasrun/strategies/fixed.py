@@ -5,8 +5,8 @@ from typing import Annotated
 
 import numpy as np
 
-from nasrun.protocols import Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
-from nasrun.schema import NotEmpty, show
+from nasrun.core import Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
+from nasrun.core.options import NotEmpty, show
 
 
 class Fixed(Strategy):

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from nasrun.protocols import Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
-from nasrun.schema import Above, AtLeast, Between, Fraction, NotEmpty, Positive
+from nasrun.core import Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
+from nasrun.core.options import Above, AtLeast, Between, Fraction, NotEmpty, Positive
 from nasrun.strategies.aging_evolution import Member
 from nasrun.strategies.variation import Mutator
 

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import numpy as np
 
-from nasrun.protocols import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
-from nasrun.schema import NotEmpty, Positive
+from nasrun.core import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
+from nasrun.core.options import NotEmpty, Positive
 
 
 class Grid(Strategy):

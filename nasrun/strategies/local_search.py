@@ -6,8 +6,8 @@ from typing import Literal
 
 import numpy as np
 
-from nasrun.protocols import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
-from nasrun.schema import Positive
+from nasrun.core import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
+from nasrun.core.options import Positive
 from nasrun.strategies.aging_evolution import Member
 
 PATIENCE = 1000

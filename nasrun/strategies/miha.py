@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 
-from nasrun.protocols import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
-from nasrun.schema import AtLeast, Positive
+from nasrun.core import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
+from nasrun.core.options import AtLeast, Positive
 from nasrun.strategies.variation import Mutator
 
 

@@ -5,8 +5,8 @@ from typing import Annotated, NamedTuple
 
 import numpy as np
 
-from nasrun.protocols import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
-from nasrun.schema import AtLeast, ConfigError, Fraction, NotEmpty, Positive
+from nasrun.core import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
+from nasrun.core.options import AtLeast, ConfigError, Fraction, NotEmpty, Positive
 from nasrun.strategies.variation import Mutator
 
 ATTEMPTS = 100

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from nasrun.protocols import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
-from nasrun.schema import Above, AtLeast, Between, Fraction, Positive
+from nasrun.core import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
+from nasrun.core.options import Above, AtLeast, Between, Fraction, Positive
 from nasrun.strategies.variation import Mutator
 
 FACTORS = (0.8, 1.2)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nasrun.protocols import Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
+from nasrun.core import Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
 
 
 class Random(Strategy):

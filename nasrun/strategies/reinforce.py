@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
-from nasrun.protocols import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Token, Trial
-from nasrun.schema import Above, AtLeast, Between, Positive
-from nasrun.strategies.rewards import EnasReward, IEnasReward, Reward
-from nasrun.strategies.slots import UNKNOWN, Slots
+from nasrun.core import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Token, Trial
+from nasrun.core.options import Above, AtLeast, Between, Positive
+from nasrun.strategies.controllers.rewards import EnasReward, IEnasReward, Reward
+from nasrun.strategies.controllers.vocabulary import UNKNOWN, Slots
 
 if TYPE_CHECKING:
-    from nasrun.strategies.lstm_policy import Episode, PolicyLearner
+    from nasrun.strategies.controllers.lstm_policy import Episode, PolicyLearner
 
 
 class Reinforce(Strategy):
@@ -24,10 +24,10 @@ class Reinforce(Strategy):
 
     The next token is drawn from `space.choices(prefix)`; a token has the same embedding, and the same row of the head,
     wherever it stands, and what is not legal there has no probability. `reward`: `enas` or `ienas`, see
-    `nasrun.strategies.rewards`; `window` and `threshold` belong to the latter. A failed or infeasible trial has the
-    reward `penalty`. After every `update_every` told trials there is one gradient step on all of them; a step on
-    proposals that were asked for before the last one takes them for the policy's own. Learning is from the genome of a
-    trial, so that trials may be told in any order, and duplicates count.
+    `nasrun.strategies.controllers.rewards`; `window` and `threshold` belong to the latter. A failed or infeasible trial
+    has the reward `penalty`. After every `update_every` told trials there is one gradient step on all of them; a step
+    on proposals that were asked for before the last one takes them for the policy's own. Learning is from the genome of
+    a trial, so that trials may be told in any order, and duplicates count.
 
     Inferred: hidden units (64), one layer, the decay of the baseline (0.95; 64 and 0.95 were as good as any on
     NAS-Bench-201), one trial per step.
@@ -91,7 +91,7 @@ class Reinforce(Strategy):
         return genome
 
     def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
-        from nasrun.strategies.lstm_policy import Episode
+        from nasrun.strategies.controllers.lstm_policy import Episode
 
         learner = self._made()
         genome = trial.proposal.genome
@@ -110,7 +110,7 @@ class Reinforce(Strategy):
     def _made(self) -> "PolicyLearner":
         """The policy, made when it is first needed, because it takes torch."""
         if self._learner is None:
-            from nasrun.strategies.lstm_policy import PolicyLearner
+            from nasrun.strategies.controllers.lstm_policy import PolicyLearner
 
             self._rows = {token: row for row, token in enumerate(Slots(self._space).tokens, start=UNKNOWN + 1)}
             self._learner = PolicyLearner(len(self._rows) + 1, self._seed, **self._options)

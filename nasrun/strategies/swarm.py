@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from nasrun.protocols import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
-from nasrun.schema import Above, AtLeast, Between, ConfigError, Fraction
+from nasrun.core import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
+from nasrun.core.options import Above, AtLeast, Between, ConfigError, Fraction
 
 ENDLESS = 2**31 - 1
 """Generations where none are set: more than there will ever be trials."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 
-from nasrun.protocols import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Token, Trial
-from nasrun.schema import AtLeast, ConfigError, Positive
+from nasrun.core import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Token, Trial
+from nasrun.core.options import AtLeast, ConfigError, Positive
 
 if TYPE_CHECKING:
     import optuna

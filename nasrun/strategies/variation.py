@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from nasrun.protocols import Genome, Mutation, SearchSpace
-from nasrun.schema import nearest
+from nasrun.core import Genome, Mutation, SearchSpace
+from nasrun.core.options import nearest
 
 
 class Mutator:

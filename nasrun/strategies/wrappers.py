@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from nasrun.protocols import Cost, Genome, Measurement, Proposal, SearchSpace, Strategy, Task, Trial
-from nasrun.schema import Positive
+from nasrun.core import Cost, Genome, Measurement, Proposal, SearchSpace, Strategy, Task, Trial
+from nasrun.core.options import Positive
 
 PATIENCE = 1000
 """Proposals in a row that a wrapper turns down before it gives up."""

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from nasrun.protocols import SearchSpace
-from nasrun.schema import show
+from nasrun.core import SearchSpace
+from nasrun.core.options import show
 from nasrun.tables.asnn import Asnn
 from nasrun.tables.base import BenchmarkTable, ShippedTable, TableError, Trainings, mean
-from nasrun.tables.nasbench101 import EcNas, RecordFile
+from nasrun.tables.nasbench101.table import EcNas, RecordFile
 from nasrun.tables.nasbench201 import NasBench201
 
 __all__ = ["SHIPPED", "BenchmarkTable", "ShippedTable", "TableError", "Trainings", "choose", "mean"]
@@ -19,7 +19,7 @@ def choose(table: str, space: SearchSpace) -> BenchmarkTable:
 
     ValueError begins with `table=` where there is no such table, or it is of another space.
     """
-    spaces = [kind.__module__.rpartition(".")[2] for kind in type(space).__mro__]
+    spaces = [kind.__module__.removeprefix("nasrun.spaces.").partition(".")[0] for kind in type(space).__mro__]
     if table == "auto":
         fitting = next((kind for kind in SHIPPED if kind.space in spaces), None)
         if fitting is None:

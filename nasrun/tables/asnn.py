@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from nasrun.protocols import Genome, SearchSpace
+from nasrun.core import Genome, SearchSpace
 from nasrun.tables.base import ShippedTable, Trainings
 
 PARTS = ("two_layer", "three_layer", "predictions")

@@ -10,8 +10,8 @@ from io import BytesIO
 
 import numpy as np
 
-from nasrun.protocols import Genome, SearchSpace
-from nasrun.schema import ConfigError
+from nasrun.core import Genome, SearchSpace
+from nasrun.core.options import ConfigError
 
 
 class TableError(ConfigError):

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from nasrun.protocols import Genome, SearchSpace, Token
+from nasrun.core import Genome, SearchSpace, Token
 from nasrun.tables.base import ShippedTable, Trainings
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nasrun.protocols import Objective
-from nasrun.records import TrialRecord
-from nasrun.schema import ConfigError
+from nasrun.core import Objective
+from nasrun.core.options import ConfigError
+from nasrun.storage.records import TrialRecord
 
 FILES = ("trials.csv", "measurements.csv", "history.csv", "genomes.txt", "summary.json", "best.json", "report.html")
 """Files of a finished run that trackers with a store for files take over, besides the folder `best`."""

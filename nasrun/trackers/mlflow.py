@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 from filelock import FileLock
 
-from nasrun.schema import NotEmpty
+from nasrun.core.options import NotEmpty
 from nasrun.trackers.base import FILES, TrackedRun, TrackedTrial, Tracker, require
 
 T = TypeVar("T")

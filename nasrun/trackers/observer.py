@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
-from nasrun import journal
-from nasrun.journal import Event
-from nasrun.protocols import Objective, SearchSpace
-from nasrun.records import Observer, TrialRecord
+from nasrun.core import Objective, SearchSpace
 from nasrun.reports.summary import means
 from nasrun.reports.tables import one_line
+from nasrun.storage import journal
+from nasrun.storage.journal import Event
+from nasrun.storage.records import Observer, TrialRecord
 from nasrun.trackers.base import TrackedRun, TrackedTrial, Tracker
 
 FIRST_SECONDS, WAIT_SECONDS = 5.0, 1.0

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from nasrun.schema import AtLeast
+from nasrun.core.options import AtLeast
 from nasrun.trackers.base import TrackedRun, TrackedTrial, Tracker, require
 
 FOLDER = "tensorboard"

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from nasrun.schema import NotEmpty
+from nasrun.core.options import NotEmpty
 from nasrun.trackers.base import FILES, TrackedRun, TrackedTrial, Tracker, require
 
 FOLDER, CACHE = "wandb", "cache"

@@ -11,14 +11,14 @@ from typing import NamedTuple, Protocol
 
 import torch
 
-from nasrun import seeding
+from nasrun.core import seeding
 from nasrun.hardware.devices import Runtime
 from nasrun.training.data import DeviceData, DeviceSplit
-from nasrun.training.dense import dense_shape
+from nasrun.training.dense.replicas import Replicas
+from nasrun.training.dense.steps import dense_shape
+from nasrun.training.dense.threads import StoppedError, fit_one_thread, in_parallel, shares, tiny_is_zero
 from nasrun.training.optimizer_state import read_state, restore_state
 from nasrun.training.outcomes import NO_LIMITS, Best, Limits, Metrics, Training, TrainingError
-from nasrun.training.replica_threads import StoppedError, fit_one_thread, in_parallel, shares, tiny_is_zero
-from nasrun.training.replicas import Replicas
 from nasrun.training.settings import TrainSettings
 from nasrun.training.stepper import Stepper
 

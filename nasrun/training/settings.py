@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from nasrun.schema import Above, AtLeast, Between, Positive
+from nasrun.core.options import Above, AtLeast, Between, Positive
 
 
 @dataclass(kw_only=True, frozen=True)

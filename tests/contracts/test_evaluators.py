@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from nasrun import seeding
-from nasrun.config import Setup
-from nasrun.protocols import Job, Measurement, Proposal, Trial
+from nasrun.config.build import Setup
+from nasrun.core import Job, Measurement, Proposal, Trial, seeding
 from tests.support import options, setup_of
 
 SMALL = (

@@ -8,9 +8,9 @@ from collections import deque
 
 import pytest
 
-from nasrun.config import Setup
-from nasrun.protocols import Measurement, Trial
-from nasrun.schema import ConfigError
+from nasrun.config.build import Setup
+from nasrun.core import Measurement, Trial
+from nasrun.core.options import ConfigError
 from tests.support import measure, options, setup_of, trajectory
 
 PAIRS = list(itertools.product(options("strategy"), options("search_space")))

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from nasrun.protocols import Genome, SearchSpace, Task
-from nasrun.schema import check_section
+from nasrun.core import Genome, SearchSpace, Task
+from nasrun.core.options import check_section
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = sorted((ROOT / "conf" / "search_space").glob("*.yaml"))

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nasrun.protocols import Measurement, Objective, Trial
+from nasrun.core import Measurement, Objective, Trial
 from tests.support import FITTING, measure, options, setup_of, strategy_setup, trajectory
 
 GOLDEN = Path(__file__).parent.parent / "golden"

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 import torch
 
-from nasrun import journal
-from nasrun.resuming import CHANGEABLE
-from nasrun.schema import ConfigError
+from nasrun.core.options import ConfigError
+from nasrun.runner.resume import CHANGEABLE
+from nasrun.storage import journal
 from nasrun.trackers.observer import Tracking
 from tests.support import options, setup_of, without_time
 from tests.trackers.reading import LIBRARIES, missing, run, run_on, tracked

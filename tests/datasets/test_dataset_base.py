@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
+from nasrun.core.options import ConfigError, check_section, options
 from nasrun.datasets import Dataset, DatasetError, Split
 from nasrun.datasets.base import channel_statistics
 from nasrun.datasets.fashion_mnist import FashionMnist
@@ -17,7 +18,6 @@ from nasrun.datasets.fashion_mnist_mini import FashionMnistMini
 from nasrun.datasets.mnist import Mnist
 from nasrun.datasets.synthetic import Synthetic
 from nasrun.datasets.table_only import TableOnly
-from nasrun.schema import ConfigError, check_section, options
 
 ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "conf" / "dataset"

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nasrun.core import Task
 from nasrun.datasets import DatasetError, Split, Splits, splitting
 from nasrun.datasets.base import target_statistics
 from nasrun.datasets.clouds import cloud_gaps
 from nasrun.datasets.gap_filling import GapFilling
-from nasrun.protocols import Task
 from tests.training.auto_encoders import smooth
 
 PARTS = ("train", "validation", "test")

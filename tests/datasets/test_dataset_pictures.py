@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import tifffile
 
+from nasrun.core import Task
 from nasrun.datasets import DatasetError, pictures
 from nasrun.datasets.gap_filling import GapFilling
-from nasrun.protocols import Task
 from tests.training.auto_encoders import smooth
 
 

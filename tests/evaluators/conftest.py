@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from nasrun import seeding
-from nasrun.config import Setup
-from nasrun.evaluators.train import Train
-from nasrun.protocols import Job, Proposal, Trial
+from nasrun.config.build import Setup
+from nasrun.core import Job, Proposal, Trial, seeding
+from nasrun.evaluators.train.evaluator import Train
 from tests.support import setup_of
 
 SMALL = (

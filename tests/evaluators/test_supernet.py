@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from nasrun import seeding
+from nasrun.core import Genome, Job, Proposal, Task, Trial, seeding
+from nasrun.core.options import ConfigError
 from nasrun.evaluators.supernet import Supernet
-from nasrun.protocols import Genome, Job, Proposal, Task, Trial
-from nasrun.schema import ConfigError
-from nasrun.spaces.shared_networks import shared_name, shared_network
-from nasrun.training.shared import padded
-from nasrun.training.shared_settings import SharedSettings
+from nasrun.spaces.supernets import shared_name, shared_network
+from nasrun.training.supernet.settings import SharedSettings
+from nasrun.training.supernet.trainer import padded
 from tests.support import setup_of
 
 SPACES = {
@@ -170,7 +169,7 @@ def test_scores_are_of_a_batch_by_the_seed_or_of_all() -> None:
 
 @spaces
 def test_the_winner_is_a_network_of_its_own(space: str, tmp_path: Path) -> None:
-    from nasrun.checkpoints import load_weights
+    from nasrun.checkpoints.store import load_weights
 
     evaluator, chosen = prepared(space, "evaluator.batch_size=8")
     for epoch in range(1, 6):

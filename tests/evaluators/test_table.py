@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nasrun import seeding
-from nasrun.compose import compose_config, task_config
-from nasrun.config import Setup, build
-from nasrun.protocols import Genome, Job, Measurement, Proposal, Trial
-from nasrun.schema import ConfigError
+from nasrun.config.build import Setup, build
+from nasrun.config.compose import compose_config, task_config
+from nasrun.core import Genome, Job, Measurement, Proposal, Trial, seeding
+from nasrun.core.options import ConfigError
 from nasrun.tables import TableError
-from nasrun.tables.nasbench101 import EcNas
+from nasrun.tables.nasbench101.table import EcNas
 from tests.support import options, setup_of
 from tests.tables import tfrecord_writer as writer
 

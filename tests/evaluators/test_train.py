@@ -9,13 +9,13 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from nasrun.archives import read_info
-from nasrun.checkpoints import load_weights
+from nasrun.checkpoints.archive import read_info
+from nasrun.checkpoints.store import load_weights
+from nasrun.core.options import ConfigError
 from nasrun.datasets import Dataset, Splits
-from nasrun.evaluators import train as train_module
-from nasrun.evaluators.train import reason
+from nasrun.evaluators.train import evaluator as train_module
+from nasrun.evaluators.train.evaluator import reason
 from nasrun.hardware.devices import Hardware, Runtime
-from nasrun.schema import ConfigError
 from nasrun.training import loop
 from nasrun.training.data import DeviceData
 from nasrun.training.loop import Training, measure

@@ -8,15 +8,16 @@ from typing import Any
 import pytest
 import torch
 
-from nasrun import journal, seeding
-from nasrun.archives import read_info
-from nasrun.checkpoints import load_weights
-from nasrun.evaluators import train as train_module
-from nasrun.protocols import Job, Measurement
-from nasrun.training import loop, replica_products
+from nasrun.checkpoints.archive import read_info
+from nasrun.checkpoints.store import load_weights
+from nasrun.core import Job, Measurement, seeding
+from nasrun.evaluators.train import evaluator as train_module
+from nasrun.storage import journal
+from nasrun.training import loop
+from nasrun.training.dense import products as replica_products
+from nasrun.training.dense.products import Products
+from nasrun.training.dense.replicas import Replicas
 from nasrun.training.loop import measure
-from nasrun.training.replica_products import Products
-from nasrun.training.replicas import Replicas
 from tests.evaluators.conftest import Bench
 from tests.support import run_in, search_in, without_time
 

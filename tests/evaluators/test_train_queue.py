@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from nasrun.evaluators import train_groups
+from nasrun.evaluators.train import groups as train_groups
 from tests.evaluators.conftest import Bench
 from tests.evaluators.test_train_groups import bench_of, by_job, jobs_of, names
 

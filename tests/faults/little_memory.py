@@ -5,7 +5,7 @@ import sys
 
 import torch
 
-from nasrun import cli
+from nasrun.cli import main as cli
 from tests.evaluators.conftest import SMALL, Bench
 from tests.faults.scarce import few_addresses
 
@@ -17,8 +17,8 @@ def main() -> int:
     assert bench.measure(bench.job())[0].status == "ok"  # by now all that a training needs is imported
     # Without memory, oneDNN's convolutions were seen to write beyond what they had.
     torch.backends.mkldnn.enabled = False
-    import nasrun.compose
-    import nasrun.run  # noqa: F401
+    import nasrun.config.compose
+    import nasrun.runner.run  # noqa: F401
 
     with few_addresses(megabytes):
         return cli.main()

@@ -11,9 +11,9 @@ import uuid
 from collections.abc import Iterable
 from pathlib import Path
 
-from nasrun import journal
-from nasrun.compose import compose_config, task_config
-from nasrun.run import start
+from nasrun.config.compose import compose_config, task_config
+from nasrun.runner.run import start
+from nasrun.storage import journal
 from tests.hardware.trouble import gone_within
 
 COMMAND = str(Path(sys.executable).with_name("nasrun"))

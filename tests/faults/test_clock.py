@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from nasrun import journal
-from nasrun.records import read_run
-from nasrun.reports.compare_runs import told_at
-from nasrun.run import resume
+from nasrun.reports.compare.runs import told_at
+from nasrun.runner.run import resume
+from nasrun.storage import journal
+from nasrun.storage.records import read_run
 from tests.faults.runs import QUICK, Process, cut, results, run
 
 YEAR = 365 * 24 * 3600.0

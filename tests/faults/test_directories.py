@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from nasrun import journal
-from nasrun.run import resume
+from nasrun.runner.run import resume
+from nasrun.storage import journal
 from tests.evaluators.conftest import SMALL
 from tests.faults.disks import can_mount, read_only
 from tests.faults.runs import QUICK, Process, count, cut, results, run, shared_names, temporary_files

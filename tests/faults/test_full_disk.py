@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from nasrun import journal
-from nasrun.checkpoints import save_weights
-from nasrun.endings import RunError
-from nasrun.report import report
-from nasrun.run import resume
-from nasrun.schema import ConfigError
+from nasrun.checkpoints.store import save_weights
+from nasrun.cli.report import report
+from nasrun.core.options import ConfigError
+from nasrun.runner.errors import RunError
+from nasrun.runner.run import resume
+from nasrun.storage import journal
 from tests.evaluators.conftest import SMALL
 from tests.faults import disks
 from tests.faults.disks import can_mount, disk, filled
 from tests.faults.runs import COMMAND, Process, count, cut, results, run, temporary_files
-from tests.test_shared_runs import SMALL as SHARED
+from tests.runner.test_shared_runs import SMALL as SHARED
 
 TRAIN = (*SMALL, "strategy=random", "trials=5", "output.keep=all", "evaluator.final_epochs=1")
 TRAIN = (*(word for word in TRAIN if not word.startswith("search_space.dense")), "search_space.dense=256")

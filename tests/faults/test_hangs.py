@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
+from nasrun.core import Job, Proposal, Trial
 from nasrun.hardware.inline import InlineExecutor
-from nasrun.protocols import Job, Proposal, Trial
-from nasrun.records import read_run
+from nasrun.storage.records import read_run
 from tests.faults.troubled import Troubled
 from tests.hardware.trouble import gone_within
 from tests.support import setup_of

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_crash import script
+from tests.runner.test_crash import script
 
 RECORD_KILOBYTES = 3.0
 """What a trial may add: its record holds its genome, metrics and history."""

@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from nasrun import journal
-from nasrun.archives import ArchiveError
-from nasrun.archives import load as load_archive
-from nasrun.checkpoints import load_weights
-from nasrun.config_files import conf_dir
-from nasrun.journal import Event
+from nasrun.checkpoints.archive import ArchiveError
+from nasrun.checkpoints.archive import load as load_archive
+from nasrun.checkpoints.store import load_weights
+from nasrun.core.config_files import conf_dir
 from nasrun.spaces.sections import make_space
-from nasrun.stored_config import MOST_BYTES
+from nasrun.storage import journal
+from nasrun.storage.journal import Event
+from nasrun.storage.stored_config import MOST_BYTES
 
 WORDS = "evaluator=synthetic dataset=synthetic strategy=aging_evolution strategy.population=3 strategy.sample=2"
 QUIET = "trials=6 output.console=none output.plots=false"
@@ -34,8 +34,8 @@ Call = Callable[[str], Any]
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run, as nasrun makes it."""
-    from nasrun.compose import compose_config, task_config
-    from nasrun.run import start
+    from nasrun.config.compose import compose_config, task_config
+    from nasrun.runner.run import start
 
     folder = tmp_path_factory.mktemp("made") / "run"
     config = task_config(compose_config([*WORDS.split(), *QUIET.split()]))
@@ -384,7 +384,7 @@ def test_a_genome_cannot_end_the_first_string_of_the_python_file(tmp_path: Path)
     import torch
     from torch import nn
 
-    from nasrun.export_python import python_source
+    from nasrun.export.python_source import python_source
 
     mark = tmp_path / "ran"
     title = f'x"""\nopen({str(mark)!r}, "w")\n"""\\'
@@ -421,7 +421,12 @@ class TestWeights:
         assert mark.exists()
 
     def test_a_search_space_in_an_archive_is_one_of_nasruns(self, tmp_path: Path) -> None:
-        for target in ("os.system", "nasrun.spaces.mlp.np", "nasrun.spaces.mlp.SearchSpace.x", "nasrun.cli.main"):
+        for target in (
+            "os.system",
+            "nasrun.spaces.mlp.space.np",
+            "nasrun.spaces.mlp.space.SearchSpace.x",
+            "nasrun.cli.main.main",
+        ):
             with pytest.raises(ValueError, match=r"^_target_="):
                 make_space({"_target_": target})
 

@@ -19,10 +19,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from nasrun import archives, journal
-from nasrun.evaluators.train_memory import within_memory
+from nasrun.checkpoints import archive as archives
+from nasrun.core import Measurement, Proposal, Strategy, Trial
+from nasrun.evaluators.train.memory import within_memory
 from nasrun.hardware.devices import Runtime
-from nasrun.protocols import Measurement, Proposal, Strategy, Trial
+from nasrun.storage import journal
 from nasrun.strategies.wrappers import Deduplicate
 from nasrun.training.losses import CrossEntropy, Loss, SquaredError
 from nasrun.training.micro_batches import is_out_of_memory, parts_of

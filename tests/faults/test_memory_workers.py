@@ -11,7 +11,7 @@ import subprocess
 import uuid
 from pathlib import Path
 
-from nasrun import journal
+from nasrun.storage import journal
 from tests.faults.scarce import kills, memory_group
 from tests.faults.test_hangs import NASRUN, ROOT, WORDS
 from tests.hardware.trouble import gone_within

@@ -7,17 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from nasrun import journal, salvage
+from nasrun.cli.report import report
+from nasrun.core.options import ConfigError
 from nasrun.evaluators.synthetic import Synthetic
-from nasrun.evaluators.train import Train
-from nasrun.journal import JournalError
-from nasrun.report import report
-from nasrun.run import resume
-from nasrun.schema import ConfigError
+from nasrun.evaluators.train.evaluator import Train
+from nasrun.runner import salvage
+from nasrun.runner.run import resume
+from nasrun.storage import journal
+from nasrun.storage.journal import JournalError
 from tests.evaluators.conftest import SMALL
 from tests.faults.runs import cut, results, run, temporary_files
-from tests.test_miha_runs import PBT
-from tests.test_shared_runs import SMALL as SHARED
+from tests.runner.test_miha_runs import PBT
+from tests.runner.test_shared_runs import SMALL as SHARED
 
 TRIALS = 24
 WORDS = (f"trials={TRIALS}", "strategy.population=6", "strategy.sample=3", "evaluator.repeats=2")

@@ -13,9 +13,12 @@ from typing import Any
 
 import pytest
 
-from nasrun import cli, config, journal, run, run_directory
+from nasrun.cli import main as cli
+from nasrun.config import build as config
 from nasrun.evaluators.synthetic import Synthetic
 from nasrun.reports import page, pictures, summary
+from nasrun.runner import run
+from nasrun.storage import journal, run_directory
 from tests.faults.runs import COMMAND, QUICK, results, temporary_files
 from tests.faults.runs import run as run_in
 from tests.hardware.trouble import gone_within

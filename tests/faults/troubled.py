@@ -4,8 +4,8 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from nasrun.core import Job, Measurement
 from nasrun.evaluators.synthetic import Synthetic
-from nasrun.protocols import Job, Measurement
 
 CHUNK = 2**20
 

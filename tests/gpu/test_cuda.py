@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from nasrun import seeding
-from nasrun.evaluators.train import Train
-from nasrun.protocols import Job, Measurement, Proposal, Trial
+from nasrun.core import Job, Measurement, Proposal, Trial, seeding
+from nasrun.evaluators.train.evaluator import Train
 from nasrun.training.loop import Stepper
 from nasrun.training.settings import TrainSettings
 from tests.support import setup_of

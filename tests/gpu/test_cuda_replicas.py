@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from nasrun.evaluators.train import Train
-from nasrun.protocols import Job, Measurement
-from nasrun.training.replicas import Replicas
+from nasrun.core import Job, Measurement
+from nasrun.evaluators.train.evaluator import Train
+from nasrun.training.dense.replicas import Replicas
 from nasrun.training.settings import TrainSettings
 from tests.evaluators.conftest import Bench
 

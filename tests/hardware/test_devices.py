@@ -7,9 +7,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nasrun.core.options import ConfigError
 from nasrun.hardware import devices
 from nasrun.hardware.devices import Hardware, gpus_of_workers, spread
-from nasrun.schema import ConfigError
 from tests.support import setup_of
 
 

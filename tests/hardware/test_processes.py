@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nasrun.core import Job, Measurement, Progress
 from nasrun.hardware.pool import shares
-from nasrun.hardware.processes import ProcessExecutor
-from nasrun.hardware.worker import Recipe, WorkerError
-from nasrun.protocols import Job, Measurement, Progress
+from nasrun.hardware.processes.executor import ProcessExecutor
+from nasrun.hardware.processes.worker import Recipe, WorkerError
 from tests.hardware import trouble
 from tests.hardware.trouble import Trouble, jobs
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from nasrun.config import build
-from nasrun.hardware import ray_cluster
-from nasrun.hardware.ray_cluster import RayCluster
-from nasrun.hardware.ray_worker import Place, RayWorker
-from nasrun.hardware.worker import BEGUN, DONE, ERROR, PROGRESS, Recipe
-from nasrun.schema import ConfigError
+from nasrun.config.build import build
+from nasrun.core.options import ConfigError
+from nasrun.hardware.processes.worker import BEGUN, DONE, ERROR, PROGRESS, Recipe
+from nasrun.hardware.ray import cluster as ray_cluster
+from nasrun.hardware.ray.cluster import RayCluster
+from nasrun.hardware.ray.worker import Place, RayWorker
 from tests.conftest import Answer
 from tests.hardware import trouble
 from tests.hardware.trouble import jobs
@@ -129,8 +129,8 @@ def test_a_worker_that_does_not_see_the_run_directory(tmp_path: Path) -> None:
 
 
 def test_the_plan_divides_the_time_among_the_workers(capsys: pytest.CaptureFixture[str]) -> None:
-    from nasrun.compose import compose_config, task_config
-    from nasrun.plan import parallel
+    from nasrun.config.compose import compose_config, task_config
+    from nasrun.runner.dry_run import parallel
 
     def setup(*words: str) -> int:
         words = ("evaluator=synthetic", "dataset=synthetic", *words)

@@ -12,17 +12,17 @@ from typing import Any
 
 import pytest
 
-from nasrun import journal
-from nasrun.hardware import ray_executor
-from nasrun.hardware.ray_cluster import RayCluster
-from nasrun.hardware.ray_executor import RayExecutor
-from nasrun.hardware.worker import Recipe, WorkerError
-from nasrun.protocols import Measurement, Progress
+from nasrun.core import Measurement, Progress
+from nasrun.hardware.processes.worker import Recipe, WorkerError
+from nasrun.hardware.ray import executor as ray_executor
+from nasrun.hardware.ray.cluster import RayCluster
+from nasrun.hardware.ray.executor import RayExecutor
+from nasrun.storage import journal
 from tests.evaluators.conftest import SMALL
 from tests.hardware import trouble
 from tests.hardware.test_worker_runs import NASRUN, results
 from tests.hardware.trouble import Trouble, gone_within, jobs, processes_with
-from tests.test_crash import script
+from tests.runner.test_crash import script
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -178,7 +178,10 @@ def test_a_runner_that_is_killed_takes_its_own_cluster_along(alone: Path, tmp_pa
     assert gone_within(90, mark)
     assert journal.read(directory / journal.NAME)[-1]["event"] != "end", "stopped too late to show anything"
     done = subprocess.run(
-        [sys.executable, "-m", "nasrun.cli", "resume", str(directory)], env=environment, capture_output=True, text=True
+        [sys.executable, "-m", "nasrun.cli.main", "resume", str(directory)],
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     assert (done.returncode, done.stderr, done.stdout) == (0, "", "")
     assert gone_within(30, mark)

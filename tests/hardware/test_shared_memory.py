@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from nasrun.datasets import Splits
-from nasrun.hardware import shared_memory
-from nasrun.hardware.shared_memory import ALIGNMENT, SharedObject
+from nasrun.hardware.processes import shared_memory
+from nasrun.hardware.processes.shared_memory import ALIGNMENT, SharedObject
 from tests.hardware.trouble import descriptors, shared_files
 from tests.support import setup_of
 

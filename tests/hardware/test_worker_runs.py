@@ -14,16 +14,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nasrun import journal
-from nasrun.config import rebuild
-from nasrun.hardware.processes import ProcessExecutor
-from nasrun.hardware.worker import Recipe
-from nasrun.protocols import Job, Proposal, Trial
+from nasrun.config.build import rebuild
+from nasrun.core import Job, Proposal, Trial
+from nasrun.hardware.processes.executor import ProcessExecutor
+from nasrun.hardware.processes.worker import Recipe
+from nasrun.storage import journal
 from tests.evaluators.conftest import SMALL
 from tests.hardware import trouble
 from tests.hardware.trouble import descriptors, gone_within, processes_with
+from tests.runner.test_crash import script
 from tests.support import setup_of
-from tests.test_crash import script
 
 NASRUN = Path(sys.executable).with_name("nasrun")
 QUIET = ("output.console=none", "output.plots=false")

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nasrun.core import Evaluator, Genome, Job, Measurement, Progress, Proposal, Trial
 from nasrun.datasets import Dataset
-from nasrun.protocols import Evaluator, Genome, Job, Measurement, Progress, Proposal, Trial
 from tests.support import setup_of
 
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from nasrun.journal import NAME, Journal, measurement_to_json, proposal_to_json
-from nasrun.protocols import Cost, Genome, Measurement, Proposal, SearchSpace, Task, Token, Trial
-from nasrun.records import RunRecords, TrialRecord, read_run
+from nasrun.core import Cost, Genome, Measurement, Proposal, SearchSpace, Task, Token, Trial
+from nasrun.storage.journal import NAME, Journal, measurement_to_json, proposal_to_json
+from nasrun.storage.records import RunRecords, TrialRecord, read_run
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nasrun.reports.compare_runs import compare_runs
+from nasrun.reports.compare.runs import compare_runs
 from tests.reports.browser import CONTRAST, DESK, OVERFLOW, PHONE, keep_screenshot, needs_chromium, opened
 from tests.reports.test_compare_page import make_runs, write
 

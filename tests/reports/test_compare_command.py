@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from nasrun.compose import compose_config, task_config
-from nasrun.reports.compare_numbers import measures
-from nasrun.reports.compare_runs import compare_runs
-from nasrun.reports.compare_tables import cells, digits
-from nasrun.run import start
+from nasrun.config.compose import compose_config, task_config
+from nasrun.reports.compare.numbers import measures
+from nasrun.reports.compare.runs import compare_runs
+from nasrun.reports.compare.tables import cells, digits
+from nasrun.runner.run import start
 
 QUIET = ("evaluator=synthetic", "dataset=synthetic", "output.plots=false", "output.console=none", "trials=10")
 

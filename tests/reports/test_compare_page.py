@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from nasrun.compose import compose_config, task_config
-from nasrun.reports import compare_page
-from nasrun.reports.compare_checklist import checklist
-from nasrun.reports.compare_numbers import measures, time_curves, trial_curves
-from nasrun.reports.compare_plots import draw
-from nasrun.reports.compare_runs import Comparison, compare_runs
-from nasrun.reports.compare_tables import cells, pair_cells
-from nasrun.run import start
+from nasrun.config.compose import compose_config, task_config
+from nasrun.reports.compare import page as compare_page
+from nasrun.reports.compare.checklist import checklist
+from nasrun.reports.compare.numbers import measures, time_curves, trial_curves
+from nasrun.reports.compare.plots import draw
+from nasrun.reports.compare.runs import Comparison, compare_runs
+from nasrun.reports.compare.tables import cells, pair_cells
+from nasrun.runner.run import start
 
 QUIET = ("evaluator=synthetic", "dataset=synthetic", "output.plots=false", "output.console=none", "trials=8")
 HOSTILE = "<script>alert(1)</script><img src=x>"

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from nasrun import journal
-from nasrun.compose import compose_config, task_config
-from nasrun.reports import statistics
-from nasrun.reports.compare_checklist import as_markdown, checklist
-from nasrun.reports.compare_numbers import budget, incumbent, measures, random_average, time_curves, trial_curves
-from nasrun.reports.compare_runs import benchmark_hash, compare_runs, find_runs, read_compared, told_at
-from nasrun.run import start
-from nasrun.schema import ConfigError
+from nasrun.config.compose import compose_config, task_config
+from nasrun.core.options import ConfigError
+from nasrun.reports.compare import statistics
+from nasrun.reports.compare.checklist import as_markdown, checklist
+from nasrun.reports.compare.numbers import budget, incumbent, measures, random_average, time_curves, trial_curves
+from nasrun.reports.compare.runs import benchmark_hash, compare_runs, find_runs, read_compared, told_at
+from nasrun.runner.run import start
+from nasrun.storage import journal
 
 QUIET = ("evaluator=synthetic", "dataset=synthetic", "output.plots=false", "output.console=none", "trials=14")
 

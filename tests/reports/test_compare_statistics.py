@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from nasrun.reports import statistics as own
+from nasrun.reports.compare import statistics as own
 
 values = st.floats(-100, 100, allow_nan=False).map(lambda value: round(value, 2))
 NEMENYI = {2: 1.960, 3: 2.343, 4: 2.569, 5: 2.728, 6: 2.850, 7: 2.949, 8: 3.031, 9: 3.102, 10: 3.164}

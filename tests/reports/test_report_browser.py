@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nasrun.protocols import Objective
+from nasrun.core import Objective
 from nasrun.reports.page import write_page
 from nasrun.reports.plots import draw_plots
 from nasrun.reports.summary import summarise

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from nasrun.protocols import Measurement, Objective, Proposal, Trial
-from nasrun.records import Observer, RunRecords, TrialRecord, best_of
-from nasrun.reports import console
-from nasrun.reports.console import make_console
-from nasrun.reports.live import Live
+from nasrun.core import Measurement, Objective, Proposal, Trial
+from nasrun.reports.console import plain as console
+from nasrun.reports.console.live import Live
+from nasrun.reports.console.plain import make_console
 from nasrun.reports.summary import summarise
+from nasrun.storage.records import Observer, RunRecords, TrialRecord, best_of
 
 SCRIPT = """
 import sys, time

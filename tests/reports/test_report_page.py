@@ -6,12 +6,12 @@ import re
 import urllib.parse
 from pathlib import Path
 
-from nasrun.protocols import Objective
-from nasrun.records import RunRecords
+from nasrun.core import Objective
 from nasrun.reports.page import MOST_DRAWN, write_page
 from nasrun.reports.plots import draw_plots
 from nasrun.reports.summary import summarise
 from nasrun.reports.tables import TRIALS, write_tables
+from nasrun.storage.records import RunRecords
 from tests.reports.conftest import NumbersSpace, WriteRun, as_trials, make_records, measured
 
 OBJECTIVE = Objective()

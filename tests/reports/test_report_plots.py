@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from nasrun.protocols import Measurement, Objective, Proposal, Trial
-from nasrun.records import TrialRecord
+from nasrun.core import Measurement, Objective, Proposal, Trial
 from nasrun.reports import plot_style, plots
 from nasrun.reports.plots import write_plots
+from nasrun.storage.records import TrialRecord
 
 ALL = ["incumbent", "accuracy_parameters", "learning_curves", "origins"]
 

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from nasrun.protocols import Measurement, Objective, Proposal
+from nasrun.core import Measurement, Objective, Proposal
 from nasrun.reports.summary import count, describe, duration, finite, number, shorten, summarise, write_summary
 
 

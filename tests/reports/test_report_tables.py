@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nasrun.protocols import Measurement, Objective, Proposal, Trial
-from nasrun.records import TrialRecord
+from nasrun.core import Measurement, Objective, Proposal, Trial
+from nasrun.core.seeding import Purpose, integer
 from nasrun.reports.tables import GENOMES, HISTORY, MEASUREMENTS, TRIALS, one_line, read_genomes, write_tables
-from nasrun.seeding import Purpose, integer
+from nasrun.storage.records import TrialRecord
 
 FILES = (TRIALS, MEASUREMENTS, HISTORY, GENOMES)
 

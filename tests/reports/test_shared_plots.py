@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nasrun.protocols import Measurement, Objective, Proposal, Trial
-from nasrun.records import TrialRecord
+from nasrun.core import Measurement, Objective, Proposal, Trial
 from nasrun.reports.plots import write_plots
 from nasrun.reports.shared_plots import _places, draw_cells, draw_sampled, moving_average
 from nasrun.reports.shared_table import write_shared
-from nasrun.spaces.micro_cell import MicroCell, loose_ends
+from nasrun.spaces.micro_cell.encoding import loose_ends
+from nasrun.spaces.micro_cell.space import MicroCell
+from nasrun.storage.records import TrialRecord
 
 OPERATIONS: Any = ["conv3", "conv5", "avg3", "max3", "identity"]
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from nasrun.protocols import Cost, Genome, Task, Token
+from nasrun.core import Cost, Genome, Task, Token
 from nasrun.spaces.macro_cnn import MacroCNN
 
 CONFIG = Path(__file__).resolve().parents[2] / "conf" / "search_space" / "macro_cnn.yaml"

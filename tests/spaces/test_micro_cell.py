@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
-from nasrun.protocols import Genome, Task
-from nasrun.spaces.micro_cell import MicroCell, blocks_of, canonical, loose_ends
+from nasrun.core import Genome, Task
+from nasrun.spaces.micro_cell.encoding import blocks_of, canonical, loose_ends
+from nasrun.spaces.micro_cell.space import MicroCell
 
 OPERATIONS: Any = ["conv3", "conv5", "avg3", "max3", "identity"]
 COLOUR = Task("colour", 3, 13, 11, 7)
@@ -102,7 +103,7 @@ def test_cost_is_what_torch_counts(layout: str, separable: bool) -> None:
 
 
 def test_an_architecture_is_a_part_of_the_shared_network() -> None:
-    from nasrun.spaces.micro_cell_network import MicroNetwork
+    from nasrun.spaces.micro_cell.network import MicroNetwork
 
     space = space_of(layout="crc")
     shared = MicroNetwork(space, COLOUR)

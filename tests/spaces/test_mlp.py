@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from nasrun.protocols import Cost, Genome, Task
-from nasrun.spaces.mlp import Mlp
-from nasrun.spaces.mlp_widths import STEP
+from nasrun.core import Cost, Genome, Task
+from nasrun.spaces.mlp.space import Mlp
+from nasrun.spaces.mlp.widths import STEP
 
 CONFIG = Path(__file__).resolve().parents[2] / "conf" / "search_space" / "mlp.yaml"
 ACTIVATIONS = ["relu", "sigmoid", "tanh", "swish", "gelu"]
@@ -343,7 +343,7 @@ def test_flops_are_those_that_torch_counts(task: Task) -> None:
 def test_networks_are_plain_sequences(dropout: float) -> None:
     from torch import nn
 
-    from nasrun.training.dense import dense_shape
+    from nasrun.training.dense.steps import dense_shape
 
     model = space(dropout=dropout).build((2, 448, 65), MNIST)
     hidden = [nn.Linear, nn.ReLU, *([nn.Dropout] if dropout else [])]
@@ -353,7 +353,7 @@ def test_networks_are_plain_sequences(dropout: float) -> None:
 
 
 def test_the_last_hidden_layer_can_be_linear() -> None:
-    from nasrun.training.dense import dense_shape
+    from nasrun.training.dense.steps import dense_shape
 
     model = space(dropout=0.2, last_linear=True).build((2, 448, 65), MNIST)
     assert dense_shape(model) == ((784, 448, 65, 10), (True, False), (0.2, 0.0))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nasrun.spaces.mlp_widths import Widths
+from nasrun.spaces.mlp.widths import Widths
 
 
 @pytest.mark.parametrize("scale", ["log2", "linear"])

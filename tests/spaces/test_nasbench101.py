@@ -16,8 +16,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from nasrun.protocols import Genome, Task
-from nasrun.spaces.nasbench101 import NASBench101
+from nasrun.core import Genome, Task
+from nasrun.spaces.nasbench101.space import NASBench101
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "conf" / "search_space" / "nasbench101.yaml"

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nasrun.protocols import Cost, Genome, Task
-from nasrun.spaces.cell_graph import vertex_channels
-from nasrun.spaces.nasbench101 import NASBench101
+from nasrun.core import Cost, Genome, Task
+from nasrun.spaces.nasbench101.graph import vertex_channels
+from nasrun.spaces.nasbench101.space import NASBench101
 
 TASKS = [
     Task("colour", 3, 32, 32, 100),

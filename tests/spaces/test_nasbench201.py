@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from nasrun.protocols import Cost, Genome, Task
-from nasrun.spaces.nasbench201 import EDGES, OPERATIONS, NASBench201, same_network
+from nasrun.core import Cost, Genome, Task
+from nasrun.spaces.nasbench201.space import EDGES, OPERATIONS, NASBench201, same_network
 
 CONFIG = Path(__file__).resolve().parents[2] / "conf" / "search_space" / "nasbench201.yaml"
 EVERYTHING: list[Genome] = list(product(OPERATIONS, repeat=6))
@@ -312,7 +312,7 @@ def test_same_networks_compute_the_same() -> None:
     """Real cells of one class, their convolutions given the same weights, against each other; and of others, not."""
     import torch
 
-    from nasrun.spaces.nasbench201_network import Cell
+    from nasrun.spaces.nasbench201.network import Cell
 
     generator = torch.Generator().manual_seed(0)
 
@@ -417,7 +417,7 @@ def test_cell_is_what_the_genome_says() -> None:
     import torch
     from torch.nn import functional
 
-    from nasrun.spaces.nasbench201_network import Cell
+    from nasrun.spaces.nasbench201.network import Cell
 
     torch_generator = torch.Generator().manual_seed(1)
     image = torch.randn(2, 3, 4, 6, generator=torch_generator, dtype=torch.float64)
@@ -452,7 +452,7 @@ def test_reduction_adds_a_shortcut() -> None:
     import torch
     from torch.nn import functional
 
-    from nasrun.spaces.nasbench201_network import Reduction
+    from nasrun.spaces.nasbench201.network import Reduction
 
     image = torch.randn(2, 3, 4, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     block = Reduction(3).double().eval()  # normalisations as they begin: a division by sqrt(1 + 1e-5)
@@ -468,7 +468,7 @@ def test_reduction_adds_a_shortcut() -> None:
 def test_network_is_that_of_the_benchmark() -> None:
     from torch import nn
 
-    from nasrun.spaces.nasbench201_network import Cell, Reduction
+    from nasrun.spaces.nasbench201.network import Cell, Reduction
 
     model: Any = space().build(EXAMPLE, CIFAR10)
     names = ["stem"]

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from nasrun.protocols import Cost, Genome, Task
+from nasrun.core import Cost, Genome, Task
 from nasrun.spaces.layers import GlobalAveragePool
-from nasrun.spaces.sequential_cnn import SequentialCNN
+from nasrun.spaces.sequential_cnn.space import SequentialCNN
 
 CONFIG = Path(__file__).resolve().parents[2] / "conf" / "search_space" / "sequential_cnn.yaml"
 ACTIVATIONS = ["relu", "sigmoid", "tanh", "swish", "gelu"]

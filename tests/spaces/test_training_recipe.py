@@ -10,15 +10,15 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from nasrun.protocols import Job, Proposal, Task, Trial
-from nasrun.schema import ConfigError
+from nasrun.core import Job, Proposal, Task, Trial
+from nasrun.core.options import ConfigError
 from nasrun.spaces.sections import make_space
-from nasrun.spaces.training_recipe import ACTIVATIONS, OPTIMIZERS, TrainingRecipe
+from nasrun.spaces.training_recipe.space import ACTIVATIONS, OPTIMIZERS, TrainingRecipe
 from tests.support import setup_of
 
 PICTURES = Task("gaps", 4, 32, 32, 3, kind="regression")
 DIGITS = Task("digits", 1, 28, 28, 10)
-MLP = {"_target_": "nasrun.spaces.mlp.Mlp", "activations": ["swish", "relu"]}
+MLP = {"_target_": "nasrun.spaces.mlp.space.Mlp", "activations": ["swish", "relu"]}
 
 
 def base(section: dict[str, Any], seed: int = 0) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def test_activations_of_another_space_are_replaced_in_their_order() -> None:
 def test_the_best_of_a_finished_run(tmp_path: Path) -> None:
     (tmp_path / ".hydra").mkdir()
     (tmp_path / ".hydra" / "config.yaml").write_text(
-        "search_space:\n  _target_: nasrun.spaces.mlp.Mlp\n  min_depth: ${vars.least}\n  max_depth: 3\n"
+        "search_space:\n  _target_: nasrun.spaces.mlp.space.Mlp\n  min_depth: ${vars.least}\n  max_depth: 3\n"
         "vars: {least: 1}\n"
     )
     (tmp_path / "best.json").write_text('{"genome": "48-16-32"}')

@@ -5,8 +5,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from nasrun.protocols import Genome, SearchSpace
-from nasrun.schema import ConfigError
+from nasrun.core import Genome, SearchSpace
+from nasrun.core.options import ConfigError
 from nasrun.strategies.variation import Mutator
 from tests.support import setup_of, trajectory
 

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nasrun.protocols import Measurement, Objective, Proposal, Strategy, Trial
-from nasrun.spaces.mlp import Mlp
-from nasrun.strategies.asha import Asha
-from nasrun.strategies.halving import SuccessiveHalving
-from nasrun.strategies.ladder import Ladder
+from nasrun.core import Measurement, Objective, Proposal, Strategy, Trial
+from nasrun.spaces.mlp.space import Mlp
+from nasrun.strategies.multi_fidelity.asha import Asha
+from nasrun.strategies.multi_fidelity.hyperband import SuccessiveHalving
+from nasrun.strategies.multi_fidelity.rungs import Ladder
 from nasrun.strategies.random import Random
 from nasrun.strategies.wrappers import Deduplicate
 

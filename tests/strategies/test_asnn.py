@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nasrun.protocols import Genome, Measurement, Objective, Proposal, Trial
-from nasrun.schema import ConfigError
-from nasrun.spaces.mlp import Mlp
-from nasrun.strategies.asnn import Asnn
-from nasrun.strategies.asnn_table import MeasuredTable
+from nasrun.core import Genome, Measurement, Objective, Proposal, Trial
+from nasrun.core.options import ConfigError
+from nasrun.spaces.mlp.space import Mlp
+from nasrun.strategies.asnn.strategy import Asnn
+from nasrun.strategies.asnn.table import MeasuredTable
 from tests.support import setup_of
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
@@ -248,7 +248,7 @@ def test_what_cannot_work_is_refused_in_a_line(overrides: Sequence[str], words: 
 
 
 def test_torch_is_not_imported_before_something_is_trained() -> None:
-    code = "import sys, nasrun.strategies.asnn; assert 'torch' not in sys.modules"
+    code = "import sys, nasrun.strategies.asnn.strategy; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -11,12 +11,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nasrun import journal
-from nasrun.journal import Journal
-from nasrun.protocols import Objective
-from nasrun.schema import ConfigError
-from nasrun.strategies.asnn_network import Ensemble, NetworkSettings
-from nasrun.strategies.asnn_table import MeasuredTable, widths_of
+from nasrun.core import Objective
+from nasrun.core.options import ConfigError
+from nasrun.storage import journal
+from nasrun.storage.journal import Journal
+from nasrun.strategies.asnn.network import Ensemble, NetworkSettings
+from nasrun.strategies.asnn.table import MeasuredTable, widths_of
 from tests.support import run_in, setup_of
 
 

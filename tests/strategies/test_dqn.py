@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from nasrun.protocols import Genome, Measurement, Token, Trial
-from nasrun.schema import ConfigError
-from nasrun.strategies.slots import UNKNOWN, Slots
+from nasrun.core import Genome, Measurement, Token, Trial
+from nasrun.core.options import ConfigError
+from nasrun.strategies.controllers.vocabulary import UNKNOWN, Slots
 from tests.strategies.words import Words, agent, ok, play, value, words
 from tests.support import options, setup_of, trajectory
 

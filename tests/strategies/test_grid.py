@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nasrun.protocols import Genome, Measurement, Objective, Trial
-from nasrun.schema import ConfigError
-from nasrun.spaces.mlp import Mlp
+from nasrun.core import Genome, Measurement, Objective, Trial
+from nasrun.core.options import ConfigError
+from nasrun.spaces.mlp.space import Mlp
 from nasrun.strategies.grid import Grid
 from nasrun.tables.asnn import UNITS, Asnn
 from tests.support import measure, setup_of, trajectory

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nasrun.protocols import Genome, Measurement, Objective, Proposal, SearchSpace, Trial
+from nasrun.core import Genome, Measurement, Objective, Proposal, SearchSpace, Trial
 from nasrun.strategies.local_search import LocalSearch
 from tests.support import setup_of
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from nasrun.protocols import Genome
-from nasrun.strategies.lstm_policy import Episode, LSTMPolicy, PolicyLearner
-from nasrun.strategies.slots import Slots
+from nasrun.core import Genome
+from nasrun.strategies.controllers.lstm_policy import Episode, LSTMPolicy, PolicyLearner
+from nasrun.strategies.controllers.vocabulary import Slots
 from tests.strategies.words import Words, value, words
 
 SETTINGS = {

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nasrun.protocols import Measurement, Objective, Proposal, Task, Trial
-from nasrun.spaces.mlp import Mlp
-from nasrun.spaces.training_recipe import TrainingRecipe
+from nasrun.core import Measurement, Objective, Proposal, Task, Trial
+from nasrun.spaces.mlp.space import Mlp
+from nasrun.spaces.training_recipe.space import TrainingRecipe
 from nasrun.strategies.miha import Miha
 from nasrun.strategies.wrappers import Constrain, Constraints, Deduplicate
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nasrun.config import Setup
-from nasrun.protocols import Measurement, Objective, Proposal, Trial
+from nasrun.config.build import Setup
+from nasrun.core import Measurement, Objective, Proposal, Trial
+from nasrun.core.options import ConfigError
 from nasrun.reports.front import hypervolume, non_dominated
-from nasrun.schema import ConfigError
 from nasrun.strategies.nsga2 import Nsga2
 from nasrun.strategies.random import Random
 from tests.support import measure, setup_of, trajectory
@@ -172,7 +172,7 @@ def test_without_pymoo_it_says_what_to_install() -> None:
     program = (
         "import sys; sys.modules['pymoo'] = None\n"
         "from tests.support import setup_of\n"
-        "from nasrun.schema import ConfigError\n"
+        "from nasrun.core.options import ConfigError\n"
         "try:\n    setup_of('strategy=nsga2')\n"
         "except ConfigError as error:\n    print(error)\n"
     )

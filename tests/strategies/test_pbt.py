@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nasrun.protocols import Measurement, Objective, Proposal, Trial
-from nasrun.spaces.mlp import Mlp
-from nasrun.spaces.training_recipe import TrainingRecipe
+from nasrun.core import Measurement, Objective, Proposal, Trial
+from nasrun.spaces.mlp.space import Mlp
+from nasrun.spaces.training_recipe.space import TrainingRecipe
 from nasrun.strategies.pbt import Pbt
 
 OPTIONS: dict[str, Any] = {"population": 8, "ready": 3, "quantile": 0.25, "lr": [0.001, 0.1]}

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from nasrun.protocols import Measurement, Objective, Proposal, Trial
-from nasrun.schema import ConfigError
-from nasrun.spaces.nasbench201 import NASBench201
-from nasrun.strategies.predictor import Predictor
-from nasrun.strategies.predictor_network import ensemble_predictions
+from nasrun.core import Measurement, Objective, Proposal, Trial
+from nasrun.core.options import ConfigError
+from nasrun.spaces.nasbench201.space import NASBench201
+from nasrun.strategies.predictor.network import ensemble_predictions
+from nasrun.strategies.predictor.strategy import Predictor
 from tests.strategies.words import ok
 from tests.support import measure, setup_of, trajectory
 

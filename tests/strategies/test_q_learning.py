@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from nasrun.strategies.controllers import make_controller
-from nasrun.strategies.q_learning import QLearner, Replay
-from nasrun.strategies.slots import Slots
+from nasrun.strategies.controllers.controllers import make_controller
+from nasrun.strategies.controllers.q_learning import QLearner, Replay
+from nasrun.strategies.controllers.vocabulary import Slots
 from tests.strategies.words import value, words
 
 kinds = pytest.mark.parametrize("kind", ["dense", "lstm"])

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from nasrun.protocols import Measurement, Objective, Proposal, Trial
-from nasrun.schema import ConfigError
+from nasrun.core import Measurement, Objective, Proposal, Trial
+from nasrun.core.options import ConfigError
+from nasrun.strategies.controllers.rewards import EnasReward, IEnasReward
 from nasrun.strategies.reinforce import Reinforce
-from nasrun.strategies.rewards import EnasReward, IEnasReward
 from tests.strategies.words import ok, value, words
 from tests.support import measure, setup_of, trajectory
 

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nasrun.protocols import Genome, Measurement, Objective, Proposal, Trial
-from nasrun.schema import ConfigError
-from nasrun.spaces.sequential_cnn import SequentialCNN
+from nasrun.core import Genome, Measurement, Objective, Proposal, Trial
+from nasrun.core.options import ConfigError
+from nasrun.spaces.sequential_cnn.space import SequentialCNN
 from nasrun.strategies.swarm import AntColony, BeeColony, InsideOut, ParticleSwarm, Swarm
 from tests.support import setup_of, trajectory
 
@@ -256,7 +256,7 @@ def test_without_pygmo_one_line_says_what_to_install(name: str, tmp_path: Path) 
     code = (
         "import sys; sys.modules['pygmo'] = None\n"
         f"sys.argv = ['nasrun', 'strategy={name}', 'evaluator=synthetic', 'dataset=synthetic']\n"
-        "from nasrun.cli import main; sys.exit(main())"
+        "from nasrun.cli.main import main; sys.exit(main())"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2

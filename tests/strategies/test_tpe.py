@@ -7,8 +7,8 @@ import numpy as np
 import optuna
 import pytest
 
-from nasrun.protocols import Measurement, Objective, Trial
-from nasrun.spaces.training_recipe import TrainingRecipe
+from nasrun.core import Measurement, Objective, Trial
+from nasrun.spaces.training_recipe.space import TrainingRecipe
 from nasrun.strategies.tpe import Tpe
 from tests.support import setup_of, trajectory
 

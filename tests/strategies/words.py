@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nasrun.protocols import Genome, Measurement, Objective, Proposal, Token, Trial
+from nasrun.core import Genome, Measurement, Objective, Proposal, Token, Trial
 from nasrun.strategies.dqn import DQN
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from nasrun.spaces.cell_graph import LABELS
-from nasrun.spaces.nasbench101 import NASBench101
+from nasrun.spaces.nasbench101.graph import LABELS
+from nasrun.spaces.nasbench101.space import NASBench101
 from nasrun.tables import TableError
-from nasrun.tables.nasbench101 import RecordFile
+from nasrun.tables.nasbench101.table import RecordFile
 from tests.tables import tfrecord_writer as writer
 
 SPACE = NASBench101(operations=list(LABELS))

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nasrun.tables import TableError, choose, nasbench101_cache
+from nasrun.tables import TableError, choose
+from nasrun.tables.nasbench101 import cache as nasbench101_cache
 from tests.tables import tfrecord_writer as writer
 from tests.tables.support import SPACE, kept, loaded, written
 from tests.tables.tfrecord_writer import Written

@@ -12,15 +12,15 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from nasrun.protocols import Task
-from nasrun.spaces.cell_graph import LABELS
-from nasrun.spaces.mlp import Mlp
-from nasrun.spaces.nasbench101 import NASBench101
-from nasrun.spaces.nasbench201 import NASBench201 as Space201
+from nasrun.core import Task
+from nasrun.spaces.mlp.space import Mlp
+from nasrun.spaces.nasbench101.graph import LABELS
+from nasrun.spaces.nasbench101.space import NASBench101
+from nasrun.spaces.nasbench201.space import NASBench201 as Space201
 from nasrun.tables import SHIPPED, TableError, Trainings, choose
 from nasrun.tables.asnn import Asnn
 from nasrun.tables.base import ShippedTable
-from nasrun.tables.nasbench101 import EcNas
+from nasrun.tables.nasbench101.table import EcNas
 from nasrun.tables.nasbench201 import NasBench201
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from nasrun.tables import tfrecord
-from nasrun.tables.nasbench101 import CellIndex, halves_of
+from nasrun.tables.nasbench101 import tfrecord
+from nasrun.tables.nasbench101.arrays import halves_of
+from nasrun.tables.nasbench101.table import CellIndex
 from tests.tables import tfrecord_writer as writer
 from tests.tables.support import SPACE, loaded, refused, written
 from tests.tables.tfrecord_writer import Written

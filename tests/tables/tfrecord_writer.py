@@ -1,4 +1,4 @@
-"""Writes files in the layout of NAS-Bench-101's: the other side of `nasrun.tables.tfrecord`, with no code of it."""
+"""Writes files laid out as NAS-Bench-101's: the other side of `tables.nasbench101.tfrecord`, with no code of it."""
 
 import base64
 import json
@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nasrun.protocols import Genome, Task
-from nasrun.spaces.cell_graph import LABELS, read_cell
-from nasrun.spaces.nasbench101 import NASBench101
+from nasrun.core import Genome, Task
+from nasrun.spaces.nasbench101.graph import LABELS, read_cell
+from nasrun.spaces.nasbench101.space import NASBench101
 
 OPERATIONS = {"conv3x3": "conv3x3-bn-relu", "conv1x1": "conv1x1-bn-relu", "maxpool3x3": "maxpool3x3"}
 TASK = Task("cifar10", 3, 32, 32, 10)

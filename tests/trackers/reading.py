@@ -11,8 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from nasrun.compose import compose_config, task_config
-from nasrun.run import resume, start
+from nasrun.config.compose import compose_config, task_config
+from nasrun.runner.run import resume, start
 
 LIBRARIES = {"tensorboard": "tensorboard", "mlflow": "mlflow", "wandb": "wandb"}
 """The library that a tracker needs."""

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from nasrun.protocols import Measurement, Objective, Proposal, Trial
-from nasrun.records import TrialRecord
+from nasrun.core import Measurement, Objective, Proposal, Trial
+from nasrun.storage.records import TrialRecord
 from nasrun.trackers import TrackedRun, TrackedTrial, Tracker, observer
 from nasrun.trackers.observer import Tracking, tracked_run
 from tests.support import setup_of

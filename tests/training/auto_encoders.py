@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nasrun.protocols import Cost, Genome, SearchSpace, Task, Token
+from nasrun.core import Cost, Genome, SearchSpace, Task, Token
 
 if TYPE_CHECKING:
     from torch import nn

@@ -12,9 +12,9 @@ from torch import nn
 from torch.nn import functional
 
 from nasrun.hardware.devices import Runtime
-from nasrun.training.dense import DenseStepper, Shape, dense_shape
+from nasrun.training.dense.masks import STEPS, Masks
+from nasrun.training.dense.steps import DenseStepper, Shape, dense_shape
 from nasrun.training.loop import Stepper
-from nasrun.training.replica_masks import STEPS, Masks
 from nasrun.training.settings import TrainSettings
 
 CPU = Runtime("cpu", "fp32", "", 1, True)

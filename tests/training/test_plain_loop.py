@@ -6,8 +6,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from nasrun import seeding
-from nasrun.config import Setup
+from nasrun.config.build import Setup
+from nasrun.core import seeding
 from nasrun.training.data import DeviceData
 from nasrun.training.loop import measure, train
 from nasrun.training.settings import TrainSettings

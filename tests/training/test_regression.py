@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
+from nasrun.core import Task
 from nasrun.datasets import Splits
 from nasrun.datasets.gap_filling import GapFilling
-from nasrun.protocols import Task
 from nasrun.training import loop
 from nasrun.training.data import DeviceData
 from nasrun.training.loop import Stepper, TrainingError, make_trainee, measure, train

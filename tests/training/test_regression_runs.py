@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from torch import nn
 
-from nasrun import journal
-from nasrun.compose import compose_config, task_config
-from nasrun.config import Setup, build
-from nasrun.protocols import Job, Objective, Proposal, Trial
-from nasrun.schema import ConfigError
+from nasrun.config.build import Setup, build
+from nasrun.config.compose import compose_config, task_config
+from nasrun.core import Job, Objective, Proposal, Trial
+from nasrun.core.options import ConfigError
+from nasrun.storage import journal
 from tests.support import setup_of
 from tests.training.auto_encoders import smooth
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from nasrun import seeding
+from nasrun.core import seeding
 from nasrun.training import loop
 from nasrun.training.data import DeviceData
+from nasrun.training.dense.replicas import Replicas
 from nasrun.training.loop import Limits, Training, TrainingError, measure, steps_per_epoch, train, train_together
-from nasrun.training.replicas import Replicas
 from nasrun.training.settings import TrainSettings
 from tests.training.conftest import cpu, train_network
 

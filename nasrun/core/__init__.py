@@ -1,0 +1,46 @@
+"""The nouns of nasrun: what a run is made of. Nothing else of nasrun is imported here.
+
+A run asks a strategy for proposals, numbers them as trials, cuts each trial into jobs (one per repeat),
+hands the jobs to an executor whose evaluator measures them, and tells the strategy what was measured.
+"""
+
+from nasrun.core.interfaces import Evaluator, Executor, SharedEvaluator, Strategy
+from nasrun.core.search_space import SearchSpace
+from nasrun.core.types import (
+    Cost,
+    Genome,
+    Job,
+    Kind,
+    Measurement,
+    Mutation,
+    Objective,
+    Progress,
+    Proposal,
+    Status,
+    Task,
+    Token,
+    Trial,
+    WarmStart,
+)
+
+__all__ = [
+    "Cost",
+    "Evaluator",
+    "Executor",
+    "Genome",
+    "Job",
+    "Kind",
+    "Measurement",
+    "Mutation",
+    "Objective",
+    "Progress",
+    "Proposal",
+    "SearchSpace",
+    "SharedEvaluator",
+    "Status",
+    "Strategy",
+    "Task",
+    "Token",
+    "Trial",
+    "WarmStart",
+]

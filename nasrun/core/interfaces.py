@@ -1,0 +1,184 @@
+"""Those who act in a run: strategy, evaluator, executor."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nasrun.core.types import Genome, Job, Measurement, Progress, Proposal, Trial
+
+
+class Strategy(ABC):
+    """Decides what to measure next. It knows its space and what it was told, nothing else.
+
+    Constructors take `space`, `objective` and `rng`, then the options of the YAML as keyword-only arguments.
+    The proposals of one strategy become the trials 0, 1, 2, ... in the order in which `ask` returned them.
+    """
+
+    #: Trials that are proposed before anything that was told is made use of; 0 where it makes no difference.
+    initial: int = 0
+
+    #: Whether proposals go on from checkpoints of earlier trials (`warm_start`): these are then kept as `needs` says.
+    continues: bool = False
+
+    #: Trials that the strategy takes from beginning to end; None: any number will do.
+    length: int | None = None
+
+    #: Cumulative epochs that its proposals have, lowest first, where these are known beforehand; empty: any.
+    budgets: tuple[int, ...] = ()
+
+    #: Whether all objectives are improved, where there are several; else the first one alone.
+    several: bool = False
+
+    @abstractmethod
+    def ask(self, n: int) -> list[Proposal]:
+        """Between 0 and `n` proposals; an empty list means: tell me first (or: I am done)."""
+
+    @abstractmethod
+    def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
+        """Take in what was measured for a trial, one measurement per repeat; failed trials are told too."""
+
+    @property
+    def done(self) -> bool:
+        """True when the strategy will make no more proposals, whatever it is told."""
+        return False
+
+    def needs(self) -> Collection[int]:
+        """Trials that were told and whose checkpoints later proposals may start from, or `chosen` may name."""
+        return ()
+
+    def chosen(self) -> int | None:
+        """The trial whose network is what the search came to; None: the best by the objective."""
+        return None
+
+    def epochs(self, trials: int) -> float | None:
+        """Epochs that so many trials take in all, about; None: for each of them those of the evaluator."""
+        return None
+
+    def draw(self, rng: np.random.Generator) -> Genome | None:
+        """A genome as the strategy's policy would propose it now, drawn with a generator of the caller.
+
+        Nothing that the strategy proposes is changed by it. None: it has no policy; samples of the space will do.
+        """
+        return None
+
+    def notes(self) -> Mapping[str, Any]:
+        """What the strategy learned, as JSON values, for `strategy.json` (loss curves, suggestions); may be empty."""
+        return {}
+
+
+class Evaluator(ABC):
+    """Measures architectures. It knows nothing of strategies, journals or tables."""
+
+    #: Called with the progress of the job in training; the executor sets it.
+    on_progress: Callable[[Progress], None] = staticmethod(lambda progress: None)
+
+    #: The metrics that `evaluate` reports for every trial that succeeds: what an objective may name.
+    metrics: tuple[str, ...] = ("val_accuracy",)
+
+    #: Measurements of one trial: seeds, initial weights and data order differ between them.
+    repeats: int = 1
+
+    #: Whether jobs write their weights to `save_to`.
+    saves: bool = False
+
+    #: Seconds that a job may take; an evaluator ends it then, and an executor a worker that does not. None: any.
+    time_limit: float | None = None
+
+    #: Images are enlarged to that many pixels in height and width by repeating their border; None: left as they are.
+    pad_to: int | None = None
+
+    #: Modules that worker processes import before anything else, once for all of them.
+    preload: tuple[str, ...] = ()
+
+    def prepare(self, recorded: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Decide what is decided once per run (device, precision) and load the data; returns facts for the record.
+
+        `recorded`: what this returned when an interrupted run was started, which is then taken as it was.
+        """
+        return {}
+
+    def group(self, jobs: Sequence[Job]) -> Sequence[Job]:
+        """The jobs of a queue (never empty) to evaluate together next; the first of the queue is among them.
+
+        What is chosen depends on the queue alone, so that a resumed run forms the same groups. Here: the first.
+        """
+        return jobs[:1]
+
+    @abstractmethod
+    def evaluate(self, jobs: Sequence[Job]) -> Iterator[Measurement]:
+        """Measure a group of jobs; yields one measurement each, in any order.
+
+        A job that fails yields a measurement with status `failed` and the reason; it never raises.
+        """
+
+    def final(self, job: Job) -> Mapping[str, Any]:
+        """Train or load the winner of a finished search and measure it on the test set, which is used nowhere else.
+
+        Returns `metrics`, `history` and `seconds`; empty where the evaluator has nothing to add. The weights go to
+        `job.save_to`.
+        """
+        return {}
+
+    def lacks(self, budget: int) -> str | None:
+        """Why nothing can be measured at a budget in epochs; None where it can, or where that is not known yet."""
+        return None
+
+    def estimate(self, trial: Trial) -> float | None:
+        """Seconds that one repeat of a trial is expected to take, from a short timing; None where it has no meaning."""
+        return None
+
+
+class SharedEvaluator(Evaluator):
+    """Measures architectures with weights that all of them share, and that are trained between the trials.
+
+    Trials come in rounds of `rounds`; before each round the weights are trained for one epoch. In between they stay as
+    they are, so that the order of the trials of a round makes no difference.
+    """
+
+    #: Trials after each epoch of the shared weights.
+    rounds: int
+
+    def lacks(self, budget: int) -> str | None:
+        return "weights that all architectures share have no budgets; choose evaluator=train or evaluator=table"
+
+    @abstractmethod
+    def train_shared(
+        self, draw: Callable[[np.random.Generator], Genome], rng: np.random.Generator, epoch: int, epochs: int
+    ) -> Mapping[str, float]:
+        """Train the shared weights for `epoch` (from 1) of `epochs`, on architectures that `draw` gives.
+
+        The first epoch starts from new weights. Everything random comes from `rng`. Returns finite metrics; raises
+        where a loss is not finite.
+        """
+
+    @abstractmethod
+    def save(self, path: Path) -> None:
+        """Write the weights, and all else that the next epoch takes up, to a file that is there as a whole or not."""
+
+    @abstractmethod
+    def load(self, path: Path) -> None:
+        """Go on from what `save` wrote."""
+
+
+class Executor(ABC):
+    """Moves jobs to where they run, and knows nothing of what they are."""
+
+    @abstractmethod
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """Queue the jobs of one or more trials."""
+
+    @abstractmethod
+    def wait(self) -> list[Measurement]:
+        """Block until at least one measurement is there, and return all that are."""
+
+    @property
+    @abstractmethod
+    def free(self) -> int:
+        """How many more jobs can start at once."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End what is running and free the resources."""

@@ -1,0 +1,233 @@
+"""Options and their types: the signature of a class is the schema of its YAML.
+
+Whatever a class lets its YAML set are the keyword-only arguments of its constructor; their annotations say what is
+allowed: `int`, `float`, `bool`, `str`, `Literal[...]`, `list[...]`, unions with None, and `Annotated[...]` with one of
+the ranges below. This module imports nothing of nasrun.
+"""
+
+import difflib
+import inspect
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+class ConfigError(Exception):
+    """A config that cannot be run. Its text is one line: the key, the bad value, and what would be right."""
+
+
+@dataclass(frozen=True)
+class AtLeast:
+    """A number of at least `low`."""
+
+    low: float
+
+    def refuse(self, value: Any) -> str | None:
+        return None if value >= self.low else f"must be at least {self.low}"
+
+
+@dataclass(frozen=True)
+class Above:
+    """A number above `low`."""
+
+    low: float
+
+    def refuse(self, value: Any) -> str | None:
+        return None if value > self.low else f"must be above {self.low}"
+
+
+@dataclass(frozen=True)
+class Between:
+    """A number from `low` to `high`, both included unless `open_high`."""
+
+    low: float
+    high: float
+    open_high: bool = False
+
+    def refuse(self, value: Any) -> str | None:
+        if self.low == self.high:
+            return None if value == self.low else f"must be {self.low}"
+        inside = self.low <= value < self.high if self.open_high else self.low <= value <= self.high
+        top = f"below {self.high}" if self.open_high else f"{self.high}"
+        return None if inside else f"must be from {self.low} to {top}"
+
+
+@dataclass(frozen=True)
+class NotEmpty:
+    """A list or string with something in it, and nothing twice."""
+
+    def refuse(self, value: Any) -> str | None:
+        if not value:
+            return "must not be empty"
+        if isinstance(value, list) and len(set(value)) < len(value):
+            return "must not hold the same entry twice"
+        return None
+
+
+Positive = Annotated[int, AtLeast(1)]
+Fraction = Annotated[float, Between(0, 1)]
+
+_TOO_LARGE = 10**308
+"""Whole numbers from here on may not fit a float."""
+
+_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`; did you mean X?` for the known word closest to `word`, else the list of what is known."""
+    known = sorted(known)
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"known: {', '.join(known)}" if known else "none are known here"
+
+
+def options(cls: type) -> dict[str, inspect.Parameter]:
+    """The keyword-only constructor arguments of a class, with resolved annotations.
+
+    A `**settings` argument stands for the options of the class that the attribute `Settings` names.
+    """
+    init = cls.__init__  # type: ignore[misc]
+    hints = typing.get_type_hints(init, include_extras=True)
+    known: dict[str, inspect.Parameter] = {}
+    for name, parameter in inspect.signature(init).parameters.items():
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+            known[name] = parameter.replace(annotation=hints.get(name, Any))
+        elif parameter.kind is inspect.Parameter.VAR_KEYWORD and hasattr(cls, "Settings"):
+            known |= options(cls.Settings)
+    return known
+
+
+def check_section(cls: type, values: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """The values of one config group, checked and converted to the types of `cls`; ConfigError names a bad key."""
+    known = options(cls)
+    for name in values:
+        if name not in known:
+            raise ConfigError(f"{join(path, name)}: no such key; {nearest(str(name), known)}")
+    for name, parameter in known.items():
+        if name not in values and parameter.default is inspect.Parameter.empty:
+            raise ConfigError(f"{join(path, name)}: missing; expected {describe(parameter.annotation)}")
+    return {name: check_value(known[name].annotation, value, join(path, name)) for name, value in values.items()}
+
+
+def check_value(kind: Any, value: Any, path: str) -> Any:
+    """`value` as `kind`; ConfigError where it is of another type or outside of the range."""
+    if value == "???":
+        raise ConfigError(f"{path}: not set; give it as {path}=... ({describe(kind)})")
+    try:
+        return _convert(kind, value)
+    except ValueError as error:
+        raise ConfigError(f"{path}={show(value)}: {error}") from None
+
+
+def _convert(kind: Any, value: Any) -> Any:
+    origin, arguments = get_origin(kind), get_args(kind)
+    if kind is Any:
+        return value
+    if origin is Annotated:
+        value = _convert(arguments[0], value)
+        for rule in arguments[1:]:
+            reason = rule.refuse(value) if value is not None else None
+            if reason:
+                raise ValueError(reason)
+        return value
+    if origin is Literal:
+        if type(value) not in {type(member) for member in arguments}:
+            raise ValueError(f"expected {describe(kind)}")
+        if value not in arguments:
+            raise ValueError(f"unknown; {nearest(str(value), map(str, arguments))}")
+        return value
+    if origin in (Union, types.UnionType):
+        return _convert_union(arguments, value)
+    if origin is list:
+        if not isinstance(value, list | tuple):
+            raise ValueError(f"expected {describe(kind)}")
+        return [_convert(arguments[0], item) for item in value]
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            raise ValueError(f"expected {describe(kind)}")
+        return {_convert(arguments[0], k): _convert(arguments[1], v) for k, v in value.items()}
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value) if abs(value) < _TOO_LARGE else float("inf")
+    if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
+        raise ValueError(f"expected {describe(kind)}")
+    if kind is float and not abs(value) < float("inf"):
+        raise ValueError("expected a finite number")
+    return value
+
+
+def _convert_union(members: tuple[Any, ...], value: Any) -> Any:
+    """The first member that takes the value; where none does, what the member of the value's own kind says."""
+    reasons = []
+    for member in members:
+        try:
+            return _convert(member, value)
+        except ValueError as error:
+            reasons.append(str(error))
+    told = [reason for reason in reasons if not reason.startswith("expected")]
+    raise ValueError(told[0] if told else f"expected {' or '.join(describe(member) for member in members)}")
+
+
+def describe(kind: Any) -> str:
+    """What a value of this type looks like, in words."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        rules = [rule.refuse(float("-inf")) for rule in arguments[1:] if not isinstance(rule, NotEmpty)]
+        return " ".join([describe(arguments[0]), *(f"that {rule}" for rule in rules if rule)])
+    if origin is Literal:
+        return "one of " + ", ".join(map(str, arguments))
+    if origin in (Union, types.UnionType):
+        return " or ".join(describe(member) for member in arguments)
+    if origin is list:
+        return f"a list in [ ], each entry {describe(arguments[0])}"
+    if origin is dict:
+        return "keys with values"
+    return _NAMES.get(kind, getattr(kind, "__name__", str(kind)))
+
+
+def show(value: Any) -> str:
+    """A config value as it is typed on the command line, cut where it is long."""
+    text = printable(" ".join(_typed(value).split()))
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def printable(text: str) -> str:
+    """The text without line breaks and without what a terminal would obey, as in names of files: "?" in its place."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
+
+
+def _typed(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{_typed(entry)}" for key, entry in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(_typed, value)) + "]"
+    return {"True": "true", "False": "false", "None": "null"}.get(repr(value), str(value))
+
+
+def join(path: str, name: Any) -> str:
+    """The dotted path of a key."""
+    return f"{path}.{name}" if path else str(name)
+
+
+def plain(config: "DictConfig") -> dict[str, Any]:
+    """A config as plain dicts and lists, interpolations resolved."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        content = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{error.full_key or 'config'}: {first_line(error)}") from error
+    assert isinstance(content, dict)
+    return {str(name): value for name, value in content.items()}
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or the name of its type."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

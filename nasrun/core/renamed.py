@@ -1,0 +1,27 @@
+"""Where classes lay in earlier versions: run directories and archives name their classes by path.
+
+Journals of format 1 were written by versions whose modules lay in the root of the package. This is the only place that
+knows their paths; `nasrun.storage.stored_config` and `nasrun.spaces.sections` read stored paths through `current_path`.
+"""
+
+MOVED_MODULES = {
+    "nasrun.evaluators.train": "nasrun.evaluators.train.evaluator",
+    "nasrun.hardware.ray_cluster": "nasrun.hardware.ray.cluster",
+    "nasrun.spaces.micro_cell": "nasrun.spaces.micro_cell.space",
+    "nasrun.spaces.mlp": "nasrun.spaces.mlp.space",
+    "nasrun.spaces.nasbench101": "nasrun.spaces.nasbench101.space",
+    "nasrun.spaces.nasbench201": "nasrun.spaces.nasbench201.space",
+    "nasrun.spaces.sequential_cnn": "nasrun.spaces.sequential_cnn.space",
+    "nasrun.spaces.training_recipe": "nasrun.spaces.training_recipe.space",
+    "nasrun.strategies.asha": "nasrun.strategies.multi_fidelity.asha",
+    "nasrun.strategies.asnn": "nasrun.strategies.asnn.strategy",
+    "nasrun.strategies.halving": "nasrun.strategies.multi_fidelity.hyperband",
+    "nasrun.strategies.predictor": "nasrun.strategies.predictor.strategy",
+}
+"""Modules with classes that a config may name: the path at the time of format 1, and today's."""
+
+
+def current_path(target: str) -> str:
+    """Today's path of a class that an earlier version wrote down; any other path as it is."""
+    module, _, name = target.rpartition(".")
+    return f"{MOVED_MODULES.get(module, module)}.{name}" if module else target

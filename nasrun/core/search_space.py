@@ -1,0 +1,107 @@
+"""What a search space can do."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nasrun.core.types import Cost, Genome, Kind, Mutation, Task, Token
+
+if TYPE_CHECKING:
+    import torch
+
+
+class SearchSpace(ABC):
+    """A set of architectures: how they are drawn, varied, written down and built.
+
+    Every method that takes a generator draws from it alone, so that a seeded search repeats itself.
+    """
+
+    #: Named mutations. Each yields a valid genome different from its parent wherever one exists, else the parent.
+    mutations: Mapping[str, Mutation]
+
+    #: Number of genomes in the space; None where it is unknown.
+    size: int | None = None
+
+    #: The kinds of tasks that `build` makes networks for.
+    kinds: tuple[Kind, ...] = ("classification",)
+
+    #: FLOPs that a network may have under `constraints.flops=auto`, so that a trial takes seconds; None: any number.
+    flops_limit: int | None = None
+
+    #: Where all genomes are one network that is trained in different ways, so that weights carry over from any to any:
+    #: the genome to set out from. None: genomes are different networks.
+    start: Genome | None = None
+
+    #: The config that this space was made from, `_target_` and options: archives make it anew from that.
+    section: Mapping[str, Any] | None = None
+
+    @abstractmethod
+    def sample(self, rng: np.random.Generator) -> Genome:
+        """Draw a genome; the space's docstring says how uniformly."""
+
+    @abstractmethod
+    def crossover(self, first: Genome, second: Genome, rng: np.random.Generator) -> Genome:
+        """Mix two genomes into a valid one."""
+
+    @abstractmethod
+    def choices(self, prefix: Genome) -> tuple[Token, ...]:
+        """The legal next tokens after a prefix, in a fixed order; empty when the genome is complete."""
+
+    @abstractmethod
+    def encode(self, genome: Genome) -> np.ndarray:
+        """A vector of fixed length with entries in [0, 1]; `decode` gives the genome back."""
+
+    @abstractmethod
+    def decode(self, vector: np.ndarray) -> Genome:
+        """The genome nearest to a vector; any vector in [0, 1] of the right length gives a valid one."""
+
+    def neighbours(self, genome: Genome) -> list[Genome]:
+        """The genomes one step away, each once, in a fixed order: what local search climbs over.
+
+        Here: every token replaced by each other legal one; of the tokens after it those stay that are still legal, the
+        first legal one takes the place of the others.
+        """
+        found: dict[Genome, None] = {}
+        for position, token in enumerate(genome):
+            for other in self.choices(genome[:position]):
+                if other != token:
+                    found[self._completed((*genome[:position], other), genome)] = None
+        found.pop(genome, None)
+        return list(found)
+
+    def _completed(self, prefix: Genome, pattern: Genome) -> Genome:
+        """A whole genome that begins with a prefix and goes on like a pattern where that is legal."""
+        while legal := self.choices(prefix):
+            wanted = pattern[len(prefix)] if len(prefix) < len(pattern) else legal[0]
+            prefix = (*prefix, wanted if wanted in legal else legal[0])
+        return prefix
+
+    def hparams(self, genome: Genome) -> Mapping[str, Any]:
+        """Training settings that a genome holds, laid over those of the evaluator and under those of the proposal."""
+        return {}
+
+    def key(self, genome: Genome) -> Hashable:
+        """Equal for architectures that are the same network. Here: the genome itself."""
+        return genome
+
+    @abstractmethod
+    def validate(self, genome: Genome) -> None:
+        """Raise ValueError, naming what is wrong, unless the genome belongs to this space."""
+
+    @abstractmethod
+    def format(self, genome: Genome) -> str:
+        """The genome as a string that a person can read and type, without tabs, commas or line breaks."""
+
+    @abstractmethod
+    def parse(self, text: str) -> Genome:
+        """The genome of a string; ValueError names the position and what was expected there."""
+
+    @abstractmethod
+    def cost(self, genome: Genome, task: Task) -> Cost:
+        """Parameters and FLOPs of the network that `build` makes, by formula, without torch."""
+
+    @abstractmethod
+    def build(self, genome: Genome, task: Task) -> "torch.nn.Module":
+        """The network: input float (batch, channels, height, width), output as `Task` says for its kind."""

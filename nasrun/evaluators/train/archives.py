@@ -1,0 +1,84 @@
+"""How evaluator `train` keeps a network as an archive, and goes on from one. torch is imported when that is done."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nasrun.checkpoints import archive as archives
+from nasrun.checkpoints.store import averaged, inherit, load_weights
+from nasrun.core import Job, SearchSpace, Task
+from nasrun.datasets import Splits
+from nasrun.storage.journal import OutputError
+from nasrun.training.settings import TrainSettings
+
+if TYPE_CHECKING:
+    import torch
+
+    from nasrun.training.outcomes import Training
+
+STATE_OF = "optimizer"
+"""The setting that decides whether an optimizer's state still means anything."""
+
+
+def save_archive(
+    job: Job,
+    training: "Training",
+    model: "torch.nn.Module",
+    settings: TrainSettings,
+    space: SearchSpace,
+    task: Task,
+    normalisation: Mapping[str, Any],
+) -> None:
+    """Write the archive of a job to where it says; of the optimizer's state only what the training gave.
+
+    OutputError where it cannot be written: the run ends then, and measures this job again when it goes on.
+    """
+    assert job.save_to is not None
+    proposal = job.trial.proposal
+    info = archives.Archive(
+        genome=space.format(proposal.genome),
+        # With early stopping these are the epochs of the weights, not of the training.
+        epochs=int(training.metrics["epoch"]),
+        hparams=vars(settings),
+        metrics={name: value for name, value in training.metrics.items() if name not in ("epoch", "seconds")},
+        history=[{name: value for name, value in row.items() if name != "seconds"} for row in training.history],
+        task=task,
+        section=space.section,
+        trial=job.trial.number,
+        repeat=job.repeat,
+        seed=job.seed,
+        parent=proposal.parent,
+        partners=proposal.partners,
+        **normalisation,
+    )
+    try:
+        archives.save(Path(job.save_to), info, model.state_dict(), training.state)
+    except OSError as error:
+        raise OutputError(error.errno, error.strerror or str(error), job.save_to) from error
+
+
+def normalisation_of(splits: Splits) -> dict[str, Any]:
+    """What an archive says of how inputs are standardised, and for regression targets."""
+    return {name: getattr(splits, name) for name in ("mean", "std", "target_mean", "target_std")}
+
+
+def warm_start(
+    model: "torch.nn.Module", job: Job, settings: TrainSettings
+) -> "tuple[int, dict[str, torch.Tensor] | None]":
+    """Load the parent's weights where the proposal says so, averaged with those of its partners.
+
+    Returns the epochs behind them, and the state of the parent's optimizer where the new one is of the same kind.
+    """
+    if job.load_from is None:
+        return 0, None
+    path = Path(job.load_from)
+    weights = load_weights(path)
+    if job.trial.proposal.warm_start == "inherit":
+        inherit(model, weights)
+        return 0, None
+    if job.partners:
+        weights = averaged([weights, *(load_weights(Path(partner)) for partner in job.partners)])
+    model.load_state_dict(weights)
+    info = archives.read_info(path)
+    goes_on = job.resumable and info.hparams.get(STATE_OF) == getattr(settings, STATE_OF)
+    return info.epochs, archives.read_optimizer(path) if goes_on else None

@@ -1,0 +1,341 @@
+"""Evaluator `train`: every architecture trained from scratch, with PyTorch, on the training part of the data.
+
+torch is imported when something is trained, not before.
+"""
+
+import itertools
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from nasrun.checkpoints.archive import read_info
+from nasrun.checkpoints.store import load_weights, save_weights
+from nasrun.core import Evaluator, Job, Measurement, Progress, SearchSpace, Trial, seeding
+from nasrun.core.options import Above, AtLeast, ConfigError, Positive, check_section
+from nasrun.datasets import Dataset
+from nasrun.evaluators.train.archives import normalisation_of, save_archive, warm_start
+from nasrun.evaluators.train.groups import Groups, Replicas
+from nasrun.evaluators.train.memory import reason, within_memory
+from nasrun.hardware.devices import Hardware, Runtime
+from nasrun.storage.journal import OutputError
+from nasrun.training.settings import TrainSettings
+
+if TYPE_CHECKING:
+    import torch
+
+    from nasrun.training.data import DeviceData
+    from nasrun.training.dense.products import Products
+    from nasrun.training.loop import Trainee
+    from nasrun.training.outcomes import Training, TrainingError
+
+FINAL_TRIAL = -1
+REGRESSION_METRICS = ("val_loss", "val_loss_whole", "train_loss", "parameters", "flops")
+WARM_UP_BATCHES = 3
+TIMED_BATCHES = 10
+
+
+class Train(Evaluator):
+    """Trains each architecture and reports its validation accuracy (regression: the validation loss); the winner is
+    retrained and tested at the end.
+
+    `repeats` trainings per trial differ in seed. `time_limit` is in seconds per repeat; a trial beyond it fails.
+    `final_epochs` retrains the winner for that many epochs (None: the search's own weights are tested), on all the
+    training data, validation part included, or on the training part alone (`final_data`). `replicas` says which
+    networks train in one computation, `group_size` how many at most (`Groups`): a job's result does not depend on it,
+    and its seconds are its share of the group's. `retry_parts`: a training that runs out of memory is tried once more,
+    with its batches in so many parts (None: it fails). The remaining options are those of `TrainSettings`.
+    """
+
+    Settings = TrainSettings
+    metrics = ("val_accuracy", "val_loss", "train_loss", "parameters", "flops")
+    saves = True
+    # The last is what the first optimizer imports, which takes as long as all of torch.
+    preload = ("nasrun.training.loop", "nasrun.training.dense.replicas", "safetensors.torch", "torch._dynamo")
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        dataset: Dataset,
+        hardware: Hardware,
+        *,
+        repeats: Positive = 1,
+        time_limit: Annotated[float, Above(0)] | None = None,
+        final_epochs: Positive | None = 8,
+        final_data: Literal["all", "train"] = "all",
+        replicas: Replicas = "auto",
+        group_size: Positive | None = None,
+        retry_parts: Annotated[int, AtLeast(2)] | None = 8,
+        **settings: Any,
+    ) -> None:
+        self.repeats = repeats
+        self._space, self._dataset, self._hardware = space, dataset, hardware
+        self.time_limit, self._final_epochs, self._final_data = time_limit, final_epochs, final_data
+        self._settings, self._retry_parts = TrainSettings(**settings), retry_parts
+        if dataset.task.kind == "regression":
+            self.metrics = REGRESSION_METRICS
+        self._check_task()
+        self._groups = Groups(space, dataset.task, self._settings_of, replicas, group_size)
+        self._products: Products | None = None
+        self._runtime: Runtime | None = None
+        self._data: DeviceData | None = None
+        self._normalisation: Mapping[str, Any] = {}
+
+    def _check_task(self) -> None:
+        """ConfigError where the networks of the space, or the settings, are not for the task of the data set."""
+        name, kind = self._dataset.name, self._dataset.task.kind
+        if kind not in self._space.kinds:
+            raise ConfigError(
+                f"dataset={name}: is for {kind}, but {type(self._space).__name__} builds networks for "
+                f"{' and '.join(self._space.kinds)} alone; choose another search_space or dataset"
+            )
+        if kind == "regression" and self._settings.label_smoothing:
+            smoothing = self._settings.label_smoothing
+            raise ConfigError(f"evaluator.label_smoothing={smoothing}: is for classification; dataset={name} needs 0")
+
+    def prepare(self, recorded: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Load the data and decide device, precision and groups, or take them from the record of an interrupted run."""
+        from nasrun.training.data import DeviceData
+        from nasrun.training.dense.products import Products, choose_products
+
+        self._runtime = Runtime.from_record(recorded["runtime"]) if recorded else self._hardware.resolve()
+        if recorded and self._runtime.device == "cuda":
+            self._hardware.__class__(device="cuda").resolve()
+        self._runtime.apply()
+        splits = self._dataset.load()
+        self._data, self._normalisation = DeviceData(splits, self._runtime.device), normalisation_of(splits)
+        then, device = recorded or {}, self._runtime.device
+        self._products = Products(**then["products"]) if "products" in then else choose_products(device)
+        groups = self._groups.decide(self._runtime, then.get("replicas"))
+        facts = {"runtime": self._runtime._asdict(), "replicas": groups, "products": self._products._asdict()}
+        return dict(recorded) if recorded else facts
+
+    def group(self, jobs: Sequence[Job]) -> Sequence[Job]:
+        """The first job of a queue with those that train together with it: repeats, and other networks like it."""
+        return self._groups.of(jobs)
+
+    def evaluate(self, jobs: Sequence[Job]) -> Iterator[Measurement]:
+        queue = list(jobs)
+        while queue:
+            group = self.group(queue)
+            for job in group:
+                queue.remove(job)
+            yield from self._measure_together(group) if len(group) > 1 else [self._measure(group[0])]
+
+    def _measure(self, job: Job) -> Measurement:
+        """Train one network and say what came of it."""
+        started = time.monotonic()
+        try:
+            (training, model), settings = self._train_within_memory(job, self._settings_of(job))
+            return self._measurement(job, training, model, settings, lambda: time.monotonic() - started)
+        except OutputError:
+            raise
+        except Exception as error:
+            return self._failure(job, error, time.monotonic() - started)
+
+    def _measure_together(self, jobs: Sequence[Job]) -> Iterator[Measurement]:
+        """Train networks in one computation; where that cannot be done, one after the other."""
+        started = time.monotonic()
+        try:
+            outcomes = self._train_together(jobs)
+        except OutputError:
+            raise
+        except Exception:
+            outcomes = []  # no memory for all of them, or no network for one: each is told of its own reason below
+        if not outcomes:
+            yield from map(self._measure, jobs)
+            return
+        seconds = (time.monotonic() - started) / len(jobs)
+        for job, (outcome, model) in zip(jobs, outcomes, strict=True):
+            try:
+                if isinstance(outcome, Exception):
+                    raise outcome
+                yield self._measurement(job, outcome, model, self._settings_of(job), lambda: seconds)
+            except OutputError:
+                raise
+            except Exception as error:
+                yield self._failure(job, error, seconds)
+
+    def _measurement(
+        self,
+        job: Job,
+        training: "Training",
+        model: "torch.nn.Module",
+        settings: TrainSettings,
+        seconds: Callable[[], float],
+    ) -> Measurement:
+        """What a training came to, with its weights saved where the job says so."""
+        genome = job.trial.proposal.genome
+        if job.save_to is not None:
+            save_archive(job, training, model, settings, self._space, self._dataset.task, self._normalisation)
+        cost = self._space.cost(genome, self._dataset.task)
+        metrics = {name: value for name, value in training.metrics.items() if name not in ("epoch", "seconds")}
+        metrics |= {"parameters": cost.parameters, "flops": cost.flops, "epochs": training.metrics["epoch"]}
+        metrics |= {"micro_batch": settings.micro_batch} if settings.micro_batch is not None else {}
+        return Measurement(job.trial.number, job.repeat, "ok", metrics, None, seconds(), training.history)
+
+    def _failure(self, job: Job, error: Exception, seconds: float) -> Measurement:
+        history = getattr(error, "history", ())
+        return Measurement(job.trial.number, job.repeat, "failed", {}, reason(error), seconds, history)
+
+    def _settings_of(self, job: Job) -> TrainSettings:
+        """The evaluator's settings under those of the genome, and these under the proposal's own hparams and budget."""
+        proposal = job.trial.proposal
+        own = {**self._space.hparams(proposal.genome), **proposal.hparams}
+        own |= {"epochs": proposal.budget} if proposal.budget is not None else {}
+        own |= {"schedule_epochs": proposal.horizon} if proposal.horizon is not None else {}
+        return TrainSettings(**{**vars(self._settings), **check_section(TrainSettings, own, "hparams")})
+
+    def _train_within_memory(
+        self, job: Job, settings: TrainSettings, part: str = "train", validation: str | None = "validation"
+    ) -> "tuple[tuple[Training, torch.nn.Module], TrainSettings]":
+        """`_train`, in smaller micro-batches where memory runs out; and the settings under which it came to an end."""
+        return within_memory(
+            lambda tried, spent: self._train(job, tried, part, validation, spent), settings, self._retry_parts
+        )
+
+    def _train(
+        self, job: Job, settings: TrainSettings, part: str, validation: str | None, spent: float
+    ) -> "tuple[Training, torch.nn.Module]":
+        """Build, warm-start and train the network of a job, in a scope of its own for the global generators."""
+        import torch
+
+        from nasrun.training.loop import train
+        from nasrun.training.outcomes import Limits
+
+        runtime, data = self._ready
+        trial, repeat = job.trial.number, job.repeat
+        with self._own_generators():
+            torch.manual_seed(seeding.integer(job.seed, seeding.Purpose.INIT))
+            model = self._space.build(job.trial.proposal.genome, self._dataset.task)
+            first_epoch, state = warm_start(model, job, settings)
+            training = train(
+                model,
+                data,
+                settings,
+                runtime,
+                job.seed,
+                part=part,
+                validation=validation,
+                first_epoch=first_epoch,
+                limits=Limits(self.time_limit if trial != FINAL_TRIAL else None, spent),
+                on_epoch=lambda epoch, metrics: self.on_progress(
+                    Progress(trial, repeat, epoch, settings.epochs, metrics)
+                ),
+                resumable=job.resumable,
+                state=state,
+            )
+        return training, model
+
+    def _train_together(self, jobs: Sequence[Job]) -> "list[tuple[Training | TrainingError, torch.nn.Module]]":
+        """Build and train the networks of some jobs, which have the same settings and start from new weights."""
+        import torch
+
+        from nasrun.training.loop import train_together
+        from nasrun.training.outcomes import Limits
+
+        runtime, data = self._ready
+        settings = self._settings_of(jobs[0])
+        assert self._products is not None
+        with self._own_generators(), self._products.scope(len(jobs)):
+            models = []
+            for job in jobs:
+                torch.manual_seed(seeding.integer(job.seed, seeding.Purpose.INIT))
+                models.append(self._space.build(job.trial.proposal.genome, self._dataset.task))
+            outcomes = train_together(
+                models,
+                data,
+                settings,
+                runtime,
+                [job.seed for job in jobs],
+                limits=Limits(self.time_limit),
+                on_epoch=lambda network, epoch, metrics: self.on_progress(
+                    Progress(jobs[network].trial.number, jobs[network].repeat, epoch, settings.epochs, metrics)
+                ),
+            )
+        return list(zip(outcomes, models, strict=True))
+
+    def _own_generators(self) -> "AbstractContextManager[None]":
+        """A scope at whose end torch's global generators are as they were."""
+        import torch
+
+        runtime, _ = self._ready
+        return torch.random.fork_rng([torch.cuda.current_device()] if runtime.device == "cuda" else [])
+
+    def final(self, job: Job) -> Mapping[str, Any]:
+        import torch
+
+        from nasrun.training.loop import measure
+        from nasrun.training.outcomes import Training
+
+        started = time.monotonic()
+        runtime, data = self._ready
+        trained_on = "the search's weights"
+        if self._final_epochs is not None or job.load_from is None:
+            epochs = self._final_epochs or self._settings_of(job).epochs
+            own = {"epochs": epochs, "schedule_epochs": None, "patience": None}
+            settings = TrainSettings(**{**vars(self._settings_of(job)), **own})
+            part = "whole_training" if self._final_data == "all" else "train"
+            job = job._replace(trial=Trial(FINAL_TRIAL, job.trial.proposal), load_from=None)
+            (training, model), settings = self._train_within_memory(job, settings, part, None)
+            micro_batch = settings.micro_batch
+            trained_on = f"{epochs} epochs on {'all the training data' if part != 'train' else 'the training part'}"
+            trained_on += f", {micro_batch} images at a time" if micro_batch is not None else ""
+        else:
+            with torch.random.fork_rng([]):
+                training, model = Training({}), self._space.build(job.trial.proposal.genome, self._dataset.task)
+            model.load_state_dict(load_weights(Path(job.load_from)))
+            micro_batch = read_info(job.load_from).hparams.get("micro_batch")
+            runtime.place(model)
+        metrics = {f"test_{name}": value for name, value in measure(model, data, "test", runtime, micro_batch).items()}
+        if job.save_to is not None:
+            save_weights(
+                Path(job.save_to), model.state_dict(), {"genome": self._space.format(job.trial.proposal.genome)}
+            )
+        if runtime.device == "cuda":
+            torch.cuda.synchronize()
+        return {
+            "metrics": metrics,
+            "history": training.history,
+            "seconds": time.monotonic() - started,
+            "trained_on": trained_on,
+        }
+
+    def estimate(self, trial: Trial) -> float | None:
+        """Seconds of one repeat, from ten steps after a warm-up of three; of repeats that train together, its share."""
+        from nasrun.training.dense.threads import fit_one_thread, in_parallel, shares
+        from nasrun.training.loop import make_trainee, steps_per_epoch
+
+        runtime, data = self._ready
+        group = self.group([Job(trial, repeat, repeat) for repeat in range(self.repeats)])
+        settings = self._settings_of(group[0])
+        assert self._products is not None
+        with self._own_generators(), self._products.scope(len(group)):
+            models = [runtime.place(self._space.build(trial.proposal.genome, self._dataset.task)) for _ in group]
+            spread = runtime.device == "cpu" and fit_one_thread(models)
+            if spread:  # one thread's part: the others are trained at the same time
+                models = models[: max(map(len, shares(len(models), runtime.threads)))]
+            trainee = make_trainee(models, data, settings, runtime, range(len(models)))
+            [seconds] = in_parallel([lambda: _step_seconds(trainee)], Event()) if spread else [_step_seconds(trainee)]
+        return seconds / len(group) * settings.epochs * steps_per_epoch(data.split("train"), settings) * 1.1
+
+    @property
+    def _ready(self) -> "tuple[Runtime, DeviceData]":
+        if self._runtime is None or self._data is None:
+            raise RuntimeError("prepare() comes before anything is evaluated")
+        return self._runtime, self._data
+
+
+def _step_seconds(trainee: "Trainee") -> float:
+    """Seconds of a step, the mean of some after a warm-up."""
+    batches = itertools.chain.from_iterable(trainee.batches() for _ in itertools.count())
+    for inputs, labels in itertools.islice(batches, WARM_UP_BATCHES):
+        loss = trainee.step(inputs, labels)
+    loss.sum().item()
+    started = time.monotonic()
+    for inputs, labels in itertools.islice(batches, TIMED_BATCHES):
+        loss = trainee.step(inputs, labels)
+    loss.sum().item()
+    return (time.monotonic() - started) / TIMED_BATCHES

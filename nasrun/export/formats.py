@@ -1,0 +1,146 @@
+"""The files of an export: ONNX, a `torch.export` program, safetensors, Python source. Each is read back and compared.
+
+What is written is loaded again as others would load it, and its outputs on the test images are compared with those of
+the network in PyTorch. onnx, onnxscript and onnxruntime (`nasrun[export]`) are imported only here.
+"""
+
+import contextlib
+import io
+import logging
+import runpy
+import warnings
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nasrun.checkpoints.store import save_weights
+from nasrun.export.network import Function, RunNetwork
+from nasrun.export.python_source import NotWritableError, python_source
+from nasrun.storage.records import write_text
+
+ONNX, PROGRAM, WEIGHTS, SOURCE = "model.onnx", "model.pt2", "model.safetensors", "model.py"
+FORMATS = ("onnx", "pt2", "safetensors", "python")
+
+
+class FormatError(Exception):
+    """A format that this network cannot be written in, or not here; the text is the reason, in one line."""
+
+
+def write_onnx(network: RunNetwork, folder: Path) -> Function:
+    """`model.onnx`: input `images`, uint8 (batch, channels, height, width), output `outputs`. Run by onnxruntime."""
+    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
+    if missing:
+        raise FormatError(f"needs {' and '.join(missing)}; install nasrun[export]")
+    import onnx
+    import onnxruntime
+
+    path = folder / ONNX
+    with _quiet():
+        program = torch.onnx.export(
+            network.model,
+            (_example(network),),
+            dynamo=True,
+            input_names=["images"],
+            output_names=["outputs"],
+            dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
+            verbose=False,
+        )
+        assert program is not None
+        temporary = path.with_name(f".{ONNX}.tmp")
+        program.save(str(temporary), external_data=False)
+        onnx.checker.check_model(str(temporary), full_check=True)
+        temporary.replace(path)
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+    def call(images: Tensor) -> Tensor:
+        return torch.from_numpy(np.asarray(session.run(["outputs"], {"images": images.numpy()})[0]))
+
+    return call
+
+
+def write_program(network: RunNetwork, folder: Path) -> Function:
+    """`model.pt2`: what `torch.export.load(path).module()` gives is called with images."""
+    path = folder / PROGRAM
+    with _quiet():
+        shapes = ({0: torch.export.Dim("batch", min=1)},)
+        program = torch.export.export(network.model, (_example(network),), dynamic_shapes=shapes)
+        temporary = path.with_name(f".{PROGRAM}.tmp.pt2")
+        torch.export.save(program, temporary)
+        temporary.replace(path)
+        loaded: Function = torch.export.load(path).module()
+    return loaded
+
+
+def write_safetensors(network: RunNetwork, folder: Path) -> Function:
+    """`model.safetensors`: the weights, and the numbers of the normalisation."""
+    from safetensors.torch import load_file
+
+    path = folder / WEIGHTS
+    save_weights(path, network.model.state_dict(), {"genome": network.genome})
+    network.model.load_state_dict(load_file(str(path)))
+    return network.model
+
+
+def write_python(network: RunNetwork, folder: Path) -> Function:
+    """`model.py`, and the weights that it reads. Run as a script of its own."""
+    write_safetensors(network, folder)
+    task, model, splits = network.setup.dataset.task, network.model, network.splits
+    size = f"{task.height}, {task.width}"
+    outputs = "float (batch, classes), the logits"
+    if model.regression:
+        outputs = f"float (batch, {task.outputs}, {size}), values in their own units"
+    head = {
+        "title": f"A network for {task.name}, found by nasrun: {network.genome}",
+        "weights": WEIGHTS,
+        "inputs": f"uint8 (batch, {task.channels}, {size})",
+        "outputs": outputs,
+        "classes": _listed(splits.classes),
+    }
+    buffers = {name: tuple(tensor.shape) for name, tensor in model.named_buffers(recurse=False)}
+    result = "outputs * self.target_scale + self.target_offset" if model.regression else "outputs"
+    try:
+        source = python_source(model.network, buffers, result, head)
+    except NotWritableError as error:
+        raise FormatError(str(error)) from error
+    write_text(folder / SOURCE, source)
+    load: Callable[[str], Function] = runpy.run_path(str(folder / SOURCE))["load"]
+    return load(str(folder / WEIGHTS))
+
+
+WRITERS: dict[str, tuple[str, Callable[[RunNetwork, Path], Function]]] = {
+    "onnx": (ONNX, write_onnx),
+    "pt2": (PROGRAM, write_program),
+    "safetensors": (WEIGHTS, write_safetensors),
+    "python": (SOURCE, write_python),
+}
+"""By format: the file, and what writes it and gives a function that runs what was written."""
+
+
+def _listed(classes: tuple[str, ...]) -> str:
+    """The names of the classes as Python source, a line each."""
+    return "(\n" + "".join(f"    {name!r},\n" for name in classes) + ")" if classes else "()"
+
+
+def _example(network: RunNetwork) -> Tensor:
+    """Two images: with one, the exporter would take the size of the batch for a constant."""
+    return torch.from_numpy(np.ascontiguousarray(network.splits.test.images[[0, -1]]))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """A scope in which the exporters' progress and warnings are not shown; errors are."""
+    names = ("torch.onnx", "onnxscript", "onnx_ir")
+    levels = {name: logging.getLogger(name).level for name in names}
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        for name in names:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for name, level in levels.items():
+                logging.getLogger(name).setLevel(level)

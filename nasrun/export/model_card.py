@@ -1,0 +1,154 @@
+"""The papers of an export: `MODEL_CARD.md` for people and `export.json` for `nasrun predict`."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from nasrun import __version__
+from nasrun.core.environment import describe_environment
+from nasrun.export.network import Agreement, Function, RunNetwork
+from nasrun.hardware.latency import times_of
+from nasrun.reports.summary import number
+from nasrun.reports.tables import COUNTS, markdown, one_line
+
+INFO = "export.json"
+CARD = "MODEL_CARD.md"
+LATENCY_SECONDS = 0.5
+
+
+class Latency(NamedTuple):
+    """Milliseconds of a call with `batch` images: how many calls, their median, first and third quartile."""
+
+    what: str
+    batch: int
+    calls: int
+    median: float
+    first: float
+    third: float
+
+
+class Written(NamedTuple):
+    """A file of an export. `reason`: why it is not there; else `agreement` and `latencies` say how it did."""
+
+    file: str
+    size: int
+    agreement: Agreement | None
+    latencies: Sequence[Latency]
+    reason: str | None = None
+
+
+def latencies(what: str, function: Function, images: np.ndarray) -> list[Latency]:
+    """How long one image takes, and a batch of up to 64: 20 to 200 calls each, within about half a second where that is
+    enough for 20, after five that are not counted."""
+    found = []
+    for size in sorted({1, min(64, len(images))}):
+        batch = torch.from_numpy(images[:size].copy())
+        with torch.inference_mode():
+            times = times_of(partial(function, batch), LATENCY_SECONDS)
+        first, median, third = statistics.quantiles(times, n=4)
+        found.append(Latency(what, size, len(times), median, first, third))
+    return found
+
+
+def info(network: RunNetwork) -> dict[str, Any]:
+    """What `predict` has to know of a network: its task, its classes, how images are made for it, its architecture."""
+    config, task = network.setup.config, network.setup.dataset.task
+    return {
+        "nasrun": __version__,
+        "task": dict(vars(task)),
+        "pad_to": network.setup.evaluator.pad_to,
+        "classes": list(network.splits.classes),
+        "resize": config["dataset"].get("resize", "crop"),
+        "search_space": config["search_space"],
+        "genome": network.genome,
+        "trial": network.record.trial.number,
+    }
+
+
+def card(network: RunNetwork, files: Sequence[Written], command: str, test: Mapping[str, str]) -> str:
+    """The model card, in Markdown. `test`: what was measured on the test set for this export, by how it was; empty for
+    a trial that is not the winner, which the test set is not to be asked about."""
+    setup, task = network.setup, network.setup.dataset.task
+    environment = network.run.header["environment"]
+    chosen = "the winner of the search" if network.final else f"trial {network.record.trial.number} of the search"
+    trained = (network.run.final or {}).get("trained_on") if network.final else "the search's weights"
+    values = "values in their own units" if task.kind == "regression" else "the logits of the classes"
+    shape = f"(batch, {task.channels}, {task.height}, {task.width})"
+    counts = [len(part) for part in (network.splits.train, network.splits.validation, network.splits.test)]
+    rows = [
+        ("architecture", f"`{network.genome}`"),
+        ("search space", str(setup.config["search_space"].get("_target_", "")).rpartition(".")[2]),
+        ("parameters", f"{network.cost.parameters:,}"),
+        ("FLOPs of one image", f"{network.cost.flops:,} (a multiply-add counts as two)"),
+        ("input", f"uint8 {shape}, raw bytes: the normalisation is in the network"),
+        ("output", values),
+        ("data", f"{task.name}: {counts[0]:,} to train, {counts[1]:,} to validate, {counts[2]:,} to test"),
+        ("trained on", str(trained or "")),
+    ]
+    parts = [
+        f"# {task.name}: a network found by nasrun\n",
+        f"{chosen[:1].upper()}{chosen[1:]} in `{markdown(network.directory.name)}`, seed {setup.options.seed}.\n",
+        "| | |\n|---|---|\n" + "".join(f"| {name} | {markdown(value)} |\n" for name, value in rows),
+        "## Measured\n",
+        _measured(network, test),
+        "## Files\n",
+        _files(files),
+        "## Latency\n",
+        _latency(files),
+        "## Made by\n",
+        f"    {one_line(' '.join(environment.get('command') or []))}\n    {one_line(command)}\n",
+        markdown(f"nasrun {environment.get('nasrun')}, commit {environment.get('commit') or 'unknown'}.") + "\n",
+    ]
+    if network.splits.classes:
+        names = "".join(f"| {number} | {markdown(name)} |\n" for number, name in enumerate(network.splits.classes))
+        parts += ["## Classes\n", f"| output | class |\n|---|---|\n{names}"]
+    return "\n".join(parts)
+
+
+def _measured(network: RunNetwork, test: Mapping[str, str]) -> str:
+    """What the run measured of these weights, and what was counted again here."""
+    lines = [
+        f"- {name}: {number(value)} (in the run)\n" for name, value in network.metrics.items() if name not in COUNTS
+    ]
+    lines += [f"- test accuracy, {how}: {value}\n" for how, value in test.items()]
+    if not network.final:
+        lines.append("- The test set was used to compare the files below with PyTorch, and for nothing else.\n")
+    return "".join(lines)
+
+
+def _files(files: Sequence[Written]) -> str:
+    regression = any(f.agreement is not None and "same_class" not in f.agreement for f in files)
+    head = "largest difference" if regression else "same class | ties | largest difference"
+    text = f"| file | bytes | {head} |\n|---|---:|{'---:|' * (1 if regression else 3)}\n"
+    for entry in files:
+        if entry.reason is not None:
+            text += f"| {entry.file} | left out: {entry.reason} |{' |' * (1 if regression else 3)}\n"
+        elif entry.agreement is not None:
+            found = entry.agreement
+            cells = [] if regression else [f"{found['same_class']:,} of {found['images']:,}", str(found["ties"])]
+            cells.append(f"{found['largest_difference']:.2g}")
+            text += f"| {entry.file} | {entry.size:,} | {' | '.join(cells)} |\n"
+    if regression:
+        return f"{text}\nLargest difference: of any value, on the test set, to the network in PyTorch (fp32).\n"
+    return (
+        f"{text}\nSame class: test images for which the file gives the class that the network gives in PyTorch (fp32). "
+        "Ties are images whose two best classes are closer than the rounding.\n"
+    )
+
+
+def _latency(files: Sequence[Written]) -> str:
+    environment = describe_environment()
+    text = (
+        f"On this machine: {environment['processor']}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}. "
+        "Milliseconds of a call; the spread is from the first to the third quartile.\n\n"
+        "| run by | images | calls | median | spread |\n|---|---:|---:|---:|---|\n"
+    )
+    for entry in files:
+        for found in entry.latencies:
+            spread = f"{found.first:.3g} to {found.third:.3g}"
+            text += f"| {found.what} | {found.batch} | {found.calls} | {found.median:.3g} | {spread} |\n"
+    return text

@@ -1,0 +1,237 @@
+"""The network of a run, ready to be used: its weights in its architecture, behind the normalisation of its data.
+
+Imported when something is exported or predicted, because it imports torch.
+"""
+
+import copy
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nasrun.checkpoints.store import CheckpointStore, load_weights
+from nasrun.config.build import Setup, build
+from nasrun.core import Cost, Genome, SearchSpace, Task
+from nasrun.core.options import ConfigError
+from nasrun.datasets import Splits
+from nasrun.storage import journal
+from nasrun.storage.records import RunRecords, TrialRecord, assemble
+from nasrun.storage.run_directory import holds_run, load_config
+
+BATCH = 256
+"""Images at a time where outputs are compared."""
+
+Function = Callable[[Tensor], Tensor]
+
+
+class Deployed(nn.Module):
+    """A network that takes bytes: uint8 (batch, channels, height, width).
+
+    Gives float (batch, classes), the logits; for regression (batch, outputs, height, width), values in their own units.
+    """
+
+    scale: Tensor
+    offset: Tensor
+    target_scale: Tensor
+    target_offset: Tensor
+
+    def __init__(
+        self,
+        network: nn.Module,
+        mean: Sequence[float],
+        std: Sequence[float],
+        target_mean: Sequence[float] = (),
+        target_std: Sequence[float] = (),
+    ) -> None:
+        """`mean`, `std`, `target_mean`, `target_std`: as in `Splits`."""
+        super().__init__()
+        self.network = network
+        deviation = torch.tensor(std).view(1, -1, 1, 1)
+        self.register_buffer("scale", 1 / (255 * deviation))
+        self.register_buffer("offset", -torch.tensor(mean).view(1, -1, 1, 1) / deviation)
+        self.regression = bool(target_mean)
+        if self.regression:
+            self.register_buffer("target_scale", torch.tensor(target_std).view(1, -1, 1, 1))
+            self.register_buffer("target_offset", torch.tensor(target_mean).view(1, -1, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        outputs: Tensor = self.network(images.to(torch.float32) * self.scale + self.offset)
+        return outputs * self.target_scale + self.target_offset if self.regression else outputs
+
+
+@dataclass(frozen=True)
+class RunNetwork:
+    """A trained network of a run, with what is known of it. `final`: it is the winner after its final training."""
+
+    directory: Path
+    setup: Setup
+    run: RunRecords
+    record: TrialRecord
+    model: Deployed
+    splits: Splits
+    final: bool
+
+    @property
+    def genome(self) -> str:
+        """The architecture as its space writes it."""
+        return self.setup.space.format(self.record.trial.proposal.genome)
+
+    @property
+    def cost(self) -> Cost:
+        """Parameters and FLOPs of one input."""
+        task = self.setup.dataset.task.enlarged(self.setup.evaluator.pad_to)
+        return self.setup.space.cost(self.record.trial.proposal.genome, task)
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """What the run measured of these very weights: the test metrics of the winner, or those of the trial."""
+        if self.final:
+            return dict((self.run.final or {}).get("metrics") or {})
+        names = sorted({name for m in self.record.measurements for name in m.metrics})
+        means = {name: self.record.mean(name) for name in names}
+        return {name: value for name, value in means.items() if value is not None}
+
+
+def load_network(directory: Path, trial: int | None) -> RunNetwork:
+    """The winner of a finished run, or a trial whose weights were kept (its first repeat).
+
+    ConfigError, in one line, where there are no such weights, or the data set that they are for cannot be read.
+    """
+    if not holds_run(directory):
+        raise ConfigError(f"{directory}: holds no run (it has no {journal.NAME})")
+    events = journal.read(directory / journal.NAME)
+    run = assemble(directory, events)
+    setup = build(load_config(directory, events))
+    record, path = _kept_trial(directory, run, trial) if trial is not None else _winner(directory, run)
+    return RunNetwork(directory, setup, run, record, *_assembled(setup, record, path), trial is None)
+
+
+def _winner(directory: Path, run: RunRecords) -> tuple[TrialRecord, Path]:
+    """The record and the weights of the best."""
+    path = directory / "best" / "model.safetensors"
+    if run.final is None or not path.is_file():
+        kept = _kept(directory, run)
+        trials = f"; --trial exports a trial: {_listed(kept)}" if kept else ""
+        if run.end is None or not run.end.get("complete"):
+            raise ConfigError(f"{directory}: the run is not finished; go on with: nasrun resume {directory}{trials}")
+        raise ConfigError(
+            f"{path}: no such file; only runs that train networks leave weights (evaluator=train){trials}"
+        )
+    return run.trials[int(run.final["trial"])], path
+
+
+def _kept_trial(directory: Path, run: RunRecords, number: int) -> tuple[TrialRecord, Path]:
+    """The record of a trial and the weights of its first repeat, or of the trial whose result it took over."""
+    kept = _kept(directory, run)
+    if number not in run.trials:
+        raise ConfigError(f"--trial {number}: there is no such trial; weights are there of {_listed(kept)}")
+    source = run.trials[number].trial.proposal.reuse_of
+    source = number if source is None else source
+    if source not in kept:
+        raise ConfigError(
+            f"--trial {number}: its weights were not kept, only those of {_listed(kept)}; output.keep=all keeps all"
+        )
+    return run.trials[number], CheckpointStore(directory, "none").files(source)[0]
+
+
+def _kept(directory: Path, run: RunRecords) -> list[int]:
+    store = CheckpointStore(directory, "none")
+    return [number for number in sorted(run.trials) if store.files(number)]
+
+
+def _listed(trials: list[int]) -> str:
+    shown = ", ".join(map(str, trials[:20])) + (", ..." if len(trials) > 20 else "")
+    return f"trials {shown}" if trials else "no trial"
+
+
+def _assembled(setup: Setup, record: TrialRecord, path: Path) -> tuple[Deployed, Splits]:
+    splits = setup.dataset.load()
+    try:
+        weights = load_weights(path)
+        network = built(setup.space, record.trial.proposal.genome, setup.dataset.task, setup.evaluator.pad_to, weights)
+    except Exception as error:  # readers raise many kinds on damaged files
+        raise ConfigError(f"{path}: not the weights of this network ({' '.join(str(error).split())[:200]})") from None
+    model = Deployed(network, splits.mean, splits.std, splits.target_mean, splits.target_std)
+    return model.eval(), splits
+
+
+def built(
+    space: SearchSpace, genome: Genome, task: Task, pad_to: int | None, weights: Mapping[str, Tensor] | None = None
+) -> nn.Module:
+    """The network of an architecture for images of a task, behind the border that they are enlarged by (`pad_to`).
+
+    Raises RuntimeError where `weights` are not those of the network.
+    """
+    enlarged = task.enlarged(pad_to)
+    with torch.random.fork_rng([]):
+        network = space.build(genome, enlarged)
+    if weights is not None:
+        network.load_state_dict(weights)
+    if enlarged == task:
+        return network
+    rows, columns = enlarged.height - task.height, enlarged.width - task.width
+    border = nn.ReplicationPad2d((columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
+    return nn.Sequential(border, network)
+
+
+def measured_again(network: RunNetwork) -> Mapping[str, float]:
+    """The test metrics of the winner measured as in the run, in its precision; empty where that cannot be done here."""
+    from nasrun.hardware.devices import Runtime
+    from nasrun.training.data import DeviceData
+    from nasrun.training.loop import measure
+
+    record = network.run.header["facts"].get("runtime")
+    if not network.final or record is None or (record["device"] == "cuda" and not torch.cuda.is_available()):
+        return {}
+    runtime = Runtime.from_record(record)
+    model = runtime.place(copy.deepcopy(network.model.network))
+    found = measure(model, DeviceData(network.splits, runtime.device), "test", runtime)
+    return {f"test_{name}": value for name, value in found.items()}
+
+
+def outputs_of(function: Function, images: np.ndarray) -> np.ndarray:
+    """What a function gives for images uint8 (N, C, H, W), some at a time, as one array."""
+    with torch.inference_mode():
+        parts = [
+            function(torch.from_numpy(images[start : start + BATCH])).numpy() for start in range(0, len(images), BATCH)
+        ]
+    return np.concatenate(parts)
+
+
+class Agreement(dict[str, Any]):
+    """How the outputs of an exported file compare with PyTorch's on the test images: `images`, `largest_difference`,
+    for classification `same_class` and `ties` (images whose two best classes are closer than the rounding)."""
+
+    @property
+    def complete(self) -> bool:
+        """True where all images get the same class (but for ties), or values that differ by rounding alone."""
+        return bool(self["same"])
+
+
+def agreement(expected: np.ndarray, found: np.ndarray, scale: float = 1.0) -> Agreement:
+    """Compare outputs (N, classes), or (N, outputs, height, width) in units of which `scale` is the deviation."""
+    if expected.shape != found.shape or not np.isfinite(found).all():
+        return Agreement(images=len(expected), same=False, largest_difference=float("inf"))
+    largest = float(np.abs(expected - found).max())
+    if expected.ndim > 2:
+        return Agreement(images=len(expected), same=largest <= 1e-3 * scale, largest_difference=largest)
+    other = expected.argmax(1) != found.argmax(1)
+    best = np.sort(expected, axis=1)
+    ties = other & (best[:, -1] - best[:, -2] <= 2 * min(largest, 1e-3 * float(np.abs(expected).max())))
+    return Agreement(
+        images=len(expected),
+        same=bool((other == ties).all()),
+        same_class=int((~other).sum()),
+        ties=int(ties.sum()),
+        largest_difference=largest,
+    )
+
+
+def json_of(content: Mapping[str, Any]) -> str:
+    """Content as the text of a JSON file."""
+    return json.dumps(content, indent=2) + "\n"

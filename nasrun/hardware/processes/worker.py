@@ -1,0 +1,66 @@
+"""A worker process: waits for jobs, evaluates them, and ends with the runner, whatever becomes of that."""
+
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from nasrun.core import Evaluator, Job
+from nasrun.hardware.processes.shared_memory import SharedObject
+
+if TYPE_CHECKING:
+    from nasrun.datasets import Dataset
+
+BEGUN, PROGRESS, DONE, ERROR = "begun", "progress", "done", "error"
+"""What a worker says: (BEGUN, None), (PROGRESS, Progress), (DONE, [Measurement, ...]) or (ERROR, text)."""
+
+
+class WorkerError(Exception):
+    """Workers that cannot be set up, or an error in one; the text is the reason, in one line."""
+
+
+class Recipe(NamedTuple):
+    """What the workers of a run are made of; it can be pickled.
+
+    `make` gives an unprepared evaluator and its data set. `facts`: what the runner's own evaluator decided. `data`: the
+    splits in shared memory; None where the runner has loaded none.
+    """
+
+    make: "Callable[[], tuple[Evaluator, Dataset]]"
+    facts: Mapping[str, Any]
+    data: SharedObject | None = None
+
+
+def work(connection: Connection, lifeline: int, evaluator: Evaluator, dataset: "Dataset", recipe: Recipe) -> None:
+    """Evaluate what comes through the connection until it is closed.
+
+    `lifeline`: the reading end of a pipe to which only the runner holds the writing end.
+    """
+    threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
+    # Networks that train together report from several threads.
+    turn = threading.Lock()
+
+    def say(kind: str, content: Any = None) -> None:
+        with turn:
+            connection.send((kind, content))
+
+    try:
+        if recipe.data is not None:
+            dataset.hold(recipe.data.load())
+        evaluator.prepare(recipe.facts)
+        evaluator.on_progress = lambda progress: say(PROGRESS, progress)
+        while True:
+            jobs: Sequence[Job] = connection.recv()
+            say(BEGUN)
+            say(DONE, list(evaluator.evaluate(jobs)))
+    except (EOFError, ConnectionError):
+        return
+    except Exception as error:
+        say(ERROR, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}".rstrip(": "))
+
+
+def _end_with(lifeline: int) -> None:
+    """End this process at once when the runner is gone, in the midst of a training too."""
+    os.read(lifeline, 1)
+    os._exit(1)

@@ -1,0 +1,230 @@
+"""Hardware that is a Ray cluster (`pip install 'nasrun[ray]'`): its options, and the connection to it.
+
+The only place that imports Ray. What it runs there is in `ray_executor` and `ray_worker`.
+"""
+
+import contextlib
+import logging
+import math
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from typing import Annotated, Any
+
+from nasrun.core.options import Above, AtLeast, ConfigError, Positive
+from nasrun.hardware.devices import Hardware, Runtime
+
+LONGEST_FOLDER = 40
+"""Characters that the folder of a local cluster may have: Ray adds up to 64 to it for its sockets' names, which the
+system limits to 107."""
+STORE_BYTES = 100 * 2**20
+"""Shared memory of a local cluster beyond what the data take; Ray wants at least 75 MiB."""
+STARTS = 3
+"""Attempts to start a local cluster: on a machine that is busy its processes may miss Ray's own limit of 15 s."""
+KNOCK_SECONDS = 10.0
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
+}
+"""No report to Ray's makers, and none of its own lines (all match the last) on the user's terminal."""
+KEEPER = """
+import os, shutil, sys, time
+done, absent = sys.stdin.read(), 0
+for turn in range(100 if done else 1200):
+    shutil.rmtree(sys.argv[1], ignore_errors=True)
+    absent = 0 if os.path.lexists(sys.argv[1]) else absent + 1
+    if absent > (1 if done else 50):
+        break
+    time.sleep(0.1)
+"""
+"""Waits until the runner is done or dead, and removes the folder of its cluster, whose processes end with it.
+
+Those of a killed runner may take seconds, in which they would make folders anew.
+"""
+
+
+@dataclass(kw_only=True, frozen=True)
+class RayCluster(Hardware):
+    """The options of a run whose trials are evaluated by actors on a Ray cluster.
+
+    `address`: None starts a cluster on this machine, which ends with the run; or that of one that is there (`auto`,
+    `host:port`, `ray://host:port`). `workers`: actors. `cpus`, `gpus`, `memory_mb`: what each of them takes of its
+    node, as Ray counts; `gpus` None is one where the run trains on CUDA. `threads` None is as many as `cpus`. Device,
+    precision and threads are decided where the runner is, which also trains the winner.
+    """
+
+    workers: Annotated[int, AtLeast(1)] = 2
+    address: str | None = None
+    cpus: Annotated[float, Above(0)] = 1.0
+    gpus: Annotated[float, AtLeast(0)] | None = None
+    memory_mb: Positive | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("cpus", "gpus"):
+            value = getattr(self, name)
+            if value is not None and value > 1 and value != int(value):
+                raise ValueError(f"{name}={value:g}: more than one must be a whole number")
+        if self.device == "cpu" and self.gpus:
+            raise ValueError(f"gpus={self.gpus:g}: device=cpu uses none; choose gpus=0, or device=cuda")
+        if self.device == "cuda" and self.gpus == 0:
+            raise ValueError("gpus=0: device=cuda needs some; choose gpus=1, or a part of one as gpus=0.5")
+        if self.address is not None and not (self.address == "auto" or ":" in self.address):
+            raise ValueError(f"address={self.address}: expected auto, host:port or ray://host:port")
+        if find_spec("ray") is None:
+            raise ValueError("address: Ray is not installed; install it: pip install 'nasrun[ray]'")
+
+    @property
+    def elsewhere(self) -> bool:
+        return True
+
+    @property
+    def crew(self) -> str:
+        return f"{self.workers} workers on {'a Ray cluster' if self.address else 'Ray, on this machine'}"
+
+    @property
+    def named(self) -> tuple[str, str]:
+        return "hardware=ray", "hardware=auto"
+
+    @property
+    def own_threads(self) -> int:
+        return max(1, int(self.cpus))
+
+    def resolve(self) -> Runtime:
+        without_gpu = self.device == "auto" and self.gpus == 0
+        runtime = Hardware.resolve(replace(self, device="cpu") if without_gpu else self)
+        if self.gpus and runtime.device == "cpu":
+            raise ConfigError(
+                f"hardware.gpus={self.gpus:g}: no CUDA device is usable here, where the winner is trained"
+            )
+        return runtime
+
+    def resources(self, on_gpus: bool) -> dict[str, float]:
+        """What one worker takes of its node: arguments of Ray's `options`."""
+        gpus = self.gpus if self.gpus is not None else float(on_gpus)
+        memory = {} if self.memory_mb is None else {"memory": self.memory_mb * 2**20}
+        return {"num_cpus": self.cpus, "num_gpus": gpus, **memory}
+
+    @contextlib.contextmanager
+    def opened(self, data_bytes: int = 0) -> Iterator[None]:
+        with _environment(QUIET if self.address else QUIET | _key()):
+            if library().is_initialized():  # by whoever calls nasrun, as a launcher does whose jobs are Ray tasks
+                yield
+                return
+            with self._connection(data_bytes):
+                yield
+
+    @contextlib.contextmanager
+    def _connection(self, data_bytes: int) -> Iterator[None]:
+        ray = library()
+        options: dict[str, Any] = {"configure_logging": False, "log_to_driver": False}
+        with contextlib.ExitStack() as stack:
+            if self.address is None:
+                folder = stack.enter_context(_short_folder())
+                options |= {"address": "local", "include_dashboard": False, "_temp_dir": folder}
+                options |= {"num_cpus": math.ceil(self.workers * self.cpus), "_node_ip_address": "127.0.0.1"}
+                options |= {"object_store_memory": 2 * data_bytes + STORE_BYTES}
+                if self.memory_mb is not None:
+                    options["_memory"] = self.workers * self.memory_mb * 2**20
+            else:
+                options["address"] = self.address
+            stack.callback(ray.shutdown)
+            for attempt in range(1 if self.address else STARTS):
+                try:
+                    if self.address and self.address != "auto":
+                        _knock(self.address)
+                    with _own_sigterm():
+                        ray.init(**options)
+                    break
+                except Exception as error:
+                    if self.address or attempt == STARTS - 1:
+                        raise ConfigError(self._unreachable(error)) from error
+                    ray.shutdown()
+            yield
+
+    def _unreachable(self, error: Exception) -> str:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        if self.address is None:
+            return f"hardware=ray: no Ray cluster could be started on this machine ({reason})"
+        return (
+            f"hardware.address={self.address}: no Ray cluster can be reached there ({reason}); start one with "
+            "'ray start --head', or choose hardware.address=null"
+        )
+
+
+def library() -> Any:
+    """The module `ray`, silent."""
+    import ray
+
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
+    return ray
+
+
+@contextlib.contextmanager
+def _environment(wanted: Mapping[str, str]) -> Iterator[None]:
+    """A scope with these variables where they are not set otherwise, and after which all is as it was."""
+    before = dict(os.environ)
+    os.environ |= {name: value for name, value in wanted.items() if name not in before}
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ |= before
+
+
+def _knock(address: str) -> None:
+    """OSError or ValueError where nobody listens at an address, for which Ray would look for a minute, and loudly."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    socket.create_connection((host, int(port)), timeout=KNOCK_SECONDS).close()
+
+
+@contextlib.contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """A scope after which SIGTERM does what it did before: Ray puts handlers of its own there."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+
+
+@contextlib.contextmanager
+def _short_folder() -> Iterator[str]:
+    """A folder for the files of a local cluster, removed at the end, also where this process is killed."""
+    place = tempfile.gettempdir()
+    with tempfile.TemporaryDirectory(
+        prefix="nasrun-", dir=place if len(place) < LONGEST_FOLDER - 16 else "/tmp"
+    ) as folder:
+        keeper = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", KEEPER, folder], stdin=subprocess.PIPE, start_new_session=True
+        )
+        try:
+            yield folder
+        finally:
+            keeper.communicate(b"done")
+
+
+_KEY: dict[str, str] = {}
+
+
+def _key() -> dict[str, str]:
+    """What keeps others from the local clusters of this process. Ray reads it once, when it is imported.
+
+    Ray would make a key by itself, and leave it in the user's home folder.
+    """
+    if not _KEY and "RAY_AUTH_MODE" not in os.environ:
+        _KEY.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
+    return _KEY

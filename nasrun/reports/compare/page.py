@@ -1,0 +1,177 @@
+"""`compare.html`: a comparison as one page that needs nothing else, in the look of a run's `report.html`.
+
+Everything that comes from the runs (names of groups, folders, values of keys) goes through the template's escaping.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from nasrun.core.options import show
+from nasrun.reports.compare import tables as tables
+from nasrun.reports.compare.checklist import Answer
+from nasrun.reports.compare.numbers import Curve, Measure, budget, random_average
+from nasrun.reports.compare.runs import Comparison
+from nasrun.reports.page import Plot, as_svg, data_address, render
+from nasrun.reports.summary import duration
+from nasrun.reports.tables import csv_text
+from nasrun.storage.records import write_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PAGE = "compare.html"
+TEMPLATE = "compare.html.jinja"
+
+CAPTIONS = {
+    "incumbent_trials": "Best so far over trials: mean over seeds, with its 95 % interval",
+    "incumbent_seconds": "Best so far over time: mean over seeds, with its 95 % interval",
+    "final": "Every run, with mean and 95 % interval",
+    "critical_difference": "Average ranks; a bar joins groups that do not differ (Nemenyi, 5 %)",
+}
+
+
+class Cell(NamedTuple):
+    """A cell of a table that is shown as `text` and sorted by the number `sort`."""
+
+    text: str
+    sort: float | str
+
+
+class Section(NamedTuple):
+    """What a page tells of one measure. `pairs`: None where its tests are those of another measure, or there are none.
+
+    The data are `data:` addresses of CSV files with all digits.
+    """
+
+    name: str
+    heading: str
+    table: Sequence[Sequence[object]]
+    table_data: str
+    pairs: Sequence[Sequence[object]] | None
+    pairs_data: str
+    omnibus: str
+    plots: Sequence[Plot]
+
+
+def write_page(
+    folder: Path,
+    comparison: Comparison,
+    measures: Sequence[Measure],
+    curves: Mapping[str, Mapping[str, Curve]],
+    figures: "Mapping[str, Figure]",
+    answers: Sequence[Answer] | None = None,
+) -> Path:
+    """Write `compare.html` into a folder and return its path; OSError passes through.
+
+    `curves`: by name (`trials`, `seconds`), then by group. `figures`: those of `compare_plots.draw`, by name; their
+    background is cleared. `answers`: the checklist, where it was asked for.
+    """
+    run, length = comparison.runs[0], budget(comparison)
+    chosen = [run.choices.get(group) for group in ("search_space", "dataset", "evaluator")]
+    groups = ", ".join(f"{name} ({len(runs)})" for name, runs in comparison.groups.items())
+    content = {
+        "title": " · ".join(str(name) for name in chosen if name) or "Comparison",
+        "lead": f"{len(comparison.runs)} runs by {', '.join(comparison.by)}: {groups}. Benchmark "
+        f"{comparison.benchmark}, compared by {comparison.objective.metric} after {length:,} trials.",
+        "remarks": comparison.remarks,
+        "facts": list(_facts(comparison, measures[0])),
+        "curves": [
+            _plot(f"incumbent_{name}", figures[f"incumbent_{name}"], tables.points(name, found))
+            for name, found in curves.items()
+        ],
+        "sections": [_section(measure, figures) for measure in measures],
+        "runs": list(_runs(comparison, measures)),
+        "runs_data": data_address(csv_text(list(tables.runs(comparison, measures)))),
+        "checklist": _checklist(answers),
+        "reading": tables.READING,
+        "benchmark": "\n".join(f"{key}: {show(value)}" for key, value in run.benchmark.items()),
+        "left_out": ", ".join(comparison.by),
+    }
+    path = folder / PAGE
+    write_text(path, render(TEMPLATE, content))
+    return path
+
+
+def _facts(comparison: Comparison, measure: Measure) -> Iterator[tuple[str, str]]:
+    """The few numbers on top."""
+    scale = tables.factor(measure)
+    if measure.rows:
+        best = measure.rows[0]
+        yield f"best by mean {tables.heading(measure)}", best.group
+        spread = "" if best.deviation is None else f" (sd {tables.digits(scale * best.deviation)})"
+        yield f"its mean{spread}", tables.digits(scale * best.mean)
+    average = random_average(comparison)
+    if average is not None:
+        yield f"average of {average[1]:,} random architectures", tables.digits(scale * average[0])
+        if measure.rows and measure.rows[0].gain is not None:
+            yield "better than that by", f"{scale * measure.rows[0].gain:+.4g}"
+    yield "seeds in common", str(len(comparison.seeds))
+    yield "time of all runs", duration(sum(run.wall_seconds for run in comparison.runs))
+
+
+def _plot(name: str, figure: "Figure", rows: Iterable[Sequence[object]]) -> Plot:
+    caption = CAPTIONS.get(name) or next(text for kind, text in CAPTIONS.items() if name.startswith(kind))
+    return Plot(name, caption, as_svg(figure, name, caption), data_address(csv_text(list(rows))))
+
+
+def _section(measure: Measure, figures: "Mapping[str, Figure]") -> Section:
+    final, ranks = f"final_{measure.name}", f"critical_difference_{measure.name}"
+    values = [[group, seed, value] for group, found in measure.values.items() for seed, value in found.items()]
+    plots = [_plot(final, figures[final], [["group", "seed", measure.name], *values])]
+    if ranks in figures:
+        ranked = [[row.group, row.rank, measure.critical_difference] for row in measure.rows if row.rank is not None]
+        plots.append(_plot(ranks, figures[ranks], [["group", "average_rank", "critical_difference"], *ranked]))
+    tested = bool(measure.tests) and not tables.repeats_tests(measure)
+    return Section(
+        measure.name,
+        tables.heading(measure),
+        _table(measure),
+        data_address(csv_text(list(tables.rows([measure])))),
+        _pairs(measure) if tested else None,
+        data_address(csv_text(list(tables.pairs([measure])))) if tested else "",
+        tables.omnibus(measure) if tested else "",
+        plots,
+    )
+
+
+def _table(measure: Measure) -> list[list[object]]:
+    """The table over seeds, each number with what it is sorted by."""
+    head, *shown = tables.cells(measure)
+    result: list[list[object]] = [list(head)]
+    for row, texts in zip(measure.rows, shown, strict=True):
+        values = [row.seeds, row.mean, row.iqm, row.low, row.best, row.rank, row.gain]
+        result.append([texts[0], *(_cell(text, value) for text, value in zip(texts[1:], values, strict=False))])
+    return result
+
+
+def _pairs(measure: Measure) -> list[list[object]]:
+    head, *shown = tables.pair_cells(measure)
+    result: list[list[object]] = [list(head)]
+    for test, texts in zip(measure.tests, shown, strict=True):
+        values = [test.pairs, test.difference, test.p, test.p_holm, test.cohen_d, test.a12]
+        result.append([texts[0], *(_cell(text, value) for text, value in zip(texts[1:], values, strict=True))])
+    return result
+
+
+def _cell(text: str, value: float | None) -> Cell:
+    """A number as JavaScript reads it; without any, an empty key, which is sorted last."""
+    if value is None or math.isnan(value):
+        return Cell(text, "")
+    return Cell(text, value if math.isfinite(value) else math.copysign(1, value) * 1e308)
+
+
+def _runs(comparison: Comparison, measures: Sequence[Measure]) -> Iterator[list[object]]:
+    """Each run, with where it lies and what it came to."""
+    head, *found = tables.runs(comparison, measures)
+    scales = [tables.factor(measure) for measure in measures]
+    yield [*head[:5], *map(tables.heading, measures)]
+    for group, seed, directory, trials, seconds, *values in found:
+        shown = [_cell(tables.digits(scale * value), value) for scale, value in zip(scales, values, strict=True)]
+        yield [group, seed, str(directory), trials, _cell(tables.digits(seconds), seconds), *shown]
+
+
+def _checklist(answers: Sequence[Answer] | None) -> list[list[object]] | None:
+    rows: list[list[object]] = [[a.part, a.question, a.reply, a.evidence.replace("`", "")] for a in answers or ()]
+    return [["part", "point", "answer", "evidence"], *rows] if rows else None

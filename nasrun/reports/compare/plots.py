@@ -1,0 +1,158 @@
+"""The pictures of a comparison: incumbents over trials and over time, the runs one by one, critical differences.
+
+Each as PNG and as SVG, and all of them on the page of the comparison.
+Figures are built as objects, without pyplot and without changing a default for others.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nasrun.reports.compare import statistics
+from nasrun.reports.compare.numbers import Curve, Measure
+from nasrun.reports.compare.tables import factor, heading
+from nasrun.reports.plot_style import GREY, INK, NORMAL, SMALL, add_legend, literal, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""By Okabe and Ito; from the eighth group on they come again with another line style."""
+STYLES = ("-", "--", ":", "-.")
+
+
+def draw(
+    measures: Sequence[Measure],
+    trials: Mapping[str, Curve],
+    seconds: Mapping[str, Curve],
+    *,
+    simulated: bool,
+) -> "dict[str, Figure]":
+    """All pictures by name, in the order in which they are shown. `measures[0]` is that of the curves."""
+    objective = measures[0]
+    clock = "Training time of the trials, from the table (s)" if simulated else "Time since the start (s)"
+    figures = {
+        "incumbent_trials": _curves(objective, trials, "Trials", logarithmic=False),
+        "incumbent_seconds": _curves(objective, seconds, clock, logarithmic=True),
+    }
+    for measure in measures:
+        figures[f"final_{measure.name}"] = _final(measure, list(objective.values))
+        if measure.critical_difference is not None:
+            figures[f"critical_difference_{measure.name}"] = _critical_difference(measure)
+    return figures
+
+
+def save(folder: Path, figures: "Mapping[str, Figure]") -> list[str]:
+    """Write pictures into a folder as PNG and SVG; returns the names of the PNG files. OSError passes through."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, figure in figures.items():
+        _save(figure, folder / name)
+    return [f"{name}.png" for name in figures]
+
+
+def _curves(measure: Measure, curves: Mapping[str, Curve], label: str, *, logarithmic: bool) -> "Figure":
+    """Mean of the best so far, with the interval of the mean as a band."""
+    figure, axes = new_figure(label, f"Best {heading(measure)} so far")
+    scale = factor(measure)
+    for place, (group, curve) in enumerate(curves.items()):
+        style = _style(place)
+        kept = _changes(curve)
+        x, low, high = curve.x[kept], scale * curve.low[kept], scale * curve.high[kept]
+        axes.plot(x, scale * curve.mean[kept], label=literal(group), linewidth=1.8, drawstyle="steps-post", **style)
+        axes.fill_between(x, low, high, step="post", color=style["color"], alpha=0.15, linewidth=0)
+    if logarithmic and all((curve.x > 0).any() for curve in curves.values()):
+        axes.set_xscale("log")
+    axes.set_ylim(*_limits(measure, [scale * curve.mean for curve in curves.values()]))
+    return add_legend(figure, axes)
+
+
+def _changes(curve: Curve) -> np.ndarray:
+    """Where a curve of steps has to be drawn, boolean (points,): its ends, and where it differs from before."""
+    values = np.stack([curve.mean, curve.low, curve.high])
+    changed = np.ones(len(curve.x), dtype=bool)
+    changed[1:-1] = (values[:, 1:] != values[:, :-1]).any(axis=0)[:-1]
+    return changed
+
+
+def _limits(measure: Measure, lines: Sequence[np.ndarray]) -> tuple[float, float]:
+    """Limits that show where the curves end: the first steps, far from the best, may be cut off."""
+    everything = np.concatenate(lines)
+    low, high = np.quantile(everything, [0.02, 1.0] if measure.mode == "max" else [0.0, 0.98])
+    margin = 0.06 * (high - low) or 0.01 * abs(high) or 1.0
+    return float(low - margin), float(high + margin)
+
+
+def _final(measure: Measure, groups: Sequence[str]) -> "Figure":
+    """Every run as a point, the mean with its interval beside them; the best group at the top."""
+    figure, axes = new_figure(heading(measure), "", height=1.3 + 0.42 * len(measure.rows))
+    scale = factor(measure)
+    for place, row in enumerate(reversed(measure.rows)):
+        values = scale * np.array([value for value in measure.values[row.group].values() if np.isfinite(value)])
+        colour = _style(groups.index(row.group))["color"]
+        spread = np.linspace(-0.16, 0.16, len(values)) if len(values) > 1 else np.zeros(1)
+        axes.scatter(np.sort(values), place + spread, s=14, color=colour, alpha=0.45, linewidths=0)
+        axes.plot([scale * row.low, scale * row.high], [place, place], color=colour, linewidth=3, alpha=0.8)
+        axes.scatter([scale * row.mean], [place], s=48, color=colour, edgecolors="white", linewidths=1, zorder=4)
+    axes.set_yticks(range(len(measure.rows)), [literal(row.group) for row in reversed(measure.rows)])
+    return figure
+
+
+def _critical_difference(measure: Measure) -> "Figure":
+    """Average ranks on a line, the best at the right; a bar joins groups that do not differ (Demsar 2006, figure 1)."""
+    from matplotlib.figure import Figure
+
+    ordered = sorted((row for row in measure.rows if row.rank is not None), key=lambda row: row.rank or 0.0)
+    average = np.array([row.rank for row in ordered], dtype=float)
+    count, difference = len(ordered), measure.critical_difference or 0.0
+    bars = statistics.cliques(average, difference)
+    half = (count + 1) // 2
+    depth = 0.35 + 0.22 * len(bars)
+    figure = Figure(figsize=(5.8, 1.3 + 0.32 * half + 0.18 * len(bars)), dpi=200, layout="constrained")
+    axes = figure.add_subplot()
+    margin = 0.5 * (count - 1) + 0.3
+    axes.set_xlim(count + margin, 1 - margin)
+    axes.set_ylim(-depth - 0.45 * half, 1.7)
+    axes.axis("off")
+    axes.plot([1, count], [0, 0], color=INK, linewidth=1.2)
+    for tick in range(1, count + 1):
+        axes.plot([tick, tick], [0, 0.12], color=INK, linewidth=1.2)
+        axes.text(tick, 0.17, str(tick), ha="center", va="bottom", fontsize=SMALL, color=INK)
+    axes.plot([1, min(1 + difference, count)], [0.75, 0.75], color=INK, linewidth=2, solid_capstyle="butt")
+    shown = f"critical difference {difference:.2f}" + (" (beyond the axis)" if difference > count - 1 else "")
+    axes.text(1, 0.85, shown, ha="right", va="bottom", fontsize=SMALL, color=INK)
+    for place, row in enumerate(ordered):
+        right = place < half
+        height = -depth - 0.45 * (place if right else count - 1 - place)
+        edge = 0.85 if right else count + 0.15
+        axes.plot([average[place], average[place], edge], [0, height, height], color=GREY, linewidth=1)
+        text = f" {literal(row.group)}  {average[place]:.2f} "
+        side: dict[str, Any] = {"ha": "left" if right else "right", "va": "center", "fontsize": SMALL, "color": INK}
+        axes.text(edge, height, text, **side)
+    for level, (first, last) in enumerate(bars):
+        height = -0.18 - 0.22 * level
+        ends = average[first] - 0.04, average[last] + 0.04
+        axes.plot(ends, [height, height], color=INK, linewidth=4, solid_capstyle="butt")
+    title: dict[str, Any] = {"ha": "left", "va": "bottom", "fontsize": NORMAL, "color": INK}
+    axes.text(count, 1.3, f"Average rank by {heading(measure)}", **title)
+    return figure
+
+
+def _style(place: int) -> dict[str, Any]:
+    style = STYLES[place // len(COLOURS) % len(STYLES)]
+    return {"color": COLOURS[place % len(COLOURS)], "linestyle": style}
+
+
+def _save(figure: "Figure", path: Path) -> None:
+    """Write a figure as PNG and SVG, each replaced as a whole; the same numbers give the same bytes."""
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    temporary = path.with_name(f".{path.name}.tmp")
+    with matplotlib.rc_context({"svg.hashsalt": path.name}):
+        FigureCanvasSVG(figure).print_svg(str(temporary), metadata={"Date": None})  # type: ignore[no-untyped-call]
+    temporary.replace(path.with_name(f"{path.name}.svg"))
+    FigureCanvasAgg(figure).print_png(str(temporary))  # type: ignore[no-untyped-call]
+    temporary.replace(path.with_name(f"{path.name}.png"))

@@ -1,0 +1,76 @@
+"""`dry_run=true`: what a run would do, before it does it."""
+
+import itertools
+import statistics
+
+from nasrun.config.build import Setup, check_budgets, sample_rng
+from nasrun.core import Proposal, Trial
+
+SAMPLES = 200
+TIMED = 3
+
+
+def show_plan(setup: Setup) -> None:
+    """Print size of the space, trials, the price of a sample of architectures, and the time a run may take."""
+    space, task = setup.space, setup.dataset.task
+    rng = sample_rng(setup.options.seed)
+    drawn = (space.sample(rng) for _ in itertools.count())
+    genomes = list(itertools.islice((g for g in drawn if setup.constraints.allow(space.cost(g, task))), SAMPLES))
+    costs = [space.cost(genome, task) for genome in genomes]
+    names = {group: setup.config[group]["_target_"].rpartition(".")[2] for group in ("search_space", "strategy")}
+    size = "unknown" if space.size is None else f"{space.size:,} architectures"
+    pixels = f" x {task.height} x {task.width}" if task.kind == "regression" else ""
+    lines = [
+        ("search space", f"{names['search_space']}: {size}"),
+        ("strategy", names["strategy"]),
+        ("trials", f"{setup.options.trials} of {setup.evaluator.repeats} repeat(s)"),
+        ("task", f"{task.name}: {task.channels} x {task.height} x {task.width} to {task.outputs}{pixels}"),
+        ("parameters", _range([cost.parameters for cost in costs])),
+        ("FLOPs", _range([cost.flops for cost in costs])),
+        ("example", space.format(genomes[0])),
+        ("time", _time(setup, genomes)),
+    ]
+    lines[3:3] = _budgets(setup)
+    print("\n".join(f"{name:<13} {text}" for name, text in lines))
+
+
+def _budgets(setup: Setup) -> list[tuple[str, str]]:
+    """The budgets of a strategy that trains in steps, and the epochs that its trials take in all."""
+    budgets, epochs = setup.strategy.budgets, setup.strategy.epochs(setup.options.trials)
+    if not budgets or epochs is None:
+        return []
+    rungs = f"{', '.join(map(str, budgets))} epochs; a trial trains an architecture from one to the next"
+    total = f"about {epochs:.0f} in all, as {epochs / budgets[-1]:.1f} trainings of {budgets[-1]} take"
+    return [("budgets", rungs), ("epochs", total)]
+
+
+def _range(values: list[int]) -> str:
+    middle = round(statistics.median(values))
+    return f"{min(values):,} to {max(values):,}, median {middle:,} ({len(values)} samples within the constraints)"
+
+
+def _time(setup: Setup, genomes: list[tuple[int | str, ...]]) -> str:
+    """An estimate from timing a few steps of the sample's architectures of middling price."""
+    setup.evaluator.prepare()
+    check_budgets(setup.strategy, setup.evaluator)
+    ranked = sorted(genomes, key=lambda genome: setup.space.cost(genome, setup.dataset.task).flops)
+    chosen = [ranked[(2 * i + 1) * len(ranked) // (2 * TIMED)] for i in range(TIMED)]
+    epochs = setup.strategy.epochs(setup.options.trials)
+    budget = None if epochs is None else 1
+    proposals = [Proposal(genome, budget=budget) for genome in chosen]
+    seconds = [setup.evaluator.estimate(Trial(number, proposal)) for number, proposal in enumerate(proposals)]
+    known = [value for value in seconds if value is not None]
+    if not known:
+        return "microseconds per trial"
+    per_trial = statistics.fmean(known) * setup.evaluator.repeats
+    per_trial *= 1 if epochs is None else epochs / setup.options.trials
+    workers = parallel(setup)
+    total = per_trial * setup.options.trials / 60 / workers
+    on = f" with {workers} workers" if workers > 1 else ""
+    source = f"from timing {len(known)} architectures"
+    return f"about {per_trial:.1f} s per trial, {total:.1f} min for the search{on} ({source})"
+
+
+def parallel(setup: Setup) -> int:
+    """How many workers are at work at a time: no more than there are repeats in flight."""
+    return min(setup.hardware.workers, setup.hardware.trials_in_flight * setup.evaluator.repeats)

@@ -1,0 +1,47 @@
+"""Which executor a run has: in the runner's own process, in worker processes, or on a Ray cluster."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from nasrun.config.build import Setup, rebuild
+from nasrun.core import Executor
+from nasrun.hardware.devices import gpus_of_workers
+from nasrun.hardware.inline import InlineExecutor
+from nasrun.hardware.processes.worker import Recipe
+from nasrun.hardware.ray.cluster import RayCluster
+from nasrun.storage import journal
+
+
+def make_executor(
+    setup: Setup, facts: Mapping[str, Any], directory: Path, say: Callable[[str], None] = lambda text: None
+) -> Executor:
+    """Where the jobs of a run run. `facts`: what its evaluator decided; `directory`: the run's, with its journal.
+
+    `say`: tells the user a line. A Ray cluster must be `opened`.
+    """
+    hardware, on_gpus = setup.hardware, facts.get("runtime", {}).get("device") == "cuda"
+    if not hardware.elsewhere:
+        return InlineExecutor(setup.evaluator, hardware.grace)
+    if isinstance(hardware, RayCluster):
+        from nasrun.hardware.ray.executor import RayExecutor
+
+        writes = setup.evaluator.saves and (setup.output.keep != "none" or setup.strategy.continues)
+        return RayExecutor(
+            setup.evaluator,
+            Recipe(partial(rebuild, setup.config), facts),
+            hardware.workers,
+            hardware.resources(on_gpus),
+            splits=setup.dataset.loaded,
+            directory=directory if writes else None,
+            journal=journal.NAME,
+            say=say,
+            grace=hardware.grace,
+        )
+    from nasrun.hardware.processes.executor import ProcessExecutor
+
+    data = setup.memory if setup.memory is not None and setup.memory.descriptor >= 0 else None
+    recipe = Recipe(partial(rebuild, setup.config), facts, data)
+    gpus = gpus_of_workers(hardware.workers) if on_gpus else None
+    return ProcessExecutor(setup.evaluator, recipe, hardware.workers, gpus, grace=hardware.grace)

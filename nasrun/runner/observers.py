@@ -1,0 +1,54 @@
+"""Those who watch a run beside the console: several at once, and the tables, which are rewritten meanwhile."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from nasrun.config.build import Setup
+from nasrun.core import Trial
+from nasrun.reports.tables import write_tables
+from nasrun.storage.records import Observer, TrialRecord
+
+REFRESH_SECONDS = 5.0
+
+
+class Watchers(Observer):
+    """Passes what the search tells on to several observers."""
+
+    def __init__(self, *observers: Observer) -> None:
+        self._observers = observers
+
+    def started(self, trials: int, records: Mapping[int, TrialRecord], directory: Path) -> None:
+        for observer in self._observers:
+            observer.started(trials, records, directory)
+
+    def message(self, text: str) -> None:
+        for observer in self._observers:
+            observer.message(text)
+
+    def asked(self, trial: Trial) -> None:
+        for observer in self._observers:
+            observer.asked(trial)
+
+    def told(self, record: TrialRecord, best: TrialRecord | None) -> None:
+        for observer in self._observers:
+            observer.told(record, best)
+
+
+class TableRefresh(Observer):
+    """Rewrites the tables while the search goes on: at most every five seconds, and for at most 2 % of the time."""
+
+    def __init__(self, setup: Setup, directory: Path) -> None:
+        self._setup, self._directory = setup, directory
+        self._due = time.monotonic() + REFRESH_SECONDS
+        self._records: Mapping[int, TrialRecord] = {}
+
+    def started(self, trials: int, records: Mapping[int, TrialRecord], directory: Path) -> None:
+        self._records = records
+
+    def told(self, record: TrialRecord, best: TrialRecord | None) -> None:
+        now = time.monotonic()
+        if now < self._due:
+            return
+        write_tables(self._directory, self._records, self._setup.space, self._setup.objective, self._setup.options.seed)
+        self._due = time.monotonic() + max(REFRESH_SECONDS, 50 * (time.monotonic() - now))

@@ -1,0 +1,239 @@
+"""`nasrun resume --salvage DIR`: a run whose journal is damaged in the middle goes on from what is whole of it.
+
+The damaged journal is kept beside the new one as `journal.damaged-N.jsonl`. The new one holds the events before the
+damage, so that the search goes on from there. Whatever it asks for again is measured again, unless the damaged journal
+holds, behind the damage, whole measurements of the same trial with the same proposal: a measurement depends on nothing
+else, so that these are taken over. They are not where trials depend on weights that others left behind (checkpoints
+that a search goes on from, shared weights): there the new journal ends where these are all on disk.
+"""
+
+import contextlib
+import itertools
+import json
+import os
+import shutil
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from nasrun.checkpoints.store import CheckpointStore
+from nasrun.config.build import Setup, build
+from nasrun.core import Evaluator, Executor, Job, Measurement, Proposal, SharedEvaluator
+from nasrun.core.environment import describe_environment
+from nasrun.core.options import ConfigError
+from nasrun.hardware.inline import InlineExecutor
+from nasrun.runner import shared_weights as shared
+from nasrun.runner.search import Search
+from nasrun.storage import journal
+from nasrun.storage.journal import Event, Journal
+from nasrun.storage.records import Observer
+from nasrun.storage.run_directory import load_config
+
+Memory = dict[tuple[int, int], tuple[Proposal, Measurement]]
+"""By trial and repeat, what was measured, and for which proposal."""
+
+
+class Damaged(NamedTuple):
+    """A journal that is damaged at `line` (from 1): the whole events before it, and those behind it."""
+
+    line: int
+    before: list[Event]
+    behind: list[Event]
+
+
+def inspect(path: Path) -> Damaged | None:
+    """What is whole of a journal; None where nothing but its last line, which may be cut short, is damaged."""
+    lines = path.read_bytes().split(b"\n")
+    last = len(lines) - 1 if lines[-1] else len(lines) - 2
+    events = [journal.parse(line) for line in lines]
+    damage = next((number for number, event in enumerate(events[: max(last, 0)]) if event is None), None)
+    if damage is None:
+        return None
+    before, behind = events[:damage], events[damage + 1 :]
+    return Damaged(damage + 1, [event for event in before if event], [event for event in behind if event])
+
+
+def save_journal(directory: Path, chosen: Collection[str] = ()) -> None:
+    """Put the journal of a run back in order; the damaged one stays beside it. `chosen`: as in `load_config`.
+
+    Raises ConfigError where nothing is damaged, or nothing can be saved. A process that is killed here leaves the
+    damaged journal where it was.
+    """
+    path = directory / journal.NAME
+    damaged = inspect(path)
+    if damaged is None:
+        raise ConfigError(f"{path}: is not damaged; go on with: nasrun resume {directory}")
+    before = damaged.before or [_header(directory, damaged, chosen)]
+    setup = build(load_config(directory, before, chosen=chosen))
+    kept = before[: _length(setup, directory, before, damaged.behind)]
+    lost = [*before[len(kept) :], *damaged.behind]
+    changes = {key: value for event in lost for key, value in event.get("changes", {}).items()}
+    aside = _set_aside(path)
+    mark = {"event": "resume", "changes": changes, "damaged": {"line": damaged.line, "file": aside.name}}
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("wb") as file:
+        file.write(b"".join(map(journal.line_of, [*kept, {**mark, "time": journal.now()}])))
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def remarks(events: Sequence[Event]) -> Iterator[str]:
+    """For the user: what was damaged, where the damaged journal lies, and how many trials the search goes on from."""
+    for position, event in enumerate(events):
+        if "damaged" in event:
+            told = sum(one["event"] == "tell" for one in events[:position])
+            line, file = event["damaged"]["line"], event["damaged"]["file"]
+            yield f"line {line} of the journal was damaged: {told} finished trials kept; the damaged one is now {file}"
+
+
+def recalling(executor: Executor, setup: Setup, directory: Path, events: Sequence[Event]) -> Executor:
+    """The executor, which where a journal was saved first hands out what that one holds of the trials asked for."""
+    memory: Memory = {}
+    for event in events:
+        if "damaged" in event:
+            damaged = inspect(directory / Path(str(event["damaged"]["file"])).name)
+            if damaged is not None and not _depends(setup, [*damaged.before, *damaged.behind]):
+                memory |= _memory(damaged)
+    return _Recalling(executor, setup.evaluator, memory) if memory and setup.hardware.order == "proposal" else executor
+
+
+class _Recalling(Executor):
+    """Hands out what is remembered, group by group as it was measured. A group of which anything is missing is measured
+    as a whole, so that what trains together is the same as without the damage. Behind the last trial that is remembered
+    it is the executor alone."""
+
+    def __init__(self, executor: Executor, evaluator: Evaluator, memory: Memory) -> None:
+        self._executor, self._evaluator, self._memory = executor, evaluator, memory
+        self._last = max(trial for trial, _ in memory)
+        self._queue: list[Job] = []
+
+    def submit(self, jobs: Sequence[Job]) -> None:
+        if self._memory:
+            self._queue.extend(jobs)
+        else:
+            self._executor.submit(jobs)
+
+    def wait(self) -> list[Measurement]:
+        if self._queue and self._queue[0].trial.number > self._last:
+            queue, self._queue, self._memory = self._queue, [], {}
+            self._executor.submit(queue)
+        if not self._queue:
+            return self._executor.wait()
+        group = self._evaluator.group(self._queue)
+        found = [self._memory.get((job.trial.number, job.repeat)) for job in group]
+        known = [entry[1] for entry, job in zip(found, group, strict=True) if entry and entry[0] == job.trial.proposal]
+        self._queue = [job for job in self._queue if job not in group]
+        if len(known) == len(group):
+            return known
+        self._executor.submit(group)
+        return self._executor.wait()
+
+    @property
+    def free(self) -> int:
+        return (0 if self._queue else 1) if self._memory else self._executor.free
+
+    def close(self) -> None:
+        self._executor.close()
+
+
+def _memory(damaged: Damaged) -> Memory:
+    """The whole measurements of a damaged journal whose proposals are known too."""
+    proposals: dict[int, Proposal] = {}
+    memory: Memory = {}
+    for event in (*damaged.before, *damaged.behind):
+        if event["event"] == "ask" and "first" in event:
+            for number, fields in enumerate(event["proposals"], event["first"]):
+                proposals[number] = journal.proposal_from_json(fields)
+        elif event["event"] == "measure" and event["trial"] in proposals:
+            memory[event["trial"], event["repeat"]] = (proposals[event["trial"]], journal.measurement_from_json(event))
+    return memory
+
+
+def _depends(setup: Setup, events: Sequence[Event]) -> bool:
+    """Whether trials depend on weights that others left behind, so that no measurement stands for itself."""
+    asked = (fields for event in events if event["event"] == "ask" for fields in event["proposals"])
+    warm = any(fields.get("warm_start", "none") != "none" for fields in asked)
+    return warm or setup.strategy.continues or isinstance(setup.evaluator, SharedEvaluator)
+
+
+def _length(setup: Setup, directory: Path, before: Sequence[Event], behind: Sequence[Event]) -> int:
+    """How many of the events before the damage the search can go on from.
+
+    What was measured together stands together: the last measurements may be a part of such a group, and do not count.
+    Where trials depend on the weights of others, all that are needed from there on must be on disk.
+    """
+    ends = [number for number, event in enumerate(before, 1) if event["event"] != "measure"]
+    if not _depends(setup, [*before, *behind]):
+        return ends[-1]
+    log = Journal(Path(os.devnull))
+    store = CheckpointStore(directory, "none")
+    search = Search(
+        setup.strategy,
+        InlineExecutor(setup.evaluator),
+        log,
+        setup.objective,
+        Observer(),
+        store,
+        seed=setup.options.seed,
+        trials=setup.options.trials,
+        repeats=setup.evaluator.repeats,
+    )
+    length, weights = 1, True
+    for number, event in enumerate(before, 1):
+        search.replay([event])
+        if event["event"] == "shared":
+            weights = (directory / shared.FOLDER / f"{event['version']}.safetensors").is_file()
+        if number in ends and weights and all(_there(search, store, trial) for trial in search.needed()):
+            length = number
+    with contextlib.suppress(OSError):
+        log.close()
+    return length
+
+
+def _there(search: Search, store: CheckpointStore, trial: int) -> bool:
+    """Whether all checkpoints of a trial are on disk that it came to."""
+    record = search.records.get(trial)
+    return record is not None and all(
+        store.path(trial, m.repeat).is_file() for m in record.measurements if m.status == "ok"
+    )
+
+
+def _header(directory: Path, damaged: Damaged, chosen: Collection[str]) -> Event:
+    """The first event of a journal, from the files that were written together with it."""
+    try:
+        facts = json.loads((directory / "environment.json").read_text(encoding="utf-8"))
+        environment = {name: facts.pop(name) for name in describe_environment()}
+        choices = facts.pop("choices")
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise ConfigError(
+            f"{directory / journal.NAME}: line 1, which says what was started, is damaged, and environment.json does "
+            "not say it either: nothing can be saved; start the run anew"
+        ) from error
+    config = load_config(directory, [], chosen=chosen)
+    begun = min((float(event["time"]) for event in damaged.behind if "time" in event), default=journal.now())
+    return {
+        "event": "run",
+        "format": journal.FORMAT,
+        "nasrun": environment["nasrun"],
+        "seed": config.seed,
+        "trials": config.trials,
+        "environment": environment,
+        "facts": facts,
+        "choices": choices,
+        "time": begun,
+    }
+
+
+def _set_aside(path: Path) -> Path:
+    """Give the journal a second name, which nothing else has."""
+    for number in itertools.count(1):
+        aside = path.with_name(f"{path.stem}.damaged-{number}{path.suffix}")
+        if aside.exists():
+            continue
+        try:
+            os.link(path, aside)
+        except OSError:  # a file system without links
+            shutil.copy2(path, aside)
+        return aside
+    raise AssertionError("unreachable")

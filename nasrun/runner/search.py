@@ -1,0 +1,266 @@
+"""THE loop: replay, ask, journal, submit, wait, journal, tell, stop.
+
+What the loop does next depends only on what the journal holds: it asks once at the start and once after every tell,
+for as many proposals as are missing to `in_flight`, and tells in the order of the trials. So the search is a function
+of the seed and of `in_flight`, never of timing, and a killed run goes on as if nothing had happened.
+"""
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from nasrun.checkpoints.store import CheckpointStore
+from nasrun.core import Executor, Job, Measurement, Objective, Proposal, Strategy, Trial, seeding
+from nasrun.runner.shared_weights import SharedWeights
+from nasrun.storage.journal import (
+    DEAR_SECONDS,
+    Event,
+    Journal,
+    measurement_from_json,
+    measurement_to_json,
+    now,
+    proposal_from_json,
+    proposal_to_json,
+)
+from nasrun.storage.records import Observer, TrialRecord, told
+
+
+class ReplayError(Exception):
+    """The journal cannot be replayed: the strategy no longer proposes what it proposed then."""
+
+
+def sound(measurement: Measurement) -> Measurement:
+    """The measurement, or a failure in its place where a metric is no finite number: NaN is never a result."""
+    for name, value in measurement.metrics.items():
+        if not math.isfinite(value):
+            return measurement._replace(status="failed", metrics={}, error=f"{name} is {value}", history=())
+    return measurement
+
+
+class Ending(NamedTuple):
+    """Why a search ended; `complete` is False where it gave up."""
+
+    reason: str
+    complete: bool
+
+
+class Search:
+    """One search: a strategy, an executor that measures its proposals, and the journal of both."""
+
+    def __init__(
+        self,
+        strategy: Strategy,
+        executor: Executor,
+        journal: Journal,
+        objective: Objective,
+        observer: Observer,
+        checkpoints: CheckpointStore,
+        *,
+        seed: int,
+        trials: int,
+        repeats: int = 1,
+        in_flight: int = 1,
+        max_failures: int | None = None,
+        order: Literal["proposal", "completion"] = "proposal",
+        shared: SharedWeights | None = None,
+    ) -> None:
+        self._strategy, self._executor, self._journal = strategy, executor, journal
+        self._objective, self._observer, self._checkpoints = objective, observer, checkpoints
+        self._seed, self._trials, self._repeats, self._in_flight = seed, trials, repeats, in_flight
+        self._max_failures = float("inf") if max_failures is None else max_failures
+        self._order, self._shared = order, shared
+        self._asked: dict[int, TrialRecord] = {}
+        self._reused: dict[int, int] = {}
+        self._outstanding: deque[int] = deque()
+        self._may_ask = True
+        self._failures = 0
+        self._best_score = -float("inf")
+        self.records: dict[int, TrialRecord] = {}
+        """The trials that were told, in the order of the tells."""
+        self.best: TrialRecord | None = None
+
+    def run(self) -> Ending:
+        """Search until all trials are done, the strategy is done, or too many trials in a row failed.
+
+        With shared weights, these are trained whenever all trials of a round are told, and before the first.
+        """
+        if self._shared is not None:
+            self._shared.load()
+        # What a kill after the last tell left to be cleared away.
+        self._checkpoints.keep_best(self.records, self._objective, self.needed())
+        for number in self._outstanding:
+            self._submit(self._asked[number])
+        while True:
+            if self._failures >= self._max_failures:
+                return Ending(f"{self._failures} trials in a row failed, the last: {self._last_error()}", False)
+            if self._may_ask:
+                self._ask()
+            if not self._outstanding:
+                if self._shared is not None and self._round_over:
+                    self._observer.message(self._shared.train(self._strategy))
+                    continue
+                return Ending(self._why_over(), True)
+            self._tell(self._next_complete())
+
+    def _ask(self) -> None:
+        most = self._trials if self._shared is None else min(self._trials, self._shared.trials)
+        wanted = min(self._in_flight - len(self._outstanding), most - len(self._asked))
+        if wanted <= 0 or self._strategy.done:
+            return
+        proposals = self._strategy.ask(wanted)
+        first, recorded = len(self._asked), [proposal_to_json(proposal) for proposal in proposals]
+        self._journal.append("ask", n=wanted, first=first, proposals=recorded, time=now())
+        self._may_ask = False
+        for record in self._admit(proposals):
+            self._submit(record)
+            self._observer.asked(record.trial)
+
+    @property
+    def _round_over(self) -> bool:
+        """Whether shared weights are to be trained before anything more is asked for."""
+        assert self._shared is not None
+        return len(self._asked) == self._shared.trials < self._trials and not self._strategy.done
+
+    def _admit(self, proposals: Sequence[Proposal]) -> list[TrialRecord]:
+        """Number the proposals and put them in line."""
+        new = []
+        for proposal in proposals:
+            record = TrialRecord(Trial(len(self._asked), proposal))
+            self._asked[record.trial.number] = record
+            if proposal.reuse_of is not None:
+                self._reused[record.trial.number] = proposal.reuse_of
+            self._outstanding.append(record.trial.number)
+            new.append(record)
+        return new
+
+    def _submit(self, record: TrialRecord) -> None:
+        """Queue the repeats of a trial that are not measured yet."""
+        if record.trial.proposal.reuse_of is not None:
+            return
+        done = {m.repeat for m in record.measurements}
+        number, start = record.trial.number, self._with_originals(record.trial.proposal)
+        jobs = [
+            Job(
+                record.trial,
+                repeat,
+                seeding.integer(self._seed, seeding.Purpose.JOB, number, repeat),
+                self._checkpoints.source(start, repeat),
+                self._checkpoints.target(number, repeat),
+                tuple(str(self._checkpoints.path(partner, repeat)) for partner in start.partners),
+                self._strategy.continues,
+            )
+            for repeat in range(self._repeats)
+            if repeat not in done
+        ]
+        if jobs:
+            self._executor.submit(jobs)
+
+    def _with_originals(self, proposal: Proposal) -> Proposal:
+        """The proposal with those trials as parent and partners whose checkpoints there are: not the reused."""
+        parent = proposal.parent
+        original = None if parent is None else self._original(parent)
+        return proposal._replace(parent=original, partners=tuple(map(self._original, proposal.partners)))
+
+    def _original(self, number: int) -> int:
+        return self._reused.get(number, number)
+
+    def needed(self) -> set[int]:
+        """Trials whose checkpoints the strategy, or a trial in flight, may start from."""
+        numbers = set(self._strategy.needs())
+        for number in self._outstanding:
+            proposal = self._asked[number].trial.proposal
+            if proposal.warm_start != "none":
+                numbers.update(proposal.partners, () if proposal.parent is None else (proposal.parent,))
+        # As sets: there may be thousands, and this is asked after every trial.
+        reused = numbers & self._reused.keys()
+        return (numbers - reused) | set(map(self._original, reused))
+
+    def _next_complete(self) -> int:
+        """The next trial to tell; waits until it is complete."""
+        while True:
+            for number in self._outstanding if self._order == "completion" else (self._outstanding[0],):
+                if self._complete(number):
+                    return number
+            # In one write: a group that was measured together is on record as a whole or not at all, so that a
+            # resumed run never trains what is left of it in other company.
+            measurements = [sound(measurement) for measurement in self._executor.wait()]
+            self._journal.append_all(
+                [{"event": "measure", **measurement_to_json(m), "time": now()} for m in measurements],
+                dear=any(m.seconds > DEAR_SECONDS for m in measurements),
+            )
+            for measurement in measurements:
+                self._asked[measurement.trial].measurements.append(measurement)
+
+    def _complete(self, number: int) -> bool:
+        record = self._asked[number]
+        original = record.trial.proposal.reuse_of
+        return len(record.measurements) == self._repeats if original is None else original in self.records
+
+    def _tell(self, number: int) -> None:
+        self._journal.append("tell", trial=number, time=now())
+        record = self._take_in(number)
+        self._checkpoints.keep_best(self.records, self._objective, self.needed())
+        self._observer.told(record, self.best)
+
+    def _take_in(self, number: int) -> TrialRecord:
+        """Everything that a tell changes, at its first time and when it is replayed."""
+        record = told(self._asked, number)
+        self._outstanding.remove(number)
+        self._strategy.tell(record.trial, record.measurements)
+        self.records[number] = record
+        self._may_ask = True
+        score = self._objective.score(record.measurements)
+        if score > self._best_score:
+            self.best, self._best_score = record, score
+        if record.status == "ok":
+            self._failures = 0
+        elif record.status == "failed" and record.trial.proposal.reuse_of is None:
+            self._failures += 1
+        return record
+
+    def replay(self, events: Sequence[Event]) -> None:
+        """Bring the strategy and the records to where the journal ends.
+
+        Raises ReplayError where the strategy asks for something else than what is recorded.
+        """
+        for position, event in enumerate(events):
+            kind = event["event"]
+            if kind == "ask":
+                recorded = [proposal_from_json(fields) for fields in event["proposals"]]
+                if event["n"] > self._in_flight:  # this many would be made before they are compared
+                    raise ReplayError(f"event {position + 1} of the journal asks for {event['n']} trials at once")
+                proposed = self._strategy.ask(event["n"])
+                if proposed != recorded:
+                    where = f"event {position + 1} of the journal"
+                    raise ReplayError(f"{where}: the strategy proposed {recorded} then, but {proposed} now")
+                self._may_ask = False
+                self._admit(proposed)
+            elif kind == "measure":
+                self._asked[event["trial"]].measurements.append(measurement_from_json(event))
+            elif kind == "tell":
+                self._take_in(event["trial"])
+            elif kind == "shared" and self._shared is not None:
+                self._shared.version = event["version"]
+
+    @property
+    def winner(self) -> TrialRecord | None:
+        """What the search came to: the trial that the strategy chose, else the best by the objective."""
+        chosen = self._strategy.chosen()
+        record = self.records.get(chosen) if chosen is not None else None
+        return record if record is not None and record.status == "ok" else self.best
+
+    @property
+    def asked(self) -> int:
+        """Trials proposed so far."""
+        return len(self._asked)
+
+    def _last_error(self) -> str:
+        return next((r.error for r in reversed(self.records.values()) if r.error), None) or "no reason given"
+
+    def _why_over(self) -> str:
+        if len(self._asked) >= self._trials:
+            return f"all {self._trials} trials done"
+        if self._strategy.done:
+            return f"the strategy was done after {len(self._asked)} trials"
+        return f"the strategy proposed nothing more after {len(self._asked)} trials"

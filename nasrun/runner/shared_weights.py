@@ -1,0 +1,91 @@
+"""Shared weights in a search: when they are trained, where they are kept, and which of them a resumed run goes on with.
+
+Before each round of trials they are trained for one epoch, written to `shared/<version>.safetensors`, and then the
+journal gets an event `shared`. So a run that is killed while they train goes back to the version before, and one that
+is killed between trials has the version that it needs; of earlier ones only one is kept.
+"""
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+
+from nasrun.core import Genome, SearchSpace, SharedEvaluator, Strategy, seeding
+from nasrun.storage.journal import Journal, now
+
+FOLDER = "shared"
+KEPT = 2
+"""Versions on disk."""
+
+
+class SharedWeights:
+    """The shared weights of one run.
+
+    `trials`: those that the run was started with; from them follow the epochs of the schedule. A run that is extended
+    later goes on behind the end of the schedule.
+    """
+
+    def __init__(
+        self,
+        evaluator: SharedEvaluator,
+        space: SearchSpace,
+        journal: Journal,
+        directory: Path,
+        *,
+        seed: int,
+        trials: int,
+    ) -> None:
+        self._evaluator, self._space, self._journal, self._seed = evaluator, space, journal, seed
+        self._folder = directory / FOLDER
+        self._epochs = -(-trials // evaluator.rounds)
+        self.version = 0
+        """Epochs that the journal holds."""
+
+    @property
+    def trials(self) -> int:
+        """Trials that may be asked for with the weights as they are."""
+        return self.version * self._evaluator.rounds
+
+    def load(self) -> None:
+        """Take up the version that the journal ends with. FileNotFoundError where it is not there any more."""
+        if self.version:
+            path = self._path(self.version)
+            if not path.is_file():
+                raise FileNotFoundError(2, "the shared weights that the journal names are missing", str(path))
+            self._evaluator.load(path)
+
+    def train(self, strategy: Strategy) -> str:
+        """Train one more epoch, on what the strategy's policy draws, and put it on record; returns it in words."""
+
+        def draw(rng: np.random.Generator) -> Genome:
+            genome = strategy.draw(rng)
+            return self._space.sample(rng) if genome is None else genome
+
+        started, version = time.monotonic(), self.version + 1
+        rng = seeding.generator(self._seed, seeding.Purpose.SHARED, version)
+        metrics = self._evaluator.train_shared(draw, rng, version, self._epochs)
+        seconds = time.monotonic() - started
+        self._folder.mkdir(exist_ok=True)
+        self._evaluator.save(self._path(version))
+        _to_disk(self._path(version))
+        self._journal.append("shared", dear=True, version=version, metrics=dict(metrics), seconds=seconds, time=now())
+        self.version = version
+        for path in self._folder.glob("*.safetensors"):
+            if path.stem.isdigit() and int(path.stem) <= version - KEPT:
+                path.unlink(missing_ok=True)
+        told = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+        return f"shared weights, epoch {version} of {max(self._epochs, version)}: {told}; {seconds:.1f} s"
+
+    def _path(self, version: int) -> Path:
+        return self._folder / f"{version}.safetensors"
+
+
+def _to_disk(path: Path) -> None:
+    """Force a file and its name to disk: the journal, which is, must not name what a power failure took."""
+    for name in (path, path.parent):
+        file = os.open(name, os.O_RDONLY)
+        try:
+            os.fsync(file)
+        finally:
+            os.close(file)

@@ -1,0 +1,69 @@
+"""How the cells of ENAS's micro search space are written as tokens, and when two of them are the same cell."""
+
+from collections.abc import Iterator, Sequence
+from functools import cache
+from itertools import permutations, product
+from typing import NamedTuple
+
+from nasrun.core import Genome, Token
+
+KERNELS = {"conv3": 3, "conv5": 5}
+
+TOKENS = 4  # of a block: two inputs, then the two operations on them
+
+
+class Place(NamedTuple):
+    """One cell of the stack: its kind, its channels and output size, and what must be done to its two inputs.
+
+    `inputs`: for the output before the last and the last, its channels and how often it must be halved.
+    """
+
+    kind: str
+    channels: int
+    height: int
+    width: int
+    inputs: tuple[tuple[int, int], tuple[int, int]]
+
+
+def blocks_of(cell: Genome) -> Iterator[Genome]:
+    """The four tokens of each block of a cell."""
+    return (cell[start : start + TOKENS] for start in range(0, len(cell), TOKENS))
+
+
+@cache
+def loose_ends(cell: Genome) -> tuple[int, ...]:
+    """The nodes of a cell that no block uses, ascending: what its output is made of. 0 and 1 are its inputs."""
+    used = {token for block in blocks_of(cell) for token in block[:2]}
+    return tuple(node for node in range(2 + len(cell) // TOKENS) if node not in used)
+
+
+def canonical(cell: Genome) -> tuple[tuple[tuple[Token, ...], ...], ...]:
+    """The same for two cells exactly if one is the other with halves of blocks exchanged and blocks in another order.
+
+    Blocks are put into the order of what they compute, written out, the shallow first, so that inputs come before
+    what uses them. Blocks that compute the same stay apart, because each has weights of its own; of their orders, the
+    one counts that gives the least result.
+    """
+    blocks = list(blocks_of(cell))
+    depths, texts = [0, 0], ["a", "b"]
+    for one, two, first, second in blocks:
+        halves = sorted((f"{first}({texts[int(one)]})", f"{second}({texts[int(two)]})"))
+        depths.append(1 + max(depths[int(one)], depths[int(two)]))
+        texts.append(f"[{halves[0]}+{halves[1]}]")
+    groups: dict[tuple[int, str], list[int]] = {}
+    for node in sorted(range(2, len(texts)), key=lambda node: (depths[node], texts[node])):
+        groups.setdefault((depths[node], texts[node]), []).append(node)
+    return min(
+        _renamed(blocks, [node for group in order for node in group])
+        for order in product(*(permutations(group) for group in groups.values()))
+    )
+
+
+def _renamed(blocks: Sequence[Genome], order: Sequence[int]) -> tuple[tuple[tuple[Token, ...], ...], ...]:
+    """The blocks in an order, with their inputs renamed by it and the halves of each sorted."""
+    names = {0: 0, 1: 1} | {node: place + 2 for place, node in enumerate(order)}
+    renamed = []
+    for node in order:
+        one, two, first, second = blocks[node - 2]
+        renamed.append(tuple(sorted(((names[int(one)], first), (names[int(two)], second)))))
+    return tuple(renamed)

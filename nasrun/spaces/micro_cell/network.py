@@ -1,0 +1,168 @@
+"""The networks of `MicroCell` in torch, one architecture's or all at once. Imported by `build` alone: it imports torch.
+
+Source: Pham et al. 2018 (arXiv 1802.03268), section 2.4 and figure 3; what the paper leaves open is said below.
+"""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nasrun.core import Genome, Task
+from nasrun.spaces.layers import GlobalAveragePool
+from nasrun.spaces.micro_cell.encoding import KERNELS, Place, blocks_of, loose_ends
+
+if TYPE_CHECKING:
+    from nasrun.spaces.micro_cell.space import MicroCell
+
+
+class MicroNetwork(nn.Module):
+    """Stem, cells, relu, global average pooling, a dense layer: float (batch, C, H, W) to (batch, outputs).
+
+    With a `genome` it holds the operations of that architecture; without one those of all architectures, and `forward`
+    is told which to compute. A parameter has the same name in both, so that the weights of an architecture are a
+    selection of the shared ones. Shared networks normalise by the batch at hand and keep no running statistics, which
+    would be an average over different networks.
+
+    The stem is a 3x3 convolution, normalised. Initial weights, from torch's global generator: He normal by fan-in
+    (He et al. 2015, "Delving Deep into Rectifiers", section 2.2), the dense layer as torch's own default.
+    """
+
+    def __init__(self, space: "MicroCell", task: Task, genome: Genome | None = None) -> None:
+        super().__init__()
+        self._space, self._genome = space, genome
+        shared = genome is None
+        self.stem = nn.Conv2d(task.channels, space.channels, 3, padding=1, bias=False)
+        self.stem_norm = _norm(space.channels, shared)
+        cells = self._cells(genome)
+        places = space.places(task)
+        self.cells = nn.ModuleList([Cell(space, place, cells[place.kind] if cells else None) for place in places])
+        self.pool = GlobalAveragePool()
+        self.output = nn.Linear(places[-1].channels, task.outputs)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+
+    def _cells(self, genome: Genome | None) -> dict[str, Genome]:
+        return dict(zip(self._space.cell_kinds, self._space.cells(genome), strict=True)) if genome is not None else {}
+
+    def forward(self, images: Tensor, genome: Genome | None = None) -> Tensor:
+        """Logits of images. `genome`: the architecture, in a network that holds all of them."""
+        cells = self._cells(genome if genome is not None else self._genome)
+        before = last = self.stem_norm(self.stem(images))
+        for cell in self.cells:
+            before, last = last, cell(before, last, cells[str(cell.kind)])
+        result: Tensor = self.output(self.pool(functional.relu(last)).flatten(1))
+        return result
+
+
+class Cell(nn.Module):
+    """One cell: the outputs of the two cells before it to its own, float (batch, channels, height, width).
+
+    With `tokens` it holds the operations of one architecture, without them all that there may be: in each block, on
+    each side, for each input a convolution of its own, as in ENAS.
+    """
+
+    def __init__(self, space: "MicroCell", place: Place, tokens: Genome | None) -> None:
+        super().__init__()
+        shared, channels = tokens is None, place.channels
+        self.kind = place.kind
+        self.fits = nn.ModuleList([_fit(*given, channels, shared) for given in place.inputs])
+        wanted = _convolutions(tokens) if tokens is not None else _all_convolutions(space)
+        self.operations = nn.ModuleDict(
+            {name: _convolution(channels, kernel, space.separable, shared) for name, kernel in wanted}
+        )
+        nodes = loose_ends(tokens) if tokens is not None else range(2 + space.blocks)
+        self.joins = nn.ModuleDict({str(node): nn.Conv2d(channels, channels, 1, bias=False) for node in nodes})
+        self.norm = _norm(channels, shared)
+
+    def forward(self, before: Tensor, last: Tensor, tokens: Genome) -> Tensor:
+        nodes = [self.fits[0](before), self.fits[1](last)]
+        for block, (one, two, first, second) in enumerate(blocks_of(tokens)):
+            left = self._half(str(first), block, 0, int(one), nodes)
+            nodes.append(left + self._half(str(second), block, 1, int(two), nodes))
+        ends = loose_ends(tokens)
+        # One convolution of all loose ends together; its weights are kept apart by node, as other cells lack some.
+        joined = functional.relu(torch.cat([nodes[node] for node in ends], 1))
+        weight = torch.cat([self.joins[str(node)].weight for node in ends], 1)  # type: ignore[misc]
+        result: Tensor = self.norm(functional.conv2d(joined, weight))
+        return result
+
+    def _half(self, operation: str, block: int, side: int, node: int, nodes: list[Tensor]) -> Tensor:
+        features = nodes[node]
+        if operation == "identity":
+            return features
+        if operation == "avg3":
+            return functional.avg_pool2d(features, 3, stride=1, padding=1, count_include_pad=False)
+        if operation == "max3":
+            return functional.max_pool2d(features, 3, stride=1, padding=1)
+        result: Tensor = self.operations[_name(block, side, node, operation)](features)
+        return result
+
+
+class Halve(nn.Module):
+    """Half of height and width, rounded up: relu, two 1x1 convolutions of stride 2, one of them a pixel aside, whose
+    channels are joined, then normalisation (ENAS's factorised reduction)."""
+
+    def __init__(self, inputs: int, channels: int, shared: bool) -> None:
+        super().__init__()
+        self.even = nn.Conv2d(inputs, channels // 2, 1, stride=2, bias=False) if channels > 1 else None
+        self.odd = nn.Conv2d(inputs, channels - channels // 2, 1, stride=2, bias=False)
+        self.norm = _norm(channels, shared)
+
+    def forward(self, features: Tensor) -> Tensor:
+        features = functional.relu(features)
+        halves = [self.odd(functional.pad(features, (0, 1, 0, 1))[:, :, 1:, 1:])]
+        if self.even is not None:
+            halves.insert(0, self.even(features))
+        result: Tensor = self.norm(torch.cat(halves, 1))
+        return result
+
+
+def _fit(inputs: int, halvings: int, channels: int, shared: bool) -> nn.Module:
+    """What gives an input of a cell the channels and the size of the cell; nothing where it has them."""
+    if halvings:
+        return nn.Sequential(*(Halve(channels if step else inputs, channels, shared) for step in range(halvings)))
+    if inputs == channels:
+        return nn.Identity()
+    return nn.Sequential(nn.ReLU(), nn.Conv2d(inputs, channels, 1, bias=False), _norm(channels, shared))
+
+
+def _convolution(channels: int, kernel: int, separable: bool, shared: bool) -> nn.Sequential:
+    """relu, convolution, normalisation; separable ones (depthwise, then 1x1) twice."""
+    parts: list[nn.Module] = []
+    for _ in range(2 if separable else 1):
+        groups = channels if separable else 1
+        parts += [nn.ReLU(), nn.Conv2d(channels, channels, kernel, padding=kernel // 2, groups=groups, bias=False)]
+        if separable:
+            parts.append(nn.Conv2d(channels, channels, 1, bias=False))
+        parts.append(_norm(channels, shared))
+    return nn.Sequential(*parts)
+
+
+def _norm(channels: int, shared: bool) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(channels, track_running_stats=not shared)
+
+
+def _name(block: int, side: int, node: int, operation: str) -> str:
+    return f"{block}_{side}_{node}_{operation}"
+
+
+def _convolutions(tokens: Genome) -> Iterable[tuple[str, int]]:
+    """Name and kernel of each convolution of a cell."""
+    for block, (one, two, first, second) in enumerate(blocks_of(tokens)):
+        for side, (node, operation) in enumerate(((one, first), (two, second))):
+            if operation in KERNELS:
+                yield _name(block, side, int(node), str(operation)), KERNELS[str(operation)]
+
+
+def _all_convolutions(space: "MicroCell") -> Iterable[tuple[str, int]]:
+    """Name and kernel of each convolution that a cell may have."""
+    for block in range(space.blocks):
+        for side in range(2):
+            for node in range(block + 2):
+                for operation in space.operations:
+                    if operation in KERNELS:
+                        yield _name(block, side, node, operation), KERNELS[operation]

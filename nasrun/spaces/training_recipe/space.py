@@ -1,0 +1,335 @@
+"""Training recipes: one fixed network, trained with other activations, another optimizer or batch size.
+
+Source: MIHA, whose mutations change these while the network trains. All genomes have the same weights, so that a
+training can go on from that of any other.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+
+from nasrun.core import Cost, Genome, Mutation, SearchSpace, Task, Token
+from nasrun.core.options import Above, AtLeast, ConfigError, NotEmpty, Positive, show
+from nasrun.spaces.sections import make_space
+from nasrun.spaces.training_recipe import models as recipe_models
+
+if TYPE_CHECKING:
+    import torch
+
+Activation = Literal["ELU", "Hardshrink", "Hardsigmoid", "Hardtanh", "ReLU", "ReLU6", "SELU", "Sigmoid", "Tanh"]
+Optimizer = Literal["sgd", "adam", "adamw", "adadelta"]
+
+ACTIVATIONS = ("ELU", "Hardshrink", "Hardsigmoid", "Hardtanh", "ReLU", "ReLU6", "SELU", "Sigmoid", "Tanh")
+OPTIMIZERS = ("sgd", "adam", "adamw", "adadelta")
+
+TORCH: dict[str, dict[str, float | bool]] = {
+    "sgd": {"lr": 0.001, "momentum": 0.9, "nesterov": False, "weight_decay": 0.0},
+    "adam": {"lr": 0.001, "weight_decay": 0.0},
+    "adamw": {"lr": 0.001, "weight_decay": 0.01},
+    "adadelta": {"lr": 1.0, "weight_decay": 0.0},
+}
+"""What the optimizers of `torch.optim` take where they are told nothing else; momentum 0.9 as MIHA has it."""
+
+
+class TrainingRecipe(SearchSpace):
+    """How one network is trained: optimizer, batch size and the activation of each layer.
+
+    Genome: `(optimizer, batch size, activation, activation, ...)`, one activation for each that the network has; with
+    `lrs` the learning rate follows the batch size, with `weight_decays` the weight decay, both as text. String:
+    `adam-32-ReLU-Tanh`, or `adam-32-0.001-ReLU-Tanh`.
+
+    `model`: `dense` (`widths` units), `small_cnn` (`widths` channels), `auto_encoder` (the same, for regression), or
+    `genome`: the best network of a finished run, by its directory (`run`); or `genome` of the space that `base`
+    describes, which is what a run's directory comes to. `optimizer`, `batch_size`, `activation`: of `start`, from which
+    a search that changes one network sets out. `batch_step`: how far one mutation moves the batch size at most.
+    `rates`: whether learning rate, weight decay and momentum that no gene says are torch's own of the optimizer, or
+    the evaluator's. ValueError begins with the key.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: recipe_models.Model = "dense",
+        widths: list[Positive] | None = None,
+        run: str | None = None,
+        base: dict[str, Any] | None = None,
+        genome: str | None = None,
+        optimizer: Optimizer = "adam",
+        batch_size: Positive = 32,
+        activation: Activation = "ReLU",
+        optimizers: Annotated[list[Optimizer], NotEmpty()] | None = None,
+        activations: Annotated[list[Activation], NotEmpty()] | None = None,
+        min_batch: Positive = 1,
+        max_batch: Positive = 200,
+        batch_step: Positive = 10,
+        lrs: Annotated[list[Annotated[float, Above(0)]], NotEmpty()] | None = None,
+        weight_decays: Annotated[list[Annotated[float, AtLeast(0)]], NotEmpty()] | None = None,
+        rates: Literal["torch", "evaluator"] = "torch",
+    ) -> None:
+        self.optimizers: tuple[Token, ...] = tuple(optimizers or OPTIMIZERS)
+        self.activations: tuple[Token, ...] = tuple(activations or ACTIVATIONS)
+        if widths is not None and not widths:
+            raise ValueError("widths=[]: expected at least one layer")
+        if not min_batch <= batch_size <= max_batch:
+            raise ValueError(f"batch_size={batch_size}: must be from min_batch={min_batch} to max_batch={max_batch}")
+        for name, value, known in (
+            ("optimizer", optimizer, self.optimizers),
+            ("activation", activation, self.activations),
+        ):
+            if value not in known:
+                raise ValueError(f"{name}={value}: not one of {name}s={show(list(known))}")
+        self.model, self.min_batch, self.max_batch, self._step = model, min_batch, max_batch, batch_step
+        self._rates = rates
+        self._floats = {
+            name: tuple(map(_text, sorted(values)))
+            for name, values in (("lr", lrs), ("weight_decay", weight_decays))
+            if values is not None
+        }
+        if model == "genome":
+            base, genome = (base, genome) if run is None else _best_of(run)
+            self._adopt(base, genome)
+        elif run is not None or base is not None or genome is not None:
+            key = "run" if run is not None else "base" if base is not None else "genome"
+            raise ValueError(f"{key}={show(locals()[key])}: is for model=genome, and model={model}")
+        self._widths = tuple(widths or recipe_models.WIDTHS.get(model, ()))
+        if model != "genome":
+            self._layers = recipe_models.activations_of(model, self._widths)
+            both: tuple[Any, ...] = ("classification", "regression")
+            self.kinds = {"dense": both, "small_cnn": both[:1], "auto_encoder": both[1:]}[model]
+        self.start = self._with_floats(optimizer, batch_size, (activation,) * self._layers)
+        self.size = (
+            len(self.optimizers)
+            * (max_batch - min_batch + 1)
+            * len(self.activations) ** self._layers
+            * int(np.prod([len(values) for values in self._floats.values()], dtype=np.int64))
+        )
+        self.mutations = self._mutations()
+        # Without the directory of a run, so that an archive needs nothing beside itself.
+        self.section = {
+            "_target_": "nasrun.spaces.training_recipe.space.TrainingRecipe",
+            **{"model": model, "widths": widths, "base": base, "genome": genome, "rates": rates},
+            **{"optimizer": optimizer, "batch_size": batch_size, "activation": activation},
+            **{"optimizers": optimizers, "activations": activations, "lrs": lrs, "weight_decays": weight_decays},
+            **{"min_batch": min_batch, "max_batch": max_batch, "batch_step": batch_step},
+        }
+
+    def _adopt(self, base: Mapping[str, Any] | None, genome: str | None) -> None:
+        """Take the network of a genome of another space."""
+        if base is None or genome is None:
+            missing = "base" if base is None else "genome"
+            raise ValueError(f"{missing}=null: model=genome needs run, or both base and genome")
+        try:
+            self._base = make_space(base)
+        except ValueError as error:
+            raise ValueError(f"base={show(dict(base))}: {error}") from None
+        try:
+            self._base_genome = self._base.parse(genome)
+        except ValueError as error:
+            raise ValueError(f"genome={genome}: {error}") from None
+        import torch
+
+        with torch.random.fork_rng([]), torch.device("meta"):
+            network = self._base.build(self._base_genome, recipe_models.PROBE)
+        self._layers = len(recipe_models.places_of_activations(network))
+        if not self._layers:
+            raise ValueError(f"genome={genome}: its network has no activation that could be changed")
+        self.kinds = self._base.kinds
+
+    def _with_floats(self, optimizer: Token, batch: Token, activations: tuple[Token, ...]) -> Genome:
+        """The genome to set out from: of learning rates and weight decays the middle one."""
+        return (optimizer, batch, *(values[len(values) // 2] for values in self._floats.values()), *activations)
+
+    def _tokens(self, position: int) -> tuple[Token, ...]:
+        """The legal tokens at a place."""
+        if position == 0:
+            return self.optimizers
+        if position == 1:
+            return tuple(range(self.min_batch, self.max_batch + 1))
+        if position < self._first:
+            return list(self._floats.values())[position - 2]
+        return self.activations if position < self._first + self._layers else ()
+
+    @property
+    def _first(self) -> int:
+        """The place of the first activation."""
+        return 2 + len(self._floats)
+
+    @property
+    def _length(self) -> int:
+        return self._first + self._layers
+
+    def _mutations(self) -> dict[str, Mutation]:
+        """Those that can change something here."""
+        mutations: dict[str, Mutation] = {}
+        if len(self.optimizers) > 1:
+            mutations["optimizer"] = lambda genome, rng: self._other(genome, 0, rng)
+        if len(self.activations) > 1:
+            mutations["activation"] = self._change_activation
+        if self.max_batch > self.min_batch:
+            mutations["batch_size"] = self._change_batch
+        for place, (name, values) in enumerate(self._floats.items(), start=2):
+            if len(values) > 1:
+                mutations[name] = lambda genome, rng, place=place: self._near(genome, place, rng)  # type: ignore[misc]
+        return mutations
+
+    def _other(self, genome: Genome, place: int, rng: np.random.Generator) -> Genome:
+        """Any other token at a place."""
+        others = [token for token in self._tokens(place) if token != genome[place]]
+        return _replaced(genome, place, others[int(rng.integers(len(others)))])
+
+    def _near(self, genome: Genome, place: int, rng: np.random.Generator) -> Genome:
+        """The next smaller or larger value of a list."""
+        values = self._tokens(place)
+        at = values.index(genome[place])
+        steps = [step for step in (at - 1, at + 1) if 0 <= step < len(values)]
+        return _replaced(genome, place, values[steps[int(rng.integers(len(steps)))]])
+
+    def _change_activation(self, genome: Genome, rng: np.random.Generator) -> Genome:
+        """Another activation for one layer, drawn at random."""
+        return self._other(genome, self._first + int(rng.integers(self._layers)), rng)
+
+    def _change_batch(self, genome: Genome, rng: np.random.Generator) -> Genome:
+        """A batch size up to `batch_step` smaller or larger."""
+        sizes = [size for size in self._near_batches(int(genome[1])) if size != genome[1]]
+        return _replaced(genome, 1, sizes[int(rng.integers(len(sizes)))])
+
+    def _near_batches(self, size: int) -> range:
+        return range(max(self.min_batch, size - self._step), min(self.max_batch, size + self._step) + 1)
+
+    def sample(self, rng: np.random.Generator) -> Genome:
+        """Every token uniformly and on its own."""
+        drawn: list[Token] = []
+        for position in range(self._length):
+            legal = self._tokens(position)
+            drawn.append(legal[int(rng.integers(len(legal)))])
+        return tuple(drawn)
+
+    def crossover(self, first: Genome, second: Genome, rng: np.random.Generator) -> Genome:
+        """Every token from either parent, with equal chances."""
+        chosen = (rng.random(self._length) < 0.5).tolist()
+        return tuple(a if one else b for one, a, b in zip(chosen, first, second, strict=True))
+
+    def neighbours(self, genome: Genome) -> list[Genome]:
+        """One token replaced: the batch size by one of its mutations' range, any other by every legal one."""
+        found: dict[Genome, None] = {}
+        for position, token in enumerate(genome):
+            near = self._near_batches(int(token)) if position == 1 else self._tokens(position)
+            found |= {_replaced(genome, position, other): None for other in near if other != token}
+        return list(found)
+
+    def choices(self, prefix: Genome) -> tuple[Token, ...]:
+        return self._tokens(len(prefix))
+
+    def encode(self, genome: Genome) -> np.ndarray:
+        """One entry per token: the middle of its share of [0, 1]."""
+        legal = [self._tokens(position) for position in range(self._length)]
+        return np.array(
+            [(tokens.index(token) + 0.5) / len(tokens) for tokens, token in zip(legal, genome, strict=True)]
+        )
+
+    def decode(self, vector: np.ndarray) -> Genome:
+        """The genome of a vector; entries outside of [0, 1] count as 0 or 1. ValueError: wrong shape, or a NaN."""
+        entries = np.clip(np.asarray(vector, dtype=np.float64), 0.0, 1.0)
+        if entries.shape != (self._length,):
+            raise ValueError(f"vector of shape {entries.shape}: expected ({self._length},)")
+        if np.isnan(entries).any():
+            raise ValueError("vector: holds a NaN")
+        tokens: list[Token] = []
+        for position, entry in enumerate(entries.tolist()):
+            legal = self._tokens(position)
+            tokens.append(legal[min(int(entry * len(legal)), len(legal) - 1)])
+        return tuple(tokens)
+
+    def validate(self, genome: Genome) -> None:
+        if not isinstance(genome, tuple):
+            raise ValueError(f"genome of type {type(genome).__name__}: expected a tuple")
+        for position in range(max(self._length, len(genome))):
+            legal = self._tokens(position)
+            found = repr(genome[position]) if position < len(genome) else "the end"
+            token = genome[position] if position < len(genome) else None
+            if not any(type(token) is type(one) and token == one for one in legal):
+                raise ValueError(
+                    f"token {position} ({self.name_of(position)}): expected {self._said(position)}; got {found}"
+                )
+
+    def name_of(self, position: int) -> str:
+        """What stands at a place of a genome, in words."""
+        names = ("optimizer", "batch size", *self._floats)
+        return names[position] if position < len(names) else f"activation {position - len(names) + 1}"
+
+    def _said(self, position: int) -> str:
+        """What is legal at a place, in words."""
+        if position == 1:
+            return f"a whole number from {self.min_batch} to {self.max_batch}"
+        legal = self._tokens(position)
+        return f"one of {', '.join(map(str, legal))}" if legal else "the end"
+
+    def format(self, genome: Genome) -> str:
+        return "-".join(map(str, genome))
+
+    def parse(self, text: str) -> Genome:
+        """The genome of a string. ValueError names the character, counted from 1, and what was expected there."""
+        tokens: list[Token] = []
+        at = 1
+        for position, part in enumerate(text.split("-")):
+            token = next((legal for legal in self._tokens(position) if str(legal) == part), None)
+            if token is None:
+                where = f"character {at} ({self.name_of(position)})"
+                raise ValueError(f"{where}: expected {self._said(position)}; got {part[:24]!r}")
+            tokens.append(token)
+            at += len(part) + 1
+        if len(tokens) < self._length:
+            position = len(tokens)
+            raise ValueError(f"character {at} ({self.name_of(position)}): expected {self._said(position)}; got the end")
+        return tuple(tokens)
+
+    def hparams(self, genome: Genome) -> Mapping[str, Any]:
+        """Optimizer and batch size, and with `rates=torch` what the optimizer takes in torch; genes come last."""
+        optimizer = str(genome[0])
+        found: dict[str, Any] = {"optimizer": optimizer, "batch_size": genome[1]}
+        found |= TORCH[optimizer] if self._rates == "torch" else {}
+        genes = zip(self._floats, genome[2 : self._first], strict=True)
+        return found | {name: float(value) for name, value in genes}
+
+    def cost(self, genome: Genome, task: Task) -> Cost:
+        if self.model == "genome":
+            return self._base.cost(self._base_genome, task)
+        return recipe_models.cost_of(recipe_models.layers(self.model, self._widths, task))
+
+    def build(self, genome: Genome, task: Task) -> "torch.nn.Module":
+        """The network with the activations of a genome; see `recipe_models.build`."""
+        activations = [str(token) for token in genome[self._first :]]
+        if self.model == "genome":
+            return recipe_models.with_activations(self._base.build(self._base_genome, task), activations)
+        return recipe_models.build(self.model, self._widths, activations, task)
+
+
+def _replaced(genome: Genome, position: int, token: Token) -> Genome:
+    return (*genome[:position], token, *genome[position + 1 :])
+
+
+def _text(value: float) -> str:
+    """A number without an exponent, which would hold the sign that joins tokens."""
+    return np.format_float_positional(value, trim="-")
+
+
+def _best_of(run: str) -> tuple[dict[str, Any], str]:
+    """The section of the search space and the best genome of a finished run; ValueError, beginning with the key."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    from nasrun.storage.stored_config import check_stored, read_stored
+
+    folder = Path(run)
+    try:
+        stored = read_stored(folder / ".hydra" / "config.yaml")
+        check_stored(stored, folder)
+        content: Any = OmegaConf.to_container(stored, resolve=True)
+        section = content["search_space"]
+        genome = json.loads((folder / "best.json").read_text())["genome"]
+    except (OSError, ValueError, KeyError, TypeError, ConfigError, OmegaConfBaseException) as error:
+        raise ValueError(f"run={run}: no finished run ({type(error).__name__}: {error})") from None
+    return dict(section), str(genome)

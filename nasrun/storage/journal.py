@@ -1,0 +1,194 @@
+"""The write-ahead log of a run: `journal.jsonl`, append-only, the single source of truth.
+
+One JSON object per line, the last key of which is the CRC-32 of what stands before it. An event reaches the operating
+system before it is acted on, so that a killed process loses nothing; it is forced to disk at once after a trial that
+was dear, and at least ten times a second otherwise. A last line that was cut short is removed before the next append;
+damage anywhere else is refused with its line number (`nasrun.runner.salvage` saves what is whole).
+
+Events: `run` (what was started), `ask` (proposals), `measure` (one repeat of one trial), `tell` (a trial was told to
+the strategy), `shared` (weights that are shared were trained for an epoch), `final` (the winner on the test set),
+`resume` (the run goes on), `end`.
+"""
+
+import contextlib
+import json
+import math
+import os
+import time
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from nasrun.core import Measurement, Proposal
+
+NAME = "journal.jsonl"
+FORMAT = 2
+"""Which version wrote a journal: 1 before the modules of nasrun lay in packages (`nasrun.core.renamed`), 2 since then."""
+SYNC_SECONDS = 0.1
+DEAR_SECONDS = 0.01
+
+_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
+Event = dict[str, Any]
+
+
+_START = time.time() - time.monotonic()
+
+
+def now() -> float:
+    """Seconds since 1970: the clock of the wall when this process began, and since then one that nobody can set."""
+    return _START + time.monotonic()
+
+
+class JournalError(Exception):
+    """A journal that cannot be trusted; the text names the file and the line."""
+
+
+class OutputError(OSError):
+    """A run's own files cannot be written, or are gone: no architecture is to blame, so that no trial fails of it."""
+
+
+class Journal:
+    """Appends events to a journal file; the file must be whole (see `repair`)."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._synced = time.monotonic()
+
+    def append(self, event: str, *, dear: bool = False, **fields: Any) -> None:
+        """Write one event; see `append_all`."""
+        self.append_all([{"event": event, **fields}], dear=dear)
+
+    def append_all(self, events: Sequence[Event], *, dear: bool = False) -> None:
+        """Write events with a single system call; OSError (disk full, see also `check`) passes through.
+
+        `dear`: what the events record took long to make, so it is forced to disk before this returns.
+        """
+        lines = b"".join(map(line_of, events))
+        written = os.write(self._file, lines)
+        if written < len(lines):
+            raise OSError(28, f"only {written} of {len(lines)} bytes of a journal event could be written")
+        moment = time.monotonic()
+        if dear or moment - self._synced >= SYNC_SECONDS:
+            os.fdatasync(self._file)
+            self._synced = moment
+            self.check()
+
+    def check(self) -> None:
+        """OutputError where the file that is written to is no longer the one under its name."""
+        try:
+            there = self._path.stat()
+        except FileNotFoundError:
+            there = None
+        if there is None or not os.path.samestat(there, os.fstat(self._file)):
+            raise OutputError(f"{self._path.parent} was deleted, moved or replaced while the run was going on")
+
+    def close(self) -> None:
+        """Force everything to disk and close."""
+        try:
+            os.fdatasync(self._file)
+        finally:
+            os.close(self._file)
+
+
+def line_of(event: Event) -> bytes:
+    """One journal line: the event as JSON, with the CRC-32 of its own text as the last key."""
+    text = _encode(event)[:-1].encode()
+    return b'%s,"crc":%d}\n' % (text, zlib.crc32(text))
+
+
+def read(path: Path) -> list[Event]:
+    """All events of a journal, without a last line that was cut short; JournalError names a damaged line."""
+    return [event for event, _ in _scan(path)]
+
+
+def repair(path: Path) -> list[Event]:
+    """Read a journal and cut off a last line that was cut short, so that it can be appended to."""
+    events, whole = [], 0
+    for event, end in _scan(path):
+        events.append(event)
+        whole = end
+    if path.stat().st_size > whole:
+        os.truncate(path, whole)
+    return events
+
+
+def _scan(path: Path) -> Iterator[tuple[Event, int]]:
+    """Events and the offset at which each ends."""
+    data = path.read_bytes()
+    start = told = 0
+    for number, line in enumerate(data.split(b"\n"), 1):
+        end = start + len(line) + 1
+        event = parse(line)
+        if event is None:
+            if end >= len(data):
+                return
+            raise JournalError(
+                f"{path}: line {number} is damaged; the {number - 1} events before it are whole and hold {told} "
+                f"finished trials; save what is whole: nasrun resume --salvage {path.parent}"
+            )
+        if end > len(data):
+            return
+        told += event.get("event") == "tell"
+        yield event, end
+        start = end
+
+
+def parse(line: bytes) -> Event | None:
+    """The event of one line, without its end; None where it is not whole."""
+    text, found, tail = line.rpartition(b',"crc":')
+    if not found or not tail.endswith(b"}") or not tail[:-1].isdigit() or int(tail[:-1]) != zlib.crc32(text):
+        return None
+    try:
+        event: Event = json.loads(text + b"}", parse_constant=_no_number)
+    except (ValueError, RecursionError):  # the checksum fits, so that someone wrote it by hand
+        return None
+    return event if isinstance(event.get("event"), str) else None
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number that is ever written")
+
+
+@contextlib.contextmanager
+def sensible(path: Path) -> Iterator[None]:
+    """A scope in which events are taken for what they say; JournalError where that makes no sense: each line is whole,
+    but nasrun did not write them, or not in this order."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
+        text = " ".join(str(error).split())[:200]
+        raise JournalError(f"{path}: does not tell of a run ({type(error).__name__}: {text})") from error
+
+
+def proposal_to_json(proposal: Proposal) -> Event:
+    """A proposal as a JSON object; fields at their defaults are left out."""
+    defaults = Proposal._field_defaults
+    fields: Event = {"genome": proposal.genome}
+    for name, value in zip(Proposal._fields[1:], proposal[1:], strict=True):
+        if value != defaults[name]:
+            fields[name] = value
+    return fields
+
+
+def proposal_from_json(fields: Event) -> Proposal:
+    """The proposal that `proposal_to_json` wrote."""
+    partners = tuple(fields.get("partners", ()))
+    return Proposal(**{**fields, "genome": tuple(fields["genome"]), "partners": partners})
+
+
+def measurement_to_json(measurement: Measurement) -> Event:
+    """A measurement as a JSON object; fields at their defaults are left out."""
+    defaults = Measurement._field_defaults
+    named = zip(Measurement._fields, measurement, strict=True)
+    return {name: value for name, value in named if name not in defaults or value != defaults[name]}
+
+
+def measurement_from_json(fields: Event) -> Measurement:
+    """The measurement that `measurement_to_json` wrote; keys that belong to the event alone are passed over."""
+    measurement = Measurement(**{name: fields[name] for name in Measurement._fields if name in fields})
+    if measurement.metrics and not all(map(math.isfinite, measurement.metrics.values())):
+        raise ValueError(f"a metric of trial {measurement.trial} is no finite number")
+    return measurement

@@ -1,0 +1,126 @@
+"""The config of a run directory, which may have been made by anyone: read as data, so that it can run nothing.
+
+A config that is composed on the command line may name any class, and any resolver of OmegaConf: whoever types it has
+chosen them. One that lies in a directory was written by whoever made the directory. Importing a module runs code, so
+that only nasrun's own classes are taken from it, and those of modules that `NASRUN_ALLOW` names.
+"""
+
+import os
+import re
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from nasrun.core.options import ConfigError, join, show
+from nasrun.core.renamed import current_path
+
+ALLOW = "NASRUN_ALLOW"
+"""The environment variable with the modules or packages, separated by commas, that a stored config may name."""
+
+MOST_BYTES = 2**20
+"""Bytes of a config; those of nasrun's own experiments have less than 5,000."""
+
+MOST_LEVELS = 50
+
+WRITTEN = (".hydra", "best", "checkpoints", "export", "plots", "shared")
+"""Folders of a run directory into which nasrun writes, or in which it deletes."""
+
+_PLAIN = re.compile(r"\$\{(?:oc\.select:[\w.]+,[\w.]*|[\w.]+)\}")
+"""Interpolations that stay within the config."""
+
+
+def read_stored(path: Path) -> DictConfig:
+    """A config file as it is; ConfigError where it is none, or is made to take up memory."""
+    try:
+        if not path.is_file():  # a pipe would be waited on for ever
+            raise ValueError("no such file")
+        if path.stat().st_size > MOST_BYTES:
+            raise ValueError(f"it has {path.stat().st_size:,} bytes, and a config at most {MOST_BYTES:,}")
+        text = path.read_text(encoding="utf-8")
+        # A few lines of references to references stand for a text that no memory holds.
+        depth = 0
+        for event in yaml.parse(text, yaml.SafeLoader):
+            if isinstance(event, yaml.AliasEvent):
+                raise ValueError("it holds references (*), which nasrun does not write")
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > MOST_LEVELS:  # to read it would take time that grows with the square of the depth
+                raise ValueError(f"it is nested more than {MOST_LEVELS} levels deep")
+        config = OmegaConf.create(text)
+        if isinstance(config, DictConfig):
+            config = OmegaConf.create(_with_current_paths(OmegaConf.to_container(config, resolve=False)))
+    except (OSError, ValueError, OmegaConfBaseException, yaml.YAMLError) as error:
+        first = str(error).split("\n")[0].strip() or type(error).__name__
+        raise ConfigError(f"{path}: cannot be read ({first})") from error
+    if not isinstance(config, DictConfig):
+        raise ConfigError(f"{path}: cannot be read (it holds no keys with values)")
+    return config
+
+
+def _with_current_paths(content: Any) -> Any:
+    """The content with the classes that earlier versions named at their path of today."""
+    if isinstance(content, list):
+        return [_with_current_paths(value) for value in content]
+    if not isinstance(content, dict):
+        return content
+    return {
+        key: current_path(value) if key == "_target_" and isinstance(value, str) else _with_current_paths(value)
+        for key, value in content.items()
+    }
+
+
+def check_stored(config: DictConfig, path: Path) -> None:
+    """ConfigError where a value asks for what is not in the config, such as a variable of the environment."""
+    for key, value in _values(OmegaConf.to_container(config, resolve=False)):
+        if isinstance(value, str) and "${" in _PLAIN.sub("", value):
+            raise ConfigError(
+                f"{path}: {key}={show(value)}: refers to something outside of the config; write the value in its place"
+            )
+
+
+def check_targets(config: DictConfig, path: Path, chosen: Collection[str] = ()) -> None:
+    """ConfigError where a config names a class that is neither nasrun's own, nor one of `chosen`, nor of a module that
+    `NASRUN_ALLOW` names. Nothing is imported to find out."""
+    allowed = [name.strip() for name in os.environ.get(ALLOW, "").split(",") if name.strip()]
+    for key, value in _values(OmegaConf.to_container(config, resolve=True)):
+        if key.rpartition(".")[2] != "_target_" or value in chosen:
+            continue
+        module = str(value).rpartition(".")[0]
+        if not any(f"{module}.".startswith(f"{name}.") for name in ("nasrun", *allowed)):
+            raise ConfigError(
+                f"{path}: {key}={show(value)}: is not of nasrun, and to import it can run any code; if you trust it: "
+                f"{ALLOW}={show(module) or 'MODULE'} nasrun ..."
+            )
+
+
+def targets(config: Mapping[str, Any] | DictConfig) -> list[str]:
+    """The classes that a composed config names."""
+    content = OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else config
+    return [str(value) for key, value in _values(content) if key.rpartition(".")[2] == "_target_"]
+
+
+def _values(content: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """All single values of nested sections and lists, with their dotted keys."""
+    if isinstance(content, Mapping):
+        for name, value in content.items():
+            yield from _values(value, join(path, name))
+    elif isinstance(content, list):
+        for number, value in enumerate(content):
+            yield from _values(value, join(path, number))
+    else:
+        yield path, content
+
+
+def refuse_links(directory: Path) -> None:
+    """ConfigError where a run directory leads elsewhere: what nasrun writes or deletes in it would be there."""
+    for folder in (directory, *(directory / name for name in WRITTEN)):
+        if not folder.is_dir():
+            continue
+        for path in sorted(folder.iterdir()):
+            if path.is_symlink():
+                raise ConfigError(
+                    f"{path}: is a link, and a run directory holds none; put what it leads to in its place"
+                )

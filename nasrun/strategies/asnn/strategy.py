@@ -1,0 +1,190 @@
+"""ASNN: a network that suggests the widths of dense networks from the accuracies that are wanted."""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from itertools import chain, product
+from math import log2
+from typing import Annotated, Any, Literal, NamedTuple
+
+import numpy as np
+
+from nasrun.core import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
+from nasrun.core.options import Above, AtLeast, NotEmpty, Positive
+from nasrun.spaces.mlp.space import Mlp
+from nasrun.strategies.asnn.network import WIDEST, Ensemble, NetworkSettings
+from nasrun.strategies.asnn.table import MeasuredTable, Widths
+
+
+class Trained(NamedTuple):
+    """What a round asks: the networks, the scores of the best architecture so far, and the deviation in the table."""
+
+    ensemble: Ensemble
+    scores: np.ndarray
+    deviation: float
+
+
+class Asnn(Strategy):
+    """Learns to map accuracies to widths on a table of measured architectures, and asks for more than the best has.
+
+    Source: "ASNN: Learning to Suggest Neural Architectures from Performance Distributions", sections 3 to 5. A grid is
+    measured, each architecture several times (`evaluator.repeats`); a network is trained to give an architecture's
+    widths for the accuracies of its repeats, on `rows` rows in which these stand in random orders; it is asked for
+    accuracies a little above the best; its answer is rounded, measured and added to the table; and the network is
+    trained again, from new initial weights.
+
+    `table`: measured before, without a trial: the paper's `two_layer` or `three_layer`, or the directory of an earlier
+    run. `grid`: widths of which all combinations are trials first. `rounds`: trainings of the network; None for as many
+    as there are trials for. `suggestions`: trials of a round. `suggest`: `network`; or `widened`, the rule that the
+    network must beat: the best architecture of the table at the start with all widths times `widening`, times
+    `widening` twice, and so on.
+
+    The paper does not say which accuracies it asks for. Here: those of the best architecture, each higher by `headroom`
+    to `headroom + spread`, evenly over the suggestions of a round, in standard deviations of the means in the table.
+    Suggestion i comes from network i modulo `members`. One that was measured or proposed before gives way to the
+    nearest genome that was not. While fewer than two architectures are measured, suggestions are drawn from the space.
+    """
+
+    Settings = NetworkSettings
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        objective: Objective,
+        rng: np.random.Generator,
+        *,
+        table: str | None = None,
+        grid: Annotated[list[Positive], NotEmpty()] | None = None,
+        rounds: Positive | None = None,
+        suggestions: Positive = 4,
+        suggest: Literal["network", "widened"] = "network",
+        widening: Annotated[float, Above(1)] = 1.4,
+        headroom: Annotated[float, AtLeast(0)] = 0.02,
+        spread: Annotated[float, AtLeast(0)] = 0.05,
+        **settings: Any,
+    ) -> None:
+        if not isinstance(space, Mlp) or space.min_depth != space.max_depth or len(space.activations) > 1:
+            raise ValueError(
+                "_target_: asnn suggests widths alone; it needs search_space=mlp of one depth and activation"
+            )
+        if table is None and grid is None:
+            raise ValueError("table=null: leaves nothing to learn from; give a table or a grid")
+        for width in grid or ():
+            if width not in space.widths:
+                raise ValueError(f"grid={width}: not a width of the search space; expected {space.widths}")
+        self._settings = NetworkSettings(**settings)
+        self._space, self._depth, self._objective, self._rng = space, space.min_depth, objective, rng
+        self._rounds, self._suggestions, self._suggest, self._widening = rounds, suggestions, suggest, widening
+        self._headroom, self._spread = headroom, spread
+        self._table = MeasuredTable(self._depth, objective)
+        if table is not None:
+            self._table.load(table)
+        self._grid = deque(product(grid, repeat=self._depth) if grid else ())
+        self.initial = len(self._grid)
+        self._proposed: set[Genome] = set()
+        self._trained: Trained | None = None
+        self._first_best: Widths | None = None
+        self._widened = 0
+        self._round = self._made = self._left = self._waiting = 0
+        self._exhausted = False
+        self._notes: list[dict[str, Any]] = []
+
+    def ask(self, n: int) -> list[Proposal]:
+        proposals: list[Proposal] = []
+        while len(proposals) < n and not self.done:
+            if self._grid:
+                genome: Genome = (self._depth, *self._grid.popleft())
+                origin = "grid"
+            elif self._left:
+                found = self._next_suggestion()
+                if found is None:
+                    self._exhausted = True
+                    break
+                genome, origin = found
+            elif self._waiting:
+                break
+            else:
+                self._begin_round()
+                continue
+            self._proposed.add(genome)
+            self._waiting += 1
+            proposals.append(Proposal(genome, origin=origin))
+        return proposals
+
+    def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
+        self._waiting -= 1
+        proposal = trial.proposal
+        if measurements[0].status == "infeasible" and proposal.origin != "grid":
+            self._left += 1
+        values = [m.metrics[self._objective.metric] for m in measurements if m.status == "ok"]
+        self._table.add(tuple(self._space.hidden(proposal.genome)), values)
+
+    @property
+    def done(self) -> bool:
+        if self._exhausted:
+            return True
+        return self._round == self._rounds and not (self._grid or self._left or self._waiting)
+
+    def notes(self) -> Mapping[str, Any]:
+        return {"rounds": self._notes}
+
+    def _begin_round(self) -> None:
+        """Train the network on the table as it is now; what a round asks for does not change while it goes on."""
+        self._round, self._made, self._left = self._round + 1, 0, self._suggestions
+        note: dict[str, Any] = {"round": self._round, "architectures": len(self._table)}
+        note |= {"measurements": self._table.measurements}
+        self._trained = None
+        if len(self._table) > 1:
+            best, scores = self._table.best
+            self._first_best = self._first_best or best
+            note |= {"best": self._format(best), "best_mean": self._table.value(float(np.mean(scores)))}
+            if self._suggest == "network":
+                inputs, widths = self._table.augmented(self._settings.rows, self._rng)
+                ensemble = Ensemble(inputs, widths, self._settings, int(self._rng.integers(2**62)))
+                # Where the best has fewer repeats than others, it stands in for the missing ones with its own.
+                self._trained = Trained(ensemble, np.resize(scores, inputs.shape[1]), self._table.deviation)
+                note |= {"rows": len(inputs), "repeats": inputs.shape[1], "loss": ensemble.losses}
+        self._notes.append({**note, "suggestions": []})
+
+    def _next_suggestion(self) -> tuple[Genome, str] | None:
+        """A genome that was neither measured nor proposed, and where it comes from; None where none is left."""
+        note: dict[str, Any] = {}
+        origin, wanted = "sample", np.full(self._depth, np.nan)
+        if self._trained is not None:
+            share = self._made % self._suggestions / max(1, self._suggestions - 1)
+            target = self._trained.scores + (self._headroom + share * self._spread) * self._trained.deviation
+            note["target_mean"] = self._table.value(float(target.mean()))
+            origin, wanted = "suggestion", self._trained.ensemble.widths(target, self._made % self._settings.members)
+        elif self._suggest == "widened" and self._first_best is not None:
+            self._widened += 1
+            factor = 2 ** min(self._widened * log2(self._widening), log2(WIDEST))
+            origin, wanted = "widened", np.array(self._first_best) * factor
+        if np.isfinite(wanted).all():
+            note["widths"] = wanted.tolist()
+            start: Genome = (self._depth, *map(self._space.widths.nearest, wanted.tolist()))
+        else:
+            origin, start = "sample", self._space.sample(self._rng)
+        genome = self._nearest_new(start)
+        if genome is None:
+            return None
+        self._made, self._left = self._made + 1, self._left - 1
+        self._notes[-1]["suggestions"].append({**note, "genome": self._space.format(genome), "origin": origin})
+        return genome, origin
+
+    def _nearest_new(self, start: Genome) -> Genome | None:
+        """The genome nearest to a start, by steps and then by encoding, that was not met before; None if all were."""
+        reached, ring = {start}, [start]
+        while ring:
+            new = [genome for genome in ring if self._is_new(genome)]
+            if new:
+                centre = self._space.encode(start)
+                return min(new, key=lambda genome: float(np.abs(self._space.encode(genome) - centre).sum()))
+            nearby = dict.fromkeys(chain.from_iterable(map(self._space.neighbours, ring)))
+            ring = [genome for genome in nearby if genome not in reached]
+            reached.update(ring)
+        return None
+
+    def _is_new(self, genome: Genome) -> bool:
+        return genome not in self._proposed and tuple(self._space.hidden(genome)) not in self._table
+
+    def _format(self, widths: Widths) -> str:
+        return self._space.format((self._depth, *widths))

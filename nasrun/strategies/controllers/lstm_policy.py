@@ -1,0 +1,180 @@
+"""A policy that writes genomes token by token, and REINFORCE, which makes what was rewarded more probable.
+
+Every token of a space is a row, numbered from 0: of the embedding, by which the LSTM reads the token, and of the head,
+which says how probable it is. This module imports torch: whoever needs it imports it when a policy is made.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from nasrun.strategies.controllers.controllers import single_thread
+
+INITIAL_BOUND = 0.1
+"""All weights are drawn uniformly up to this size (I-ENAS, section on the experiments; also ENAS, section 3)."""
+
+
+class Legal(NamedTuple):
+    """The tokens that may come next: the row of each, and per row the logarithm of how many of them have it."""
+
+    rows: torch.Tensor
+    counts: torch.Tensor
+
+
+class Episode(NamedTuple):
+    """A genome that was told: the row of each token, what was legal in its place, and the reward of the whole."""
+
+    rows: Sequence[int]
+    legal: Sequence[Legal]
+    reward: float
+
+
+class LSTMPolicy(nn.Module):
+    """Logits of the next token after each prefix; all weights are drawn from `seed`.
+
+    An LSTM of one layer reads a start token and then the tokens chosen so far. Source: Pham et al., "Efficient Neural
+    Architecture Search via Parameter Sharing" (ENAS), ICML 2018, section 2.2; the squashing, tanh_constant *
+    tanh(logits / temperature), is that of Bello et al., "Neural Combinatorial Optimization with Reinforcement
+    Learning", 2016, appendix A.1, with a temperature inside.
+    """
+
+    def __init__(self, tokens: int, hidden: int, temperature: float, tanh_constant: float | None, seed: int) -> None:
+        super().__init__()
+        self._temperature, self._tanh_constant = temperature, tanh_constant
+        self.embedding = nn.Parameter(torch.empty(tokens + 1, hidden))  # the last row is the start token
+        self.lstm = nn.LSTM(hidden, hidden, batch_first=True, device="meta").to_empty(device="cpu")
+        self.head = nn.Parameter(torch.empty(tokens, hidden))
+        generator = torch.Generator().manual_seed(seed)
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -INITIAL_BOUND, INITIAL_BOUND, generator=generator)
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        """Logits (batch, positions, tokens) of the token at each position, given those before it.
+
+        `rows`: int64 (batch, positions); the last one of each is not read.
+        """
+        read = F.pad(rows[:, :-1], (1, 0), value=len(self.head))
+        outputs, _ = self.lstm(F.embedding(read, self.embedding))
+        return self._squashed(F.linear(outputs, self.head))
+
+    def _squashed(self, logits: torch.Tensor) -> torch.Tensor:
+        logits = logits / self._temperature
+        return logits if self._tanh_constant is None else self._tanh_constant * torch.tanh(logits)
+
+
+class Walker:
+    """Writes one genome: says at every step how probable the legal tokens are, and reads the one chosen."""
+
+    def __init__(self, policy: LSTMPolicy) -> None:
+        self._policy = policy
+        # One step of the cell is a quarter of the price of a call of the whole LSTM.
+        self._weights = policy.lstm.all_weights[0]
+        self._state = (torch.zeros(1, policy.lstm.hidden_size),) * 2
+        self.read(len(policy.head))
+
+    def read(self, row: int) -> None:
+        """Take in a token."""
+        output, memory = torch.lstm_cell(self._policy.embedding[row : row + 1], self._state, *self._weights)
+        self._state = (output, memory)
+
+    def probabilities(self, legal: Legal) -> np.ndarray:
+        """Of each legal token, in float64."""
+        logits = self._policy._squashed(F.linear(self._state[0], self._policy.head[legal.rows]))
+        return np.asarray(torch.softmax(logits[0].double(), 0).numpy())
+
+    def draw(self, legal: Legal, rng: np.random.Generator) -> int:
+        """The place of one of the legal tokens, drawn as the policy has it."""
+        shares = self.probabilities(legal).cumsum()
+        return min(int(np.searchsorted(shares, rng.random() * shares[-1], side="right")), len(shares) - 1)
+
+
+class PolicyLearner:
+    """A policy and its learning.
+
+    Source: Williams, "Simple Statistical Gradient-Following Algorithms for Connectionist Reinforcement Learning",
+    Machine Learning 8, 1992. The gradient of log P(genome) times the advantage, averaged over the episodes of a step,
+    is followed by Adam. As in ENAS, `entropy_weight` times the entropy of the policy, summed over the tokens of the
+    genome, is added to the reward; the advantage is what is above the baseline, a moving average of the rewards that
+    decays by `baseline_decay`. Inferred: the baseline begins at the first reward, so that what is drawn first is not
+    reinforced merely for having been drawn.
+
+    Whatever torch computes here runs in one thread, as in `QLearner`, so that it is the same on any number of cores.
+    """
+
+    def __init__(
+        self,
+        tokens: int,
+        seed: int,
+        *,
+        hidden: int,
+        temperature: float,
+        tanh_constant: float | None,
+        lr: float,
+        entropy_weight: float,
+        baseline_decay: float,
+        clip: float | None,
+    ) -> None:
+        self.policy = LSTMPolicy(tokens, hidden, temperature, tanh_constant, seed)
+        self.baseline: float | None = None
+        self._weights = list(self.policy.parameters())
+        self._optimizer = torch.optim.Adam(self._weights, lr=lr, fused=True)
+        self._entropy_weight, self._baseline_decay, self._clip = entropy_weight, baseline_decay, clip
+        self.legal = lru_cache(maxsize=4096)(self._legal)
+        """The rows of the legal tokens, as a tuple, made ready; the same ones come up again and again."""
+
+    def _legal(self, rows: tuple[int, ...]) -> Legal:
+        counts = torch.bincount(torch.tensor(rows), minlength=len(self.policy.head)).float().log()
+        return Legal(torch.tensor(rows), counts)
+
+    @contextmanager
+    def walk(self) -> Iterator[Walker]:
+        """A new genome, written by the policy as it is."""
+        with single_thread(), torch.inference_mode():
+            yield Walker(self.policy)
+
+    def learn(self, episodes: Sequence[Episode]) -> float:
+        """One step of gradient ascent; returns the mean entropy of the policy over the episodes, in nats."""
+        with single_thread(), torch.enable_grad():
+            chances, entropies = self._chances(episodes)
+            advantages = [
+                self._advantage(episode.reward + self._entropy_weight * entropy)
+                for episode, entropy in zip(episodes, entropies, strict=True)
+            ]
+            loss = -(torch.tensor(advantages) * chances).mean()
+            gradients = torch.autograd.grad(loss, self._weights)
+            for weight, gradient in zip(self._weights, gradients, strict=True):
+                weight.grad = gradient
+            if self._clip is not None:
+                nn.utils.clip_grad_norm_(self._weights, self._clip)
+            self._optimizer.step()
+        return math.fsum(entropies) / len(entropies)
+
+    def _chances(self, episodes: Sequence[Episode]) -> tuple[torch.Tensor, list[float]]:
+        """log P of each episode's genome, and the entropy of the policy along it."""
+        longest = max(len(episode.rows) for episode in episodes)
+        rows = torch.zeros(len(episodes), longest, dtype=torch.int64)
+        # What is beyond the end of a genome has one legal token, row 0, and so no part in anything.
+        counts = torch.full((len(episodes), longest, len(self.policy.head)), -torch.inf)
+        counts[:, :, 0] = 0.0
+        for place, episode in enumerate(episodes):
+            rows[place, : len(episode.rows)] = torch.tensor(episode.rows)
+            counts[place, : len(episode.rows)] = torch.stack([legal.counts for legal in episode.legal])
+        logs = torch.log_softmax(self.policy(rows) + counts, dim=2)
+        chances = logs.gather(2, rows[:, :, None]).sum(dim=(1, 2))
+        entropies = torch.special.entr(logs.detach().exp()).sum(dim=(1, 2))
+        return chances, entropies.tolist()
+
+    def _advantage(self, reward: float) -> float:
+        """How far a reward is above the baseline, which then moves towards it."""
+        if self.baseline is None:
+            self.baseline = reward
+        advantage = reward - self.baseline
+        self.baseline += (1 - self._baseline_decay) * advantage
+        return advantage

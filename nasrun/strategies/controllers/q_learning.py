@@ -1,0 +1,138 @@
+"""The learner of deep Q-learning: replay memory, prediction network, target network.
+
+This module imports torch: whoever needs it imports it when there is something to learn.
+"""
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Literal
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from nasrun.strategies.controllers.controllers import Controller, make_controller, single_thread
+
+
+class Replay:
+    """The last `capacity` transitions (s, a, r, s'), in a ring.
+
+    A state s is a prefix, kept as a row of slots; s' is s with a, so that only the slots legal after it are kept. In
+    place of r there is the score of the whole episode: r is 0 but at the last transition. NaN: the trial failed.
+    """
+
+    def __init__(self, capacity: int, slots: int, positions: int) -> None:
+        self.prefixes = np.full((capacity, positions), slots, dtype=np.int64)
+        self.lengths = np.zeros(capacity, dtype=np.int64)
+        self.actions = np.zeros(capacity, dtype=np.int64)
+        self.legal = np.zeros((capacity, slots), dtype=np.bool_)
+        self.scores = np.zeros(capacity)
+        self.size = 0
+        self._slots, self._next = slots, 0
+
+    def add(self, episode: Sequence[int], legal: Sequence[Sequence[int]], score: float) -> None:
+        """Add the transitions of an episode: its slots, the slots that are legal after each of them, its score."""
+        missing = len(episode) - self.prefixes.shape[1]
+        if missing > 0:
+            self.prefixes = np.pad(self.prefixes, ((0, 0), (0, missing)), constant_values=self._slots)
+        capacity = len(self.prefixes)
+        for length, (action, following) in enumerate(zip(episode, legal, strict=True)):
+            place = self._next
+            self.prefixes[place, :length] = episode[:length]
+            self.prefixes[place, length:] = self._slots
+            self.legal[place] = False
+            self.legal[place, following] = True
+            self.lengths[place], self.actions[place], self.scores[place] = length, action, score
+            self._next = (place + 1) % capacity
+            self.size = max(self.size, place + 1)
+
+
+class QLearner:
+    """Learns Q-values of slots from episodes, and walks through new episodes by them.
+
+    Source: Mnih et al., "Human-level control through deep reinforcement learning", Nature 518, 2015, algorithm 1, with
+    Adam in place of RMSProp and the clipped error as Huber loss. `target_every`: gradient steps after which the target
+    network becomes a copy of the prediction network; None: one network, which is its own target.
+
+    Whatever torch computes here runs in one thread: quicker for matrices this small, and the same on any number of
+    cores. The number of threads is set back afterwards.
+    """
+
+    def __init__(
+        self,
+        controller: Literal["dense", "lstm"],
+        slots: int,
+        positions: int,
+        seed: int,
+        *,
+        hidden: int,
+        layers: int,
+        lr: float,
+        discount: float,
+        target_every: int | None,
+        memory: int,
+    ) -> None:
+        self.replay = Replay(memory, slots, positions)
+        self.steps = 0
+        """Gradient steps done."""
+        self._prediction = make_controller(controller, slots, positions, hidden, layers, seed)
+        self._target = self._prediction if target_every is None else copy.deepcopy(self._prediction)
+        self._weights: list[torch.Tensor] = list(self._prediction.parameters())
+        self._target_weights: list[torch.Tensor] = list(self._target.parameters())
+        self._optimizer = torch.optim.Adam(self._weights, lr=lr, fused=True)
+        self._discount, self._target_every = discount, target_every
+
+    def learn(self, picks: np.ndarray, rewards: Callable[[np.ndarray], np.ndarray]) -> None:
+        """A gradient step for each row of `picks`, places in the replay memory (steps, batch); `rewards` of scores."""
+        with single_thread(), torch.enable_grad():
+            for batch in picks:
+                self._step(batch, torch.from_numpy(rewards(self.replay.scores[batch])).float())
+
+    def _step(self, batch: np.ndarray, rewards: torch.Tensor) -> None:
+        replay = self.replay
+        prefixes, lengths, actions, legal = (
+            torch.from_numpy(column[batch])
+            for column in (replay.prefixes, replay.lengths, replay.actions[:, None], replay.legal)
+        )
+        with torch.no_grad():
+            after = prefixes.scatter(1, lengths[:, None], actions)
+            best = self._target(after, lengths + 1).masked_fill_(~legal, -torch.inf).amax(1)
+            # An episode is over where nothing is legal: there is the reward, and before it the value of what follows.
+            wanted = torch.where(legal.any(1), self._discount * best, rewards)
+        predicted = self._prediction(prefixes, lengths).gather(1, actions)[:, 0]
+        gradients = torch.autograd.grad(F.smooth_l1_loss(predicted, wanted), self._weights)
+        for weight, gradient in zip(self._weights, gradients, strict=True):
+            weight.grad = gradient
+        self._optimizer.step()
+        self.steps += 1
+        if self._target_every is not None and self.steps % self._target_every == 0:
+            with torch.no_grad():
+                torch._foreach_copy_(self._target_weights, self._weights)
+
+    @contextmanager
+    def episode(self) -> Iterator["Reader"]:
+        """A walk through a new episode."""
+        with single_thread(), torch.inference_mode():
+            yield Reader(self._prediction)
+
+
+class Reader:
+    """Reads the slots of one episode, and says which of some slots is the best next."""
+
+    def __init__(self, controller: Controller) -> None:
+        self._controller = controller
+        self._state = controller.start()
+        self._unread: list[int] = []
+
+    def read(self, slot: int) -> None:
+        """Take in what was chosen."""
+        self._unread.append(slot)
+
+    def best(self, slots: Sequence[int]) -> int:
+        """The place in `slots` of the one with the highest Q-value; the first of equals."""
+        if self._unread:
+            self._state = self._controller.read(self._state, self._unread)
+            self._unread = []
+        values = self._controller.values(self._state).tolist()
+        return max(range(len(slots)), key=lambda place: values[slots[place]])

@@ -1,0 +1,117 @@
+"""Asynchronous successive halving."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+import numpy as np
+
+from nasrun.core import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
+from nasrun.core.options import AtLeast, Positive
+from nasrun.strategies.multi_fidelity.rungs import Ladder, Rung
+from nasrun.strategies.variation import Mutator
+
+
+class Asha(Strategy):
+    """Trains every architecture for a few epochs, and those on that are among the best 1/`eta` of their rung.
+
+    Source: Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning", algorithm 2. Whenever a trial is
+    asked for, the best member of the highest rung that may be promoted is trained on from its checkpoint; where there
+    is none, a new architecture is begun. A decision is made by what was told by then, so it never waits for a rung.
+    Failed trials count as members of their rung, the worst, and are never promoted; a trial that took over the result
+    of an earlier one (`deduplicate`) is no member.
+
+    Every trial is one step of the ladder of `Ladder` (`min_budget`, `max_budget`, `eta`, `budgets`), and learning rates
+    follow the schedule of a training of the highest budget. `configurations`: new architectures at most; None: as many
+    as there are trials for. `sampler`: they are drawn from the space (`random`), or are mutations of the best 1/`eta`
+    of the highest rung that has `eta` members (`evolution`). What the search comes to is the best at the highest rung
+    reached.
+    """
+
+    continues = True
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        objective: Objective,
+        rng: np.random.Generator,
+        *,
+        min_budget: Positive = 1,
+        max_budget: Positive = 9,
+        eta: Annotated[int, AtLeast(2)] = 3,
+        budgets: list[Positive] | None = None,
+        configurations: Positive | None = None,
+        sampler: Literal["random", "evolution"] = "random",
+    ) -> None:
+        self._ladder = Ladder(min_budget, max_budget, eta, budgets)
+        self.budgets = self._ladder.budgets
+        self._space, self._objective, self._rng = space, objective, rng
+        self._eta, self._most = eta, configurations
+        self._mutator = Mutator(space, None) if sampler == "evolution" else None
+        self._rungs = [Rung(eta, configurations if rung == 0 else None) for rung in range(len(self.budgets))]
+        self._told: set[int] = set()
+        self._begun = 0
+        self._waiting = 0
+
+    def ask(self, n: int) -> list[Proposal]:
+        proposals: list[Proposal] = []
+        while len(proposals) < n and (proposal := self._next()) is not None:
+            proposals.append(proposal)
+        self._waiting += len(proposals)
+        return proposals
+
+    def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
+        self._waiting -= 1
+        proposal = trial.proposal
+        if trial.number < 0 or trial.number in self._told:
+            self._begun -= 1  # turned down by a wrapper: another one takes its place
+        elif proposal.reuse_of is None:
+            self._told.add(trial.number)
+            member = self._ladder.member(trial.number, proposal, self._objective.score(measurements))
+            self._rungs[self._ladder.rung(proposal)].add(member)
+
+    @property
+    def done(self) -> bool:
+        return not self._waiting and self._begun == self._most and self._ready() is None
+
+    def needs(self) -> Collection[int]:
+        found = set[int]().union(*(rung.needed for rung in self._rungs[:-1])) if not self.done else set()
+        return found if self._ladder.best is None else found | {self._ladder.best}
+
+    def chosen(self) -> int | None:
+        return self._ladder.best
+
+    def epochs(self, trials: int) -> float:
+        shares = [float(self._eta) ** -rung for rung in range(len(self.budgets))]
+        step = sum(share * step for share, step in zip(shares, self._ladder.steps, strict=True)) / sum(shares)
+        return trials * step
+
+    def notes(self) -> Mapping[str, Any]:
+        rows = [
+            {"budget": budget, "trials": [member.trial for member in rung.members], "promoted": rung.promoted}
+            for budget, rung in zip(self.budgets, self._rungs, strict=True)
+        ]
+        return {"rungs": rows}
+
+    def _next(self) -> Proposal | None:
+        """The next proposal; None where nothing can be promoted and no architecture may be begun."""
+        rung = self._ready()
+        if rung is not None:
+            return self._ladder.promotion(self._rungs[rung].promote(), rung + 1)
+        if self._begun == self._most:
+            return None
+        self._begun += 1
+        return self._ladder.start(*self._new())
+
+    def _ready(self) -> int | None:
+        """The highest rung of which a member may be promoted."""
+        return next((rung for rung in reversed(range(self._ladder.top)) if self._rungs[rung].ready), None)
+
+    def _new(self) -> tuple[Genome, str]:
+        """A new architecture, and what made it."""
+        if self._mutator is not None:
+            for rung in reversed(self._rungs):
+                best = [member for member in rung.members[: len(rung.members) // self._eta] if not member.failed]
+                if best:
+                    return self._mutator(best[int(self._rng.integers(len(best)))].genome, self._rng)
+        # Not named "sample": results after a few epochs are no measure of the average random architecture.
+        return self._space.sample(self._rng), "start"

@@ -1,0 +1,167 @@
+"""Successive halving and Hyperband."""
+
+from collections import deque
+from collections.abc import Collection, Mapping, Sequence
+from itertools import cycle
+from typing import Annotated, Any, Literal, NamedTuple
+
+import numpy as np
+
+from nasrun.core import Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
+from nasrun.core.options import AtLeast, Positive
+from nasrun.strategies.multi_fidelity.rungs import Ladder, Member
+
+
+class Bracket(NamedTuple):
+    """A round of halving: `sizes` are the trials at the rung `first` and at those after it."""
+
+    first: int
+    sizes: tuple[int, ...]
+
+
+class SuccessiveHalving(Strategy):
+    """Trains `configurations` architectures for a few epochs, the best 1/`eta` of them on, and so forth to the top.
+
+    Source: Jamieson and Talwalkar 2016, "Non-stochastic Best Arm Identification and Hyperparameter Optimization",
+    section 3, with the factor `eta` of Li et al. 2018, "Hyperband: A Novel Bandit-Based Approach to Hyperparameter
+    Optimization". A rung is measured whole before any of it is promoted. Of n architectures n // eta**k reach rung k;
+    failed trials are never promoted, nor are those that took over the result of an earlier one (`deduplicate`).
+
+    `brackets`: `single` is one round, beginning at the lowest budget. `hyperband` runs rounds that begin at each rung
+    in turn, the lowest first, with as many architectures as the paper has (algorithm 1), and then again, as long as
+    there are trials; `configurations` must be None. Every trial is one step of the ladder of `Ladder` (`min_budget`,
+    `max_budget`, `eta`, `budgets`), and learning rates follow the schedule of a training of the highest budget. What
+    the search comes to is the best at the highest rung reached.
+    """
+
+    continues = True
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        objective: Objective,
+        rng: np.random.Generator,
+        *,
+        min_budget: Positive = 1,
+        max_budget: Positive = 9,
+        eta: Annotated[int, AtLeast(2)] = 3,
+        budgets: list[Positive] | None = None,
+        configurations: Positive | None = 16,
+        brackets: Literal["single", "hyperband"] = "single",
+    ) -> None:
+        self._ladder = Ladder(min_budget, max_budget, eta, budgets)
+        self.budgets = self._ladder.budgets
+        self._plan = _brackets(self._ladder, eta, configurations, brackets)
+        if brackets == "single":
+            self.length = sum(self._plan[0].sizes)
+        self._space, self._objective, self._rng = space, objective, rng
+        self._coming = iter(self._plan) if brackets == "single" else cycle(self._plan)
+        self._members: list[Member] = []
+        self._told: set[int] = set()
+        self._queue: deque[Proposal] = deque()
+        self._rows: list[dict[str, Any]] = []
+        self._over = False
+        self._waiting = self._begun = self._rung = 0
+        self._begin()
+
+    def ask(self, n: int) -> list[Proposal]:
+        proposals: list[Proposal] = []
+        while len(proposals) < n and self._more:
+            if self._queue:
+                proposals.append(self._queue.popleft())
+            else:
+                self._begun += 1
+                proposals.append(self._ladder.start(self._space.sample(self._rng), "start", self._rung))
+        self._waiting += len(proposals)
+        return proposals
+
+    def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
+        self._waiting -= 1
+        proposal = trial.proposal
+        if trial.number < 0 or trial.number in self._told:
+            self._begun -= 1  # turned down by a wrapper: another one takes its place
+        elif proposal.reuse_of is None:
+            self._told.add(trial.number)
+            self._members.append(self._ladder.member(trial.number, proposal, self._objective.score(measurements)))
+        if not self._waiting and not self._more:
+            self._promote()
+
+    @property
+    def done(self) -> bool:
+        return self._over
+
+    def needs(self) -> Collection[int]:
+        found = [member.trial for member in self._members if not member.failed]
+        found += [proposal.parent for proposal in self._queue if proposal.parent is not None]
+        return found if self._ladder.best is None else [*found, self._ladder.best]
+
+    def chosen(self) -> int | None:
+        return self._ladder.best
+
+    def epochs(self, trials: int) -> float:
+        total, left = 0, trials
+        for bracket in self._plan if self.length is not None else cycle(self._plan):
+            for rung, size in enumerate(bracket.sizes, bracket.first):
+                begun = min(left, size)
+                total += begun * (self.budgets[rung] if rung == bracket.first else self._ladder.steps[rung])
+                left -= begun
+            if not left:
+                break
+        return total
+
+    def notes(self) -> Mapping[str, Any]:
+        return {"rungs": self._rows}
+
+    @property
+    def _more(self) -> bool:
+        """Whether the rung has proposals left to make."""
+        return not self._over and (bool(self._queue) or (self._fresh and self._begun < self._bracket.sizes[0]))
+
+    @property
+    def _fresh(self) -> bool:
+        """Whether the architectures of the rung are new ones."""
+        return self._rung == self._bracket.first
+
+    def _begin(self) -> None:
+        """The next bracket, if there is one."""
+        bracket = next(self._coming, None)
+        self._over = bracket is None
+        if bracket is not None:
+            self._bracket, self._rung, self._begun = bracket, bracket.first, 0
+
+    def _promote(self) -> None:
+        """The whole rung is told: its best go on to the next, or a new bracket begins."""
+        ranked = [member for member in sorted(self._members) if not member.failed]
+        place = self._rung + 1 - self._bracket.first
+        count = self._bracket.sizes[place] if place < len(self._bracket.sizes) else 0
+        best = ranked[:count]
+        budget, trials = self.budgets[self._rung], [member.trial for member in sorted(self._members)]
+        self._rows.append({"budget": budget, "trials": trials, "promoted": [member.trial for member in best]})
+        self._members = []
+        if not best:
+            self._begin()
+            return
+        self._rung += 1
+        self._queue.extend(self._ladder.promotion(member, self._rung) for member in best)
+
+
+def _brackets(ladder: Ladder, eta: int, configurations: int | None, kind: str) -> list[Bracket]:
+    """The brackets in their order; ValueError, beginning with the key, where they cannot be."""
+    rungs = ladder.top
+    if kind == "hyperband":
+        if configurations is not None:
+            raise ValueError(f"configurations={configurations}: hyperband has its own numbers; null is right")
+        numbers = [-(-(rungs + 1) * eta**rung // (rung + 1)) for rung in reversed(range(rungs + 1))]
+        return [Bracket(first, _sizes(number, eta, rungs - first)) for first, number in enumerate(numbers)]
+    if configurations is None:
+        raise ValueError("configurations=null: brackets=single needs a number; null is for brackets=hyperband")
+    if configurations < eta**rungs:
+        raise ValueError(
+            f"configurations={configurations}: none would reach the highest of the budgets "
+            f"{', '.join(map(str, ladder.budgets))}; at least {eta**rungs} is right"
+        )
+    return [Bracket(0, _sizes(configurations, eta, rungs))]
+
+
+def _sizes(number: int, eta: int, promotions: int) -> tuple[int, ...]:
+    return tuple(number // eta**rung for rung in range(promotions + 1))

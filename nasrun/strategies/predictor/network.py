@@ -1,0 +1,67 @@
+"""An ensemble of small networks that predicts scores; all of its networks are trained at once, in batched products.
+
+This module imports torch: whoever needs it imports it when there is something to predict.
+"""
+
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from nasrun.strategies.controllers.controllers import single_thread
+
+
+def ensemble_predictions(
+    known: np.ndarray,
+    targets: np.ndarray,
+    wanted: np.ndarray,
+    seed: int,
+    *,
+    networks: int,
+    hidden: int,
+    layers: int,
+    lr: float,
+    steps: int,
+    batch_size: int,
+) -> np.ndarray:
+    """Train an ensemble from new weights and predict with it: (networks, len(wanted)).
+
+    `known`: encodings (rows, entries) with their `targets` (rows), which should be of mean 0 and standard deviation
+    about 1. `wanted`: encodings (rows, entries). Each network is a perceptron of `layers` hidden layers with ReLU, its
+    weights drawn on their own (He et al. 2015), and takes `steps` steps of Adam on the squared error of batches that
+    are drawn with replacement, others for each network. Everything random follows from `seed`. Computed in one thread,
+    so that it is the same on any number of cores.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    inputs, values = torch.from_numpy(known).float(), torch.from_numpy(targets).float()
+    sizes = [inputs.shape[1], *[hidden] * layers, 1]
+    weights = []
+    for fan_in, fan_out in pairwise(sizes):
+        scale = (2 / fan_in) ** 0.5
+        weights.append(torch.randn(networks, fan_in, fan_out, generator=generator) * scale)
+        weights.append(torch.zeros(networks, 1, fan_out))
+    with single_thread(), torch.enable_grad():
+        for weight in weights:
+            weight.requires_grad_()
+        optimizer = torch.optim.Adam(weights, lr=lr, fused=True)
+        for _ in range(steps):
+            picks = torch.randint(len(inputs), (networks, batch_size), generator=generator)
+            errors = _forward(weights, inputs[picks]) - values[picks]
+            # The sum over the networks: none of them has a part in the gradient of another.
+            gradients = torch.autograd.grad(errors.square().mean(1).sum(), weights)
+            for weight, gradient in zip(weights, gradients, strict=True):
+                weight.grad = gradient
+            optimizer.step()
+    with single_thread(), torch.inference_mode():
+        rows = torch.from_numpy(wanted).float().expand(networks, -1, -1)
+        return np.asarray(_forward(weights, rows).double().numpy())
+
+
+def _forward(weights: list[torch.Tensor], inputs: torch.Tensor) -> torch.Tensor:
+    """Predictions (networks, rows) of inputs (networks, rows, entries)."""
+    activations = inputs
+    for place in range(0, len(weights), 2):
+        activations = F.relu(activations) if place else activations
+        activations = torch.baddbmm(weights[place + 1], activations, weights[place])
+    return activations[:, :, 0]

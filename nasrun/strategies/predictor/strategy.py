@@ -1,0 +1,175 @@
+"""Search by a predictor of scores: an ensemble of small networks and an acquisition function."""
+
+import math
+from collections import deque
+from collections.abc import Hashable, Sequence
+from typing import Annotated, Any, Literal, NamedTuple
+
+import numpy as np
+
+from nasrun.core import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
+from nasrun.core.options import Above, AtLeast, NotEmpty, Positive
+from nasrun.strategies.controllers.vocabulary import Slots
+from nasrun.strategies.variation import Mutator
+
+PATIENCE = 4
+"""Mutations tried per candidate that is wanted, before fewer are taken: most may be known already."""
+
+
+class Known(NamedTuple):
+    """One architecture that was told: what it scored, and how the networks read it."""
+
+    score: float
+    genome: Genome
+    trial: int
+    entries: np.ndarray
+
+
+class Candidate(NamedTuple):
+    """One architecture that was not proposed yet, and the trial that it is a mutation of."""
+
+    genome: Genome
+    parent: int | None
+    entries: np.ndarray
+
+
+class Predictor(Strategy):
+    """Bayesian optimization with an ensemble of networks that predict the score of an architecture.
+
+    Source: White, Neiswanger and Savani, "BANANAS: Bayesian Optimization with Neural Architectures for Neural
+    Architecture Search", AAAI 2021 (arXiv 1910.11858), algorithm 1. `initial` random architectures come first. Then,
+    for every `batch` proposals, `networks` networks are trained from new weights on all that was told; `candidates`
+    are made by mutating the `parents` best, and those of the highest acquisition are proposed. With mean and standard
+    deviation over the networks, `acquisition` is one of
+
+    - `its`, independent Thompson sampling: a draw from the normal distribution of each candidate, on its own;
+    - `ucb`, the upper confidence bound: the mean plus `exploration` standard deviations;
+    - `ei`, the expected improvement on the best so far.
+
+    Other than in the paper: networks read `space.encode` (`encoding=vector`) or one input per token and position
+    (`tokens`), not paths, which only cells have; they predict ranks among the scores so far, which are the same for any
+    metric, with the squared error, where the paper weighs errors by the accuracy; a candidate is mutated once, and
+    again with probability 1/2 each time, so that there are new ones when all neighbours are known. Failed and
+    infeasible trials count as worse than all others; the latter are not counted as trials. Nothing is proposed twice
+    while mutations give something new.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        objective: Objective,
+        rng: np.random.Generator,
+        *,
+        initial: Annotated[int, AtLeast(2)] = 20,
+        batch: Positive = 10,
+        candidates: Positive = 200,
+        parents: Positive = 10,
+        mutations: Annotated[list[str], NotEmpty()] | None = None,
+        acquisition: Literal["its", "ucb", "ei"] = "its",
+        exploration: Annotated[float, AtLeast(0)] = 0.5,
+        encoding: Literal["vector", "tokens"] = "tokens",
+        networks: Annotated[int, AtLeast(2)] = 5,
+        hidden: Positive = 64,
+        layers: Positive = 2,
+        lr: Annotated[float, Above(0)] = 0.01,
+        steps: Positive = 100,
+        batch_size: Positive = 64,
+    ) -> None:
+        if batch > candidates:
+            raise ValueError(f"batch={batch}: larger than candidates={candidates}; at most that is right")
+        self._space, self._objective, self._rng = space, objective, rng
+        self._mutate = Mutator(space, mutations)
+        self.initial, self._batch, self._candidates, self._parents = initial, batch, candidates, parents
+        self._acquisition, self._exploration = acquisition, exploration
+        self._network: dict[str, Any] = {"networks": networks, "hidden": hidden, "layers": layers, "lr": lr}
+        self._network |= {"steps": steps, "batch_size": batch_size}
+        self._slots = Slots(space) if encoding == "tokens" else None
+        self._begun = 0
+        self._seen: set[Hashable] = set()
+        self._known: list[Known] = []
+        self._queue: deque[Proposal] = deque()
+
+    def ask(self, n: int) -> list[Proposal]:
+        proposals = []
+        for _ in range(n):
+            # With many in flight, all of the first ones may be proposed before any of them is told.
+            if self._begun >= self.initial and any(known.score > -math.inf for known in self._known):
+                if not self._queue:
+                    self._queue.extend(self._chosen())
+                proposals.append(self._queue.popleft())
+            else:
+                proposals.append(Proposal(self._space.sample(self._rng)))
+            self._seen.add(self._space.key(proposals[-1].genome))
+            self._begun += 1
+        return proposals
+
+    def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
+        genome = trial.proposal.genome
+        if measurements[0].status == "infeasible":
+            self._begun -= 1
+        self._known.append(Known(self._objective.score(measurements), genome, trial.number, self._entries(genome)))
+
+    def _chosen(self) -> list[Proposal]:
+        """The candidates of the highest acquisition, best first."""
+        from nasrun.strategies.predictor.network import ensemble_predictions  # torch is not imported before
+
+        candidates = self._made_up()
+        targets = self._targets()
+        predicted = ensemble_predictions(
+            np.stack([known.entries for known in self._known]),
+            targets,
+            np.stack([candidate.entries for candidate in candidates]),
+            int(self._rng.integers(2**62)),
+            **self._network,
+        )
+        values = self._values(predicted.mean(0), predicted.std(0), float(targets.max()))
+        order = np.argsort(-values, kind="stable")[: self._batch]
+        return [Proposal(candidates[i].genome, parent=candidates[i].parent, origin="predicted") for i in order]
+
+    def _values(self, means: np.ndarray, deviations: np.ndarray, best: float) -> np.ndarray:
+        """The acquisition function."""
+        if self._acquisition == "its":
+            return np.asarray(means + deviations * self._rng.standard_normal(len(means)))
+        if self._acquisition == "ucb":
+            return np.asarray(means + self._exploration * deviations)
+        deviations = np.maximum(deviations, 1e-12)
+        ratios = (means - best) / deviations
+        below = np.array([0.5 * math.erfc(-ratio / 2**0.5) for ratio in ratios])
+        return np.asarray(deviations * (ratios * below + np.exp(-(ratios**2) / 2) / (2 * math.pi) ** 0.5))
+
+    def _targets(self) -> np.ndarray:
+        """The shares of the scores that are lower, ties in the middle, scaled to the mean 0 and deviation 1 of uniform
+        shares. What failed is below all of them, and not among them: however much fails, the others stay apart."""
+        scores = np.array([known.score for known in self._known])
+        ordered = np.sort(scores[scores > -math.inf])
+        places = np.searchsorted(ordered, scores, side="left") + np.searchsorted(ordered, scores, side="right")
+        return np.asarray((places / (2 * len(ordered)) - 0.5) * 12**0.5)
+
+    def _made_up(self) -> list[Candidate]:
+        """Mutations of the best that were not proposed yet; where there are none, random architectures."""
+        best = sorted(self._known, key=lambda known: -known.score)[: self._parents]
+        taken: set[Hashable] = set()
+        found: list[Candidate] = []
+        for attempt in range(PATIENCE * self._candidates):
+            parent = best[attempt % len(best)]
+            genome, _ = self._mutate(parent.genome, self._rng)
+            while self._rng.random() < 0.5:
+                genome, _ = self._mutate(genome, self._rng)
+            key = self._space.key(genome)
+            if key not in self._seen and key not in taken:
+                taken.add(key)
+                found.append(Candidate(genome, parent.trial, self._entries(genome)))
+            if len(found) == self._candidates:
+                return found
+        if not found:
+            drawn = [self._space.sample(self._rng) for _ in range(self._batch)]
+            found = [Candidate(genome, None, self._entries(genome)) for genome in drawn]
+        return found
+
+    def _entries(self, genome: Genome) -> np.ndarray:
+        """What the networks read of a genome."""
+        if self._slots is None:
+            return self._space.encode(genome)
+        entries = np.zeros(self._slots.count)
+        entries[[self._slots.of(position, [token])[0] for position, token in enumerate(genome)]] = 1.0
+        return entries

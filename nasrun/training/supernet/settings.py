@@ -1,0 +1,41 @@
+"""The options of training shared weights: what the YAML of the evaluator `supernet` may set."""
+
+import math
+from dataclasses import dataclass
+from typing import Annotated
+
+from nasrun.core.options import Above, AtLeast, Between, Positive
+
+
+@dataclass(kw_only=True, frozen=True)
+class SharedSettings:
+    """How shared weights are trained: Nesterov SGD, one architecture a batch.
+
+    The learning rate falls along half a cosine from `lr` to `lr_min`: over all epochs, or over `cycle` epochs and then
+    anew, each cycle `cycle_growth` times as long as the one before (Loshchilov and Hutter, "SGDR", 2017, as in ENAS).
+    `weight_decay` is on weights, not on biases and normalisation. `shift` and `flip` as in `TrainSettings`.
+    """
+
+    batch_size: Positive = 128
+    lr: Annotated[float, Above(0)] = 0.05
+    lr_min: Annotated[float, AtLeast(0)] = 0.0005
+    cycle: Positive | None = None
+    cycle_growth: Positive = 2
+    momentum: Annotated[float, Between(0, 1, open_high=True)] = 0.9
+    weight_decay: Annotated[float, AtLeast(0)] = 0.0001
+    clip_norm: Annotated[float, Above(0)] | None = 5.0
+    shift: Annotated[int, AtLeast(0)] = 0
+    flip: bool = False
+
+    def __post_init__(self) -> None:
+        if self.lr_min > self.lr:
+            raise ValueError(f"lr_min={self.lr_min}: must be at most lr, {self.lr}")
+
+    def rate(self, step: int, steps_per_epoch: int, epochs: int) -> float:
+        """The learning rate at a step, counted from 0 over all epochs; behind the last epoch it stays at `lr_min`."""
+        start, length = 0, epochs if self.cycle is None else self.cycle
+        epoch = step / steps_per_epoch
+        while self.cycle is not None and epoch >= start + length:
+            start, length = start + length, length * self.cycle_growth
+        share = min((epoch - start) / length, 1.0)
+        return self.lr_min + (self.lr - self.lr_min) * (1 + math.cos(math.pi * share)) / 2

@@ -1,0 +1,233 @@
+"""Training of weights that architectures share: each batch trains those of one architecture.
+
+Nothing in the step loop waits for the device. torch is imported here, so this is imported by functions that need it.
+"""
+
+import contextlib
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from nasrun.checkpoints.store import load_weights, save_weights
+from nasrun.core import Genome
+from nasrun.hardware.devices import Runtime
+from nasrun.training.data import CHUNK, DeviceData, DeviceSplit, augmented
+from nasrun.training.outcomes import TrainingError
+from nasrun.training.settings import TrainSettings
+from nasrun.training.supernet.settings import SharedSettings
+
+WEIGHT, MOMENTUM, SCALE = "weight.", "momentum.", "scaler."
+"""What the names of tensors in a checkpoint begin with."""
+
+Draw = Callable[[np.random.Generator], Genome]
+
+
+class SharedNetwork(Protocol):
+    """A network that holds the weights of all architectures of a space, and computes one of them."""
+
+    def __call__(self, images: torch.Tensor, genome: Genome) -> torch.Tensor:
+        """Logits (batch, outputs) of one architecture, normalised by the statistics of the batch."""
+
+
+class SharedTrainer:
+    """Shared weights on a device, with their optimizer: trained, used, written and read.
+
+    `model`: an `nn.Module` that is a `SharedNetwork`; `train`: what it is trained on; `data` normalises images. An
+    architecture's step changes its own weights alone: what it does not use is neither decayed nor moved by momentum.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        data: DeviceData,
+        train: DeviceSplit,
+        settings: SharedSettings,
+        runtime: Runtime,
+    ) -> None:
+        self.model = runtime.place(model)
+        self._data, self._split, self._settings, self._runtime = data, train, settings, runtime
+        self._memory_format = runtime.memory_format(model)
+        dtype = runtime.autocast_dtype(model)
+        self._autocast = torch.autocast(runtime.device, dtype) if dtype is not None else contextlib.nullcontext()
+        self._scaler = torch.amp.GradScaler(runtime.device, enabled=dtype is torch.float16)
+        self._weights: dict[str, torch.Tensor] = dict(model.named_parameters())
+        # By group, as the optimizer decays the one and not the other; order is that of the model.
+        self._groups = [[p for p in self._weights.values() if (p.ndim > 1) == decayed] for decayed in (True, False)]
+        groups = [
+            {"params": list(group), "weight_decay": decay}
+            for group, decay in zip(self._groups, (settings.weight_decay, 0.0), strict=True)
+        ]
+        nesterov = settings.momentum > 0
+        self._optimizer = torch.optim.SGD(
+            groups, lr=settings.lr, momentum=settings.momentum, nesterov=nesterov, fused=True
+        )
+        if nesterov:  # all at once: the fused step takes either none or all of those that it is given
+            for weight in self._weights.values():
+                self._optimizer.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
+
+    @property
+    def steps(self) -> int:
+        """Batches of an epoch: every image is in one; the last is filled up with some of the first again."""
+        return -(-len(self._split) // self._settings.batch_size)
+
+    def epoch(self, draw: Draw, rng: np.random.Generator, epoch: int, epochs: int) -> dict[str, float]:
+        """Train for one epoch (from 1) of a schedule of `epochs`, each batch with an architecture that `draw` gives.
+
+        Returns the mean loss and accuracy over the batches, and the last learning rate. Raises TrainingError where the
+        loss is not finite.
+        """
+        order = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        augment = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        split, size, steps = self._split, self._settings.batch_size, self.steps
+        chosen = torch.randperm(len(split), generator=order)
+        while len(chosen) < steps * size:
+            chosen = torch.cat((chosen, chosen[: steps * size - len(chosen)]))
+        chosen = chosen.to(self._runtime.device, non_blocking=True)
+        sums = torch.zeros(2, device=self._runtime.device)
+        self.model.train()
+        chunk = max(1, CHUNK // size) * size
+        step, rate = (epoch - 1) * steps, 0.0
+        for start in range(0, len(chosen), chunk):
+            images, labels = self._inputs(split, chosen[start : start + chunk], augment)
+            for batch, answers in zip(images.split(size), labels.split(size), strict=True):
+                rate = self._settings.rate(step, steps, epochs)
+                sums += self.step(batch, answers, draw(rng), rate)
+                step += 1
+        loss, right = sums.tolist()
+        if not math.isfinite(loss):
+            raise TrainingError(f"shared weights: the training loss became {loss} in epoch {epoch}")
+        return {"train_loss": loss / steps, "train_accuracy": right / (steps * size), "lr": rate}
+
+    def step(self, images: torch.Tensor, labels: torch.Tensor, genome: Genome, rate: float) -> torch.Tensor:
+        """Update the weights of one architecture on a batch; returns float (2,) on the device: the mean loss, and how
+        many answers were right."""
+        with self._autocast:
+            outputs = self.model(images, genome)
+        outputs = outputs.float()
+        loss = F.cross_entropy(outputs, labels)
+        self._scaler.scale(loss).backward()
+        active = []
+        for group, weights in zip(self._optimizer.param_groups, self._groups, strict=True):
+            group["lr"] = rate
+            group["params"] = [weight for weight in weights if weight.grad is not None]
+            active += group["params"]
+        if self._settings.clip_norm is not None:
+            self._scaler.unscale_(self._optimizer)
+            torch.nn.utils.clip_grad_norm_(active, self._settings.clip_norm)
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        for weight in active:
+            weight.grad = None
+        return torch.stack((loss.detach(), (outputs.detach().argmax(1) == labels).sum()))
+
+    def time_step(self, genome: Genome) -> None:
+        """A step on the first images that ends when the device has done it, for estimates of time."""
+        count = min(self._settings.batch_size, len(self._split))
+        images, labels = self._inputs(self._split, torch.arange(count, device=self._split.labels.device))
+        self.step(images, labels, genome, self._settings.lr).sum().item()
+
+    def score(self, genome: Genome, split: DeviceSplit, batch_size: int) -> Mapping[str, float]:
+        """Accuracy and loss of an architecture on a part of the data, with the weights as they are.
+
+        In batches of about equal size, of at most `batch_size` images, each normalised by its own statistics.
+        """
+        sums = torch.zeros(2, dtype=torch.float64, device=self._runtime.device)
+        self.model.eval()
+        count = len(split)
+        with torch.inference_mode(), self._autocast:
+            for index in torch.arange(count, device=split.labels.device).tensor_split(-(-count // batch_size)):
+                images, labels = self._inputs(split, index)
+                outputs = self.model(images, genome).float()
+                sums[0] += F.cross_entropy(outputs, labels, reduction="sum")
+                sums[1] += (outputs.argmax(1) == labels).sum()
+        loss, right = sums.tolist()
+        return {"accuracy": right / count, "loss": loss / count}
+
+    def alone(self, model: torch.nn.Module, names: Callable[[str], str], batches: int) -> torch.nn.Module:
+        """Copy an architecture's shared weights into its stand-alone network, and give that running statistics.
+
+        `names`: the shared name of each parameter of the network. The statistics are means over so many batches from
+        the beginning of the training data.
+        """
+        model = self._runtime.place(model)
+        with torch.no_grad():
+            for name, weight in model.named_parameters():
+                weight.copy_(self._weights[names(name)])
+        norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+        usual = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # a plain mean over the batches
+        split, size = self._split, self._settings.batch_size
+        model.train()
+        with torch.no_grad(), self._autocast:
+            for start in range(0, min(batches * size, len(split)), size):
+                index = torch.arange(start, min(start + size, len(split)), device=split.labels.device)
+                if len(index) > 1 or start == 0:
+                    model(self._inputs(split, index)[0])
+        for norm, momentum in zip(norms, usual, strict=True):
+            norm.momentum = momentum
+        return model.eval()
+
+    def measure(self, model: torch.nn.Module, split: DeviceSplit, batch_size: int = 1000) -> Mapping[str, float]:
+        """Accuracy and loss of a stand-alone network on a part of the data."""
+        sums = torch.zeros(2, dtype=torch.float64, device=self._runtime.device)
+        model.eval()
+        with torch.inference_mode(), self._autocast:
+            for index in torch.arange(len(split), device=split.labels.device).split(batch_size):
+                images, labels = self._inputs(split, index)
+                outputs = model(images).float()
+                sums[0] += F.cross_entropy(outputs, labels, reduction="sum")
+                sums[1] += (outputs.argmax(1) == labels).sum()
+        loss, right = sums.tolist()
+        return {"accuracy": right / len(split), "loss": loss / len(split)}
+
+    def _inputs(
+        self, split: DeviceSplit, index: torch.Tensor, augment: torch.Generator | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Images float (batch, C, H, W), augmented where a generator is given, and their labels."""
+        images, labels = split.images[index], split.labels[index]
+        if augment is not None and (self._settings.shift or self._settings.flip):
+            moves = TrainSettings(shift=self._settings.shift, flip=self._settings.flip)
+            images = augmented(images, moves, augment)
+        return self._data.normalise(images, self._memory_format), labels
+
+    def save(self, path: Path) -> None:
+        """Write weights, momentum and, in fp16, the state of the loss scale as safetensors, atomically."""
+        tensors: dict[str, torch.Tensor] = {WEIGHT + name: weight for name, weight in self._weights.items()}
+        for name, weight in self._weights.items():
+            if weight in self._optimizer.state:
+                tensors[MOMENTUM + name] = self._optimizer.state[weight]["momentum_buffer"]
+        for name, value in self._scaler.state_dict().items():
+            tensors[SCALE + name] = torch.tensor(value, dtype=torch.float64)
+        save_weights(path, tensors)
+
+    def load(self, path: Path) -> None:
+        """Read what `save` wrote; KeyError where it is of another network."""
+        tensors = load_weights(path)
+        with torch.no_grad():
+            for name, weight in self._weights.items():
+                weight.copy_(tensors[WEIGHT + name])
+                if weight in self._optimizer.state:
+                    self._optimizer.state[weight]["momentum_buffer"].copy_(tensors[MOMENTUM + name])
+        state = self._scaler.state_dict()
+        if state:
+            self._scaler.load_state_dict({name: type(old)(tensors[SCALE + name].item()) for name, old in state.items()})
+
+
+def padded(split: DeviceSplit, size: int | None) -> DeviceSplit:
+    """A part of the data with its images enlarged to at least `size` in height and width, by repeating the pixels of
+    their border on both sides; the same where they are as large already."""
+    images = split.images
+    for dimension in (2, 3):
+        length = images.shape[dimension]
+        missing = max(0, (size or 0) - length)
+        if missing:
+            places = torch.arange(-(missing // 2), length + missing - missing // 2, device=images.device)
+            images = images.index_select(dimension, places.clamp_(0, length - 1))
+    return DeviceSplit(images, split.labels)

@@ -1,0 +1,156 @@
+"""Predictions for the user's own image files: the same from a run and from its export, and what is said of bad ones."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from nasrun.config.compose import compose_config, task_config
+from nasrun.datasets.fashion_mnist_mini import FashionMnistMini
+from nasrun.datasets.image_folder import ImageFolder
+from nasrun.export.network import load_network
+from nasrun.runner.run import start
+
+QUIET = ("output.plots=false", "output.console=none", "hardware=cpu", "hardware.threads=1", "hardware.precision=fp32")
+SHORT = ("trials=1", "strategy=random", "search_space=mlp", "evaluator.epochs=1", "evaluator.final_epochs=1", *QUIET)
+
+MISTAKES = [
+    ("predict", "the following arguments are required: DIR, IMAGE; usage: nasrun predict DIR IMAGE..."),
+    ("predict run", "the following arguments are required: IMAGE; usage: nasrun predict DIR IMAGE..."),
+    ("predict gone 0.png", "gone: no such directory; usage: nasrun predict DIR IMAGE..."),
+    ("predict . 0.png", ".: neither a run directory nor an export (it has no export.json)"),
+    ("predict run 0.png --top 0", "--top 0: must be at least 1"),
+    ("predict run 0.png --jsn", "unrecognized arguments: --jsn"),
+    ("predict run bad.png", "bad.png: cannot be read as an image (cannot identify image file 'bad.png')"),
+    ("predict run gone.png", "gone.png: no such file"),
+    ("predict run .", ".: is a folder; give the files in it"),
+    ("predict damaged 0.png", "damaged/export.json: cannot be used (JSONDecodeError: "),
+    ("predict lacking 0.png", "lacking/export.json: cannot be used (KeyError: 'task')"),
+    ("predict weightless 0.png", "weightless: holds neither model.safetensors nor model.onnx"),
+    ("predict swapped 0.png", "swapped/model.safetensors: cannot be used ("),
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run, its export, images of the test set as files, files that are no images, and exports that are damaged."""
+    folder = tmp_path_factory.mktemp("predict")
+    start(task_config(compose_config([*SHORT, "dataset.train_samples=1000"])), folder / "run", unique=False)
+    for number, image in enumerate(FashionMnistMini().load().test.images[:20]):
+        Image.fromarray(image[0]).save(folder / f"{number}.png")
+    (folder / "bad.png").write_text("no picture")
+    info = {"task": {"channels": 1, "height": 28, "width": 28, "outputs": 10, "name": "x"}, "classes": ["a"] * 10}
+    info |= {"resize": "crop", "search_space": {"_target_": "nasrun.spaces.mlp.space.Mlp"}, "genome": "8-8"}
+    for name, text in (
+        ("damaged", "{"),
+        ("lacking", "{}"),
+        ("weightless", json.dumps(info)),
+        ("swapped", json.dumps(info)),
+    ):
+        (folder / name).mkdir()
+        (folder / name / "export.json").write_text(text)
+    (folder / "swapped" / "model.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{}      ")
+    return folder
+
+
+def test_a_run_and_its_exports_give_the_same_answers(
+    folder: Path, nasrun: Callable, nasrun_inprocess: Callable, tmp_path: Path
+) -> None:
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    assert nasrun_inprocess("export run --format onnx").returncode == 0
+    assert nasrun_inprocess("export run --format safetensors --out weights").returncode == 0
+    files = [f"{number}.png" for number in range(20)]
+    splits = FashionMnistMini().load()
+    model = load_network(tmp_path / "run", None).model
+    with torch.inference_mode():
+        expected = model(torch.from_numpy(splits.test.images[:20])).softmax(1).numpy()
+    for source in ("run", "run/export", "weights"):
+        answer = nasrun_inprocess(f"predict {source} {' '.join(files)} --json")
+        assert answer.returncode == 0, answer.stderr
+        found = json.loads(answer.stdout)
+        assert [entry["file"] for entry in found] == files
+        for entry, row in zip(found, expected, strict=True):
+            assert entry["class"] == splits.classes[row.argmax()]
+            shares = [entry["probabilities"][name] for name in splits.classes]
+            assert shares == pytest.approx(row.tolist(), abs=1e-4)
+            assert sum(shares) == pytest.approx(1)
+            assert entry["probability"] == max(shares)
+    lines = nasrun("predict weights 0.png 1.png --top 2").stdout.splitlines()
+    assert len(lines) == 2
+    assert re.fullmatch(r"0\.png  .+ \d+\.\d %  .+ \d+\.\d %", lines[0])
+
+
+def test_bad_files_are_named_and_the_others_answered(
+    folder: Path, nasrun_inprocess: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    answer = nasrun_inprocess("predict run 0.png bad.png gone.png 1.png")
+    assert answer.returncode == 2
+    assert [line.split()[0] for line in answer.stdout.splitlines()] == ["0.png", "1.png"]
+    assert [line.split(": ")[1] for line in answer.stderr.splitlines()] == ["bad.png", "gone.png"]
+
+
+def test_files_are_read_as_those_of_the_data_set(
+    tmp_path: Path, nasrun_inprocess: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    for name, low in (("dark", 0), ("light", 128)):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(30):
+            pixels = rng.integers(low, low + 128, (40, 24, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{number}.png")
+    words = ("dataset=image_folder", f"dataset.path={tmp_path / 'photos'}", "dataset.height=12", "dataset.width=8")
+    words += ("dataset.resize=pad", "evaluator.batch_size=8", "evaluator.final_epochs=4")
+    start(task_config(compose_config([*SHORT, *words])), tmp_path / "run", unique=False)
+    assert nasrun_inprocess("export run --format safetensors").returncode == 0
+    given = []
+
+    def remember(self: ImageFolder, path: Path) -> np.ndarray:
+        given.append(read(self, path))
+        return given[-1]
+
+    read = ImageFolder._load_image
+    monkeypatch.setattr(ImageFolder, "_load_image", remember)
+    answer = nasrun_inprocess("predict run/export photos/dark/0.png photos/light/0.png")
+    assert answer.returncode == 0, answer.stderr
+    monkeypatch.undo()
+    data = ImageFolder(path=str(tmp_path / "photos"), height=12, width=8, resize="pad")
+    expected = [data._load_image(tmp_path / "photos" / name / "0.png") for name in ("dark", "light")]
+    assert all(np.array_equal(one, other) for one, other in zip(given, expected, strict=True))
+    assert [line.split()[1] for line in answer.stdout.splitlines()] == ["dark", "light"]
+
+
+def test_an_export_cannot_name_code_to_run(
+    folder: Path, nasrun_inprocess: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = json.loads((folder / "weightless" / "export.json").read_text())
+    info["search_space"] = {"_target_": "planted.Space"}
+    (tmp_path / "planted.py").write_text("open('ran', 'w')\n")
+    (tmp_path / "export.json").write_text(json.dumps(info))
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    (tmp_path / "model.py").write_text("open('ran', 'w')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    answer = nasrun_inprocess(f"predict . {folder / '0.png'}")
+    assert answer.returncode == 2
+    assert "holds no model.onnx, which a search space of one's own (planted.Space) needs" in answer.stderr
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("row", MISTAKES, ids=lambda row: row[0])
+def test_mistake_gets_one_line(
+    row: tuple[str, ...], folder: Path, nasrun_inprocess: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    before = sorted(folder.rglob("*"))
+    answer = nasrun_inprocess(row[0])
+    assert answer.returncode == 2
+    assert answer.stdout == ""
+    assert re.fullmatch(r"nasrun: [^\n]+\n", answer.stderr), answer.stderr
+    assert row[1] in answer.stderr
+    assert sorted(folder.rglob("*")) == before

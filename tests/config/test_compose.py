@@ -1,0 +1,166 @@
+"""Composition: every option file, sweeps, experiments, and the user's own YAML files."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from omegaconf import OmegaConf
+
+from nasrun.config.build import build
+from nasrun.config.compose import compose_config, expand, jobs, output_directory, task_config
+from nasrun.core.config_files import GROUPS, conf_dir
+from nasrun.core.options import ConfigError, options
+from tests.support import FITTING
+
+FILES = sorted(f"{path.parent.name}={path.stem}" for path in conf_dir().glob("*/*.yaml"))
+
+
+def needed(choice: str, folder: Path) -> list[str]:
+    """What an option must be given by the user, for those that do not work as they are."""
+    if choice == "dataset=arrays":
+        np.savez(folder / "data.npz", images=np.zeros((4, 8, 8), np.uint8), labels=np.array([0, 1, 0, 1]))
+        return [f"dataset.path={folder / 'data.npz'}"]
+    if choice == "dataset=image_folder":
+        for name in ("cat", "dog"):
+            (folder / name).mkdir()
+        return [f"dataset.path={folder}"]
+    if choice == "dataset=gap_filling":
+        return ["evaluator=synthetic"]  # the networks of the default search space are for classification
+    if choice == "evaluator=supernet":
+        return ["search_space=micro_cell"]
+    if choice == "evaluator=table":
+        return ["search_space=nasbench201"]
+    group, _, option = choice.partition("=")
+    return [*FITTING.get(option, ())] if group == "strategy" else []
+
+
+def test_there_are_options_in_every_group() -> None:
+    assert {choice.partition("=")[0] for choice in FILES} == {*GROUPS, "experiment"}
+
+
+@pytest.mark.parametrize("choice", FILES)
+def test_every_option_composes_and_builds(choice: str, tmp_path: Path) -> None:
+    group, _, option = choice.partition("=")
+    words = [choice, *needed(choice, tmp_path)]
+    sweep, configs = jobs(words, False, None, "config")
+    for config in configs:
+        assert config.hydra.runtime.choices[group] == option
+        assert output_directory(config, sweep=sweep).parts[0] == "outputs"
+        setup = build(task_config(config))
+        assert setup.dataset.task.outputs >= 2
+
+
+@pytest.mark.parametrize("choice", [choice for choice in FILES if not choice.startswith("experiment=")])
+def test_every_option_file_lists_all_keys_of_its_class(choice: str) -> None:
+    from nasrun.config.build import locate
+
+    group, _, option = choice.partition("=")
+    content = OmegaConf.to_container(OmegaConf.load(conf_dir() / group / f"{option}.yaml"))
+    assert isinstance(content, dict)
+    content.pop("defaults", None)  # Hydra's own
+    kind = locate(content.pop("_target_"), object, group)
+    assert set(content) == set(options(kind))
+
+
+@pytest.mark.parametrize("path", sorted((conf_dir() / "experiment").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_key_of_an_experiment_overrides(path: Path) -> None:
+    content = OmegaConf.to_container(OmegaConf.load(path))
+    assert isinstance(content, dict)
+    config = compose_config([f"experiment={path.stem}"])
+    for default in content.pop("defaults", []):
+        for key, option in default.items():
+            assert config.hydra.runtime.choices[key.removeprefix("override /")] == option
+    content.pop("hydra", None)
+    assert content
+    composed = OmegaConf.to_container(task_config(config))
+    assert isinstance(composed, dict)
+    assert OmegaConf.merge(composed, content) == composed
+
+
+def test_command_line_wins_over_an_experiment() -> None:
+    config = compose_config(["trials=7", "experiment=smoke", "strategy=random"])
+    assert config.trials == 7
+    assert config.hydra.runtime.choices.strategy == "random"
+
+
+def test_expand_holds_every_value_of_every_key() -> None:
+    lists = list(expand(["strategy=random,genetic", "seed=range(0,3)", "trials=5", "search_space.kernels=[1,3],[5]"]))
+    assert lists[0] == ["strategy=random", "seed=0", "trials=5", "search_space.kernels=[1,3]"]
+    assert len(lists) == 1 + 1 + 2 + 1
+    assert {words[0] for words in lists} == {"strategy=random", "strategy=genetic"}
+    assert {words[1] for words in lists} == {"seed=0", "seed=1", "seed=2"}
+    assert {words[2] for words in lists} == {"trials=5"}
+    assert {words[3] for words in lists} == {"search_space.kernels=[1,3]", "search_space.kernels=[5]"}
+
+
+def test_expand_without_several_values_is_the_words_themselves() -> None:
+    assert list(expand(["strategy=random", "+a=1", "~b"])) == [["strategy=random", "+a=1", "~b"]]
+    assert list(expand([])) == [[]]
+
+
+def test_expand_takes_the_later_of_two_values() -> None:
+    assert list(expand(["seed=0,1", "trials=3", "seed=5"])) == [["seed=5", "trials=3"]]
+
+
+def test_expand_finds_options_by_pattern(own: Path) -> None:
+    names = sorted(path.stem for path in (conf_dir() / "strategy").glob("*.yaml"))
+    assert [words[0] for words in expand(["strategy=glob(*)"])] == [f"strategy={name}" for name in names]
+    found = [words[0] for words in expand(["strategy=glob(m*)"], str(own))]
+    assert "strategy=mine" in found
+    assert "strategy=random" not in found
+
+
+def test_one_run_is_one_job() -> None:
+    sweep, configs = jobs(["trials=7", "trials=8"], False, None, "config")
+    assert not sweep
+    assert [config.trials for config in configs] == [8]
+
+
+def test_several_values_need_the_flag() -> None:
+    with pytest.raises(ConfigError, match=r"^seed=0,1: several values make a sweep, which needs -m"):
+        jobs(["seed=0,1"], False, None, "config")
+    sweep, configs = jobs(["seed=0,1"], True, None, "config")
+    assert sweep
+    assert [config.seed for config in configs] == [0, 1]
+
+
+def test_experiment_may_be_a_sweep(own: Path) -> None:
+    sweep, configs = jobs(["experiment=swept", "strategy=random,genetic"], False, str(own), "config")
+    assert sweep
+    checked = [(config.seed, config.hydra.runtime.choices.strategy) for config in configs]
+    assert checked == [(3, "random"), (4, "random"), (3, "genetic")]
+
+
+def test_command_line_wins_over_what_an_experiment_sweeps(own: Path) -> None:
+    sweep, configs = jobs(["experiment=swept", "seed=9"], False, str(own), "config")
+    assert sweep
+    assert [config.seed for config in configs] == [9]
+
+
+def test_config_dir_adds_an_option_and_an_experiment(own: Path) -> None:
+    config = compose_config(["strategy=mine", "strategy.population=6", "experiment=own"], str(own))
+    assert config.trials == 5
+    setup = build(task_config(config))
+    assert setup.config["strategy"]["population"] == 6
+    assert setup.strategy.initial == 6
+
+
+def test_config_dir_is_needed_for_it() -> None:
+    with pytest.raises(ConfigError, match=r"^strategy=mine: no such option; "):
+        compose_config(["strategy=mine"])
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A user's folder of YAML files: a strategy, an experiment, and an experiment that is a sweep."""
+    files = {
+        "strategy/mine.yaml": "_target_: nasrun.strategies.aging_evolution.AgingEvolution\npopulation: 4\nsample: 2\n",
+        "experiment/own.yaml": "# @package _global_\ntrials: 5\n",
+        "experiment/swept.yaml": (
+            "# @package _global_\ntrials: 5\nhydra:\n  mode: MULTIRUN\n  sweeper:\n    params:\n      seed: 3,4\n"
+        ),
+    }
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+    return tmp_path

@@ -1,0 +1,312 @@
+"""Exports of trained networks: that every file does what the network of the run does, and what is said and refused."""
+
+import json
+import re
+import runpy
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+
+from nasrun.config.compose import compose_config, task_config
+from nasrun.core import Task
+from nasrun.datasets.fashion_mnist_mini import FashionMnistMini
+from nasrun.export.formats import WRITERS
+from nasrun.export.network import agreement, load_network, measured_again, outputs_of
+from nasrun.export.python_source import NotWritableError, python_source
+from nasrun.runner.run import start
+from tests.support import setup_of
+from tests.training.auto_encoders import smooth
+
+SHORT = ("trials=2", "strategy=random", "evaluator.epochs=1", "evaluator.final_epochs=1", "dataset.train_samples=200")
+SHORT += ("output.plots=false", "output.console=none", "hardware=cpu", "hardware.threads=1")
+SPACES: Mapping[str, tuple[str, ...]] = {
+    "sequential_cnn": ("search_space.max_depth=3", "search_space.filters=[4,8]"),
+    "mlp": (),
+    "macro_cnn": (),
+    "nasbench101": ("search_space.stem_channels=8", "search_space.cells=1"),
+    "nasbench201": ("search_space.channels=4", "search_space.cells=1"),
+}
+SIZES = {"micro_cell": ("search_space.channels=4",), **SPACES}
+HEAD = {"title": "A network", "weights": "w", "inputs": "images", "outputs": "logits", "classes": "()"}
+
+MISTAKES = [
+    ("export", "the following arguments are required: DIR; usage: nasrun export DIR"),
+    ("export gone", "gone: no such directory; usage: nasrun export DIR"),
+    ("export .", ".: holds no run (it has no journal.jsonl)"),
+    ("export run --format tflite", "--format tflite: unknown; known: onnx, pt2, safetensors, python, all"),
+    ("export run --trial 7", "--trial 7: there is no such trial; weights are there of trials"),
+    ("export run --trial x", "argument --trial: invalid int value: 'x'"),
+    ("export run format=onnx", "unrecognized arguments: format=onnx"),
+    ("export run --out run/trials.csv", "run/trials.csv: cannot be written to"),
+    ("export table", "only runs that train networks leave weights (evaluator=train)"),
+]
+
+
+def made(directory: Path, *words: str) -> Path:
+    """A finished run in a directory."""
+    start(task_config(compose_config(words)), directory, unique=False)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two small convolutional networks that keeps the weights of both."""
+    folder = tmp_path_factory.mktemp("export")
+    words = (*SHORT, "search_space=sequential_cnn", *SPACES["sequential_cnn"], "output.keep=all")
+    return made(folder / "run", *words, "hardware.precision=fp32")
+
+
+def randomised(network: nn.Module) -> nn.Module:
+    """The network in evaluation mode, with running statistics that are not those of the start."""
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for buffer in network.buffers():
+            if buffer.is_floating_point():
+                buffer.copy_(torch.rand(buffer.shape, generator=generator) + 0.5)
+    return network.eval()
+
+
+@pytest.mark.parametrize("side", [28, 15])
+@pytest.mark.parametrize("space", sorted(SIZES))
+def test_python_source_of_any_architecture_computes_the_same(space: str, side: int) -> None:
+    setup, task = setup_of(f"search_space={space}", *SIZES[space]), Task("pictures", 3, side, side, 7)
+    rng = np.random.default_rng(side)
+    for _ in range(2):
+        network = randomised(setup.space.build(setup.space.sample(rng), task))
+        sizes = {"scale": (1, 3, 1, 1), "offset": (1, 3, 1, 1)}
+        source = python_source(network, sizes, "outputs", HEAD)
+        names: dict[str, Any] = {}
+        exec(compile(source, "model.py", "exec"), names)
+        weights = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
+        weights |= {"scale": torch.full((1, 3, 1, 1), 1 / 255), "offset": torch.full((1, 3, 1, 1), -0.5)}
+        written = names["Network"]()
+        written.load_state_dict(weights)
+        images = torch.from_numpy(rng.integers(0, 256, (3, 3, side, side), dtype=np.uint8))
+        with torch.inference_mode():
+            expected = network(images.float() * (1 / 255) - 0.5)
+            assert torch.equal(written.eval()(images), expected)
+        assert max(map(len, source.splitlines())) < 160
+        assert "nasrun" not in source.split("\nclass ", 1)[1]
+
+
+class Gated(nn.Module):
+    """A network whose calculation depends on the values in it."""
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return features if features.sum() > 0 else -features
+
+
+class Foreign(nn.Module):
+    """A network that calls what is not torch's."""
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return features**2
+
+
+def test_what_cannot_be_written_is_refused_in_one_line() -> None:
+    for network, reason in ((Gated(), r"^Gated cannot be traced \("), (Foreign(), r"^Foreign calls pow, which is not")):
+        with pytest.raises(NotWritableError, match=reason):
+            python_source(network, {}, "outputs", HEAD)
+
+
+def test_layers_are_written_with_what_their_text_leaves_out() -> None:
+    source = python_source(nn.Sequential(nn.AvgPool2d(2, ceil_mode=True, count_include_pad=False)), {}, "outputs", HEAD)
+    assert "nn.AvgPool2d(kernel_size=2, stride=2, padding=0, ceil_mode=True, count_include_pad=False)" in source
+
+
+def test_the_command_writes_files_that_agree_with_the_run(run: Path, nasrun: Callable, tmp_path: Path) -> None:
+    answer = nasrun(f"export {run} --out out")
+    assert answer.returncode == 0, answer.stderr
+    out, test = tmp_path / "out", FashionMnistMini().load().test
+    names = ["MODEL_CARD.md", "export.json", "model.onnx", "model.pt2", "model.py", "model.safetensors"]
+    assert sorted(path.name for path in out.iterdir()) == names
+    assert answer.stdout.count("same class for 2,000 of 2,000 test images") == 4
+    recorded = json.loads((run / "best.json").read_text())["final"]["test_accuracy"]
+    images = torch.from_numpy(test.images)
+    session = onnxruntime.InferenceSession(str(out / "model.onnx"))
+    assert [(i.name, i.type, i.shape[1:]) for i in session.get_inputs()] == [("images", "tensor(uint8)", [1, 28, 28])]
+    program = torch.export.load(out / "model.pt2").module()
+    script = runpy.run_path(str(out / "model.py"))
+    with torch.inference_mode():
+        found = {
+            "onnx": session.run(None, {"images": test.images})[0],
+            "pt2": program(images).numpy(),
+            "python": script["load"](str(out / "model.safetensors"))(images).numpy(),
+        }
+        alone = session.run(None, {"images": test.images[:1]})[0], program(images[:1]).numpy()
+    for name, outputs in found.items():
+        assert (outputs.argmax(1) == test.labels).mean() == pytest.approx(recorded, abs=1e-9), name
+    for outputs in alone:
+        assert np.allclose(outputs, found["pt2"][:1], atol=1e-4)
+    card = (out / "MODEL_CARD.md").read_text()
+    assert script["CLASSES"] == FashionMnistMini().load().classes
+    best = json.loads((run / "best.json").read_text())
+    for fact in (best["genome"], f"{best['metrics']['parameters']:,}", f"nasrun export {run} --out out", "Ankle boot"):
+        assert fact in card
+    assert re.search(r"\| onnxruntime \| 1 \| \d+ \| [\d.]+ \| [\d.]+ to [\d.]+ \|", card)
+
+
+def test_model_py_needs_torch_alone(run: Path, nasrun_inprocess: Callable, tmp_path: Path) -> None:
+    assert nasrun_inprocess(f"export {run} --format python --out out").returncode == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "MODEL_CARD.md", "export.json", "model.py", "model.safetensors",
+    ]  # fmt: skip
+    code = (
+        "import sys, torch\n"
+        "for name in ('nasrun', 'safetensors', 'numpy', 'onnx'): sys.modules[name] = None\n"
+        "from model import load\n"
+        "print(load()(torch.zeros(2, 1, 28, 28, dtype=torch.uint8)).shape)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path / "out", capture_output=True, text=True)
+    assert done.stdout == "torch.Size([2, 10])\n", done.stderr
+
+
+def test_the_winner_measured_again_is_what_the_run_measured(run: Path) -> None:
+    network = load_network(run, None)
+    again = measured_again(network)
+    assert again["test_accuracy"] == network.metrics["test_accuracy"]
+    assert again["test_loss"] == pytest.approx(network.metrics["test_loss"], rel=1e-5)
+
+
+def test_a_trial_is_exported_without_asking_the_test_set(run: Path, nasrun_inprocess: Callable) -> None:
+    answer = nasrun_inprocess(f"export {run} --trial 1 --format safetensors --out trial")
+    assert answer.returncode == 0, answer.stderr
+    card = Path("trial/MODEL_CARD.md").read_text()
+    trial = load_network(run, 1)
+    assert trial.genome in card
+    assert f"val_accuracy: {trial.metrics['val_accuracy']:.4f} (in the run)" in card
+    assert "test accuracy" not in card + answer.stdout
+    assert measured_again(trial) == {}
+
+
+def test_an_export_that_does_not_agree_is_an_error(
+    run: Path, nasrun_inprocess: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(network: Any, folder: Path) -> Any:
+        (folder / "model.onnx").write_text("wrong")
+        return lambda images: -network.model(images)
+
+    monkeypatch.setitem(WRITERS, "onnx", ("model.onnx", wrong))
+    answer = nasrun_inprocess(f"export {run} --format onnx --out out")
+    assert answer.returncode == 1
+    assert re.fullmatch(
+        r"nasrun: model\.onnx: does not agree with the network on the test set \([^\n]+\)\n", answer.stderr
+    )
+    assert not list(Path("out").glob("model.*"))
+
+
+def test_agreement_tells_ties_from_errors() -> None:
+    expected = np.array([[1.0, 0.0], [0.5, 0.5 - 1e-7], [0.0, 2.0]])
+    assert agreement(expected, expected + 1e-6).complete
+    swapped = expected.copy()
+    swapped[1] = [0.5 - 1e-7, 0.5]
+    tie = agreement(expected, swapped)
+    assert (tie.complete, tie["ties"], tie["same_class"]) == (True, 1, 2)
+    swapped[0] = [0.4, 0.6]
+    assert not agreement(expected, swapped).complete
+    assert not agreement(expected, np.full_like(expected, np.nan)).complete
+    pictures = np.zeros((2, 1, 4, 4))
+    assert agreement(pictures, pictures + 0.01, 50.0).complete
+    assert not agreement(pictures, pictures + 0.1, 50.0).complete
+
+
+@pytest.fixture(scope="module")
+def folder(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the run, with one that has no weights."""
+    made(run.parent / "table", "evaluator=synthetic", "dataset=synthetic", "trials=3", "output.plots=false")
+    return run.parent
+
+
+@pytest.mark.parametrize("row", MISTAKES, ids=lambda row: row[0])
+def test_mistake_gets_one_line(
+    row: tuple[str, ...], folder: Path, nasrun_inprocess: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    before = sorted(folder.rglob("*"))
+    answer = nasrun_inprocess(row[0])
+    assert answer.returncode == 2
+    assert answer.stdout == ""
+    assert re.fullmatch(r"nasrun: [^\n]+\n", answer.stderr), answer.stderr
+    assert row[1] in answer.stderr
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_unfinished_run_says_what_to_do(tmp_path: Path, nasrun_inprocess: Callable) -> None:
+    made(tmp_path / "run", *SHORT, *SPACES["sequential_cnn"], "output.keep=all")
+    path = tmp_path / "run" / "journal.jsonl"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-2]))
+    answer = nasrun_inprocess("export run")
+    assert answer.returncode == 2
+    assert (
+        "the run is not finished; go on with: nasrun resume run; --trial exports a trial: trials 0, 1" in answer.stderr
+    )
+
+
+def test_missing_extra_leaves_one_format_out(
+    run: Path, nasrun_inprocess: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("nasrun.export.formats.find_spec", lambda name: None)
+    answer = nasrun_inprocess(f"export {run} --out all")
+    assert answer.returncode == 0
+    assert answer.stderr.startswith("nasrun: model.onnx left out: needs onnx and onnxscript and onnxruntime; install")
+    assert not (tmp_path / "all" / "model.onnx").exists()
+    assert "| model.onnx | left out: needs onnx" in (tmp_path / "all" / "MODEL_CARD.md").read_text()
+    alone = nasrun_inprocess(f"export {run} --format onnx --out alone")
+    assert alone.returncode == 2
+    assert "install nasrun[export]" in alone.stderr
+
+
+def test_regression_gives_values_in_their_own_units(
+    tmp_path: Path, nasrun_inprocess: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NASRUN_ALLOW", "tests.training")
+    np.save(tmp_path / "picture.npy", smooth())
+    config = compose_config(
+        [
+            *(word for word in SHORT if "train_samples" not in word),
+            *(
+                "dataset=gap_filling",
+                f"dataset.path={tmp_path / 'picture.npy'}",
+                "dataset.size=16",
+                "dataset.region=40",
+            ),
+            *("dataset.patches=null", "evaluator.batch_size=16", "hardware.precision=fp32"),
+        ]
+    )
+    config.search_space = {"_target_": "tests.training.auto_encoders.AutoEncoders"}
+    start(task_config(config), tmp_path / "run", unique=False)
+    answer = nasrun_inprocess("export run")
+    assert answer.returncode == 0, answer.stderr
+    network = load_network(tmp_path / "run", None)
+    splits = network.splits
+    outputs = outputs_of(network.model, splits.test.images)
+    assert splits.test.targets is not None
+    assert outputs.shape == splits.test.targets.shape
+    script = runpy.run_path(str(tmp_path / "run" / "export" / "model.py"))
+    model = script["load"](str(tmp_path / "run" / "export" / "model.safetensors"))
+    with torch.inference_mode():
+        assert np.allclose(model(torch.from_numpy(splits.test.images)).numpy(), outputs, atol=1e-3)
+    spread = np.array(splits.target_std)[None, :, None, None]
+    error = ((outputs - splits.test.targets) / spread) ** 2
+    weights = np.broadcast_to(splits.test.weights, error.shape)
+    assert error[weights == 1].mean() == pytest.approx(network.metrics["test_loss"], rel=1e-3)
+    refused = nasrun_inprocess("predict run/export picture.npy")
+    assert refused.returncode == 2
+    assert "the network gives pictures, not classes" in refused.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("space", sorted(SPACES))
+def test_every_space_in_every_format(space: str, tmp_path: Path, nasrun_inprocess: Callable) -> None:
+    made(tmp_path / "run", *SHORT, f"search_space={space}", *SPACES[space])
+    answer = nasrun_inprocess("export run")
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.count("same class for 2,000 of 2,000 test images") == 4

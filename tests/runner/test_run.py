@@ -1,0 +1,121 @@
+"""Around the loop: directories, refreshed tables, resumes that change what they may."""
+
+import csv
+import os
+from pathlib import Path
+
+import pytest
+
+from nasrun.config.compose import compose_config, task_config
+from nasrun.core.options import ConfigError
+from nasrun.runner import observers as watchers
+from nasrun.runner import run
+from nasrun.runner import startup_messages as opening_notes
+from nasrun.runner.run import resume, start
+from nasrun.storage import journal
+from nasrun.storage.records import read_run
+
+WORDS = ("evaluator=synthetic", "dataset=synthetic", "output.plots=false", "output.console=none")
+
+
+def started(directory: Path, *words: str) -> dict:
+    return start(task_config(compose_config([*WORDS, *words])), directory, unique=False)
+
+
+def rows(directory: Path) -> list[dict[str, str]]:
+    with (directory / "trials.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_tables_hold_all_trials_while_a_resumed_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started(tmp_path / "run", "trials=5")
+    seen = []
+    write_tables = run.write_tables
+    monkeypatch.setattr(watchers, "REFRESH_SECONDS", 0.0)
+    for module in (run, watchers):
+        written = lambda *a: (write_tables(*a), seen.append(len(rows(tmp_path / "run"))))  # noqa: E731
+        monkeypatch.setattr(module, "write_tables", written)
+    resume(tmp_path / "run", {"trials": 12})
+    assert seen[0] == 6
+    assert seen[-1] == 12
+    assert seen == sorted(seen)
+
+
+def test_an_extended_run_has_the_tables_of_one_that_was_meant_to_be_as_long(tmp_path: Path) -> None:
+    started(tmp_path / "long", "trials=30")
+    started(tmp_path / "short", "trials=9")
+    resume(tmp_path / "short", {"trials": 30})
+    for name in ("trials.csv", "genomes.txt", "best.json"):
+        assert (tmp_path / "short" / name).read_bytes() == (tmp_path / "long" / name).read_bytes()
+    assert read_run(tmp_path / "short").header["trials"] == 9
+
+
+def test_resuming_a_finished_run_changes_nothing(tmp_path: Path) -> None:
+    started(tmp_path / "run", "trials=6")
+    before = (tmp_path / "run" / journal.NAME).read_bytes()
+    resume(tmp_path / "run", {})
+    assert (tmp_path / "run" / journal.NAME).read_bytes() == before
+
+
+def test_a_change_of_the_search_is_refused_by_name(tmp_path: Path) -> None:
+    started(tmp_path / "run", "trials=6")
+    before = (tmp_path / "run" / journal.NAME).read_bytes()
+    with pytest.raises(ConfigError, match=r"strategy\.population=5: would change the search, which ran with 8"):
+        resume(tmp_path / "run", {"strategy.population": 5})
+    with pytest.raises(ConfigError, match="trials=3: 6 are already there"):
+        resume(tmp_path / "run", {"trials": 3})
+    assert (tmp_path / "run" / journal.NAME).read_bytes() == before
+
+
+def test_a_run_that_gave_up_can_be_taken_up_again(tmp_path: Path) -> None:
+    words = ("trials=20", "evaluator.fail_rate=0.9", "max_failures=3", "seed=4")
+    with pytest.raises(run.RunError, match="3 trials in a row failed, the last: drawn to fail"):
+        started(tmp_path / "run", *words)
+    stopped = len(rows(tmp_path / "run"))
+    assert stopped < 20
+    resume(tmp_path / "run", {"max_failures": None})
+    assert len(rows(tmp_path / "run")) == 20
+
+
+def test_a_directory_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    started(tmp_path / "run", "trials=2")
+    assert (tmp_path / "run" / ".hydra" / "config.yaml").is_file()
+    with pytest.raises(ConfigError, match="holds a run already; go on with it: nasrun resume"):
+        started(tmp_path / "run", "trials=2")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    with pytest.raises(ConfigError, match="not an empty folder"):
+        started(tmp_path / "full", "trials=2")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["full", "run"]
+
+
+def test_a_full_disk_ends_in_one_line_and_the_run_can_be_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started(tmp_path / "whole", "trials=10")
+    real_write, written = os.write, []
+
+    def write(descriptor: int, data: bytes) -> int:
+        # What a full disk does: a part of the line fits, and then nothing does.
+        written.append(data)
+        if len(written) == 12:
+            return real_write(descriptor, data[:10])
+        return real_write(descriptor, data)
+
+    monkeypatch.setattr(journal.os, "write", write)
+    with pytest.raises(run.RunError, match="go on with: nasrun resume"):
+        started(tmp_path / "run", "trials=10")
+    monkeypatch.undo()
+    resume(tmp_path / "run", {})
+    assert (tmp_path / "run" / "trials.csv").read_bytes() == (tmp_path / "whole" / "trials.csv").read_bytes()
+
+
+def test_another_version_than_at_the_start_is_mentioned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    started(tmp_path / "run", "trials=3")
+    environment = run.describe_environment()
+    environment["packages"] = {**environment["packages"], "numpy": "9.9"}
+    monkeypatch.setattr(opening_notes, "describe_environment", lambda: environment)
+    resume(tmp_path / "run", {"trials": 4, "output.console": "plain"})
+    assert "going on with 9.9: results may differ" in capsys.readouterr().out

@@ -1,0 +1,167 @@
+"""Runs with shared weights, really killed: while these train, between their file and its event, between trials."""
+
+import csv
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from nasrun.config.compose import compose_config, task_config
+from nasrun.runner.errors import RunError
+from nasrun.runner.run import resume, start
+from nasrun.storage import journal
+from nasrun.storage.journal import Event
+from nasrun.training.outcomes import TrainingError
+
+ROOT = Path(__file__).parents[2]
+SMALL = (
+    "search_space=micro_cell",
+    "search_space.blocks=1",
+    "search_space.layout=cr",
+    "search_space.channels=2",
+    "evaluator=supernet",
+    "evaluator.rounds=4",
+    "evaluator.batch_size=32",
+    "evaluator.score_batch=16",
+    "evaluator.pad_to=null",
+    "dataset=synthetic",
+    "dataset.samples=200",
+    "dataset.height=8",
+    "dataset.width=8",
+    "dataset.validation=0.4",
+    "trials=14",
+    "hardware=cpu",
+    "hardware.threads=1",
+    "output.console=none",
+    "output.plots=false",
+)
+STRATEGIES = {
+    "aging_evolution": ("strategy=aging_evolution", "strategy.population=4", "strategy.sample=2"),
+    "reinforce": ("strategy=reinforce_ienas", "strategy.lr=0.2"),
+}
+STEPS = 4  # in an epoch of 120 images
+
+# Counts what is done and kills its own process after so many: no moment of the run is out of reach, none is by chance.
+KILLER = """
+import os, signal, sys
+from nasrun.evaluators.supernet import Supernet
+from nasrun.training.shared import SharedTrainer
+kind, name, left = {"step": (SharedTrainer, "step"), "save": (Supernet, "save"), "score": (Supernet, "_scored")}[
+    sys.argv[1]
+] + (int(sys.argv[2]),)
+done = getattr(kind, name)
+def counted(*arguments):
+    global left
+    result = done(*arguments)
+    left -= 1
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return result
+setattr(kind, name, counted)
+del sys.argv[1:3]
+from nasrun.cli import main
+sys.exit(main())
+"""
+
+
+@pytest.fixture(autouse=True)
+def _threads_as_before() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def whole(strategy: str, directory: Path, *more: str) -> Path:
+    """An uninterrupted run."""
+    config = task_config(compose_config([*SMALL, *STRATEGIES[strategy], *more]))
+    start(config, directory, unique=False)
+    return directory
+
+
+def killed(words: list[str], phase: str, after: int) -> None:
+    """A process that kills itself after so many steps, saves or scores."""
+    done = subprocess.run([sys.executable, "-c", KILLER, phase, str(after), *words], cwd=ROOT, capture_output=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+def results(directory: Path) -> dict[str, object]:
+    """All that must be equal: tables without their timing columns, controller, shared weights, the winner."""
+    kept: dict[str, object] = {}
+    for name in ("trials.csv", "measurements.csv", "shared.csv"):
+        rows = list(csv.DictReader((directory / name).open()))
+        kept[name] = [{column: value for column, value in row.items() if column != "seconds"} for row in rows]
+    files = [*directory.glob("shared/*"), *directory.glob("*.txt"), *directory.glob("strategy.json")]
+    for path in [*files, directory / "best.json", directory / "best" / "model.safetensors"]:
+        kept[path.name] = path.read_bytes()
+    return kept
+
+
+def kinds(events: list[Event]) -> str:
+    """The order of the events, a letter each: shared, ask, measure, tell, resume, final, end."""
+    return "".join(event["event"][0] for event in events[1:])
+
+
+def test_the_journal_of_a_run(tmp_path: Path) -> None:
+    directory = whole("aging_evolution", tmp_path / "run", "trials=10")
+    events = journal.read(directory / journal.NAME)
+    assert kinds(events) == "s" + "amt" * 4 + "s" + "amt" * 4 + "s" + "amt" * 2 + "fe"
+    assert sorted(path.name for path in (directory / "shared").iterdir()) == ["2.safetensors", "3.safetensors"]
+    rows = list(csv.DictReader((directory / "shared.csv").open()))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    assert float(rows[2]["lr"]) < float(rows[0]["lr"])
+
+
+def test_several_in_flight_wait_for_the_round(tmp_path: Path) -> None:
+    directory = whole("aging_evolution", tmp_path / "run", "trials=10", "hardware.in_flight=3")
+    told = 0
+    for event in journal.read(directory / journal.NAME):
+        told += event["event"] == "tell"
+        if event["event"] == "shared":
+            assert told == 4 * (event["version"] - 1)
+    assert told == 10
+
+
+@pytest.mark.parametrize(("phase", "after"), [("step", STEPS + 2), ("save", 2), ("score", 7)])
+def test_a_killed_run_comes_to_the_same(tmp_path: Path, phase: str, after: int) -> None:
+    expected = results(whole("aging_evolution", tmp_path / "whole"))
+    directory = tmp_path / "killed"
+    killed([*SMALL, *STRATEGIES["aging_evolution"], f"hydra.run.dir={directory}"], phase, after)
+    before = kinds(journal.read(directory / journal.NAME))
+    assert before == "samtamtamtamt" + {"step": "", "save": "", "score": "samtamta"}[phase]
+    resume(directory, {})
+    assert results(directory) == expected
+
+
+@pytest.mark.slow
+def test_a_controller_and_its_shared_weights_survive_many_kills(tmp_path: Path) -> None:
+    expected = results(whole("reinforce", tmp_path / "whole"))
+    assert "strategy.json" in expected
+    directory = tmp_path / "killed"
+    killed([*SMALL, *STRATEGIES["reinforce"], f"hydra.run.dir={directory}"], "step", 3)
+    for phase, after in (("step", STEPS + 1), ("score", 2), ("save", 1), ("score", 3), ("step", 2)):
+        killed(["resume", str(directory)], phase, after)
+    resume(directory, {})
+    assert results(directory) == expected
+
+
+def test_a_run_can_be_extended_and_misses_its_weights(tmp_path: Path) -> None:
+    directory = whole("aging_evolution", tmp_path / "run", "trials=6")
+    resume(directory, {"trials": 10})
+    events = journal.read(directory / journal.NAME)
+    assert kinds(events) == "s" + "amt" * 4 + "s" + "amt" * 2 + "fer" + "amt" * 2 + "s" + "amt" * 2 + "fe"
+    for path in (directory / "shared").iterdir():
+        path.unlink()
+    with pytest.raises(RunError, match="the shared weights that the journal names are missing"):
+        resume(directory, {"trials": 12})
+    assert not any((directory / "shared").iterdir())
+
+
+def test_weights_that_overflow_end_the_run_in_a_line(tmp_path: Path) -> None:
+    words = ("evaluator.lr=1e30", "evaluator.clip_norm=null", "trials=4")
+    with pytest.raises(TrainingError, match=r"^shared weights: the training loss became (nan|inf) in epoch 1$"):
+        whole("aging_evolution", tmp_path / "run", *words)
+    assert kinds(journal.read(tmp_path / "run" / journal.NAME)) == ""
