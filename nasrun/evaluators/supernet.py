@@ -73,7 +73,7 @@ class Supernet(SharedEvaluator):
             )
         if dataset.task.kind != "classification":
             raise ConfigError(f"dataset={dataset.name}: is for {dataset.task.kind}; evaluator=supernet classifies")
-        if hardware.elsewhere:
+        if hardware.is_remote:
             named, alone = hardware.named
             raise ConfigError(f"{named}: evaluator=supernet trains in one process; use {alone}")
         self.rounds = rounds

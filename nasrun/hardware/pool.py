@@ -86,7 +86,7 @@ class WorkerExecutor(Executor, Generic[W]):
 
     @abstractmethod
     def _hear(self, patience: float | None) -> bool:
-        """Take in (`_take`, `_bury`) what workers say, after some seconds at most; whether one has said something."""
+        """Take in (`_take`, `_on_worker_exit`) what workers say, after some seconds at most; whether one has."""
 
     @abstractmethod
     def _kill(self, one: W) -> None:
@@ -169,7 +169,7 @@ class WorkerExecutor(Executor, Generic[W]):
             one.task.group.take(content)
             one.task, one.deadline = None, float("inf")
 
-    def _bury(self, place: int, one: W) -> None:
+    def _on_worker_exit(self, place: int, one: W) -> None:
         """A worker is dead: see to its jobs."""
         self._workers[place] = None
         if one.task is None:
@@ -178,16 +178,16 @@ class WorkerExecutor(Executor, Generic[W]):
         if one.task.deaths < MOST_DEATHS:
             self._tasks.appendleft(one.task)
         else:
-            self._blame(one, KILLED)
+            self._record_failure(one, KILLED)
 
     def _end_hung(self, place: int, one: W) -> None:
         """A worker does not come to an end: kill it, and see to its jobs."""
         self._workers[place] = None
         self._kill(one)
         limit = self._evaluator.time_limit
-        self._blame(one, f"worker hung: killed {self._grace:g} s beyond the time limit of {limit:g} s")
+        self._record_failure(one, f"worker hung: killed {self._grace:g} s beyond the time limit of {limit:g} s")
 
-    def _blame(self, one: W, reason: str) -> None:
+    def _record_failure(self, one: W, reason: str) -> None:
         """The jobs of a worker that was lost fail; where they are several, each has one chance by itself."""
         task = one.task
         assert task is not None

@@ -65,7 +65,7 @@ class ProcessExecutor(WorkerExecutor[_Process]):
                 kind, content = connection.recv()
             except (EOFError, OSError):
                 connection.close()
-                self._bury(place, one)
+                self._on_worker_exit(place, one)
             else:
                 self._take(one, kind, content)
         return bool(speaking)

@@ -123,7 +123,7 @@ class RayExecutor(WorkerExecutor[_Actor]):
             if self._failed_starts >= MOST_FAILED_STARTS and now >= self._failing_since + FAILING_SECONDS:
                 raise WorkerError(f"{self._failed_starts} workers in a row died at their start, the last: {reason}")
         self._kill(one)
-        self._bury(one.place, one)
+        self._on_worker_exit(one.place, one)
 
     def _starting(self) -> list[_Actor]:
         return [one for one in self._workers if one is not None and not one.is_set_up]
