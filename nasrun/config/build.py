@@ -32,8 +32,8 @@ from nasrun.core.options import (
 from nasrun.datasets import Dataset
 from nasrun.evaluators.costs import COSTS, LATENCY, WithCosts
 from nasrun.hardware.devices import Hardware
-from nasrun.hardware.processes.shared_memory import SharedObject
 from nasrun.hardware.ray.cluster import RayCluster
+from nasrun.hardware.shared_memory import SharedObject
 from nasrun.strategies.wrappers import Constrain, Constraints, Deduplicate
 from nasrun.trackers import Tracker
 from nasrun.trackers.csv import Csv

@@ -15,8 +15,8 @@ from itertools import pairwise
 from typing import Any, Generic, TypeVar
 
 from nasrun.core import Evaluator, Executor, Job, Measurement
-from nasrun.hardware.processes import worker
-from nasrun.hardware.processes.worker import WorkerError
+from nasrun.hardware import worker_messages
+from nasrun.hardware.worker_messages import WorkerError
 
 MOST_DEATHS = 2
 """Workers that may die over the same jobs: the first may have been bad luck."""
@@ -156,15 +156,15 @@ class WorkerExecutor(Executor, Generic[W]):
 
     def _take(self, one: W, kind: str, content: Any) -> None:
         """Something that a worker said."""
-        if kind == worker.ERROR:
+        if kind == worker_messages.ERROR:
             raise WorkerError(content)
-        if kind == worker.PROGRESS:
+        if kind == worker_messages.PROGRESS:
             self._evaluator.on_progress(content)
-        elif kind == worker.BEGUN:
+        elif kind == worker_messages.BEGUN:
             one.is_set_up = True
             if one.task is not None:
                 self._clock(one, len(one.task.jobs))
-        elif kind == worker.DONE:
+        elif kind == worker_messages.DONE:
             assert one.task is not None
             one.task.group.take(content)
             one.task, one.deadline = None, float("inf")

@@ -9,8 +9,8 @@ from nasrun.config.build import Setup, rebuild
 from nasrun.core import Executor
 from nasrun.hardware.devices import gpus_of_workers
 from nasrun.hardware.inline import InlineExecutor
-from nasrun.hardware.processes.worker import Recipe
 from nasrun.hardware.ray.cluster import RayCluster
+from nasrun.hardware.worker_messages import Recipe
 from nasrun.storage import journal
 
 

@@ -12,10 +12,10 @@ import pytest
 
 from nasrun.config.build import build
 from nasrun.core.options import ConfigError
-from nasrun.hardware.processes.worker import BEGUN, DONE, ERROR, PROGRESS, Recipe
 from nasrun.hardware.ray import cluster as ray_cluster
 from nasrun.hardware.ray.cluster import RayCluster
 from nasrun.hardware.ray.worker import Place, RayWorker
+from nasrun.hardware.worker_messages import BEGUN, DONE, ERROR, PROGRESS, Recipe
 from tests.conftest import Answer
 from tests.hardware import trouble
 from tests.hardware.trouble import jobs

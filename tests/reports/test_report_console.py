@@ -25,8 +25,8 @@ import sys, time
 sys.path.insert(0, {here!r})
 from pathlib import Path
 from conftest import NumbersSpace, make_records
-from nasrun.protocols import Objective, Progress
-from nasrun.records import RunRecords, best_of
+from nasrun.core import Objective, Progress
+from nasrun.storage.records import RunRecords, best_of
 from nasrun.reports.console import make_console
 from nasrun.reports.summary import summarise
 mode, trials, pause = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])

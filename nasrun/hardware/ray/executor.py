@@ -12,9 +12,9 @@ from typing import Any
 from nasrun.core import Evaluator, Job
 from nasrun.datasets import Splits
 from nasrun.hardware.pool import GRACE_SECONDS, Worker, WorkerExecutor
-from nasrun.hardware.processes.worker import Recipe, WorkerError
 from nasrun.hardware.ray.cluster import library
 from nasrun.hardware.ray.worker import Place, RayWorker
+from nasrun.hardware.worker_messages import Recipe, WorkerError
 
 NOTICE_SECONDS = 20.0
 """After this long without a worker that was asked for, the user is told."""
