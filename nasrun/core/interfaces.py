@@ -3,11 +3,14 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nasrun.core.types import Genome, Job, Measurement, Progress, Proposal, Trial
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Strategy(ABC):
@@ -78,6 +81,9 @@ class Evaluator(ABC):
     #: The metrics that `evaluate` reports for every trial that succeeds: what an objective may name.
     metrics: tuple[str, ...] = ("val_accuracy",)
 
+    #: Further metrics, which it reports where `measure_also` asks for them.
+    optional_metrics: tuple[str, ...] = ()
+
     #: Measurements of one trial: seeds, initial weights and data order differ between them.
     repeats: int = 1
 
@@ -86,6 +92,9 @@ class Evaluator(ABC):
 
     #: Seconds that a job may take; an evaluator ends it then, and an executor a worker that does not. None: any.
     time_limit: float | None = None
+
+    #: Whether networks are trained as the config's section `recipe` says.
+    follows_recipe: bool = False
 
     #: Images are enlarged to that many pixels in height and width by repeating their border; None: left as they are.
     pad_to: int | None = None
@@ -99,6 +108,13 @@ class Evaluator(ABC):
         `recorded`: what this returned when an interrupted run was started, which is then taken as it was.
         """
         return {}
+
+    def measure_also(self, names: Sequence[str]) -> None:
+        """Add some of the `optional_metrics` to `metrics`, before `prepare`."""
+
+    def deployed(self, network: "torch.nn.Module") -> "torch.nn.Module":
+        """An architecture's network as it is measured and exported: what its latency is taken of. Here: as it is."""
+        return network
 
     def group(self, jobs: Sequence[Job]) -> Sequence[Job]:
         """The jobs of a queue (never empty) to evaluate together next; the first of the queue is among them.

@@ -3,11 +3,14 @@
 import statistics
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nasrun.core import Evaluator, Genome, Job, Measurement, Progress, SearchSpace, Task, Trial
 from nasrun.hardware.devices import Hardware, Runtime
 from nasrun.hardware.latency import times_of
+
+if TYPE_CHECKING:
+    import torch
 
 LATENCY = "latency_ms"
 COSTS = ("parameters", "flops", LATENCY)
@@ -65,6 +68,13 @@ class WithCosts(Evaluator):
             facts[FACTS] = {"device": self._runtime.device, "threads": self._runtime.threads, "images": 1}
         return facts
 
+    def measure_also(self, names: Sequence[str]) -> None:
+        self._inner.measure_also(names)
+        self.metrics = (*self.metrics, *(name for name in self._inner.metrics if name not in self.metrics))
+
+    def deployed(self, network: "torch.nn.Module") -> "torch.nn.Module":
+        return self._inner.deployed(network)
+
     def group(self, jobs: Sequence[Job]) -> Sequence[Job]:
         return self._inner.group(jobs)
 
@@ -108,7 +118,7 @@ class WithCosts(Evaluator):
         task, runtime = self._task, self._runtime
         with torch.random.fork_rng([]), torch.inference_mode():
             torch.manual_seed(0)
-            model = runtime.place(self._space.build(genome, task)).eval()
+            model = self._inner.deployed(runtime.place(self._space.build(genome, task))).eval()
             image = torch.randn(1, task.channels, task.height, task.width).to(
                 runtime.device, memory_format=runtime.memory_format(model)
             )

@@ -5,6 +5,7 @@ import statistics
 
 from nasrun.config.build import Setup, check_budgets, sample_rng
 from nasrun.core import Proposal, Trial
+from nasrun.evaluators.train.recipe import summary
 
 SAMPLES = 200
 TIMED = 3
@@ -28,7 +29,7 @@ def show_plan(setup: Setup) -> None:
         ("parameters", _range([cost.parameters for cost in costs])),
         ("FLOPs", _range([cost.flops for cost in costs])),
         ("example", space.format(genomes[0])),
-        ("time", _time(setup, genomes)),
+        *_prepared(setup, genomes),
     ]
     lines[3:3] = _budgets(setup)
     print("\n".join(f"{name:<13} {text}" for name, text in lines))
@@ -49,10 +50,15 @@ def _range(values: list[int]) -> str:
     return f"{min(values):,} to {max(values):,}, median {middle:,} ({len(values)} samples within the constraints)"
 
 
+def _prepared(setup: Setup, genomes: list[tuple[int | str, ...]]) -> list[tuple[str, str]]:
+    """What only a prepared evaluator tells: settings that the data decide, and the time."""
+    recipe = setup.evaluator.prepare().get("recipe")
+    check_budgets(setup.strategy, setup.evaluator)
+    return [*([("training", summary(recipe))] if recipe else []), ("time", _time(setup, genomes))]
+
+
 def _time(setup: Setup, genomes: list[tuple[int | str, ...]]) -> str:
     """An estimate from timing a few steps of the sample's architectures of middling price."""
-    setup.evaluator.prepare()
-    check_budgets(setup.strategy, setup.evaluator)
     ranked = sorted(genomes, key=lambda genome: setup.space.cost(genome, setup.dataset.task).flops)
     chosen = [ranked[(2 * i + 1) * len(ranked) // (2 * TIMED)] for i in range(TIMED)]
     epochs = setup.strategy.epochs(setup.options.trials)
