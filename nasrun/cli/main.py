@@ -65,12 +65,13 @@ def _dispatch(words: list[str]) -> int:
 
 def _resume(words: list[str]) -> int:
     from nasrun.config.build import as_overrides
+    from nasrun.runner.clock import process_start
     from nasrun.runner.run import resume
 
     salvage = "--salvage" in words
     words = [word for word in words if word != "--salvage"]
     directory = _directory("resume", words)
-    resume(directory, as_overrides(words[1:]), salvage=salvage)
+    resume(directory, as_overrides(words[1:]), salvage=salvage, began=process_start())
     return DONE
 
 
@@ -172,11 +173,13 @@ def _check(
     from nasrun.config.build import build
     from nasrun.config.compose import jobs, output_directory, task_config
     from nasrun.config.from_run import take_over
+    from nasrun.config.time_budget import check_words
     from nasrun.runner.dry_run import show_plan
 
     dry, existing = False, Path()
     sweep, configs = jobs(overrides, multirun, config_dir, config_name)
     for config in configs:
+        check_words(config.hydra.overrides.task, config.get("time"))
         setup = build(take_over(task_config(config), config.hydra.overrides.task)[0])
         directory = output_directory(config, sweep=sweep)
         existing = _check_directory(directory, may_exist=sweep or unique or setup.options.resume)
@@ -230,13 +233,14 @@ class _Job:
 
     def __init__(self, *, unique: bool, existing: Path) -> None:
         self._unique, self._existing = unique, existing.absolute()
-        self.code = DONE
+        self._first, self.code = True, DONE
 
     def __call__(self, config: "DictConfig") -> float | None:
         """Returns the best trial's objective, for sweepers that optimise; None where there is none."""
         from hydra.core.hydra_config import HydraConfig
 
         from nasrun.config.from_run import take_over
+        from nasrun.runner.clock import process_start
         from nasrun.runner.run import start
 
         chosen = HydraConfig.get().runtime.choices
@@ -245,7 +249,10 @@ class _Job:
         try:
             groups = {name: option for name, option in chosen.items() if "/" not in name}
             config, taken = take_over(config, HydraConfig.get().overrides.task)
-            summary = start(config, directory, unique=self._unique, choices=groups | taken, sweep=_sweep())
+            # The first run of a sweep pays for what was imported and checked; each later one for itself.
+            began, self._first = process_start() if self._first and launcher == "basic" else None, False
+            choices = groups | taken
+            summary = start(config, directory, unique=self._unique, choices=choices, sweep=_sweep(), began=began)
         except Exception as error:
             if config.get("debug") is True:
                 traceback.print_exc()

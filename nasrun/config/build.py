@@ -15,8 +15,10 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from nasrun.config.objective import ObjectiveOptions
+from nasrun.config.time_budget import check_time
 from nasrun.core import Evaluator, Objective, SearchSpace, SharedEvaluator, Strategy, seeding
 from nasrun.core.config_files import GROUPS, conf_dir
+from nasrun.core.durations import parse_duration
 from nasrun.core.options import (
     Above,
     AtLeast,
@@ -34,6 +36,7 @@ from nasrun.evaluators.costs import COSTS, LATENCY, WithCosts
 from nasrun.hardware.devices import Hardware
 from nasrun.hardware.processes.shared_memory import SharedObject
 from nasrun.hardware.ray.cluster import RayCluster
+from nasrun.strategies.timed import Timed
 from nasrun.strategies.wrappers import Constrain, Constraints, Deduplicate
 from nasrun.trackers import Tracker
 from nasrun.trackers.csv import Csv
@@ -42,6 +45,9 @@ T = TypeVar("T")
 
 CONSTRAINT_SAMPLES = 10_000
 """Random architectures of which one must be within the constraints; ten times what `Constrain` turns down in a row."""
+
+UNCOUNTED = 1_000_000
+"""Trials at most under a budget of time, which ends a search long before."""
 
 FREE = ("vars", "from")
 """What nothing here reads: values that other keys of the config refer to, such as pairs swept together, and the run
@@ -81,11 +87,18 @@ class RunOptions:
 
     seed: Annotated[int, AtLeast(0)] = 0
     trials: Positive = 24
+    time: str | int | float | None = None
+    patience_trials: Positive | None = None
     max_failures: Positive | None = 10
     deduplicate: Literal["reuse", "resample", "never"] = "reuse"
     resume: bool = False
     dry_run: bool = False
     debug: bool = False
+
+    @property
+    def seconds(self) -> float | None:
+        """The budget of time; None where trials and epochs say how long a run takes."""
+        return None if self.time is None else parse_duration(str(self.time))
 
 
 @dataclass(frozen=True)
@@ -130,6 +143,8 @@ def build(config: DictConfig) -> Setup:
     rng = seeding.generator(options.seed, seeding.Purpose.STRATEGY)
     strategy = create(content, "strategy", Strategy, space, objective, rng)  # type: ignore[type-abstract]
     check_budgets(strategy, evaluator)
+    if options.time is not None:
+        check_time(options.time, strategy, evaluator, hardware)
     constraints = section["constraints"].resolved(space)
     _check_constraints(constraints, space, dataset, options.seed)
     if isinstance(evaluator, SharedEvaluator) and hardware.elsewhere:
@@ -140,6 +155,9 @@ def build(config: DictConfig) -> Setup:
     if isinstance(evaluator, SharedEvaluator) and options.deduplicate == "reuse":
         options = replace(options, deduplicate="never")  # a score belongs to the shared weights of its time
     strategy = wrap(strategy, space, dataset, options, constraints)
+    if options.time is not None:
+        strategy = Timed(strategy, space, objective, options.patience_trials)
+        options = replace(options, trials=UNCOUNTED, patience_trials=None)
     # Runs of versions that had no trackers name none.
     tracker = create(content, "tracker", Tracker) if "tracker" in content else Csv()  # type: ignore[type-abstract]
     return Setup(

@@ -1,5 +1,6 @@
 """Those who act in a run: strategy, evaluator, executor."""
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -84,6 +85,12 @@ class Evaluator(ABC):
     #: Whether jobs write their weights to `save_to`.
     saves: bool = False
 
+    #: Whether trainings are real ones that can be gone on with: `train_on` and `test`.
+    trains_on: bool = False
+
+    #: What the winner is trained on, in words.
+    final_data: str = "all the training data"
+
     #: Seconds that a job may take; an evaluator ends it then, and an executor a worker that does not. None: any.
     time_limit: float | None = None
 
@@ -122,12 +129,28 @@ class Evaluator(ABC):
         """
         return {}
 
+    def train_on(self, job: Job) -> Mapping[str, Any]:
+        """Train the winner of a search on, from the archive at `job.load_from` (None: from new weights) to the budget
+        of its proposal, on the data of the final training. Returns `history` and `seconds`; the archive goes to
+        `job.save_to`. For evaluators that say so (`trains_on`).
+        """
+        raise NotImplementedError
+
+    def test(self, job: Job) -> Mapping[str, Any]:
+        """Measure the network of the archive at `job.load_from` as `final` does after its training, and return what that
+        returns. For evaluators that say so (`trains_on`).
+        """
+        raise NotImplementedError
+
     def lacks(self, budget: int) -> str | None:
         """Why nothing can be measured at a budget in epochs; None where it can, or where that is not known yet."""
         return None
 
-    def estimate(self, trial: Trial) -> float | None:
-        """Seconds that one repeat of a trial is expected to take, from a short timing; None where it has no meaning."""
+    def estimate(self, trial: Trial, timer: Callable[[], float] = time.monotonic) -> float | None:
+        """Seconds that one repeat of a trial is expected to take, from a short timing; None where it has no meaning.
+
+        `timer`: the clock that these are seconds of.
+        """
         return None
 
 

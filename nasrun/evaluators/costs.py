@@ -123,8 +123,14 @@ class WithCosts(Evaluator):
     def final(self, job: Job) -> Mapping[str, Any]:
         return self._inner.final(job)
 
-    def estimate(self, trial: Trial) -> float | None:
-        return self._inner.estimate(trial)
+    def train_on(self, job: Job) -> Mapping[str, Any]:
+        return self._inner.train_on(job)
+
+    def test(self, job: Job) -> Mapping[str, Any]:
+        return self._inner.test(job)
+
+    def estimate(self, trial: Trial, timer: Callable[[], float] = time.monotonic) -> float | None:
+        return self._inner.estimate(trial, timer)
 
     def lacks(self, budget: int) -> str | None:
         return self._inner.lacks(budget)

@@ -1,7 +1,7 @@
 """One run from a checked config to a finished directory: create, search, test the winner, write the tables."""
 
 import contextlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,28 +10,32 @@ from omegaconf import DictConfig
 from nasrun import __version__
 from nasrun.checkpoints.store import CheckpointStore
 from nasrun.config.build import Setup, build, check_budgets
-from nasrun.core import Job, SharedEvaluator, Trial, seeding
+from nasrun.core import SharedEvaluator
 from nasrun.core.environment import describe_environment
-from nasrun.core.options import ConfigError, first_line
+from nasrun.core.options import ConfigError
 from nasrun.reports.changes import write_changes
 from nasrun.reports.console.plain import make_console
 from nasrun.reports.shared_table import write_shared
 from nasrun.reports.summary import finite, write_summary
 from nasrun.reports.tables import write_tables
-from nasrun.runner import interrupts
+from nasrun.runner import clock, interrupts
+from nasrun.runner.clock import Clock, Instant
 from nasrun.runner.errors import RunError, resumable, watched
 from nasrun.runner.executors import make_executor
+from nasrun.runner.final import Final
 from nasrun.runner.observers import TableRefresh, Watchers
 from nasrun.runner.resume import CHANGEABLE, changed_config, changes_of, check_trials, flat
 from nasrun.runner.salvage import recalling, save_journal
 from nasrun.runner.search import Search
 from nasrun.runner.shared_weights import SharedWeights
 from nasrun.runner.startup_messages import opening_notes
+from nasrun.runner.time_budget import TimeBudget, spent_before
 from nasrun.storage import journal
 from nasrun.storage.journal import Event, Journal
 from nasrun.storage.records import Observer, assemble, write_json
 from nasrun.storage.run_directory import clear_temporary, create_directory, holds_run, locked
 from nasrun.storage.stored_config import targets
+from nasrun.strategies.timed import Timed
 from nasrun.trackers.observer import Tracking
 
 NOTES = "strategy.json"
@@ -44,15 +48,18 @@ def start(
     unique: bool,
     choices: Mapping[str, str | None] = {},
     sweep: Mapping[str, Any] | None = None,
+    began: Instant | None = None,
 ) -> dict[str, Any]:
     """Run a config in a new directory and return its summary.
 
     `unique`: where the directory is taken, a number is added to its name (for names that nasrun chose itself).
     `choices`: the option of each group, by which runs are compared. `sweep`: its `folder` and the number of the `job`.
+    `began`: from when on a budget of time is spent; None: from now on.
     """
+    began = began or clock.now()
     setup = build(config)
     if setup.options.resume and holds_run(directory):
-        return resume(directory, changes_of(directory, config), chosen=targets(config))
+        return resume(directory, changes_of(directory, config), chosen=targets(config), began=began)
     facts = setup.evaluator.prepare()
     check_budgets(setup.strategy, setup.evaluator)
     header = {"event": "run", "format": journal.FORMAT, "nasrun": __version__, "seed": setup.options.seed}
@@ -61,18 +68,25 @@ def start(
     with _hardware(setup):
         directory = create_directory(directory, config, header, unique=unique)
         with resumable(directory), locked(directory):
-            return _execute(setup, directory, journal.read(directory / journal.NAME))
+            return _execute(setup, directory, journal.read(directory / journal.NAME), began)
 
 
 def resume(
-    directory: Path, overrides: Mapping[str, Any], *, chosen: Collection[str] = (), salvage: bool = False
+    directory: Path,
+    overrides: Mapping[str, Any],
+    *,
+    chosen: Collection[str] = (),
+    salvage: bool = False,
+    began: Instant | None = None,
 ) -> dict[str, Any]:
     """Go on with the run in a directory after a crash or an interruption, or extend a finished one.
 
     `overrides`: dotted keys and their new values; only `CHANGEABLE` keys may differ from what they were. `chosen`: the
     classes that the command line names itself; of what the directory names, others than nasrun's own are refused.
-    `salvage`: the journal is damaged; what is whole of it is saved first (`nasrun.runner.salvage`).
+    `salvage`: the journal is damaged; what is whole of it is saved first (`nasrun.runner.salvage`). `began`: as for
+    `start`.
     """
+    began = began or clock.now()
     if not holds_run(directory):
         raise ConfigError(f"{directory}: holds no run that could be resumed (it has no {journal.NAME})")
     with resumable(directory), locked(directory):
@@ -87,7 +101,7 @@ def resume(
         check_trials(setup, events)
         setup.evaluator.prepare(events[0]["facts"])
         with _hardware(setup):
-            return _execute(setup, directory, events, changes)
+            return _execute(setup, directory, events, began, changes)
 
 
 def _hardware(setup: Setup) -> contextlib.AbstractContextManager[None]:
@@ -96,7 +110,7 @@ def _hardware(setup: Setup) -> contextlib.AbstractContextManager[None]:
 
 
 def _execute(
-    setup: Setup, directory: Path, events: list[Event], changes: Mapping[str, Any] | None = None
+    setup: Setup, directory: Path, events: list[Event], began: Instant, changes: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """Replay what the journal holds, search on, finish, and return the summary. `changes`: those of a resume."""
     space, objective, output = setup.space, setup.objective, setup.output
@@ -109,6 +123,7 @@ def _execute(
     keep = output.keep if setup.evaluator.saves else "none"
     continues = setup.strategy.continues and setup.evaluator.saves
     checkpoints = CheckpointStore(directory, keep, output.keep_count, output.limit_mb, continues=continues)
+    budget = _time_budget(setup, events, began, log, watchers.message)
     search = Search(
         setup.strategy,
         executor,
@@ -123,6 +138,8 @@ def _execute(
         max_failures=setup.options.max_failures,
         order=setup.hardware.order,
         shared=_shared_weights(setup, log, directory, events[0]["trials"]),
+        budget=budget,
+        patience=setup.options.patience_trials,
     )
     setup.evaluator.on_progress = watched(log, console.progress)
     try:
@@ -137,7 +154,7 @@ def _execute(
         ending = search.run()
         executor.close()
         if ending.complete and search.best is not None:
-            _finish(setup, directory, search, checkpoints, events, log, console)
+            Final(setup, directory, search, checkpoints, log).run(events, console, budget)
             checkpoints.clear()
         if not finished:
             log.append("end", dear=True, reason=ending.reason, complete=ending.complete, time=journal.now())
@@ -178,44 +195,14 @@ def _shared_weights(setup: Setup, log: Journal, directory: Path, trials: int) ->
     return SharedWeights(setup.evaluator, setup.space, log, directory, seed=setup.options.seed, trials=trials)
 
 
-def _finish(
-    setup: Setup,
-    directory: Path,
-    search: Search,
-    checkpoints: CheckpointStore,
-    events: Sequence[Event],
-    log: Journal,
-    console: Observer,
-) -> None:
-    """The winner's final training and its one measurement on the test set, unless the journal holds them already."""
-    told, best = len(search.records), search.winner
-    if best is None or any(event["event"] == "final" and event["told"] == told for event in events):
-        return
-    console.finishing(best)
-    number = best.trial.proposal.reuse_of if best.trial.proposal.reuse_of is not None else best.trial.number
-    ranked = sorted((m for m in best.measurements if m.status == "ok"), key=lambda m: -setup.objective.score([m]))
-    source = checkpoints.path(number, ranked[0].repeat)
-    job = Job(
-        Trial(number, best.trial.proposal),
-        ranked[0].repeat,
-        seeding.integer(setup.options.seed, seeding.Purpose.FINAL),
-        str(source) if source.is_file() else None,
-        str(directory / "best" / "model.safetensors") if _has_weights(setup) else None,
-    )
-    try:
-        result = setup.evaluator.final(job)
-    except OSError:
-        raise
-    except Exception as error:
-        raise RunError(f"the winner's final training failed: {first_line(error)}") from error
-    # Which network it is where the strategy says so, and not the objective.
-    chosen = {"chosen": True} if setup.strategy.chosen() is not None else {}
-    log.append("final", dear=True, trial=best.trial.number, told=told, **chosen, **result, time=journal.now())
-
-
-def _has_weights(setup: Setup) -> bool:
-    """Whether the evaluator gives the winner's weights at the end."""
-    return setup.evaluator.saves or isinstance(setup.evaluator, SharedEvaluator)
+def _time_budget(
+    setup: Setup, events: Sequence[Event], began: Instant, log: Journal, say: Callable[[str], None]
+) -> TimeBudget | None:
+    """The budget of time of a run that has one, with what the journal says was spent of it."""
+    if not isinstance(setup.strategy, Timed):
+        return None
+    spent = Clock(setup.hardware.clock, began, spent_before(events))
+    return TimeBudget(setup, setup.strategy, spent, log, say)
 
 
 def write_results(setup: Setup, directory: Path) -> dict[str, Any]:

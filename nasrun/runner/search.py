@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 from nasrun.checkpoints.store import CheckpointStore
 from nasrun.core import Executor, Job, Measurement, Objective, Proposal, Strategy, Trial, seeding
 from nasrun.runner.shared_weights import SharedWeights
+from nasrun.runner.time_budget import TimeBudget
 from nasrun.storage.journal import (
     DEAR_SECONDS,
     Event,
@@ -64,12 +65,15 @@ class Search:
         max_failures: int | None = None,
         order: Literal["proposal", "completion"] = "proposal",
         shared: SharedWeights | None = None,
+        budget: TimeBudget | None = None,
+        patience: int | None = None,
     ) -> None:
         self._strategy, self._executor, self._journal = strategy, executor, journal
         self._objective, self._observer, self._checkpoints = objective, observer, checkpoints
         self._seed, self._trials, self._repeats, self._in_flight = seed, trials, repeats, in_flight
         self._max_failures = float("inf") if max_failures is None else max_failures
-        self._order, self._shared = order, shared
+        self._order, self._shared, self._budget = order, shared, budget
+        self._patience, self._stale = patience, 0
         self._asked: dict[int, TrialRecord] = {}
         self._reused: dict[int, int] = {}
         self._outstanding: deque[int] = deque()
@@ -87,6 +91,8 @@ class Search:
         """
         if self._shared is not None:
             self._shared.load()
+        if self._budget is not None:
+            self._budget.begin()
         # What a kill after the last tell left to be cleared away.
         self._checkpoints.keep_best(self.records, self._objective, self.needed())
         for number in self._outstanding:
@@ -106,7 +112,7 @@ class Search:
     def _ask(self) -> None:
         most = self._trials if self._shared is None else min(self._trials, self._shared.trials)
         wanted = min(self._in_flight - len(self._outstanding), most - len(self._asked))
-        if wanted <= 0 or self._strategy.done:
+        if wanted <= 0 or self._strategy.done or self._gave_up:
             return
         proposals = self._strategy.ask(wanted)
         first, recorded = len(self._asked), [proposal_to_json(proposal) for proposal in proposals]
@@ -120,7 +126,13 @@ class Search:
     def _round_over(self) -> bool:
         """Whether shared weights are to be trained before anything more is asked for."""
         assert self._shared is not None
-        return len(self._asked) == self._shared.trials < self._trials and not self._strategy.done
+        over = self._strategy.done or self._gave_up
+        return len(self._asked) == self._shared.trials < self._trials and not over
+
+    @property
+    def _gave_up(self) -> bool:
+        """Whether the last trials, so many as the patience is, were no better than the best before them."""
+        return self._patience is not None and self._stale >= self._patience
 
     def _admit(self, proposals: Sequence[Proposal]) -> list[TrialRecord]:
         """Number the proposals and put them in line."""
@@ -198,10 +210,13 @@ class Search:
         return len(record.measurements) == self._repeats if original is None else original in self.records
 
     def _tell(self, number: int) -> None:
-        self._journal.append("tell", trial=number, time=now())
+        spent = {} if self._budget is None else {"spent": self._budget.clock.spent}
+        self._journal.append("tell", trial=number, **spent, time=now())
         record = self._take_in(number)
         self._checkpoints.keep_best(self.records, self._objective, self.needed())
         self._observer.told(record, self.best)
+        if self._budget is not None:
+            self._budget.told(record.trial)
 
     def _take_in(self, number: int) -> TrialRecord:
         """Everything that a tell changes, at its first time and when it is replayed."""
@@ -211,8 +226,9 @@ class Search:
         self.records[number] = record
         self._may_ask = True
         score = self._objective.score(record.measurements)
+        self._stale += 1
         if score > self._best_score:
-            self.best, self._best_score = record, score
+            self.best, self._best_score, self._stale = record, score, 0
         if record.status == "ok":
             self._failures = 0
         elif record.status == "failed" and record.trial.proposal.reuse_of is None:
@@ -240,6 +256,8 @@ class Search:
                 self._asked[event["trial"]].measurements.append(measurement_from_json(event))
             elif kind == "tell":
                 self._take_in(event["trial"])
+            elif kind in ("plan", "speed") and self._budget is not None:
+                self._budget.replay(event)
             elif kind == "shared" and self._shared is not None:
                 self._shared.version = event["version"]
 
@@ -261,6 +279,10 @@ class Search:
     def _why_over(self) -> str:
         if len(self._asked) >= self._trials:
             return f"all {self._trials} trials done"
+        if self._gave_up:
+            return f"no better one in {self._patience} trials"
+        if self._budget is not None and self._strategy.done:
+            return f"{len(self._asked)} trials, as planned for the time"
         if self._strategy.done:
             return f"the strategy was done after {len(self._asked)} trials"
         return f"the strategy proposed nothing more after {len(self._asked)} trials"

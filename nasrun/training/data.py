@@ -73,7 +73,7 @@ class DeviceData:
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """One epoch in random order. Every batch is full: a remainder waits for another epoch's order."""
         size = min(settings.batch_size, len(split))
-        chosen = torch.randperm(len(split), generator=order)[: len(split) // size * size]
+        chosen = torch.randperm(len(split), generator=order)[: steps_per_epoch(split, settings) * size]
         chosen = chosen.to(split.labels.device, non_blocking=True)
         chunk = max(1, CHUNK // size) * size
         for start in range(0, len(chosen), chunk):
@@ -103,6 +103,12 @@ class DeviceData:
         for start in range(0, len(split), size):
             images, labels = split.images[start : start + size], split.labels[start : start + size]
             yield self.normalise(images, memory_format), labels
+
+
+def steps_per_epoch(split: DeviceSplit, settings: TrainSettings) -> int:
+    """Full batches in one epoch of a split; a split, or an epoch, below the batch size is one batch."""
+    images = min(len(split), settings.epoch_images or len(split))
+    return max(1, images // min(settings.batch_size, len(split)))
 
 
 def augmented(images: torch.Tensor, settings: TrainSettings, generator: torch.Generator) -> torch.Tensor:

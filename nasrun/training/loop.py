@@ -13,7 +13,7 @@ import torch
 
 from nasrun.core import seeding
 from nasrun.hardware.devices import Runtime
-from nasrun.training.data import DeviceData, DeviceSplit
+from nasrun.training.data import DeviceData, steps_per_epoch
 from nasrun.training.dense.replicas import Replicas
 from nasrun.training.dense.steps import dense_shape
 from nasrun.training.dense.threads import StoppedError, fit_one_thread, in_parallel, shares, tiny_is_zero
@@ -295,11 +295,6 @@ class Single:
     def restore(self, state: Mapping[str, torch.Tensor]) -> None:
         """Go on from what another optimizer of the same kind remembered."""
         restore_state(self._model, self._stepper.optimizer, state)
-
-
-def steps_per_epoch(split: DeviceSplit, settings: TrainSettings) -> int:
-    """Full batches in one pass over a split; a split below the batch size is one batch."""
-    return max(1, len(split) // settings.batch_size)
 
 
 def measure(

@@ -1,0 +1,219 @@
+"""A run within a budget of time: the plan, what it is changed to on the way, and the speeds that it goes by.
+
+Whatever depends on a clock is decided here, and is in the journal before it is acted on: `speed` (how long an epoch of
+an architecture takes), `plan` (the first, and each that takes its place). A resumed run takes these from the journal
+and decides anew only what was not decided; the time between a kill and the resume does not count.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from nasrun.config.build import Setup, sample_rng
+from nasrun.core import Genome, Proposal, Trial
+from nasrun.core.durations import format_duration
+from nasrun.core.options import ConfigError
+from nasrun.runner.clock import Clock
+from nasrun.storage.journal import Event, Journal, now
+from nasrun.strategies.time_plan import Plan, make_plan, search_seconds
+from nasrun.strategies.timed import Timed
+
+REPORT_SECONDS = 1.0
+PLOTS_SECONDS = 3.0
+"""What the tables, and the pictures, take at the end."""
+MARGIN = 0.01
+"""Of the budget, what is left unplanned."""
+TEST_SHARE = 0.4
+"""What an image costs to be tested, of what it costs to be trained on."""
+LEAST_CHANGE = 0.15
+"""A plan is changed where the architectures that fit in are more, or fewer, by such a share."""
+ESTIMATED_FOR_MEASURING = 1.1
+"""What `Evaluator.estimate` adds for the validation part."""
+REFERENCES = 3
+"""Random architectures of which the one of middling price stands for all."""
+
+
+class TimeBudget:
+    """The budget of one run: `seconds` by `clock`; `say` tells the user a line."""
+
+    def __init__(
+        self, setup: Setup, strategy: Timed, clock: Clock, log: Journal | None, say: Callable[[str], None]
+    ) -> None:
+        assert setup.options.seconds is not None
+        self.seconds, self.clock = setup.options.seconds, clock
+        self._setup, self._strategy, self._log, self._say = setup, strategy, log, say
+        self._workers = min(setup.hardware.workers, setup.hardware.trials_in_flight * setup.evaluator.repeats)
+        self._speeds: dict[Any, float] = {}
+        self._started: tuple[float, float] | None = None
+        self._live = False
+        strategy.epoch_seconds = self.epoch_seconds
+
+    @property
+    def reserve(self) -> float:
+        """Seconds that are kept for what comes after the training: the test, the tables, the pictures."""
+        plots = PLOTS_SECONDS if self._setup.output.plots else 0.0
+        return REPORT_SECONDS + plots + MARGIN * self.seconds + self._test_seconds
+
+    @property
+    def left(self) -> float:
+        """Seconds that are left for training."""
+        return self.seconds - self.clock.spent - self.reserve
+
+    def begin(self) -> None:
+        """Go by the plan on record, or make one and put it there. ConfigError where there is no time for any."""
+        self._live = True
+        if self._strategy.plan is None:
+            self._record(self.first_plan())
+        self._started = (self.clock.spent, 0.0)
+
+    def first_plan(self) -> Plan:
+        """The plan, from the speed of an architecture of the usual price."""
+        seconds = self._time(self._reference())
+        images, batch = self._data
+        least = 3 * seconds * batch / images * 10
+        if self.left < least:
+            raise ConfigError(
+                f"time={format_duration(self.seconds)}: {self.clock.spent:.0f} s are spent before anything is trained and "
+                f"{self.reserve:.0f} s go to the end; at least {self.clock.spent + self.reserve + least:.0f}s is right"
+            )
+        return make_plan(self.left / self._setup.evaluator.repeats, seconds, images, batch, self._workers)
+
+    def epoch_seconds(self, genome: Genome) -> float:
+        """Seconds that an epoch of a genome's network takes: on record, or measured and put there."""
+        key = self._key(genome)
+        if key not in self._speeds:
+            if not self._live or self._log is None:
+                raise LookupError(f"the speed of {self._setup.space.format(genome)} is not on record")
+            plan = self._strategy.plan
+            assert plan is not None
+            images, _ = self._data
+            seconds = self._time(genome) * min(1.0, (plan.epoch_images or images) / images)
+            self._log.append("speed", genome=genome, epoch_seconds=seconds, time=now())
+            self._speeds[key] = seconds
+        return self._speeds[key]
+
+    def final_epoch_seconds(self, genome: Genome) -> float:
+        """What an epoch of the final training, which measures nothing meanwhile, is expected to take."""
+        plan, splits = self._strategy.plan, self._setup.dataset.load()
+        assert plan is not None
+        known = self.epoch_seconds(genome) / ESTIMATED_FOR_MEASURING
+        if plan.epoch_images is not None or self._setup.evaluator.final_data == "the training part":
+            return known
+        return known * len(splits.whole_training) / len(splits.train)
+
+    def replay(self, event: Event) -> None:
+        """Take in an event of the journal."""
+        if event["event"] == "speed":
+            self._speeds[self._key(tuple(event["genome"]))] = float(event["epoch_seconds"])
+        elif event["event"] == "plan":
+            self._strategy.follow(plan_from_json(event))
+
+    def told(self, trial: Trial) -> None:
+        """After a trial: where the time for the search no longer fits the plan, change it."""
+        assert self._started is not None and self._strategy.plan is not None
+        since, planned = self._started
+        # One epoch more or less is no delay: what was proposed is what was planned.
+        done = (trial.proposal.budget or 0) - self._strategy.epochs_behind(trial.proposal)
+        if trial.proposal.reuse_of is None:
+            planned += done * self.epoch_seconds(trial.proposal.genome) * self._setup.evaluator.repeats / self._workers
+        self._started = (since, planned)
+        changed = self._changed((self.clock.spent - since) / planned if planned else 1.0)
+        if changed is not None:
+            self._record(*changed)
+
+    def _changed(self, slower: float) -> tuple[Plan, str] | None:
+        """The plan for the time that is left, and why it is another; None where the one there is will do.
+
+        `slower`: how many times as long as planned the trials took so far.
+        """
+        plan, strategy = self._strategy.plan, self._strategy
+        assert plan is not None
+        factor = max(slower, 0.5) * self._setup.evaluator.repeats / self._workers
+        # The winner has its rungs behind it when its final training begins.
+        final = (plan.horizon - plan.rungs[-1]) * min(slower, 1.0)
+        room = self.left - final
+        if not strategy.choosing:
+            later = search_seconds(plan, 0) * factor
+            fitting = max(1, strategy.begun + max(0, int((room - later) / (plan.rungs[0] * factor))))
+            if abs(fitting - plan.candidates) < max(1.0, LEAST_CHANGE * plan.candidates):
+                return None
+            survivors = (fitting, *(min(count, fitting) for count in plan.survivors[1:]))
+            text = f"architectures took {slower:.2g} times as long as planned"
+            return plan._replace(candidates=fitting, survivors=survivors), text
+        rung = len(strategy.rungs)
+        if rung < len(plan.rungs) and strategy.idle:
+            cost = plan.survivors[rung] * (plan.rungs[rung] - plan.rungs[rung - 1]) * factor
+            if cost > self.left - final * 0.8:
+                shorter = plan._replace(rungs=plan.rungs[:rung], survivors=plan.survivors[:rung])
+                return shorter, f"no time for the rungs after {rung}"
+        return None
+
+    def _record(self, plan: Plan, reason: str | None = None) -> None:
+        """Put a plan into the journal, tell the user, and go by it."""
+        assert self._log is not None
+        why = {} if reason is None else {"reason": reason}
+        self._log.append("plan", **plan_to_json(plan), spent=self.clock.spent, **why, time=now())
+        self._strategy.follow(plan)
+        said = self.describe(plan)
+        self._say(said if reason is None else f"{reason}; {said}")
+
+    def describe(self, plan: Plan) -> str:
+        """A plan in a line."""
+        clock = " of the processor" if self.clock.kind == "cpu" else ""
+        head = f"plan for {format_duration(self.seconds)}{clock}: "
+        count = f"{plan.candidates} architectures" if plan.candidates > 1 else "one architecture"
+        rungs = ", ".join(
+            f"{survivors} for {rung:.3g} s" for survivors, rung in zip(plan.survivors, plan.rungs, strict=True)
+        )
+        repeats = f", {plan.repeats} of them twice" if plan.repeats else ""
+        return f"{head}{count} ({rungs}{repeats}), the winner for {plan.horizon:.3g} s in all"
+
+    def _reference(self) -> Genome:
+        """An architecture that stands for those of the search: the one of middling price of a few."""
+        setup = self._setup
+        rng, task = sample_rng(setup.options.seed), setup.dataset.task
+        found = [self._strategy.draw(rng) or setup.space.sample(rng) for _ in range(REFERENCES)]
+        return sorted(found, key=lambda genome: setup.space.cost(genome, task).flops)[REFERENCES // 2]
+
+    def _time(self, genome: Genome) -> float:
+        """Seconds that a pass over the training part takes a genome's network, by the clock of the budget."""
+        trial = Trial(0, Proposal(genome, budget=1))
+        seconds = self._setup.evaluator.estimate(trial, self.clock.read)
+        assert seconds is not None, "a time budget is for evaluators that train"
+        return seconds
+
+    @property
+    def _data(self) -> tuple[int, int]:
+        """Images of the training part, and those of a batch."""
+        splits = self._setup.dataset.load()
+        return len(splits.train), int(self._setup.config["evaluator"].get("batch_size", 128))
+
+    @property
+    def _test_seconds(self) -> float:
+        if not self._speeds:
+            return 0.0
+        images, _ = self._data
+        plan = self._strategy.plan
+        unit = images if plan is None or plan.epoch_images is None else min(plan.epoch_images, images)
+        per_image = float(np.mean(list(self._speeds.values()))) / unit
+        return TEST_SHARE * per_image * len(self._setup.dataset.load().test)
+
+    def _key(self, genome: Genome) -> Any:
+        return self._setup.space.key(genome)
+
+
+def plan_to_json(plan: Plan) -> dict[str, Any]:
+    """A plan as the fields of an event."""
+    return plan._asdict()
+
+
+def plan_from_json(fields: Mapping[str, Any]) -> Plan:
+    """The plan that `plan_to_json` wrote."""
+    values = {name: fields[name] for name in Plan._fields}
+    return Plan(**{**values, "rungs": tuple(values["rungs"]), "survivors": tuple(values["survivors"])})
+
+
+def spent_before(events: Sequence[Event]) -> float:
+    """Seconds that the events of an interrupted run say were spent."""
+    return max((float(event["spent"]) for event in events if "spent" in event), default=0.0)
