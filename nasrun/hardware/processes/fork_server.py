@@ -24,7 +24,7 @@ from nasrun.hardware.processes.worker import Recipe, WorkerError, work
 START = """
 import pickle, sys
 sys.path[:] = pickle.load(sys.stdin.buffer)
-from nasrun.hardware.fork_server import serve
+from nasrun.hardware.processes.fork_server import serve
 serve({control}, {lifeline})
 """
 
