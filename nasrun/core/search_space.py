@@ -78,6 +78,14 @@ class SearchSpace(ABC):
             prefix = (*prefix, wanted if wanted in legal else legal[0])
         return prefix
 
+    def width_positions(self, genome: Genome) -> tuple[int, ...]:
+        """The places in a genome of the tokens that are widths: units or channels, whole numbers.
+
+        Any of them may be replaced by any other whole number that `choices` offers there, whatever the others are. Empty
+        where the widths of networks are no part of genomes. Limits steer by them (`nasrun.strategies.steering`).
+        """
+        return ()
+
     def hparams(self, genome: Genome) -> Mapping[str, Any]:
         """Training settings that a genome holds, laid over those of the evaluator and under those of the proposal."""
         return {}
