@@ -174,6 +174,7 @@ def _check(
     from nasrun.config.compose import jobs, output_directory, task_config
     from nasrun.config.from_run import take_over
     from nasrun.config.time_budget import check_words
+    from nasrun.runner.clock import process_start
     from nasrun.runner.dry_run import show_plan
 
     dry, existing = False, Path()
@@ -187,7 +188,7 @@ def _check(
             _check_not_here(directory)
         if setup.options.dry_run:
             dry = True
-            show_plan(setup)
+            show_plan(setup, process_start())
     return dry, existing
 
 

@@ -5,13 +5,16 @@ import statistics
 
 from nasrun.config.build import Setup, check_budgets, sample_rng
 from nasrun.core import Proposal, Trial
+from nasrun.runner.clock import Instant
+from nasrun.runner.time_budget import time_budget
 
 SAMPLES = 200
 TIMED = 3
 
 
-def show_plan(setup: Setup) -> None:
-    """Print size of the space, trials, the price of a sample of architectures, and the time a run may take."""
+def show_plan(setup: Setup, began: Instant) -> None:
+    """Print size of the space, trials, the price of a sample of architectures, and the time a run may take; of a run with
+    a budget of time, which is spent from `began` on, its plan."""
     space, task = setup.space, setup.dataset.task
     rng = sample_rng(setup.options.seed)
     drawn = (space.sample(rng) for _ in itertools.count())
@@ -28,9 +31,12 @@ def show_plan(setup: Setup) -> None:
         ("parameters", _range([cost.parameters for cost in costs])),
         ("FLOPs", _range([cost.flops for cost in costs])),
         ("example", space.format(genomes[0])),
-        ("time", _time(setup, genomes)),
+        ("time", _time(setup, genomes) if setup.options.time is None else ""),
     ]
     lines[3:3] = _budgets(setup)
+    if setup.options.time is not None:
+        lines[2:3] = []
+        lines[-1] = ("time", _timed(setup, began))
     print("\n".join(f"{name:<13} {text}" for name, text in lines))
 
 
@@ -42,6 +48,14 @@ def _budgets(setup: Setup) -> list[tuple[str, str]]:
     rungs = f"{', '.join(map(str, budgets))} epochs; a trial trains an architecture from one to the next"
     total = f"about {epochs:.0f} in all, as {epochs / budgets[-1]:.1f} trainings of {budgets[-1]} take"
     return [("budgets", rungs), ("epochs", total)]
+
+
+def _timed(setup: Setup, began: Instant) -> str:
+    """The plan that a run with a budget of time would have."""
+    setup.evaluator.prepare()
+    budget = time_budget(setup, [], began, None)
+    assert budget is not None
+    return budget.describe(budget.first_plan())
 
 
 def _range(values: list[int]) -> str:

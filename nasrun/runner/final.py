@@ -46,9 +46,9 @@ class Final:
             raise RunError(f"the winner's final training failed: {first_line(error)}") from error
         # Which network it is where the strategy says so, and not the objective.
         chosen = {"chosen": True} if self._setup.strategy.chosen() is not None else {}
-        spent = {} if budget is None else {"spent": budget.clock.spent}
+        timed = {} if budget is None else budget.outcome()
         self._log.append(
-            "final", dear=True, trial=best.trial.number, told=told, **chosen, **result, **spent, time=now()
+            "final", dear=True, trial=best.trial.number, told=told, **chosen, **result, **timed, time=now()
         )
         if budget is not None:
             Segments.clear(self._directory)

@@ -1,7 +1,7 @@
 """One run from a checked config to a finished directory: create, search, test the winner, write the tables."""
 
 import contextlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from nasrun.reports.shared_table import write_shared
 from nasrun.reports.summary import finite, write_summary
 from nasrun.reports.tables import write_tables
 from nasrun.runner import clock, interrupts
-from nasrun.runner.clock import Clock, Instant
+from nasrun.runner.clock import Instant
 from nasrun.runner.errors import RunError, resumable, watched
 from nasrun.runner.executors import make_executor
 from nasrun.runner.final import Final
@@ -29,13 +29,12 @@ from nasrun.runner.salvage import recalling, save_journal
 from nasrun.runner.search import Search
 from nasrun.runner.shared_weights import SharedWeights
 from nasrun.runner.startup_messages import opening_notes
-from nasrun.runner.time_budget import TimeBudget, spent_before
+from nasrun.runner.time_budget import time_budget
 from nasrun.storage import journal
 from nasrun.storage.journal import Event, Journal
 from nasrun.storage.records import Observer, assemble, write_json
 from nasrun.storage.run_directory import clear_temporary, create_directory, holds_run, locked
 from nasrun.storage.stored_config import targets
-from nasrun.strategies.timed import Timed
 from nasrun.trackers.observer import Tracking
 
 NOTES = "strategy.json"
@@ -98,7 +97,7 @@ def resume(
         config, changes = changed_config(directory, events, overrides, chosen)
         clear_temporary(directory)
         setup = build(config)
-        check_trials(setup, events)
+        check_trials(setup, events, changes)
         setup.evaluator.prepare(events[0]["facts"])
         with _hardware(setup):
             return _execute(setup, directory, events, began, changes)
@@ -123,7 +122,7 @@ def _execute(
     keep = output.keep if setup.evaluator.saves else "none"
     continues = setup.strategy.continues and setup.evaluator.saves
     checkpoints = CheckpointStore(directory, keep, output.keep_count, output.limit_mb, continues=continues)
-    budget = _time_budget(setup, events, began, log, watchers.message)
+    budget = time_budget(setup, events, began, log, console.message)
     search = Search(
         setup.strategy,
         executor,
@@ -148,7 +147,10 @@ def _execute(
         finished = events[-1]["event"] == "end" and events[-1]["complete"] and not changes
         if changes is not None and not finished:
             log.append("resume", changes=dict(changes), time=journal.now())
-        watchers.started(setup.options.trials, search.records, directory)
+        plan = budget.begin() if budget is not None and not finished else None
+        watchers.started(plan.trials if plan else setup.options.trials, search.records, directory)
+        if plan is not None and budget is not None:
+            console.message(budget.describe(plan))
         for line in opening_notes(setup, events):
             console.message(line)
         ending = search.run()
@@ -193,16 +195,6 @@ def _shared_weights(setup: Setup, log: Journal, directory: Path, trials: int) ->
     if not isinstance(setup.evaluator, SharedEvaluator):
         return None
     return SharedWeights(setup.evaluator, setup.space, log, directory, seed=setup.options.seed, trials=trials)
-
-
-def _time_budget(
-    setup: Setup, events: Sequence[Event], began: Instant, log: Journal, say: Callable[[str], None]
-) -> TimeBudget | None:
-    """The budget of time of a run that has one, with what the journal says was spent of it."""
-    if not isinstance(setup.strategy, Timed):
-        return None
-    spent = Clock(setup.hardware.clock, began, spent_before(events))
-    return TimeBudget(setup, setup.strategy, spent, log, say)
 
 
 def write_results(setup: Setup, directory: Path) -> dict[str, Any]:

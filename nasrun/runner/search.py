@@ -91,8 +91,6 @@ class Search:
         """
         if self._shared is not None:
             self._shared.load()
-        if self._budget is not None:
-            self._budget.begin()
         # What a kill after the last tell left to be cleared away.
         self._checkpoints.keep_best(self.records, self._objective, self.needed())
         for number in self._outstanding:

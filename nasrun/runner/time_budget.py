@@ -14,8 +14,9 @@ from nasrun.config.build import Setup, sample_rng
 from nasrun.core import Genome, Proposal, Trial
 from nasrun.core.durations import format_duration
 from nasrun.core.options import ConfigError
-from nasrun.runner.clock import Clock
+from nasrun.runner.clock import Clock, Instant
 from nasrun.storage.journal import Event, Journal, now
+from nasrun.strategies.choice import noise_of_pairs, noise_of_share, probability_of_best
 from nasrun.strategies.time_plan import Plan, make_plan, search_seconds
 from nasrun.strategies.timed import Timed
 
@@ -60,12 +61,14 @@ class TimeBudget:
         """Seconds that are left for training."""
         return self.seconds - self.clock.spent - self.reserve
 
-    def begin(self) -> None:
+    def begin(self) -> Plan:
         """Go by the plan on record, or make one and put it there. ConfigError where there is no time for any."""
         self._live = True
-        if self._strategy.plan is None:
-            self._record(self.first_plan())
+        plan = self._strategy.plan
+        if plan is None:
+            plan = self._record(self.first_plan())
         self._started = (self.clock.spent, 0.0)
+        return plan
 
     def first_plan(self) -> Plan:
         """The plan, from the speed of an architecture of the usual price."""
@@ -120,7 +123,8 @@ class TimeBudget:
         self._started = (since, planned)
         changed = self._changed((self.clock.spent - since) / planned if planned else 1.0)
         if changed is not None:
-            self._record(*changed)
+            plan, reason = changed
+            self._say(f"{reason}; {self.describe(self._record(plan, reason))}")
 
     def _changed(self, slower: float) -> tuple[Plan, str] | None:
         """The plan for the time that is left, and why it is another; None where the one there is will do.
@@ -149,14 +153,29 @@ class TimeBudget:
                 return shorter, f"no time for the rungs after {rung}"
         return None
 
-    def _record(self, plan: Plan, reason: str | None = None) -> None:
-        """Put a plan into the journal, tell the user, and go by it."""
+    def _record(self, plan: Plan, reason: str | None = None) -> Plan:
+        """Put a plan into the journal, and go by it."""
         assert self._log is not None
         why = {} if reason is None else {"reason": reason}
         self._log.append("plan", **plan_to_json(plan), spent=self.clock.spent, **why, time=now())
         self._strategy.follow(plan)
-        said = self.describe(plan)
-        self._say(said if reason is None else f"{reason}; {said}")
+        return plan
+
+    def outcome(self) -> dict[str, Any]:
+        """For the record, at the end: what was spent, and how sure the choice among those of the last rung is."""
+        spent = {"budget_seconds": self.seconds, "clock": self.clock.kind, "spent": self.clock.spent}
+        ranked = self._strategy.ranked
+        if len(ranked) < 2:
+            return spent
+        noise, source = noise_of_pairs(self._strategy.pairs), "repeats"
+        if noise is None and self._setup.objective.metric == "val_accuracy":
+            images = len(self._setup.dataset.load().validation)
+            noise, source = noise_of_share(ranked[0].score, images), "validation images"
+        if noise is None:
+            return spent
+        probability = probability_of_best([member.score for member in ranked], noise)
+        trials = [member.trial for member in ranked]
+        return spent | {"choice": {"of": trials, "probability": probability, "noise": noise, "noise_from": source}}
 
     def describe(self, plan: Plan) -> str:
         """A plan in a line."""
@@ -201,6 +220,19 @@ class TimeBudget:
 
     def _key(self, genome: Genome) -> Any:
         return self._setup.space.key(genome)
+
+
+def time_budget(
+    setup: Setup,
+    events: Sequence[Event],
+    began: Instant,
+    log: Journal | None,
+    say: Callable[[str], None] = lambda text: None,
+) -> TimeBudget | None:
+    """The budget of time of a run, with what its journal says was spent of it; None where it has none."""
+    if not isinstance(setup.strategy, Timed):
+        return None
+    return TimeBudget(setup, setup.strategy, Clock(setup.hardware.clock, began, spent_before(events)), log, say)
 
 
 def plan_to_json(plan: Plan) -> dict[str, Any]:
