@@ -137,8 +137,9 @@ class Evaluator(ABC):
         raise NotImplementedError
 
     def test(self, job: Job) -> Mapping[str, Any]:
-        """Measure the network of the archive at `job.load_from` as `final` does after its training, and return what that
-        returns. For evaluators that say so (`trains_on`).
+        """Measure the network of the archive at `job.load_from` as `final` does after its training; returns the same.
+
+        For evaluators that say so (`trains_on`).
         """
         raise NotImplementedError
 

@@ -25,8 +25,8 @@ class Hardware:
     trials asked for ahead of the oldest one that is not told; None means as many as there are workers. `cuda_graphs`:
     the training step of plain dense networks is recorded once and replayed. `grace`: seconds beyond the time limit of
     its trial after which a worker counts as hung and is killed; trainings stop by themselves. `clock`: what a budget of
-    time counts: seconds of the `wall`, or those that all threads of the run take of processors (`cpu`), which other work
-    on the machine does not shorten.
+    time counts: seconds of the `wall`, or those that all threads of the run take of processors (`cpu`), of which other
+    work on the machine takes none.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"

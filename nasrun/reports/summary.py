@@ -125,11 +125,15 @@ def describe(summary: Mapping[str, Any], directory: Path) -> list[str]:
     if "choice" in summary:
         choice = summary["choice"]
         source = f"a score varies by {number(choice['noise'])}, by the {choice['noise_from']}"
-        rows.append(("choice", f"the best of {len(choice['of'])} with probability {choice['probability']:.2f} ({source})"))
+        rows.append(
+            ("choice", f"the best of {len(choice['of'])} with probability {choice['probability']:.2f} ({source})")
+        )
     if "budget" in summary:
         budget = summary["budget"]
         clock = " of the processor" if budget["clock"] == "cpu" else ""
-        rows.append(("budget", f"{duration(budget['spent'])} of {duration(budget['budget_seconds'])}{clock} before the report"))
+        rows.append(
+            ("budget", f"{duration(budget['spent'])} of {duration(budget['budget_seconds'])}{clock} before the report")
+        )
     rows.append(("time", f"{duration(summary['wall_seconds'])} ({spent})"))
     if summary["stop_reason"]:
         rows.append(("stopped", one_line(str(summary["stop_reason"]))))

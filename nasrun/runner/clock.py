@@ -14,7 +14,7 @@ class Instant(NamedTuple):
     cpu: float
 
 
-def now() -> Instant:
+def this_moment() -> Instant:
     """This moment."""
     return Instant(time.monotonic(), time.process_time())
 

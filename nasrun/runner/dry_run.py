@@ -5,7 +5,7 @@ import statistics
 
 from nasrun.config.build import Setup, check_budgets, sample_rng
 from nasrun.core import Proposal, Trial
-from nasrun.runner.clock import Instant
+from nasrun.runner.clock import Clock, Instant
 from nasrun.runner.time_budget import time_budget
 
 SAMPLES = 200
@@ -53,7 +53,7 @@ def _budgets(setup: Setup) -> list[tuple[str, str]]:
 def _timed(setup: Setup, began: Instant) -> str:
     """The plan that a run with a budget of time would have."""
     setup.evaluator.prepare()
-    budget = time_budget(setup, [], began, None)
+    budget = time_budget(setup, Clock(setup.hardware.clock, began), None)
     assert budget is not None
     return budget.describe(budget.first_plan())
 

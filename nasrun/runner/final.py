@@ -7,7 +7,7 @@ from typing import Any
 
 from nasrun.checkpoints.store import CheckpointStore
 from nasrun.config.build import Setup
-from nasrun.core import Job, Proposal, SharedEvaluator, Trial, seeding
+from nasrun.core import Job, SharedEvaluator, Trial, seeding
 from nasrun.core.options import first_line
 from nasrun.runner.errors import RunError
 from nasrun.runner.search import Search
@@ -24,7 +24,9 @@ KEPT = 2
 class Final:
     """What comes after the search: the winner is trained and tested, unless the journal holds that already."""
 
-    def __init__(self, setup: Setup, directory: Path, search: Search, checkpoints: CheckpointStore, log: Journal) -> None:
+    def __init__(
+        self, setup: Setup, directory: Path, search: Search, checkpoints: CheckpointStore, log: Journal
+    ) -> None:
         self._setup, self._directory, self._search = setup, directory, search
         self._checkpoints, self._log = checkpoints, log
 

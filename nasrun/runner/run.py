@@ -1,7 +1,7 @@
 """One run from a checked config to a finished directory: create, search, test the winner, write the tables."""
 
 import contextlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ from nasrun.reports.console.plain import make_console
 from nasrun.reports.shared_table import write_shared
 from nasrun.reports.summary import finite, write_summary
 from nasrun.reports.tables import write_tables
-from nasrun.runner import clock, interrupts
-from nasrun.runner.clock import Instant
+from nasrun.runner import interrupts
+from nasrun.runner.clock import Clock, Instant, this_moment
 from nasrun.runner.errors import RunError, resumable, watched
 from nasrun.runner.executors import make_executor
 from nasrun.runner.final import Final
@@ -29,10 +29,10 @@ from nasrun.runner.salvage import recalling, save_journal
 from nasrun.runner.search import Search
 from nasrun.runner.shared_weights import SharedWeights
 from nasrun.runner.startup_messages import opening_notes
-from nasrun.runner.time_budget import time_budget
+from nasrun.runner.time_budget import first_plan, spent_before, time_budget
 from nasrun.storage import journal
 from nasrun.storage.journal import Event, Journal
-from nasrun.storage.records import Observer, assemble, write_json
+from nasrun.storage.records import assemble, write_json
 from nasrun.storage.run_directory import clear_temporary, create_directory, holds_run, locked
 from nasrun.storage.stored_config import targets
 from nasrun.trackers.observer import Tracking
@@ -55,7 +55,7 @@ def start(
     `choices`: the option of each group, by which runs are compared. `sweep`: its `folder` and the number of the `job`.
     `began`: from when on a budget of time is spent; None: from now on.
     """
-    began = began or clock.now()
+    began = began or this_moment()
     setup = build(config)
     if setup.options.resume and holds_run(directory):
         return resume(directory, changes_of(directory, config), chosen=targets(config), began=began)
@@ -63,11 +63,14 @@ def start(
     check_budgets(setup.strategy, setup.evaluator)
     header = {"event": "run", "format": journal.FORMAT, "nasrun": __version__, "seed": setup.options.seed}
     header |= {"trials": setup.options.trials, "environment": describe_environment(), "facts": facts}
+    header |= first_plan(setup, began)
     header |= {"choices": dict(choices), **({"sweep": dict(sweep)} if sweep else {}), "time": journal.now()}
     with _hardware(setup):
         directory = create_directory(directory, config, header, unique=unique)
         with resumable(directory), locked(directory):
-            return _execute(setup, directory, journal.read(directory / journal.NAME), began)
+            return _execute(
+                setup, directory, journal.read(directory / journal.NAME), Clock(setup.hardware.clock, began)
+            )
 
 
 def resume(
@@ -85,7 +88,7 @@ def resume(
     `salvage`: the journal is damaged; what is whole of it is saved first (`nasrun.runner.salvage`). `began`: as for
     `start`.
     """
-    began = began or clock.now()
+    began = began or this_moment()
     if not holds_run(directory):
         raise ConfigError(f"{directory}: holds no run that could be resumed (it has no {journal.NAME})")
     with resumable(directory), locked(directory):
@@ -100,7 +103,8 @@ def resume(
         check_trials(setup, events, changes)
         setup.evaluator.prepare(events[0]["facts"])
         with _hardware(setup):
-            return _execute(setup, directory, events, began, changes)
+            clock = Clock(setup.hardware.clock, began, spent_before(events))
+            return _execute(setup, directory, events, clock, changes)
 
 
 def _hardware(setup: Setup) -> contextlib.AbstractContextManager[None]:
@@ -109,7 +113,7 @@ def _hardware(setup: Setup) -> contextlib.AbstractContextManager[None]:
 
 
 def _execute(
-    setup: Setup, directory: Path, events: list[Event], began: Instant, changes: Mapping[str, Any] | None = None
+    setup: Setup, directory: Path, events: list[Event], clock: Clock, changes: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """Replay what the journal holds, search on, finish, and return the summary. `changes`: those of a resume."""
     space, objective, output = setup.space, setup.objective, setup.output
@@ -122,7 +126,7 @@ def _execute(
     keep = output.keep if setup.evaluator.saves else "none"
     continues = setup.strategy.continues and setup.evaluator.saves
     checkpoints = CheckpointStore(directory, keep, output.keep_count, output.limit_mb, continues=continues)
-    budget = time_budget(setup, events, began, log, console.message)
+    budget = time_budget(setup, clock, log, console.message)
     search = Search(
         setup.strategy,
         executor,
@@ -147,10 +151,9 @@ def _execute(
         finished = events[-1]["event"] == "end" and events[-1]["complete"] and not changes
         if changes is not None and not finished:
             log.append("resume", changes=dict(changes), time=journal.now())
-        plan = budget.begin() if budget is not None and not finished else None
-        watchers.started(plan.trials if plan else setup.options.trials, search.records, directory)
-        if plan is not None and budget is not None:
-            console.message(budget.describe(plan))
+        watchers.started(budget.trials if budget else setup.options.trials, search.records, directory)
+        if budget is not None:
+            budget.begin()
         for line in opening_notes(setup, events):
             console.message(line)
         ending = search.run()

@@ -254,7 +254,7 @@ class Search:
                 self._asked[event["trial"]].measurements.append(measurement_from_json(event))
             elif kind == "tell":
                 self._take_in(event["trial"])
-            elif kind in ("plan", "speed") and self._budget is not None:
+            elif kind in ("run", "plan", "speed") and self._budget is not None:
                 self._budget.replay(event)
             elif kind == "shared" and self._shared is not None:
                 self._shared.version = event["version"]

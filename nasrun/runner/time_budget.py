@@ -61,14 +61,17 @@ class TimeBudget:
         """Seconds that are left for training."""
         return self.seconds - self.clock.spent - self.reserve
 
-    def begin(self) -> Plan:
-        """Go by the plan on record, or make one and put it there. ConfigError where there is no time for any."""
-        self._live = True
-        plan = self._strategy.plan
-        if plan is None:
-            plan = self._record(self.first_plan())
-        self._started = (self.clock.spent, 0.0)
-        return plan
+    @property
+    def trials(self) -> int:
+        """Trials in all, by the plan."""
+        assert self._strategy.plan is not None
+        return self._strategy.plan.trials
+
+    def begin(self) -> None:
+        """From now on speeds are measured where they are not on record, and the clock is looked at."""
+        self._live, self._started = True, (self.clock.spent, 0.0)
+        assert self._strategy.plan is not None
+        self._say(self.describe(self._strategy.plan))
 
     def first_plan(self) -> Plan:
         """The plan, from the speed of an architecture of the usual price."""
@@ -111,6 +114,8 @@ class TimeBudget:
             self._speeds[self._key(tuple(event["genome"]))] = float(event["epoch_seconds"])
         elif event["event"] == "plan":
             self._strategy.follow(plan_from_json(event))
+        elif "plan" in event:
+            self._strategy.follow(plan_from_json(event["plan"]))
 
     def told(self, trial: Trial) -> None:
         """After a trial: where the time for the search no longer fits the plan, change it."""
@@ -222,17 +227,20 @@ class TimeBudget:
         return self._setup.space.key(genome)
 
 
+def first_plan(setup: Setup, began: Instant) -> dict[str, Any]:
+    """For the first event of a run with a budget of time: its plan, and what was spent by then; else nothing."""
+    budget = time_budget(setup, Clock(setup.hardware.clock, began), None)
+    if budget is None:
+        return {}
+    plan = plan_to_json(budget.first_plan())
+    return {"plan": plan, "spent": budget.clock.spent}
+
+
 def time_budget(
-    setup: Setup,
-    events: Sequence[Event],
-    began: Instant,
-    log: Journal | None,
-    say: Callable[[str], None] = lambda text: None,
+    setup: Setup, clock: Clock, log: Journal | None, say: Callable[[str], None] = lambda text: None
 ) -> TimeBudget | None:
-    """The budget of time of a run, with what its journal says was spent of it; None where it has none."""
-    if not isinstance(setup.strategy, Timed):
-        return None
-    return TimeBudget(setup, setup.strategy, Clock(setup.hardware.clock, began, spent_before(events)), log, say)
+    """The budget of time of a run; None where it has none."""
+    return TimeBudget(setup, setup.strategy, clock, log, say) if isinstance(setup.strategy, Timed) else None
 
 
 def plan_to_json(plan: Plan) -> dict[str, Any]:

@@ -185,7 +185,11 @@ class Timed(Strategy):
 
     def epochs_behind(self, proposal: Proposal) -> int:
         """Epochs that the checkpoint which a proposal goes on from has behind it."""
-        return self._behind.get(proposal.parent, 0) if proposal.warm_start == "continue" and proposal.parent is not None else 0
+        return (
+            self._behind.get(proposal.parent, 0)
+            if proposal.warm_start == "continue" and proposal.parent is not None
+            else 0
+        )
 
     def needs(self) -> Collection[int]:
         most = max(2, *self.plan.survivors) if self.plan is not None else 2

@@ -324,8 +324,8 @@ class Train(Evaluator):
 
     def estimate(self, trial: Trial, timer: Callable[[], float] = time.monotonic) -> float | None:
         """Seconds of one repeat, from ten steps after a warm-up of three; of repeats that train together, its share."""
-        from nasrun.training.dense.threads import fit_one_thread, in_parallel, shares
         from nasrun.training.data import steps_per_epoch
+        from nasrun.training.dense.threads import fit_one_thread, in_parallel, shares
         from nasrun.training.loop import make_trainee
 
         runtime, data = self._ready
