@@ -5,9 +5,10 @@
 The words after the flags name a data set as `nasrun` does; only its arrays are taken from there. Prints one line of
 JSON: test accuracy, parameters, epochs, and the processor seconds of the process, which the schedule is laid over.
 
-ResNet-8 as in MLPerf Tiny, with shortcuts that average-pool (He et al. 2019, "Bag of Tricks"); flip and shift; SGD with
-Nesterov momentum 0.9; a rate that rises to 0.3 over the first fifth of the time and falls to 0 in straight lines; weight
-decay 5e-4 on weights alone; label smoothing 0.05; batch 64 below 10,000 images and else 128; bf16 where it is faster.
+ResNet-8 as in MLPerf Tiny, with shortcuts that average-pool (He et al. 2019, "Bag of Tricks"); flip and shift; SGD
+with Nesterov momentum 0.9; a rate that rises to 0.3 over the first fifth of the time and falls to 0 in straight lines;
+weight decay 5e-4 on weights alone; label smoothing 0.05; batch 64 below 10,000 images and else 128; bf16 where it is
+faster.
 """
 
 import argparse

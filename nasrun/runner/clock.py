@@ -31,7 +31,8 @@ def _age() -> float:
         with open("/proc/self/stat", encoding="ascii", errors="replace") as file:
             ticks = int(file.read().rpartition(")")[2].split()[19])
         with open("/proc/uptime", encoding="ascii") as file:
-            return max(0.0, float(file.read().split()[0]) - ticks / os.sysconf("SC_CLK_TCK"))
+            age = float(file.read().split()[0]) - ticks / float(os.sysconf("SC_CLK_TCK"))
+        return max(0.0, age)
     except (OSError, ValueError, IndexError, AttributeError):
         return time.process_time()
 
@@ -45,7 +46,7 @@ class Clock:
     @property
     def spent(self) -> float:
         """Seconds spent so far."""
-        return self.before + self.read() - getattr(self._began, self.kind)
+        return self.before + self.read() - (self._began.wall if self.kind == "wall" else self._began.cpu)
 
     def read(self) -> float:
         """The time of the clock itself, in seconds from some moment on."""

@@ -13,8 +13,10 @@ TIMED = 3
 
 
 def show_plan(setup: Setup, began: Instant) -> None:
-    """Print size of the space, trials, the price of a sample of architectures, and the time a run may take; of a run with
-    a budget of time, which is spent from `began` on, its plan."""
+    """Print size of the space, trials, the price of a sample of architectures, and the time a run may take.
+
+    Of a run with a budget of time, which is spent from `began` on, its plan.
+    """
     space, task = setup.space, setup.dataset.task
     rng = sample_rng(setup.options.seed)
     drawn = (space.sample(rng) for _ in itertools.count())

@@ -79,8 +79,8 @@ class Final:
 class Segments:
     """A final training within a budget of time, in segments.
 
-    The first goes on from the checkpoint of the search. Before each, how many epochs there are to be in all follows from
-    the speed of the last and the time that is left; the event `segment` says it, then it is trained and its archive
+    The first goes on from the checkpoint of the search. Before each, how many epochs there are to be in all follows
+    from the speed of the last and the time that is left; the event `segment` says it, then it is trained and its archive
     written. A run that is killed goes on behind the last archive, and follows what is on record; what a segment draws
     at random follows from its number, so that it comes to the same weights.
     """
@@ -123,8 +123,8 @@ class Segments:
             epochs = int(event["epochs"])
         source = str(self._path(number)) if number else job.load_from
         result = self._setup.evaluator.test(job._replace(load_from=source))
-        plan = self._setup.strategy.plan
-        images = f" of {plan.epoch_images:,} images" if plan and plan.epoch_images else ""
+        images = job.trial.proposal.hparams.get("epoch_images")
+        images = f" of {images:,} images" if images else ""
         said = f"{epochs} epochs{images}, those in the search included, on {self._setup.evaluator.final_data}"
         return {**result, "history": history, "seconds": seconds + result["seconds"], "trained_on": said}
 

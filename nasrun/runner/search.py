@@ -8,7 +8,7 @@ of the seed and of `in_flight`, never of timing, and a killed run goes on as if 
 import math
 from collections import deque
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from nasrun.checkpoints.store import CheckpointStore
 from nasrun.core import Executor, Job, Measurement, Objective, Proposal, Strategy, Trial, seeding
@@ -208,7 +208,7 @@ class Search:
         return len(record.measurements) == self._repeats if original is None else original in self.records
 
     def _tell(self, number: int) -> None:
-        spent = {} if self._budget is None else {"spent": self._budget.clock.spent}
+        spent: dict[str, Any] = {} if self._budget is None else {"spent": self._budget.clock.spent}
         self._journal.append("tell", trial=number, **spent, time=now())
         record = self._take_in(number)
         self._checkpoints.keep_best(self.records, self._objective, self.needed())

@@ -80,8 +80,8 @@ class TimeBudget:
         least = 3 * seconds * batch / images * 10
         if self.left < least:
             raise ConfigError(
-                f"time={format_duration(self.seconds)}: {self.clock.spent:.0f} s are spent before anything is trained and "
-                f"{self.reserve:.0f} s go to the end; at least {self.clock.spent + self.reserve + least:.0f}s is right"
+                f"time={format_duration(self.seconds)}: {self.clock.spent:.0f} s are spent before anything is trained "
+                f"and {self.reserve:.0f} s go to the end; at least {self.clock.spent + self.reserve + least:.0f}s is right"
             )
         return make_plan(self.left / self._setup.evaluator.repeats, seconds, images, batch, self._workers)
 
@@ -119,7 +119,7 @@ class TimeBudget:
 
     def told(self, trial: Trial) -> None:
         """After a trial: where the time for the search no longer fits the plan, change it."""
-        assert self._started is not None and self._strategy.plan is not None
+        assert self._started is not None
         since, planned = self._started
         # One epoch more or less is no delay: what was proposed is what was planned.
         done = (trial.proposal.budget or 0) - self._strategy.epochs_behind(trial.proposal)
@@ -161,7 +161,7 @@ class TimeBudget:
     def _record(self, plan: Plan, reason: str | None = None) -> Plan:
         """Put a plan into the journal, and go by it."""
         assert self._log is not None
-        why = {} if reason is None else {"reason": reason}
+        why: dict[str, Any] = {} if reason is None else {"reason": reason}
         self._log.append("plan", **plan_to_json(plan), spent=self.clock.spent, **why, time=now())
         self._strategy.follow(plan)
         return plan

@@ -29,9 +29,9 @@ class Plan(NamedTuple):
 
     `candidates`: architectures that are begun. `rungs`: seconds of training that an architecture has had in all at each
     rung, lowest first. `survivors`: architectures that reach each rung. `repeats`: the best of the lowest rung that are
-    trained a second time with another seed, which tells how noisy the scores are. `horizon`: seconds of training of the
-    network that is chosen, from its first epoch to its last; learning rates follow a schedule over that. `epoch_images`:
-    images that count as an epoch; None: all of the training part.
+    trained a second time with another seed, which tells how noisy the scores are. `horizon`: seconds of training of
+    the network that is chosen, from its first epoch to its last; learning rates follow a schedule over that.
+    `epoch_images`: images that count as an epoch; None: all of the training part.
     """
 
     candidates: int

@@ -146,7 +146,7 @@ class Timed(Strategy):
             best = max((member.score for member in self.rungs[0]), default=FAILED)
             self._stale = 0 if score > best else self._stale + 1
             self._inner.tell(trial, measurements)
-        if proposal.reuse_of is None:
+        if proposal.reuse_of is None and score > FAILED:
             epochs = self._behind[trial.number] = proposal.budget or 0
             self.rungs[rung].append(Member(trial.number, proposal.genome, proposal.hparams, epochs, score))
 
@@ -161,9 +161,9 @@ class Timed(Strategy):
 
     @property
     def ranked(self) -> list[Member]:
-        """The members of the highest rung that has any, the best first; of equals the first. Failed ones are left out."""
-        rung = next((rung for rung in reversed(self.rungs) if any(m.score > FAILED for m in rung)), [])
-        return sorted((m for m in rung if m.score > FAILED), key=lambda member: (-member.score, member.trial))
+        """The members of the highest rung that has any, the best first; of equals the first. Failed ones are none."""
+        rung = next((rung for rung in reversed(self.rungs) if rung), [])
+        return sorted(rung, key=lambda member: (-member.score, member.trial))
 
     @property
     def done(self) -> bool:
@@ -185,11 +185,8 @@ class Timed(Strategy):
 
     def epochs_behind(self, proposal: Proposal) -> int:
         """Epochs that the checkpoint which a proposal goes on from has behind it."""
-        return (
-            self._behind.get(proposal.parent, 0)
-            if proposal.warm_start == "continue" and proposal.parent is not None
-            else 0
-        )
+        goes_on = proposal.warm_start == "continue" and proposal.parent is not None
+        return self._behind.get(proposal.parent or 0, 0) if goes_on else 0
 
     def needs(self) -> Collection[int]:
         most = max(2, *self.plan.survivors) if self.plan is not None else 2

@@ -15,8 +15,8 @@ class TrainSettings:
     to that many pixels in each direction, `flip` mirrors it left to right with probability one half. `patience` stops
     when the validation accuracy (regression: the validation loss) has not improved for that many epochs and takes the
     best epoch's weights. `label_smoothing` is for classification. `micro_batch`: images that go through the network at
-    a time, in training and in measuring; the gradients of the parts of a batch add up to its own. `epoch_images`: images
-    that count as an epoch, drawn anew for each; None: all that there are.
+    a time, in training and in measuring; the gradients of the parts of a batch add up to its own. `epoch_images`:
+    images that count as an epoch, drawn anew for each; None: all that there are.
     """
 
     epochs: Positive = 2
