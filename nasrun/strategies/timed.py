@@ -162,7 +162,7 @@ class Timed(Strategy):
     @property
     def ranked(self) -> list[Member]:
         """The members of the highest rung that has any, the best first; of equals the first. Failed ones are none."""
-        rung = next((rung for rung in reversed(self.rungs) if rung), [])
+        rung: list[Member] = next((rung for rung in reversed(self.rungs) if rung), [])
         return sorted(rung, key=lambda member: (-member.score, member.trial))
 
     @property
