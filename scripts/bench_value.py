@@ -36,6 +36,7 @@ from nasrun.hardware.devices import Hardware
 from nasrun.storage.run_directory import load_config
 from nasrun.training.data import DeviceData
 from nasrun.training.loop import measure
+from nasrun.training.settings import TrainSettings
 
 HERE = Path(__file__).parent
 NASRUN = Path(sys.executable).with_name("nasrun")
@@ -133,8 +134,7 @@ def _tested(run: Path, words: str, genome: str) -> float:
     model = setup.space.build(setup.space.parse(genome), setup.dataset.task)
     model.load_state_dict(load_weights(run / "best" / "model.safetensors"))
     flip = bool(setup.config["evaluator"].get("test_flip"))
-    options = {"test_flip": True} if flip else {}
-    return measure(runtime.place(model), data, "test", runtime, **options)["accuracy"]
+    return measure(runtime.place(model), data, "test", runtime, TrainSettings(flip=flip, test_flip=flip))["accuracy"]
 
 
 def handwritten(case: Case, seed: int, folder: Path, words: Sequence[str]) -> dict[str, Any]:

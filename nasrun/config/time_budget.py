@@ -31,11 +31,11 @@ def check_time(time: object, strategy: Strategy, evaluator: Evaluator, hardware:
         raise ConfigError(f"time={time}: {error}") from None
     if not evaluator.trains_on:
         raise ConfigError(f"time={time}: needs evaluator=train, whose trainings can be planned; others take trials=N")
-    if strategy.continues or strategy.budgets or strategy.length is not None:
+    if strategy.uses_checkpoints or strategy.budgets or strategy.length is not None:
         raise ConfigError(
             f"time={time}: {type(strategy).__name__} has budgets of its own; choose a strategy without, such as "
             "aging_evolution or random: the best are then trained on by themselves"
         )
-    if hardware.clock == "cpu" and hardware.elsewhere:
+    if hardware.clock == "cpu" and hardware.is_remote:
         named, alone = hardware.named
         raise ConfigError(f"hardware.clock=cpu: counts one process, and {named} has others; choose {alone}")

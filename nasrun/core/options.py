@@ -1,8 +1,8 @@
 """Options and their types: the signature of a class is the schema of its YAML.
 
 Whatever a class lets its YAML set are the keyword-only arguments of its constructor; their annotations say what is
-allowed: `int`, `float`, `bool`, `str`, `Literal[...]`, `list[...]`, unions with None, and `Annotated[...]` with one of
-the ranges below. This module imports nothing of nasrun.
+allowed: `int`, `float`, `bool`, `str`, `Literal[...]`, `list[...]`, `tuple[..., ...]`, unions with None or others, and
+`Annotated[...]` with one of the ranges below. This module imports nothing of nasrun.
 """
 
 import difflib
@@ -90,7 +90,8 @@ def nearest(word: str, known: Iterable[str]) -> str:
 def options(cls: type) -> dict[str, inspect.Parameter]:
     """The keyword-only constructor arguments of a class, with resolved annotations.
 
-    A `**settings` argument stands for the options of the class that the attribute `Settings` names.
+    A `**settings` argument stands for the options of the class that the attribute `Settings` names; those that the
+    attribute `automatic` lists may also be `auto`.
     """
     init = cls.__init__  # type: ignore[misc]
     hints = typing.get_type_hints(init, include_extras=True)
@@ -100,6 +101,8 @@ def options(cls: type) -> dict[str, inspect.Parameter]:
             known[name] = parameter.replace(annotation=hints.get(name, Any))
         elif parameter.kind is inspect.Parameter.VAR_KEYWORD and hasattr(cls, "Settings"):
             known |= options(cls.Settings)
+    for name in getattr(cls, "automatic", ()):
+        known[name] = known[name].replace(annotation=known[name].annotation | Literal["auto"])
     return known
 
 
@@ -144,10 +147,10 @@ def _convert(kind: Any, value: Any) -> Any:
         return value
     if origin in (Union, types.UnionType):
         return _convert_union(arguments, value)
-    if origin is list:
+    if origin in (list, tuple):
         if not isinstance(value, list | tuple):
             raise ValueError(f"expected {describe(kind)}")
-        return [_convert(arguments[0], item) for item in value]
+        return origin(_convert(arguments[0], item) for item in value)
     if origin is dict:
         if not isinstance(value, Mapping):
             raise ValueError(f"expected {describe(kind)}")
@@ -169,7 +172,7 @@ def _convert_union(members: tuple[Any, ...], value: Any) -> Any:
             return _convert(member, value)
         except ValueError as error:
             reasons.append(str(error))
-    told = [reason for reason in reasons if not reason.startswith("expected")]
+    told = [reason for reason in reasons if not reason.startswith(("expected", "unknown; known"))]
     raise ValueError(told[0] if told else f"expected {' or '.join(describe(member) for member in members)}")
 
 
@@ -180,10 +183,10 @@ def describe(kind: Any) -> str:
         rules = [rule.refuse(float("-inf")) for rule in arguments[1:] if not isinstance(rule, NotEmpty)]
         return " ".join([describe(arguments[0]), *(f"that {rule}" for rule in rules if rule)])
     if origin is Literal:
-        return "one of " + ", ".join(map(str, arguments))
+        return f"{'one of ' if len(arguments) > 1 else ''}{', '.join(map(str, arguments))}"
     if origin in (Union, types.UnionType):
         return " or ".join(describe(member) for member in arguments)
-    if origin is list:
+    if origin in (list, tuple):
         return f"a list in [ ], each entry {describe(arguments[0])}"
     if origin is dict:
         return "keys with values"

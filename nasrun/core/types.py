@@ -46,6 +46,19 @@ class Cost(NamedTuple):
     flops: int
 
 
+class CellGraph(NamedTuple):
+    """A cell as a graph. Nodes are numbered: the inputs first, then the blocks, each the sum of operations on earlier
+    nodes.
+
+    `inputs`: their labels. `blocks`: for each, pairs of a source node and the name of an operation. `outputs`: the
+    nodes that the output of the cell is made of.
+    """
+
+    inputs: tuple[str, ...]
+    blocks: tuple[tuple[tuple[int, str], ...], ...]
+    outputs: tuple[int, ...]
+
+
 class Proposal(NamedTuple):
     """What a strategy wants measured.
 

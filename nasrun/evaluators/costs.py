@@ -132,5 +132,5 @@ class WithCosts(Evaluator):
     def estimate(self, trial: Trial, timer: Callable[[], float] = time.monotonic) -> float | None:
         return self._inner.estimate(trial, timer)
 
-    def lacks(self, budget: int) -> str | None:
-        return self._inner.lacks(budget)
+    def unsupported_budget_reason(self, budget: int) -> str | None:
+        return self._inner.unsupported_budget_reason(budget)

@@ -35,7 +35,7 @@ class Final:
         told, best = len(self._search.records), self._search.winner
         if best is None or any(event["event"] == "final" and event["told"] == told for event in events):
             return
-        console.finishing(best)
+        console.on_final_training(best)
         job = self._job(best)
         try:
             if budget is None:
@@ -47,10 +47,10 @@ class Final:
         except Exception as error:
             raise RunError(f"the winner's final training failed: {first_line(error)}") from error
         # Which network it is where the strategy says so, and not the objective.
-        chosen = {"chosen": True} if self._setup.strategy.chosen() is not None else {}
+        chosen = {"chosen": True} if self._setup.strategy.selected_trial() is not None else {}
         timed = {} if budget is None else budget.outcome()
         self._log.append(
-            "final", dear=True, trial=best.trial.number, told=told, **chosen, **result, **timed, time=now()
+            "final", fsync=True, trial=best.trial.number, told=told, **chosen, **result, **timed, time=now()
         )
         if budget is not None:
             Segments.clear(self._directory)
@@ -80,8 +80,8 @@ class Segments:
     """A final training within a budget of time, in segments.
 
     The first goes on from the checkpoint of the search. Before each, how many epochs there are to be in all follows
-    from the speed of the last and the time that is left; the event `segment` says it, then it is trained and its archive
-    written. A run that is killed goes on behind the last archive, and follows what is on record; what a segment draws
+    from the speed of the last and the time that is left; the event `segment` says it, then it is trained and its
+    archive written. A run that is killed goes on behind the last archive, and follows what is on record; what a segment draws
     at random follows from its number, so that it comes to the same weights.
     """
 
@@ -113,7 +113,7 @@ class Segments:
                     break
                 number_of = max(1, ceil(left * SEGMENT))
                 event = {"number": number + 1, "epochs": epochs + number_of, "horizon": epochs + left}
-                self._log.append("segment", dear=True, **event, spent=self._budget.clock.spent, time=now())
+                self._log.append("segment", fsync=True, **event, spent=self._budget.clock.spent, time=now())
             before = self._budget.clock.spent
             result = self._train(job, event)
             history += result["history"]

@@ -23,12 +23,12 @@ from nasrun.runner.clock import Clock, Instant, this_moment
 from nasrun.runner.errors import RunError, resumable, watched
 from nasrun.runner.executors import make_executor
 from nasrun.runner.final import Final
-from nasrun.runner.observers import TableRefresh, Watchers
+from nasrun.runner.observers import Observers, TableRefresh
 from nasrun.runner.resume import CHANGEABLE, changed_config, changes_of, check_trials, flat
 from nasrun.runner.salvage import recalling, save_journal
 from nasrun.runner.search import Search
 from nasrun.runner.shared_weights import SharedWeights
-from nasrun.runner.startup_messages import opening_notes
+from nasrun.runner.startup_messages import startup_messages
 from nasrun.runner.time_budget import first_plan, spent_before, time_budget
 from nasrun.storage import journal
 from nasrun.storage.journal import Event, Journal
@@ -119,20 +119,22 @@ def _execute(
     space, objective, output = setup.space, setup.objective, setup.output
     console = make_console(output.console, space, objective)
     tracking = Tracking(setup.tracker, events[0], flat(setup.config), space, objective, console.message, CHANGEABLE)
-    watchers = Watchers(console, TableRefresh(setup, directory), tracking)
+    observers = Observers(console, TableRefresh(setup, directory), tracking)
     log = Journal(directory / journal.NAME)
     executor = make_executor(setup, events[0]["facts"], directory, console.message)
     executor = recalling(executor, setup, directory, events)
     keep = output.keep if setup.evaluator.saves else "none"
-    continues = setup.strategy.continues and setup.evaluator.saves
-    checkpoints = CheckpointStore(directory, keep, output.keep_count, output.limit_mb, continues=continues)
+    uses_checkpoints = setup.strategy.uses_checkpoints and setup.evaluator.saves
+    checkpoints = CheckpointStore(
+        directory, keep, output.keep_count, output.limit_mb, uses_checkpoints=uses_checkpoints
+    )
     budget = time_budget(setup, clock, log, console.message)
     search = Search(
         setup.strategy,
         executor,
         log,
         objective,
-        watchers,
+        observers,
         checkpoints,
         seed=setup.options.seed,
         trials=setup.options.trials,
@@ -144,17 +146,17 @@ def _execute(
         budget=budget,
         patience=setup.options.patience_trials,
     )
-    setup.evaluator.on_progress = watched(log, console.progress)
+    setup.evaluator.on_progress = watched(log, console.on_progress)
     try:
-        with journal.sensible(directory / journal.NAME):
+        with journal.reject_invalid_events(directory / journal.NAME):
             search.replay(events)
         finished = events[-1]["event"] == "end" and events[-1]["complete"] and not changes
         if changes is not None and not finished:
             log.append("resume", changes=dict(changes), time=journal.now())
-        watchers.started(budget.trials if budget else setup.options.trials, search.records, directory)
+        observers.on_start(budget.trials if budget else setup.options.trials, search.records, directory)
         if budget is not None:
             budget.begin()
-        for line in opening_notes(setup, events):
+        for line in startup_messages(setup, events):
             console.message(line)
         ending = search.run()
         executor.close()
@@ -162,7 +164,7 @@ def _execute(
             Final(setup, directory, search, checkpoints, log).run(events, console, budget)
             checkpoints.clear()
         if not finished:
-            log.append("end", dear=True, reason=ending.reason, complete=ending.complete, time=journal.now())
+            log.append("end", fsync=True, reason=ending.reason, complete=ending.complete, time=journal.now())
         summary = write_results(setup, directory)
         notes = setup.strategy.notes()
         if notes:
@@ -176,8 +178,8 @@ def _execute(
         if not ending.complete or search.best is None:
             reason = ending.reason if not ending.complete else "no trial succeeded"
             raise RunError(f"{reason}; what there is lies in {directory}")
-        tracking.finished(summary)
-        console.finished(summary)
+        tracking.on_finish(summary)
+        console.on_finish(summary)
         return summary
     except KeyboardInterrupt:
         interrupts.end()

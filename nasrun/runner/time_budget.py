@@ -79,9 +79,10 @@ class TimeBudget:
         images, batch = self._data
         least = 3 * seconds * batch / images * 10
         if self.left < least:
+            right = self.clock.spent + self.reserve + least
             raise ConfigError(
                 f"time={format_duration(self.seconds)}: {self.clock.spent:.0f} s are spent before anything is trained "
-                f"and {self.reserve:.0f} s go to the end; at least {self.clock.spent + self.reserve + least:.0f}s is right"
+                f"and {self.reserve:.0f} s go to the end; at least {right:.0f}s is right"
             )
         return make_plan(self.left / self._setup.evaluator.repeats, seconds, images, batch, self._workers)
 
@@ -117,7 +118,7 @@ class TimeBudget:
         elif "plan" in event:
             self._strategy.follow(plan_from_json(event["plan"]))
 
-    def told(self, trial: Trial) -> None:
+    def on_trial_complete(self, trial: Trial) -> None:
         """After a trial: where the time for the search no longer fits the plan, change it."""
         assert self._started is not None
         since, planned = self._started

@@ -36,11 +36,11 @@ class Timed(Strategy):
     `patience`: the lowest rung ends early where so many architectures in a row were no better than the best before.
     """
 
-    continues = True
+    uses_checkpoints = True
 
     def __init__(self, inner: Strategy, space: SearchSpace, objective: Objective, patience: int | None = None) -> None:
         self._inner, self._space, self._objective, self._patience = inner, space, objective, patience
-        self.initial, self.several = inner.initial, inner.several
+        self.initial, self.multi_objective = inner.initial, inner.multi_objective
         self.plan: Plan | None = None
         self.epoch_seconds: Callable[[Genome], float] = _unknown
         """Seconds that an epoch of a genome's network takes; the runner measures it, or knows it from the record."""
@@ -117,7 +117,7 @@ class Timed(Strategy):
         ranked = self.ranked
         if len(self.rungs) == 1 and self._repeating is None:
             # Only where a choice is still to be made between them.
-            chosen = ranked[: self.plan.repeats] if len(self.plan.rungs) > 1 or len(ranked) > 1 else []
+            chosen = ranked[: self.plan.repeats] if len(ranked) > 1 else []
             self._repeating = {member.genome: member for member in chosen}
             for member in chosen:
                 again = Proposal(member.genome, member.hparams, origin="repeat")
@@ -188,12 +188,12 @@ class Timed(Strategy):
         goes_on = proposal.warm_start == "continue" and proposal.parent is not None
         return self._behind.get(proposal.parent or 0, 0) if goes_on else 0
 
-    def needs(self) -> Collection[int]:
+    def required_checkpoints(self) -> Collection[int]:
         most = max(2, *self.plan.survivors) if self.plan is not None else 2
         waiting = (proposal.parent for proposal in self._queue if proposal.parent is not None)
         return {*(member.trial for member in self.ranked[:most]), *waiting}
 
-    def chosen(self) -> int | None:
+    def selected_trial(self) -> int | None:
         ranked = self.ranked
         return ranked[0].trial if ranked else None
 

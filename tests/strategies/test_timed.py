@@ -31,7 +31,9 @@ def run(strategy: Timed, score: dict[int, float] | None = None, n: int = 1) -> l
             proposals.append(proposal)
             value = (score or {}).get(number, 0.5 / (number + 1))
             failed = value != value
-            measurement = Measurement(number, 0, "failed" if failed else "ok", {} if failed else {"val_accuracy": value})
+            measurement = Measurement(
+                number, 0, "failed" if failed else "ok", {} if failed else {"val_accuracy": value}
+            )
             strategy.tell(Trial(number, proposal), [measurement])
     return proposals
 
@@ -46,8 +48,8 @@ def test_the_best_of_the_lowest_rung_are_trained_on(n: int) -> None:
     assert [p.parent for p in proposals[7:]] == [2, 4]
     assert all(p.warm_start == "continue" for p in proposals[7:])
     assert strategy.done
-    assert strategy.chosen() == 8
-    assert 8 in strategy.needs()
+    assert strategy.selected_trial() == 8
+    assert 8 in strategy.required_checkpoints()
 
 
 def test_a_second_training_counts_half() -> None:
@@ -78,18 +80,18 @@ def test_failed_architectures_are_not_trained_on() -> None:
     proposals = run(strategy, {number: nan for number in range(5)})
     assert [p.origin for p in proposals] == ["sample"] * 6
     assert strategy.done
-    assert strategy.chosen() == 5
+    assert strategy.selected_trial() == 5
     strategy = timed()
     run(strategy, {number: nan for number in range(6)})
     assert strategy.done
-    assert strategy.chosen() is None
+    assert strategy.selected_trial() is None
 
 
 def test_a_promotion_that_fails_leaves_what_was_there() -> None:
     strategy = timed()
     run(strategy, {7: float("nan"), 8: float("nan")})
     assert strategy.done
-    assert strategy.chosen() == 0
+    assert strategy.selected_trial() == 0
 
 
 def test_patience_ends_the_lowest_rung() -> None:

@@ -29,7 +29,7 @@ def save_archive(
     task: Task,
     normalisation: Mapping[str, Any],
 ) -> None:
-    """Write the archive of a job to where it says; of the optimizer's state only what the training gave.
+    """Write the archive of a job to where it says; of the training's state only what it gave.
 
     OutputError where it cannot be written: the run ends then, and measures this job again when it goes on.
     """
@@ -67,8 +67,10 @@ def warm_start(
 ) -> "tuple[int, dict[str, torch.Tensor] | None]":
     """Load the parent's weights where the proposal says so, averaged with those of its partners.
 
-    Returns the epochs behind them, and the state of the parent's optimizer where the new one is of the same kind.
+    Returns the epochs behind them, and the state of the parent's training where the new optimizer is of the same kind.
     """
+    from nasrun.training.state import without_weights
+
     if job.load_from is None:
         return 0, None
     path = Path(job.load_from)
@@ -81,4 +83,7 @@ def warm_start(
     model.load_state_dict(weights)
     info = archives.read_info(path)
     goes_on = job.resumable and info.hparams.get(STATE_OF) == getattr(settings, STATE_OF)
-    return info.epochs, archives.read_optimizer(path) if goes_on else None
+    state = archives.read_optimizer(path) if goes_on else None
+    if state is not None and job.partners:  # the weights to go on with are the mean of all
+        state = without_weights(state)
+    return info.epochs, state

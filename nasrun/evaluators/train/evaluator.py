@@ -280,7 +280,7 @@ class Train(Evaluator):
         (training, model), settings = self._train_within_memory(job, settings, self._final_part, None)
         trained_on = f"{epochs} epochs on {self.final_data}"
         trained_on += f", {settings.micro_batch} images at a time" if settings.micro_batch is not None else ""
-        metrics = self._tested(job, model, settings.micro_batch)
+        metrics = self._tested(job, model, settings)
         seconds = time.monotonic() - started
         return {"metrics": metrics, "history": training.history, "seconds": seconds, "trained_on": trained_on}
 
@@ -294,7 +294,8 @@ class Train(Evaluator):
             model = self._space.build(job.trial.proposal.genome, self._dataset.task)
         model.load_state_dict(load_weights(Path(job.load_from)))
         runtime.place(model)
-        metrics = self._tested(job, model, read_info(job.load_from).hparams.get("micro_batch"))
+        settings = replace(self._settings_of(job), micro_batch=read_info(job.load_from).hparams.get("micro_batch"))
+        metrics = self._tested(job, model, settings)
         seconds = time.monotonic() - started
         return {"metrics": metrics, "history": [], "seconds": seconds, "trained_on": "the search's weights"}
 
@@ -306,14 +307,14 @@ class Train(Evaluator):
         save_archive(job, training, model, settings, self._space, self._dataset.task, self._normalisation)
         return {"history": training.history, "seconds": time.monotonic() - started}
 
-    def _tested(self, job: Job, model: "torch.nn.Module", micro_batch: int | None) -> dict[str, float]:
+    def _tested(self, job: Job, model: "torch.nn.Module", settings: TrainSettings) -> dict[str, float]:
         """What a trained network comes to on the test set, its weights saved where the job says so."""
         import torch
 
         from nasrun.training.loop import measure
 
         runtime, data = self._ready
-        metrics = {f"test_{name}": value for name, value in measure(model, data, "test", runtime, micro_batch).items()}
+        metrics = {f"test_{name}": value for name, value in measure(model, data, "test", runtime, settings).items()}
         if job.save_to is not None:
             save_weights(
                 Path(job.save_to), model.state_dict(), {"genome": self._space.format(job.trial.proposal.genome)}

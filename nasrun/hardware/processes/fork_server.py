@@ -19,7 +19,8 @@ from multiprocessing.connection import Connection
 from typing import NoReturn
 
 from nasrun.hardware.devices import GPUS
-from nasrun.hardware.processes.worker import Recipe, WorkerError, work
+from nasrun.hardware.processes.worker import work
+from nasrun.hardware.worker_messages import Recipe, WorkerError
 
 START = """
 import pickle, sys

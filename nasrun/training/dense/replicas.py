@@ -12,7 +12,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from nasrun.core import seeding
-from nasrun.training.data import CHUNK, DeviceData, augmented, steps_per_epoch
+from nasrun.training.augmentation import augmented
+from nasrun.training.data import CHUNK, DeviceData, steps_per_epoch
 from nasrun.training.dense.steps import DenseStepper
 from nasrun.training.outcomes import Metrics
 from nasrun.training.settings import TrainSettings
