@@ -1,6 +1,5 @@
 """Those who act in a run: strategy, evaluator, executor."""
 
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -147,10 +146,10 @@ class Evaluator(ABC):
         """Why nothing can be measured at a budget in epochs; None where it can, or where that is not known yet."""
         return None
 
-    def estimate(self, trial: Trial, timer: Callable[[], float] = time.monotonic) -> float | None:
+    def estimate(self, trial: Trial, timer: Callable[[], float] | None = None) -> float | None:
         """Seconds that one repeat of a trial is expected to take, from a short timing; None where it has no meaning.
 
-        `timer`: the clock that these are seconds of.
+        `timer`: the clock that these are seconds of; None: `time.monotonic`.
         """
         return None
 

@@ -129,7 +129,7 @@ class WithCosts(Evaluator):
     def test(self, job: Job) -> Mapping[str, Any]:
         return self._inner.test(job)
 
-    def estimate(self, trial: Trial, timer: Callable[[], float] = time.monotonic) -> float | None:
+    def estimate(self, trial: Trial, timer: Callable[[], float] | None = None) -> float | None:
         return self._inner.estimate(trial, timer)
 
     def unsupported_budget_reason(self, budget: int) -> str | None:

@@ -165,10 +165,11 @@ class Supernet(SharedEvaluator):
         seconds = time.monotonic() - started
         return {"metrics": metrics, "history": [], "seconds": seconds, "trained_on": "the shared weights"}
 
-    def estimate(self, trial: Trial, timer: Callable[[], float] = time.monotonic) -> float | None:
+    def estimate(self, trial: Trial, timer: Callable[[], float] | None = None) -> float | None:
         """Seconds of one trial: its score, and its share of an epoch, from five steps of its architecture."""
         trainer = self._new(UNTRAINED)
         genome, seconds = trial.proposal.genome, []
+        timer = timer or time.monotonic
         for _ in range(TIMED_STEPS):
             started = timer()
             trainer.time_step(genome)

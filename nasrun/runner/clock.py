@@ -5,6 +5,7 @@ import time
 from typing import Literal, NamedTuple
 
 Kind = Literal["wall", "cpu"]
+MOST_DELAY = 8.0
 
 
 class Instant(NamedTuple):
@@ -47,6 +48,15 @@ class Clock:
     def spent(self) -> float:
         """Seconds spent so far."""
         return self.before + self.read() - (self._began.wall if self.kind == "wall" else self._began.cpu)
+
+    @property
+    def delay(self) -> float:
+        """How many times as long as on a machine of its own this process takes by the clock, as far as one can tell from
+        what it got of the processors so far; 1 where the clock is theirs."""
+        if self.kind == "cpu":
+            return 1.0
+        wall, cpu = (time.monotonic() - self._began.wall), (time.process_time() - self._began.cpu)
+        return min(MOST_DELAY, max(1.0, wall / cpu)) if cpu > 0 else 1.0
 
     def read(self) -> float:
         """The time of the clock itself, in seconds from some moment on."""

@@ -81,8 +81,8 @@ class Segments:
 
     The first goes on from the checkpoint of the search. Before each, how many epochs there are to be in all follows
     from the speed of the last and the time that is left; the event `segment` says it, then it is trained and its
-    archive written. A run that is killed goes on behind the last archive, and follows what is on record; what a segment draws
-    at random follows from its number, so that it comes to the same weights.
+    archive written. A run that is killed goes on behind the last archive, and follows what is on record. Segments leave
+    no trace: one training with the same schedule comes to the same weights.
     """
 
     FOLDER = "final"
@@ -119,7 +119,8 @@ class Segments:
             history += result["history"]
             seconds += result["seconds"]
             number, horizon = int(event["number"]), int(event["horizon"])
-            speed = (self._budget.clock.spent - before) / (int(event["epochs"]) - epochs)
+            taken = self._budget.clock.spent - before
+            speed = taken / (int(event["epochs"]) - epochs) if taken > 0 else speed
             epochs = int(event["epochs"])
         source = str(self._path(number)) if number else job.load_from
         result = self._setup.evaluator.test(job._replace(load_from=source))
@@ -139,7 +140,7 @@ class Segments:
             Job(
                 Trial(job.trial.number, goes_on),
                 job.repeat,
-                seeding.integer(self._setup.options.seed, seeding.Purpose.FINAL, number),
+                job.seed,
                 source,
                 str(self._path(number)),
                 resumable=True,

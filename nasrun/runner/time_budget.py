@@ -20,9 +20,9 @@ from nasrun.strategies.choice import noise_of_pairs, noise_of_share, probability
 from nasrun.strategies.time_plan import Plan, make_plan, search_seconds
 from nasrun.strategies.timed import Timed
 
-REPORT_SECONDS = 1.0
-PLOTS_SECONDS = 3.0
-"""What the tables, and the pictures, take at the end."""
+REPORT_SECONDS = 0.7
+PLOTS_SECONDS = 2.0
+"""What the tables, and the pictures, take at the end: seconds of a processor."""
 MARGIN = 0.01
 """Of the budget, what is left unplanned."""
 TEST_SHARE = 0.4
@@ -54,7 +54,7 @@ class TimeBudget:
     def reserve(self) -> float:
         """Seconds that are kept for what comes after the training: the test, the tables, the pictures."""
         plots = PLOTS_SECONDS if self._setup.output.plots else 0.0
-        return REPORT_SECONDS + plots + MARGIN * self.seconds + self._test_seconds
+        return (REPORT_SECONDS + plots) * self.clock.delay + MARGIN * self.seconds + self._test_seconds
 
     @property
     def left(self) -> float:
@@ -84,7 +84,7 @@ class TimeBudget:
                 f"time={format_duration(self.seconds)}: {self.clock.spent:.0f} s are spent before anything is trained "
                 f"and {self.reserve:.0f} s go to the end; at least {right:.0f}s is right"
             )
-        return make_plan(self.left / self._setup.evaluator.repeats, seconds, images, batch, self._workers)
+        return make_plan(self.left, seconds, images, batch, self._workers / self._setup.evaluator.repeats)
 
     def epoch_seconds(self, genome: Genome) -> float:
         """Seconds that an epoch of a genome's network takes: on record, or measured and put there."""

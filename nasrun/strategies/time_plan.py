@@ -47,11 +47,11 @@ class Plan(NamedTuple):
         return self.candidates + self.repeats + sum(self.survivors[1:])
 
 
-def make_plan(seconds: float, epoch_seconds: float, images: int, batch: int, workers: int = 1) -> Plan:
+def make_plan(seconds: float, epoch_seconds: float, images: int, batch: int, workers: float = 1) -> Plan:
     """The plan for so many seconds of training.
 
     `epoch_seconds`: what a pass over the training part, of so many `images`, takes a network of the usual size.
-    `workers`: networks that train at a time in the search; the winner is trained on by one of them.
+    `workers`: trainings at a time in the search, divided by those of each architecture; the winner's is one.
     """
     epochs = seconds / epoch_seconds
     epoch_images = None
@@ -82,7 +82,7 @@ def _plan(candidates: int, horizon: float, epoch_images: int | None) -> Plan:
     return Plan(candidates, rungs, tuple(survivors), repeats, horizon, epoch_images)
 
 
-def _cost(plan: Plan, workers: int = 1) -> float:
+def _cost(plan: Plan, workers: float = 1) -> float:
     """Seconds that the search of a plan takes."""
     return search_seconds(plan) / workers
 

@@ -323,7 +323,7 @@ class Train(Evaluator):
             torch.cuda.synchronize()
         return metrics
 
-    def estimate(self, trial: Trial, timer: Callable[[], float] = time.monotonic) -> float | None:
+    def estimate(self, trial: Trial, timer: Callable[[], float] | None = None) -> float | None:
         """Seconds of one repeat, from ten steps after a warm-up of three; of repeats that train together, its share."""
         from nasrun.training.data import steps_per_epoch
         from nasrun.training.dense.threads import fit_one_thread, in_parallel, shares
@@ -339,7 +339,7 @@ class Train(Evaluator):
             if spread:  # one thread's part: the others are trained at the same time
                 models = models[: max(map(len, shares(len(models), runtime.threads)))]
             trainee = make_trainee(models, data, settings, runtime, range(len(models)))
-            work = partial(_step_seconds, trainee, timer)
+            work = partial(_step_seconds, trainee, timer or time.monotonic)
             [seconds] = in_parallel([work], Event()) if spread else [work()]
         return seconds / len(group) * settings.epochs * steps_per_epoch(data.split("train"), settings) * 1.1
 
