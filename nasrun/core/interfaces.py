@@ -1,13 +1,16 @@
 """Those who act in a run: strategy, evaluator, executor."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from nasrun.core.types import Genome, Job, Measurement, Progress, Proposal, Trial
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class Strategy(ABC):

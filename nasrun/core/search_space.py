@@ -1,14 +1,15 @@
 """What a search space can do."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from nasrun.core.types import CellGraph, Cost, Genome, Kind, Mutation, Task, Token
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
 
@@ -114,10 +115,10 @@ class SearchSpace(ABC):
         """Parameters and FLOPs of the network that `build` makes, by formula, without torch."""
 
     @abstractmethod
-    def build(self, genome: Genome, task: Task) -> "torch.nn.Module":
+    def build(self, genome: Genome, task: Task) -> torch.nn.Module:
         """The network: input float (batch, channels, height, width), output as `Task` says for its kind."""
 
-    def supernet(self, task: Task) -> "torch.nn.Module":
+    def supernet(self, task: Task) -> torch.nn.Module:
         """One network with the weights of all architectures, called with images (batch, channels, height, width) and a
         genome: it computes what `build` would make of that genome, normalised by the batch at hand.
 

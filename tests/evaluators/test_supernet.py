@@ -214,7 +214,7 @@ def test_the_learning_rate_falls_and_may_begin_anew() -> None:
     [
         (
             ("search_space=sequential_cnn",),
-            "search_space=SequentialCNN: has no supernet, which evaluator=supernet trains; choose search_space=macro_cnn",
+            "search_space=SequentialCNN: has no supernet, which evaluator=supernet trains; choose search_space=",
         ),
         (
             ("search_space=micro_cell", "hardware.workers=2"),
