@@ -214,12 +214,14 @@ class Search:
         self._checkpoints.keep_best(self.records, self._objective, self.needed())
         self._observer.on_trial_complete(record, self.best)
         if self._budget is not None:
-            self._budget.on_trial_complete(record.trial)
+            self._budget.adjust()
 
     def _take_in(self, number: int) -> TrialRecord:
         """Everything that a tell changes, at its first time and when it is replayed."""
         record = resolve_trial(self._asked, number)
         self._outstanding.remove(number)
+        if self._budget is not None:
+            self._budget.count(record.trial)
         self._strategy.tell(record.trial, record.measurements)
         self.records[number] = record
         self._may_ask = True
@@ -240,6 +242,8 @@ class Search:
         """
         for position, event in enumerate(events):
             kind = event["event"]
+            if self._budget is not None:
+                self._budget.replay(event)
             if kind == "ask":
                 recorded = [proposal_from_json(fields) for fields in event["proposals"]]
                 if event["n"] > self._in_flight:  # this many would be made before they are compared
@@ -254,8 +258,6 @@ class Search:
                 self._asked[event["trial"]].measurements.append(measurement_from_json(event))
             elif kind == "tell":
                 self._take_in(event["trial"])
-            elif kind in ("run", "plan", "speed") and self._budget is not None:
-                self._budget.replay(event)
             elif kind == "shared" and self._shared is not None:
                 self._shared.version = event["version"]
 

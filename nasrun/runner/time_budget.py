@@ -46,7 +46,7 @@ class TimeBudget:
         self._setup, self._strategy, self._log, self._say = setup, strategy, log, say
         self._workers = min(setup.hardware.workers, setup.hardware.trials_in_flight * setup.evaluator.repeats)
         self._speeds: dict[Any, float] = {}
-        self._started: tuple[float, float] | None = None
+        self._since = self._recorded = self._planned = 0.0
         self._live = False
         strategy.epoch_seconds = self.epoch_seconds
 
@@ -69,8 +69,10 @@ class TimeBudget:
 
     def begin(self) -> None:
         """From now on speeds are measured where they are not on record, and the clock is looked at."""
-        self._live, self._started = True, (self.clock.spent, 0.0)
+        self._live = True
         assert self._strategy.plan is not None
+        # What the start of a resumed process took is no delay of its trials.
+        self._since += self.clock.spent - self._recorded
         self._say(self.describe(self._strategy.plan))
 
     def first_plan(self) -> Plan:
@@ -84,7 +86,7 @@ class TimeBudget:
                 f"time={format_duration(self.seconds)}: {self.clock.spent:.0f} s are spent before anything is trained "
                 f"and {self.reserve:.0f} s go to the end; at least {right:.0f}s is right"
             )
-        return make_plan(self.left, seconds, images, batch, self._workers / self._setup.evaluator.repeats)
+        return make_plan(self.left, seconds, images, batch, 1 / self._share)
 
     def epoch_seconds(self, genome: Genome) -> float:
         """Seconds that an epoch of a genome's network takes: on record, or measured and put there."""
@@ -111,26 +113,35 @@ class TimeBudget:
 
     def replay(self, event: Event) -> None:
         """Take in an event of the journal."""
+        self._recorded = max(self._recorded, float(event.get("spent", 0.0)))
         if event["event"] == "speed":
             self._speeds[self._key(tuple(event["genome"]))] = float(event["epoch_seconds"])
         elif event["event"] == "plan":
             self._strategy.follow(plan_from_json(event))
         elif "plan" in event:
+            self._since = float(event["spent"])
             self._strategy.follow(plan_from_json(event["plan"]))
 
-    def on_trial_complete(self, trial: Trial) -> None:
+    def count(self, trial: Trial) -> None:
+        """A trial is complete, now or in the journal: what its training was planned to take counts as planned."""
+        proposal = trial.proposal
+        if proposal.reuse_of is None:
+            epochs = (proposal.budget or 0) - self._strategy.epochs_behind(proposal)
+            # One epoch more or less is no delay: what was proposed is what was planned.
+            self._planned += epochs * self.epoch_seconds(proposal.genome) * self._share
+
+    def adjust(self) -> None:
         """After a trial: where the time for the search no longer fits the plan, change it."""
-        assert self._started is not None
-        since, planned = self._started
-        # One epoch more or less is no delay: what was proposed is what was planned.
-        done = (trial.proposal.budget or 0) - self._strategy.epochs_behind(trial.proposal)
-        if trial.proposal.reuse_of is None:
-            planned += done * self.epoch_seconds(trial.proposal.genome) * self._setup.evaluator.repeats / self._workers
-        self._started = (since, planned)
-        changed = self._changed((self.clock.spent - since) / planned if planned else 1.0)
+        taken = self.clock.spent - self._since
+        changed = self._changed(taken / self._planned if self._planned else 1.0)
         if changed is not None:
             plan, reason = changed
             self._say(f"{reason}; {self.describe(self._record(plan, reason))}")
+
+    @property
+    def _share(self) -> float:
+        """What a second of one training takes of the budget, where several are trained at a time."""
+        return self._setup.evaluator.repeats / self._workers
 
     def _changed(self, slower: float) -> tuple[Plan, str] | None:
         """The plan for the time that is left, and why it is another; None where the one there is will do.
@@ -139,7 +150,7 @@ class TimeBudget:
         """
         plan, strategy = self._strategy.plan, self._strategy
         assert plan is not None
-        factor = max(slower, 0.5) * self._setup.evaluator.repeats / self._workers
+        factor = max(slower, 0.5) * self._share
         # The winner has its rungs behind it when its final training begins.
         final = (plan.horizon - plan.rungs[-1]) * min(slower, 1.0)
         room = self.left - final

@@ -6,9 +6,9 @@ The numbers here were found by measuring; `docs/time.md` says how.
 from math import ceil, log2
 from typing import NamedTuple
 
-ALONE = 24
+ALONE = 40
 """Trainings of the whole data, in epochs, up to which all the time goes to one network."""
-SHARE_PER_DOUBLING = 0.06
+SHARE_PER_DOUBLING = 0.08
 MOST_SHARE = 0.5
 """What is spent on networks that do not win: nothing for `ALONE` epochs, so much more for each doubling, at most so
 much."""
@@ -72,11 +72,14 @@ def make_plan(seconds: float, epoch_seconds: float, images: int, batch: int, wor
 
 
 def _plan(candidates: int, horizon: float, epoch_images: int | None) -> Plan:
-    """A plan with as many rungs as so many architectures make sense of: at the last there are two or more."""
+    """A plan with as many rungs as so many architectures make sense of: at the last there are two or more.
+
+    Two alone are compared at what would be the second: the lowest tells little of which is better.
+    """
     survivors = [candidates]
     while survivors[-1] > 2 and len(survivors) < 3:
         survivors.append(max(2, survivors[-1] // ETA))
-    first = FIRST_RUNG * horizon
+    first = FIRST_RUNG * horizon * (ETA if candidates == 2 else 1)
     rungs = tuple(first * ETA**rung for rung in range(len(survivors)))
     repeats = min(3, candidates // 4)
     return Plan(candidates, rungs, tuple(survivors), repeats, horizon, epoch_images)
