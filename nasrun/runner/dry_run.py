@@ -14,7 +14,7 @@ def show_plan(setup: Setup) -> None:
     """Print size of the space, trials, the price of a sample of architectures, and the time a run may take."""
     space, task = setup.space, setup.dataset.task
     rng = sample_rng(setup.options.seed)
-    drawn = (space.sample(rng) for _ in itertools.count())
+    drawn = (setup.steered.sample(rng) for _ in itertools.count())
     genomes = list(itertools.islice((g for g in drawn if setup.constraints.allow(space.cost(g, task))), SAMPLES))
     costs = [space.cost(genome, task) for genome in genomes]
     names = {group: setup.config[group]["_target_"].rpartition(".")[2] for group in ("search_space", "strategy")}
