@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from nasrun.config.constraints import ConstraintOptions, check_constraints, check_start
 from nasrun.config.objective import ObjectiveOptions
 from nasrun.config.time_budget import check_time
 from nasrun.core import Evaluator, Objective, SearchSpace, SharedEvaluator, Strategy, seeding
@@ -43,31 +44,12 @@ from nasrun.trackers.csv import Csv
 
 T = TypeVar("T")
 
-CONSTRAINT_SAMPLES = 10_000
-"""Random architectures of which one must be within the constraints; ten times what `Constrain` turns down in a row."""
-
 UNCOUNTED = 1_000_000
 """Trials at most under a budget of time, which ends a search long before."""
 
 FREE = ("vars", "from")
 """What nothing here reads: values that other keys of the config refer to, such as pairs swept together, and the run
 that `nasrun.config.from_run` took its architecture from."""
-
-
-@dataclass(kw_only=True, frozen=True)
-class ConstraintOptions:
-    """The price that an architecture may have at most; `auto`: the bound that the search space names for itself.
-
-    `latency_ms` is measured by the evaluator (`nasrun.evaluators.costs`), the others are known by formula.
-    """
-
-    parameters: Positive | None = None
-    flops: Positive | Literal["auto"] | None = "auto"
-    latency_ms: Annotated[float, Above(0)] | None = None
-
-    def resolved(self, space: SearchSpace) -> Constraints:
-        """The limits as numbers, or None for any."""
-        return Constraints(parameters=self.parameters, flops=space.flops_limit if self.flops == "auto" else self.flops)
 
 
 @dataclass(kw_only=True, frozen=True)
@@ -114,6 +96,8 @@ class Setup:
     hardware: Hardware
     evaluator: Evaluator
     strategy: Strategy
+    steered: SearchSpace
+    """The space as the strategy sees it: limits may steer what is drawn from it."""
     config: dict[str, Any] = field(repr=False)
     memory: SharedObject | None = None
     """Where the data lie once they are loaded, if there are several workers."""
@@ -141,12 +125,17 @@ def build(config: DictConfig) -> Setup:
     evaluator = _evaluator(content, space, dataset, hardware)
     objective = section["objective"].resolved(evaluator)
     rng = seeding.generator(options.seed, seeding.Purpose.STRATEGY)
-    strategy = create(content, "strategy", Strategy, space, objective, rng)  # type: ignore[type-abstract]
+    limits = section["constraints"]
+    constraints = limits.resolved(space, dataset.task)
+    steered = limits.steered(space, dataset.task, objective, evaluator)
+    if not kind_of(content, "strategy", Strategy).steerable:  # type: ignore[type-abstract]
+        steered = space
+    strategy = create(content, "strategy", Strategy, steered, objective, rng)  # type: ignore[type-abstract]
     check_budgets(strategy, evaluator)
     if options.time is not None:
         check_time(options.time, strategy, evaluator, hardware)
-    constraints = section["constraints"].resolved(space)
-    _check_constraints(constraints, space, dataset, options.seed)
+    check_constraints(constraints, steered, dataset.task, options.seed)
+    check_start(_mapping(content, "strategy"), constraints, space, dataset.task)
     if isinstance(evaluator, SharedEvaluator) and hardware.is_remote:
         named, alone = hardware.named
         raise ConfigError(
@@ -154,7 +143,7 @@ def build(config: DictConfig) -> Setup:
         )
     if isinstance(evaluator, SharedEvaluator) and options.deduplicate == "reuse":
         options = replace(options, deduplicate="never")  # a score belongs to the shared weights of its time
-    strategy = wrap(strategy, space, dataset, options, constraints)
+    strategy = wrap(strategy, steered, dataset, options, constraints)
     if options.time is not None:
         strategy = Timed(strategy, space, objective, options.patience_trials)
         options = replace(options, trials=UNCOUNTED, patience_trials=None)
@@ -170,6 +159,7 @@ def build(config: DictConfig) -> Setup:
         hardware,
         evaluator,
         strategy,
+        steered,
         content,
         memory,
         tracker,
@@ -218,25 +208,6 @@ def check_budgets(strategy: Strategy, evaluator: Evaluator) -> None:
             raise ConfigError(f"strategy.budgets=[{','.join(map(str, strategy.budgets))}]: {reason}")
 
 
-def _check_constraints(constraints: Constraints, space: SearchSpace, dataset: Dataset, seed: int) -> None:
-    """ConfigError where no architecture of a large random sample is within the constraints."""
-    limits = {name: limit for name, limit in vars(constraints).items() if limit is not None}
-    if not limits:
-        return
-    rng, task = sample_rng(seed), dataset.task
-    smallest = dict.fromkeys(limits, float("inf"))
-    for _ in range(CONSTRAINT_SAMPLES):
-        cost = space.cost(space.sample(rng), task)
-        if constraints.allow(cost):
-            return
-        smallest = {name: min(least, getattr(cost, name)) for name, least in smallest.items()}
-    given = " ".join(f"constraints.{name}={limit}" for name, limit in limits.items())
-    found = " and ".join(f"{least:,} {name}" for name, least in smallest.items())
-    raise ConfigError(
-        f"{given}: none of {CONSTRAINT_SAMPLES:,} random architectures is that small; the least among them: {found}"
-    )
-
-
 def _mapping(content: dict[str, Any], name: str) -> dict[str, Any]:
     value = content.get(name, {})
     if not isinstance(value, dict):
@@ -246,10 +217,8 @@ def _mapping(content: dict[str, Any], name: str) -> dict[str, Any]:
 
 def create(content: dict[str, Any], group: str, base: type[T], *runtime: Any) -> T:
     """The `base` that a group's section describes: `_target_` called with `runtime` and the checked options."""
-    section = _mapping(content, group)
-    if "_target_" not in section:
-        raise ConfigError(f"{group}: not chosen; {nearest('', option_names(group))}")
-    kind = locate(section.pop("_target_"), base, join(group, "_target_"))
+    kind = kind_of(content, group, base)
+    section = {name: value for name, value in _mapping(content, group).items() if name != "_target_"}
     arguments = check_section(kind, section, group)
     try:
         made = kind(*runtime, **arguments)
@@ -258,6 +227,14 @@ def create(content: dict[str, Any], group: str, base: type[T], *runtime: Any) ->
         return made
     except ValueError as error:
         raise ConfigError(f"{group}.{first_line(error)}") from error
+
+
+def kind_of(content: dict[str, Any], group: str, base: type[T]) -> type[T]:
+    """The class that a group's section names."""
+    section = _mapping(content, group)
+    if "_target_" not in section:
+        raise ConfigError(f"{group}: not chosen; {nearest('', option_names(group))}")
+    return locate(section["_target_"], base, join(group, "_target_"))
 
 
 def locate(target: Any, base: type[T], path: str) -> type[T]:

@@ -35,6 +35,9 @@ class Strategy(ABC):
     #: Whether all objectives are improved, where there are several; else the first one alone.
     multi_objective: bool = False
 
+    #: Whether it takes a space whose limits steer what is drawn (`nasrun.strategies.steering`) in place of the space.
+    steerable: bool = True
+
     @abstractmethod
     def ask(self, n: int) -> list[Proposal]:
         """Between 0 and `n` proposals; an empty list means: tell me first (or: I am done)."""
@@ -66,6 +69,10 @@ class Strategy(ABC):
         Nothing that the strategy proposes is changed by it. None: it has no policy; samples of the space will do.
         """
         return None
+
+    def messages(self) -> Sequence[str]:
+        """What the user should be told that came up since the last call, a line each."""
+        return ()
 
     def notes(self) -> Mapping[str, Any]:
         """What the strategy learned, as JSON values, for `strategy.json` (loss curves, suggestions); may be empty."""

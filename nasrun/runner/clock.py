@@ -51,8 +51,8 @@ class Clock:
 
     @property
     def delay(self) -> float:
-        """How many times as long as on a machine of its own this process takes by the clock, as far as one can tell from
-        what it got of the processors so far; 1 where the clock is theirs."""
+        """How many times as long as on a machine of its own this process takes by the clock; 1 where it is the
+        processor's. As far as one can tell from what it got of the processors so far."""
         if self.kind == "cpu":
             return 1.0
         wall, cpu = (time.monotonic() - self._began.wall), (time.process_time() - self._began.cpu)

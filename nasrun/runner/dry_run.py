@@ -19,7 +19,7 @@ def show_plan(setup: Setup, began: Instant) -> None:
     """
     space, task = setup.space, setup.dataset.task
     rng = sample_rng(setup.options.seed)
-    drawn = (space.sample(rng) for _ in itertools.count())
+    drawn = (setup.steered.sample(rng) for _ in itertools.count())
     genomes = list(itertools.islice((g for g in drawn if setup.constraints.allow(space.cost(g, task))), SAMPLES))
     costs = [space.cost(genome, task) for genome in genomes]
     names = {group: setup.config[group]["_target_"].rpartition(".")[2] for group in ("search_space", "strategy")}
@@ -57,7 +57,7 @@ def _timed(setup: Setup, began: Instant) -> str:
     setup.evaluator.prepare()
     budget = time_budget(setup, Clock(setup.hardware.clock, began), None)
     assert budget is not None
-    return budget.describe(budget.first_plan())
+    return budget.describe(budget.first_plan()[0])
 
 
 def _range(values: list[int]) -> str:

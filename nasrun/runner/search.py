@@ -116,6 +116,8 @@ class Search:
         first, recorded = len(self._asked), [proposal_to_json(proposal) for proposal in proposals]
         self._journal.append("ask", n=wanted, first=first, proposals=recorded, time=now())
         self._may_ask = False
+        for line in self._strategy.messages():
+            self._observer.message(line)
         for record in self._admit(proposals):
             self._submit(record)
             self._observer.on_trial_start(record.trial)
@@ -240,6 +242,10 @@ class Search:
 
         Raises ReplayError where the strategy asks for something else than what is recorded.
         """
+        self._replay(events)
+        self._strategy.messages()  # what was said before the journal ended is not said again
+
+    def _replay(self, events: Sequence[Event]) -> None:
         for position, event in enumerate(events):
             kind = event["event"]
             if self._budget is not None:

@@ -46,6 +46,7 @@ class TimeBudget:
         self._setup, self._strategy, self._log, self._say = setup, strategy, log, say
         self._workers = min(setup.hardware.workers, setup.hardware.trials_in_flight * setup.evaluator.repeats)
         self._speeds: dict[Any, float] = {}
+        self._passes: dict[Any, float] = {}
         self._since = self._recorded = self._planned = 0.0
         self._live = False
         strategy.epoch_seconds = self.epoch_seconds
@@ -75,9 +76,11 @@ class TimeBudget:
         self._since += self.clock.spent - self._recorded
         self._say(self.describe(self._strategy.plan))
 
-    def first_plan(self) -> Plan:
-        """The plan, from the speed of an architecture of the usual price."""
-        seconds = self._time(self._reference())
+    def first_plan(self) -> tuple[Plan, Genome, float]:
+        """The plan, and what it follows from: an architecture of the usual price, seconds that a pass over the training
+        part takes it. ConfigError where there is no time for any."""
+        genome = self._reference()
+        seconds = self._time(genome)
         images, batch = self._data
         least = 3 * seconds * batch / images * 10
         if self.left < least:
@@ -86,7 +89,7 @@ class TimeBudget:
                 f"time={format_duration(self.seconds)}: {self.clock.spent:.0f} s are spent before anything is trained "
                 f"and {self.reserve:.0f} s go to the end; at least {right:.0f}s is right"
             )
-        return make_plan(self.left, seconds, images, batch, 1 / self._share)
+        return make_plan(self.left, seconds, images, batch, 1 / self._share), genome, seconds
 
     def epoch_seconds(self, genome: Genome) -> float:
         """Seconds that an epoch of a genome's network takes: on record, or measured and put there."""
@@ -97,7 +100,8 @@ class TimeBudget:
             plan = self._strategy.plan
             assert plan is not None
             images, _ = self._data
-            seconds = self._time(genome) * min(1.0, (plan.epoch_images or images) / images)
+            whole = self._passes.get(key) or self._time(genome)
+            seconds = whole * min(1.0, (plan.epoch_images or images) / images)
             self._log.append("speed", genome=genome, epoch_seconds=seconds, time=now())
             self._speeds[key] = seconds
         return self._speeds[key]
@@ -119,6 +123,8 @@ class TimeBudget:
         elif event["event"] == "plan":
             self._strategy.follow(plan_from_json(event))
         elif "plan" in event:
+            genome, seconds = event["plan"]["reference"]
+            self._passes[self._key(tuple(genome))] = float(seconds)
             self._since = float(event["spent"])
             self._strategy.follow(plan_from_json(event["plan"]))
 
@@ -206,10 +212,14 @@ class TimeBudget:
         return f"{head}{count} ({rungs}{repeats}), the winner for {plan.horizon:.3g} s in all"
 
     def _reference(self) -> Genome:
-        """An architecture that stands for those of the search: the one of middling price of a few."""
+        """An architecture that stands for those of the search: the best known one, or else of a few drawn ones that of
+        middling price."""
         setup = self._setup
+        known = list(setup.steered.known().values())
+        if known:
+            return known[0]
         rng, task = sample_rng(setup.options.seed), setup.dataset.task
-        found = [self._strategy.draw(rng) or setup.space.sample(rng) for _ in range(REFERENCES)]
+        found = [self._strategy.draw(rng) or setup.steered.sample(rng) for _ in range(REFERENCES)]
         return sorted(found, key=lambda genome: setup.space.cost(genome, task).flops)[REFERENCES // 2]
 
     def _time(self, genome: Genome) -> float:
@@ -244,8 +254,8 @@ def first_plan(setup: Setup, began: Instant) -> dict[str, Any]:
     budget = time_budget(setup, Clock(setup.hardware.clock, began), None)
     if budget is None:
         return {}
-    plan = plan_to_json(budget.first_plan())
-    return {"plan": plan, "spent": budget.clock.spent}
+    plan, genome, seconds = budget.first_plan()
+    return {"plan": {**plan_to_json(plan), "reference": [genome, seconds]}, "spent": budget.clock.spent}
 
 
 def time_budget(

@@ -1,7 +1,7 @@
 """Whole runs within a budget of time: what is planned, what is on record, and runs that are cut short.
 
-Where runs are compared, the clock goes by the events of the journal and the speed of a network by its price, so that the
-same decisions are right whenever they are made.
+Where runs are compared, the clock goes by the events of the journal and the speed of a network by its price, so that
+the same decisions are right whenever they are made.
 """
 
 import json

@@ -77,12 +77,12 @@ def test_what_an_architecture_gets_is_time() -> None:
 def test_failed_architectures_are_not_trained_on() -> None:
     nan = float("nan")
     strategy = timed()
-    proposals = run(strategy, {number: nan for number in range(5)})
+    proposals = run(strategy, dict.fromkeys(range(5), nan))
     assert [p.origin for p in proposals] == ["sample"] * 6
     assert strategy.done
     assert strategy.selected_trial() == 5
     strategy = timed()
-    run(strategy, {number: nan for number in range(6)})
+    run(strategy, dict.fromkeys(range(6), nan))
     assert strategy.done
     assert strategy.selected_trial() is None
 

@@ -16,6 +16,12 @@ STAGE = 7
 EXPANDING = ("ir", "er")
 """Blocks with an expansion."""
 
+DEPTHWISE = ("ir", "ds")
+"""Blocks with a depthwise convolution."""
+
+LAYERS = {"bb": 2, "ir": 3, "er": 2, "ds": 2, "cn": 1}
+"""Convolutions of a block one behind the other."""
+
 SQUEEZE = 0.25
 """Units of a squeeze-and-excite, as a share of the channels that its block takes in (Tan and Le 2019)."""
 
@@ -53,7 +59,8 @@ class Network(NamedTuple):
 def network_of(genome: Genome) -> Network:
     """The network that a genome of the space stands for."""
     stages = [Stage(*genome[place : place + STAGE]) for place in range(HEAD, len(genome), STAGE)]  # type: ignore[arg-type]
-    return Network(*genome[: HEAD - 1], tuple(stages))  # type: ignore[arg-type]
+    activation, kernel, stride, width = genome[: HEAD - 1]
+    return Network(str(activation), int(kernel), int(stride), int(width), tuple(stages))
 
 
 def genome_of(network: Network) -> Genome:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from nasrun.spaces.staged_cnn.genome import EXPANDING, Stage
+from nasrun.spaces.staged_cnn.genome import DEPTHWISE, EXPANDING, Stage
 
 STEP = 4
 """Widths are multiples of this."""
@@ -17,12 +17,15 @@ class Limits:
     max_stages: int
     max_repeats: int
     kernels: tuple[int, ...]
+    depthwise_kernels: tuple[int, ...]
     expansions: tuple[int, ...]
     squeeze: bool
     widths: tuple[int, ...]
 
     def kernels_of(self, block: str) -> tuple[int, ...]:
-        """Kernels of 1 are for `cn` alone: in other blocks they would see no neighbouring pixel."""
+        """Kernels of 1 are for `cn` alone: in other blocks, and the stem, they would see no neighbouring pixel."""
+        if block in DEPTHWISE:
+            return self.depthwise_kernels
         return self.kernels if block == "cn" else tuple(kernel for kernel in self.kernels if kernel > 1)
 
     def expansions_of(self, block: str) -> tuple[int, ...]:

@@ -1,7 +1,7 @@
 """What networks of `staged_cnn` cost, by formula, without torch."""
 
 from nasrun.core import Cost, Genome, Task
-from nasrun.spaces.staged_cnn.genome import STAGE, squeezed_units
+from nasrun.spaces.staged_cnn.genome import Stage, network_of, squeezed_units
 
 
 def halvings(task: Task, resolution: int) -> int:
@@ -22,66 +22,54 @@ def price(genome: Genome, task: Task, resolution: int) -> Cost:
 
     Normalisation, activations, pooling and sums count for nothing there, as in `torch.utils.flop_counter`.
     """
-    _, kernel, stride, channels, _, *rest = genome
-    assert isinstance(kernel, int)
-    assert isinstance(stride, int)
-    assert isinstance(channels, int)
-    height, width = task.height, task.width
+    network = network_of(genome)
+    height, width, channels = task.height, task.width, task.channels
     parameters = multiply_adds = 0
-    before = task.channels
-    for step in stem_strides(task, resolution, stride):
-        if step == 2:
-            height, width = (height + 1) // 2, (width + 1) // 2
-        weights = kernel * kernel * before * channels
-        parameters += weights + 2 * channels
-        multiply_adds += weights * height * width
-        before = channels
-    for place in range(0, len(rest), STAGE):
-        block, repeats, kernel, stride, expansion, out, squeeze = rest[place : place + STAGE]
-        area = height * width
+    out = network.stem_width
+    for stride in stem_strides(task, resolution, network.stem_stride):
         if stride == 2:
             height, width = (height + 1) // 2, (width + 1) // 2
-        after = height * width
-        spec = (block, kernel * kernel, expansion, squeeze)  # type: ignore[operator]
-        weights, more, work = _block(spec, channels, out, stride == 2, area, after)  # type: ignore[arg-type]
-        parameters += weights + more
+        weights = network.stem_kernel**2 * channels * out
+        parameters += weights + 2 * out
+        multiply_adds += weights * height * width
+        channels = out
+    for stage in network.stages:
+        area = height * width
+        if stage.stride == 2:
+            height, width = (height + 1) // 2, (width + 1) // 2
+        size, work = _block(stage, channels, area, height * width)
+        channels = stage.width
+        parameters += size
         multiply_adds += work
-        if repeats > 1:  # type: ignore[operator]
-            weights, more, work = _block(spec, out, out, False, after, after)  # type: ignore[arg-type]
-            parameters += (repeats - 1) * (weights + more)  # type: ignore[operator]
-            multiply_adds += (repeats - 1) * work  # type: ignore[operator]
-        channels = out  # type: ignore[assignment]
+        if stage.repeats > 1:
+            size, work = _block(stage, channels, height * width, height * width)
+            parameters += (stage.repeats - 1) * size
+            multiply_adds += (stage.repeats - 1) * work
     weights = channels * task.outputs
     return Cost(parameters + weights + task.outputs, 2 * (multiply_adds + weights))
 
 
-def _block(
-    spec: tuple[str, int, int, int], channels: int, out: int, strided: bool, area: int, after: int
-) -> tuple[int, int, int]:
-    """Weights of convolutions, other parameters, and multiply-adds of one block.
-
-    `spec`: kind, taps of the kernel, expansion, squeeze. `area`, `after`: pixels taken in and given out.
-    """
-    block, taps, expansion, squeeze = spec
-    if block == "bb":
-        weights = taps * (channels + out) * out
+def _block(stage: Stage, channels: int, area: int, after: int) -> tuple[int, int]:
+    """Parameters and multiply-adds of one block that takes in so many channels of `area` pixels, and gives `after`."""
+    taps, out = stage.kernel**2, stage.width
+    if stage.block == "bb":
         shortcut = channels * out if channels != out else 0
-        return weights + shortcut, (6 if shortcut else 4) * out, (weights + shortcut) * after
-    if block == "cn":
+        weights = taps * (channels + out) * out + shortcut
+        return weights + (6 if shortcut else 4) * out, weights * after
+    if stage.block == "cn":
         weights = taps * channels * out
-        return weights, 2 * out, weights * after
-    if block == "ds":
+        return weights + 2 * out, weights * after
+    if stage.block == "ds":
         weights = taps * channels + channels * out
-        return weights, 2 * (channels + out), weights * after
-    hidden = channels * expansion
-    if block == "er":
+        return weights + 2 * (channels + out), weights * after
+    hidden = channels * stage.expansion
+    if stage.block == "er":
         weights = taps * channels * hidden + hidden * out
-        return weights, 2 * (hidden + out), weights * after
+        return weights + 2 * (hidden + out), weights * after
     first, rest = channels * hidden, taps * hidden + hidden * out
-    weights, more, work = first + rest, 4 * hidden + 2 * out, first * area + rest * after
-    if squeeze:
+    parameters, work = first + rest + 4 * hidden + 2 * out, first * area + rest * after
+    if stage.squeeze:
         units = squeezed_units(channels)
-        weights += 2 * hidden * units
-        more += hidden + units
+        parameters += 2 * hidden * units + hidden + units
         work += 2 * hidden * units
-    return weights, more, work
+    return parameters, work

@@ -4,6 +4,8 @@ Source: the shape is that of MobileNetV2 (Sandler et al. 2018), MnasNet (Tan et 
 2019), the notation that of the library timm. torch is imported by `build` alone.
 """
 
+from collections.abc import Mapping
+from contextlib import suppress
 from math import log2
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -11,7 +13,8 @@ import numpy as np
 
 from nasrun.core import Cost, Genome, SearchSpace, Task, Token
 from nasrun.core.options import Between, ConfigError, NotEmpty, Positive, check_section
-from nasrun.spaces.staged_cnn.genome import HEAD, STAGE, name_of, network_of, parsed, text_of
+from nasrun.spaces.staged_cnn.genome import HEAD, LAYERS, STAGE, name_of, network_of, parsed, text_of
+from nasrun.spaces.staged_cnn.known import KNOWN
 from nasrun.spaces.staged_cnn.limits import STEP, Limits
 from nasrun.spaces.staged_cnn.price import price, stem_strides
 from nasrun.spaces.staged_cnn.prior import Prior
@@ -39,6 +42,8 @@ class StagedCNN(SearchSpace):
     decides what is drawn. ValueError, beginning with the key, where the options make no space.
     """
 
+    flops_limit = 60_000_000
+
     def __init__(
         self,
         *,
@@ -47,13 +52,15 @@ class StagedCNN(SearchSpace):
         max_stages: Annotated[int, Between(1, 10)] = 5,
         max_repeats: Annotated[int, Between(1, 10)] = 4,
         kernels: Annotated[list[Literal[1, 3, 5, 7]], NotEmpty()],
+        depthwise_kernels: Annotated[list[Literal[3, 5, 7]], NotEmpty()],
         expansions: Annotated[list[Annotated[int, Between(1, 10)]], NotEmpty()],
         squeeze: bool = True,
         max_width: Annotated[int, Between(STEP, 4096)] = 512,
         resolution: Positive = 48,
     ) -> None:
         given: dict[str, Any] = {"activations": activations, "blocks": blocks, "max_stages": max_stages}
-        given |= {"max_repeats": max_repeats, "kernels": kernels, "expansions": expansions, "squeeze": squeeze}
+        given |= {"max_repeats": max_repeats, "kernels": kernels, "depthwise_kernels": depthwise_kernels}
+        given |= {"expansions": expansions, "squeeze": squeeze}
         try:
             check_section(type(self), {**given, "max_width": max_width, "resolution": resolution}, "")
         except ConfigError as error:
@@ -70,6 +77,7 @@ class StagedCNN(SearchSpace):
             max_stages,
             max_repeats,
             tuple(kernels),
+            tuple(depthwise_kernels),
             tuple(expansions),
             squeeze,
             widths,
@@ -174,6 +182,19 @@ class StagedCNN(SearchSpace):
         """The genome of a string. ValueError names the character and the part, both counted from 1, and what was
         expected there: `character 26 (part 3): expected width of stage 1, one of 4, 8, ...; got 'bb_r1_k3_s2_c33'`."""
         return parsed(text, self.choices, self._limits.max_stages)
+
+    def known(self) -> Mapping[str, Genome]:
+        """Those networks of `KNOWN` that the options of the space allow."""
+        found = {}
+        for name, text in KNOWN.items():
+            with suppress(ValueError):
+                found[name] = self.parse(text)
+        return found
+
+    def layers(self, genome: Genome) -> int:
+        """Convolutions one behind the other, and the dense layer."""
+        network = network_of(genome)
+        return 2 + sum(stage.repeats * LAYERS[stage.block] for stage in network.stages)
 
     def width_positions(self, genome: Genome) -> tuple[int, ...]:
         """The width of the stem and of each stage."""

@@ -55,7 +55,7 @@ class Variation:
             "deepen": limits.max_repeats > 1,
             "shorten": limits.max_repeats > 1,
             "block": len(limits.blocks) > 1,
-            "kernel": len(limits.kernels) > 1,
+            "kernel": any(len(limits.kernels_of(block)) > 1 for block in ("bb", *limits.blocks)),
             "expansion": bool(expanding) and len(limits.expansions) > 1,
             "squeeze": "ir" in limits.blocks and limits.squeeze,
             "add_stage": limits.max_stages > 1,
