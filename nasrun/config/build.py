@@ -37,7 +37,7 @@ from nasrun.evaluators.costs import COSTS, LATENCY, WithCosts
 from nasrun.hardware.devices import Hardware
 from nasrun.hardware.ray.cluster import RayCluster
 from nasrun.hardware.shared_memory import SharedObject
-from nasrun.strategies.timed import Timed
+from nasrun.strategies.timed.strategy import Timed
 from nasrun.strategies.wrappers import Constrain, Constraints, Deduplicate
 from nasrun.trackers import Tracker
 from nasrun.trackers.csv import Csv

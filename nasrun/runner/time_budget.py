@@ -16,9 +16,9 @@ from nasrun.core.durations import format_duration
 from nasrun.core.options import ConfigError
 from nasrun.runner.clock import Clock, Instant
 from nasrun.storage.journal import Event, Journal, now
-from nasrun.strategies.choice import noise_of_pairs, noise_of_share, probability_of_best
-from nasrun.strategies.time_plan import Plan, make_plan, search_seconds
-from nasrun.strategies.timed import Timed
+from nasrun.strategies.timed.choice import noise_of_pairs, noise_of_share, probability_of_best
+from nasrun.strategies.timed.plan import Plan, make_plan, search_seconds
+from nasrun.strategies.timed.strategy import Timed
 
 REPORT_SECONDS = 0.7
 PLOTS_SECONDS = 2.0

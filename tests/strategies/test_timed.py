@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from nasrun.core import Genome, Measurement, Objective, Proposal, Trial, seeding
-from nasrun.strategies.choice import noise_of_pairs, noise_of_share, probability_of_best
 from nasrun.strategies.random import Random
-from nasrun.strategies.time_plan import Plan, make_plan, search_seconds
-from nasrun.strategies.timed import Timed
+from nasrun.strategies.timed.choice import noise_of_pairs, noise_of_share, probability_of_best
+from nasrun.strategies.timed.plan import Plan, make_plan, search_seconds
+from nasrun.strategies.timed.strategy import Timed
 from tests.support import setup_of
 
 PLAN = Plan(6, (2.0, 6.0), (6, 2), 1, 54.0, None)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nasrun.core import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
-from nasrun.strategies.time_plan import Plan
+from nasrun.strategies.timed.plan import Plan
 
 FAILED = -float("inf")
 MOST_DUPLICATES = 4
