@@ -169,14 +169,17 @@ def _read_info(folder: Path) -> dict[str, Any]:
 def _rebuilt(path: Path, info: Mapping[str, Any]) -> Network:
     """The network of an architecture, with the weights of a file."""
     from nasrun.checkpoints.store import load_weights
+    from nasrun.checkpoints.winner import build_for
     from nasrun.config.build import create
     from nasrun.core import SearchSpace, Task
-    from nasrun.export.network import Deployed, built, outputs_of
+    from nasrun.export.network import Deployed, outputs_of
+    from nasrun.training.mirrored import MirrorAverage
 
     try:
         space = create(dict(info), "search_space", SearchSpace)  # type: ignore[type-abstract]
         task = Task(**info["task"])
-        network = built(space, space.parse(info["genome"]), task, info.get("pad_to"))
+        network = build_for(space, space.parse(info["genome"]), task, info.get("pad_to"))
+        network = MirrorAverage(network) if info.get("test_flip") else network
         model = Deployed(network, [0.0] * task.channels, [1.0] * task.channels)
         model.load_state_dict(load_weights(path))
     except Exception as error:  # readers raise many kinds on damaged files

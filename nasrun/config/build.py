@@ -16,6 +16,7 @@ from yaml import YAMLError
 
 from nasrun.config.constraints import ConstraintOptions, check_constraints, check_start
 from nasrun.config.objective import ObjectiveOptions
+from nasrun.config.recipe import check_recipe
 from nasrun.config.time_budget import check_time
 from nasrun.core import Evaluator, Objective, SearchSpace, SharedEvaluator, Strategy, seeding
 from nasrun.core.config_files import GROUPS, conf_dir
@@ -123,6 +124,7 @@ def build(config: DictConfig) -> Setup:
     if memory is not None:
         dataset.place = memory.put
     evaluator = _evaluator(content, space, dataset, hardware)
+    check_recipe(_mapping(content, "recipe"), evaluator)
     objective = section["objective"].resolved(evaluator)
     rng = seeding.generator(options.seed, seeding.Purpose.STRATEGY)
     limits = section["constraints"]
@@ -179,6 +181,7 @@ def _evaluator(content: dict[str, Any], space: SearchSpace, dataset: Dataset, ha
     made = create(content, "evaluator", Evaluator, space, dataset, hardware)  # type: ignore[type-abstract]
     objective = ObjectiveOptions(**check_section(ObjectiveOptions, _mapping(content, "objective"), "objective"))
     limits = ConstraintOptions(**check_section(ConstraintOptions, _mapping(content, "constraints"), "constraints"))
+    made.measure_also([name for name in objective.metrics if name in made.optional_metrics])
     added = [name for name in COSTS if name in objective.metrics and name not in made.metrics]
     if limits.latency_ms is not None and LATENCY not in added:
         added.append(LATENCY)

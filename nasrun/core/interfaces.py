@@ -11,6 +11,7 @@ from nasrun.core.types import Genome, Job, Measurement, Progress, Proposal, Tria
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
 
 
 class Strategy(ABC):
@@ -88,6 +89,9 @@ class Evaluator(ABC):
     #: The metrics that `evaluate` reports for every trial that succeeds: what an objective may name.
     metrics: tuple[str, ...] = ("val_accuracy",)
 
+    #: Further metrics, which it reports where `measure_also` asks for them.
+    optional_metrics: tuple[str, ...] = ()
+
     #: Measurements of one trial: seeds, initial weights and data order differ between them.
     repeats: int = 1
 
@@ -103,6 +107,9 @@ class Evaluator(ABC):
     #: Seconds that a job may take; an evaluator ends it then, and an executor a worker that does not. None: any.
     time_limit: float | None = None
 
+    #: Whether networks are trained as the config's section `recipe` says.
+    follows_recipe: bool = False
+
     #: Images are enlarged to that many pixels in height and width by repeating their border; None: left as they are.
     pad_to: int | None = None
 
@@ -115,6 +122,13 @@ class Evaluator(ABC):
         `recorded`: what this returned when an interrupted run was started, which is then taken as it was.
         """
         return {}
+
+    def measure_also(self, names: Sequence[str]) -> None:
+        """Add some of the `optional_metrics` to `metrics`, before `prepare`."""
+
+    def deployed(self, network: torch.nn.Module) -> torch.nn.Module:
+        """An architecture's network as it is measured and exported: what its latency is taken of. Here: as it is."""
+        return network
 
     def group(self, jobs: Sequence[Job]) -> Sequence[Job]:
         """The jobs of a queue (never empty) to evaluate together next; the first of the queue is among them.

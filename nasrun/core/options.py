@@ -172,7 +172,9 @@ def _convert_union(members: tuple[Any, ...], value: Any) -> Any:
             return _convert(member, value)
         except ValueError as error:
             reasons.append(str(error))
-    told = [reason for reason in reasons if not reason.startswith(("expected", "unknown; known"))]
+    told = [reason for reason in reasons if not reason.startswith("expected")]
+    if len(told) == 1 and told[0].startswith("unknown; known") and len(set(members) - {type(None)}) > 1:
+        told = []  # the few words beside a number or a list are not all that may stand there
     raise ValueError(told[0] if told else f"expected {' or '.join(describe(member) for member in members)}")
 
 

@@ -26,7 +26,7 @@ Seed = Annotated[int, AtLeast(0)]
 Count = Annotated[int, AtLeast(1)]
 
 # The second number of a stream of `Purpose.SPLIT`: each cut draws from its own, so that none moves another.
-VALIDATION_STREAM, TEST_STREAM, SUBSET_STREAM, SYNTHETIC_STREAM, PATCH_STREAM, GAP_STREAM = range(6)
+VALIDATION_STREAM, TEST_STREAM, SUBSET_STREAM, SYNTHETIC_STREAM, PATCH_STREAM, GAP_STREAM, MIRROR_STREAM = range(7)
 
 _SMALLEST_STD = 1 / 255
 """One grey level: a channel that hardly varies is not blown up, and a constant one does not divide by zero."""
@@ -153,6 +153,9 @@ class Dataset(ABC):
 
     #: Regression only: how much a pixel of weight 0 counts for the training loss, from 0 to 1.
     background: float = 0.0
+
+    #: Whether an image mirrored left to right is one of the same class; None: not known (`nasrun.datasets.mirrors`).
+    mirrored: bool | None = None
 
     #: Called with the splits once they are read; what it returns is held in their place (arrays in shared memory).
     place: Callable[[Splits], Splits] = staticmethod(lambda splits: splits)

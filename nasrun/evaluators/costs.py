@@ -4,7 +4,7 @@ import statistics
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from nasrun.core import Evaluator, Genome, Job, Measurement, Progress, SearchSpa
 from nasrun.evaluators.latency_model import LatencyModel
 from nasrun.hardware.devices import Hardware, Runtime
 from nasrun.hardware.latency import times_of
+
+if TYPE_CHECKING:
+    import torch
 
 LATENCY = "latency_ms"
 COSTS = ("parameters", "flops", LATENCY)
@@ -90,6 +93,13 @@ class WithCosts(Evaluator):
         """Milliseconds that the network of a genome is expected to take; None before `prepare`, or without a limit."""
         return None if self._model is None else self._model.predict(self._space, genome, self._task)
 
+    def measure_also(self, names: Sequence[str]) -> None:
+        self._inner.measure_also(names)
+        self.metrics = (*self.metrics, *(name for name in self._inner.metrics if name not in self.metrics))
+
+    def deployed(self, network: "torch.nn.Module") -> "torch.nn.Module":
+        return self._inner.deployed(network)
+
     def group(self, jobs: Sequence[Job]) -> Sequence[Job]:
         return self._inner.group(jobs)
 
@@ -133,7 +143,7 @@ class WithCosts(Evaluator):
         task, runtime = self._task, self._runtime
         with torch.random.fork_rng([]), torch.inference_mode():
             torch.manual_seed(0)
-            model = runtime.place(self._space.build(genome, task)).eval()
+            model = self._inner.deployed(runtime.place(self._space.build(genome, task))).eval()
             image = torch.randn(1, task.channels, task.height, task.width).to(
                 runtime.device, memory_format=runtime.memory_format(model)
             )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
-from nasrun.checkpoints.store import save_weights
+from nasrun.checkpoints.winner import Winner, save_winner
 from nasrun.core import Genome, Job, Measurement, SearchSpace, SharedEvaluator, Trial, seeding
 from nasrun.core.options import Between, ConfigError, Positive
 from nasrun.datasets import Dataset
@@ -161,7 +161,10 @@ class Supernet(SharedEvaluator):
             found = self._ready.measure(model, self._parts[part])
             metrics |= {f"{prefix}_{name}": value for name, value in found.items()}
         if job.save_to is not None:
-            save_weights(Path(job.save_to), model.state_dict(), {"genome": self._space.format(genome)})
+            splits = self._dataset.load()
+            name, section, task = self._space.format(genome), self._space.section, self._dataset.task
+            about = Winner(name, section, task, splits.mean, splits.std, splits.classes, self.pad_to)
+            save_winner(Path(job.save_to), about, model)
         seconds = time.monotonic() - started
         return {"metrics": metrics, "history": [], "seconds": seconds, "trained_on": "the shared weights"}
 

@@ -61,6 +61,7 @@ def info(network: RunNetwork) -> dict[str, Any]:
         "nasrun": __version__,
         "task": dict(vars(task)),
         "pad_to": network.setup.evaluator.pad_to,
+        "test_flip": network.test_flip,
         "classes": list(network.splits.classes),
         "resize": config["dataset"].get("resize", "crop"),
         "search_space": config["search_space"],
@@ -77,13 +78,14 @@ def card(network: RunNetwork, files: Sequence[Written], command: str, test: Mapp
     chosen = "the winner of the search" if network.final else f"trial {network.record.trial.number} of the search"
     trained = (network.run.final or {}).get("trained_on") if network.final else "the search's weights"
     values = "values in their own units" if task.kind == "regression" else "the logits of the classes"
+    values += ", means over the image and its mirror image: that is in the files" if network.test_flip else ""
     shape = f"(batch, {task.channels}, {task.height}, {task.width})"
     counts = [len(part) for part in (network.splits.train, network.splits.validation, network.splits.test)]
     rows = [
         ("architecture", f"`{network.genome}`"),
         ("search space", str(setup.config["search_space"].get("_target_", "")).rpartition(".")[2]),
         ("parameters", f"{network.cost.parameters:,}"),
-        ("FLOPs of one image", f"{network.cost.flops:,} (a multiply-add counts as two)"),
+        ("FLOPs of one image", f"{network.cost.flops:,} (a multiply-add counts as two{_twice(network)})"),
         ("input", f"uint8 {shape}, raw bytes: the normalisation is in the network"),
         ("output", values),
         ("data", f"{task.name}: {counts[0]:,} to train, {counts[1]:,} to validate, {counts[2]:,} to test"),
@@ -107,6 +109,10 @@ def card(network: RunNetwork, files: Sequence[Written], command: str, test: Mapp
         names = "".join(f"| {number} | {markdown(name)} |\n" for number, name in enumerate(network.splits.classes))
         parts += ["## Classes\n", f"| output | class |\n|---|---|\n{names}"]
     return "\n".join(parts)
+
+
+def _twice(network: RunNetwork) -> str:
+    return "; twice, for the image and its mirror image" if network.test_flip else ""
 
 
 def _measured(network: RunNetwork, test: Mapping[str, str]) -> str:

@@ -14,14 +14,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nasrun.checkpoints.archive import read_info
 from nasrun.checkpoints.store import CheckpointStore, load_weights
+from nasrun.checkpoints.winner import FILE, build_for, read_winner
 from nasrun.config.build import Setup, build
-from nasrun.core import Cost, Genome, SearchSpace, Task
+from nasrun.core import Cost
 from nasrun.core.options import ConfigError
 from nasrun.datasets import Splits
 from nasrun.storage import journal
 from nasrun.storage.records import RunRecords, TrialRecord, assemble
 from nasrun.storage.run_directory import holds_run, load_config
+from nasrun.training.mirrored import MirrorAverage
 
 BATCH = 256
 """Images at a time where outputs are compared."""
@@ -66,7 +69,10 @@ class Deployed(nn.Module):
 
 @dataclass(frozen=True)
 class RunNetwork:
-    """A trained network of a run, with what is known of it. `final`: it is the winner after its final training."""
+    """A trained network of a run, with what is known of it. `final`: it is the winner after its final training.
+
+    `test_flip`: what it gives are means over an image and its mirror image, as in the run.
+    """
 
     directory: Path
     setup: Setup
@@ -75,6 +81,7 @@ class RunNetwork:
     model: Deployed
     splits: Splits
     final: bool
+    test_flip: bool
 
     @property
     def genome(self) -> str:
@@ -83,9 +90,10 @@ class RunNetwork:
 
     @property
     def cost(self) -> Cost:
-        """Parameters and FLOPs of one input."""
+        """Parameters and FLOPs of one input, those of its mirror image included where there is one."""
         task = self.setup.dataset.task.enlarged(self.setup.evaluator.pad_to)
-        return self.setup.space.cost(self.record.trial.proposal.genome, task)
+        parameters, flops = self.setup.space.cost(self.record.trial.proposal.genome, task)
+        return Cost(parameters, flops * (2 if self.test_flip else 1))
 
     @property
     def metrics(self) -> Mapping[str, float]:
@@ -108,7 +116,16 @@ def load_network(directory: Path, trial: int | None) -> RunNetwork:
     run = assemble(directory, events)
     setup = build(load_config(directory, events))
     record, path = _kept_trial(directory, run, trial) if trial is not None else _winner(directory, run)
-    return RunNetwork(directory, setup, run, record, *_assembled(setup, record, path), trial is None)
+    model, splits, test_flip = _assembled(setup, record, path)
+    return RunNetwork(directory, setup, run, record, model, splits, trial is None, test_flip)
+
+
+def measured_mirrored(path: Path) -> bool:
+    """Whether the network of a file of a run was measured by means over an image and its mirror image."""
+    if path.name == FILE.name:
+        about = read_winner(path)
+        return about is not None and about.test_flip
+    return bool(read_info(path).hparams.get("test_flip"))
 
 
 def _winner(directory: Path, run: RunRecords) -> tuple[TrialRecord, Path]:
@@ -149,34 +166,18 @@ def _listed(trials: list[int]) -> str:
     return f"trials {shown}" if trials else "no trial"
 
 
-def _assembled(setup: Setup, record: TrialRecord, path: Path) -> tuple[Deployed, Splits]:
-    splits = setup.dataset.load()
+def _assembled(setup: Setup, record: TrialRecord, path: Path) -> tuple[Deployed, Splits, bool]:
+    """The network with the weights of a file, the data, and whether it is for mirror images too."""
+    splits, task = setup.dataset.load(), setup.dataset.task
     try:
-        weights = load_weights(path)
-        network = built(setup.space, record.trial.proposal.genome, setup.dataset.task, setup.evaluator.pad_to, weights)
+        test_flip = measured_mirrored(path)
+        weights, genome = load_weights(path), record.trial.proposal.genome
+        network = build_for(setup.space, genome, task, setup.evaluator.pad_to, weights)
+        network = MirrorAverage(network, task.kind == "regression") if test_flip else network
     except Exception as error:  # readers raise many kinds on damaged files
         raise ConfigError(f"{path}: not the weights of this network ({' '.join(str(error).split())[:200]})") from None
     model = Deployed(network, splits.mean, splits.std, splits.target_mean, splits.target_std)
-    return model.eval(), splits
-
-
-def built(
-    space: SearchSpace, genome: Genome, task: Task, pad_to: int | None, weights: Mapping[str, Tensor] | None = None
-) -> nn.Module:
-    """The network of an architecture for images of a task, behind the border that they are enlarged by (`pad_to`).
-
-    Raises RuntimeError where `weights` are not those of the network.
-    """
-    enlarged = task.enlarged(pad_to)
-    with torch.random.fork_rng([]):
-        network = space.build(genome, enlarged)
-    if weights is not None:
-        network.load_state_dict(weights)
-    if enlarged == task:
-        return network
-    rows, columns = enlarged.height - task.height, enlarged.width - task.width
-    border = nn.ReplicationPad2d((columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
-    return nn.Sequential(border, network)
+    return model.eval(), splits, test_flip
 
 
 def measured_again(network: RunNetwork) -> Mapping[str, float]:

@@ -5,6 +5,7 @@ import statistics
 
 from nasrun.config.build import Setup, check_budgets, sample_rng
 from nasrun.core import Proposal, Trial
+from nasrun.evaluators.train.recipe import summary
 from nasrun.runner.clock import Clock, Instant
 from nasrun.runner.time_budget import time_budget
 
@@ -33,12 +34,11 @@ def show_plan(setup: Setup, began: Instant) -> None:
         ("parameters", _range([cost.parameters for cost in costs])),
         ("FLOPs", _range([cost.flops for cost in costs])),
         ("example", space.format(genomes[0])),
-        ("time", _time(setup, genomes) if setup.options.time is None else ""),
+        *_prepared(setup, genomes, began),
     ]
     lines[3:3] = _budgets(setup)
     if setup.options.time is not None:
-        lines[2:3] = []
-        lines[-1] = ("time", _timed(setup, began))
+        lines[2:3] = []  # the plan says how many
     print("\n".join(f"{name:<13} {text}" for name, text in lines))
 
 
@@ -54,7 +54,6 @@ def _budgets(setup: Setup) -> list[tuple[str, str]]:
 
 def _timed(setup: Setup, began: Instant) -> str:
     """The plan that a run with a budget of time would have."""
-    setup.evaluator.prepare()
     budget = time_budget(setup, Clock(setup.hardware.clock, began), None)
     assert budget is not None
     return budget.describe(budget.first_plan()[0])
@@ -65,10 +64,16 @@ def _range(values: list[int]) -> str:
     return f"{min(values):,} to {max(values):,}, median {middle:,} ({len(values)} samples within the constraints)"
 
 
+def _prepared(setup: Setup, genomes: list[tuple[int | str, ...]], began: Instant) -> list[tuple[str, str]]:
+    """What only a prepared evaluator tells: settings that the data decide, and the time."""
+    recipe = setup.evaluator.prepare().get("recipe")
+    check_budgets(setup.strategy, setup.evaluator)
+    time = _time(setup, genomes) if setup.options.time is None else _timed(setup, began)
+    return [*([("training", summary(recipe))] if recipe else []), ("time", time)]
+
+
 def _time(setup: Setup, genomes: list[tuple[int | str, ...]]) -> str:
     """An estimate from timing a few steps of the sample's architectures of middling price."""
-    setup.evaluator.prepare()
-    check_budgets(setup.strategy, setup.evaluator)
     ranked = sorted(genomes, key=lambda genome: setup.space.cost(genome, setup.dataset.task).flops)
     chosen = [ranked[(2 * i + 1) * len(ranked) // (2 * TIMED)] for i in range(TIMED)]
     epochs = setup.strategy.epochs(setup.options.trials)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from nasrun.config.build import Setup
 from nasrun.core.environment import describe_environment
+from nasrun.evaluators.train.recipe import summary
 from nasrun.runner.salvage import remarks
 from nasrun.storage.journal import Event
 
@@ -20,6 +21,9 @@ def startup_messages(setup: Setup, events: Sequence[Event]) -> Iterator[str]:
         threads = f", {runtime['threads']} threads" if runtime["device"] == "cpu" else ""
         threads += f", {setup.hardware.worker_summary}" if setup.hardware.worker_summary else ""
         yield f"{runtime['device']}{threads}, {runtime['precision']}: {runtime['reason']}"
+    recipe = events[0]["facts"].get("recipe")
+    if recipe:
+        yield summary(recipe)
     if setup.evaluator.repeats * setup.hardware.trials_in_flight > 1:  # else nothing trains together
         for name, chosen in (("replicas", "mode"), ("products", "backend")):
             if name in events[0]["facts"]:

@@ -23,6 +23,8 @@ from nasrun.strategies.timed.strategy import Timed
 REPORT_SECONDS = 0.7
 PLOTS_SECONDS = 2.0
 """What the tables, and the pictures, take at the end: seconds of a processor."""
+LEAST_IMAGES = 2000
+"""Images that there must be time to train on."""
 MARGIN = 0.01
 """Of the budget, what is left unplanned."""
 TEST_SHARE = 0.4
@@ -81,15 +83,15 @@ class TimeBudget:
         part takes it. ConfigError where there is no time for any."""
         genome = self._reference()
         seconds = self._time(genome)
-        images, batch = self._data
-        least = 3 * seconds * batch / images * 10
+        images = self._images
+        least = seconds * LEAST_IMAGES / images
         if self.left < least:
             right = self.clock.spent + self.reserve + least
             raise ConfigError(
                 f"time={format_duration(self.seconds)}: {self.clock.spent:.0f} s are spent before anything is trained "
                 f"and {self.reserve:.0f} s go to the end; at least {right:.0f}s is right"
             )
-        return make_plan(self.left, seconds, images, batch, 1 / self._share), genome, seconds
+        return make_plan(self.left, seconds, images, 1 / self._share), genome, seconds
 
     def epoch_seconds(self, genome: Genome) -> float:
         """Seconds that an epoch of a genome's network takes: on record, or measured and put there."""
@@ -99,7 +101,7 @@ class TimeBudget:
                 raise LookupError(f"the speed of {self._setup.space.format(genome)} is not on record")
             plan = self._strategy.plan
             assert plan is not None
-            images, _ = self._data
+            images = self._images
             whole = self._passes.get(key) or self._time(genome)
             seconds = whole * min(1.0, (plan.epoch_images or images) / images)
             self._log.append("speed", genome=genome, epoch_seconds=seconds, time=now())
@@ -230,16 +232,15 @@ class TimeBudget:
         return seconds
 
     @property
-    def _data(self) -> tuple[int, int]:
-        """Images of the training part, and those of a batch."""
-        splits = self._setup.dataset.load()
-        return len(splits.train), int(self._setup.config["evaluator"].get("batch_size", 128))
+    def _images(self) -> int:
+        """Images of the training part."""
+        return len(self._setup.dataset.load().train)
 
     @property
     def _test_seconds(self) -> float:
         if not self._speeds:
             return 0.0
-        images, _ = self._data
+        images = self._images
         plan = self._strategy.plan
         unit = images if plan is None or plan.epoch_images is None else min(plan.epoch_images, images)
         per_image = float(np.mean(list(self._speeds.values()))) / unit

@@ -98,7 +98,7 @@ def _beta(alpha: float, count: int, generator: torch.Generator) -> torch.Tensor:
 def _rectangles(starts: torch.Tensor, sides: torch.Tensor, height: int, width: int) -> torch.Tensor:
     """Masks of rectangles, bool (N, 1, height, width), from first row and column and from rows and columns, each int
     (2, N). What lies outside of the image is left out."""
-    inside = []
+    inside: list[torch.Tensor] = []
     for start, side, length in zip(starts, sides, (height, width), strict=True):
         pixels, first = torch.arange(length, device=starts.device), start.view(-1, 1)
         inside.append((pixels >= first) & (pixels < first + side.view(-1, 1)))

@@ -1,4 +1,4 @@
-"""What a training remembers beside the weights that are measured, so that it can go on as if it had not been interrupted.
+"""What a training remembers beside the weights that are measured, to go on as if it had not been interrupted.
 
 All of it is tensors by name, for an archive: the optimizer's (`nasrun.training.optimizer_state`), and, with names that
 no parameter has, the weights that are trained where those that are measured are means over them, the loss scale of

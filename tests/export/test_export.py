@@ -13,13 +13,14 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from nasrun.config.compose import compose_config, task_config
 from nasrun.core import Task
 from nasrun.datasets.fashion_mnist_mini import FashionMnistMini
 from nasrun.export.formats import WRITERS
-from nasrun.export.network import agreement, load_network, measured_again, outputs_of
+from nasrun.export.network import Deployed, agreement, load_network, measured_again, outputs_of
 from nasrun.export.python_source import NotWritableError, python_source
 from nasrun.runner.run import start
 from tests.support import setup_of
@@ -310,3 +311,43 @@ def test_every_space_in_every_format(space: str, tmp_path: Path, nasrun_inproces
     answer = nasrun_inprocess("export run")
     assert answer.returncode == 0, answer.stderr
     assert answer.stdout.count("same class for 2,000 of 2,000 test images") == 4
+
+
+def test_means_over_mirror_images_are_in_every_file(tmp_path: Path, nasrun_inprocess: Callable) -> None:
+    flips = ("evaluator.flip=true", "evaluator.test_flip=true", "output.keep=all")
+    words = (*SHORT, "search_space=sequential_cnn", *SPACES["sequential_cnn"], *flips, "hardware.precision=fp32")
+    made(tmp_path / "run", *words)
+    network = load_network(tmp_path / "run", None)
+    images, labels = network.splits.test.images, network.splits.test.labels
+    expected = outputs_of(network.model, images)
+    # An image and its mirror image have the same mean.
+    np.testing.assert_allclose(outputs_of(network.model, images[..., ::-1].copy()), expected, atol=1e-4)
+    once = Deployed(network.model.network.network, network.splits.mean, network.splits.std).eval()  # type: ignore[arg-type]
+    without = outputs_of(once, images)
+    assert np.abs(without - expected).max() > 1e-3
+
+    # What the run reports is what the files do; what one pass does is reported beside it.
+    metrics = network.metrics
+    assert metrics["test_accuracy"] == (expected.argmax(1) == labels).mean()
+    assert metrics["test_without_flip_accuracy"] == (without.argmax(1) == labels).mean()
+    assert measured_again(network)["test_accuracy"] == metrics["test_accuracy"]
+    assert load_network(tmp_path / "run", 1).test_flip
+
+    answer = nasrun_inprocess("export run")
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.count("same class for 2,000 of 2,000") + answer.stdout.count("ties") >= 4
+    card = Path("run/export/MODEL_CARD.md").read_text()
+    assert "means over the image and its mirror image: that is in the files" in card
+    genome = network.setup.space.parse(network.genome)
+    flops = network.setup.space.cost(genome, network.setup.dataset.task).flops
+    assert f"{2 * flops:,} (a multiply-add counts as two; twice, for the image and its mirror image)" in card
+    assert "test_without_flip_accuracy" in card
+
+    # The folder of the export answers as the run does.
+    Image.fromarray(images[0, 0]).save(tmp_path / "picture.png")
+    told = [
+        json.loads(nasrun_inprocess(f"predict {where} picture.png --json").stdout) for where in ("run", "run/export")
+    ]
+    assert told[0] == told[1]
+    shares = np.exp(expected[0] - expected[0].max())
+    assert told[0][0]["probability"] == pytest.approx(float(shares.max() / shares.sum()), abs=1e-4)

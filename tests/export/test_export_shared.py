@@ -9,8 +9,9 @@ import torch
 from PIL import Image
 from torch import nn
 
+from nasrun.checkpoints.winner import build_for
 from nasrun.config.compose import compose_config, task_config
-from nasrun.export.network import built, load_network, measured_again
+from nasrun.export.network import load_network, measured_again
 from nasrun.runner.run import start
 from tests.runner.test_shared_runs import SMALL
 from tests.support import setup_of
@@ -55,8 +56,8 @@ def test_the_border_repeats_the_pixels_at_the_edge() -> None:
     setup = setup_of(*SMALL)
     genome = setup.space.sample(np.random.default_rng(0))
     task = setup.dataset.task
-    alone = built(setup.space, genome, task, None)
-    behind = built(setup.space, genome, task, 11, alone.state_dict())
+    alone = build_for(setup.space, genome, task, None)
+    behind = build_for(setup.space, genome, task, 11, alone.state_dict())
     assert isinstance(behind, nn.Sequential)
     pictures = torch.arange(task.channels * task.height * task.width, dtype=torch.float32)
     pictures = pictures.view(1, task.channels, task.height, task.width)

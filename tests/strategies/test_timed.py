@@ -121,7 +121,7 @@ def test_a_speed_that_is_not_known_is_an_error() -> None:
 @pytest.mark.parametrize("workers", [1, 4])
 def test_a_plan_fits_its_time(epochs: float, workers: int) -> None:
     seconds = 4.0 * epochs
-    plan = make_plan(seconds, 4.0, 5000, 64, workers)
+    plan = make_plan(seconds, 4.0, 5000, workers)
     assert search_seconds(plan) / workers + plan.horizon - plan.rungs[-1] / workers <= seconds * 1.001
     assert plan.survivors[0] == plan.candidates
     assert len(plan.rungs) == len(plan.survivors)
@@ -130,18 +130,18 @@ def test_a_plan_fits_its_time(epochs: float, workers: int) -> None:
 
 
 def test_a_larger_budget_has_more_candidates_and_a_small_one_one() -> None:
-    counts = [make_plan(4.0 * epochs, 4.0, 5000, 64).candidates for epochs in (2, 20, 100, 1000, 10_000)]
+    counts = [make_plan(4.0 * epochs, 4.0, 5000).candidates for epochs in (2, 20, 100, 1000, 10_000)]
     assert counts[:2] == [1, 1]
     assert counts == sorted(counts)
     assert counts[-1] > 100
 
 
 def test_epochs_of_large_data_are_parts_of_it() -> None:
-    plan = make_plan(100.0, 25.0, 50_000, 128)
+    plan = make_plan(100.0, 25.0, 50_000)
     assert plan.epoch_images is not None
     assert plan.epoch_images % 128 == 0
     assert plan.epoch_images * 40 < 4 * 50_000 < plan.epoch_images * 80
-    assert make_plan(1000.0, 1.0, 5000, 64).epoch_images is None
+    assert make_plan(1000.0, 1.0, 5000).epoch_images is None
 
 
 def test_the_probability_of_the_best_is_that_of_draws() -> None:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from nasrun.checkpoints import archive as archives
 from nasrun.checkpoints.store import averaged, inherit, load_weights
+from nasrun.checkpoints.winner import Winner
 from nasrun.core import Job, SearchSpace, Task
-from nasrun.datasets import Splits
+from nasrun.datasets import Dataset, Splits
 from nasrun.storage.journal import OutputError
 from nasrun.training.settings import TrainSettings
 
@@ -60,6 +61,13 @@ def save_archive(
 def normalisation_of(splits: Splits) -> dict[str, Any]:
     """What an archive says of how inputs are standardised, and for regression targets."""
     return {name: getattr(splits, name) for name in ("mean", "std", "target_mean", "target_std")}
+
+
+def winner_of(job: Job, settings: TrainSettings, space: SearchSpace, dataset: Dataset) -> Winner:
+    """What the file of the winner's weights tells of it."""
+    splits, genome = dataset.load(), space.format(job.trial.proposal.genome)
+    statistics = (splits.mean, splits.std, splits.classes)
+    return Winner(genome, space.section, dataset.task, *statistics, test_flip=settings.test_flip)
 
 
 def warm_start(

@@ -118,7 +118,7 @@ class Groups:
             settings, shape = self._settings_of(job), self._shape(job.trial.proposal.genome)
         except Exception:
             return None  # it trains alone, and fails with its own reason
-        if shape is None or settings.micro_batch is not None:
+        if shape is None or settings.needs_autograd:
             return None
         widths = shape.widths
         alike = (len(widths), widths[0], widths[-1]) if (mode or self._mode) == "padded" else widths

@@ -20,8 +20,8 @@ FIRST_RUNG = 1 / 27
 """Of the winner's training, what an architecture gets at least before it is compared."""
 UNITS = 60
 """Epochs that the time is divided into at least: of large data, an epoch is then a part of them."""
-LEAST_BATCHES = 8
-"""Batches that such an epoch has at least."""
+LEAST_IMAGES, ROUND = 1024, 128
+"""Images that such an epoch has at least, and what their number is a multiple of."""
 
 
 class Plan(NamedTuple):
@@ -47,7 +47,7 @@ class Plan(NamedTuple):
         return self.candidates + self.repeats + sum(self.survivors[1:])
 
 
-def make_plan(seconds: float, epoch_seconds: float, images: int, batch: int, workers: float = 1) -> Plan:
+def make_plan(seconds: float, epoch_seconds: float, images: int, workers: float = 1) -> Plan:
     """The plan for so many seconds of training.
 
     `epoch_seconds`: what a pass over the training part, of so many `images`, takes a network of the usual size.
@@ -56,7 +56,7 @@ def make_plan(seconds: float, epoch_seconds: float, images: int, batch: int, wor
     epochs = seconds / epoch_seconds
     epoch_images = None
     if epochs < UNITS:
-        epoch_images = max(ceil(images * epochs / UNITS / batch), LEAST_BATCHES) * batch
+        epoch_images = max(LEAST_IMAGES, ceil(images * epochs / UNITS / ROUND) * ROUND)
         epoch_images = epoch_images if epoch_images < images else None
     share = min(MOST_SHARE, max(0.0, SHARE_PER_DOUBLING * log2(epochs / ALONE))) if epochs > ALONE else 0.0
     share = max(share, 1 - ENOUGH / epochs)
