@@ -25,6 +25,8 @@ from tests.faults.runs import Process, count, cut
 from tests.runner.test_asha_runs import results
 
 SMALL = (
+    "search_space=sequential_cnn",
+    "recipe=plain",
     "search_space.max_depth=3",
     "search_space.filters=[4,8]",
     "dataset=synthetic",
