@@ -44,7 +44,7 @@ def strategy_setup(strategy: str, *overrides: str) -> Setup:
 
 
 def setup_of(*overrides: str) -> Setup:
-    """The objects of a config on the made-up landscape, with `sequential_cnn`, unless the overrides choose otherwise."""
+    """The objects of a config on the made-up landscape, on `sequential_cnn`, unless the overrides choose otherwise."""
     return build(_composed(*MADE_UP, *overrides))
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from nasrun.cli.arguments import Arguments
+from nasrun.cli.ending import show
 from nasrun.core.options import ConfigError
 from nasrun.reports.summary import nearby
 
@@ -72,7 +73,7 @@ def _write(directory: Path, trial: int | None, formats: Sequence[str], out: Path
             raise ExportError(f"{file}: does not agree with the network on the test set ({_said(found)})")
         speed = papers.latencies("onnxruntime", function, images) if name == "onnx" else []
         written.append(papers.Written(file, (out / file).stat().st_size, found, speed))
-        print(f"{file:<18} {(out / file).stat().st_size:>12,} bytes  {_said(found)}")
+        show(f"{file:<18} {(out / file).stat().st_size:>12,} bytes  {_said(found)}")
     test = {}
     if network.final and not network.model.regression:
         right = int((expected.argmax(1) == splits.test.labels).sum())
@@ -83,10 +84,10 @@ def _write(directory: Path, trial: int | None, formats: Sequence[str], out: Path
             shown = f"{again['test_accuracy']:.4f} ({again_right:,} of {len(images):,})"
             test[f"measured again in the precision of the run, {precision}"] = shown
         for how, value in test.items():
-            print(f"test accuracy      {value}, {how}")
+            show(f"test accuracy      {value}, {how}")
     write_text(out / papers.INFO, json_of(papers.info(network)))
     write_text(out / papers.CARD, papers.card(network, written, " ".join(["nasrun", *sys.argv[1:]]), test))
-    print(f"{papers.CARD} and {papers.INFO} written to {nearby(out)}")
+    show(f"{papers.CARD} and {papers.INFO} written to {nearby(out)}")
 
 
 def _said(found: Mapping[str, Any]) -> str:

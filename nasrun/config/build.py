@@ -3,16 +3,15 @@
 YAML `_target_` picks classes; the signature of a class is the schema of its YAML (`nasrun.core.options`).
 """
 
+import contextlib
 import importlib
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from nasrun.config.constraints import ConstraintOptions, check_constraints, check_start
 from nasrun.config.objective import ObjectiveOptions
@@ -28,11 +27,13 @@ from nasrun.core.options import (
     Positive,
     check_section,
     first_line,
+    from_text,
     join,
     nearest,
     plain,
     show,
 )
+from nasrun.core.options import options as options_of
 from nasrun.datasets import Dataset
 from nasrun.evaluators.costs import COSTS, LATENCY, WithCosts
 from nasrun.hardware.devices import Hardware
@@ -84,6 +85,14 @@ class RunOptions:
         return None if self.time is None else parse_duration(str(self.time))
 
 
+SECTIONS: dict[str, type] = {
+    "objective": ObjectiveOptions,
+    "constraints": ConstraintOptions,
+    "output": OutputOptions,
+}
+"""Sections that are no groups of YAML files, with what they may hold."""
+
+
 @dataclass(frozen=True)
 class Setup:
     """A checked config as objects. Nothing is loaded, trained or written yet."""
@@ -108,15 +117,16 @@ class Setup:
 def build(config: DictConfig) -> Setup:
     """Check a composed config and make the objects it names; ConfigError, in one line, where it cannot be run."""
     content = plain(config)
-    nested = {"objective": ObjectiveOptions, "constraints": ConstraintOptions, "output": OutputOptions}
+    _read_variables(config, content)
     for name in content:
-        if name not in (*GROUPS, *nested, *FREE) and name not in RunOptions.__dataclass_fields__:
+        if name not in (*GROUPS, *SECTIONS, *FREE) and name not in RunOptions.__dataclass_fields__:
             raise ConfigError(
-                f"{name}: no such key; {nearest(name, [*GROUPS, *nested, *FREE, *RunOptions.__dataclass_fields__])}"
+                f"{name}: no such key; {nearest(name, [*GROUPS, *SECTIONS, *FREE, *RunOptions.__dataclass_fields__])}"
             )
+    _mapping(content, "vars")
     top = {name: value for name, value in content.items() if name in RunOptions.__dataclass_fields__}
     options = RunOptions(**check_section(RunOptions, top, ""))
-    section = {name: kind(**check_section(kind, _mapping(content, name), name)) for name, kind in nested.items()}
+    section = {name: kind(**check_section(kind, _mapping(content, name), name)) for name, kind in SECTIONS.items()}
     hardware = create(content, "hardware", Hardware)
     space = create(content, "search_space", SearchSpace)  # type: ignore[type-abstract]
     dataset = create(content, "dataset", Dataset)  # type: ignore[type-abstract]
@@ -211,6 +221,30 @@ def check_budgets(strategy: Strategy, evaluator: Evaluator) -> None:
             raise ConfigError(f"strategy.budgets=[{','.join(map(str, strategy.budgets))}]: {reason}")
 
 
+def _read_variables(config: DictConfig, content: dict[str, Any]) -> None:
+    """Read what values of a config say that refer to something, as `seed: ${oc.env:SEED}` does, into its content.
+
+    A variable of the environment holds text; it is read as a number where the option takes no text.
+    """
+    raw: Any = OmegaConf.to_container(config, resolve=False)
+    _read_section(RunOptions, raw, content)
+    for name in (*SECTIONS, *GROUPS):
+        section, known = content.get(name), SECTIONS.get(name)
+        if not isinstance(section, dict) or "${" not in str(raw[name]) or not isinstance(raw[name], dict):
+            continue
+        if known is None:
+            with contextlib.suppress(ConfigError):  # said where it is made
+                known = locate(section.get("_target_"), object, name)
+        if known is not None:
+            _read_section(known, raw[name], section)
+
+
+def _read_section(kind: type, raw: Mapping[str, Any], values: dict[str, Any]) -> None:
+    for name, parameter in options_of(kind).items():
+        if name in values and "${" in str(raw[name]):
+            values[name] = from_text(parameter.annotation, values[name])
+
+
 def _mapping(content: dict[str, Any], name: str) -> dict[str, Any]:
     value = content.get(name, {})
     if not isinstance(value, dict):
@@ -246,7 +280,11 @@ def locate(target: Any, base: type[T], path: str) -> type[T]:
     try:
         found = getattr(importlib.import_module(module), name)
     except Exception as error:  # a user's module may raise anything while it is imported
-        raise ConfigError(f"{path}={show(target)}: cannot be imported ({first_line(error)})") from error
+        first = module.partition(".")[0]
+        outside = isinstance(error, ModuleNotFoundError) and error.name == first
+        where = f"; its folder must be in Python's path: PYTHONPATH=FOLDER nasrun ... (FOLDER has {first}.py)"
+        reason = f"cannot be imported ({first_line(error)}){where if outside else ''}"
+        raise ConfigError(f"{path}={show(target)}: {reason}") from error
     if not isinstance(found, type) or not issubclass(found, base) or inspect.isabstract(found):
         public = base.__module__.removesuffix(".interfaces").removesuffix(".search_space")
         raise ConfigError(f"{path}={target}: expected a class that implements {public}.{base.__name__}")
@@ -269,17 +307,3 @@ def option_names(group: str) -> list[str]:
 def sample_rng(seed: int) -> np.random.Generator:
     """The stream of previews (a dry run's sample), which no search draws from."""
     return seeding.generator(seed, seeding.Purpose.PREVIEW)
-
-
-def as_overrides(pairs: Sequence[str]) -> dict[str, Any]:
-    """`key=value` words of a command line as a mapping of dotted keys to YAML values."""
-    overrides: dict[str, Any] = {}
-    for pair in pairs:
-        key, separator, _ = pair.partition("=")
-        if not separator or not key:
-            raise ConfigError(f"{pair}: expected key=value")
-        try:
-            overrides[key] = OmegaConf.select(OmegaConf.from_dotlist([pair]), key)
-        except (OmegaConfBaseException, YAMLError) as error:
-            raise ConfigError(f"{pair}: cannot be read; expected key=value") from error
-    return overrides

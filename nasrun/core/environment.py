@@ -3,6 +3,7 @@
 import os
 import platform
 import sys
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,11 @@ from nasrun import __version__
 PACKAGES = ("torch", "numpy", "hydra-core", "omegaconf", "safetensors")
 
 
-def describe_environment() -> dict[str, Any]:
-    """Versions, processor and commit, for `environment.json`. No host or user name is recorded."""
+def describe_environment(command: Sequence[str] = ()) -> dict[str, Any]:
+    """Versions, processor and commit, for `environment.json`. No host or user name is recorded.
+
+    `command`: the words that start this run; those of this process where it is not given.
+    """
     return {
         "nasrun": __version__,
         "commit": _commit(Path(__file__).parent.parent.parent),
@@ -22,7 +26,7 @@ def describe_environment() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
         "processors": os.cpu_count(),
-        "command": ["nasrun", *sys.argv[1:]],
+        "command": ["nasrun", *(command or sys.argv[1:])],
     }
 
 

@@ -7,6 +7,8 @@ allowed: `int`, `float`, `bool`, `str`, `Literal[...]`, `list[...]`, `tuple[...,
 
 import difflib
 import inspect
+import json
+import shlex
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -125,7 +127,50 @@ def check_value(kind: Any, value: Any, path: str) -> Any:
     try:
         return _convert(kind, value)
     except ValueError as error:
-        raise ConfigError(f"{path}={show(value)}: {error}") from None
+        single = isinstance(value, int | float | list | Mapping)
+        quotes = f"; in quotes: {shlex.quote(_in_quotes(path, value))}" if single and _takes_text(kind) else ""
+        raise ConfigError(f"{path}={show(value)}: {error}{quotes}") from None
+
+
+def from_text(kind: Any, value: Any) -> Any:
+    """The value with the texts in it read as what they say, such as 3 for "3", where `kind` takes no text.
+
+    For what comes from a variable of the environment, which holds text only. What cannot be read stays as it is.
+    """
+    if isinstance(value, list):
+        parts = [argument for argument in _members(kind) if get_origin(argument) is list]
+        return [from_text(get_args(parts[0])[0], item) for item in value] if parts else value
+    named = any(get_origin(member) is Literal and value in get_args(member) for member in _members(kind))
+    return value if named or _takes_text(kind) else decoded(value)
+
+
+def decoded(value: Any) -> Any:
+    """A text as the number, truth value, list or null that it says (as in JSON); anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+def _takes_text(kind: Any) -> bool:
+    return any(member in (str, Any) for member in _members(kind))
+
+
+def _members(kind: Any) -> list[Any]:
+    """The members of a union, ranges left out; of any other type, itself."""
+    if get_origin(kind) is Annotated:
+        return _members(get_args(kind)[0])
+    if get_origin(kind) in (Union, types.UnionType):
+        return [one for member in get_args(kind) for one in _members(member)]
+    return [kind]
+
+
+def _in_quotes(path: str, value: Any) -> str:
+    """An option as it is typed where its value is to be taken as text."""
+    text = _typed(value)
+    return f"{path}='{text}'" if '"' in text else f'{path}="{text}"'
 
 
 def _convert(kind: Any, value: Any) -> Any:
@@ -204,6 +249,11 @@ def show(value: Any) -> str:
 def printable(text: str) -> str:
     """The text without line breaks and without what a terminal would obey, as in names of files: "?" in its place."""
     return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
+
+
+def shell_command(*words: object) -> str:
+    """A command of nasrun's that can be pasted into a shell, for messages that say what to type."""
+    return shlex.join(["nasrun", *map(str, words)])
 
 
 def _typed(value: Any) -> str:

@@ -19,7 +19,7 @@ from nasrun.checkpoints.store import CheckpointStore, load_weights
 from nasrun.checkpoints.winner import FILE, build_for, read_winner
 from nasrun.config.build import Setup, build
 from nasrun.core import Cost
-from nasrun.core.options import ConfigError
+from nasrun.core.options import ConfigError, shell_command
 from nasrun.datasets import Splits
 from nasrun.storage import journal
 from nasrun.storage.records import RunRecords, TrialRecord, assemble
@@ -135,7 +135,9 @@ def _winner(directory: Path, run: RunRecords) -> tuple[TrialRecord, Path]:
         kept = _kept(directory, run)
         trials = f"; --trial exports a trial: {_listed(kept)}" if kept else ""
         if run.end is None or not run.end.get("complete"):
-            raise ConfigError(f"{directory}: the run is not finished; go on with: nasrun resume {directory}{trials}")
+            raise ConfigError(
+                f"{directory}: the run is not finished; go on with: {shell_command('resume', directory)}{trials}"
+            )
         raise ConfigError(
             f"{path}: no such file; only runs that train networks leave weights (evaluator=train){trials}"
         )

@@ -1,11 +1,11 @@
 """One run from a checked config to a finished directory: create, search, test the winner, write the tables."""
 
 import contextlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from nasrun import __version__
 from nasrun.checkpoints.store import CheckpointStore
@@ -24,7 +24,7 @@ from nasrun.runner.errors import RunError, resumable, watched
 from nasrun.runner.executors import make_executor
 from nasrun.runner.final import Final
 from nasrun.runner.observers import Observers, TableRefresh
-from nasrun.runner.resume import CHANGEABLE, changed_config, changes_of, check_trials, flat
+from nasrun.runner.resume import CHANGEABLE, changed_config, check_trials, flat
 from nasrun.runner.salvage import recalling, save_journal
 from nasrun.runner.search import Search
 from nasrun.runner.shared_weights import SharedWeights
@@ -34,39 +34,44 @@ from nasrun.storage import journal
 from nasrun.storage.journal import Event, Journal
 from nasrun.storage.records import assemble, write_json
 from nasrun.storage.run_directory import clear_temporary, create_directory, holds_run, locked
-from nasrun.storage.stored_config import targets
 from nasrun.trackers.observer import Tracking
 
 NOTES = "strategy.json"
 
 
 def start(
-    config: DictConfig,
+    config: DictConfig, directory: Path, *, unique: bool, choices: Mapping[str, str | None] = {}
+) -> dict[str, Any]:
+    """Check a config and run it in a new directory; returns the summary. For more that can be said: `begin`."""
+    began = this_moment()
+    return begin(build(config), directory, unique=unique, choices=choices, began=began)
+
+
+def begin(
+    setup: Setup,
     directory: Path,
     *,
     unique: bool,
     choices: Mapping[str, str | None] = {},
     sweep: Mapping[str, Any] | None = None,
+    words: Sequence[str] = (),
     began: Instant | None = None,
 ) -> dict[str, Any]:
-    """Run a config in a new directory and return its summary.
+    """Run a checked config in a new directory and return its summary.
 
     `unique`: where the directory is taken, a number is added to its name (for names that nasrun chose itself).
     `choices`: the option of each group, by which runs are compared. `sweep`: its `folder` and the number of the `job`.
-    `began`: from when on a budget of time is spent; None: from now on.
+    `words`: the command line of this run alone. `began`: from when on a budget of time is spent; None: from now on.
     """
     began = began or this_moment()
-    setup = build(config)
-    if setup.options.resume and holds_run(directory):
-        return resume(directory, changes_of(directory, config), chosen=targets(config), began=began)
     facts = setup.evaluator.prepare()
     check_budgets(setup.strategy, setup.evaluator)
     header = {"event": "run", "format": journal.FORMAT, "nasrun": __version__, "seed": setup.options.seed}
-    header |= {"trials": setup.options.trials, "environment": describe_environment(), "facts": facts}
+    header |= {"trials": setup.options.trials, "environment": describe_environment(words), "facts": facts}
     header |= first_plan(setup, began)
     header |= {"choices": dict(choices), **({"sweep": dict(sweep)} if sweep else {}), "time": journal.now()}
     with _hardware(setup):
-        directory = create_directory(directory, config, header, unique=unique)
+        directory = create_directory(directory, OmegaConf.create(setup.config), header, unique=unique, words=words)
         with resumable(directory), locked(directory):
             return _execute(
                 setup, directory, journal.read(directory / journal.NAME), Clock(setup.hardware.clock, began)

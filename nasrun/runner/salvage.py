@@ -20,7 +20,7 @@ from nasrun.checkpoints.store import CheckpointStore
 from nasrun.config.build import Setup, build
 from nasrun.core import Evaluator, Executor, Job, Measurement, Proposal, SharedEvaluator
 from nasrun.core.environment import describe_environment
-from nasrun.core.options import ConfigError
+from nasrun.core.options import ConfigError, shell_command
 from nasrun.hardware.inline import InlineExecutor
 from nasrun.runner import shared_weights as shared
 from nasrun.runner.clock import Clock, this_moment
@@ -64,7 +64,7 @@ def save_journal(directory: Path, chosen: Collection[str] = ()) -> None:
     path = directory / journal.NAME
     damaged = inspect(path)
     if damaged is None:
-        raise ConfigError(f"{path}: is not damaged; go on with: nasrun resume {directory}")
+        raise ConfigError(f"{path}: is not damaged; go on with: {shell_command('resume', directory)}")
     before = damaged.before or [_header(directory, damaged, chosen)]
     setup = build(load_config(directory, before, chosen=chosen))
     kept = before[: _length(setup, directory, before, damaged.behind)]

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from nasrun.core import Measurement, Proposal
+from nasrun.core.options import shell_command
 
 NAME = "journal.jsonl"
 FORMAT = 2
@@ -127,7 +128,7 @@ def _scan(path: Path) -> Iterator[tuple[Event, int]]:
                 return
             raise JournalError(
                 f"{path}: line {number} is damaged; the {number - 1} events before it are whole and hold {told} "
-                f"finished trials; save what is whole: nasrun resume --salvage {path.parent}"
+                f"finished trials; save what is whole: {shell_command('resume', '--salvage', path.parent)}"
             )
         if end > len(data):
             return

@@ -18,9 +18,9 @@ class StartingGenomes:
     """The first genomes of a strategy: those that it is given to start with, in their order, then draws of the space.
 
     `none`: draws alone. `known`: the networks that the space knows (`SearchSpace.known`), scaled to the limits where
-    there are any. `auto`: these where it knows any, else draws. A list: genomes as strings, taken as they are. ValueError, beginning with `start`, where the space
-    knows none, a string is no genome, or there are more given than the strategy has `room` for; of known ones the first
-    are taken then.
+    there are any. `auto`: these where it knows any, else draws. A list: genomes as strings, taken as they are.
+    ValueError, beginning with `start`, where the space knows none, a string is no genome, or there are more given than
+    the strategy has `room` for; of known ones the first are taken then.
     """
 
     def __init__(self, space: SearchSpace, start: Start, room: int | None = None) -> None:

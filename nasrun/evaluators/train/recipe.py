@@ -57,8 +57,8 @@ def settle(given: Mapping[str, Any], dataset: Dataset, space: SearchSpace) -> tu
             values["lr"] = None  # the other optimizer's usual one
         reasons, chosen = [reason], {key: values[key] for key in wanted}
     chosen, more = by_data(chosen, dataset)
-    if chosen.get("test_flip") and not given.get("flip", True):
-        chosen["test_flip"] = False  # the user has turned mirrors off
+    if not given.get("flip", True):  # the user has turned mirrors off
+        chosen |= {"test_flip": False} if "test_flip" in chosen else {}
     reasons += [reason for reason in more if reason not in reasons]
     return {**given, **chosen}, {"name": name, "reason": "; ".join(reasons), "settings": chosen}
 

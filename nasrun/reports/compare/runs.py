@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from nasrun.core import Genome, Objective
-from nasrun.core.options import ConfigError, join, plain, show
+from nasrun.core.options import ConfigError, join, plain, shell_command, show
 from nasrun.reports.summary import SIMULATED, SUMMARY
 from nasrun.storage import journal
 from nasrun.storage.journal import Event, JournalError
@@ -171,14 +171,14 @@ def read_compared(directory: Path) -> ComparedRun | str:
     run = assemble(directory, events)
     if run.end is None or not run.end.get("complete"):
         reason = run.end.get("reason") if run.end else "it was interrupted or is still going"
-        return f"not finished ({reason}); go on with: nasrun resume {directory}"
+        return f"not finished ({reason}); go on with: {shell_command('resume', directory)}"
     config = flat(plain(load_config(directory, events, data_only=True)))
     try:
         summary = json.loads((directory / SUMMARY).read_text())
         objective, several = Objective(**summary["objective"]), summary.get("objectives") or []
         choices = json.loads((directory / "environment.json").read_text()).get("choices") or {}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        return f"its {SUMMARY} or environment.json cannot be read ({error}); try: nasrun report {directory}"
+        return f"its {SUMMARY} or environment.json cannot be read ({error}); try: {shell_command('report', directory)}"
     config |= {"objective.metric": objective.metric, "objective.mode": objective.mode}
     if several:
         config |= {f"objective.{key}": [one[key] for one in several] for key in ("metric", "mode")}
