@@ -2,6 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,9 +31,9 @@ class Steering:
 
     A genome that is within the limits, and uses `FLOOR` or more of one of them, stays as it is. Of any other all widths
     are multiplied by the largest factor that is allowed, rounded down to widths that the space has; then single widths
-    go up a step, the last ones first, until `FLOOR` is reached or no step is allowed: one that would make a width larger
-    than the next is not, so that the shape of the network stays. A genome that was fitted stays as it is when it is
-    fitted again. With `grow=False` networks are made smaller only, as where the costs that are limited are objectives.
+    go up a step, the last ones first, until `FLOOR` is reached or no step is allowed: one that would make a width
+    larger than the next is not, so that the shape of the network stays. A genome that was fitted stays as it is when it
+    is fitted again. With `grow=False` networks are made smaller only, as where costs that are limited are objectives.
     """
 
     def __init__(
@@ -128,22 +129,18 @@ class SteeredSpace(SearchSpace):
         self.inner, self._steering = inner, steering
         self.size, self.kinds, self.flops_limit = inner.size, inner.kinds, inner.flops_limit
         self.start, self.section = inner.start, inner.section
-        self.mutations = {name: self._steered(mutate) for name, mutate in inner.mutations.items()}
+        self.mutations = {name: partial(self._mutate, mutation) for name, mutation in inner.mutations.items()}
 
-    def _steered(self, mutate: Mutation) -> Mutation:
-        """A mutation whose children are within the limits; the parent where none is that differs from it."""
-
-        def mutated(genome: Genome, rng: np.random.Generator) -> Genome:
-            for _ in range(ATTEMPTS):
-                child = mutate(genome, rng)
-                if child == genome:
-                    return genome
-                child = self.fit(child)
-                if child != genome and self._steering.usage(child) <= 1:
-                    return child
-            return genome
-
-        return mutated
+    def _mutate(self, mutation: Mutation, genome: Genome, rng: np.random.Generator) -> Genome:
+        """A child that is within the limits; the parent where none is that differs from it."""
+        for _ in range(ATTEMPTS):
+            child = mutation(genome, rng)
+            if child == genome:
+                break
+            child = self.fit(child)
+            if child != genome and self._steering.usage(child) <= 1:
+                return child
+        return genome
 
     def fit(self, genome: Genome) -> Genome:
         return self._steering.fit(genome)

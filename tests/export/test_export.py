@@ -42,6 +42,7 @@ SPACES: Mapping[str, tuple[str, ...]] = {
     "macro_cnn": (),
     "nasbench101": ("search_space.stem_channels=8", "search_space.cells=1"),
     "nasbench201": ("search_space.channels=4", "search_space.cells=1"),
+    "staged_cnn": ("constraints.parameters=20000", "search_space.blocks=[ir,bb]"),
 }
 SIZES = {"micro_cell": ("search_space.channels=4",), **SPACES}
 HEAD = {"title": "A network", "weights": "w", "inputs": "images", "outputs": "logits", "classes": "()"}

@@ -25,6 +25,9 @@ LAYERS = {"bb": 2, "ir": 3, "er": 2, "ds": 2, "cn": 1}
 SQUEEZE = 0.25
 """Units of a squeeze-and-excite, as a share of the channels that its block takes in (Tan and Le 2019)."""
 
+MANY = 12
+"""Widths are all multiples of the first up to the last; from so many on they are not listed one by one."""
+
 _STEM = re.compile(r"cn_r1_k(\d+)_s(\d+)_c(\d+)")
 _STAGE = re.compile(r"(bb|ir|er|ds|cn)_r(\d+)_k(\d+)_s(\d+)(?:_e(\d+))?_c(\d+)(_se0\.25)?")
 
@@ -106,13 +109,20 @@ def parsed(text: str, choices: Callable[[Genome], tuple[Token, ...]], most: int)
         for token in row:
             legal = choices(tuple(tokens))
             if token not in legal:
-                what = f"{name_of(len(tokens))}, one of {listed(legal)}"
+                what = f"{name_of(len(tokens))}, {_listed(legal)}"
                 raise _unexpected(text, starts[place], place, what)
             tokens.append(token)
     genome = tuple(tokens)
     if text_of(genome) != text:  # 016 for 16, an expansion of a block that has none
         raise _unexpected(text, 0, 0, text_of(genome))
     return genome
+
+
+def _listed(legal: Sequence[Token]) -> str:
+    """What may stand at a place; of many numbers the rule."""
+    if len(legal) > MANY:
+        return f"a multiple of {legal[0]} from {legal[0]} to {legal[-1]}"
+    return f"one of {listed(legal)}" if len(legal) > 1 else str(legal[0])
 
 
 def _stem(text: str, at: int, part: str) -> tuple[int, ...]:

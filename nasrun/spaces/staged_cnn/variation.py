@@ -1,6 +1,7 @@
 """How genomes of `staged_cnn` are varied: mutations, neighbours, crossover."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -43,7 +44,7 @@ class Variation:
             "activation": self._other_activation,
         }
         self._edits = {name: edit for name, edit in edits.items() if self._possible(name)}
-        self.mutations: dict[str, Mutation] = {name: self._mutation(edit) for name, edit in self._edits.items()}
+        self.mutations: dict[str, Mutation] = {name: partial(self._mutate, edit) for name, edit in self._edits.items()}
 
     def _possible(self, name: str) -> bool:
         """Whether a mutation can change any genome of the space."""
@@ -63,12 +64,9 @@ class Variation:
             "activation": len(limits.activations) > 1,
         }.get(name, True)
 
-    def _mutation(self, edit: Edit) -> Mutation:
-        def mutate(genome: Genome, rng: np.random.Generator) -> Genome:
-            children = self._children(genome, edit)
-            return pick(children, rng) if children else genome
-
-        return mutate
+    def _mutate(self, edit: Edit, genome: Genome, rng: np.random.Generator) -> Genome:
+        children = self._children(genome, edit)
+        return pick(children, rng) if children else genome
 
     def _children(self, genome: Genome, edit: Edit) -> list[Genome]:
         found = dict.fromkeys(genome_of(network) for network in edit(network_of(genome)))
@@ -107,7 +105,7 @@ class Variation:
         """The stem, or one stage, narrower."""
         return self._with_widths(network, [1 / factor for factor in WIDER])
 
-    def _with_widths(self, network: Network, factors: "tuple[float, ...] | list[float]") -> Iterator[Network]:
+    def _with_widths(self, network: Network, factors: Sequence[float]) -> Iterator[Network]:
         for factor in factors:
             yield network._replace(stem_width=self._limits.stepped(network.stem_width, factor))
             for place, stage in enumerate(network.stages):
