@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import torch
 
 FILE = Path("best", "model.safetensors")
-GENOME, ABOUT = "genome", "network"
+ABOUT = "network"
+"""The one entry of the metadata: of several the library writes now this one first, now that one."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,7 @@ class Winner:
 
 def save_winner(path: Path, about: Winner, model: "torch.nn.Module") -> None:
     """Write the weights of a network with what it is; OSError (disk full, folder gone) passes through."""
-    content = {name: value for name, value in asdict(about).items() if name != GENOME}
-    save_weights(path, model.state_dict(), {GENOME: about.genome, ABOUT: json.dumps(content)})
+    save_weights(path, model.state_dict(), {ABOUT: json.dumps(asdict(about))})
 
 
 def read_winner(path: Path) -> Winner | None:
@@ -57,7 +57,7 @@ def read_winner(path: Path) -> Winner | None:
         if ABOUT not in metadata:
             return None
         content = json.loads(metadata[ABOUT])
-        return Winner(genome=metadata[GENOME], task=Task(**content.pop("task")), **content)
+        return Winner(task=Task(**content.pop("task")), **content)
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"cannot be read ({' '.join(str(error).split())[:200]})") from None
 
