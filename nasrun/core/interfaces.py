@@ -113,7 +113,7 @@ class Evaluator(ABC):
     def measure_also(self, names: Sequence[str]) -> None:
         """Add some of the `optional_metrics` to `metrics`, before `prepare`."""
 
-    def deployed(self, network: "torch.nn.Module") -> "torch.nn.Module":
+    def deployed(self, network: torch.nn.Module) -> torch.nn.Module:
         """An architecture's network as it is measured and exported: what its latency is taken of. Here: as it is."""
         return network
 
