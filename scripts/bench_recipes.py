@@ -5,13 +5,16 @@ usage: python scripts/bench_recipes.py [options] RECIPE ...
 RECIPE is an option of the group `recipe` with changes, as in "strong weight_decay=0.002 shift=2". The network is a
 ResNet-8 (three residual blocks, average-pooled shortcuts). It is trained on so many training images of each class
 (--per-class) and compared on other training images; no test image is looked at. All recipes have the same epochs, so
-that the numbers do not depend on what else the machine does; their processor time is printed beside them.
+that the numbers do not depend on what else the machine does; their processor time is printed beside them, and the
+accuracy of means over an image and its mirror image (`mirrored`, the key `test_flip`).
 """
 
 import argparse
 import statistics
 import time
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 import yaml
@@ -77,8 +80,17 @@ def settings_of(words: str, epochs: int, dataset: Dataset) -> TrainSettings:
     return TrainSettings(epochs=epochs, **by_data(values, dataset)[0])
 
 
-def trained(dataset: Dataset, settings: TrainSettings, seed: int) -> tuple[float, float]:
-    """Validation accuracy after the last epoch, and the seconds of processor time that the training took."""
+class Result(NamedTuple):
+    """Validation accuracy after the last epoch, the same of means over an image and its mirror image, and the seconds
+    of processor time that the training took."""
+
+    accuracy: float
+    mirrored: float
+    seconds: float
+
+
+def trained(dataset: Dataset, settings: TrainSettings, seed: int) -> Result:
+    """Train the network with one seed."""
     runtime = Hardware(device="cpu", threads=1).resolve()
     runtime.apply()
     data = DeviceData(dataset.load(), "cpu")
@@ -87,7 +99,9 @@ def trained(dataset: Dataset, settings: TrainSettings, seed: int) -> tuple[float
     started = time.process_time()
     train(model, data, settings, runtime, seed, validation=None)
     seconds = time.process_time() - started
-    return measure(model, data, "validation", runtime, settings)["accuracy"], seconds
+    once, twice = (replace(settings, flip=True, test_flip=test_flip) for test_flip in (False, True))
+    accuracies = (measure(model, data, "validation", runtime, each)["accuracy"] for each in (once, twice))
+    return Result(*accuracies, seconds)
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -100,15 +114,16 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args(words)
     dataset = DATASETS[arguments.dataset](train_samples=10 * arguments.per_class, validation=0.2)
-    print(f"{'recipe':<60} {'mean':>6} {'sd':>6}  {'s of one core':>13}  each seed")
+    print(f"{'recipe':<60} {'mean':>6} {'sd':>6} {'mirrored':>8}  {'s of one core':>13}  each seed")
     for recipe in arguments.recipes:
         settings = settings_of(recipe, arguments.epochs, dataset)
         found = [trained(dataset, settings, seed) for seed in range(arguments.seeds)]
-        accuracies = [accuracy for accuracy, _ in found]
+        accuracies = [result.accuracy for result in found]
         spread = statistics.stdev(accuracies) if len(found) > 1 else 0.0
-        seconds = statistics.fmean(seconds for _, seconds in found)
+        mirrored, seconds = (statistics.fmean(values) for values in list(zip(*found, strict=True))[1:])
         each = " ".join(f"{accuracy:.4f}" for accuracy in accuracies)
-        print(f"{recipe:<60} {statistics.fmean(accuracies):6.4f} {spread:6.4f}  {seconds:13.1f}  {each}", flush=True)
+        numbers = f"{statistics.fmean(accuracies):6.4f} {spread:6.4f} {mirrored:8.4f}  {seconds:13.1f}"
+        print(f"{recipe:<60} {numbers}  {each}", flush=True)
 
 
 if __name__ == "__main__":
