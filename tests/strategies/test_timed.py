@@ -77,11 +77,11 @@ def test_what_an_architecture_gets_is_time() -> None:
 def test_another_is_begun_for_one_that_fails() -> None:
     nan = float("nan")
     strategy = timed()
-    proposals = run(strategy, {number: nan for number in range(5)})
+    proposals = run(strategy, dict.fromkeys(range(5), nan))
     assert [p.origin for p in proposals] == ["sample"] * 11 + ["repeat"] + ["promote"] * 2
     assert strategy.done
     strategy = timed()
-    assert len(run(strategy, {number: nan for number in range(100)})) == 24
+    assert len(run(strategy, dict.fromkeys(range(100), nan))) == 24
     assert strategy.done
     assert strategy.selected_trial() is None
 
