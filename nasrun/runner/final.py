@@ -5,6 +5,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
+from nasrun.checkpoints.archive import read_info
 from nasrun.checkpoints.store import CheckpointStore
 from nasrun.config.build import Setup
 from nasrun.core import Job, SharedEvaluator, Trial, seeding
@@ -34,6 +35,7 @@ class Final:
         """Train, test, and put it on record. `budget`: of the time that is left for that. RunError where it fails."""
         told, best = len(self._search.records), self._search.winner
         if best is None or any(event["event"] == "final" and event["told"] == told for event in events):
+            Segments.clear(self._directory)
             return
         console.on_final_training(best)
         job = self._job(best)
@@ -41,7 +43,7 @@ class Final:
             if budget is None:
                 result = self._setup.evaluator.final(job)
             else:
-                result = Segments(self._setup, self._directory, self._log, budget, console).run(job, events)
+                result = Segments(self._setup, self._directory, self._log, budget).run(job, events)
         except OSError:
             raise
         except Exception as error:
@@ -87,47 +89,57 @@ class Segments:
 
     FOLDER = "final"
 
-    def __init__(self, setup: Setup, directory: Path, log: Journal, budget: TimeBudget, console: Observer) -> None:
+    def __init__(self, setup: Setup, directory: Path, log: Journal, budget: TimeBudget) -> None:
         self._setup, self._directory, self._log, self._budget = setup, directory, log, budget
-        self._console = console
 
     def run(self, job: Job, events: Sequence[Event]) -> Mapping[str, Any]:
         """Train from the checkpoint of a job until the time is up, and test; returns what `Evaluator.test` does."""
         recorded = [event for event in events if event["event"] == "segment"]
-        done, history, seconds = 0, [], 0.0
-        # Where an archive is, all before it are done; what they reported is lost with them unless the journal has it.
-        for event in recorded:
-            if self._path(int(event["number"])).is_file():
-                done = int(event["number"])
-        epochs = recorded[done - 1]["epochs"] if done else self._epochs_of(job)
-        horizon = recorded[done - 1]["horizon"] if done else None
-        pending = recorded[done:]
-        speed = self._budget.final_epoch_seconds(job.trial.proposal.genome)
-        number = done
+        # Where an archive is, all segments before it are done.
+        number = max((int(e["number"]) for e in recorded if self._path(int(e["number"])).is_file()), default=0)
+        told = [self._told(segment, recorded) for segment in range(1, number + 1)]
+        epochs, horizon = self._epochs_of(job), None
+        if number:
+            epochs, horizon = int(recorded[number - 1]["epochs"]), int(recorded[number - 1]["horizon"])
+        pending, speed = recorded[number:], self._budget.final_epoch_seconds(job.trial.proposal.genome)
         while horizon is None or epochs < horizon:
-            if pending:
-                event = pending.pop(0)
-            else:
-                left = max(0 if epochs else 1, int(self._budget.left / speed))
-                if not left:
-                    break
-                number_of = max(1, ceil(left * SEGMENT))
-                event = {"number": number + 1, "epochs": epochs + number_of, "horizon": epochs + left}
-                self._log.append("segment", fsync=True, **event, spent=self._budget.clock.spent, time=now())
+            event = pending.pop(0) if pending else self._decide(number, epochs, speed, told)
+            if event["epochs"] == epochs:  # the time is up before its horizon
+                break
             before = self._budget.clock.spent
-            result = self._train(job, event)
-            history += result["history"]
-            seconds += result["seconds"]
-            number, horizon = int(event["number"]), int(event["horizon"])
+            told.append(self._train(job, event))
             taken = self._budget.clock.spent - before
             speed = taken / (int(event["epochs"]) - epochs) if taken > 0 else speed
-            epochs = int(event["epochs"])
-        source = str(self._path(number)) if number else job.load_from
-        result = self._setup.evaluator.test(job._replace(load_from=source))
+            number, epochs, horizon = int(event["number"]), int(event["epochs"]), int(event["horizon"])
+        result = self._setup.evaluator.test(
+            job._replace(load_from=str(self._path(number)) if number else job.load_from)
+        )
         images = job.trial.proposal.hparams.get("epoch_images")
         images = f" of {images:,} images" if images else ""
-        said = f"{epochs} epochs{images}, those in the search included, on {self._setup.evaluator.final_data}"
-        return {**result, "history": history, "seconds": seconds + result["seconds"], "trained_on": said}
+        return {
+            **result,
+            "history": [row for segment in told for row in segment["history"]],
+            "seconds": sum(segment["seconds"] for segment in told) + result["seconds"],
+            "trained_on": f"{epochs} epochs{images}, the search's included, on {self._setup.evaluator.final_data}",
+        }
+
+    def _decide(self, number: int, epochs: int, speed: float, told: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+        """What the segment after `number` is to be: none, of no epochs, where no time is left.
+
+        It is on record from now on, with what the last one told.
+        """
+        left = max(0 if epochs else 1, int(self._budget.left / speed))
+        event = {"number": number + 1, "epochs": epochs + ceil(left * SEGMENT), "horizon": epochs + left}
+        last = {"last": dict(told[-1])} if told else {}
+        self._log.append("segment", fsync=True, **event, **last, spent=self._budget.clock.spent, time=now())
+        return event
+
+    def _told(self, number: int, recorded: Sequence[Event]) -> Mapping[str, Any]:
+        """What a segment that was trained before told: the event of the next has it, or its archive but for times."""
+        if number < len(recorded):
+            last: Mapping[str, Any] = recorded[number]["last"]
+            return last
+        return {"history": list(read_info(self._path(number)).history), "seconds": 0.0}
 
     def _train(self, job: Job, event: Mapping[str, Any]) -> Mapping[str, Any]:
         """Train one segment."""

@@ -33,7 +33,8 @@ class Timed(Strategy):
     more of them (`epoch_seconds`), under a schedule laid over as many as the final training has time for. So what is
     compared is what the networks come to at equal cost, and nothing that the chosen one learned is lost.
 
-    `patience`: the lowest rung ends early where so many architectures in a row were no better than the best before.
+    One that fails counts for nothing: another is begun. `patience`: the lowest rung ends early where so many
+    architectures in a row were no better than the best before.
     """
 
     uses_checkpoints = True
@@ -51,7 +52,7 @@ class Timed(Strategy):
         self._behind: dict[int, int] = {}
         self.begun = 0
         """Architectures that were begun."""
-        self._proposed = self._waiting = self._stale = 0
+        self._failed = self._proposed = self._waiting = self._stale = 0
         self._repeating: dict[Genome, Member] | None = None
         self._exhausted = False
 
@@ -83,7 +84,7 @@ class Timed(Strategy):
             len(self.rungs) == 1
             and self._repeating is None
             and not self._exhausted
-            and self.begun < self.plan.candidates
+            and self.begun - self._failed < self.plan.candidates
             and self._proposed < MOST_DUPLICATES * self.plan.candidates
             and not self._inner.done
             and (self._patience is None or self._stale < self._patience)
@@ -93,7 +94,7 @@ class Timed(Strategy):
         """Up to `n` new architectures, with the budget of the lowest rung."""
         assert self.plan is not None
         found = []
-        for proposal in self._inner.ask(min(n, self.plan.candidates - self.begun)):
+        for proposal in self._inner.ask(min(n, self.plan.candidates - self.begun + self._failed)):
             self._proposed += 1
             self.begun += proposal.reuse_of is None
             found.append(self._at(proposal, 0, 0))
@@ -143,6 +144,7 @@ class Timed(Strategy):
             self._repeated(proposal, score)
             return
         if rung == 0:
+            self._failed += score == FAILED
             best = max((member.score for member in self.rungs[0]), default=FAILED)
             self._stale = 0 if score > best else self._stale + 1
             self._inner.tell(trial, measurements)
