@@ -11,10 +11,11 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from nasrun.cli.ending import DONE, code_of, one_line, say, show
+from nasrun.cli.ending import DONE, code_of, one_line, say
 from nasrun.config.build import Setup, build
 from nasrun.config.from_run import take_over
 from nasrun.core.options import ConfigError
+from nasrun.core.output import show
 from nasrun.runner.resume import changes_of
 from nasrun.runner.run import begin, resume
 from nasrun.runner.sweeps import EarlierRuns
