@@ -30,6 +30,7 @@ from nasrun.core.options import (
     show,
 )
 from nasrun.datasets import Dataset
+from nasrun.datasets.record import DataRecord, RecordedDataset
 from nasrun.evaluators.costs import COSTS, LATENCY, WithCosts
 from nasrun.hardware.devices import Hardware
 from nasrun.hardware.processes.shared_memory import SharedObject
@@ -88,73 +89,102 @@ class RunOptions:
     debug: bool = False
 
 
-@dataclass(frozen=True)
-class Setup:
-    """A checked config as objects. Nothing is loaded, trained or written yet."""
+@dataclass(frozen=True, kw_only=True)
+class Benchmark:
+    """What a checked config measures, as objects, without what proposes and what watches."""
 
     options: RunOptions
-    output: OutputOptions
     constraints: Constraints
     objective: Objective
     space: SearchSpace
     dataset: Dataset
     hardware: Hardware
     evaluator: Evaluator
-    strategy: Strategy
     config: dict[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup(Benchmark):
+    """A checked config as objects. Nothing is loaded, trained or written yet."""
+
+    output: OutputOptions
+    strategy: Strategy
     memory: SharedObject | None = None
     """Where the data lie once they are loaded, if there are several workers."""
     tracker: Tracker = field(default_factory=Csv)
 
 
+SECTIONS = ("objective", "constraints", "output")
+"""Sections that are no groups of options."""
+
+
 def build(config: DictConfig) -> Setup:
     """Check a composed config and make the objects it names; ConfigError, in one line, where it cannot be run."""
     content = plain(config)
-    nested = {"objective": ObjectiveOptions, "constraints": ConstraintOptions, "output": OutputOptions}
+    known = [*GROUPS, *SECTIONS, *FREE, *RunOptions.__dataclass_fields__]
     for name in content:
-        if name not in (*GROUPS, *nested, *FREE) and name not in RunOptions.__dataclass_fields__:
-            raise ConfigError(
-                f"{name}: no such key; {nearest(name, [*GROUPS, *nested, *FREE, *RunOptions.__dataclass_fields__])}"
-            )
-    top = {name: value for name, value in content.items() if name in RunOptions.__dataclass_fields__}
-    options = RunOptions(**check_section(RunOptions, top, ""))
-    section = {name: kind(**check_section(kind, _mapping(content, name), name)) for name, kind in nested.items()}
+        if name not in known:
+            raise ConfigError(f"{name}: no such key; {nearest(name, known)}")
+    output = _section(content, "output", OutputOptions)
     hardware = create(content, "hardware", Hardware)
-    space = create(content, "search_space", SearchSpace)  # type: ignore[type-abstract]
-    dataset = create(content, "dataset", Dataset)  # type: ignore[type-abstract]
     memory = SharedObject() if hardware.workers > 1 and not isinstance(hardware, RayCluster) else None
-    if memory is not None:
-        dataset.place = memory.put
-    evaluator = _evaluator(content, space, dataset, hardware)
-    objective = section["objective"].resolved(evaluator)
+    made = _benchmark(content, hardware, memory=memory)
+    options, space, dataset, constraints = made.options, made.space, made.dataset, made.constraints
     rng = seeding.generator(options.seed, seeding.Purpose.STRATEGY)
-    strategy = create(content, "strategy", Strategy, space, objective, rng)  # type: ignore[type-abstract]
-    check_budgets(strategy, evaluator)
-    constraints = section["constraints"].resolved(space)
+    strategy = create(content, "strategy", Strategy, space, made.objective, rng)  # type: ignore[type-abstract]
+    check_budgets(strategy, made.evaluator)
     _check_constraints(constraints, space, dataset, options.seed)
-    if isinstance(evaluator, SharedEvaluator) and hardware.elsewhere:
+    if isinstance(made.evaluator, SharedEvaluator):
+        options = _options_of_shared(options, hardware)
+    strategy = wrap(strategy, space, dataset, options, constraints)
+    # Runs of versions that had no trackers name none.
+    tracker = create(content, "tracker", Tracker) if "tracker" in content else Csv()  # type: ignore[type-abstract]
+    parts = {**vars(made), "options": options}
+    return Setup(**parts, output=output, strategy=strategy, memory=memory, tracker=tracker)
+
+
+def _options_of_shared(options: RunOptions, hardware: Hardware) -> RunOptions:
+    """The options of a run whose architectures share their weights; ConfigError where it has several workers."""
+    if hardware.elsewhere:
         named, alone = hardware.named
         raise ConfigError(
             f"{named}: weights that all architectures share are trained and used in one process; choose {alone}"
         )
-    if isinstance(evaluator, SharedEvaluator) and options.deduplicate == "reuse":
-        options = replace(options, deduplicate="never")  # a score belongs to the shared weights of its time
-    strategy = wrap(strategy, space, dataset, options, constraints)
-    # Runs of versions that had no trackers name none.
-    tracker = create(content, "tracker", Tracker) if "tracker" in content else Csv()  # type: ignore[type-abstract]
-    return Setup(
-        options,
-        section["output"],
-        constraints,
-        objective,
-        space,
-        dataset,
-        hardware,
-        evaluator,
-        strategy,
-        content,
-        memory,
-        tracker,
+    # A score belongs to the shared weights of its time.
+    return replace(options, deduplicate="never") if options.deduplicate == "reuse" else options
+
+
+def build_benchmark(config: DictConfig, data: DataRecord | None = None) -> Benchmark:
+    """What a stored run measured, for what only reads it: no strategy, tracker or hardware of the config is made.
+
+    `data`: the record of its data, in place of which no data set is made; None where the run has none.
+    """
+    return _benchmark(plain(config), Hardware(), None if data is None else RecordedDataset(data))
+
+
+def _benchmark(
+    content: dict[str, Any], hardware: Hardware, dataset: Dataset | None = None, memory: SharedObject | None = None
+) -> Benchmark:
+    """The parts of a benchmark. `memory`: where the data are put once they are loaded."""
+    top = {name: value for name, value in content.items() if name in RunOptions.__dataclass_fields__}
+    options = RunOptions(**check_section(RunOptions, top, ""))
+    objective = _section(content, "objective", ObjectiveOptions)
+    constraints = _section(content, "constraints", ConstraintOptions)
+    space = create(content, "search_space", SearchSpace)  # type: ignore[type-abstract]
+    if dataset is None:
+        dataset = create(content, "dataset", Dataset)  # type: ignore[type-abstract]
+    if memory is not None:
+        dataset.place = memory.put
+    evaluator = _evaluator(content, space, dataset, hardware)
+    return Benchmark(
+        options=options,
+        constraints=constraints.resolved(space),
+        objective=objective.resolved(evaluator),
+        space=space,
+        dataset=dataset,
+        hardware=hardware,
+        evaluator=evaluator,
+        config=content,
     )
 
 
@@ -169,8 +199,8 @@ def rebuild(content: dict[str, Any]) -> tuple[Evaluator, Dataset]:
 def _evaluator(content: dict[str, Any], space: SearchSpace, dataset: Dataset, hardware: Hardware) -> Evaluator:
     """The evaluator of a config, within one that adds the costs that objectives or constraints name besides."""
     made = create(content, "evaluator", Evaluator, space, dataset, hardware)  # type: ignore[type-abstract]
-    objective = ObjectiveOptions(**check_section(ObjectiveOptions, _mapping(content, "objective"), "objective"))
-    limits = ConstraintOptions(**check_section(ConstraintOptions, _mapping(content, "constraints"), "constraints"))
+    objective = _section(content, "objective", ObjectiveOptions)
+    limits = _section(content, "constraints", ConstraintOptions)
     added = [name for name in COSTS if name in objective.metrics and name not in made.metrics]
     if limits.latency_ms is not None and LATENCY not in added:
         added.append(LATENCY)
@@ -217,6 +247,11 @@ def _check_constraints(constraints: Constraints, space: SearchSpace, dataset: Da
     raise ConfigError(
         f"{given}: none of {CONSTRAINT_SAMPLES:,} random architectures is that small; the least among them: {found}"
     )
+
+
+def _section(content: dict[str, Any], name: str, kind: type[T]) -> T:
+    """A section that is no group of options, checked."""
+    return kind(**check_section(kind, _mapping(content, name), name))
 
 
 def _mapping(content: dict[str, Any], name: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from nasrun.core import Task
+from nasrun.core.options import FilePath
 from nasrun.datasets import splitting
 from nasrun.datasets.base import TEST_STREAM, Count, Dataset, DatasetError, Raw, Seed, Share, Split
 
@@ -30,7 +31,7 @@ class ImageFolder(Dataset):
     def __init__(
         self,
         *,
-        path: str,
+        path: FilePath,
         height: Count = 32,
         width: Count = 32,
         channels: Literal[1, 3] = 3,

@@ -1,14 +1,17 @@
 """Evaluator `table`: accuracies looked up in a benchmark table, in microseconds; nothing is trained."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
 from nasrun.core import Evaluator, Genome, Job, Measurement, Proposal, SearchSpace
-from nasrun.core.options import ConfigError, Positive, show
+from nasrun.core.options import ConfigError, IsPath, Positive, show
 from nasrun.datasets import Dataset
-from nasrun.tables import ShippedTable, TableError, Trainings, choose, mean
+from nasrun.tables import SHIPPED, ShippedTable, TableError, Trainings, choose, mean
+
+NAMES = ("auto", *(kind.name for kind in SHIPPED))
+"""Tables that are no files."""
 
 SAMPLES = 100
 """Architectures drawn in search of one that the table holds, to compare the networks of space and table."""
@@ -40,7 +43,7 @@ class Table(Evaluator):
         dataset: Dataset,
         hardware: Any,
         *,
-        table: str = "auto",
+        table: Annotated[str, IsPath(NAMES)] = "auto",
         epochs: Positive | None = None,
         repeat: Literal["mean", "draw"] = "mean",
         repeats: Positive = 1,

@@ -15,13 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from nasrun.checkpoints.store import CheckpointStore, load_weights
-from nasrun.config.build import Setup, build
+from nasrun.config.build import Benchmark
+from nasrun.config.stored_run import StoredRun, open_run
 from nasrun.core import Cost, Genome, SearchSpace, Task
 from nasrun.core.options import ConfigError
 from nasrun.datasets import Splits
-from nasrun.storage import journal
-from nasrun.storage.records import RunRecords, TrialRecord, assemble
-from nasrun.storage.run_directory import holds_run, load_config
+from nasrun.datasets.record import DataRecord, record_of
+from nasrun.storage.records import RunRecords, TrialRecord
 
 BATCH = 256
 """Images at a time where outputs are compared."""
@@ -66,49 +66,66 @@ class Deployed(nn.Module):
 
 @dataclass(frozen=True)
 class RunNetwork:
-    """A trained network of a run, with what is known of it. `final`: it is the winner after its final training."""
+    """A trained network of a run, with what is known of it.
 
-    directory: Path
-    setup: Setup
-    run: RunRecords
+    `data`: what it was trained on. `final`: it is the winner after its final training.
+    """
+
+    stored: StoredRun
     record: TrialRecord
     model: Deployed
-    splits: Splits
+    data: DataRecord
     final: bool
+
+    @property
+    def space(self) -> SearchSpace:
+        """The search space that it is of."""
+        return self.stored.benchmark.space
+
+    @property
+    def task(self) -> Task:
+        """What it does."""
+        return self.data.task
+
+    @property
+    def pad_to(self) -> int | None:
+        """The height and width that smaller images are enlarged to."""
+        return self.stored.benchmark.evaluator.pad_to
 
     @property
     def genome(self) -> str:
         """The architecture as its space writes it."""
-        return self.setup.space.format(self.record.trial.proposal.genome)
+        return self.space.format(self.record.trial.proposal.genome)
 
     @property
     def cost(self) -> Cost:
         """Parameters and FLOPs of one input."""
-        task = self.setup.dataset.task.enlarged(self.setup.evaluator.pad_to)
-        return self.setup.space.cost(self.record.trial.proposal.genome, task)
+        return self.space.cost(self.record.trial.proposal.genome, self.task.enlarged(self.pad_to))
 
     @property
     def metrics(self) -> Mapping[str, float]:
         """What the run measured of these very weights: the test metrics of the winner, or those of the trial."""
         if self.final:
-            return dict((self.run.final or {}).get("metrics") or {})
+            return dict((self.stored.records.final or {}).get("metrics") or {})
         names = sorted({name for m in self.record.measurements for name in m.metrics})
         means = {name: self.record.mean(name) for name in names}
         return {name: value for name, value in means.items() if value is not None}
 
 
 def load_network(directory: Path, trial: int | None) -> RunNetwork:
-    """The winner of a finished run, or a trial whose weights were kept (its first repeat).
+    """The winner of a finished run, or a trial whose weights were kept (its first repeat), from the run alone.
 
-    ConfigError, in one line, where there are no such weights, or the data set that they are for cannot be read.
+    Of a run that recorded nothing of its data these are read. ConfigError, in one line, where there are no such
+    weights, or the data are needed and cannot be read.
     """
-    if not holds_run(directory):
-        raise ConfigError(f"{directory}: holds no run (it has no {journal.NAME})")
-    events = journal.read(directory / journal.NAME)
-    run = assemble(directory, events)
-    setup = build(load_config(directory, events))
+    stored = open_run(directory)
+    run = stored.records
     record, path = _kept_trial(directory, run, trial) if trial is not None else _winner(directory, run)
-    return RunNetwork(directory, setup, run, record, *_assembled(setup, record, path), trial is None)
+    data = stored.data
+    if data is None:
+        stored.benchmark.dataset.load()
+        data = record_of(stored.benchmark.dataset)
+    return RunNetwork(stored, record, _deployed(stored.benchmark, data, record, path), data, trial is None)
 
 
 def _winner(directory: Path, run: RunRecords) -> tuple[TrialRecord, Path]:
@@ -149,15 +166,15 @@ def _listed(trials: list[int]) -> str:
     return f"trials {shown}" if trials else "no trial"
 
 
-def _assembled(setup: Setup, record: TrialRecord, path: Path) -> tuple[Deployed, Splits]:
-    splits = setup.dataset.load()
+def _deployed(benchmark: Benchmark, data: DataRecord, record: TrialRecord, path: Path) -> Deployed:
+    """The network of a trial with the weights of a file, behind the normalisation of its data."""
+    genome = record.trial.proposal.genome
     try:
-        weights = load_weights(path)
-        network = built(setup.space, record.trial.proposal.genome, setup.dataset.task, setup.evaluator.pad_to, weights)
+        network = built(benchmark.space, genome, data.task, benchmark.evaluator.pad_to, load_weights(path))
+        model = Deployed(network, data.mean, data.std, data.target_mean, data.target_std)
     except Exception as error:  # readers raise many kinds on damaged files
         raise ConfigError(f"{path}: not the weights of this network ({' '.join(str(error).split())[:200]})") from None
-    model = Deployed(network, splits.mean, splits.std, splits.target_mean, splits.target_std)
-    return model.eval(), splits
+    return model.eval()
 
 
 def built(
@@ -179,18 +196,19 @@ def built(
     return nn.Sequential(border, network)
 
 
-def measured_again(network: RunNetwork) -> Mapping[str, float]:
-    """The test metrics of the winner measured as in the run, in its precision; empty where that cannot be done here."""
+def measured_again(network: RunNetwork, splits: Splits) -> Mapping[str, float]:
+    """The test metrics of the winner measured as in the run, in its precision, on the data of the run; empty where that
+    cannot be done here."""
     from nasrun.hardware.devices import Runtime
     from nasrun.training.data import DeviceData
     from nasrun.training.loop import measure
 
-    record = network.run.header["facts"].get("runtime")
+    record = network.stored.header["facts"].get("runtime")
     if not network.final or record is None or (record["device"] == "cuda" and not torch.cuda.is_available()):
         return {}
     runtime = Runtime.from_record(record)
     model = runtime.place(copy.deepcopy(network.model.network))
-    found = measure(model, DeviceData(network.splits, runtime.device), "test", runtime)
+    found = measure(model, DeviceData(splits, runtime.device), "test", runtime)
     return {f"test_{name}": value for name, value in found.items()}
 
 
@@ -204,7 +222,7 @@ def outputs_of(function: Function, images: np.ndarray) -> np.ndarray:
 
 
 class Agreement(dict[str, Any]):
-    """How the outputs of an exported file compare with PyTorch's on the test images: `images`, `largest_difference`,
+    """How the outputs of an exported file compare with PyTorch's on the same images: `images`, `largest_difference`,
     for classification `same_class` and `ties` (images whose two best classes are closer than the rounding)."""
 
     @property

@@ -25,13 +25,18 @@ def holds_run(directory: Path) -> bool:
 
 
 def load_config(
-    directory: Path, events: Sequence[Event], *, chosen: Collection[str] = (), data_only: bool = False
+    directory: Path,
+    events: Sequence[Event],
+    *,
+    chosen: Collection[str] = (),
+    groups: Collection[str] | None = None,
+    data_only: bool = False,
 ) -> DictConfig:
     """The config of a run as it is now: as it was started, under the changes of its resumes.
 
     Whoever made the directory wrote it: it may name no class outside of nasrun that the user does not allow
     (`nasrun.storage.stored_config`), and the directory may hold no links. `chosen`: classes that the command line names
-    itself.
+    itself. `groups`: those of which something will be made; None: all.
     `data_only`: nothing will be made of it, nor written into the directory, so that any class may be named.
     """
     path = directory / CONFIG
@@ -41,7 +46,8 @@ def load_config(
             OmegaConf.update(config, key, value, merge=key != "tracker")  # another tracker has other keys
     check_stored(config, path)
     if not data_only:
-        check_targets(config, path, chosen)
+        made = config if groups is None else OmegaConf.masked_copy(config, list(groups))
+        check_targets(made, path, chosen)
         refuse_links(directory)
     return config
 
@@ -57,7 +63,8 @@ def create_directory(directory: Path, config: DictConfig, header: Event, *, uniq
         # Values, not references: what they referred to, as a variable of the environment, may be another later.
         write_text(temporary / CONFIG, OmegaConf.to_yaml(config, resolve=True))
         write_text(temporary / CONFIG.with_name("overrides.yaml"), "".join(f"- {word}\n" for word in sys.argv[1:]))
-        environment = {**header["environment"], **header["facts"], "choices": header["choices"]}
+        environment = {**header["environment"], **header["facts"]}
+        environment |= {name: header[name] for name in ("choices", "data", "paths", "sweep") if name in header}
         write_json(temporary / "environment.json", environment)
         (temporary / journal.NAME).write_bytes(journal.line_of(header))
         for number in itertools.count(1):

@@ -21,15 +21,17 @@ QUIET = ("output.plots=false", "output.console=none", "hardware=cpu", "hardware.
 SHORT = ("trials=1", "strategy=random", "search_space=mlp", "evaluator.epochs=1", "evaluator.final_epochs=1", *QUIET)
 
 MISTAKES = [
-    ("predict", "the following arguments are required: DIR, IMAGE; usage: nasrun predict DIR IMAGE..."),
-    ("predict run", "the following arguments are required: IMAGE; usage: nasrun predict DIR IMAGE..."),
-    ("predict gone 0.png", "gone: no such directory; usage: nasrun predict DIR IMAGE..."),
+    ("predict", "the following arguments are required: DIR, IMAGE_OR_FOLDER; usage: nasrun predict DIR IMAGE_OR_FOLDER..."),
+    ("predict run", "the following arguments are required: IMAGE_OR_FOLDER; usage: nasrun predict DIR IMAGE_OR_FOLDER..."),
+    ("predict gone 0.png", "gone: no such directory; usage: nasrun predict DIR IMAGE_OR_FOLDER..."),
     ("predict . 0.png", ".: neither a run directory nor an export (it has no export.json)"),
     ("predict run 0.png --top 0", "--top 0: must be at least 1"),
     ("predict run 0.png --jsn", "unrecognized arguments: --jsn"),
     ("predict run bad.png", "bad.png: cannot be read as an image (cannot identify image file 'bad.png')"),
     ("predict run gone.png", "gone.png: no such file"),
-    ("predict run .", ".: is a folder; give the files in it"),
+    ("predict run run/.hydra", "run/.hydra: holds no image; known kinds: "),
+    ("predict run 0.png --csv gone/a.csv", "--csv gone/a.csv: expected a file in a folder that is there"),
+    ("predict run 0.png --csv run", "--csv run: expected a file in a folder that is there"),
     ("predict damaged 0.png", "damaged/export.json: cannot be used (JSONDecodeError: "),
     ("predict lacking 0.png", "lacking/export.json: cannot be used (KeyError: 'task')"),
     ("predict weightless 0.png", "weightless: holds neither model.safetensors nor model.onnx"),
