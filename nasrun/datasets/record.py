@@ -194,7 +194,7 @@ def _names(one: Sequence[str], other: Sequence[str], here: str, there: str) -> s
         return "the same in another order"
     if all(own):
         return f"{own[0]} {here}, {own[1]} {there}"
-    return f"{own[0]} only {here}" if own[0] else f"{own[1]} only {there}"
+    return f"{own[0]} {here} only" if own[0] else f"{own[1]} {there} only"
 
 
 def _listed(names: Sequence[str]) -> str:

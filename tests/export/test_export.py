@@ -13,6 +13,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from nasrun.config.build import build
@@ -311,3 +312,36 @@ def test_every_space_in_every_format(space: str, tmp_path: Path, nasrun_inproces
     answer = nasrun_inprocess("export run")
     assert answer.returncode == 0, answer.stderr
     assert answer.stdout.count("same class for 2,000 of 2,000 test images") == 4
+
+
+def blocked(folder: Path, modules: tuple[str, ...], *words: str) -> "subprocess.CompletedProcess[str]":
+    """The command in a Python without some modules."""
+    missing = ", ".join(f"{name}=None" for name in modules)
+    code = f"import sys; sys.modules.update({missing}); from nasrun.cli.main import main; sys.exit(main())"
+    return subprocess.run([sys.executable, "-c", code, *words], cwd=folder, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("modules", "words"),
+    [
+        (("pygmo",), ("strategy=pso",)),
+        pytest.param(
+            ("mlflow", "sqlalchemy", "alembic"), ("strategy=random", "tracker=mlflow"), marks=pytest.mark.slow
+        ),
+    ],
+    ids=lambda value: value[0],
+)
+def test_neither_the_strategy_nor_the_tracker_of_a_run_is_needed(
+    modules: tuple[str, ...], words: tuple[str, ...], tmp_path: Path
+) -> None:
+    others = [word for word in SHORT if not word.startswith("strategy")]
+    made(tmp_path / "run", *others, "search_space=mlp", *words)
+    images = FashionMnistMini().load().test.images[0, 0]
+    Image.fromarray(images).save(tmp_path / "one.png")
+    for command in (("report", "run"), ("export", "run", "--format", "safetensors"), ("predict", "run", "one.png")):
+        done = blocked(tmp_path, modules, *command)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == ""
+    done = blocked(tmp_path, modules, "resume", "run", "trials=4")
+    assert done.returncode == 2
+    assert modules[0] in done.stderr

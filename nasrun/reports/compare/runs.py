@@ -279,7 +279,8 @@ def _alike(runs: Sequence[ComparedRun]) -> tuple[Sequence[ComparedRun], list[str
     without = [run.directory for run in runs if run.data is None and "runtime" in run.header["facts"]]
     more = f" and {len(without) - 1} more" if len(without) > 1 else ""
     told = "recorded nothing of the data: whether they are those of the others is known by path and options alone"
-    return [replace(run, data=None) for run in runs], [f"{without[0]}{more}: {told}"] if without and len(runs) > 1 else []
+    remarks = [f"{without[0]}{more}: {told}"] if without and len(runs) > 1 else []
+    return [replace(run, data=None) for run in runs], remarks
 
 
 def _given(config: Mapping[str, Any], key: str) -> str:
