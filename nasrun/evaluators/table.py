@@ -67,11 +67,12 @@ class Table(Evaluator):
         table = self._table
         table.load()
         facts = {"table": {"name": table.name, "sha256": table.sha256}}
-        if recorded is not None and recorded != facts:
-            raise TableError(
-                f"evaluator.table: {table.name} has changed since the run began: SHA-256 {table.sha256}, not "
-                f"{recorded.get('table', {}).get('sha256')}"
-            )
+        if recorded is not None:
+            then, facts = recorded.get("table", {}).get("sha256"), dict(recorded)
+            if then != table.sha256:  # by its content: the file may lie elsewhere now
+                raise TableError(
+                    f"evaluator.table: {table.name} has changed since the run began: SHA-256 {table.sha256}, not {then}"
+                )
         for name, length in (("epochs", self._epochs), ("final_epochs", self._final_epochs)):
             if length is not None and length not in table.epochs:
                 raise ConfigError(f"evaluator.{name}={length}: {self._lacks(length)}")
