@@ -35,6 +35,7 @@ from nasrun.core.options import (
 )
 from nasrun.core.options import options as options_of
 from nasrun.datasets import Dataset
+from nasrun.datasets.record import DataRecord, RecordedDataset
 from nasrun.evaluators.costs import COSTS, LATENCY, WithCosts
 from nasrun.hardware.devices import Hardware
 from nasrun.hardware.ray.cluster import RayCluster
@@ -93,22 +94,28 @@ SECTIONS: dict[str, type] = {
 """Sections that are no groups of YAML files, with what they may hold."""
 
 
-@dataclass(frozen=True)
-class Setup:
-    """A checked config as objects. Nothing is loaded, trained or written yet."""
+@dataclass(frozen=True, kw_only=True)
+class Benchmark:
+    """What a checked config measures, as objects, without what proposes and what watches."""
 
     options: RunOptions
-    output: OutputOptions
     constraints: Constraints
     objective: Objective
     space: SearchSpace
     dataset: Dataset
     hardware: Hardware
     evaluator: Evaluator
+    config: dict[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup(Benchmark):
+    """A checked config as objects. Nothing is loaded, trained or written yet."""
+
+    output: OutputOptions
     strategy: Strategy
     steered: SearchSpace
     """The space as the strategy sees it: limits may steer what is drawn from it."""
-    config: dict[str, Any] = field(repr=False)
     memory: SharedObject | None = None
     """Where the data lie once they are loaded, if there are several workers."""
     tracker: Tracker = field(default_factory=Csv)
@@ -118,63 +125,82 @@ def build(config: DictConfig) -> Setup:
     """Check a composed config and make the objects it names; ConfigError, in one line, where it cannot be run."""
     content = plain(config)
     _read_variables(config, content)
+    known = [*GROUPS, *SECTIONS, *FREE, *RunOptions.__dataclass_fields__]
     for name in content:
-        if name not in (*GROUPS, *SECTIONS, *FREE) and name not in RunOptions.__dataclass_fields__:
-            raise ConfigError(
-                f"{name}: no such key; {nearest(name, [*GROUPS, *SECTIONS, *FREE, *RunOptions.__dataclass_fields__])}"
-            )
+        if name not in known:
+            raise ConfigError(f"{name}: no such key; {nearest(name, known)}")
     _mapping(content, "vars")
-    top = {name: value for name, value in content.items() if name in RunOptions.__dataclass_fields__}
-    options = RunOptions(**check_section(RunOptions, top, ""))
-    section = {name: kind(**check_section(kind, _mapping(content, name), name)) for name, kind in SECTIONS.items()}
+    output = _section(content, "output", OutputOptions)
     hardware = create(content, "hardware", Hardware)
-    space = create(content, "search_space", SearchSpace)  # type: ignore[type-abstract]
-    dataset = create(content, "dataset", Dataset)  # type: ignore[type-abstract]
     memory = SharedObject() if hardware.workers > 1 and not isinstance(hardware, RayCluster) else None
-    if memory is not None:
-        dataset.place = memory.put
-    evaluator = _evaluator(content, space, dataset, hardware)
+    made = _benchmark(content, hardware, memory=memory)
+    options, space, dataset, evaluator = made.options, made.space, made.dataset, made.evaluator
     check_recipe(_mapping(content, "recipe"), evaluator)
-    objective = section["objective"].resolved(evaluator)
     rng = seeding.generator(options.seed, seeding.Purpose.STRATEGY)
-    limits = section["constraints"]
-    constraints = limits.resolved(space, dataset.task)
-    steered = limits.steered(space, dataset.task, objective, evaluator)
-    if not kind_of(content, "strategy", Strategy).steerable:  # type: ignore[type-abstract]
-        steered = space
-    strategy = create(content, "strategy", Strategy, steered, objective, rng)  # type: ignore[type-abstract]
+    steered = space
+    if kind_of(content, "strategy", Strategy).steerable:  # type: ignore[type-abstract]
+        limits = _section(content, "constraints", ConstraintOptions)
+        steered = limits.steered(space, dataset.task, made.objective, evaluator)
+    strategy = create(content, "strategy", Strategy, steered, made.objective, rng)  # type: ignore[type-abstract]
     check_budgets(strategy, evaluator)
     if options.time is not None:
         check_time(options.time, strategy, evaluator, hardware)
-    check_constraints(constraints, steered, dataset.task, options.seed)
-    check_start(_mapping(content, "strategy"), constraints, space, dataset.task)
-    if isinstance(evaluator, SharedEvaluator) and hardware.is_remote:
+    check_constraints(made.constraints, steered, dataset.task, options.seed)
+    check_start(_mapping(content, "strategy"), made.constraints, space, dataset.task)
+    if isinstance(evaluator, SharedEvaluator):
+        options = _options_of_shared(options, hardware)
+    strategy = wrap(strategy, steered, dataset, options, made.constraints)
+    if options.time is not None:
+        strategy = Timed(strategy, space, made.objective, options.patience_trials)
+        options = replace(options, trials=UNCOUNTED, patience_trials=None)
+    # Runs of versions that had no trackers name none.
+    tracker = create(content, "tracker", Tracker) if "tracker" in content else Csv()  # type: ignore[type-abstract]
+    parts = {**vars(made), "options": options}
+    return Setup(**parts, output=output, strategy=strategy, steered=steered, memory=memory, tracker=tracker)
+
+
+def _options_of_shared(options: RunOptions, hardware: Hardware) -> RunOptions:
+    """The options of a run whose architectures share their weights; ConfigError where it has several workers."""
+    if hardware.is_remote:
         named, alone = hardware.named
         raise ConfigError(
             f"{named}: weights that all architectures share are trained and used in one process; choose {alone}"
         )
-    if isinstance(evaluator, SharedEvaluator) and options.deduplicate == "reuse":
-        options = replace(options, deduplicate="never")  # a score belongs to the shared weights of its time
-    strategy = wrap(strategy, steered, dataset, options, constraints)
-    if options.time is not None:
-        strategy = Timed(strategy, space, objective, options.patience_trials)
-        options = replace(options, trials=UNCOUNTED, patience_trials=None)
-    # Runs of versions that had no trackers name none.
-    tracker = create(content, "tracker", Tracker) if "tracker" in content else Csv()  # type: ignore[type-abstract]
-    return Setup(
-        options,
-        section["output"],
-        constraints,
-        objective,
-        space,
-        dataset,
-        hardware,
-        evaluator,
-        strategy,
-        steered,
-        content,
-        memory,
-        tracker,
+    # A score belongs to the shared weights of its time.
+    return replace(options, deduplicate="never") if options.deduplicate == "reuse" else options
+
+
+def build_benchmark(config: DictConfig, data: DataRecord | None = None) -> Benchmark:
+    """What a stored run measured, for what only reads it: no strategy, tracker or hardware of the config is made.
+
+    `data`: the record of its data, in place of which no data set is made; None where the run has none.
+    """
+    return _benchmark(plain(config), Hardware(), None if data is None else RecordedDataset(data))
+
+
+def _benchmark(
+    content: dict[str, Any], hardware: Hardware, dataset: Dataset | None = None, memory: SharedObject | None = None
+) -> Benchmark:
+    """The parts of a benchmark. `memory`: where the data are put once they are loaded."""
+    top = {name: value for name, value in content.items() if name in RunOptions.__dataclass_fields__}
+    options = RunOptions(**check_section(RunOptions, top, ""))
+    objective = _section(content, "objective", ObjectiveOptions)
+    constraints = _section(content, "constraints", ConstraintOptions)
+    space = create(content, "search_space", SearchSpace)  # type: ignore[type-abstract]
+    if dataset is None:
+        dataset = create(content, "dataset", Dataset)  # type: ignore[type-abstract]
+    if memory is not None:
+        dataset.place = memory.put
+    evaluator = _evaluator(content, space, dataset, hardware)
+    return Benchmark(
+        options=options,
+        constraints=constraints.resolved(space, dataset.task),
+        objective=objective.resolved(evaluator),
+        space=space,
+        dataset=dataset,
+        hardware=hardware,
+        evaluator=evaluator,
+        config=content,
     )
 
 
@@ -189,8 +215,8 @@ def rebuild(content: dict[str, Any]) -> tuple[Evaluator, Dataset]:
 def _evaluator(content: dict[str, Any], space: SearchSpace, dataset: Dataset, hardware: Hardware) -> Evaluator:
     """The evaluator of a config, within one that adds the costs that objectives or constraints name besides."""
     made = create(content, "evaluator", Evaluator, space, dataset, hardware)  # type: ignore[type-abstract]
-    objective = ObjectiveOptions(**check_section(ObjectiveOptions, _mapping(content, "objective"), "objective"))
-    limits = ConstraintOptions(**check_section(ConstraintOptions, _mapping(content, "constraints"), "constraints"))
+    objective = _section(content, "objective", ObjectiveOptions)
+    limits = _section(content, "constraints", ConstraintOptions)
     made.measure_also([name for name in objective.metrics if name in made.optional_metrics])
     added = [name for name in COSTS if name in objective.metrics and name not in made.metrics]
     if limits.latency_ms is not None and LATENCY not in added:
@@ -243,6 +269,11 @@ def _read_section(kind: type, raw: Mapping[str, Any], values: dict[str, Any]) ->
     for name, parameter in options_of(kind).items():
         if name in values and "${" in str(raw[name]):
             values[name] = from_text(parameter.annotation, values[name])
+
+
+def _section(content: dict[str, Any], name: str, kind: type[T]) -> T:
+    """A section that is no group of options, checked."""
+    return kind(**check_section(kind, _mapping(content, name), name))
 
 
 def _mapping(content: dict[str, Any], name: str) -> dict[str, Any]:

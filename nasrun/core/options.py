@@ -72,7 +72,19 @@ class NotEmpty:
         return None
 
 
+@dataclass(frozen=True)
+class IsPath:
+    """Text that names a file or folder. A run that is opened again finds one that was given relative to the working
+    directory (`nasrun.storage.paths`). `names`: words that are no path but stand for something else."""
+
+    names: tuple[str, ...] = ()
+
+    def refuse(self, value: Any) -> str | None:
+        return None
+
+
 Positive = Annotated[int, AtLeast(1)]
+FilePath = Annotated[str, IsPath()]
 Fraction = Annotated[float, Between(0, 1)]
 
 _TOO_LARGE = 10**308
@@ -107,6 +119,21 @@ def options(cls: type) -> dict[str, inspect.Parameter]:
     for name in getattr(cls, "automatic", ()):
         known[name] = known[name].replace(annotation=known[name].annotation | Literal["auto"])
     return known
+
+
+def paths(cls: type) -> dict[str, IsPath]:
+    """The options of a class that name a file or folder."""
+    found = {name: _path_rule(parameter.annotation) for name, parameter in options(cls).items()}
+    return {name: rule for name, rule in found.items() if rule is not None}
+
+
+def _path_rule(kind: Any) -> IsPath | None:
+    """The `IsPath` of an annotation, also where it is a member of a union."""
+    if get_origin(kind) is Annotated:
+        return next((rule for rule in get_args(kind)[1:] if isinstance(rule, IsPath)), None)
+    if get_origin(kind) in (Union, types.UnionType):
+        return next((rule for rule in map(_path_rule, get_args(kind)) if rule is not None), None)
+    return None
 
 
 def check_section(cls: type, values: Mapping[str, Any], path: str) -> dict[str, Any]:
@@ -273,6 +300,14 @@ def _typed(value: Any) -> str:
 def join(path: str, name: Any) -> str:
     """The dotted path of a key."""
     return f"{path}.{name}" if path else str(name)
+
+
+def flat(content: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """Nested keys as dotted ones, with their values."""
+    found: dict[str, Any] = {}
+    for name, value in content.items():
+        found |= flat(value, join(path, name)) if isinstance(value, Mapping) else {join(path, name): value}
+    return found
 
 
 def plain(config: "DictConfig") -> dict[str, Any]:

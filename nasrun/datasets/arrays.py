@@ -9,6 +9,7 @@ import numpy as np
 
 from nasrun.core import Task
 from nasrun.core.home import at_home
+from nasrun.core.options import FilePath
 from nasrun.datasets import splitting
 from nasrun.datasets.base import TEST_STREAM, Count, Dataset, DatasetError, Raw, Seed, Share, Split
 
@@ -33,7 +34,7 @@ class Arrays(Dataset):
     def __init__(
         self,
         *,
-        path: str,
+        path: FilePath,
         layout: Layout = "auto",
         test: Share = 0.2,
         validation: Share = 0.1,

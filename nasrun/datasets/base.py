@@ -5,7 +5,6 @@ keyword-only arguments of a data set's constructor are the keys of its YAML. Thr
 `validation`, `split_seed` and `train_samples`.
 """
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -238,20 +237,6 @@ class Dataset(ABC):
     def hold(self, splits: Splits) -> None:
         """Have `load` return these splits, which another process has read, in place of reading any."""
         self._splits = splits
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256, in hex, of all the data as split and the class names: equal where two runs saw equal data."""
-        splits = self.load()
-        digest = hashlib.sha256("\0".join(splits.classes).encode())
-        for split in (splits.train, splits.validation, splits.test):
-            digest.update(str(split.images.shape).encode())
-            digest.update(np.ascontiguousarray(split.images).data)
-            digest.update(np.ascontiguousarray(split.labels, dtype="<i8").data)
-            for more in split.arrays[2:]:
-                digest.update(f"{more.dtype.name} {more.shape}".encode())
-                digest.update(np.ascontiguousarray(more, dtype=more.dtype.newbyteorder("<")).data)
-        return digest.hexdigest()
 
     def _stream(self, cut: int) -> np.random.Generator:
         return generator(self.split_seed, Purpose.SPLIT, cut)

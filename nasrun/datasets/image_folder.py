@@ -8,6 +8,7 @@ import numpy as np
 
 from nasrun.core import Task
 from nasrun.core.home import at_home
+from nasrun.core.options import FilePath
 from nasrun.datasets import splitting
 from nasrun.datasets.base import TEST_STREAM, Count, Dataset, DatasetError, Raw, Seed, Share, Split
 
@@ -31,7 +32,7 @@ class ImageFolder(Dataset):
     def __init__(
         self,
         *,
-        path: str,
+        path: FilePath,
         height: Count = 32,
         width: Count = 32,
         channels: Literal[1, 3] = 3,

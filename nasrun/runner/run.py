@@ -9,10 +9,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from nasrun import __version__
 from nasrun.checkpoints.store import CheckpointStore
-from nasrun.config.build import Setup, build, check_budgets
+from nasrun.config.build import Benchmark, Setup, build, check_budgets
+from nasrun.config.paths import path_options
+from nasrun.config.stored_run import check_data
 from nasrun.core import SharedEvaluator
 from nasrun.core.environment import describe_environment
-from nasrun.core.options import ConfigError
+from nasrun.core.options import ConfigError, flat
+from nasrun.datasets.record import record_of
 from nasrun.reports.changes import write_changes
 from nasrun.reports.console.plain import make_console
 from nasrun.reports.shared_table import write_shared
@@ -24,7 +27,7 @@ from nasrun.runner.errors import RunError, resumable, watched
 from nasrun.runner.executors import make_executor
 from nasrun.runner.final import Final
 from nasrun.runner.observers import Observers, TableRefresh
-from nasrun.runner.resume import CHANGEABLE, changed_config, check_trials, flat
+from nasrun.runner.resume import CHANGEABLE, asking_for_data, changed_config, check_trials
 from nasrun.runner.salvage import recalling, save_journal
 from nasrun.runner.search import Search
 from nasrun.runner.shared_weights import SharedWeights
@@ -32,6 +35,7 @@ from nasrun.runner.startup_messages import startup_messages
 from nasrun.runner.time_budget import first_plan, spent_before, time_budget
 from nasrun.storage import journal
 from nasrun.storage.journal import Event, Journal
+from nasrun.storage.paths import given_paths, header_entry
 from nasrun.storage.records import assemble, write_json
 from nasrun.storage.run_directory import clear_temporary, create_directory, holds_run, locked
 from nasrun.trackers.observer import Tracking
@@ -69,7 +73,10 @@ def begin(
     header = {"event": "run", "format": journal.FORMAT, "nasrun": __version__, "seed": setup.options.seed}
     header |= {"trials": setup.options.trials, "environment": describe_environment(words), "facts": facts}
     header |= first_plan(setup, began)
-    header |= {"choices": dict(choices), **({"sweep": dict(sweep)} if sweep else {}), "time": journal.now()}
+    header |= {"choices": dict(choices), **({"sweep": dict(sweep)} if sweep else {})}
+    paths = header_entry(path_options(setup.config), directory)
+    header |= {"data": record_of(setup.dataset).to_json(), "paths": paths}
+    header["time"] = journal.now()
     with _hardware(setup):
         directory = create_directory(directory, OmegaConf.create(setup.config), header, unique=unique, words=words)
         with resumable(directory), locked(directory):
@@ -104,9 +111,11 @@ def resume(
             raise ConfigError(f"{directory / journal.NAME}: holds no whole line; start the run anew")
         config, changes = changed_config(directory, events, overrides, chosen)
         clear_temporary(directory)
-        setup = build(config)
-        check_trials(setup, events, changes)
-        setup.evaluator.prepare(events[0]["facts"])
+        with asking_for_data(directory, events[0], config):
+            setup = build(config)
+            check_trials(setup, events, changes)
+            setup.evaluator.prepare(events[0]["facts"])
+            check_data(directory, events, config, setup.dataset)
         with _hardware(setup):
             clock = Clock(setup.hardware.clock, began, spent_before(events))
             return _execute(setup, directory, events, clock, changes)
@@ -123,7 +132,8 @@ def _execute(
     """Replay what the journal holds, search on, finish, and return the summary. `changes`: those of a resume."""
     space, objective, output = setup.space, setup.objective, setup.output
     console = make_console(output.console, space, objective)
-    tracking = Tracking(setup.tracker, events[0], flat(setup.config), space, objective, console.message, CHANGEABLE)
+    told = {**flat(setup.config), **given_paths(events[0])}
+    tracking = Tracking(setup.tracker, events[0], told, space, objective, console.message, CHANGEABLE)
     observers = Observers(console, TableRefresh(setup, directory), tracking)
     log = Journal(directory / journal.NAME)
     executor = make_executor(setup, events[0]["facts"], directory, console.message)
@@ -207,7 +217,7 @@ def _shared_weights(setup: Setup, log: Journal, directory: Path, trials: int) ->
     return SharedWeights(setup.evaluator, setup.space, log, directory, seed=setup.options.seed, trials=trials)
 
 
-def write_results(setup: Setup, directory: Path) -> dict[str, Any]:
+def write_results(setup: Benchmark, directory: Path) -> dict[str, Any]:
     """(Re)write the tables and summaries of a run directory from its journal; returns the summary."""
     events = journal.read(directory / journal.NAME)
     run = assemble(directory, events)

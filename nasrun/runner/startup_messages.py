@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from nasrun.config.build import Setup
 from nasrun.core.environment import describe_environment
+from nasrun.datasets.record import doubt_of
 from nasrun.evaluators.train.recipe import summary
 from nasrun.runner.salvage import remarks
 from nasrun.storage.journal import Event
@@ -16,6 +17,8 @@ def startup_messages(setup: Setup, events: Sequence[Event]) -> Iterator[str]:
     for name, old in then.items():
         if now[name] != old:
             yield f"begun with {name} {old}, going on with {now[name]}: results may differ in the last digits"
+    if "data" not in events[0] and setup.dataset.loaded is not None:
+        yield doubt_of(events[0])
     runtime = events[0]["facts"].get("runtime")
     if runtime:
         threads = f", {runtime['threads']} threads" if runtime["device"] == "cpu" else ""

@@ -29,7 +29,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_network_of_a_run_sees_the_border_that_it_was_trained_with(run: Path) -> None:
     network = load_network(run, None)
     final = network.metrics
-    again = measured_again(network)
+    again = measured_again(network, setup_of(*SMALL).dataset.load())
     assert again["test_accuracy"] == final["test_accuracy"]
     assert again["test_loss"] == pytest.approx(final["test_loss"], rel=1e-5)
     assert network.cost.parameters == sum(p.numel() for p in network.model.parameters())
@@ -42,8 +42,7 @@ def test_every_format_of_it_agrees_and_is_rebuilt_with_the_border(
 ) -> None:
     exported = nasrun_inprocess(f"export {run} --out out")
     assert exported.returncode == 0, exported.stderr
-    network = load_network(run, None)
-    images = network.splits.test.images
+    images = setup_of(*SMALL).dataset.load().test.images
     assert exported.stdout.count(f"same class for {len(images)} of {len(images)} test images") == 4
     for number, image in enumerate(images[:3]):
         Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0)).save(tmp_path / f"{number}.png")
