@@ -32,7 +32,7 @@ from nasrun.core.environment import describe_environment
 from nasrun.datasets import Split, Splits
 from nasrun.evaluators.train.groups import MOST
 from nasrun.hardware.devices import Hardware, Runtime
-from nasrun.hardware.processes.executor import shares
+from nasrun.hardware.pool import shares
 from nasrun.training.data import DeviceData
 from nasrun.training.dense.products import Products, choose_products
 from nasrun.training.dense.threads import MOST_THREADS
