@@ -22,7 +22,7 @@ from nasrun.runner import interrupts
 from nasrun.runner.errors import RunError, resumable, watched
 from nasrun.runner.executors import make_executor
 from nasrun.runner.observers import Observers, TableRefresh
-from nasrun.runner.resume import CHANGEABLE, changed_config, changes_of, check_trials, flat
+from nasrun.runner.resume import CHANGEABLE, changed_config, changes_of, check_trials, flat, replay
 from nasrun.runner.salvage import recalling, save_journal
 from nasrun.runner.search import Search
 from nasrun.runner.shared_weights import SharedWeights
@@ -129,7 +129,7 @@ def _execute(
     setup.evaluator.on_progress = watched(log, console.on_progress)
     try:
         with journal.reject_invalid_events(directory / journal.NAME):
-            search.replay(events)
+            replay(search, events)
         finished = events[-1]["event"] == "end" and events[-1]["complete"] and not changes
         if changes is not None and not finished:
             log.append("resume", changes=dict(changes), time=journal.now())

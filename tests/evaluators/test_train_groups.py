@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from nasrun.training.dense.products import Products
 
 from nasrun.checkpoints.archive import read_info
 from nasrun.checkpoints.store import load_weights
@@ -15,7 +16,6 @@ from nasrun.evaluators.train import evaluator as train_module
 from nasrun.storage import journal
 from nasrun.training import loop
 from nasrun.training.dense import products as replica_products
-from nasrun.training.dense.products import Products
 from nasrun.training.dense.replicas import Replicas
 from nasrun.training.loop import measure
 from tests.evaluators.conftest import Bench

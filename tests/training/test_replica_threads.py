@@ -9,12 +9,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from nasrun.training.dense.products import EXACT, Products, choose_products, product_error
 from torch import nn
 
 from nasrun.training import loop
 from nasrun.training.data import DeviceData
 from nasrun.training.dense import products as replica_products
-from nasrun.training.dense.products import EXACT, Products, choose_products, product_error
 from nasrun.training.dense.replicas import Replicas
 from nasrun.training.dense.threads import MOST_THREADS, StoppedError, fit_one_thread, in_parallel, shares, tiny_is_zero
 from nasrun.training.outcomes import NO_LIMITS, Limits, Training
