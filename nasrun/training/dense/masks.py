@@ -35,7 +35,7 @@ class Masks:
         generators: Sequence[torch.Generator],
         padded: bool = False,
     ) -> None:
-        self._widths, self._batch, self._generators = widths, batch, generators
+        self._widths, self._batch, self._generators, self._padded = widths, batch, generators, padded
         self._drops = [round(rate * LEVELS) for rate in rates]
         self._factors = [1 / (1 - rate) for rate in rates]
         self._place = 0
