@@ -11,6 +11,7 @@ from typing import Any
 from nasrun import __version__
 
 PACKAGES = ("torch", "numpy", "hydra-core", "omegaconf", "safetensors")
+CPUINFO = Path("/proc/cpuinfo")
 INSTRUCTIONS = ("avx", "avx2", "avx512f", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16", "asimd", "bf16", "sve")
 """Flags of processors by which numeric libraries choose their code, and with it the order of sums."""
 VARIABLES = ("ATEN_CPU_CAPABILITY", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA", "OPENBLAS_CORETYPE")
@@ -35,7 +36,7 @@ def describe_processor() -> dict[str, str]:
     """What decides which code numeric libraries run: `processor`, its name; `instructions`, those of `INSTRUCTIONS`
     that it has, where the system tells (Linux); `variables`, those of `VARIABLES` that are set."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = CPUINFO.read_text().splitlines()
     except OSError:
         lines = [f"model name: {platform.processor()}"]
     fields: dict[str, str] = {}
