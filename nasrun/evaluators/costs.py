@@ -70,8 +70,9 @@ class WithCosts(Evaluator):
         inner = None if recorded is None else {name: fact for name, fact in recorded.items() if name != FACTS}
         facts = dict(self._inner.prepare(inner))
         if LATENCY in self._names:
-            own = facts.get("runtime")
-            self._runtime = Runtime.from_record(own) if own else self._hardware.resolve()
+            own = facts.get("runtime") or self._hardware.resolve()._asdict()
+            then = (recorded or {}).get(FACTS, {})
+            self._runtime = Runtime.from_record({**own, **{name: then[name] for name in ("device", "threads") if then}})
             self._runtime.apply()
             facts[FACTS] = {"device": self._runtime.device, "threads": self._runtime.threads, "images": 1}
             if recorded is None:

@@ -91,8 +91,6 @@ class Supernet(SharedEvaluator):
         from nasrun.training.supernet.trainer import padded
 
         self._runtime = Runtime.from_record(recorded["runtime"]) if recorded else self._hardware.resolve()
-        if recorded and self._runtime.device == "cuda":
-            self._hardware.__class__(device="cuda").resolve()
         self._runtime.apply()
         data = self._data = DeviceData(self._dataset.load(), self._runtime.device)
         validation = padded(data.split("validation"), self.pad_to)

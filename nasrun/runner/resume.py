@@ -10,8 +10,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nasrun.config.build import Setup, option_section
 from nasrun.config.stored_run import DataChangedError
+from nasrun.core.environment import describe_environment, differences
 from nasrun.core.options import ConfigError, flat, nearest, plain, show
 from nasrun.datasets import DatasetError
+from nasrun.runner.errors import RunError
+from nasrun.runner.search import ReplayError, Search
 from nasrun.storage import journal
 from nasrun.storage.journal import Event
 from nasrun.storage.paths import data_key, data_there, find_paths, movable, whole_path
@@ -85,3 +88,13 @@ def check_trials(setup: Setup, events: Sequence[Event], changes: Mapping[str, An
     asked = sum(len(event["proposals"]) for event in events if event["event"] == "ask")
     if setup.options.trials < asked:
         raise ConfigError(f"trials={setup.options.trials}: {asked} are already there; a run can only be extended")
+
+
+def replay(search: Search, events: Sequence[Event]) -> None:
+    """`Search.replay`; RunError where the strategy does not repeat itself, with what is other than at the start."""
+    try:
+        search.replay(events)
+    except ReplayError as error:
+        found = differences(events[0]["environment"], describe_environment()).items()
+        others = ", ".join(f"begun with {name} {old}, now {new}" for name, (old, new) in found)
+        raise RunError(f"the search cannot be gone on with here: {error}{f' ({others})' if others else ''}") from error

@@ -27,7 +27,7 @@ from nasrun.runner.errors import RunError, resumable, watched
 from nasrun.runner.executors import make_executor
 from nasrun.runner.final import Final
 from nasrun.runner.observers import Observers, TableRefresh
-from nasrun.runner.resume import CHANGEABLE, asking_for_data, changed_config, check_trials
+from nasrun.runner.resume import CHANGEABLE, asking_for_data, changed_config, check_trials, replay
 from nasrun.runner.salvage import recalling, save_journal
 from nasrun.runner.search import Search
 from nasrun.runner.shared_weights import SharedWeights
@@ -164,7 +164,7 @@ def _execute(
     setup.evaluator.on_progress = watched(log, console.on_progress)
     try:
         with journal.reject_invalid_events(directory / journal.NAME):
-            search.replay(events)
+            replay(search, events)
         finished = events[-1]["event"] == "end" and events[-1]["complete"] and not changes
         if changes is not None and not finished:
             log.append("resume", changes=dict(changes), time=journal.now())

@@ -73,8 +73,11 @@ class DeviceData:
 
     def normalise(self, images: torch.Tensor, memory_format: torch.memory_format) -> torch.Tensor:
         """uint8 (N, C, H, W) to standardised floats in a memory format."""
-        floats = images.to(torch.float32, memory_format=memory_format)
-        return floats.mul_(self.scale).add_(self.offset)
+        return self.standardise(images.to(torch.float32, memory_format=memory_format))
+
+    def standardise(self, values: torch.Tensor) -> torch.Tensor:
+        """Values of bytes as floats (..., C, H, W), standardised in place."""
+        return values.mul_(self.scale).add_(self.offset)
 
     def training_batches(
         self,

@@ -91,7 +91,7 @@ def train_together(
     network that fails, or stops early, is carried along without effect on the others, which go on as if it were not
     there. Seconds are shares: those of the group divided by its networks. `on_epoch` is told the network's place, epoch
     and metrics, by one thread at a time; on the CPU each network is trained by one thread (`fit_one_thread`), several
-    by several.
+    by several, and large ones, which take all threads, one after the other.
     """
     if first_epoch >= settings.epochs:
         reason = f"nothing left to train: {first_epoch} epochs of {settings.epochs} are done already"
@@ -99,8 +99,11 @@ def train_together(
     for name in (part, validation):
         if name is not None:
             data.split(name)  # read by one thread, before there are several
-    stop = threading.Event()
-    plan = _Plan(data, settings, runtime, part, validation, first_epoch, limits, len(models), stop, resumable, state)
+    on_cpu, stop = runtime.device == "cpu", threading.Event()
+    threaded = on_cpu and not data.regression and fit_one_thread(models)
+    in_turn = on_cpu and not threaded and all(dense_shape(model) is not None for model in models)
+    together = 1 if in_turn else len(models)
+    plan = _Plan(data, settings, runtime, part, validation, first_epoch, limits, together, stop, resumable, state)
     telling = threading.Lock()
 
     def train_some(places: range) -> list[Training | TrainingError]:
@@ -110,11 +113,12 @@ def train_together(
 
         return _train([models[place] for place in places], [seeds[place] for place in places], plan, tell)
 
-    if runtime.device != "cpu" or data.regression or not fit_one_thread(models):
-        with tiny_is_zero(runtime.device == "cpu" and runtime.threads == 1):
-            return train_some(range(len(models)))
-    works = [partial(train_some, places) for places in shares(len(models), runtime.threads)]
-    return list(chain(*in_parallel(works, plan.stop)))
+    if threaded:
+        works = [partial(train_some, places) for places in shares(len(models), runtime.threads)]
+        return list(chain(*in_parallel(works, plan.stop)))
+    with tiny_is_zero(on_cpu and runtime.threads == 1):
+        turns = [range(first, first + together) for first in range(0, len(models), together)]
+        return list(chain(*map(train_some, turns)))
 
 
 class _Plan(NamedTuple):

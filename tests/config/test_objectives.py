@@ -241,6 +241,21 @@ def test_latency_is_measured_once_per_architecture_and_draws_nothing_from_torch(
     }
 
 
+def test_latency_is_measured_with_the_threads_on_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    setup = setup_of("search_space=mlp", "objective.metric=[val_accuracy,latency_ms]", "hardware.device=cpu")
+    before = torch.get_num_threads()
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1, 2}, raising=False)
+    facts = setup.evaluator.prepare()
+    assert facts["latency"] == {"device": "cpu", "threads": 3, "images": 1}
+    monkeypatch.undo()
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0}, raising=False)
+    assert setup.evaluator.prepare(facts) == facts  # a run that goes on with fewer cores
+    assert torch.get_num_threads() == 3
+    torch.set_num_threads(before)
+
+
 class Untouched(Synthetic):
     """Counts the jobs that are measured."""
 

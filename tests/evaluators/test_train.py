@@ -359,7 +359,7 @@ def test_a_resumed_run_keeps_what_was_decided(bench: Bench) -> None:
 
 def test_a_run_recorded_on_cuda_is_refused_without_one(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ConfigError, match="no CUDA device is usable here"):
+    with pytest.raises(ConfigError, match="begun on a CUDA device, and none is usable here"):
         bench.train.prepare({"runtime": {**RUNTIME._asdict(), "device": "cuda"}})
 
 
@@ -420,6 +420,15 @@ class TestHardware:
         assert Hardware().resolve().threads == 3
         monkeypatch.delattr("os.sched_getaffinity")
         assert Hardware().resolve().threads >= 1
+
+    def test_many_more_threads_than_processors_are_refused_but_followed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("os.cpu_count", lambda: 16)
+        hardware = Hardware(threads=16)
+        recorded = hardware.resolve()._asdict()
+        monkeypatch.setattr("os.cpu_count", lambda: 2)
+        with pytest.raises(ConfigError, match=r"hardware\.threads=16: this machine has 2 processors"):
+            hardware.resolve()
+        assert Runtime.from_record(recorded).threads == 16  # a run that goes on here
 
     def test_jobs_ahead(self) -> None:
         assert Hardware().trials_in_flight == 1

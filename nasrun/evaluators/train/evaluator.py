@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     import torch
 
     from nasrun.training.data import DeviceData
-    from nasrun.training.dense.products import Products
     from nasrun.training.outcomes import Training, TrainingError
 
 FINAL_TRIAL = -1
@@ -95,7 +94,6 @@ class Train(Evaluator):
         self.measure_also([f"val_{name}" for name in self._settings.extra_metrics])
         replicas = replicas if teacher is None else "off"
         self._groups = Groups(space, dataset.task, self._settings_of, replicas, group_size)
-        self._products: Products | None = None
         self._runtime: Runtime | None = None
         self._data: DeviceData | None = None
         self._normalisation: Mapping[str, Any] = {}
@@ -117,19 +115,14 @@ class Train(Evaluator):
         """Load the data and decide device, precision, groups and settings that are `auto`, or take them from the record
         of an interrupted run."""
         from nasrun.training.data import DeviceData
-        from nasrun.training.dense.products import Products, choose_products
 
         self._runtime = Runtime.from_record(recorded["runtime"]) if recorded else self._hardware.resolve()
-        if recorded and self._runtime.device == "cuda":
-            self._hardware.__class__(device="cuda").resolve()
         self._runtime.apply()
         splits = self._dataset.load()
         self._data, self._normalisation = DeviceData(splits, self._runtime.device), normalisation_of(splits)
-        then, device = recorded or {}, self._runtime.device
-        self._products = Products(**then["products"]) if "products" in then else choose_products(device)
+        then = recorded or {}
         groups = self._groups.decide(self._runtime, then.get("replicas"))
-        facts = {"runtime": self._runtime._asdict(), "replicas": groups, "products": self._products._asdict()}
-        facts |= self._settle(then)
+        facts = {"runtime": self._runtime._asdict(), "replicas": groups, **self._settle(then)}
         return dict(recorded) if recorded else facts
 
     def _settle(self, then: Mapping[str, Any]) -> dict[str, Any]:
@@ -277,8 +270,7 @@ class Train(Evaluator):
 
         runtime, data = self._ready
         settings = self._settings_of(jobs[0])
-        assert self._products is not None
-        with self._own_generators(), self._products.scope(len(jobs)):
+        with self._own_generators():
             models = []
             for job in jobs:
                 torch.manual_seed(seeding.integer(job.seed, seeding.Purpose.INIT))
@@ -368,8 +360,7 @@ class Train(Evaluator):
         runtime, data = self._ready
         group = self.group([Job(trial, repeat, repeat) for repeat in range(self.repeats)])
         settings = self._settings_of(group[0])
-        assert self._products is not None
-        with self._own_generators(), self._products.scope(len(group)):
+        with self._own_generators():
             models = [runtime.place(self._space.build(trial.proposal.genome, self._dataset.task)) for _ in group]
             spread = runtime.device == "cpu" and fit_one_thread(models)
             if spread:  # one thread's part: the others are trained at the same time
