@@ -15,7 +15,7 @@ import numpy as np
 from nasrun.cli.arguments import Arguments
 from nasrun.core.options import ConfigError, check_value, printable
 from nasrun.datasets import DatasetError
-from nasrun.datasets.image_folder import ImageFolder
+from nasrun.datasets.image_files import ImageReader
 from nasrun.storage.run_directory import holds_run
 
 USAGE = "nasrun predict DIR IMAGE... [--top N] [--json]"
@@ -24,16 +24,6 @@ SHOWN = 3
 
 Network = Callable[[np.ndarray], np.ndarray]
 """Images uint8 (N, channels, height, width) to logits (N, classes)."""
-
-
-class _Pictures(ImageFolder):
-    """Reads single files as the images of a data set are read."""
-
-    def read(self, path: Path) -> np.ndarray:
-        """One image as uint8 (channels, height, width); DatasetError where it cannot be read."""
-        if not path.is_file():
-            raise DatasetError(f"{path}: {'is a folder; give the files in it' if path.is_dir() else 'no such file'}")
-        return self._load_image(path)
 
 
 def predict(words: Sequence[str]) -> int:
@@ -75,12 +65,14 @@ def _read(paths: Sequence[Path], info: Mapping[str, Any]) -> tuple[list[Path], l
         raise ConfigError(
             f"predict: the network takes {task['channels']} channels; image files have 1 (grey) or 3 (RGB)"
         )
-    reader = _Pictures(
-        path="", height=task["height"], width=task["width"], channels=task["channels"], resize=info["resize"]
-    )
+    reader = ImageReader(task["channels"], task["height"], task["width"], info["resize"])
     good, images, failures = [], [], []
     for path in paths:
         try:
+            if not path.is_file():
+                raise DatasetError(
+                    f"{path}: {'is a folder; give the files in it' if path.is_dir() else 'no such file'}"
+                )
             images.append(reader.read(path))
             good.append(path)
         except DatasetError as error:

@@ -5,6 +5,7 @@ import statistics
 
 from nasrun.config.build import Setup, check_budgets, sample_rng
 from nasrun.core import Proposal, Trial
+from nasrun.datasets.overview import overview_of
 
 SAMPLES = 200
 TIMED = 3
@@ -20,6 +21,8 @@ def show_plan(setup: Setup) -> None:
     names = {group: setup.config[group]["_target_"].rpartition(".")[2] for group in ("search_space", "strategy")}
     size = "unknown" if space.size is None else f"{space.size:,} architectures"
     pixels = f" x {task.height} x {task.width}" if task.kind == "regression" else ""
+    time = _time(setup, genomes)  # reads the data
+    overview = overview_of(setup.dataset)
     lines = [
         ("search space", f"{names['search_space']}: {size}"),
         ("strategy", names["strategy"]),
@@ -28,8 +31,9 @@ def show_plan(setup: Setup) -> None:
         ("parameters", _range([cost.parameters for cost in costs])),
         ("FLOPs", _range([cost.flops for cost in costs])),
         ("example", space.format(genomes[0])),
-        ("time", _time(setup, genomes)),
+        ("time", time),
     ]
+    lines[4:4] = [("" if place else "data", line) for place, line in enumerate(overview.lines() if overview else ())]
     lines[3:3] = _budgets(setup)
     print("\n".join(f"{name:<13} {text}" for name, text in lines))
 

@@ -15,6 +15,7 @@ from nasrun.core.environment import describe_environment
 from nasrun.core.options import ConfigError, first_line
 from nasrun.reports.changes import write_changes
 from nasrun.reports.console.plain import make_console
+from nasrun.reports.data import read_overview, result_warnings
 from nasrun.reports.shared_table import write_shared
 from nasrun.reports.summary import finite, write_summary
 from nasrun.reports.tables import write_tables
@@ -26,7 +27,7 @@ from nasrun.runner.resume import CHANGEABLE, changed_config, changes_of, check_t
 from nasrun.runner.salvage import recalling, save_journal
 from nasrun.runner.search import Search
 from nasrun.runner.shared_weights import SharedWeights
-from nasrun.runner.startup_messages import opening_notes
+from nasrun.runner.startup_messages import look_at_data, opening_notes
 from nasrun.storage import journal
 from nasrun.storage.journal import Event, Journal
 from nasrun.storage.records import Observer, assemble, write_json
@@ -132,7 +133,7 @@ def _execute(
         if changes is not None and not finished:
             log.append("resume", changes=dict(changes), time=journal.now())
         watchers.started(setup.options.trials, search.records, directory)
-        for line in opening_notes(setup, events):
+        for line in (*opening_notes(setup, events), *look_at_data(setup.dataset, directory)):
             console.message(line)
         ending = search.run()
         executor.close()
@@ -155,6 +156,8 @@ def _execute(
             reason = ending.reason if not ending.complete else "no trial succeeded"
             raise RunError(f"{reason}; what there is lies in {directory}")
         tracking.finished(summary)
+        for line in result_warnings(read_overview(directory), summary):
+            console.message(f"warning: {line}")
         console.finished(summary)
         return summary
     except KeyboardInterrupt:
