@@ -17,7 +17,7 @@ import numpy as np
 from nasrun.cli.arguments import Arguments
 from nasrun.core.options import ConfigError, check_value, printable
 from nasrun.datasets import DatasetError
-from nasrun.datasets.image_folder import SUFFIXES, ImageFolder
+from nasrun.datasets.image_files import SUFFIXES, ImageReader
 from nasrun.reports.tables import csv_text, one_line
 from nasrun.storage.records import write_text
 from nasrun.storage.run_directory import holds_run
@@ -32,16 +32,6 @@ NAMED = 3
 
 Network = Callable[[np.ndarray], np.ndarray]
 """Images uint8 (N, channels, height, width) to logits (N, classes)."""
-
-
-class _Pictures(ImageFolder):
-    """Reads single files as the images of a data set are read."""
-
-    def read(self, path: Path) -> np.ndarray:
-        """One image as uint8 (channels, height, width); DatasetError where it cannot be read."""
-        if not path.is_file():
-            raise DatasetError(f"{path}: no such file")
-        return self._load_image(path)
 
 
 class Answer(NamedTuple):
@@ -132,14 +122,14 @@ def _answers(files: Sequence[Path], network: Network, info: Mapping[str, Any]) -
         raise ConfigError(
             f"predict: the network takes {task['channels']} channels; image files have 1 (grey) or 3 (RGB)"
         )
-    reader = _Pictures(
-        path="", height=task["height"], width=task["width"], channels=task["channels"], resize=info["resize"]
-    )
+    reader = ImageReader(task["channels"], task["height"], task["width"], info["resize"])
     for start in range(0, len(files), BATCH):
         answers: list[Answer] = []
         images: list[np.ndarray] = []
         for path in files[start : start + BATCH]:
             try:
+                if not path.is_file():
+                    raise DatasetError(f"{path}: no such file")
                 images.append(reader.read(path))
                 answers.append(Answer(path))
             except DatasetError as error:

@@ -5,6 +5,7 @@ import statistics
 
 from nasrun.config.build import Setup, check_budgets, sample_rng
 from nasrun.core import Proposal, Trial
+from nasrun.datasets.overview import overview_of
 from nasrun.evaluators.train.recipe import summary
 from nasrun.runner.clock import Clock, Instant
 from nasrun.runner.time_budget import time_budget
@@ -26,6 +27,8 @@ def show_plan(setup: Setup, began: Instant) -> None:
     names = {group: setup.config[group]["_target_"].rpartition(".")[2] for group in ("search_space", "strategy")}
     size = "unknown" if space.size is None else f"{space.size:,} architectures"
     pixels = f" x {task.height} x {task.width}" if task.kind == "regression" else ""
+    prepared = _prepared(setup, genomes, began)  # reads the data
+    overview = overview_of(setup.dataset)
     lines = [
         ("search space", f"{names['search_space']}: {size}"),
         ("strategy", names["strategy"]),
@@ -34,8 +37,9 @@ def show_plan(setup: Setup, began: Instant) -> None:
         ("parameters", _range([cost.parameters for cost in costs])),
         ("FLOPs", _range([cost.flops for cost in costs])),
         ("example", space.format(genomes[0])),
-        *_prepared(setup, genomes, began),
+        *prepared,
     ]
+    lines[4:4] = [("" if place else "data", line) for place, line in enumerate(overview.lines() if overview else ())]
     lines[3:3] = _budgets(setup)
     if setup.options.time is not None:
         lines[2:3] = []  # the plan says how many

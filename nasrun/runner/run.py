@@ -18,6 +18,7 @@ from nasrun.core.options import ConfigError, flat
 from nasrun.datasets.record import record_of
 from nasrun.reports.changes import write_changes
 from nasrun.reports.console.plain import make_console
+from nasrun.reports.data import read_overview, result_warnings
 from nasrun.reports.shared_table import write_shared
 from nasrun.reports.summary import finite, write_summary
 from nasrun.reports.tables import write_tables
@@ -31,7 +32,7 @@ from nasrun.runner.resume import CHANGEABLE, asking_for_data, changed_config, ch
 from nasrun.runner.salvage import recalling, save_journal
 from nasrun.runner.search import Search
 from nasrun.runner.shared_weights import SharedWeights
-from nasrun.runner.startup_messages import startup_messages
+from nasrun.runner.startup_messages import look_at_data, startup_messages
 from nasrun.runner.time_budget import first_plan, spent_before, time_budget
 from nasrun.storage import journal
 from nasrun.storage.journal import Event, Journal
@@ -171,7 +172,7 @@ def _execute(
         observers.on_start(budget.trials if budget else setup.options.trials, search.records, directory)
         if budget is not None:
             budget.begin()
-        for line in startup_messages(setup, events):
+        for line in (*startup_messages(setup, events), *look_at_data(setup.dataset, directory)):
             console.message(line)
         ending = search.run()
         executor.close()
@@ -194,6 +195,8 @@ def _execute(
             reason = ending.reason if not ending.complete else "no trial succeeded"
             raise RunError(f"{reason}; what there is lies in {directory}")
         tracking.on_finish(summary)
+        for line in result_warnings(read_overview(directory), summary):
+            console.message(f"warning: {line}")
         console.on_finish(summary)
         return summary
     except KeyboardInterrupt:

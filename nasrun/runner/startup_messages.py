@@ -1,11 +1,15 @@
 """What the user of a run should know before its first trial."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from nasrun.config.build import Setup
 from nasrun.core.environment import describe_environment, differences
+from nasrun.datasets import Dataset
+from nasrun.datasets.overview import overview_of
 from nasrun.datasets.record import doubt_of
 from nasrun.evaluators.train.recipe import summary
+from nasrun.reports.data import write_overview
 from nasrun.runner.salvage import remarks
 from nasrun.storage.journal import Event
 
@@ -39,3 +43,12 @@ def startup_messages(setup: Setup, events: Sequence[Event]) -> Iterator[str]:
     initial = setup.strategy.initial
     if initial and setup.options.trials <= initial:
         yield f"trials={setup.options.trials} are no more than the {initial} random ones at first: nothing is evolved"
+
+
+def look_at_data(dataset: Dataset, directory: Path) -> list[str]:
+    """What is in the data that a run has read, which is written into its directory too; empty where it read none."""
+    overview = overview_of(dataset)
+    if overview is None:
+        return []
+    write_overview(overview, directory)
+    return overview.lines()

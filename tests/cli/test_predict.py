@@ -15,6 +15,7 @@ from PIL import Image
 from nasrun.cli.predict import USAGE
 from nasrun.config.compose import compose_config, task_config
 from nasrun.datasets.fashion_mnist_mini import FashionMnistMini
+from nasrun.datasets.image_files import ImageReader
 from nasrun.datasets.image_folder import ImageFolder
 from nasrun.export.network import load_network
 from nasrun.runner.run import start
@@ -35,7 +36,7 @@ MISTAKES = [
     ("predict . 0.png", ".: neither a run directory nor an export (it has no export.json)"),
     ("predict run 0.png --top 0", "--top 0: must be at least 1"),
     ("predict run 0.png --jsn", "unrecognized arguments: --jsn"),
-    ("predict run bad.png", "bad.png: cannot be read as an image (cannot identify image file 'bad.png')"),
+    ("predict run bad.png", "bad.png: cannot be read as an image (of no known kind)"),
     ("predict run gone.png", "gone.png: no such file"),
     ("predict run run/.hydra", "run/.hydra: holds no image; known kinds: "),
     ("predict run 0.png --csv gone/a.csv", "--csv gone/a.csv: expected a file in a folder that is there"),
@@ -210,18 +211,19 @@ def test_files_are_read_as_those_of_the_data_set(
     assert nasrun_inprocess("export run --format safetensors").returncode == 0
     given = []
 
-    def remember(self: ImageFolder, path: Path) -> np.ndarray:
+    def remember(self: ImageReader, path: Path) -> np.ndarray:
         given.append(read(self, path))
         return given[-1]
 
-    read = ImageFolder._load_image
-    monkeypatch.setattr(ImageFolder, "_load_image", remember)
+    read = ImageReader.read
+    monkeypatch.setattr(ImageReader, "read", remember)
     answer = nasrun_inprocess("predict run/export photos/dark/0.png photos/light/0.png")
     assert answer.returncode == 0, answer.stderr
     monkeypatch.undo()
-    data = ImageFolder(path=str(tmp_path / "photos"), height=12, width=8, resize="pad")
-    expected = [data._load_image(tmp_path / "photos" / name / "0.png") for name in ("dark", "light")]
-    assert all(np.array_equal(one, other) for one, other in zip(given, expected, strict=True))
+    raw = ImageFolder(path=str(tmp_path / "photos"), height=12, width=8, resize="pad")._read()
+    trained = {image.tobytes() for part in (raw.training, raw.test) for image in part.images}
+    assert len(given) == 2
+    assert all(image.tobytes() in trained for image in given)
     assert [line.split()[1] for line in answer.stdout.splitlines()] == ["dark", "light"]
 
 
