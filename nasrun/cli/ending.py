@@ -1,6 +1,5 @@
 """How the command ends: its exit codes, and the one line on stderr that says why."""
 
-import os
 import sys
 
 from nasrun.core.options import ConfigError, printable
@@ -24,16 +23,3 @@ def say(text: str, code: int) -> int:
     """Print a line on stderr; returns the exit code."""
     print(f"nasrun: {printable(text)}", file=sys.stderr)
     return code
-
-
-def show(text: str) -> None:
-    """Print a line of what a command comes to. Where nobody reads it any more, the command goes on all the same."""
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        close_output()
-
-
-def close_output() -> None:
-    """Have what is still printed go nowhere: Python complains at its end about a pipe that nobody reads."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

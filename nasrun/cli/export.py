@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from nasrun.cli.arguments import Arguments
-from nasrun.cli.ending import show
 from nasrun.core.options import ConfigError
+from nasrun.core.output import show
 from nasrun.reports.summary import nearby
 
 USAGE = "nasrun export DIR [--trial N] [--format onnx|pt2|safetensors|python|all] [--out FOLDER]"

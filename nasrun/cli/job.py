@@ -11,11 +11,12 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from nasrun.cli.ending import DONE, code_of, one_line, say, show
+from nasrun.cli.ending import DONE, code_of, one_line, say
 from nasrun.config.build import Setup, build
 from nasrun.config.from_run import take_over
 from nasrun.config.time_budget import check_words
 from nasrun.core.options import ConfigError
+from nasrun.core.output import show
 from nasrun.runner.clock import process_start
 from nasrun.runner.resume import changes_of
 from nasrun.runner.run import begin, resume

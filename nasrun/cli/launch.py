@@ -15,7 +15,7 @@ from omegaconf import DictConfig, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from nasrun.cli.arguments import Command
-from nasrun.cli.ending import DONE, show
+from nasrun.cli.ending import DONE
 from nasrun.cli.job import Checked, Job, Sweep, check
 from nasrun.cli.sweep_record import how_to_go_on
 from nasrun.config.compose import (
@@ -31,6 +31,7 @@ from nasrun.config.overrides import in_full, quoted
 from nasrun.config.own_files import check_main_file
 from nasrun.core.config_files import conf_dir
 from nasrun.core.options import ConfigError, first_line, shell_command
+from nasrun.core.output import show
 from nasrun.runner import interrupts
 from nasrun.runner.clock import process_start
 from nasrun.runner.dry_run import show_plan

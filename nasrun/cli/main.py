@@ -8,8 +8,9 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from nasrun.cli.ending import DONE, FAILED, INTERRUPTED, close_output, code_of, one_line, say
+from nasrun.cli.ending import DONE, INTERRUPTED, code_of, one_line, say
 from nasrun.core.options import ConfigError
+from nasrun.core.output import give_up_output
 from nasrun.runner import interrupts
 
 
@@ -24,8 +25,8 @@ def main() -> int:
         code = say(str(interruption) or "interrupted", INTERRUPTED)
     except SystemExit as ending:  # argparse and Hydra, after they have shown a help text
         code = ending.code if isinstance(ending.code, int) else DONE
-    except BrokenPipeError:  # whoever read the output has gone
-        code = FAILED
+    except BrokenPipeError:  # whoever read the output has seen enough; files are written before it
+        code = DONE
     except Exception as error:
         if "debug=true" in words:
             traceback.print_exc()
@@ -33,7 +34,7 @@ def main() -> int:
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        close_output()
+        give_up_output()
     return code
 
 

@@ -26,6 +26,7 @@ from nasrun.config.build import option_names
 from nasrun.config.overrides import in_full, parse, refuse_several, text_of, values_of
 from nasrun.config.own_files import check_encoding, check_own_files, misspelt_ending
 from nasrun.core.config_files import GROUPS, conf_dir
+from nasrun.core.home import at_home
 from nasrun.core.options import ConfigError, first_line, join, nearest, show
 
 VERSION_BASE = "1.3"
@@ -183,7 +184,7 @@ def _search_path(folder: Any, word: str) -> str:
         raise ConfigError(f"{word}: expected a list of folders in [ ]")
     if folder.startswith("pkg://"):
         return folder
-    path = Path(folder.removeprefix("file://")).expanduser()
+    path = at_home(folder.removeprefix("file://"))
     if not path.is_dir():
         raise ConfigError(f"{SEARCH_PATH}: {path}: no such folder")
     return f"file://{path.resolve()}"
@@ -193,7 +194,7 @@ def output_directory(config: DictConfig, *, sweep: bool) -> Path:
     """The directory of a run, or of all runs of a sweep, from a composed config."""
     node = config.hydra.sweep if sweep else config.hydra.run
     try:
-        return Path(node.dir).expanduser()
+        return at_home(node.dir)
     except OmegaConfBaseException as error:
         raise ConfigError(f"{error.full_key}: {first_line(error)}") from error
 

@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from nasrun.core.home import at_home
 from nasrun.core.options import ConfigError
 from nasrun.storage.records import CONFIG
 from nasrun.storage.run_directory import load_config
@@ -28,7 +28,7 @@ def take_over(config: DictConfig, overrides: Sequence[str]) -> tuple[DictConfig,
         return config, {}
     if OmegaConf.is_missing(config, KEY):
         raise ConfigError(f"{KEY}: not set; give it as {KEY}=DIR, the directory of a finished run")
-    directory = Path(str(config[KEY]))
+    directory = at_home(str(config[KEY]))
     try:
         genome = json.loads((directory / "best.json").read_text())["genome"]
         choices = json.loads((directory / "environment.json").read_text())["choices"]

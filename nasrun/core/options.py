@@ -13,6 +13,7 @@ import types
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 if TYPE_CHECKING:
@@ -253,7 +254,12 @@ def printable(text: str) -> str:
 
 def shell_command(*words: object) -> str:
     """A command of nasrun's that can be pasted into a shell, for messages that say what to type."""
-    return shlex.join(["nasrun", *map(str, words)])
+    return shlex.join(["nasrun", *(f"./{word}" if _looks_like_a_flag(word) else str(word) for word in words)])
+
+
+def _looks_like_a_flag(word: object) -> bool:
+    """Whether a word is a path that would be taken for a flag."""
+    return isinstance(word, PurePath) and str(word).startswith("-")
 
 
 def _typed(value: Any) -> str:

@@ -3,12 +3,12 @@
 import zipfile
 import zlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import IO, Literal, TypeVar
 
 import numpy as np
 
 from nasrun.core import Task
+from nasrun.core.home import at_home
 from nasrun.datasets import splitting
 from nasrun.datasets.base import TEST_STREAM, Count, Dataset, DatasetError, Raw, Seed, Share, Split
 
@@ -85,7 +85,7 @@ class Arrays(Dataset):
         return DatasetError(f"dataset.path={self.path}: {text}")
 
     def _open(self) -> zipfile.ZipFile:
-        path = Path(self.path).expanduser()
+        path = at_home(self.path)
         if not path.is_file():
             raise self._error("no such file; it must be an .npz file with the arrays images and labels")
         try:

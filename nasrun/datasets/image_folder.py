@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from nasrun.core import Task
+from nasrun.core.home import at_home
 from nasrun.datasets import splitting
 from nasrun.datasets.base import TEST_STREAM, Count, Dataset, DatasetError, Raw, Seed, Share, Split
 
@@ -78,7 +79,7 @@ class ImageFolder(Dataset):
 
     def _folders(self) -> tuple[Path, Path | None]:
         """The folder of the training classes, and that of the test classes if there is one."""
-        path = Path(self.path).expanduser()
+        path = at_home(self.path)
         if not path.is_dir():
             raise self._error("no such folder; it must hold one folder of images per class")
         names = _folder_names(path)

@@ -33,8 +33,6 @@ def resumable(directory: Path) -> Iterator[None]:
     except KeyboardInterrupt:
         interrupts.end()
         raise Interrupted(f"interrupted; {how}") from None
-    except BrokenPipeError:
-        raise RunError(f"nobody reads the output any more; {how}") from None
     except OSError as error:
         if not (directory / NAME).is_file():
             gone = f"{directory} was deleted or moved while the run was going on; nothing more was written"
