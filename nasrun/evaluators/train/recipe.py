@@ -10,9 +10,10 @@ import yaml
 
 from nasrun.core import SearchSpace, Task, seeding
 from nasrun.core.config_files import conf_dir
-from nasrun.core.options import show
+from nasrun.core.options import ConfigError, first_line, show
 from nasrun.datasets import Dataset
 from nasrun.datasets.mirrors import Mirrors, mirrors_of
+from nasrun.training.settings import TrainSettings
 
 AUTO = "auto"
 FEW_IMAGES = 10_000
@@ -38,6 +39,18 @@ def recipe_values(name: str) -> dict[str, Any]:
 
 KEYS = tuple(recipe_values("plain"))
 """The settings that make up a recipe."""
+
+
+def settled(
+    given: Mapping[str, Any], dataset: Dataset, space: SearchSpace, recorded: Mapping[str, Any] | None = None
+) -> tuple[TrainSettings, dict[str, Any]]:
+    """The settings with those that are `auto` as the data have them, or as the record of an interrupted run tells, and
+    the record. ConfigError where they contradict each other."""
+    values, record = settle(given, dataset, space) if recorded is None else (dict(given), dict(recorded))
+    try:
+        return TrainSettings(**{**values, **record.get("settings", {})}), record
+    except ValueError as error:
+        raise ConfigError(f"evaluator.{first_line(error)}") from error
 
 
 def settle(given: Mapping[str, Any], dataset: Dataset, space: SearchSpace) -> tuple[dict[str, Any], dict[str, Any]]:
