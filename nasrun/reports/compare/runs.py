@@ -29,8 +29,9 @@ BENCHMARK = ("search_space", "dataset", "evaluator", "objective", "constraints")
 SAME_RESULT = ("dataset.root", "evaluator.replicas", "evaluator.group_size", "objective.reference")
 """Keys below them that change no result: where the files lie, and what is trained together."""
 
-_NO_METHOD = ("seed", "output", "hardware", "tracker", "vars", "debug", "dry_run", "resume", "max_failures")
-"""Keys and sections that are part of neither the benchmark nor the method."""
+_NO_METHOD = ("seed", "output", "hardware", "tracker", "vars", "debug", "dry_run", "resume", "max_failures", "recipe")
+"""Keys and sections that are part of neither the benchmark nor the method. What a recipe comes to is in the keys of the
+evaluator."""
 
 FEW_SEEDS = 5
 
@@ -114,7 +115,8 @@ def compare_runs(folders: Sequence[Path], by: Sequence[str] = ()) -> Comparison:
             known = {name for run in runs for name in (*run.config, *run.choices)}
             close = difflib.get_close_matches(key, sorted(known), n=1) or ["strategy", "strategy.KEY"]
             raise ConfigError(f"by={key}: no run has such a key; did you mean {' or '.join(close)}?")
-    check_benchmark(runs, by)
+    compared = [*by, *_of_recipe(runs)] if "recipe" in by else by
+    check_benchmark(runs, compared)
     chosen = by or _differing(runs)
     groups: dict[str, list[ComparedRun]] = {}
     for run in runs:
@@ -123,7 +125,7 @@ def compare_runs(folders: Sequence[Path], by: Sequence[str] = ()) -> Comparison:
         group.sort(key=lambda run: run.seed)
         remarks += _check_group(name, group, chosen)
     remarks += _remarks(runs, groups, chosen)
-    return Comparison(groups, chosen, runs[0].objective, benchmark_hash(runs[0], by), remarks)
+    return Comparison(groups, chosen, runs[0].objective, benchmark_hash(runs[0], compared), remarks)
 
 
 def find_runs(folders: Sequence[Path]) -> list[Path]:
@@ -250,6 +252,11 @@ def check_benchmark(runs: Sequence[ComparedRun], by: Sequence[str]) -> None:
 
 def _given(config: Mapping[str, Any], key: str) -> str:
     return show(config[key]) if key in config else "not set"
+
+
+def _of_recipe(runs: Sequence[ComparedRun]) -> set[str]:
+    """The keys of the evaluator that recipes set."""
+    return {f"evaluator.{key.partition('.')[2]}" for run in runs for key in run.config if key.startswith("recipe.")}
 
 
 def _below(key: str, by: Sequence[str]) -> bool:
