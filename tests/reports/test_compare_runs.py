@@ -185,7 +185,7 @@ def test_recipes_can_be_compared_and_are_no_part_of_the_method(tmp_path: Path) -
     comparison = compare_runs([tmp_path], ["recipe"])
     assert set(comparison.groups) == {"plain", "auto"}
     assert not any("different recipe" in remark for remark in comparison.remarks)
-    with pytest.raises(ConfigError, match=r"^evaluator\.\w+: .* but auto in "):
+    with pytest.raises(ConfigError, match=r"^evaluator\.batch_size: auto in .* but 128 in "):
         compare_runs([tmp_path])
 
 

@@ -3,6 +3,7 @@
 A recipe is an option of the config group `recipe`, a value for each of `KEYS`, which the evaluator's own keys refer to.
 """
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -92,15 +93,18 @@ def choose(dataset: Dataset, space: SearchSpace) -> Recipe:
 
 
 def is_normalised(space: SearchSpace, task: Task) -> bool:
-    """Whether some random networks of a space have convolutions and batch normalisation, as high rates need them."""
+    """Whether some random networks of a space have convolutions and batch normalisation, as high rates need them.
+
+    A network that cannot be built fails as a trial, with its own reason, and says nothing here.
+    """
     import torch
 
-    rng = seeding.generator(0, seeding.Purpose.PREVIEW)
+    rng, needed = seeding.generator(0, seeding.Purpose.PREVIEW), {torch.nn.Conv2d, torch.nn.BatchNorm2d}
     for _ in range(SAMPLES):
-        with torch.random.fork_rng([]), torch.device("meta"):
+        with contextlib.suppress(Exception), torch.random.fork_rng([]), torch.device("meta"):
             kinds = {type(module) for module in space.build(space.sample(rng), task).modules()}
-        if not {torch.nn.Conv2d, torch.nn.BatchNorm2d} <= kinds:
-            return False
+            if not needed <= kinds:
+                return False
     return True
 
 
