@@ -17,7 +17,9 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from nasrun.config.build import ConstraintOptions, ObjectiveOptions, OutputOptions, RunOptions
+from nasrun.config.build import OutputOptions, RunOptions
+from nasrun.config.constraints import ConstraintOptions
+from nasrun.config.objective import ObjectiveOptions
 from nasrun.core.config_files import GROUPS, conf_dir
 from nasrun.core.options import describe, options
 from nasrun.evaluators.train.evaluator import Train

@@ -25,6 +25,8 @@ def options(group: str) -> list[str]:
     return names
 
 
+MADE_UP = ("evaluator=synthetic", "dataset=synthetic", "search_space=sequential_cnn", "recipe=plain")
+
 FITTING: dict[str, tuple[str, ...]] = {
     "abc": ("search_space=sequential_cnn", "deduplicate=resample"),
     "asnn": ("search_space=mlp", "strategy.rows=1000"),
@@ -42,8 +44,8 @@ def strategy_setup(strategy: str, *overrides: str) -> Setup:
 
 
 def setup_of(*overrides: str) -> Setup:
-    """The objects of a config on the made-up landscape, unless the overrides choose otherwise."""
-    return build(_composed("evaluator=synthetic", "dataset=synthetic", *overrides))
+    """The objects of a config on the made-up landscape, on `sequential_cnn`, unless the overrides choose otherwise."""
+    return build(_composed(*MADE_UP, *overrides))
 
 
 @cache

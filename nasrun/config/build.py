@@ -13,10 +13,13 @@ from typing import Annotated, Any, Literal, TypeVar
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
+from nasrun.config.constraints import ConstraintOptions, check_constraints, check_start
 from nasrun.config.objective import ObjectiveOptions
 from nasrun.config.recipe import check_recipe
+from nasrun.config.time_budget import check_time
 from nasrun.core import Evaluator, Objective, SearchSpace, SharedEvaluator, Strategy, seeding
 from nasrun.core.config_files import GROUPS, conf_dir
+from nasrun.core.durations import parse_duration
 from nasrun.core.options import (
     Above,
     AtLeast,
@@ -36,34 +39,19 @@ from nasrun.evaluators.costs import COSTS, LATENCY, WithCosts
 from nasrun.hardware.devices import Hardware
 from nasrun.hardware.ray.cluster import RayCluster
 from nasrun.hardware.shared_memory import SharedObject
+from nasrun.strategies.timed.strategy import Timed
 from nasrun.strategies.wrappers import Constrain, Constraints, Deduplicate
 from nasrun.trackers import Tracker
 from nasrun.trackers.csv import Csv
 
 T = TypeVar("T")
 
-CONSTRAINT_SAMPLES = 10_000
-"""Random architectures of which one must be within the constraints; ten times what `Constrain` turns down in a row."""
+UNCOUNTED = 1_000_000
+"""Trials at most under a budget of time, which ends a search long before."""
 
 FREE = ("vars", "from")
 """What nothing here reads: values that other keys of the config refer to, such as pairs swept together, and the run
 that `nasrun.config.from_run` took its architecture from."""
-
-
-@dataclass(kw_only=True, frozen=True)
-class ConstraintOptions:
-    """The price that an architecture may have at most; `auto`: the bound that the search space names for itself.
-
-    `latency_ms` is measured by the evaluator (`nasrun.evaluators.costs`), the others are known by formula.
-    """
-
-    parameters: Positive | None = None
-    flops: Positive | Literal["auto"] | None = "auto"
-    latency_ms: Annotated[float, Above(0)] | None = None
-
-    def resolved(self, space: SearchSpace) -> Constraints:
-        """The limits as numbers, or None for any."""
-        return Constraints(parameters=self.parameters, flops=space.flops_limit if self.flops == "auto" else self.flops)
 
 
 @dataclass(kw_only=True, frozen=True)
@@ -83,11 +71,18 @@ class RunOptions:
 
     seed: Annotated[int, AtLeast(0)] = 0
     trials: Positive = 24
+    time: str | int | float | None = None
+    patience_trials: Positive | None = None
     max_failures: Positive | None = 10
     deduplicate: Literal["reuse", "resample", "never"] = "reuse"
     resume: bool = False
     dry_run: bool = False
     debug: bool = False
+
+    @property
+    def seconds(self) -> float | None:
+        """The budget of time; None where trials and epochs say how long a run takes."""
+        return None if self.time is None else parse_duration(str(self.time))
 
 
 SECTIONS: dict[str, type] = {
@@ -111,6 +106,8 @@ class Setup:
     hardware: Hardware
     evaluator: Evaluator
     strategy: Strategy
+    steered: SearchSpace
+    """The space as the strategy sees it: limits may steer what is drawn from it."""
     config: dict[str, Any] = field(repr=False)
     memory: SharedObject | None = None
     """Where the data lie once they are loaded, if there are several workers."""
@@ -140,10 +137,17 @@ def build(config: DictConfig) -> Setup:
     check_recipe(_mapping(content, "recipe"), evaluator)
     objective = section["objective"].resolved(evaluator)
     rng = seeding.generator(options.seed, seeding.Purpose.STRATEGY)
-    strategy = create(content, "strategy", Strategy, space, objective, rng)  # type: ignore[type-abstract]
+    limits = section["constraints"]
+    constraints = limits.resolved(space, dataset.task)
+    steered = limits.steered(space, dataset.task, objective, evaluator)
+    if not kind_of(content, "strategy", Strategy).steerable:  # type: ignore[type-abstract]
+        steered = space
+    strategy = create(content, "strategy", Strategy, steered, objective, rng)  # type: ignore[type-abstract]
     check_budgets(strategy, evaluator)
-    constraints = section["constraints"].resolved(space)
-    _check_constraints(constraints, space, dataset, options.seed)
+    if options.time is not None:
+        check_time(options.time, strategy, evaluator, hardware)
+    check_constraints(constraints, steered, dataset.task, options.seed)
+    check_start(_mapping(content, "strategy"), constraints, space, dataset.task)
     if isinstance(evaluator, SharedEvaluator) and hardware.is_remote:
         named, alone = hardware.named
         raise ConfigError(
@@ -151,7 +155,10 @@ def build(config: DictConfig) -> Setup:
         )
     if isinstance(evaluator, SharedEvaluator) and options.deduplicate == "reuse":
         options = replace(options, deduplicate="never")  # a score belongs to the shared weights of its time
-    strategy = wrap(strategy, space, dataset, options, constraints)
+    strategy = wrap(strategy, steered, dataset, options, constraints)
+    if options.time is not None:
+        strategy = Timed(strategy, space, objective, options.patience_trials)
+        options = replace(options, trials=UNCOUNTED, patience_trials=None)
     # Runs of versions that had no trackers name none.
     tracker = create(content, "tracker", Tracker) if "tracker" in content else Csv()  # type: ignore[type-abstract]
     return Setup(
@@ -164,6 +171,7 @@ def build(config: DictConfig) -> Setup:
         hardware,
         evaluator,
         strategy,
+        steered,
         content,
         memory,
         tracker,
@@ -213,25 +221,6 @@ def check_budgets(strategy: Strategy, evaluator: Evaluator) -> None:
             raise ConfigError(f"strategy.budgets=[{','.join(map(str, strategy.budgets))}]: {reason}")
 
 
-def _check_constraints(constraints: Constraints, space: SearchSpace, dataset: Dataset, seed: int) -> None:
-    """ConfigError where no architecture of a large random sample is within the constraints."""
-    limits = {name: limit for name, limit in vars(constraints).items() if limit is not None}
-    if not limits:
-        return
-    rng, task = sample_rng(seed), dataset.task
-    smallest = dict.fromkeys(limits, float("inf"))
-    for _ in range(CONSTRAINT_SAMPLES):
-        cost = space.cost(space.sample(rng), task)
-        if constraints.allow(cost):
-            return
-        smallest = {name: min(least, getattr(cost, name)) for name, least in smallest.items()}
-    given = " ".join(f"constraints.{name}={limit}" for name, limit in limits.items())
-    found = " and ".join(f"{least:,} {name}" for name, least in smallest.items())
-    raise ConfigError(
-        f"{given}: none of {CONSTRAINT_SAMPLES:,} random architectures is that small; the least among them: {found}"
-    )
-
-
 def _read_variables(config: DictConfig, content: dict[str, Any]) -> None:
     """Read what values of a config say that refer to something, as `seed: ${oc.env:SEED}` does, into its content.
 
@@ -265,10 +254,8 @@ def _mapping(content: dict[str, Any], name: str) -> dict[str, Any]:
 
 def create(content: dict[str, Any], group: str, base: type[T], *runtime: Any) -> T:
     """The `base` that a group's section describes: `_target_` called with `runtime` and the checked options."""
-    section = _mapping(content, group)
-    if "_target_" not in section:
-        raise ConfigError(f"{group}: not chosen; {nearest('', option_names(group))}")
-    kind = locate(section.pop("_target_"), base, join(group, "_target_"))
+    kind = kind_of(content, group, base)
+    section = {name: value for name, value in _mapping(content, group).items() if name != "_target_"}
     arguments = check_section(kind, section, group)
     try:
         made = kind(*runtime, **arguments)
@@ -277,6 +264,14 @@ def create(content: dict[str, Any], group: str, base: type[T], *runtime: Any) ->
         return made
     except ValueError as error:
         raise ConfigError(f"{group}.{first_line(error)}") from error
+
+
+def kind_of(content: dict[str, Any], group: str, base: type[T]) -> type[T]:
+    """The class that a group's section names."""
+    section = _mapping(content, group)
+    if "_target_" not in section:
+        raise ConfigError(f"{group}: not chosen; {nearest('', option_names(group))}")
+    return locate(section["_target_"], base, join(group, "_target_"))
 
 
 def locate(target: Any, base: type[T], path: str) -> type[T]:

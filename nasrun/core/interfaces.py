@@ -36,6 +36,9 @@ class Strategy(ABC):
     #: Whether all objectives are improved, where there are several; else the first one alone.
     multi_objective: bool = False
 
+    #: Whether it takes a space whose limits steer what is drawn (`nasrun.strategies.steering`) in place of the space.
+    steerable: bool = True
+
     @abstractmethod
     def ask(self, n: int) -> list[Proposal]:
         """Between 0 and `n` proposals; an empty list means: tell me first (or: I am done)."""
@@ -68,6 +71,10 @@ class Strategy(ABC):
         """
         return None
 
+    def messages(self) -> Sequence[str]:
+        """What the user should be told that came up since the last call, a line each."""
+        return ()
+
     def notes(self) -> Mapping[str, Any]:
         """What the strategy learned, as JSON values, for `strategy.json` (loss curves, suggestions); may be empty."""
         return {}
@@ -90,6 +97,12 @@ class Evaluator(ABC):
 
     #: Whether jobs write their weights to `save_to`.
     saves: bool = False
+
+    #: Whether trainings are real ones that can be gone on with: `train_on` and `test`.
+    trains_on: bool = False
+
+    #: What the winner is trained on, in words.
+    final_data: str = "all the training data"
 
     #: Seconds that a job may take; an evaluator ends it then, and an executor a worker that does not. None: any.
     time_limit: float | None = None
@@ -139,12 +152,29 @@ class Evaluator(ABC):
         """
         return {}
 
+    def train_on(self, job: Job) -> Mapping[str, Any]:
+        """Train the winner of a search on, from the archive at `job.load_from` (None: from new weights) to the budget
+        of its proposal, on the data of the final training. Returns `history` and `seconds`; the archive goes to
+        `job.save_to`. For evaluators that say so (`trains_on`).
+        """
+        raise NotImplementedError
+
+    def test(self, job: Job) -> Mapping[str, Any]:
+        """Measure the network of the archive at `job.load_from` as `final` does after its training; returns the same.
+
+        For evaluators that say so (`trains_on`).
+        """
+        raise NotImplementedError
+
     def unsupported_budget_reason(self, budget: int) -> str | None:
         """Why nothing can be measured at a budget in epochs; None where it can, or where that is not known yet."""
         return None
 
-    def estimate(self, trial: Trial) -> float | None:
-        """Seconds that one repeat of a trial is expected to take, from a short timing; None where it has no meaning."""
+    def estimate(self, trial: Trial, timer: Callable[[], float] | None = None) -> float | None:
+        """Seconds that one repeat of a trial is expected to take, from a short timing; None where it has no meaning.
+
+        `timer`: the clock that these are seconds of; None: `time.monotonic`.
+        """
         return None
 
 

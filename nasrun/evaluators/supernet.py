@@ -168,17 +168,18 @@ class Supernet(SharedEvaluator):
         seconds = time.monotonic() - started
         return {"metrics": metrics, "history": [], "seconds": seconds, "trained_on": "the shared weights"}
 
-    def estimate(self, trial: Trial) -> float | None:
+    def estimate(self, trial: Trial, timer: Callable[[], float] | None = None) -> float | None:
         """Seconds of one trial: its score, and its share of an epoch, from five steps of its architecture."""
         trainer = self._new(UNTRAINED)
         genome, seconds = trial.proposal.genome, []
+        timer = timer or time.monotonic
         for _ in range(TIMED_STEPS):
-            started = time.monotonic()
+            started = timer()
             trainer.time_step(genome)
-            seconds.append(time.monotonic() - started)
-        started = time.monotonic()
+            seconds.append(timer() - started)
+        started = timer()
         trainer.score(genome, self._scored(Job(trial, 0, 0)), self._score_batch)
-        return sorted(seconds)[TIMED_STEPS // 2] * trainer.steps / self.rounds + time.monotonic() - started
+        return sorted(seconds)[TIMED_STEPS // 2] * trainer.steps / self.rounds + timer() - started
 
     def save(self, path: Path) -> None:
         self._ready.save(path)

@@ -64,8 +64,10 @@ def flat(content: Mapping[str, Any], path: str = "") -> dict[str, Any]:
     return found
 
 
-def check_trials(setup: Setup, events: Sequence[Event]) -> None:
-    """ConfigError where fewer trials are asked for than there are."""
+def check_trials(setup: Setup, events: Sequence[Event], changes: Mapping[str, Any]) -> None:
+    """ConfigError where fewer trials are asked for than there are, or any number under a budget of time."""
+    if setup.options.time is not None and "trials" in changes:
+        raise ConfigError(f"trials={changes['trials']}: the run has time={setup.options.time}, which decides that")
     asked = sum(len(event["proposals"]) for event in events if event["event"] == "ask")
     if setup.options.trials < asked:
         raise ConfigError(f"trials={setup.options.trials}: {asked} are already there; a run can only be extended")

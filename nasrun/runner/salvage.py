@@ -23,7 +23,9 @@ from nasrun.core.environment import describe_environment
 from nasrun.core.options import ConfigError, shell_command
 from nasrun.hardware.inline import InlineExecutor
 from nasrun.runner import shared_weights as shared
+from nasrun.runner.clock import Clock, this_moment
 from nasrun.runner.search import Search
+from nasrun.runner.time_budget import time_budget
 from nasrun.storage import journal
 from nasrun.storage.journal import Event, Journal
 from nasrun.storage.records import Observer
@@ -178,6 +180,7 @@ def _length(setup: Setup, directory: Path, before: Sequence[Event], behind: Sequ
         seed=setup.options.seed,
         trials=setup.options.trials,
         repeats=setup.evaluator.repeats,
+        budget=time_budget(setup, Clock(setup.hardware.clock, this_moment()), log),
     )
     length, weights = 1, True
     for number, event in enumerate(before, 1):

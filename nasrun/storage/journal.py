@@ -6,8 +6,8 @@ was fsync, and at least ten times a second otherwise. A last line that was cut s
 damage anywhere else is refused with its line number (`nasrun.runner.salvage` saves what is whole).
 
 Events: `run` (what was started), `ask` (proposals), `measure` (one repeat of one trial), `tell` (a trial was told to
-the strategy), `shared` (weights that are shared were trained for an epoch), `final` (the winner on the test set),
-`resume` (the run goes on), `end`.
+the strategy), `shared` (weights that are shared were trained for an epoch), `speed`, `plan`, `segment` (decisions of a
+run within a budget of time), `final` (the winner on the test set), `resume` (the run goes on), `end`.
 """
 
 import contextlib

@@ -91,7 +91,7 @@ class DeviceData:
         size = min(settings.batch_size, len(split))
         balanced = settings.sampling == "balanced"
         every = balanced_order(split.labels, order) if balanced else torch.randperm(len(split), generator=order)
-        chosen = every[: len(split) // size * size]
+        chosen = every[: steps_per_epoch(split, settings) * size]
         chosen = chosen.to(split.labels.device, non_blocking=True)
         chunk = max(1, CHUNK // size) * size
         for start in range(0, len(chosen), chunk):
@@ -127,6 +127,12 @@ class DeviceData:
         for start in range(0, len(split), size):
             images, labels = split.images[start : start + size], split.labels[start : start + size]
             yield self.normalise(images, memory_format), labels
+
+
+def steps_per_epoch(split: DeviceSplit, settings: TrainSettings) -> int:
+    """Full batches in one epoch of a split; a split, or an epoch, below the batch size is one batch."""
+    images = min(len(split), settings.epoch_images or len(split))
+    return max(1, images // min(settings.batch_size, len(split)))
 
 
 def _labels(part: Split) -> np.ndarray:

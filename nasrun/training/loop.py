@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from nasrun.core import seeding
 from nasrun.hardware.devices import Runtime
-from nasrun.training.data import DeviceData, DeviceSplit
+from nasrun.training.data import DeviceData, steps_per_epoch
 from nasrun.training.dense.replicas import Replicas
 from nasrun.training.dense.steps import dense_shape
 from nasrun.training.dense.threads import StoppedError, fit_one_thread, in_parallel, shares, tiny_is_zero
@@ -317,11 +317,6 @@ class Single:
     @property
     def _streams(self) -> dict[str, torch.Generator]:
         return {"order": self._order, "augment": self._augment}
-
-
-def steps_per_epoch(split: DeviceSplit, settings: TrainSettings) -> int:
-    """Full batches in one pass over a split; a split below the batch size is one batch."""
-    return max(1, len(split) // settings.batch_size)
 
 
 def measure(

@@ -20,7 +20,8 @@ class TrainSettings:
     alone, with `decay_all` on biases and normalisation parameters too. `patience` stops when the validation accuracy
     (regression: the validation loss) has not improved for that many epochs and takes the best epoch's weights.
     `micro_batch`: images that go through the network at a time, in training and in measuring; the gradients of the
-    parts of a batch add up to its own.
+    parts of a batch add up to its own. `epoch_images`: images that count as an epoch, drawn anew for each; None: all
+    that there are.
 
     `shift` moves an image by up to that many pixels in each direction, `flip` mirrors it left to right with probability
     one half; `cutout`, `random_erasing`, `mixup`, `cutmix`: see `nasrun.training.augmentation`. `ema`: what is measured
@@ -60,6 +61,7 @@ class TrainSettings:
     clip_norm: Annotated[float, Above(0)] | None = None
     patience: Positive | None = None
     micro_batch: Positive | None = None
+    epoch_images: Positive | None = None
 
     def __post_init__(self) -> None:
         if self.schedule_epochs is not None and self.schedule_epochs < self.epochs:

@@ -26,7 +26,15 @@ from nasrun.runner.run import start
 from tests.support import setup_of
 from tests.training.auto_encoders import smooth
 
-SHORT = ("trials=2", "strategy=random", "evaluator.epochs=1", "evaluator.final_epochs=1", "dataset.train_samples=200")
+SHORT = (
+    "search_space=sequential_cnn",
+    "recipe=plain",
+    "trials=2",
+    "strategy=random",
+    "evaluator.epochs=1",
+    "evaluator.final_epochs=1",
+    "dataset.train_samples=200",
+)
 SHORT += ("output.plots=false", "output.console=none", "hardware=cpu", "hardware.threads=1")
 SPACES: Mapping[str, tuple[str, ...]] = {
     "sequential_cnn": ("search_space.max_depth=3", "search_space.filters=[4,8]"),
@@ -34,6 +42,7 @@ SPACES: Mapping[str, tuple[str, ...]] = {
     "macro_cnn": (),
     "nasbench101": ("search_space.stem_channels=8", "search_space.cells=1"),
     "nasbench201": ("search_space.channels=4", "search_space.cells=1"),
+    "staged_cnn": ("constraints.parameters=20000", "search_space.blocks=[ir,bb]"),
 }
 SIZES = {"micro_cell": ("search_space.channels=4",), **SPACES}
 HEAD = {"title": "A network", "weights": "w", "inputs": "images", "outputs": "logits", "classes": "()"}

@@ -23,7 +23,8 @@ from nasrun.storage import journal
 from nasrun.storage.journal import Event
 from nasrun.storage.stored_config import MOST_BYTES
 
-WORDS = "evaluator=synthetic dataset=synthetic strategy=aging_evolution strategy.population=3 strategy.sample=2"
+WORDS = "search_space=sequential_cnn "
+WORDS += "evaluator=synthetic dataset=synthetic strategy=aging_evolution strategy.population=3 strategy.sample=2"
 QUIET = "trials=6 output.console=none output.plots=false"
 VERBS = ("resume", "report", "export", "compare")
 HOSTILE = "<script>alert(1)</script>\n\x1b[31m\x1b]0;owned\x07|$\\frac$%\\input{x}"

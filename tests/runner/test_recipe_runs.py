@@ -14,6 +14,7 @@ from nasrun.storage import journal
 from tests.evaluators.conftest import SMALL
 
 WORDS = (
+    "search_space=sequential_cnn",
     *SMALL,
     "dataset=synthetic",
     "strategy=random",

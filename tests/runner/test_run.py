@@ -14,7 +14,14 @@ from nasrun.runner.run import resume, start
 from nasrun.storage import journal
 from nasrun.storage.records import read_run
 
-WORDS = ("evaluator=synthetic", "dataset=synthetic", "output.plots=false", "output.console=none")
+WORDS = (
+    "search_space=sequential_cnn",
+    "recipe=plain",
+    "evaluator=synthetic",
+    "dataset=synthetic",
+    "output.plots=false",
+    "output.console=none",
+)
 
 
 def started(directory: Path, *words: str) -> dict:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -19,7 +20,7 @@ from nasrun.core.options import Above, AtLeast, Positive, check_section
 from nasrun.datasets import Dataset
 from nasrun.evaluators.train.archives import normalisation_of, save_archive, warm_start, winner_of
 from nasrun.evaluators.train.checks import check_task
-from nasrun.evaluators.train.final import metrics_of_test, what_was_trained
+from nasrun.evaluators.train.final import metrics_of_test
 from nasrun.evaluators.train.groups import Groups, Replicas
 from nasrun.evaluators.train.memory import reason, within_memory
 from nasrun.evaluators.train.recipe import KEYS, settled, without_auto
@@ -62,6 +63,7 @@ class Train(Evaluator):
     metrics: tuple[str, ...] = ("val_accuracy", "val_loss", "train_loss", "parameters", "flops")
     optional_metrics: tuple[str, ...] = ("val_balanced_accuracy", "val_macro_f1", "val_auc")
     saves = True
+    trains_on = True
     # The last is what the first optimizer imports, which takes as long as all of torch.
     preload = ("nasrun.training.loop", "nasrun.training.dense.replicas", "safetensors.torch", "torch._dynamo")
 
@@ -83,7 +85,9 @@ class Train(Evaluator):
     ) -> None:
         self.repeats = repeats
         self._space, self._dataset, self._hardware = space, dataset, hardware
-        self.time_limit, self._final_epochs, self._final_data = time_limit, final_epochs, final_data
+        self.time_limit, self._final_epochs = time_limit, final_epochs
+        self._final_part = "whole_training" if final_data == "all" else "train"
+        self.final_data = "all the training data" if final_data == "all" else "the training part"
         self._given, self._settings = settings, TrainSettings(**without_auto(settings))
         self._retry_parts, self._teacher = retry_parts, teacher
         if dataset.task.kind == "regression":
@@ -294,40 +298,60 @@ class Train(Evaluator):
         return torch.random.fork_rng([torch.cuda.current_device()] if runtime.device == "cuda" else [])
 
     def final(self, job: Job) -> Mapping[str, Any]:
+        if self._final_epochs is None and job.load_from is not None:
+            return self.test(job)
+        started = time.monotonic()
+        epochs = self._final_epochs or self._settings_of(job).epochs
+        own = {"epochs": epochs, "schedule_epochs": None, "patience": None}
+        settings = TrainSettings(**{**vars(self._settings_of(job)), **own})
+        job = job._replace(trial=Trial(FINAL_TRIAL, job.trial.proposal), load_from=None)
+        (training, model), settings = self._train_within_memory(job, settings, self._final_part, None)
+        trained_on = f"{epochs} epochs on {self.final_data}"
+        trained_on += f", {settings.micro_batch} images at a time" if settings.micro_batch is not None else ""
+        metrics = self._tested(job, model, settings)
+        seconds = time.monotonic() - started
+        return {"metrics": metrics, "history": training.history, "seconds": seconds, "trained_on": trained_on}
+
+    def test(self, job: Job) -> Mapping[str, Any]:
         import torch
 
-        from nasrun.training.outcomes import Training
-
         started = time.monotonic()
+        runtime, _ = self._ready
+        assert job.load_from is not None
+        with torch.random.fork_rng([]):
+            model = self._space.build(job.trial.proposal.genome, self._dataset.task)
+        model.load_state_dict(load_weights(Path(job.load_from)))
+        runtime.place(model)
+        settings = replace(self._settings_of(job), micro_batch=read_info(job.load_from).hparams.get("micro_batch"))
+        metrics = self._tested(job, model, settings)
+        seconds = time.monotonic() - started
+        return {"metrics": metrics, "history": [], "seconds": seconds, "trained_on": "the search's weights"}
+
+    def train_on(self, job: Job) -> Mapping[str, Any]:
+        started = time.monotonic()
+        job = job._replace(trial=Trial(FINAL_TRIAL, job.trial.proposal))
+        settings = replace(self._settings_of(job), patience=None)
+        (training, model), settings = self._train_within_memory(job, settings, self._final_part, None)
+        save_archive(job, training, model, settings, self._space, self._dataset.task, self._normalisation)
+        return {"history": training.history, "seconds": time.monotonic() - started}
+
+    def _tested(self, job: Job, model: "torch.nn.Module", settings: TrainSettings) -> dict[str, float]:
+        """What a trained network comes to on the test set, its weights saved where the job says so."""
+        import torch
+
         runtime, data = self._ready
-        trained_on = "the search's weights"
-        if self._final_epochs is not None or job.load_from is None:
-            epochs = self._final_epochs or self._settings_of(job).epochs
-            own = {"epochs": epochs, "schedule_epochs": None, "patience": None}
-            settings = TrainSettings(**{**vars(self._settings_of(job)), **own})
-            part = "whole_training" if self._final_data == "all" else "train"
-            job = job._replace(trial=Trial(FINAL_TRIAL, job.trial.proposal), load_from=None)
-            (training, model), settings = self._train_within_memory(job, settings, part, None)
-            trained_on = what_was_trained(settings, part)
-        else:
-            with torch.random.fork_rng([]):
-                training, model = Training({}), self._space.build(job.trial.proposal.genome, self._dataset.task)
-            model.load_state_dict(load_weights(Path(job.load_from)))
-            micro_batch = read_info(job.load_from).hparams.get("micro_batch")
-            settings = replace(self._settings_of(job), micro_batch=micro_batch)
-            runtime.place(model)
         metrics = metrics_of_test(model, data, runtime, settings)
         if job.save_to is not None:
             save_winner(Path(job.save_to), winner_of(job, settings, self._space, self._dataset), model)
         if runtime.device == "cuda":
             torch.cuda.synchronize()
-        seconds = time.monotonic() - started
-        return {"metrics": metrics, "history": training.history, "seconds": seconds, "trained_on": trained_on}
+        return metrics
 
-    def estimate(self, trial: Trial) -> float | None:
+    def estimate(self, trial: Trial, timer: Callable[[], float] | None = None) -> float | None:
         """Seconds of one repeat, from ten steps after a warm-up of three; of repeats that train together, its share."""
+        from nasrun.training.data import steps_per_epoch
         from nasrun.training.dense.threads import fit_one_thread, in_parallel, shares
-        from nasrun.training.loop import make_trainee, steps_per_epoch
+        from nasrun.training.loop import make_trainee
 
         runtime, data = self._ready
         group = self.group([Job(trial, repeat, repeat) for repeat in range(self.repeats)])
@@ -339,7 +363,8 @@ class Train(Evaluator):
             if spread:  # one thread's part: the others are trained at the same time
                 models = models[: max(map(len, shares(len(models), runtime.threads)))]
             trainee = make_trainee(models, data, settings, runtime, range(len(models)))
-            [seconds] = in_parallel([lambda: step_seconds(trainee)], Event()) if spread else [step_seconds(trainee)]
+            work = partial(step_seconds, trainee, timer or time.monotonic)
+            [seconds] = in_parallel([work], Event()) if spread else [work()]
         return seconds / len(group) * settings.epochs * steps_per_epoch(data.split("train"), settings) * 1.1
 
     @property

@@ -24,9 +24,3 @@ def metrics_of_test(
         alone = measure(model, data, "test", runtime, replace(settings, test_flip=False))
         metrics |= {f"test_without_flip_{name}": value for name, value in alone.items()}
     return metrics
-
-
-def what_was_trained(settings: TrainSettings, part: str) -> str:
-    """How long on what, in words."""
-    text = f"{settings.epochs} epochs on {'all the training data' if part != 'train' else 'the training part'}"
-    return text + (f", {settings.micro_batch} images at a time" if settings.micro_batch is not None else "")

@@ -69,6 +69,8 @@ def settle(given: Mapping[str, Any], dataset: Dataset, space: SearchSpace) -> tu
         values = recipe_values(name)
         if given.get("optimizer", AUTO) not in (AUTO, values["optimizer"]):
             values["lr"] = None  # the other optimizer's usual one
+        if not given.get("flip", True):  # the user has turned mirrors off
+            values["test_flip"] = False
         reasons, chosen = [reason], {key: values[key] for key in wanted}
     chosen, more = by_data(chosen, dataset)
     reasons += [reason for reason in more if reason not in reasons]

@@ -45,6 +45,7 @@ class Asnn(Strategy):
     """
 
     Settings = NetworkSettings
+    steerable = False  # widths are what it suggests
 
     def __init__(
         self,

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from nasrun.core import seeding
 from nasrun.training.augmentation import augmented
-from nasrun.training.data import CHUNK, DeviceData
+from nasrun.training.data import CHUNK, DeviceData, steps_per_epoch
 from nasrun.training.dense.steps import DenseStepper
 from nasrun.training.outcomes import Metrics
 from nasrun.training.settings import TrainSettings
@@ -58,7 +58,7 @@ class Replicas:
         """One epoch: inputs (networks, batch, features) and labels (networks, batch), each network in an order of its
         own. Every batch is full: a remainder waits for another epoch's order. The orders, and what augmentation draws,
         are those of `DeviceData.training_batches`."""
-        count, size = len(self._split) // self._batch * self._batch, self._batch
+        count, size = steps_per_epoch(self._split, self._settings) * self._batch, self._batch
         orders = torch.stack([torch.randperm(len(self._split), generator=g)[:count] for g in self._orders])
         orders = orders.to(self._device, non_blocking=True)
         chunk = max(1, CHUNK // size) * size
