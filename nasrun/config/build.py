@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
+from nasrun.config.given import MARK, Given, Section
 from nasrun.config.objective import ObjectiveOptions
 from nasrun.core import Evaluator, Objective, SearchSpace, SharedEvaluator, Strategy, seeding
 from nasrun.core.config_files import GROUPS, conf_dir
@@ -116,9 +117,12 @@ class Setup:
     tracker: Tracker = field(default_factory=Csv)
 
 
-def build(config: DictConfig) -> Setup:
-    """Check a composed config and make the objects it names; ConfigError, in one line, where it cannot be run."""
-    content = plain(config)
+def build(config: DictConfig, given: Mapping[str, Given] = {}) -> Setup:
+    """Check a composed config and make the objects it names; ConfigError, in one line, where it cannot be run.
+
+    `given`: objects of the calling program, by group, which take the place of what the config chooses.
+    """
+    content = {**plain(config), **{group: one.section for group, one in given.items()}}
     _read_variables(config, content)
     for name in content:
         if name not in (*GROUPS, *SECTIONS, *FREE) and name not in RunOptions.__dataclass_fields__:
@@ -130,6 +134,9 @@ def build(config: DictConfig) -> Setup:
     options = RunOptions(**check_section(RunOptions, top, ""))
     section = {name: kind(**check_section(kind, _mapping(content, name), name)) for name, kind in SECTIONS.items()}
     hardware = create(content, "hardware", Hardware)
+    if given and hardware.is_remote:
+        named, alone = hardware.named
+        raise ConfigError(f"{named}: objects of the calling program cannot be made in other processes; choose {alone}")
     space = create(content, "search_space", SearchSpace)  # type: ignore[type-abstract]
     dataset = create(content, "dataset", Dataset)  # type: ignore[type-abstract]
     memory = SharedObject() if hardware.workers > 1 and not isinstance(hardware, RayCluster) else None
@@ -162,7 +169,7 @@ def build(config: DictConfig) -> Setup:
         hardware,
         evaluator,
         strategy,
-        content,
+        {name: dict(value) if isinstance(value, Section) else value for name, value in content.items()},
         memory,
         tracker,
     )
@@ -262,9 +269,16 @@ def _mapping(content: dict[str, Any], name: str) -> dict[str, Any]:
 
 def create(content: dict[str, Any], group: str, base: type[T], *runtime: Any) -> T:
     """The `base` that a group's section describes: `_target_` called with `runtime` and the checked options."""
+    if isinstance(content.get(group), Section):
+        return content[group].make(group, base, runtime)  # type: ignore[no-any-return]
     section = _mapping(content, group)
     if "_target_" not in section:
         raise ConfigError(f"{group}: not chosen; {nearest('', option_names(group))}")
+    if MARK in section:
+        raise ConfigError(
+            f"{group}: was handed in by the program that started the run; go on from there: "
+            f"nasrun.resume(DIRECTORY, {group}=...)"
+        )
     kind = locate(section.pop("_target_"), base, join(group, "_target_"))
     arguments = check_section(kind, section, group)
     try:

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from nasrun import __version__
 from nasrun.checkpoints.store import CheckpointStore
 from nasrun.config.build import Setup, build, check_budgets
+from nasrun.config.given import Given
 from nasrun.core import Job, SharedEvaluator, Trial, seeding
 from nasrun.core.environment import describe_environment
 from nasrun.core.options import ConfigError, first_line
@@ -70,13 +71,19 @@ def begin(
 
 
 def resume(
-    directory: Path, overrides: Mapping[str, Any], *, chosen: Collection[str] = (), salvage: bool = False
+    directory: Path,
+    overrides: Mapping[str, Any],
+    *,
+    chosen: Collection[str] = (),
+    salvage: bool = False,
+    given: Mapping[str, Given] = {},
 ) -> dict[str, Any]:
     """Go on with the run in a directory after a crash or an interruption, or extend a finished one.
 
     `overrides`: dotted keys and their new values; only `CHANGEABLE` keys may differ from what they were. `chosen`: the
     classes that the command line names itself; of what the directory names, others than nasrun's own are refused.
-    `salvage`: the journal is damaged; what is whole of it is saved first (`nasrun.runner.salvage`).
+    `salvage`: the journal is damaged; what is whole of it is saved first (`nasrun.runner.salvage`). `given`: objects of
+    the calling program, by group, where the run was started with such.
     """
     if not holds_run(directory):
         raise ConfigError(f"{directory}: holds no run that could be resumed (it has no {journal.NAME})")
@@ -88,7 +95,7 @@ def resume(
             raise ConfigError(f"{directory / journal.NAME}: holds no whole line; start the run anew")
         config, changes = changed_config(directory, events, overrides, chosen)
         clear_temporary(directory)
-        setup = build(config)
+        setup = build(config, given)
         check_trials(setup, events)
         setup.evaluator.prepare(events[0]["facts"])
         with _hardware(setup):
