@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nasrun.api.ask_tell import AskTell
+    from nasrun.api.comparison import Comparison, compare
     from nasrun.api.results import Model, Run, RunTrial, load_run
     from nasrun.api.runs import resume, run, sweep
     from nasrun.core import Cost, Evaluator, Measurement, Objective, Proposal, SearchSpace, Strategy, Task, Trial
     from nasrun.core.options import ConfigError
     from nasrun.datasets import Dataset
-    from nasrun.reports.compare.command import compare
     from nasrun.runner.errors import RunError
 
 __version__ = "0.1.0"
 
 _HOME = {
     "AskTell": "nasrun.api.ask_tell",
-    "compare": "nasrun.reports.compare.command",
+    **dict.fromkeys(("Comparison", "compare"), "nasrun.api.comparison"),
     **dict.fromkeys(("Model", "Run", "RunTrial", "load_run"), "nasrun.api.results"),
     **dict.fromkeys(("resume", "run", "sweep"), "nasrun.api.runs"),
     **dict.fromkeys(
@@ -36,6 +36,7 @@ _HOME = {
 
 __all__ = [
     "AskTell",
+    "Comparison",
     "ConfigError",
     "Cost",
     "Dataset",

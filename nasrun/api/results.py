@@ -148,7 +148,7 @@ class Model:
         `images`: uint8 (batch, channels, height, width), or one of them without batch, of the size of the data set.
         ValueError where they are something else.
         """
-        from nasrun.export.network import outputs_of, with_border
+        from nasrun.export.network import outputs_of
 
         task = self._network.task
         array = np.asarray(images)
@@ -156,7 +156,7 @@ class Model:
         expected = (task.channels, task.height, task.width)
         if array.dtype != np.uint8 or array.shape[1:] != expected:
             raise ValueError(f"images of {array.dtype} {array.shape}: expected uint8 (batch, {', '.join(map(str, expected))})")
-        outputs = outputs_of(self.module, with_border(array, self._network.pad_to))
+        outputs = outputs_of(self.module, array)
         if task.kind == "regression":
             return outputs
         shifted = np.exp(outputs - outputs.max(axis=1, keepdims=True))
