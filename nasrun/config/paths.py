@@ -16,7 +16,7 @@ def path_options(config: dict[str, Any]) -> dict[str, str | None]:
     found: dict[str, str | None] = {}
     for group in GROUPS:
         section = config.get(group, {})
-        for name, rule in paths(locate(section["_target_"], object, group)).items() if section else ():
+        for name, rule in paths(locate(section["_target_"], object, group)).items() if "_target_" in section else ():
             value = section.get(name)
             if value not in rule.names and (value is not None or group in VERIFIED):
                 found[join(group, name)] = value
