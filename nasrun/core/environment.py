@@ -3,7 +3,7 @@
 import os
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,11 @@ VARIABLES = ("ATEN_CPU_CAPABILITY", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "ONED
 """Environment variables by which a user can have them choose otherwise."""
 
 
-def describe_environment() -> dict[str, Any]:
-    """Versions, processor and commit, for `environment.json`. No host or user name is recorded."""
+def describe_environment(command: Sequence[str] = ()) -> dict[str, Any]:
+    """Versions, processor and commit, for `environment.json`. No host or user name is recorded.
+
+    `command`: the words that start this run; those of this process where it is not given.
+    """
     return {
         "nasrun": __version__,
         "commit": _commit(Path(__file__).parent.parent.parent),
@@ -28,7 +31,7 @@ def describe_environment() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         **describe_processor(),
         "processors": os.cpu_count(),
-        "command": ["nasrun", *sys.argv[1:]],
+        "command": ["nasrun", *(command or sys.argv[1:])],
     }
 
 

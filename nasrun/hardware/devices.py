@@ -24,7 +24,9 @@ class Hardware:
     and of the winner's final training; None divides the cores that this process may use among the workers. `in_flight`:
     trials asked for ahead of the oldest one that is not told; None means as many as there are workers. `cuda_graphs`:
     the training step of plain dense networks is recorded once and replayed. `grace`: seconds beyond the time limit of
-    its trial after which a worker counts as hung and is killed; trainings stop by themselves.
+    its trial after which a worker counts as hung and is killed; trainings stop by themselves. `clock`: what a budget of
+    time counts: seconds of the `wall`, or those that all threads of the run take of processors (`cpu`), of which other
+    work on the machine takes none.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -36,6 +38,7 @@ class Hardware:
     order: Literal["proposal", "completion"] = "proposal"
     cuda_graphs: bool = False
     grace: Annotated[float, Above(0)] = 30.0
+    clock: Literal["wall", "cpu"] = "wall"
 
     def __post_init__(self) -> None:
         if self.precision == "fp16" and self.device == "cpu":

@@ -28,7 +28,15 @@ from nasrun.storage.records import TrialRecord, best_of, read_run
 from tests.support import setup_of
 
 ALONE = ("hardware.device=cpu", "hardware.threads=1")
-QUIET = ("dataset=synthetic", "evaluator=synthetic", "output.console=none", "output.plots=false", *ALONE)
+QUIET = (
+    "search_space=sequential_cnn",
+    "recipe=plain",
+    "dataset=synthetic",
+    "evaluator=synthetic",
+    "output.console=none",
+    "output.plots=false",
+    *ALONE,
+)
 TWO = Objective("val_accuracy", "max", (Objective("parameters", "min"),))
 
 

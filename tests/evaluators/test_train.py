@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors import safe_open
 
 from nasrun.checkpoints.archive import read_info
 from nasrun.checkpoints.store import load_weights
+from nasrun.checkpoints.winner import read_winner
 from nasrun.core.options import ConfigError
 from nasrun.datasets import Dataset, Splits
 from nasrun.evaluators.train import evaluator as train_module
@@ -31,11 +31,6 @@ def measured(bench: Bench, path: Path, part: str, genome: Any = None) -> dict[st
     model.load_state_dict(load_weights(path))
     RUNTIME.place(model)
     return dict(measure(model, DeviceData(bench.setup.dataset.load(), "cpu"), part, RUNTIME))
-
-
-def metadata(path: Path) -> dict[str, str]:
-    with safe_open(str(path), "pt") as file:
-        return file.metadata()
 
 
 def test_saved_weights_give_the_reported_accuracy(bench: Bench, tmp_path: Path) -> None:
@@ -278,7 +273,10 @@ def test_final_trains_anew_on_the_data_asked_for(
     assert result["metrics"]["test_loss"] == pytest.approx(expected["loss"], rel=1e-6)
     assert "2 epochs" in result["trained_on"]
     assert result["seconds"] > 0
-    assert metadata(kept)["genome"] == bench.setup.space.format(bench.genome())
+    about = read_winner(kept)
+    assert about is not None
+    assert (about.genome, about.task) == (bench.setup.space.format(bench.genome()), bench.setup.dataset.task)
+    assert not about.test_flip
     # From new weights: the search's own make no difference.
     assert bench.train.final(bench.job())["metrics"] == result["metrics"]
     json.dumps(result)

@@ -16,7 +16,14 @@ from nasrun.storage import journal
 from nasrun.storage.records import read_run
 from nasrun.strategies.random import Random
 
-WORDS = ("evaluator=synthetic", "dataset=synthetic", "output.plots=false", "output.console=none")
+WORDS = (
+    "search_space=sequential_cnn",
+    "recipe=plain",
+    "evaluator=synthetic",
+    "dataset=synthetic",
+    "output.plots=false",
+    "output.console=none",
+)
 
 
 def started(directory: Path, *words: str) -> dict:

@@ -121,7 +121,7 @@ class Groups:
             settings, shape = self._settings_of(job), self._shape(job.trial.proposal.genome)
         except Exception:
             return None  # it trains alone, and fails with its own reason
-        if shape is None or settings.micro_batch is not None:
+        if shape is None or settings.needs_autograd:
             return None
         widths = shape.widths
         if self._largest is not None and _parameters(widths) > self._largest:

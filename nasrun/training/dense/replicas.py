@@ -12,7 +12,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from nasrun.core import seeding
-from nasrun.training.data import CHUNK, DeviceData, augmented
+from nasrun.training.augmentation import augmented
+from nasrun.training.data import CHUNK, DeviceData, steps_per_epoch
 from nasrun.training.dense.steps import DenseStepper
 from nasrun.training.outcomes import Metrics
 from nasrun.training.settings import TrainSettings
@@ -57,7 +58,7 @@ class Replicas:
         """One epoch: inputs (networks, batch, features) and labels (networks, batch), each network in an order of its
         own. Every batch is full: a remainder waits for another epoch's order. The orders, and what augmentation draws,
         are those of `DeviceData.training_batches`. Inputs are good until the next: they lie in `stepper.inputs`."""
-        count, size = len(self._split) // self._batch * self._batch, self._batch
+        count, size = steps_per_epoch(self._split, self._settings) * self._batch, self._batch
         orders = torch.stack([torch.randperm(len(self._split), generator=g)[:count] for g in self._orders])
         orders = orders.to(self._device, non_blocking=True)
         inputs = self.stepper.inputs
