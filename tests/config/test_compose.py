@@ -96,7 +96,7 @@ def test_a_recipe_gives_the_evaluators_keys_their_values_and_the_command_line_wi
     def evaluator(*words: str) -> dict[str, object]:
         return dict(build(task_config(compose_config(words))).config["evaluator"])
 
-    plain, strong = evaluator(), evaluator("recipe=strong")
+    plain, strong = evaluator("recipe=plain"), evaluator("recipe=strong")
     assert (plain["optimizer"], plain["schedule"], plain["flip"]) == ("adamw", "one_cycle", False)
     assert (strong["optimizer"], strong["lr"], strong["flip"]) == ("sgd", 0.3, "auto")
     own = evaluator("recipe=strong", "evaluator.lr=0.1", "recipe.momentum=0.8")
@@ -115,7 +115,7 @@ def test_recipes_of_the_users_own(tmp_path: Path) -> None:
 
 
 def test_a_config_without_recipes_is_as_it_was() -> None:
-    config = task_config(compose_config([]))
+    config = task_config(compose_config(["recipe=plain"]))
     content = OmegaConf.create(OmegaConf.to_container(config, resolve=True))
     del content["recipe"]  # runs of earlier versions have none
     for key in ("warm_up", "ema", "cutout", "extra_metrics", "teacher"):
