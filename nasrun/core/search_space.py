@@ -1,14 +1,15 @@
 """What a search space can do."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from nasrun.core.types import Cost, Genome, Kind, Mutation, Task, Token
+from nasrun.core.types import CellGraph, Cost, Genome, Kind, Mutation, Task, Token
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
 
@@ -27,12 +28,16 @@ class SearchSpace(ABC):
     #: The kinds of tasks that `build` makes networks for.
     kinds: tuple[Kind, ...] = ("classification",)
 
-    #: FLOPs that a network may have under `constraints.flops=auto`, so that a trial takes seconds; None: any number.
+    #: FLOPs that a network for images of 32 by 32 pixels or fewer may have under `constraints.flops=auto`, so that a
+    #: trial takes seconds; for larger images in proportion to their pixels (`flops_limit_for`). None: any number.
     flops_limit: int | None = None
 
     #: Where all genomes are one network that is trained in different ways, so that weights carry over from any to any:
     #: the genome to set out from. None: genomes are different networks.
     start: Genome | None = None
+
+    #: Whether `supernet` makes a network.
+    has_supernet: bool = False
 
     #: The config that this space was made from, `_target_` and options: archives make it anew from that.
     section: Mapping[str, Any] | None = None
@@ -78,6 +83,33 @@ class SearchSpace(ABC):
             prefix = (*prefix, wanted if wanted in legal else legal[0])
         return prefix
 
+    def width_positions(self, genome: Genome) -> tuple[int, ...]:
+        """The places in a genome of the tokens that are widths: units or channels, whole numbers.
+
+        Any of them may be replaced by any other whole number that `choices` offers there, whatever the others are.
+        Empty where the widths of networks are no part of genomes. Limits steer by them
+        (`nasrun.strategies.steering`).
+        """
+        return ()
+
+    def layers(self, genome: Genome) -> int:
+        """About how many layers there are one behind the other, by which latencies are predicted. Here: the tokens."""
+        return len(genome)
+
+    def known(self) -> Mapping[str, Genome]:
+        """Networks that people have found to work, by name, best first: what `strategy.start=known` begins with."""
+        return {}
+
+    def fit(self, genome: Genome) -> Genome:
+        """What a genome is proposed as, where limits steer a search (`nasrun.strategies.steering`). Here: itself."""
+        return genome
+
+    def flops_limit_for(self, task: Task) -> int | None:
+        """`flops_limit` for the images of a task."""
+        if self.flops_limit is None:
+            return None
+        return self.flops_limit * max(task.height * task.width, 32 * 32) // (32 * 32)
+
     def hparams(self, genome: Genome) -> Mapping[str, Any]:
         """Training settings that a genome holds, laid over those of the evaluator and under those of the proposal."""
         return {}
@@ -103,5 +135,21 @@ class SearchSpace(ABC):
         """Parameters and FLOPs of the network that `build` makes, by formula, without torch."""
 
     @abstractmethod
-    def build(self, genome: Genome, task: Task) -> "torch.nn.Module":
+    def build(self, genome: Genome, task: Task) -> torch.nn.Module:
         """The network: input float (batch, channels, height, width), output as `Task` says for its kind."""
+
+    def supernet(self, task: Task) -> torch.nn.Module:
+        """One network with the weights of all architectures, called with images (batch, channels, height, width) and a
+        genome: it computes what `build` would make of that genome, normalised by the batch at hand.
+
+        Initial weights come from torch's global generator. TypeError where the space has none (`has_supernet`).
+        """
+        raise TypeError(f"{type(self).__name__} has no network of all its architectures")
+
+    def supernet_name(self, genome: Genome, task: Task) -> Callable[[str], str]:
+        """From the name of a parameter of the network that `build` makes of a genome to its name in the supernet."""
+        return lambda name: name
+
+    def cell_graphs(self, genome: Genome) -> Mapping[str, CellGraph]:
+        """The cells of an architecture by title, for a picture of it; empty where it has none."""
+        return {}

@@ -3,11 +3,11 @@
 import zipfile
 import zlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import IO, TypeVar
 
 import numpy as np
 
+from nasrun.core.home import at_home
 from nasrun.datasets.array_names import PREFIXES, AmbiguousNamesError, roles_of
 from nasrun.datasets.base import DatasetError
 
@@ -23,7 +23,7 @@ class ArrayFile:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        place = Path(path).expanduser()
+        place = at_home(path)
         if not place.is_file():
             raise self.error("no such file; it must be an .npz file with the arrays images and labels")
         try:

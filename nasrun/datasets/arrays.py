@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 
 from nasrun.core import Task
+from nasrun.core.options import FilePath
 from nasrun.datasets import splitting
 from nasrun.datasets.array_file import ArrayFile
 from nasrun.datasets.array_names import PREFIXES
@@ -38,7 +39,7 @@ class Arrays(Dataset):
     def __init__(
         self,
         *,
-        path: str,
+        path: FilePath,
         layout: Layout = "auto",
         test: Share = 0.2,
         validation: Share = 0.1,

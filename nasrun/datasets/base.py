@@ -5,7 +5,6 @@ keyword-only arguments of a data set's constructor are the keys of its YAML. Thr
 `validation`, `split_seed` and `train_samples`.
 """
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +26,7 @@ Seed = Annotated[int, AtLeast(0)]
 Count = Annotated[int, AtLeast(1)]
 
 # The second number of a stream of `Purpose.SPLIT`: each cut draws from its own, so that none moves another.
-VALIDATION_STREAM, TEST_STREAM, SUBSET_STREAM, SYNTHETIC_STREAM, PATCH_STREAM, GAP_STREAM = range(6)
+VALIDATION_STREAM, TEST_STREAM, SUBSET_STREAM, SYNTHETIC_STREAM, PATCH_STREAM, GAP_STREAM, MIRROR_STREAM = range(7)
 
 _SMALLEST_STD = 1 / 255
 """One grey level: a channel that hardly varies is not blown up, and a constant one does not divide by zero."""
@@ -158,6 +157,9 @@ class Dataset(ABC):
     #: Regression only: how much a pixel of weight 0 counts for the training loss, from 0 to 1.
     background: float = 0.0
 
+    #: Whether an image mirrored left to right is one of the same class; None: not known (`nasrun.datasets.mirrors`).
+    mirrored: bool | None = None
+
     #: Called with the splits once they are read; what it returns is held in their place (arrays in shared memory).
     place: Callable[[Splits], Splits] = staticmethod(lambda splits: splits)
 
@@ -253,20 +255,6 @@ class Dataset(ABC):
     def hold(self, splits: Splits) -> None:
         """Have `load` return these splits, which another process has read, in place of reading any."""
         self._splits = splits
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256, in hex, of all the data as split and the class names: equal where two runs saw equal data."""
-        splits = self.load()
-        digest = hashlib.sha256("\0".join(splits.classes).encode())
-        for split in (splits.train, splits.validation, splits.test):
-            digest.update(str(split.images.shape).encode())
-            digest.update(np.ascontiguousarray(split.images).data)
-            digest.update(np.ascontiguousarray(split.labels, dtype="<i8").data)
-            for more in split.arrays[2:]:
-                digest.update(f"{more.dtype.name} {more.shape}".encode())
-                digest.update(np.ascontiguousarray(more, dtype=more.dtype.newbyteorder("<")).data)
-        return digest.hexdigest()
 
     def _stream(self, cut: int) -> np.random.Generator:
         return generator(self.split_seed, Purpose.SPLIT, cut)

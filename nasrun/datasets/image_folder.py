@@ -8,6 +8,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from nasrun.core import Task
+from nasrun.core.home import at_home
+from nasrun.core.options import FilePath
 from nasrun.datasets import splitting
 from nasrun.datasets.base import TEST_STREAM, Count, Dataset, DatasetError, Raw, Seed, Share, Split
 from nasrun.datasets.image_files import (
@@ -54,7 +56,7 @@ class ImageFolder(Dataset):
     def __init__(
         self,
         *,
-        path: str,
+        path: FilePath,
         height: Count = 32,
         width: Count = 32,
         channels: Literal[1, 3] = 3,
@@ -90,7 +92,7 @@ class ImageFolder(Dataset):
         layout = self._layout()
         classes = self._classes(layout.train)
         reader = ImageReader(*self.shape, resize=self.resize)
-        reading = _Reading(Path(self.path).expanduser(), layout, reader, skip=self.corrupt == "skip")
+        reading = _Reading(at_home(self.path), layout, reader, skip=self.corrupt == "skip")
         for folder in layout.folders[1:]:
             for name in _folder_names(folder):
                 if name not in classes:
@@ -118,12 +120,12 @@ class ImageFolder(Dataset):
         hint = ""
         if any(isinstance(failure, CorruptImageError) for failure in failures):
             hint = "; those that cannot be read as images are passed over with dataset.corrupt=skip"
-        text = refusal(failures, Path(self.path).expanduser()) + hint
+        text = refusal(failures, at_home(self.path)) + hint
         return DatasetError(text) if len(failures) == 1 else self._error(text)
 
     def _layout(self) -> _Layout:
         """Where the classes lie; DatasetError where that cannot be told."""
-        path = Path(self.path).expanduser()
+        path = at_home(self.path)
         if not path.is_dir():
             raise self._error("no such folder; it must hold one folder of images per class")
         names = _folder_names(path)
@@ -168,7 +170,7 @@ class ImageFolder(Dataset):
 
     def _remarks(self, layout: _Layout) -> list[str]:
         """What the folders say of the parts, where they say anything."""
-        if layout.train == Path(self.path).expanduser():
+        if layout.train == at_home(self.path):
             return []
         told = []
         for part, folder in ((VALIDATION, layout.validation), (TEST, layout.test)):

@@ -212,6 +212,8 @@ def _records(run: RunRecords) -> Iterator[tuple[str, str]]:
         if (run.directory / path).is_file():
             yield title, (run.directory / path).read_text(encoding="utf-8")
     yield "Machine and versions", json.dumps(run.header.get("environment", {}), indent=2)
+    if "data" in run.header:
+        yield "Data", json.dumps(run.header["data"], indent=2)
     yield "Decided at the start", json.dumps(run.header.get("facts", {}), indent=2)
 
 

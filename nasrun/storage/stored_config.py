@@ -75,10 +75,15 @@ def _with_current_paths(content: Any) -> Any:
 def check_stored(config: DictConfig, path: Path) -> None:
     """ConfigError where a value asks for what is not in the config, such as a variable of the environment."""
     for key, value in _values(OmegaConf.to_container(config, resolve=False)):
-        if isinstance(value, str) and "${" in _PLAIN.sub("", value):
+        if isinstance(value, str) and refers_outside(value):
             raise ConfigError(
                 f"{path}: {key}={show(value)}: refers to something outside of the config; write the value in its place"
             )
+
+
+def refers_outside(text: str) -> bool:
+    """Whether a value refers to anything but other keys of the config."""
+    return "${" in _PLAIN.sub("", text)
 
 
 def check_targets(config: DictConfig, path: Path, chosen: Collection[str] = ()) -> None:

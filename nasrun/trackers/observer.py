@@ -50,19 +50,19 @@ class Tracking(Observer):
         self._best = -float("inf")
         self._best_value: float | None = None
 
-    def started(self, trials: int, records: Mapping[int, TrialRecord], directory: Path) -> None:
+    def on_start(self, trials: int, records: Mapping[int, TrialRecord], directory: Path) -> None:
         self._going = self._tracker.active
         self._directory, self._before = directory, list(records.values())
         self._due = time.monotonic() + FIRST_SECONDS
 
-    def told(self, record: TrialRecord, best: TrialRecord | None) -> None:
+    def on_trial_complete(self, record: TrialRecord, best: TrialRecord | None) -> None:
         if not self._going:
             return
         self._waiting.append((record, journal.now()))
         if time.monotonic() >= self._due:
             self._hand_on()
 
-    def finished(self, summary: Mapping[str, object]) -> None:
+    def on_finish(self, summary: Mapping[str, object]) -> None:
         self._hand_on()
         self._attempt(lambda: self._tracker.finish(summary))
 

@@ -9,6 +9,7 @@ import small_sets
 from nasrun.datasets import DatasetError
 from nasrun.datasets.array_names import role_of
 from nasrun.datasets.arrays import Arrays
+from tests.support import fingerprint
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (60, 9, 7), dtype=np.uint8)
@@ -65,7 +66,7 @@ def test_a_test_set_is_cut_by_class_where_there_is_none(tmp_path: Path) -> None:
     parts = (splits.train, splits.validation, splits.test)
     assert sorted(image.tobytes() for part in parts for image in part.images) == sorted(i.tobytes() for i in GREY)
     other = Arrays(path=path, test=0.25, validation=0.2, split_seed=1)
-    assert other.fingerprint != data.fingerprint == Arrays(path=path, test=0.25, validation=0.2).fingerprint
+    assert fingerprint(other) != fingerprint(data) == fingerprint(Arrays(path=path, test=0.25, validation=0.2))
 
 
 def test_text_labels_are_numbered_in_sorted_order(tmp_path: Path) -> None:

@@ -17,7 +17,15 @@ from nasrun.reports.compare.runs import benchmark_hash, compare_runs, find_runs,
 from nasrun.runner.run import start
 from nasrun.storage import journal
 
-QUIET = ("evaluator=synthetic", "dataset=synthetic", "output.plots=false", "output.console=none", "trials=14")
+QUIET = (
+    "search_space=sequential_cnn",
+    "recipe=plain",
+    "evaluator=synthetic",
+    "dataset=synthetic",
+    "output.plots=false",
+    "output.console=none",
+    "trials=14",
+)
 
 
 def run(directory: Path, strategy: str, seed: int, *words: str) -> Path:
