@@ -14,6 +14,7 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from nasrun.config.constraints import ConstraintOptions, check_constraints, check_start
+from nasrun.config.given import MARK, Given, Section
 from nasrun.config.objective import ObjectiveOptions
 from nasrun.config.recipe import check_recipe
 from nasrun.config.time_budget import check_time
@@ -121,9 +122,12 @@ class Setup(Benchmark):
     tracker: Tracker = field(default_factory=Csv)
 
 
-def build(config: DictConfig) -> Setup:
-    """Check a composed config and make the objects it names; ConfigError, in one line, where it cannot be run."""
-    content = plain(config)
+def build(config: DictConfig, given: Mapping[str, Given] = {}) -> Setup:
+    """Check a composed config and make the objects it names; ConfigError, in one line, where it cannot be run.
+
+    `given`: objects of the calling program, by group, which take the place of what the config chooses.
+    """
+    content = {**plain(config), **{group: one.section for group, one in given.items()}}
     _read_variables(config, content)
     known = [*GROUPS, *SECTIONS, *FREE, *RunOptions.__dataclass_fields__]
     for name in content:
@@ -132,13 +136,16 @@ def build(config: DictConfig) -> Setup:
     _mapping(content, "vars")
     output = _section(content, "output", OutputOptions)
     hardware = create(content, "hardware", Hardware)
+    if given and hardware.is_remote:
+        named, alone = hardware.named
+        raise ConfigError(f"{named}: objects of the calling program cannot be made in other processes; choose {alone}")
     memory = SharedObject() if hardware.workers > 1 and not isinstance(hardware, RayCluster) else None
     made = _benchmark(content, hardware, memory=memory)
     options, space, dataset, evaluator = made.options, made.space, made.dataset, made.evaluator
     check_recipe(_mapping(content, "recipe"), evaluator)
     rng = seeding.generator(options.seed, seeding.Purpose.STRATEGY)
     steered = space
-    if kind_of(content, "strategy", Strategy).steerable:  # type: ignore[type-abstract]
+    if _is_steerable(content):
         limits = _section(content, "constraints", ConstraintOptions)
         steered = limits.steered(space, dataset.task, made.objective, evaluator)
     strategy = create(content, "strategy", Strategy, steered, made.objective, rng)  # type: ignore[type-abstract]
@@ -159,6 +166,14 @@ def build(config: DictConfig) -> Setup:
     return Setup(**parts, output=output, strategy=strategy, steered=steered, memory=memory, tracker=tracker)
 
 
+def _is_steerable(content: dict[str, Any]) -> bool:
+    """Whether the strategy may be given a space whose limits steer what is drawn from it."""
+    section = content.get("strategy")
+    if isinstance(section, Section):
+        return bool(getattr(section.thing, "steerable", Strategy.steerable))
+    return kind_of(content, "strategy", Strategy).steerable  # type: ignore[type-abstract]
+
+
 def _options_of_shared(options: RunOptions, hardware: Hardware) -> RunOptions:
     """The options of a run whose architectures share their weights; ConfigError where it has several workers."""
     if hardware.is_remote:
@@ -170,12 +185,14 @@ def _options_of_shared(options: RunOptions, hardware: Hardware) -> RunOptions:
     return replace(options, deduplicate="never") if options.deduplicate == "reuse" else options
 
 
-def build_benchmark(config: DictConfig, data: DataRecord | None = None) -> Benchmark:
+def build_benchmark(config: DictConfig, data: DataRecord | None = None, given: Mapping[str, Given] = {}) -> Benchmark:
     """What a stored run measured, for what only reads it: no strategy, tracker or hardware of the config is made.
 
-    `data`: the record of its data, in place of which no data set is made; None where the run has none.
+    `data`: the record of its data, in place of which no data set is made; None where the run has none. `given`: as for
+    `build`.
     """
-    return _benchmark(plain(config), Hardware(), None if data is None else RecordedDataset(data))
+    content = {**plain(config), **{group: one.section for group, one in given.items()}}
+    return _benchmark(content, Hardware(), None if data is None else RecordedDataset(data))
 
 
 def _benchmark(
@@ -200,7 +217,7 @@ def _benchmark(
         dataset=dataset,
         hardware=hardware,
         evaluator=evaluator,
-        config=content,
+        config={name: dict(value) if isinstance(value, Section) else value for name, value in content.items()},
     )
 
 
@@ -285,6 +302,13 @@ def _mapping(content: dict[str, Any], name: str) -> dict[str, Any]:
 
 def create(content: dict[str, Any], group: str, base: type[T], *runtime: Any) -> T:
     """The `base` that a group's section describes: `_target_` called with `runtime` and the checked options."""
+    if isinstance(content.get(group), Section):
+        return content[group].make(group, base, runtime)  # type: ignore[no-any-return]
+    if MARK in _mapping(content, group):
+        raise ConfigError(
+            f"{group}: was handed in by the program that started the run; go on from there: "
+            f"nasrun.resume(DIRECTORY, {group}=...)"
+        )
     kind = kind_of(content, group, base)
     section = {name: value for name, value in _mapping(content, group).items() if name != "_target_"}
     arguments = check_section(kind, section, group)

@@ -1,13 +1,14 @@
 """A run directory, opened to be read: its records and what it measured. Nothing is searched or trained, and where the
 header records the data, nothing of them is read."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from nasrun.config.build import Benchmark, build_benchmark
+from nasrun.config.given import Given
 from nasrun.core.options import ConfigError
 from nasrun.datasets import Dataset, DatasetError
 from nasrun.datasets.record import DataRecord, difference, doubt_of, record_of
@@ -51,8 +52,8 @@ class StoredRun:
         return None if self.data is not None else doubt_of(self.header)
 
 
-def open_run(directory: Path) -> StoredRun:
-    """The run in a directory, finished or not.
+def open_run(directory: Path, given: Mapping[str, Given] = {}) -> StoredRun:
+    """The run in a directory, finished or not. `given`: the objects that it was started with, if any, by group.
 
     ConfigError where the directory holds none, or names classes that may not be imported; JournalError where its
     journal cannot be trusted.
@@ -63,8 +64,10 @@ def open_run(directory: Path) -> StoredRun:
     records = assemble(directory, events)
     data = read_data(directory, events)
     groups = READ if data is not None else (*READ, "dataset")
-    config = find_paths(load_config(directory, events, groups=groups), events[0], directory)
-    return StoredRun(directory, config, events, records, build_benchmark(config, data), data)
+    config = find_paths(
+        load_config(directory, events, groups=groups, chosen=[one.path for one in given.values()]), events[0], directory
+    )
+    return StoredRun(directory, config, events, records, build_benchmark(config, data, given), data)
 
 
 def read_data(directory: Path, events: Sequence[Event]) -> DataRecord | None:

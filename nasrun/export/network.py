@@ -118,13 +118,13 @@ class RunNetwork:
         return {name: value for name, value in means.items() if value is not None}
 
 
-def load_network(directory: Path, trial: int | None) -> RunNetwork:
+def load_network(directory: Path, trial: int | None, stored: StoredRun | None = None) -> RunNetwork:
     """The winner of a finished run, or a trial whose weights were kept (its first repeat), from the run alone.
 
-    Of a run that recorded nothing of its data these are read. ConfigError, in one line, where there are no such
+    `stored`: the run, where it was opened already. Of a run that recorded nothing of its data these are read. ConfigError, in one line, where there are no such
     weights, or the data are needed and cannot be read.
     """
-    stored = open_run(directory)
+    stored = stored or open_run(directory)
     run = stored.records
     record, path = _kept_trial(directory, run, trial) if trial is not None else _winner(directory, run)
     data = stored.data

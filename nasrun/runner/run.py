@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from nasrun import __version__
 from nasrun.checkpoints.store import CheckpointStore
 from nasrun.config.build import Benchmark, Setup, build, check_budgets
+from nasrun.config.given import Given
 from nasrun.config.paths import path_options
 from nasrun.config.stored_run import check_data
 from nasrun.core import SharedEvaluator
@@ -93,13 +94,14 @@ def resume(
     chosen: Collection[str] = (),
     salvage: bool = False,
     began: Instant | None = None,
+    given: Mapping[str, Given] = {},
 ) -> dict[str, Any]:
     """Go on with the run in a directory after a crash or an interruption, or extend a finished one.
 
     `overrides`: dotted keys and their new values; only `CHANGEABLE` keys may differ from what they were. `chosen`: the
     classes that the command line names itself; of what the directory names, others than nasrun's own are refused.
     `salvage`: the journal is damaged; what is whole of it is saved first (`nasrun.runner.salvage`). `began`: as for
-    `start`.
+    `start`. `given`: objects of the calling program, by group, where the run was started with such.
     """
     began = began or this_moment()
     if not holds_run(directory):
@@ -113,7 +115,7 @@ def resume(
         config, changes = changed_config(directory, events, overrides, chosen)
         clear_temporary(directory)
         with asking_for_data(directory, events[0], config):
-            setup = build(config)
+            setup = build(config, given)
             check_trials(setup, events, changes)
             setup.evaluator.prepare(events[0]["facts"])
             check_data(directory, events, config, setup.dataset)

@@ -99,7 +99,7 @@ def test_a_resumed_run_follows_its_record(monkeypatch: pytest.MonkeyPatch) -> No
     bench = Bench("recipe=auto")
     recorded = json.loads(json.dumps(bench.facts))
     recorded["recipe"]["settings"] |= {"lr": 0.07, "shift": 2}
-    monkeypatch.setattr("nasrun.evaluators.train.evaluator.settle", None)  # nothing is decided anew
+    monkeypatch.setattr("nasrun.evaluators.train.recipe.settle", None)  # nothing is decided anew
     again = setup_of(*SMALL, "recipe=auto").evaluator
     assert isinstance(again, Train)
     assert again.prepare(recorded) == recorded

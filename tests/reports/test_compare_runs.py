@@ -182,6 +182,21 @@ def test_what_differs_tells_the_groups_apart(tmp_path: Path) -> None:
             compare_runs([tmp_path], [key])
 
 
+def test_recipes_can_be_compared_and_are_no_part_of_the_method(tmp_path: Path) -> None:
+    words = ["evaluator=train", "dataset=synthetic", "dataset.samples=40", "dataset.height=8", "dataset.width=8"]
+    words += ["strategy=random", "trials=1", "evaluator.epochs=1", "evaluator.final_epochs=null", "hardware=cpu"]
+    words += ["output.plots=false", "output.console=none", "hardware.threads=1", "search_space.max_depth=3"]
+    for recipe in ("plain", "auto"):
+        for seed in (0, 1):
+            config = task_config(compose_config([*words, f"recipe={recipe}", f"seed={seed}"]))
+            start(config, tmp_path / f"{recipe}{seed}", unique=False, choices={"strategy": "random", "recipe": recipe})
+    comparison = compare_runs([tmp_path], ["recipe"])
+    assert set(comparison.groups) == {"plain", "auto"}
+    assert not any("different recipe" in remark for remark in comparison.remarks)
+    with pytest.raises(ConfigError, match=r"^evaluator\.batch_size: auto in .* but 128 in "):
+        compare_runs([tmp_path])
+
+
 def test_a_run_given_twice_under_two_names_is_refused(sweep: Path, tmp_path: Path) -> None:
     shutil.copytree(sweep / "0_random", tmp_path / "copy")
     with pytest.raises(ConfigError, match="both are random with seed=0; leave one of them out"):

@@ -16,13 +16,14 @@ from nasrun.checkpoints.archive import read_info
 from nasrun.checkpoints.store import load_weights
 from nasrun.checkpoints.winner import save_winner
 from nasrun.core import Evaluator, Job, Measurement, Progress, SearchSpace, Trial, seeding
-from nasrun.core.options import Above, AtLeast, ConfigError, Positive, check_section, first_line
+from nasrun.core.options import Above, AtLeast, Positive, check_section
 from nasrun.datasets import Dataset
 from nasrun.evaluators.train.archives import normalisation_of, save_archive, warm_start, winner_of
 from nasrun.evaluators.train.checks import check_task
+from nasrun.evaluators.train.final import metrics_of_test
 from nasrun.evaluators.train.groups import Groups, Replicas
 from nasrun.evaluators.train.memory import reason, within_memory
-from nasrun.evaluators.train.recipe import KEYS, settle, without_auto
+from nasrun.evaluators.train.recipe import KEYS, settled, without_auto
 from nasrun.evaluators.train.teacher import load_teacher
 from nasrun.evaluators.train.timing import step_seconds
 from nasrun.hardware.devices import Hardware, Runtime
@@ -127,14 +128,7 @@ class Train(Evaluator):
 
     def _settle(self, then: Mapping[str, Any]) -> dict[str, Any]:
         """Decide settings that are `auto` and load the teacher, or what a record tells of them; returns the facts."""
-        if RECIPE in then:
-            given, recipe = {**self._given, **then[RECIPE]["settings"]}, then[RECIPE]
-        else:
-            given, recipe = settle(self._given, self._dataset, self._space)
-        try:
-            self._settings = TrainSettings(**given)
-        except ValueError as error:
-            raise ConfigError(f"evaluator.{first_line(error)}") from error
+        self._settings, recipe = settled(self._given, self._dataset, self._space, then.get(RECIPE))
         check_task(self._space, self._dataset, self._settings, self._teacher)
         facts = {RECIPE: recipe} if recipe else {}
         if self._teacher is not None:
@@ -337,16 +331,10 @@ class Train(Evaluator):
         """What a trained network comes to on the test set, its weights saved where the job says so."""
         import torch
 
-        from nasrun.training.loop import measure
-
         runtime, data = self._ready
-        metrics = {f"test_{name}": value for name, value in measure(model, data, "test", runtime, settings).items()}
-        if settings.test_flip:
-            alone = measure(model, data, "test", runtime, replace(settings, test_flip=False))
-            metrics |= {f"test_without_flip_{name}": value for name, value in alone.items()}
+        metrics = metrics_of_test(model, data, runtime, settings)
         if job.save_to is not None:
-            about = winner_of(job, settings, self._space, self._dataset)
-            save_winner(Path(job.save_to), about, model)
+            save_winner(Path(job.save_to), winner_of(job, settings, self._space, self._dataset), model)
         if runtime.device == "cuda":
             torch.cuda.synchronize()
         return metrics

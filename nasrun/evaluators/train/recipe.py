@@ -3,6 +3,7 @@
 A recipe is an option of the config group `recipe`, a value for each of `KEYS`, which the evaluator's own keys refer to.
 """
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -10,9 +11,10 @@ import yaml
 
 from nasrun.core import SearchSpace, Task, seeding
 from nasrun.core.config_files import conf_dir
-from nasrun.core.options import show
+from nasrun.core.options import ConfigError, first_line, show
 from nasrun.datasets import Dataset
 from nasrun.datasets.mirrors import Mirrors, mirrors_of
+from nasrun.training.settings import TrainSettings
 
 AUTO = "auto"
 FEW_IMAGES = 10_000
@@ -38,6 +40,18 @@ def recipe_values(name: str) -> dict[str, Any]:
 
 KEYS = tuple(recipe_values("plain"))
 """The settings that make up a recipe."""
+
+
+def settled(
+    given: Mapping[str, Any], dataset: Dataset, space: SearchSpace, recorded: Mapping[str, Any] | None = None
+) -> tuple[TrainSettings, dict[str, Any]]:
+    """The settings with those that are `auto` as the data have them, or as the record of an interrupted run tells, and
+    the record. ConfigError where they contradict each other."""
+    values, record = settle(given, dataset, space) if recorded is None else (dict(given), dict(recorded))
+    try:
+        return TrainSettings(**{**values, **record.get("settings", {})}), record
+    except ValueError as error:
+        raise ConfigError(f"evaluator.{first_line(error)}") from error
 
 
 def settle(given: Mapping[str, Any], dataset: Dataset, space: SearchSpace) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -81,15 +95,18 @@ def choose(dataset: Dataset, space: SearchSpace) -> Recipe:
 
 
 def is_normalised(space: SearchSpace, task: Task) -> bool:
-    """Whether some random networks of a space have convolutions and batch normalisation, as high rates need them."""
+    """Whether some random networks of a space have convolutions and batch normalisation, as high rates need them.
+
+    A network that cannot be built fails as a trial, with its own reason, and says nothing here.
+    """
     import torch
 
-    rng = seeding.generator(0, seeding.Purpose.PREVIEW)
+    rng, needed = seeding.generator(0, seeding.Purpose.PREVIEW), {torch.nn.Conv2d, torch.nn.BatchNorm2d}
     for _ in range(SAMPLES):
-        with torch.random.fork_rng([]), torch.device("meta"):
+        with contextlib.suppress(Exception), torch.random.fork_rng([]), torch.device("meta"):
             kinds = {type(module) for module in space.build(space.sample(rng), task).modules()}
-        if not {torch.nn.Conv2d, torch.nn.BatchNorm2d} <= kinds:
-            return False
+            if not needed <= kinds:
+                return False
     return True
 
 

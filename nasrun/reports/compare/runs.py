@@ -36,8 +36,9 @@ DATA = "data"
 
 ONE = "only runs of one search space, data set, evaluator and objective compare"
 
-_NO_METHOD = ("seed", "output", "hardware", "tracker", "vars", "debug", "dry_run", "resume", "max_failures")
-"""Keys and sections that are part of neither the benchmark nor the method."""
+_NO_METHOD = ("seed", "output", "hardware", "tracker", "vars", "debug", "dry_run", "resume", "max_failures", "recipe")
+"""Keys and sections that are part of neither the benchmark nor the method. What a recipe comes to is in the keys of the
+evaluator."""
 
 FEW_SEEDS = 5
 
@@ -129,7 +130,8 @@ def compare_runs(folders: Sequence[Path], by: Sequence[str] = ()) -> Comparison:
             close = difflib.get_close_matches(key, sorted(known), n=1) or ["strategy", "strategy.KEY"]
             raise ConfigError(f"by={key}: no run has such a key; did you mean {' or '.join(close)}?")
     alike, doubts = _alike(runs)
-    check_benchmark(alike, by)
+    compared = [*by, *_of_recipe(runs)] if "recipe" in by else by
+    check_benchmark(alike, compared)
     check_data(runs)
     runs = list(alike)
     remarks += doubts
@@ -141,7 +143,7 @@ def compare_runs(folders: Sequence[Path], by: Sequence[str] = ()) -> Comparison:
         group.sort(key=lambda run: run.seed)
         remarks += _check_group(name, group, chosen)
     remarks += _remarks(runs, groups, chosen)
-    return Comparison(groups, chosen, runs[0].objective, benchmark_hash(runs[0], by), remarks)
+    return Comparison(groups, chosen, runs[0].objective, benchmark_hash(runs[0], compared), remarks)
 
 
 def find_runs(folders: Sequence[Path]) -> list[Path]:
@@ -285,6 +287,11 @@ def _alike(runs: Sequence[ComparedRun]) -> tuple[Sequence[ComparedRun], list[str
 
 def _given(config: Mapping[str, Any], key: str) -> str:
     return show(config[key]) if key in config else "not set"
+
+
+def _of_recipe(runs: Sequence[ComparedRun]) -> set[str]:
+    """The keys of the evaluator that recipes set."""
+    return {f"evaluator.{key.partition('.')[2]}" for run in runs for key in run.config if key.startswith("recipe.")}
 
 
 def _below(key: str, by: Sequence[str]) -> bool:
