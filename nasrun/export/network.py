@@ -121,8 +121,8 @@ class RunNetwork:
 def load_network(directory: Path, trial: int | None, stored: StoredRun | None = None) -> RunNetwork:
     """The winner of a finished run, or a trial whose weights were kept (its first repeat), from the run alone.
 
-    `stored`: the run, where it was opened already. Of a run that recorded nothing of its data these are read. ConfigError, in one line, where there are no such
-    weights, or the data are needed and cannot be read.
+    `stored`: the run, where it was opened already. Of a run that recorded nothing of its data these are read.
+    ConfigError, in one line, where there are no such weights, or the data are needed and cannot be read.
     """
     stored = stored or open_run(directory)
     run = stored.records
