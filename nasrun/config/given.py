@@ -22,7 +22,7 @@ class Section(dict[str, Any]):
         self.thing = thing
 
     def make(self, group: str, base: type[T], runtime: Sequence[Any]) -> T:
-        """A kind of `base`; classes and functions are called with `runtime`. ConfigError where it is not."""
+        """The object, a kind of `base`; classes and functions are called with `runtime`. ConfigError if it is none."""
         made = self.thing
         if not isinstance(made, base) and callable(made):
             try:

@@ -3,9 +3,9 @@
 from typing import Any
 
 from nasrun.config.build import locate
+from nasrun.config.given import Section
 from nasrun.core.config_files import GROUPS
 from nasrun.core.options import join, paths
-from nasrun.storage.paths import VERIFIED
 
 
 def path_options(config: dict[str, Any]) -> dict[str, str | None]:
@@ -16,8 +16,10 @@ def path_options(config: dict[str, Any]) -> dict[str, str | None]:
     found: dict[str, str | None] = {}
     for group in GROUPS:
         section = config.get(group, {})
-        for name, rule in paths(locate(section["_target_"], object, group)).items() if "_target_" in section else ():
+        if "_target_" not in section or isinstance(section, Section):  # objects of the calling program have no options
+            continue
+        for name, rule in paths(locate(section["_target_"], object, group)).items():
             value = section.get(name)
-            if value not in rule.names and (value is not None or group in VERIFIED):
+            if value not in rule.names and (value is not None or group == "dataset"):
                 found[join(group, name)] = value
     return found

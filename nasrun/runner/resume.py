@@ -11,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from nasrun.config.build import Setup, option_section
 from nasrun.config.stored_run import DataChangedError
 from nasrun.core.environment import describe_environment, differences
-from nasrun.core.options import ConfigError, flat, nearest, plain, show
+from nasrun.core.options import ConfigError, flat, nearest, plain, shell_command, show
 from nasrun.datasets import DatasetError
 from nasrun.runner.errors import RunError
 from nasrun.runner.search import ReplayError, Search
@@ -45,11 +45,13 @@ def changed_config(
         parent = OmegaConf.select(config, key.rpartition(".")[0]) if "." in key else config
         if not known or not isinstance(parent, DictConfig) or key.rpartition(".")[2] not in parent:
             raise ConfigError(f"{key}: no such key in this run; {nearest(key, allowed)}")
-        if key in places:
+        # What an evaluator reads is compared with what it read at the start; to read nothing would be another search.
+        moved = key in places and (key.startswith("dataset.") or isinstance(value, str))
+        if moved:
             old, value = whole_path(OmegaConf.select(config, key)), whole_path(value)
         if old == value:
             continue
-        if key.partition(".")[0] not in CHANGEABLE and key not in allowed:
+        if key.partition(".")[0] not in CHANGEABLE and key not in CHANGEABLE and not moved:
             raise ConfigError(
                 f"{key}={show(value)}: would change the search, which ran with {show(old)}; "
                 f"a resumed run may change {', '.join(allowed)}"
@@ -68,7 +70,7 @@ def asking_for_data(directory: Path, header: Event, config: DictConfig) -> Itera
         key, changed = data_key(config, header), isinstance(error, DataChangedError)
         if key not in movable(header) or (data_there(config, header) and not changed):
             raise
-        where = f"if the run's data lie elsewhere now: nasrun resume {directory} {key}=PATH"
+        where = f"if the run's data lie elsewhere now: {shell_command('resume', directory, f'{key}=PATH')}"
         raise DatasetError(f"{error}; {where}" + "; other data take a new run" * changed) from error
 
 

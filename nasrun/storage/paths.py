@@ -12,6 +12,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from nasrun.core.home import at_home
 from nasrun.core.options import show
 from nasrun.storage.journal import Event
 
@@ -79,7 +80,7 @@ def data_there(config: DictConfig, header: Event) -> bool:
     """Whether anything lies where the config says that a run's data lie; False where it does not say."""
     key = data_key(config, header)
     value = None if key is None else OmegaConf.select(config, key)
-    return isinstance(value, str) and Path(value).expanduser().exists()
+    return isinstance(value, str) and at_home(value).exists()
 
 
 def _entry(header: Event) -> Mapping[str, Any]:

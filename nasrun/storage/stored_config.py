@@ -29,6 +29,15 @@ MOST_LEVELS = 50
 WRITTEN = (".hydra", "best", "checkpoints", "export", "plots", "shared")
 """Folders of a run directory into which nasrun writes, or in which it deletes."""
 
+STEER = "steer"
+"""The key of the limits by which a config of before there was steering is known: stored configs hold all keys."""
+
+BOUNDS_THEN = {
+    "nasrun.spaces.sequential_cnn.space.SequentialCNN": 20_000_000,
+    "nasrun.spaces.macro_cnn.MacroCNN": 20_000_000,
+}
+"""What `constraints.flops=auto` meant then, by the class of the search space; for any other nothing."""
+
 _PLAIN = re.compile(r"\$\{(?:oc\.select:[\w.]+,[\w.]*|[\w.]+)\}")
 """Interpolations that stay within the config."""
 
@@ -51,7 +60,8 @@ def read_stored(path: Path) -> DictConfig:
                 raise ValueError(f"it is nested more than {MOST_LEVELS} levels deep")
         config = OmegaConf.create(text)
         if isinstance(config, DictConfig):
-            config = OmegaConf.create(_with_current_paths(OmegaConf.to_container(config, resolve=False)))
+            content = _with_current_paths(OmegaConf.to_container(config, resolve=False))
+            config = OmegaConf.create(_with_limits_as_then(content))
     except (OSError, ValueError, OmegaConfBaseException, yaml.YAMLError) as error:
         first = str(error).split("\n")[0].strip() or type(error).__name__
         raise ConfigError(f"{path}: cannot be read ({first})") from error
@@ -70,6 +80,18 @@ def _with_current_paths(content: Any) -> Any:
         key: current_path(value) if key == "_target_" and isinstance(value, str) else _with_current_paths(value)
         for key, value in content.items()
     }
+
+
+def _with_limits_as_then(content: dict[str, Any]) -> dict[str, Any]:
+    """The content with the limits of a version that had no steering, in words of today: limits only turned
+    architectures down, and the bound of a space stood beside limits of the user's, whatever the size of the images."""
+    limits, space = content.get("constraints"), content.get("search_space")
+    if not isinstance(limits, dict) or not limits or STEER in limits or not isinstance(space, dict):
+        return content
+    limits = {**limits, STEER: False}
+    if limits.get("flops") == "auto":
+        limits["flops"] = BOUNDS_THEN.get(str(space.get("_target_")))
+    return {**content, "constraints": limits}
 
 
 def check_stored(config: DictConfig, path: Path) -> None:

@@ -328,11 +328,12 @@ def test_means_over_mirror_images_are_in_every_file(tmp_path: Path, nasrun_inpro
     words = (*SHORT, "search_space=sequential_cnn", *SPACES["sequential_cnn"], *flips, "hardware.precision=fp32")
     made(tmp_path / "run", *words)
     network = load_network(tmp_path / "run", None)
-    images, labels = network.splits.test.images, network.splits.test.labels
+    splits = FashionMnistMini(train_samples=200).load()
+    images, labels = splits.test.images, splits.test.labels
     expected = outputs_of(network.model, images)
     # An image and its mirror image have the same mean.
     np.testing.assert_allclose(outputs_of(network.model, images[..., ::-1].copy()), expected, atol=1e-4)
-    once = Deployed(network.model.network.network, network.splits.mean, network.splits.std).eval()  # type: ignore[arg-type]
+    once = Deployed(network.model.network.network, splits.mean, splits.std).eval()  # type: ignore[arg-type]
     without = outputs_of(once, images)
     assert np.abs(without - expected).max() > 1e-3
 
@@ -340,7 +341,7 @@ def test_means_over_mirror_images_are_in_every_file(tmp_path: Path, nasrun_inpro
     metrics = network.metrics
     assert metrics["test_accuracy"] == (expected.argmax(1) == labels).mean()
     assert metrics["test_without_flip_accuracy"] == (without.argmax(1) == labels).mean()
-    assert measured_again(network)["test_accuracy"] == metrics["test_accuracy"]
+    assert measured_again(network, splits)["test_accuracy"] == metrics["test_accuracy"]
     assert load_network(tmp_path / "run", 1).test_flip
 
     answer = nasrun_inprocess("export run")
@@ -348,8 +349,7 @@ def test_means_over_mirror_images_are_in_every_file(tmp_path: Path, nasrun_inpro
     assert answer.stdout.count("same class for 2,000 of 2,000") + answer.stdout.count("ties") >= 4
     card = Path("run/export/MODEL_CARD.md").read_text()
     assert "means over the image and its mirror image: that is in the files" in card
-    genome = network.setup.space.parse(network.genome)
-    flops = network.setup.space.cost(genome, network.setup.dataset.task).flops
+    flops = network.space.cost(network.space.parse(network.genome), network.task).flops
     assert f"{2 * flops:,} (a multiply-add counts as two; twice, for the image and its mirror image)" in card
     assert "test_without_flip_accuracy" in card
 

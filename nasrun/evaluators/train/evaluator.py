@@ -16,7 +16,7 @@ from nasrun.checkpoints.archive import read_info
 from nasrun.checkpoints.store import load_weights
 from nasrun.checkpoints.winner import save_winner
 from nasrun.core import Evaluator, Job, Measurement, Progress, SearchSpace, Trial, seeding
-from nasrun.core.options import Above, AtLeast, Positive, check_section
+from nasrun.core.options import Above, AtLeast, FilePath, Positive, check_section
 from nasrun.datasets import Dataset
 from nasrun.evaluators.train.archives import normalisation_of, save_archive, warm_start, winner_of
 from nasrun.evaluators.train.checks import check_task
@@ -79,7 +79,7 @@ class Train(Evaluator):
         replicas: Replicas = "auto",
         group_size: Positive | None = None,
         retry_parts: Annotated[int, AtLeast(2)] | None = 8,
-        teacher: str | None = None,
+        teacher: FilePath | None = None,
         **settings: Any,
     ) -> None:
         self.repeats = repeats

@@ -2,11 +2,11 @@
 
 import hashlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nasrun.checkpoints.winner import FILE, Winner, load_winner, read_winner
 from nasrun.core import SearchSpace, Task
+from nasrun.core.home import at_home
 from nasrun.core.options import ConfigError, check_section
 from nasrun.datasets import Splits
 from nasrun.hardware.devices import Runtime
@@ -32,7 +32,7 @@ def load_teacher(
     from nasrun.training.mirrored import MirrorAverage
     from nasrun.training.teacher import Teacher
 
-    path = Path(directory) / FILE
+    path = at_home(directory) / FILE
     try:
         if not path.is_file():
             raise ValueError(f"there is no {FILE} in it; give the directory of a finished run of evaluator=train")

@@ -74,14 +74,18 @@ class ComparedRun:
 
     @property
     def benchmark(self) -> dict[str, Any]:
-        """The dotted keys, with values, of what is measured; where the data are recorded, these in place of their
-        paths."""
+        """The dotted keys, with values, of what is measured; what is known by its content, as data and teachers are,
+        is in the place of its path."""
         keys = {key: value for key, value in self.config.items() if key.partition(".")[0] in BENCHMARK}
-        passed_over = {*SAME_RESULT, *(movable(self.header) if self.data is not None else ())}
-        found = {key: value for key, value in keys.items() if key not in passed_over}
-        table = self.header["facts"].get("table") if "evaluator.table" in passed_over else None
-        found |= {"evaluator.table": table} if table is not None else {}
-        return found if self.data is None else {**found, DATA: self.data.fingerprint}
+        found = {key: value for key, value in keys.items() if key not in SAME_RESULT}
+        if self.data is None:
+            return found
+        for key in movable(self.header):
+            if key.startswith("evaluator."):
+                found[key] = self.header["facts"].get(key.partition(".")[2])
+            else:
+                found.pop(key, None)
+        return {**found, DATA: self.data.fingerprint}
 
     def value(self, key: str) -> Any:
         """What a run has for a key: the option chosen in a group, else the value in its config (None without any)."""
