@@ -14,8 +14,10 @@ from omegaconf import DictConfig, OmegaConf
 from nasrun.cli.ending import DONE, code_of, one_line, say
 from nasrun.config.build import Setup, build
 from nasrun.config.from_run import take_over
+from nasrun.config.time_budget import check_words
 from nasrun.core.options import ConfigError
 from nasrun.core.output import show
+from nasrun.runner.clock import process_start
 from nasrun.runner.resume import changes_of
 from nasrun.runner.run import begin, resume
 from nasrun.runner.sweeps import EarlierRuns
@@ -43,6 +45,7 @@ class Sweep:
 def check(config: DictConfig) -> Checked:
     """Check a config without its `hydra` node, which is in HydraConfig; ConfigError where it cannot be run."""
     settings = HydraConfig.get()
+    check_words(settings.overrides.task, config.get("time"))
     groups = {name: option for name, option in settings.runtime.choices.items() if "/" not in name}
     config, taken = take_over(config, settings.overrides.task)
     return Checked(build(config), groups | taken)
@@ -67,7 +70,7 @@ class Job:
         that all runs of a sweep have. `checked`: a run alone, which was checked already."""
         self._unique, self._existing, self._words = unique, existing.absolute(), tuple(words)
         self._checked, self._sweep = checked, sweep
-        self.code = DONE
+        self._first, self.code = True, DONE
 
     def __call__(self, config: DictConfig) -> float | None:
         """Returns the best trial's objective, for sweepers that optimise; None where there is none."""
@@ -90,6 +93,9 @@ class Job:
     def _run(self, checked: Checked, directory: Path) -> dict[str, Any]:
         """Begin a run, or go on with the one that there is of it."""
         setup, there = checked.setup, directory if holds_run(directory) else None
+        # The first run of a sweep pays for what was imported and checked; each later one for itself.
+        first = self._first and HydraConfig.get().runtime.choices["hydra/launcher"] == "basic"
+        began, self._first = process_start() if first else None, False
         if self._sweep is not None:
             self._announce(setup)
             found = self._sweep.earlier.find(setup.config, directory)
@@ -98,7 +104,7 @@ class Job:
                 raise ConfigError(f"{there}: holds this very run already; resume=true goes on with it")
         if there is not None and setup.options.resume:
             changes = changes_of(there, OmegaConf.create(setup.config))
-            return resume(there, changes, chosen=targets(setup.config))
+            return resume(there, changes, chosen=targets(setup.config), began=began)
         return begin(
             setup,
             directory,
@@ -106,6 +112,7 @@ class Job:
             choices=checked.choices,
             sweep=None if self._sweep is None else _place(),
             words=[*self._words, *(HydraConfig.get().overrides.task if self._sweep is not None else ())],
+            began=began,
         )
 
     def _announce(self, setup: Setup) -> None:

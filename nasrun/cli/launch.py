@@ -34,6 +34,7 @@ from nasrun.core.config_files import conf_dir
 from nasrun.core.options import ConfigError, first_line, shell_command
 from nasrun.core.output import show
 from nasrun.runner import interrupts
+from nasrun.runner.clock import process_start
 from nasrun.runner.dry_run import show_plan
 from nasrun.runner.errors import Interrupted
 from nasrun.runner.sweeps import EarlierRuns
@@ -98,7 +99,7 @@ def _check(jobs: Jobs) -> _Plan:
         may_exist = jobs.sweep or options.resume or is_named_by_clock(config, sweep=False)
         existing = check_place(directory, key, may_exist=may_exist)
         if options.dry_run:
-            show_plan(checked.setup)
+            show_plan(checked.setup, process_start())
         elif plan is None and jobs.sweep and (jobs.count or MANY_RUNS) >= MANY_RUNS:
             _announce(jobs, checked)
         plan = plan or _Plan(config, checked, directory, existing, options.dry_run)

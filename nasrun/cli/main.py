@@ -106,8 +106,7 @@ def _compare(words: list[str]) -> int:
 def _export(words: list[str]) -> int:
     from nasrun.cli.export import export
 
-    export(words)
-    return DONE
+    return export(words)
 
 
 def _predict(words: list[str]) -> int:

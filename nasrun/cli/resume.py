@@ -29,8 +29,9 @@ def resume(words: Sequence[str]) -> int:
         )
     from nasrun.config.overrides import as_values
     from nasrun.runner import run
+    from nasrun.runner.clock import process_start
 
-    run.resume(directory, as_values(others), salvage=flags.salvage)
+    run.resume(directory, as_values(others), salvage=flags.salvage, began=process_start())
     return DONE
 
 

@@ -13,9 +13,14 @@ from typing import Annotated, Any, Literal, TypeVar
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
+from nasrun.config.constraints import ConstraintOptions, check_constraints, check_start
+from nasrun.config.given import MARK, Given, Section
 from nasrun.config.objective import ObjectiveOptions
+from nasrun.config.recipe import check_recipe
+from nasrun.config.time_budget import check_time
 from nasrun.core import Evaluator, Objective, SearchSpace, SharedEvaluator, Strategy, seeding
 from nasrun.core.config_files import GROUPS, conf_dir
+from nasrun.core.durations import parse_duration
 from nasrun.core.options import (
     Above,
     AtLeast,
@@ -31,38 +36,24 @@ from nasrun.core.options import (
 )
 from nasrun.core.options import options as options_of
 from nasrun.datasets import Dataset
+from nasrun.datasets.record import DataRecord, RecordedDataset
 from nasrun.evaluators.costs import COSTS, LATENCY, WithCosts
 from nasrun.hardware.devices import Hardware
 from nasrun.hardware.ray.cluster import RayCluster
 from nasrun.hardware.shared_memory import SharedObject
+from nasrun.strategies.timed.strategy import Timed
 from nasrun.strategies.wrappers import Constrain, Constraints, Deduplicate
 from nasrun.trackers import Tracker
 from nasrun.trackers.csv import Csv
 
 T = TypeVar("T")
 
-CONSTRAINT_SAMPLES = 10_000
-"""Random architectures of which one must be within the constraints; ten times what `Constrain` turns down in a row."""
+UNCOUNTED = 1_000_000
+"""Trials at most under a budget of time, which ends a search long before."""
 
 FREE = ("vars", "from")
 """What nothing here reads: values that other keys of the config refer to, such as pairs swept together, and the run
 that `nasrun.config.from_run` took its architecture from."""
-
-
-@dataclass(kw_only=True, frozen=True)
-class ConstraintOptions:
-    """The price that an architecture may have at most; `auto`: the bound that the search space names for itself.
-
-    `latency_ms` is measured by the evaluator (`nasrun.evaluators.costs`), the others are known by formula.
-    """
-
-    parameters: Positive | None = None
-    flops: Positive | Literal["auto"] | None = "auto"
-    latency_ms: Annotated[float, Above(0)] | None = None
-
-    def resolved(self, space: SearchSpace) -> Constraints:
-        """The limits as numbers, or None for any."""
-        return Constraints(parameters=self.parameters, flops=space.flops_limit if self.flops == "auto" else self.flops)
 
 
 @dataclass(kw_only=True, frozen=True)
@@ -82,11 +73,18 @@ class RunOptions:
 
     seed: Annotated[int, AtLeast(0)] = 0
     trials: Positive = 24
+    time: str | int | float | None = None
+    patience_trials: Positive | None = None
     max_failures: Positive | None = 10
     deduplicate: Literal["reuse", "resample", "never"] = "reuse"
     resume: bool = False
     dry_run: bool = False
     debug: bool = False
+
+    @property
+    def seconds(self) -> float | None:
+        """The budget of time; None where trials and epochs say how long a run takes."""
+        return None if self.time is None else parse_duration(str(self.time))
 
 
 SECTIONS: dict[str, type] = {
@@ -97,74 +95,129 @@ SECTIONS: dict[str, type] = {
 """Sections that are no groups of YAML files, with what they may hold."""
 
 
-@dataclass(frozen=True)
-class Setup:
-    """A checked config as objects. Nothing is loaded, trained or written yet."""
+@dataclass(frozen=True, kw_only=True)
+class Benchmark:
+    """What a checked config measures, as objects, without what proposes and what watches."""
 
     options: RunOptions
-    output: OutputOptions
     constraints: Constraints
     objective: Objective
     space: SearchSpace
     dataset: Dataset
     hardware: Hardware
     evaluator: Evaluator
-    strategy: Strategy
     config: dict[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup(Benchmark):
+    """A checked config as objects. Nothing is loaded, trained or written yet."""
+
+    output: OutputOptions
+    strategy: Strategy
+    steered: SearchSpace
+    """The space as the strategy sees it: limits may steer what is drawn from it."""
     memory: SharedObject | None = None
     """Where the data lie once they are loaded, if there are several workers."""
     tracker: Tracker = field(default_factory=Csv)
 
 
-def build(config: DictConfig) -> Setup:
-    """Check a composed config and make the objects it names; ConfigError, in one line, where it cannot be run."""
-    content = plain(config)
+def build(config: DictConfig, given: Mapping[str, Given] = {}) -> Setup:
+    """Check a composed config and make the objects it names; ConfigError, in one line, where it cannot be run.
+
+    `given`: objects of the calling program, by group, which take the place of what the config chooses.
+    """
+    content = {**plain(config), **{group: one.section for group, one in given.items()}}
     _read_variables(config, content)
+    known = [*GROUPS, *SECTIONS, *FREE, *RunOptions.__dataclass_fields__]
     for name in content:
-        if name not in (*GROUPS, *SECTIONS, *FREE) and name not in RunOptions.__dataclass_fields__:
-            raise ConfigError(
-                f"{name}: no such key; {nearest(name, [*GROUPS, *SECTIONS, *FREE, *RunOptions.__dataclass_fields__])}"
-            )
+        if name not in known:
+            raise ConfigError(f"{name}: no such key; {nearest(name, known)}")
     _mapping(content, "vars")
-    top = {name: value for name, value in content.items() if name in RunOptions.__dataclass_fields__}
-    options = RunOptions(**check_section(RunOptions, top, ""))
-    section = {name: kind(**check_section(kind, _mapping(content, name), name)) for name, kind in SECTIONS.items()}
+    output = _section(content, "output", OutputOptions)
     hardware = create(content, "hardware", Hardware)
-    space = create(content, "search_space", SearchSpace)  # type: ignore[type-abstract]
-    dataset = create(content, "dataset", Dataset)  # type: ignore[type-abstract]
+    if given and hardware.is_remote:
+        named, alone = hardware.named
+        raise ConfigError(f"{named}: objects of the calling program cannot be made in other processes; choose {alone}")
     memory = SharedObject() if hardware.workers > 1 and not isinstance(hardware, RayCluster) else None
-    if memory is not None:
-        dataset.place = memory.put
-    evaluator = _evaluator(content, space, dataset, hardware)
-    objective = section["objective"].resolved(evaluator)
+    made = _benchmark(content, hardware, memory=memory)
+    options, space, dataset, evaluator = made.options, made.space, made.dataset, made.evaluator
+    check_recipe(_mapping(content, "recipe"), evaluator)
     rng = seeding.generator(options.seed, seeding.Purpose.STRATEGY)
-    strategy = create(content, "strategy", Strategy, space, objective, rng)  # type: ignore[type-abstract]
+    steered = space
+    if _is_steerable(content):
+        limits = _section(content, "constraints", ConstraintOptions)
+        steered = limits.steered(space, dataset.task, made.objective, evaluator)
+    strategy = create(content, "strategy", Strategy, steered, made.objective, rng)  # type: ignore[type-abstract]
     check_budgets(strategy, evaluator)
-    constraints = section["constraints"].resolved(space)
-    _check_constraints(constraints, space, dataset, options.seed)
-    if isinstance(evaluator, SharedEvaluator) and hardware.is_remote:
+    if options.time is not None:
+        check_time(options.time, strategy, evaluator, hardware)
+    check_constraints(made.constraints, steered, dataset.task, options.seed)
+    check_start(_mapping(content, "strategy"), made.constraints, space, dataset.task)
+    if isinstance(evaluator, SharedEvaluator):
+        options = _options_of_shared(options, hardware)
+    strategy = wrap(strategy, steered, dataset, options, made.constraints)
+    if options.time is not None:
+        strategy = Timed(strategy, space, made.objective, options.patience_trials)
+        options = replace(options, trials=UNCOUNTED, patience_trials=None)
+    # Runs of versions that had no trackers name none.
+    tracker = create(content, "tracker", Tracker) if "tracker" in content else Csv()  # type: ignore[type-abstract]
+    parts = {**vars(made), "options": options}
+    return Setup(**parts, output=output, strategy=strategy, steered=steered, memory=memory, tracker=tracker)
+
+
+def _is_steerable(content: dict[str, Any]) -> bool:
+    """Whether the strategy may be given a space whose limits steer what is drawn from it."""
+    section = content.get("strategy")
+    if isinstance(section, Section):
+        return bool(getattr(section.thing, "steerable", Strategy.steerable))
+    return kind_of(content, "strategy", Strategy).steerable  # type: ignore[type-abstract]
+
+
+def _options_of_shared(options: RunOptions, hardware: Hardware) -> RunOptions:
+    """The options of a run whose architectures share their weights; ConfigError where it has several workers."""
+    if hardware.is_remote:
         named, alone = hardware.named
         raise ConfigError(
             f"{named}: weights that all architectures share are trained and used in one process; choose {alone}"
         )
-    if isinstance(evaluator, SharedEvaluator) and options.deduplicate == "reuse":
-        options = replace(options, deduplicate="never")  # a score belongs to the shared weights of its time
-    strategy = wrap(strategy, space, dataset, options, constraints)
-    # Runs of versions that had no trackers name none.
-    tracker = create(content, "tracker", Tracker) if "tracker" in content else Csv()  # type: ignore[type-abstract]
-    return Setup(
-        options,
-        section["output"],
-        constraints,
-        objective,
-        space,
-        dataset,
-        hardware,
-        evaluator,
-        strategy,
-        content,
-        memory,
-        tracker,
+    # A score belongs to the shared weights of its time.
+    return replace(options, deduplicate="never") if options.deduplicate == "reuse" else options
+
+
+def build_benchmark(config: DictConfig, data: DataRecord | None = None, given: Mapping[str, Given] = {}) -> Benchmark:
+    """What a stored run measured, for what only reads it: no strategy, tracker or hardware of the config is made.
+
+    `data`: the record of its data, in place of which no data set is made; None where the run has none. `given`: as for
+    `build`.
+    """
+    content = {**plain(config), **{group: one.section for group, one in given.items()}}
+    return _benchmark(content, Hardware(), None if data is None else RecordedDataset(data))
+
+
+def _benchmark(
+    content: dict[str, Any], hardware: Hardware, dataset: Dataset | None = None, memory: SharedObject | None = None
+) -> Benchmark:
+    """The parts of a benchmark. `memory`: where the data are put once they are loaded."""
+    top = {name: value for name, value in content.items() if name in RunOptions.__dataclass_fields__}
+    options = RunOptions(**check_section(RunOptions, top, ""))
+    objective = _section(content, "objective", ObjectiveOptions)
+    constraints = _section(content, "constraints", ConstraintOptions)
+    space = create(content, "search_space", SearchSpace)  # type: ignore[type-abstract]
+    if dataset is None:
+        dataset = create(content, "dataset", Dataset)  # type: ignore[type-abstract]
+    if memory is not None:
+        dataset.place = memory.put
+    evaluator = _evaluator(content, space, dataset, hardware)
+    return Benchmark(
+        options=options,
+        constraints=constraints.resolved(space, dataset.task),
+        objective=objective.resolved(evaluator),
+        space=space,
+        dataset=dataset,
+        hardware=hardware,
+        evaluator=evaluator,
+        config={name: dict(value) if isinstance(value, Section) else value for name, value in content.items()},
     )
 
 
@@ -179,8 +232,9 @@ def rebuild(content: dict[str, Any]) -> tuple[Evaluator, Dataset]:
 def _evaluator(content: dict[str, Any], space: SearchSpace, dataset: Dataset, hardware: Hardware) -> Evaluator:
     """The evaluator of a config, within one that adds the costs that objectives or constraints name besides."""
     made = create(content, "evaluator", Evaluator, space, dataset, hardware)  # type: ignore[type-abstract]
-    objective = ObjectiveOptions(**check_section(ObjectiveOptions, _mapping(content, "objective"), "objective"))
-    limits = ConstraintOptions(**check_section(ConstraintOptions, _mapping(content, "constraints"), "constraints"))
+    objective = _section(content, "objective", ObjectiveOptions)
+    limits = _section(content, "constraints", ConstraintOptions)
+    made.measure_also([name for name in objective.metrics if name in made.optional_metrics])
     added = [name for name in COSTS if name in objective.metrics and name not in made.metrics]
     if limits.latency_ms is not None and LATENCY not in added:
         added.append(LATENCY)
@@ -210,25 +264,6 @@ def check_budgets(strategy: Strategy, evaluator: Evaluator) -> None:
             raise ConfigError(f"strategy.budgets=[{','.join(map(str, strategy.budgets))}]: {reason}")
 
 
-def _check_constraints(constraints: Constraints, space: SearchSpace, dataset: Dataset, seed: int) -> None:
-    """ConfigError where no architecture of a large random sample is within the constraints."""
-    limits = {name: limit for name, limit in vars(constraints).items() if limit is not None}
-    if not limits:
-        return
-    rng, task = sample_rng(seed), dataset.task
-    smallest = dict.fromkeys(limits, float("inf"))
-    for _ in range(CONSTRAINT_SAMPLES):
-        cost = space.cost(space.sample(rng), task)
-        if constraints.allow(cost):
-            return
-        smallest = {name: min(least, getattr(cost, name)) for name, least in smallest.items()}
-    given = " ".join(f"constraints.{name}={limit}" for name, limit in limits.items())
-    found = " and ".join(f"{least:,} {name}" for name, least in smallest.items())
-    raise ConfigError(
-        f"{given}: none of {CONSTRAINT_SAMPLES:,} random architectures is that small; the least among them: {found}"
-    )
-
-
 def _read_variables(config: DictConfig, content: dict[str, Any]) -> None:
     """Read what values of a config say that refer to something, as `seed: ${oc.env:SEED}` does, into its content.
 
@@ -253,6 +288,11 @@ def _read_section(kind: type, raw: Mapping[str, Any], values: dict[str, Any]) ->
             values[name] = from_text(parameter.annotation, values[name])
 
 
+def _section(content: dict[str, Any], name: str, kind: type[T]) -> T:
+    """A section that is no group of options, checked."""
+    return kind(**check_section(kind, _mapping(content, name), name))
+
+
 def _mapping(content: dict[str, Any], name: str) -> dict[str, Any]:
     value = content.get(name, {})
     if not isinstance(value, dict):
@@ -262,10 +302,15 @@ def _mapping(content: dict[str, Any], name: str) -> dict[str, Any]:
 
 def create(content: dict[str, Any], group: str, base: type[T], *runtime: Any) -> T:
     """The `base` that a group's section describes: `_target_` called with `runtime` and the checked options."""
-    section = _mapping(content, group)
-    if "_target_" not in section:
-        raise ConfigError(f"{group}: not chosen; {nearest('', option_names(group))}")
-    kind = locate(section.pop("_target_"), base, join(group, "_target_"))
+    if isinstance(content.get(group), Section):
+        return content[group].make(group, base, runtime)  # type: ignore[no-any-return]
+    if MARK in _mapping(content, group):
+        raise ConfigError(
+            f"{group}: was handed in by the program that started the run; go on from there: "
+            f"nasrun.resume(DIRECTORY, {group}=...)"
+        )
+    kind = kind_of(content, group, base)
+    section = {name: value for name, value in _mapping(content, group).items() if name != "_target_"}
     arguments = check_section(kind, section, group)
     try:
         made = kind(*runtime, **arguments)
@@ -274,6 +319,14 @@ def create(content: dict[str, Any], group: str, base: type[T], *runtime: Any) ->
         return made
     except ValueError as error:
         raise ConfigError(f"{group}.{first_line(error)}") from error
+
+
+def kind_of(content: dict[str, Any], group: str, base: type[T]) -> type[T]:
+    """The class that a group's section names."""
+    section = _mapping(content, group)
+    if "_target_" not in section:
+        raise ConfigError(f"{group}: not chosen; {nearest('', option_names(group))}")
+    return locate(section["_target_"], base, join(group, "_target_"))
 
 
 def locate(target: Any, base: type[T], path: str) -> type[T]:

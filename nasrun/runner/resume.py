@@ -1,6 +1,7 @@
 """What a run that is gone on with may have changed, and what that is."""
 
-from collections.abc import Collection, Mapping, Sequence
+import contextlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,20 +9,29 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from nasrun.config.build import Setup, option_section
-from nasrun.core.options import ConfigError, join, nearest, plain, show
+from nasrun.config.stored_run import DataChangedError
+from nasrun.core.environment import describe_environment, differences
+from nasrun.core.options import ConfigError, flat, nearest, plain, show
+from nasrun.datasets import DatasetError
+from nasrun.runner.errors import RunError
+from nasrun.runner.search import ReplayError, Search
 from nasrun.storage import journal
 from nasrun.storage.journal import Event
+from nasrun.storage.paths import data_key, data_there, find_paths, movable, whole_path
 from nasrun.storage.run_directory import load_config
 
 CHANGEABLE = ("trials", "max_failures", "output", "debug", "dry_run", "resume", "hardware.address", "tracker")
-"""Keys that a resumed run may have changed: none of them changes what was searched so far."""
+"""Keys that a resumed run may have changed: none of them changes what was searched so far. Where its data lie may
+change too, if its header records them (`nasrun.storage.paths.movable`)."""
 
 
 def changed_config(
     directory: Path, events: Sequence[Event], overrides: Mapping[str, Any], chosen: Collection[str] = ()
 ) -> tuple[DictConfig, dict[str, Any]]:
     """The config under new overrides, and those of them that change something; ConfigError for the forbidden."""
-    config = load_config(directory, events, chosen=chosen)
+    header, stored = events[0], load_config(directory, events, chosen=chosen)
+    places, config = movable(header), find_paths(stored, events[0], directory)
+    allowed = (*CHANGEABLE, *places)
     changes: dict[str, Any] = {}
     for key, value in overrides.items():
         if key == "tracker":  # another option, with all its keys
@@ -29,22 +39,37 @@ def changed_config(
             OmegaConf.update(config, key, changes[key], merge=False)
             continue
         try:
-            known, old = True, OmegaConf.select(config, key, throw_on_missing=True)
+            known, old = True, OmegaConf.select(stored, key, throw_on_missing=True)
         except OmegaConfBaseException:
             known, old = False, None
         parent = OmegaConf.select(config, key.rpartition(".")[0]) if "." in key else config
         if not known or not isinstance(parent, DictConfig) or key.rpartition(".")[2] not in parent:
-            raise ConfigError(f"{key}: no such key in this run; {nearest(key, CHANGEABLE)}")
+            raise ConfigError(f"{key}: no such key in this run; {nearest(key, allowed)}")
+        if key in places:
+            old, value = whole_path(OmegaConf.select(config, key)), whole_path(value)
         if old == value:
             continue
-        if key.partition(".")[0] not in CHANGEABLE and key not in CHANGEABLE:
+        if key.partition(".")[0] not in CHANGEABLE and key not in allowed:
             raise ConfigError(
                 f"{key}={show(value)}: would change the search, which ran with {show(old)}; "
-                f"a resumed run may change {', '.join(CHANGEABLE)}"
+                f"a resumed run may change {', '.join(allowed)}"
             )
         changes[key] = value
         OmegaConf.update(config, key, value)
     return config, changes
+
+
+@contextlib.contextmanager
+def asking_for_data(directory: Path, header: Event, config: DictConfig) -> Iterator[None]:
+    """A scope in which the data of a run are read again; where they are gone or others, the error says what to type."""
+    try:
+        yield
+    except DatasetError as error:
+        key, changed = data_key(config, header), isinstance(error, DataChangedError)
+        if key not in movable(header) or (data_there(config, header) and not changed):
+            raise
+        where = f"if the run's data lie elsewhere now: nasrun resume {directory} {key}=PATH"
+        raise DatasetError(f"{error}; {where}" + "; other data take a new run" * changed) from error
 
 
 def changes_of(directory: Path, config: DictConfig) -> dict[str, Any]:
@@ -56,16 +81,20 @@ def changes_of(directory: Path, config: DictConfig) -> dict[str, Any]:
     return changes if len(changes) == len(keys) else {**changes, "tracker": plain(config)["tracker"]}
 
 
-def flat(content: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-    """Nested keys as dotted ones, with their values."""
-    found: dict[str, Any] = {}
-    for name, value in content.items():
-        found |= flat(value, join(path, name)) if isinstance(value, Mapping) else {join(path, name): value}
-    return found
-
-
-def check_trials(setup: Setup, events: Sequence[Event]) -> None:
-    """ConfigError where fewer trials are asked for than there are."""
+def check_trials(setup: Setup, events: Sequence[Event], changes: Mapping[str, Any]) -> None:
+    """ConfigError where fewer trials are asked for than there are, or any number under a budget of time."""
+    if setup.options.time is not None and "trials" in changes:
+        raise ConfigError(f"trials={changes['trials']}: the run has time={setup.options.time}, which decides that")
     asked = sum(len(event["proposals"]) for event in events if event["event"] == "ask")
     if setup.options.trials < asked:
         raise ConfigError(f"trials={setup.options.trials}: {asked} are already there; a run can only be extended")
+
+
+def replay(search: Search, events: Sequence[Event]) -> None:
+    """`Search.replay`; RunError where the strategy does not repeat itself, with what is other than at the start."""
+    try:
+        search.replay(events)
+    except ReplayError as error:
+        found = differences(events[0]["environment"], describe_environment()).items()
+        others = ", ".join(f"begun with {name} {old}, now {new}" for name, (old, new) in found)
+        raise RunError(f"the search cannot be gone on with here: {error}{f' ({others})' if others else ''}") from error

@@ -4,8 +4,8 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nasrun.core.options import ConfigError, plain
-from nasrun.runner.resume import CHANGEABLE, flat
+from nasrun.core.options import ConfigError, flat, plain
+from nasrun.runner.resume import CHANGEABLE
 from nasrun.storage import journal
 from nasrun.storage.run_directory import load_config
 

@@ -29,13 +29,18 @@ def holds_run(directory: Path) -> bool:
 
 
 def load_config(
-    directory: Path, events: Sequence[Event], *, chosen: Collection[str] = (), data_only: bool = False
+    directory: Path,
+    events: Sequence[Event],
+    *,
+    chosen: Collection[str] = (),
+    groups: Collection[str] | None = None,
+    data_only: bool = False,
 ) -> DictConfig:
     """The config of a run as it is now: as it was started, under the changes of its resumes.
 
     Whoever made the directory wrote it: it may name no class outside of nasrun that the user does not allow
     (`nasrun.storage.stored_config`), and the directory may hold no links. `chosen`: classes that the command line names
-    itself.
+    itself. `groups`: those of which something will be made; None: all.
     `data_only`: nothing will be made of it, nor written into the directory, so that any class may be named.
     """
     path = directory / CONFIG
@@ -45,7 +50,8 @@ def load_config(
             OmegaConf.update(config, key, value, merge=key != "tracker")  # another tracker has other keys
     check_stored(config, path)
     if not data_only:
-        check_targets(config, path, chosen)
+        made = config if groups is None else OmegaConf.masked_copy(config, list(groups))
+        check_targets(made, path, chosen)
         refuse_links(directory)
     return config
 
@@ -65,7 +71,8 @@ def create_directory(
         write_text(folder / CONFIG, OmegaConf.to_yaml(config, resolve=True))
         listed = yaml.safe_dump(list(words), allow_unicode=True, width=sys.maxsize) if words else ""
         write_text(folder / CONFIG.with_name("overrides.yaml"), listed)
-        environment = {**header["environment"], **header["facts"], "choices": header["choices"]}
+        environment = {**header["environment"], **header["facts"]}
+        environment |= {name: header[name] for name in ("choices", "data", "paths", "sweep") if name in header}
         write_json(folder / "environment.json", environment)
         (folder / journal.NAME).write_bytes(journal.line_of(header))
 

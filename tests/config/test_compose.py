@@ -10,6 +10,7 @@ from nasrun.config.build import build
 from nasrun.config.compose import Composer, Jobs, combined, compose_config, output_directory, own_folders, task_config
 from nasrun.core.config_files import GROUPS, conf_dir
 from nasrun.core.options import ConfigError, options
+from nasrun.evaluators.train.recipe import KEYS
 from tests.support import FITTING
 
 FILES = sorted(f"{path.parent.name}={path.stem}" for path in conf_dir().glob("*/*.yaml"))
@@ -67,7 +68,11 @@ def test_every_option_file_lists_all_keys_of_its_class(choice: str) -> None:
     group, _, option = choice.partition("=")
     content = OmegaConf.to_container(OmegaConf.load(conf_dir() / group / f"{option}.yaml"))
     assert isinstance(content, dict)
-    content.pop("defaults", None)  # Hydra's own
+    based = content.pop("defaults", None)  # Hydra's own
+    if group == "recipe":  # the keys are those of `plain`, which others change
+        assert set(content) <= set(KEYS)
+        assert based or set(content) == set(KEYS)
+        return
     kind = locate(content.pop("_target_"), object, group)
     assert set(content) == set(options(kind))
 
@@ -85,6 +90,38 @@ def test_every_key_of_an_experiment_overrides(path: Path) -> None:
     composed = OmegaConf.to_container(task_config(config))
     assert isinstance(composed, dict)
     assert OmegaConf.merge(composed, content) == composed
+
+
+def test_a_recipe_gives_the_evaluators_keys_their_values_and_the_command_line_wins() -> None:
+    def evaluator(*words: str) -> dict[str, object]:
+        return dict(build(task_config(compose_config(words))).config["evaluator"])
+
+    plain, strong = evaluator("recipe=plain"), evaluator("recipe=strong")
+    assert (plain["optimizer"], plain["schedule"], plain["flip"]) == ("adamw", "one_cycle", False)
+    assert (strong["optimizer"], strong["lr"], strong["flip"]) == ("sgd", 0.3, "auto")
+    own = evaluator("recipe=strong", "evaluator.lr=0.1", "recipe.momentum=0.8")
+    assert own == {**strong, "lr": 0.1, "momentum": 0.8}
+    assert all(evaluator("recipe=auto")[key] == "auto" for key in KEYS)
+
+
+def test_recipes_of_the_users_own(tmp_path: Path) -> None:
+    (tmp_path / "recipe").mkdir()
+    (tmp_path / "recipe" / "mine.yaml").write_text("defaults: [strong]\nlr: 0.2\n")
+    setup = build(task_config(compose_config(["recipe=mine"], str(tmp_path))))
+    assert (setup.config["evaluator"]["lr"], setup.config["evaluator"]["optimizer"]) == (0.2, "sgd")
+    (tmp_path / "recipe" / "mine.yaml").write_text("defaults: [strong]\nlearning_rate: 0.2\n")
+    with pytest.raises(ConfigError, match=r"^recipe\.learning_rate: no such key"):
+        build(task_config(compose_config(["recipe=mine"], str(tmp_path))))
+
+
+def test_a_config_without_recipes_is_as_it_was() -> None:
+    config = task_config(compose_config(["recipe=plain"]))
+    content = OmegaConf.create(OmegaConf.to_container(config, resolve=True))
+    del content["recipe"]  # runs of earlier versions have none
+    for key in ("warm_up", "ema", "cutout", "extra_metrics", "teacher"):
+        del content["evaluator"][key]
+    old, new = build(content).evaluator, build(config).evaluator
+    assert old._settings == new._settings  # type: ignore[attr-defined]
 
 
 def test_command_line_wins_over_an_experiment() -> None:
