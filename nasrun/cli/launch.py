@@ -18,6 +18,7 @@ from nasrun.cli.arguments import Command
 from nasrun.cli.ending import DONE
 from nasrun.cli.job import Checked, Job, Sweep, check
 from nasrun.cli.sweep_record import how_to_go_on
+from nasrun.config.build import Setup
 from nasrun.config.compose import (
     VERSION_BASE,
     Composer,
@@ -140,8 +141,9 @@ def _run_alone(config: DictConfig, directory: Path, job: Job) -> None:
 
 def _sweep(composer: Composer, command: Command, words: Sequence[str], jobs: Jobs, plan: _Plan) -> int:
     """Have Hydra's sweeper and launcher do the runs of a sweep."""
-    sweep = Sweep(_earlier_runs(jobs, plan), jobs.swept, jobs.count)
-    directory = make_unique(plan.directory) if is_named_by_clock(plan.config, sweep=True) else plan.directory
+    by_clock = is_named_by_clock(plan.config, sweep=True) and not plan.checked.setup.options.resume
+    directory = make_unique(plan.directory) if by_clock else plan.directory
+    sweep = Sweep(_earlier_runs(directory, jobs, plan.checked.setup), jobs.swept, jobs.count)
     job = Job(unique=True, existing=plan.existing, words=command.file_flags, sweep=sweep)
     words = [*words, quoted(f"hydra.sweep.dir={directory}"), *_one_by_one(plan.config)]
     try:
@@ -154,9 +156,8 @@ def _sweep(composer: Composer, command: Command, words: Sequence[str], jobs: Job
     return job.code
 
 
-def _earlier_runs(jobs: Jobs, plan: _Plan) -> EarlierRuns:
-    """What is in the folder of a sweep; ConfigError where the sweep was there before and is not to go on."""
-    directory, setup = plan.directory, plan.checked.setup
+def _earlier_runs(directory: Path, jobs: Jobs, setup: Setup) -> EarlierRuns:
+    """What is in the folder of a sweep; ConfigError where its first run is there already and is not to go on."""
     runs = sorted(path.parent for path in directory.rglob(journal.NAME)) if directory.is_dir() else []
     earlier = EarlierRuns(runs, jobs.swept)
     if runs and not setup.options.resume and earlier.find(setup.config, directory):

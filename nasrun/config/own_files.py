@@ -29,7 +29,7 @@ def check_own_files(config: DictConfig) -> None:
                 raise ConfigError(f"{file}: is not read, since nasrun has {group}={file.stem} of its own; rename yours")
             # An experiment whose keys are below the key `experiment` is one that lacks the line.
             top = group.partition("/")[0]
-            if top in config and top not in GROUPS:
+            if top in config and top not in (*GROUPS, "hydra"):
                 check_package(file)
 
 

@@ -10,7 +10,8 @@ import pytest
 from omegaconf import DictConfig
 
 from nasrun.config.build import build, rebuild
-from nasrun.config.compose import compose_config, in_full, task_config
+from nasrun.config.compose import compose_config, task_config
+from nasrun.config.overrides import in_full
 from nasrun.core import Evaluator, Job, Measurement, Objective, Proposal, Trial
 from nasrun.core.options import ConfigError
 from nasrun.evaluators.costs import WithCosts
@@ -101,7 +102,7 @@ def test_short_words_stand_for_the_key_also_in_sweeps() -> None:
         "objective=[",
         "seed=1",
     ]
-    meant = ["objective.metric=val_loss", "objective.metric=[a,b],c", *given[2:]]
+    meant = ["objective.metric=val_loss", "objective.metric=[a,b],c", *given[2:4], 'objective.metric="["', given[5]]
     assert in_full(given) == meant
 
 
