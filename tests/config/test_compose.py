@@ -96,7 +96,7 @@ def test_a_recipe_gives_the_evaluators_keys_their_values_and_the_command_line_wi
     def evaluator(*words: str) -> dict[str, object]:
         return dict(build(task_config(compose_config(words))).config["evaluator"])
 
-    plain, strong = evaluator(), evaluator("recipe=strong")
+    plain, strong = evaluator("recipe=plain"), evaluator("recipe=strong")
     assert (plain["optimizer"], plain["schedule"], plain["flip"]) == ("adamw", "one_cycle", False)
     assert (strong["optimizer"], strong["lr"], strong["flip"]) == ("sgd", 0.3, "auto")
     own = evaluator("recipe=strong", "evaluator.lr=0.1", "recipe.momentum=0.8")
