@@ -88,10 +88,17 @@ def test_what_the_command_line_sets_wins_over_the_recipe() -> None:
     assert settings_of(Bench("recipe=auto", "evaluator.optimizer=adamw")).peak_lr == 0.003
 
 
+@pytest.mark.parametrize("recipe", ["auto", "strong", "tiny_data", "plain"])
+@pytest.mark.parametrize("flip", [False, True])
+def test_mirror_images_are_for_the_test_where_they_are_for_the_training(recipe: str, flip: bool) -> None:
+    found = settings_of(Bench(f"recipe={recipe}", f"evaluator.flip={str(flip).lower()}", "evaluator.test_flip=auto"))
+    assert (found.flip, found.test_flip) == (flip, flip)
+
+
 def test_a_recipe_that_leaves_something_to_the_data_is_recorded_too() -> None:
     bench = Bench("recipe=strong")
     assert bench.facts["recipe"]["name"] is None
-    assert bench.facts["recipe"]["settings"] == {"shift": 1, "flip": False}
+    assert bench.facts["recipe"]["settings"] == {"shift": 1, "flip": False, "test_flip": False}
     assert summary(bench.facts["recipe"]).startswith("settings by the data: 140 training images of 8 x 8; ")
 
 

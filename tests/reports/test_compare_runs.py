@@ -185,6 +185,7 @@ def test_what_differs_tells_the_groups_apart(tmp_path: Path) -> None:
 def test_recipes_can_be_compared_and_are_no_part_of_the_method(tmp_path: Path) -> None:
     words = ["evaluator=train", "dataset=synthetic", "dataset.samples=40", "dataset.height=8", "dataset.width=8"]
     words += ["strategy=random", "trials=1", "evaluator.epochs=1", "evaluator.final_epochs=null", "hardware=cpu"]
+    words += ["search_space=sequential_cnn"]
     words += ["output.plots=false", "output.console=none", "hardware.threads=1", "search_space.max_depth=3"]
     for recipe in ("plain", "auto"):
         for seed in (0, 1):

@@ -16,7 +16,7 @@ from nasrun.datasets import Dataset
 from nasrun.datasets.mirrors import Mirrors, mirrors_of
 from nasrun.training.settings import TrainSettings
 
-AUTO = "auto"
+AUTO, TEST_FLIP = "auto", "test_flip"
 FEW_IMAGES = 10_000
 LARGE_IMAGE = 32
 SAMPLES = 5
@@ -64,24 +64,27 @@ def settle(given: Mapping[str, Any], dataset: Dataset, space: SearchSpace) -> tu
     if not wanted:
         return dict(given), {}
     name, reasons, chosen = None, [], dict.fromkeys(wanted, AUTO)
-    if not all(name in _RULES for name in wanted):
+    if not all(name in (*_RULES, TEST_FLIP) for name in wanted):
         name, reason = choose(dataset, space)
         values = recipe_values(name)
         if given.get("optimizer", AUTO) not in (AUTO, values["optimizer"]):
             values["lr"] = None  # the other optimizer's usual one
-        if not given.get("flip", True):  # the user has turned mirrors off
-            values["test_flip"] = False
         reasons, chosen = [reason], {key: values[key] for key in wanted}
-    chosen, more = by_data(chosen, dataset)
+    values, more = by_data({**given, **chosen}, dataset)
+    chosen = {key: values[key] for key in wanted}
     reasons += [reason for reason in more if reason not in reasons]
-    return {**given, **chosen}, {"name": name, "reason": "; ".join(reasons), "settings": chosen}
+    return values, {"name": name, "reason": "; ".join(reasons), "settings": chosen}
 
 
 def by_data(values: Mapping[str, Any], dataset: Dataset) -> tuple[dict[str, Any], list[str]]:
-    """Settings of a recipe with those that it leaves to the data, and the reasons in words."""
-    found = {name: _RULES[name](dataset) for name, value in values.items() if value == AUTO}
+    """Settings with those that the data decide, and the reasons in words. Mirror images are for the test where they are
+    for the training, whoever decides that."""
+    found = {name: _RULES[name](dataset) for name, value in values.items() if value == AUTO and name != TEST_FLIP}
     reasons = dict.fromkeys(reason for _, reason in found.values())
-    return {**values, **{name: value for name, (value, _) in found.items()}}, list(reasons)
+    settled = {**values, **{name: value for name, (value, _) in found.items()}}
+    if settled.get(TEST_FLIP) == AUTO:
+        settled[TEST_FLIP] = settled.get("flip", False)
+    return settled, list(reasons)
 
 
 def choose(dataset: Dataset, space: SearchSpace) -> Recipe:
@@ -128,7 +131,7 @@ def _flip(dataset: Dataset) -> tuple[bool, str]:
     return found.allowed, f"{'mirrored' if found.allowed else 'not mirrored'}: {found.reason}"
 
 
-_RULES = {"batch_size": _batch_size, "shift": _shift, "flip": _flip, "test_flip": _flip}
+_RULES = {"batch_size": _batch_size, "shift": _shift, "flip": _flip}
 """What decides single settings that a recipe leaves to the data; the value, and the reason in words."""
 
 
