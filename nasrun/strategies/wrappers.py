@@ -147,7 +147,7 @@ class Constraints:
 
 
 class Constrain(Strategy):
-    """Turns down architectures over a price known by formula, before anything is trained.
+    """Turns down architectures over a price known by formula, before anything is trained; counts them (`turned_down`).
 
     The wrapped strategy is told `infeasible` and asked again; what was turned down is no trial, and is spoken of in
     `messages`: the first, the second, the fifth, the tenth and so forth. The search ends when 1,000 proposals in a row
@@ -158,35 +158,35 @@ class Constrain(Strategy):
         self._inner, self._space, self._task, self._constraints = inner, space, task, constraints
         self.initial, self.uses_checkpoints, self.length = inner.initial, inner.uses_checkpoints, inner.length
         self.multi_objective, self.budgets = inner.multi_objective, inner.budgets
-        self._turned_down = 0
-        self._proposed = self._refused = 0
+        self._in_a_row = 0
+        self.proposed = self.turned_down = 0
         self._messages: list[str] = []
 
     def ask(self, n: int) -> list[Proposal]:
         proposals: list[Proposal] = []
-        while len(proposals) < n and self._turned_down < PATIENCE:
+        while len(proposals) < n and self._in_a_row < PATIENCE:
             asked = self._inner.ask(n - len(proposals))
             if not asked:
                 break
             for proposal in asked:
-                self._proposed += 1
+                self.proposed += 1
                 exceeded = self._constraints.exceeded(self._space.cost(proposal.genome, self._task))
                 if not exceeded:
-                    self._turned_down = 0
+                    self._in_a_row = 0
                     proposals.append(proposal)
                 else:
-                    self._turned_down += 1
+                    self._in_a_row += 1
                     self._note(exceeded)
                     self._inner.tell(Trial(-1, proposal), [Measurement(-1, 0, "infeasible", error="over a constraint")])
         return proposals
 
     def _note(self, exceeded: Sequence[str]) -> None:
         """Count what was turned down, and say so when the count is 1, 2 or 5 times a power of ten."""
-        self._refused += 1
-        if str(self._refused).rstrip("0") in ("1", "2", "5"):
+        self.turned_down += 1
+        if str(self.turned_down).rstrip("0") in ("1", "2", "5"):
             lift = "; constraints.flops=null lifts the bound" if self._constraints.automatic else ""
             self._messages.append(
-                f"turned down {self._refused} of {self._proposed} architectures, the last over "
+                f"turned down {self.turned_down} of {self.proposed} architectures, the last over "
                 f"{' and '.join(exceeded)}{lift}"
             )
 
@@ -199,7 +199,7 @@ class Constrain(Strategy):
 
     @property
     def done(self) -> bool:
-        return self._inner.done or self._turned_down >= PATIENCE
+        return self._inner.done or self._in_a_row >= PATIENCE
 
     def required_checkpoints(self) -> Collection[int]:
         return self._inner.required_checkpoints()
