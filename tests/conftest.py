@@ -16,9 +16,12 @@ from nasrun.runner import interrupts
 
 COMMAND = Path(sys.executable).with_name("nasrun")
 
-# A shell that starts the tests in the background switches Ctrl-C off for them, and so for the programs that they start.
+# A shell that starts the tests in the background switches Ctrl-C off for them, and nohup the signal of a terminal that
+# was closed; the programs that the tests start would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # A core for each process of pytest-xdist and all that it starts: threads of several processes on the same cores would
 # wait for one another.
