@@ -2,7 +2,6 @@
 
 import importlib
 import logging
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -105,8 +104,7 @@ class MLflow(Tracker):
             self._client.set_terminated(self._id, self._status)
 
     def _load(self, uri: str) -> None:
-        """Import MLflow, silent and with its telemetry off, and open the store, which is made where there is none."""
-        os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+        """Import MLflow, silent, and open the store, which is made where there is none."""
         module = importlib.import_module("mlflow")
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.ERROR)
