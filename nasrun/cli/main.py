@@ -244,6 +244,7 @@ class _Job:
         directory = Path(os.path.relpath(HydraConfig.get().runtime.output_dir))
         try:
             groups = {name: option for name, option in chosen.items() if "/" not in name}
+            groups.setdefault("tracker", ",".join(config.get("tracker") or ()))  # Hydra leaves out a list
             config, taken = take_over(config, HydraConfig.get().overrides.task)
             summary = start(config, directory, unique=self._unique, choices=groups | taken, sweep=_sweep())
         except Exception as error:

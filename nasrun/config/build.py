@@ -15,6 +15,8 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from nasrun.config.objective import ObjectiveOptions
+from nasrun.config.trackers import GROUP as TRACKER
+from nasrun.config.trackers import sections_by_name
 from nasrun.core import Evaluator, Objective, SearchSpace, SharedEvaluator, Strategy, seeding
 from nasrun.core.config_files import GROUPS, conf_dir
 from nasrun.core.options import (
@@ -36,7 +38,6 @@ from nasrun.hardware.processes.shared_memory import SharedObject
 from nasrun.hardware.ray.cluster import RayCluster
 from nasrun.strategies.wrappers import Constrain, Constraints, Deduplicate
 from nasrun.trackers import Tracker
-from nasrun.trackers.csv import Csv
 
 T = TypeVar("T")
 
@@ -104,7 +105,7 @@ class Setup:
     config: dict[str, Any] = field(repr=False)
     memory: SharedObject | None = None
     """Where the data lie once they are loaded, if there are several workers."""
-    tracker: Tracker = field(default_factory=Csv)
+    trackers: dict[str, Tracker] = field(default_factory=dict)
 
 
 def build(config: DictConfig) -> Setup:
@@ -140,8 +141,6 @@ def build(config: DictConfig) -> Setup:
     if isinstance(evaluator, SharedEvaluator) and options.deduplicate == "reuse":
         options = replace(options, deduplicate="never")  # a score belongs to the shared weights of its time
     strategy = wrap(strategy, space, dataset, options, constraints)
-    # Runs of versions that had no trackers name none.
-    tracker = create(content, "tracker", Tracker) if "tracker" in content else Csv()  # type: ignore[type-abstract]
     return Setup(
         options,
         section["output"],
@@ -154,8 +153,17 @@ def build(config: DictConfig) -> Setup:
         strategy,
         content,
         memory,
-        tracker,
+        _trackers(content),
     )
+
+
+def _trackers(content: dict[str, Any]) -> dict[str, Tracker]:
+    """The trackers of a config by name; runs of versions that had none name none."""
+    section = content.get(TRACKER, {})
+    return {
+        name: instantiate(inner, TRACKER if inner == section else join(TRACKER, name), Tracker)  # type: ignore[type-abstract]
+        for name, inner in sections_by_name(section).items()
+    }
 
 
 def rebuild(content: dict[str, Any]) -> tuple[Evaluator, Dataset]:
@@ -231,15 +239,21 @@ def create(content: dict[str, Any], group: str, base: type[T], *runtime: Any) ->
     section = _mapping(content, group)
     if "_target_" not in section:
         raise ConfigError(f"{group}: not chosen; {nearest('', option_names(group))}")
-    kind = locate(section.pop("_target_"), base, join(group, "_target_"))
-    arguments = check_section(kind, section, group)
+    return instantiate(section, group, base, *runtime)
+
+
+def instantiate(section: dict[str, Any], path: str, base: type[T], *runtime: Any) -> T:
+    """The `base` that a section at a dotted path describes."""
+    options = dict(section)
+    kind = locate(options.pop("_target_"), base, join(path, "_target_"))
+    arguments = check_section(kind, options, path)
     try:
         made = kind(*runtime, **arguments)
         if isinstance(made, SearchSpace) and made.section is None:
             made.section = {"_target_": f"{kind.__module__}.{kind.__qualname__}", **arguments}
         return made
     except ValueError as error:
-        raise ConfigError(f"{group}.{first_line(error)}") from error
+        raise ConfigError(f"{path}.{first_line(error)}") from error
 
 
 def locate(target: Any, base: type[T], path: str) -> type[T]:

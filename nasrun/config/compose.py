@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 from yaml import MarkedYAMLError
 
+from nasrun.config import trackers
 from nasrun.config.build import option_names
 from nasrun.config.help import suggest
 from nasrun.core.config_files import GROUPS, conf_dir
@@ -43,7 +44,9 @@ def compose_config(overrides: Sequence[str], config_dir: str | None = None, conf
     for override in parsed:
         if override not in chosen and not override.is_add():
             _check_key(base, override, groups)
-    return _compose(overrides, config_dir, config_name)
+    config = _compose(overrides, config_dir, config_name)
+    _check_trackers(config, chosen)
+    return config
 
 
 def jobs(
@@ -74,9 +77,10 @@ def output_directory(config: DictConfig, *, sweep: bool) -> Path:
 
 
 def in_full(words: Sequence[str]) -> list[str]:
-    """The words of a command line, `objective=NAME` and `objective=[NAME,...]` written as what they stand for.
+    """The words of a command line, those that are short for others written as these.
 
-    A section cannot be replaced by a list, so this is `objective.metric=...`; other words stay as they are.
+    A section cannot be replaced by a list, so `objective=NAME` and `objective=[NAME,...]` are `objective.metric=...`;
+    `tracker.KEY` belongs to the one tracker that is chosen.
     """
     full = []
     for word in words:
@@ -86,7 +90,7 @@ def in_full(words: Sequence[str]) -> list[str]:
             override = None  # said where all are parsed
         short = override is not None and (override.is_sweep_override() or isinstance(override.value(), str | list))
         full.append(f"objective.metric={word.partition('=')[2]}" if short else word)
-    return full
+    return trackers.in_full(full, option_names(trackers.GROUP))
 
 
 def parse(overrides: Sequence[str]) -> list[Override]:
@@ -187,12 +191,26 @@ def _check_choice(override: Override) -> None:
     """Raise ConfigError unless the override of a group gives what the group takes: the name of one option."""
     group, value = override.key_or_group, override.value()
     known = GROUPS if group in GROUPS else ("experiment",)
+    if group == trackers.GROUP and (isinstance(value, list) or override.package is not None):
+        return  # several at once
     if override.is_add() and group in known and isinstance(value, str):
         raise ConfigError(f"{override.input_line}: nothing to add to; write {group}={value}")
     if override.is_delete() or isinstance(value, str | dict) or (isinstance(value, list) and group not in GROUPS):
         return
     names = option_names(group) if group in known else []
     raise ConfigError(f"{group}={show(value)}: expected the name of an option; {nearest(str(value), names)}")
+
+
+def _check_trackers(config: DictConfig, chosen: Sequence[Override]) -> None:
+    """Raise ConfigError where of several trackers one was composed over another."""
+    for override in chosen:
+        several = override.value() if override.key_or_group == trackers.GROUP and not override.is_delete() else None
+        for name in several if isinstance(several, list) and override.package is None else ():
+            if name not in (config.get(trackers.GROUP) or ()):
+                raise ConfigError(
+                    f"{override.input_line}: the keys of {name} take the place of the others; begin its YAML file with "
+                    f"# @package {trackers.GROUP}.{name}"
+                )
 
 
 def _check_key(config: DictConfig, override: Override, groups: set[str]) -> None:

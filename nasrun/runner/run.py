@@ -31,8 +31,8 @@ from nasrun.storage import journal
 from nasrun.storage.journal import Event, Journal
 from nasrun.storage.records import Observer, assemble, write_json
 from nasrun.storage.run_directory import clear_temporary, create_directory, holds_run, locked
-from nasrun.storage.stored_config import targets
-from nasrun.trackers.observer import Tracking
+from nasrun.storage.stored_config import servers, targets
+from nasrun.trackers.observer import TrackingAll
 
 NOTES = "strategy.json"
 
@@ -52,7 +52,7 @@ def start(
     """
     setup = build(config)
     if setup.options.resume and holds_run(directory):
-        return resume(directory, changes_of(directory, config), chosen=targets(config))
+        return resume(directory, changes_of(directory, config), chosen=[*targets(config), *servers(config)])
     facts = setup.evaluator.prepare()
     check_budgets(setup.strategy, setup.evaluator)
     header = {"event": "run", "format": journal.FORMAT, "nasrun": __version__, "seed": setup.options.seed}
@@ -70,7 +70,7 @@ def resume(
     """Go on with the run in a directory after a crash or an interruption, or extend a finished one.
 
     `overrides`: dotted keys and their new values; only `CHANGEABLE` keys may differ from what they were. `chosen`: the
-    classes that the command line names itself; of what the directory names, others than nasrun's own are refused.
+    classes and servers that the command line names itself; of what the directory names, others are refused.
     `salvage`: the journal is damaged; what is whole of it is saved first (`nasrun.runner.salvage`).
     """
     if not holds_run(directory):
@@ -101,7 +101,7 @@ def _execute(
     """Replay what the journal holds, search on, finish, and return the summary. `changes`: those of a resume."""
     space, objective, output = setup.space, setup.objective, setup.output
     console = make_console(output.console, space, objective)
-    tracking = Tracking(setup.tracker, events[0], flat(setup.config), space, objective, console.message, CHANGEABLE)
+    tracking = TrackingAll(setup.trackers, events[0], flat(setup.config), space, objective, console.message, CHANGEABLE)
     watchers = Watchers(console, TableRefresh(setup, directory), tracking)
     log = Journal(directory / journal.NAME)
     executor = make_executor(setup, events[0]["facts"], directory, console.message)

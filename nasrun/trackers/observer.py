@@ -1,10 +1,11 @@
-"""What stands between a run and its tracker, so that the run goes on whatever the tracker does."""
+"""What stands between a run and its trackers, so that the run goes on whatever they do."""
 
 import contextlib
 import hashlib
 import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 from nasrun.core import Objective, SearchSpace
 from nasrun.reports.summary import means
@@ -29,6 +30,7 @@ class Tracking(Observer):
 
     def __init__(
         self,
+        name: str,
         tracker: Tracker,
         header: Event,
         config: Mapping[str, object],
@@ -38,7 +40,8 @@ class Tracking(Observer):
         changeable: Collection[str] = (),
     ) -> None:
         """`header`: the first event of the journal. `changeable`: keys of `config` that a resume may change."""
-        self._tracker, self._header, self._space, self._objective, self._say = tracker, header, space, objective, say
+        self._name, self._tracker, self._say = name, tracker, say
+        self._header, self._space, self._objective = header, space, objective
         self._config = {
             key: value for key, value in config.items() if not {key, key.partition(".")[0]} & {*changeable, "vars"}
         }
@@ -97,7 +100,7 @@ class Tracking(Observer):
             self._going = False
             self._waiting.clear()
             reason = f"{type(error).__name__}: {one_line(str(error))}"[:300]
-            self._say(f"the tracker failed and is left out, the run goes on ({reason})")
+            self._say(f"tracker {self._name} failed and is left out, the run goes on ({reason})")
             with contextlib.suppress(Exception):
                 self._tracker.close()
 
@@ -119,6 +122,30 @@ class Tracking(Observer):
             when,
             self._objective.metric,
         )
+
+
+class TrackingAll(Observer):
+    """Hands on to several trackers, each for itself: one that fails is left out alone."""
+
+    def __init__(self, trackers: Mapping[str, Tracker], *args: Any, **kwargs: Any) -> None:
+        """`args`, `kwargs`: those of `Tracking` after the tracker."""
+        self._each = [Tracking(name, tracker, *args, **kwargs) for name, tracker in trackers.items()]
+
+    def started(self, trials: int, records: Mapping[int, TrialRecord], directory: Path) -> None:
+        for one in self._each:
+            one.started(trials, records, directory)
+
+    def told(self, record: TrialRecord, best: TrialRecord | None) -> None:
+        for one in self._each:
+            one.told(record, best)
+
+    def finished(self, summary: Mapping[str, object]) -> None:
+        for one in self._each:
+            one.finished(summary)
+
+    def close(self) -> None:
+        for one in self._each:
+            one.close()
 
 
 def tracked_run(directory: Path, header: Event, config: Mapping[str, object], objective: Objective) -> TrackedRun:

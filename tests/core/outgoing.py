@@ -2,9 +2,9 @@
 
     unshare --net --map-root-user python outgoing.py REPORT COMMAND...
 
-All addresses lead to the loopback interface, where nobody listens: whatever is tried is refused at once, and seen. REPORT
-becomes JSON: `tried`, connections (TCP) and datagrams (UDP) to others than this machine, queries of names as such; and
-`left`, the processes that were still there a while after the command ended. Linux; needs `ip` of iproute2.
+All addresses lead to the loopback interface, where nobody listens: whatever is tried is refused at once, and seen.
+REPORT becomes JSON: `tried`, connections (TCP) and datagrams (UDP) to others than this machine, queries of names as
+such; and `left`, the processes that were still there a while after the command ended. Linux; needs `ip` of iproute2.
 """
 
 import json
