@@ -34,8 +34,8 @@ from nasrun.core.options import (
 from nasrun.datasets import Dataset
 from nasrun.evaluators.costs import COSTS, LATENCY, WithCosts
 from nasrun.hardware.devices import Hardware
-from nasrun.hardware.processes.shared_memory import SharedObject
 from nasrun.hardware.ray.cluster import RayCluster
+from nasrun.hardware.shared_memory import SharedObject
 from nasrun.strategies.wrappers import Constrain, Constraints, Deduplicate
 from nasrun.trackers import Tracker
 
@@ -133,7 +133,7 @@ def build(config: DictConfig) -> Setup:
     check_budgets(strategy, evaluator)
     constraints = section["constraints"].resolved(space)
     _check_constraints(constraints, space, dataset, options.seed)
-    if isinstance(evaluator, SharedEvaluator) and hardware.elsewhere:
+    if isinstance(evaluator, SharedEvaluator) and hardware.is_remote:
         named, alone = hardware.named
         raise ConfigError(
             f"{named}: weights that all architectures share are trained and used in one process; choose {alone}"
@@ -203,7 +203,7 @@ def wrap(
 def check_budgets(strategy: Strategy, evaluator: Evaluator) -> None:
     """ConfigError where the evaluator cannot measure at a budget of the strategy's, as far as it knows by now."""
     for budget in strategy.budgets:
-        reason = evaluator.lacks(budget)
+        reason = evaluator.unsupported_budget_reason(budget)
         if reason:
             raise ConfigError(f"strategy.budgets=[{','.join(map(str, strategy.budgets))}]: {reason}")
 

@@ -1,13 +1,16 @@
 """Those who act in a run: strategy, evaluator, executor."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from nasrun.core.types import Genome, Job, Measurement, Progress, Proposal, Trial
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class Strategy(ABC):
@@ -20,8 +23,8 @@ class Strategy(ABC):
     #: Trials that are proposed before anything that was told is made use of; 0 where it makes no difference.
     initial: int = 0
 
-    #: Whether proposals go on from checkpoints of earlier trials (`warm_start`): these are then kept as `needs` says.
-    continues: bool = False
+    #: Whether proposals go on from checkpoints of earlier trials (`warm_start`), which `required_checkpoints` names.
+    uses_checkpoints: bool = False
 
     #: Trials that the strategy takes from beginning to end; None: any number will do.
     length: int | None = None
@@ -30,7 +33,7 @@ class Strategy(ABC):
     budgets: tuple[int, ...] = ()
 
     #: Whether all objectives are improved, where there are several; else the first one alone.
-    several: bool = False
+    multi_objective: bool = False
 
     @abstractmethod
     def ask(self, n: int) -> list[Proposal]:
@@ -45,11 +48,11 @@ class Strategy(ABC):
         """True when the strategy will make no more proposals, whatever it is told."""
         return False
 
-    def needs(self) -> Collection[int]:
-        """Trials that were told and whose checkpoints later proposals may start from, or `chosen` may name."""
+    def required_checkpoints(self) -> Collection[int]:
+        """Trials that were told and whose checkpoints later proposals may start from, or `selected_trial` may name."""
         return ()
 
-    def chosen(self) -> int | None:
+    def selected_trial(self) -> int | None:
         """The trial whose network is what the search came to; None: the best by the objective."""
         return None
 
@@ -122,7 +125,7 @@ class Evaluator(ABC):
         """
         return {}
 
-    def lacks(self, budget: int) -> str | None:
+    def unsupported_budget_reason(self, budget: int) -> str | None:
         """Why nothing can be measured at a budget in epochs; None where it can, or where that is not known yet."""
         return None
 
@@ -141,7 +144,7 @@ class SharedEvaluator(Evaluator):
     #: Trials after each epoch of the shared weights.
     rounds: int
 
-    def lacks(self, budget: int) -> str | None:
+    def unsupported_budget_reason(self, budget: int) -> str | None:
         return "weights that all architectures share have no budgets; choose evaluator=train or evaluator=table"
 
     @abstractmethod

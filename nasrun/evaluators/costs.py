@@ -126,5 +126,5 @@ class WithCosts(Evaluator):
     def estimate(self, trial: Trial) -> float | None:
         return self._inner.estimate(trial)
 
-    def lacks(self, budget: int) -> str | None:
-        return self._inner.lacks(budget)
+    def unsupported_budget_reason(self, budget: int) -> str | None:
+        return self._inner.unsupported_budget_reason(budget)

@@ -18,16 +18,13 @@ from nasrun.datasets import Dataset
 from nasrun.datasets.splitting import cut
 from nasrun.evaluators.train.memory import reason
 from nasrun.hardware.devices import Hardware, Runtime
-from nasrun.spaces.macro_cnn import MacroCNN
-from nasrun.spaces.micro_cell.space import MicroCell
-from nasrun.spaces.nasbench201.space import NASBench201
+from nasrun.spaces.sections import spaces_with_supernet
 from nasrun.training.supernet.settings import SharedSettings
 
 if TYPE_CHECKING:
     from nasrun.training.data import DeviceData, DeviceSplit
     from nasrun.training.supernet.trainer import SharedTrainer
 
-SPACES = (MicroCell, MacroCNN, NASBench201)
 STATISTICS_BATCHES = 20
 """Batches from which the winner's running statistics are made."""
 UNTRAINED = 0
@@ -66,14 +63,14 @@ class Supernet(SharedEvaluator):
         pad_to: Positive | None = 32,
         **settings: Any,
     ) -> None:
-        if not isinstance(space, SPACES):
-            names = " and ".join(", ".join(kind.__name__ for kind in SPACES).rsplit(", ", 1))
+        if not space.has_supernet:
             raise ConfigError(
-                f"search_space={type(space).__name__}: evaluator=supernet has no shared weights for it, but for {names}"
+                f"search_space={type(space).__name__}: has no supernet, which evaluator=supernet trains; choose "
+                f"search_space={' or '.join(spaces_with_supernet())}"
             )
         if dataset.task.kind != "classification":
             raise ConfigError(f"dataset={dataset.name}: is for {dataset.task.kind}; evaluator=supernet classifies")
-        if hardware.elsewhere:
+        if hardware.is_remote:
             named, alone = hardware.named
             raise ConfigError(f"{named}: evaluator=supernet trains in one process; use {alone}")
         self.rounds = rounds
@@ -154,13 +151,11 @@ class Supernet(SharedEvaluator):
         """The winner with its shared weights, in a network of its own, on what was held out and on the test set."""
         import torch
 
-        from nasrun.spaces.supernets import shared_name
-
         started = time.monotonic()
         genome = job.trial.proposal.genome
         with torch.random.fork_rng([]):
             model = self._space.build(genome, self._task)
-        model = self._ready.alone(model, shared_name(self._space, genome, self._task), STATISTICS_BATCHES)
+        model = self._ready.alone(model, self._space.supernet_name(genome, self._task), STATISTICS_BATCHES)
         metrics: dict[str, float] = {}
         for part, prefix in (("held_out", "test_held_out"), ("test", "test")):
             found = self._ready.measure(model, self._parts[part])
@@ -192,14 +187,13 @@ class Supernet(SharedEvaluator):
         """New shared weights by a seed; torch's global generators stay as they were."""
         import torch
 
-        from nasrun.spaces.supernets import shared_network
         from nasrun.training.supernet.trainer import SharedTrainer
 
         if self._runtime is None or self._data is None:
             raise RuntimeError("prepare() comes before anything is evaluated")
         with torch.random.fork_rng([]):
             torch.manual_seed(seed)
-            model = shared_network(self._space, self._task)
+            model = self._space.supernet(self._task)
         return SharedTrainer(model, self._data, self._parts["train"], self._settings, self._runtime)
 
     @property

@@ -145,7 +145,7 @@ class Table(Evaluator):
             return proposal.budget
         return self._epochs if self._epochs is not None else max(self._trainings)
 
-    def lacks(self, budget: int) -> str | None:
+    def unsupported_budget_reason(self, budget: int) -> str | None:
         """Which lengths the table has, where it has not this one."""
         return self._lacks(budget) if self._table.epochs and budget not in self._table.epochs else None
 

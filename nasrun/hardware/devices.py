@@ -51,14 +51,14 @@ class Hardware:
         return self.in_flight or self.workers
 
     @property
-    def elsewhere(self) -> bool:
+    def is_remote(self) -> bool:
         """Whether trials are evaluated in other processes than the runner's."""
         return self.workers > 1
 
     @property
-    def crew(self) -> str:
+    def worker_summary(self) -> str:
         """The workers, for the user to read; empty where the runner is the only one."""
-        return f"{self.workers} workers" if self.elsewhere else ""
+        return f"{self.workers} workers" if self.is_remote else ""
 
     @property
     def named(self) -> tuple[str, str]:

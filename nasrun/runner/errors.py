@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from nasrun.core import Progress
-from nasrun.hardware.processes.worker import WorkerError
+from nasrun.hardware.worker_messages import WorkerError
 from nasrun.runner import interrupts
 from nasrun.storage.journal import NAME, Journal
 

@@ -21,18 +21,18 @@ from nasrun.reports.tables import write_tables
 from nasrun.runner import interrupts
 from nasrun.runner.errors import RunError, resumable, watched
 from nasrun.runner.executors import make_executor
-from nasrun.runner.observers import TableRefresh, Watchers
+from nasrun.runner.observers import Observers, TableRefresh
 from nasrun.runner.resume import CHANGEABLE, changed_config, changes_of, check_trials, flat
 from nasrun.runner.salvage import recalling, save_journal
 from nasrun.runner.search import Search
 from nasrun.runner.shared_weights import SharedWeights
-from nasrun.runner.startup_messages import opening_notes
+from nasrun.runner.startup_messages import startup_messages
 from nasrun.storage import journal
 from nasrun.storage.journal import Event, Journal
 from nasrun.storage.records import Observer, assemble, write_json
 from nasrun.storage.run_directory import clear_temporary, create_directory, holds_run, locked
 from nasrun.storage.stored_config import servers, targets
-from nasrun.trackers.observer import TrackingAll
+from nasrun.trackers.observer import Tracking
 
 NOTES = "strategy.json"
 
@@ -101,20 +101,23 @@ def _execute(
     """Replay what the journal holds, search on, finish, and return the summary. `changes`: those of a resume."""
     space, objective, output = setup.space, setup.objective, setup.output
     console = make_console(output.console, space, objective)
-    tracking = TrackingAll(setup.trackers, events[0], flat(setup.config), space, objective, console.message, CHANGEABLE)
-    watchers = Watchers(console, TableRefresh(setup, directory), tracking)
+    told = (events[0], flat(setup.config), space, objective, console.message, CHANGEABLE)
+    tracking = Observers(*(Tracking(name, tracker, *told) for name, tracker in setup.trackers.items()))
+    observers = Observers(console, TableRefresh(setup, directory), tracking)
     log = Journal(directory / journal.NAME)
     executor = make_executor(setup, events[0]["facts"], directory, console.message)
     executor = recalling(executor, setup, directory, events)
     keep = output.keep if setup.evaluator.saves else "none"
-    continues = setup.strategy.continues and setup.evaluator.saves
-    checkpoints = CheckpointStore(directory, keep, output.keep_count, output.limit_mb, continues=continues)
+    uses_checkpoints = setup.strategy.uses_checkpoints and setup.evaluator.saves
+    checkpoints = CheckpointStore(
+        directory, keep, output.keep_count, output.limit_mb, uses_checkpoints=uses_checkpoints
+    )
     search = Search(
         setup.strategy,
         executor,
         log,
         objective,
-        watchers,
+        observers,
         checkpoints,
         seed=setup.options.seed,
         trials=setup.options.trials,
@@ -124,15 +127,15 @@ def _execute(
         order=setup.hardware.order,
         shared=_shared_weights(setup, log, directory, events[0]["trials"]),
     )
-    setup.evaluator.on_progress = watched(log, console.progress)
+    setup.evaluator.on_progress = watched(log, console.on_progress)
     try:
-        with journal.sensible(directory / journal.NAME):
+        with journal.reject_invalid_events(directory / journal.NAME):
             search.replay(events)
         finished = events[-1]["event"] == "end" and events[-1]["complete"] and not changes
         if changes is not None and not finished:
             log.append("resume", changes=dict(changes), time=journal.now())
-        watchers.started(setup.options.trials, search.records, directory)
-        for line in opening_notes(setup, events):
+        observers.on_start(setup.options.trials, search.records, directory)
+        for line in startup_messages(setup, events):
             console.message(line)
         ending = search.run()
         executor.close()
@@ -140,7 +143,7 @@ def _execute(
             _finish(setup, directory, search, checkpoints, events, log, console)
             checkpoints.clear()
         if not finished:
-            log.append("end", dear=True, reason=ending.reason, complete=ending.complete, time=journal.now())
+            log.append("end", fsync=True, reason=ending.reason, complete=ending.complete, time=journal.now())
         summary = write_results(setup, directory)
         notes = setup.strategy.notes()
         if notes:
@@ -154,8 +157,8 @@ def _execute(
         if not ending.complete or search.best is None:
             reason = ending.reason if not ending.complete else "no trial succeeded"
             raise RunError(f"{reason}; what there is lies in {directory}")
-        tracking.finished(summary)
-        console.finished(summary)
+        tracking.on_finish(summary)
+        console.on_finish(summary)
         return summary
     except KeyboardInterrupt:
         interrupts.end()
@@ -191,7 +194,7 @@ def _finish(
     told, best = len(search.records), search.winner
     if best is None or any(event["event"] == "final" and event["told"] == told for event in events):
         return
-    console.finishing(best)
+    console.on_final_training(best)
     number = best.trial.proposal.reuse_of if best.trial.proposal.reuse_of is not None else best.trial.number
     ranked = sorted((m for m in best.measurements if m.status == "ok"), key=lambda m: -setup.objective.score([m]))
     source = checkpoints.path(number, ranked[0].repeat)
@@ -209,8 +212,8 @@ def _finish(
     except Exception as error:
         raise RunError(f"the winner's final training failed: {first_line(error)}") from error
     # Which network it is where the strategy says so, and not the objective.
-    chosen = {"chosen": True} if setup.strategy.chosen() is not None else {}
-    log.append("final", dear=True, trial=best.trial.number, told=told, **chosen, **result, time=journal.now())
+    chosen = {"chosen": True} if setup.strategy.selected_trial() is not None else {}
+    log.append("final", fsync=True, trial=best.trial.number, told=told, **chosen, **result, time=journal.now())
 
 
 def _has_weights(setup: Setup) -> bool:

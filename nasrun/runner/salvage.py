@@ -154,7 +154,7 @@ def _depends(setup: Setup, events: Sequence[Event]) -> bool:
     """Whether trials depend on weights that others left behind, so that no measurement stands for itself."""
     asked = (fields for event in events if event["event"] == "ask" for fields in event["proposals"])
     warm = any(fields.get("warm_start", "none") != "none" for fields in asked)
-    return warm or setup.strategy.continues or isinstance(setup.evaluator, SharedEvaluator)
+    return warm or setup.strategy.uses_checkpoints or isinstance(setup.evaluator, SharedEvaluator)
 
 
 def _length(setup: Setup, directory: Path, before: Sequence[Event], behind: Sequence[Event]) -> int:

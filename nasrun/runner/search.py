@@ -14,7 +14,7 @@ from nasrun.checkpoints.store import CheckpointStore
 from nasrun.core import Executor, Job, Measurement, Objective, Proposal, Strategy, Trial, seeding
 from nasrun.runner.shared_weights import SharedWeights
 from nasrun.storage.journal import (
-    DEAR_SECONDS,
+    FSYNC_AFTER_SECONDS,
     Event,
     Journal,
     measurement_from_json,
@@ -23,14 +23,14 @@ from nasrun.storage.journal import (
     proposal_from_json,
     proposal_to_json,
 )
-from nasrun.storage.records import Observer, TrialRecord, told
+from nasrun.storage.records import Observer, TrialRecord, resolve_trial
 
 
 class ReplayError(Exception):
     """The journal cannot be replayed: the strategy no longer proposes what it proposed then."""
 
 
-def sound(measurement: Measurement) -> Measurement:
+def fail_non_finite(measurement: Measurement) -> Measurement:
     """The measurement, or a failure in its place where a metric is no finite number: NaN is never a result."""
     for name, value in measurement.metrics.items():
         if not math.isfinite(value):
@@ -114,7 +114,7 @@ class Search:
         self._may_ask = False
         for record in self._admit(proposals):
             self._submit(record)
-            self._observer.asked(record.trial)
+            self._observer.on_trial_start(record.trial)
 
     @property
     def _round_over(self) -> bool:
@@ -148,7 +148,7 @@ class Search:
                 self._checkpoints.source(start, repeat),
                 self._checkpoints.target(number, repeat),
                 tuple(str(self._checkpoints.path(partner, repeat)) for partner in start.partners),
-                self._strategy.continues,
+                self._strategy.uses_checkpoints,
             )
             for repeat in range(self._repeats)
             if repeat not in done
@@ -167,7 +167,7 @@ class Search:
 
     def needed(self) -> set[int]:
         """Trials whose checkpoints the strategy, or a trial in flight, may start from."""
-        numbers = set(self._strategy.needs())
+        numbers = set(self._strategy.required_checkpoints())
         for number in self._outstanding:
             proposal = self._asked[number].trial.proposal
             if proposal.warm_start != "none":
@@ -184,10 +184,10 @@ class Search:
                     return number
             # In one write: a group that was measured together is on record as a whole or not at all, so that a
             # resumed run never trains what is left of it in other company.
-            measurements = [sound(measurement) for measurement in self._executor.wait()]
+            measurements = [fail_non_finite(measurement) for measurement in self._executor.wait()]
             self._journal.append_all(
                 [{"event": "measure", **measurement_to_json(m), "time": now()} for m in measurements],
-                dear=any(m.seconds > DEAR_SECONDS for m in measurements),
+                fsync=any(m.seconds > FSYNC_AFTER_SECONDS for m in measurements),
             )
             for measurement in measurements:
                 self._asked[measurement.trial].measurements.append(measurement)
@@ -201,11 +201,11 @@ class Search:
         self._journal.append("tell", trial=number, time=now())
         record = self._take_in(number)
         self._checkpoints.keep_best(self.records, self._objective, self.needed())
-        self._observer.told(record, self.best)
+        self._observer.on_trial_complete(record, self.best)
 
     def _take_in(self, number: int) -> TrialRecord:
         """Everything that a tell changes, at its first time and when it is replayed."""
-        record = told(self._asked, number)
+        record = resolve_trial(self._asked, number)
         self._outstanding.remove(number)
         self._strategy.tell(record.trial, record.measurements)
         self.records[number] = record
@@ -246,7 +246,7 @@ class Search:
     @property
     def winner(self) -> TrialRecord | None:
         """What the search came to: the trial that the strategy chose, else the best by the objective."""
-        chosen = self._strategy.chosen()
+        chosen = self._strategy.selected_trial()
         record = self.records.get(chosen) if chosen is not None else None
         return record if record is not None and record.status == "ok" else self.best
 

@@ -8,7 +8,7 @@ from nasrun.runner.salvage import remarks
 from nasrun.storage.journal import Event
 
 
-def opening_notes(setup: Setup, events: Sequence[Event]) -> Iterator[str]:
+def startup_messages(setup: Setup, events: Sequence[Event]) -> Iterator[str]:
     """What a user should know before the first trial."""
     places = (events[0]["environment"], describe_environment())
     then, now = ({"processor": place["processor"], **place["packages"]} for place in places)
@@ -18,14 +18,14 @@ def opening_notes(setup: Setup, events: Sequence[Event]) -> Iterator[str]:
     runtime = events[0]["facts"].get("runtime")
     if runtime:
         threads = f", {runtime['threads']} threads" if runtime["device"] == "cpu" else ""
-        threads += f", {setup.hardware.crew}" if setup.hardware.crew else ""
+        threads += f", {setup.hardware.worker_summary}" if setup.hardware.worker_summary else ""
         yield f"{runtime['device']}{threads}, {runtime['precision']}: {runtime['reason']}"
     if setup.evaluator.repeats * setup.hardware.trials_in_flight > 1:  # else nothing trains together
         for name, chosen in (("replicas", "mode"), ("products", "backend")):
             if name in events[0]["facts"]:
                 choice = events[0]["facts"][name]
                 yield f"{name} {choice[chosen]}: {choice['reason']}"
-    if setup.objective.others and not setup.strategy.several:
+    if setup.objective.others and not setup.strategy.multi_objective:
         names = ", ".join(one.metric for one in setup.objective.others)
         yield f"the strategy goes by {setup.objective.metric} alone; {names}: in front.csv and the pictures"
     yield from remarks(events)

@@ -2,7 +2,7 @@
 
 One JSON object per line, the last key of which is the CRC-32 of what stands before it. An event reaches the operating
 system before it is acted on, so that a killed process loses nothing; it is forced to disk at once after a trial that
-was dear, and at least ten times a second otherwise. A last line that was cut short is removed before the next append;
+was fsync, and at least ten times a second otherwise. A last line that was cut short is removed before the next append;
 damage anywhere else is refused with its line number (`nasrun.runner.salvage` saves what is whole).
 
 Events: `run` (what was started), `ask` (proposals), `measure` (one repeat of one trial), `tell` (a trial was told to
@@ -24,9 +24,9 @@ from nasrun.core import Measurement, Proposal
 
 NAME = "journal.jsonl"
 FORMAT = 2
-"""Which version wrote a journal: 1 before the modules of nasrun lay in packages (`nasrun.core.renamed`), 2 since then."""
+"""Which version wrote a journal: 1 before nasrun's modules lay in packages (`nasrun.core.renamed`), 2 since then."""
 SYNC_SECONDS = 0.1
-DEAR_SECONDS = 0.01
+FSYNC_AFTER_SECONDS = 0.01
 
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
@@ -57,21 +57,21 @@ class Journal:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         self._synced = time.monotonic()
 
-    def append(self, event: str, *, dear: bool = False, **fields: Any) -> None:
+    def append(self, event: str, *, fsync: bool = False, **fields: Any) -> None:
         """Write one event; see `append_all`."""
-        self.append_all([{"event": event, **fields}], dear=dear)
+        self.append_all([{"event": event, **fields}], fsync=fsync)
 
-    def append_all(self, events: Sequence[Event], *, dear: bool = False) -> None:
+    def append_all(self, events: Sequence[Event], *, fsync: bool = False) -> None:
         """Write events with a single system call; OSError (disk full, see also `check`) passes through.
 
-        `dear`: what the events record took long to make, so it is forced to disk before this returns.
+        `fsync`: what the events record took long to make, so it is forced to disk before this returns.
         """
         lines = b"".join(map(line_of, events))
         written = os.write(self._file, lines)
         if written < len(lines):
             raise OSError(28, f"only {written} of {len(lines)} bytes of a journal event could be written")
         moment = time.monotonic()
-        if dear or moment - self._synced >= SYNC_SECONDS:
+        if fsync or moment - self._synced >= SYNC_SECONDS:
             os.fdatasync(self._file)
             self._synced = moment
             self.check()
@@ -153,7 +153,7 @@ def _no_number(name: str) -> None:
 
 
 @contextlib.contextmanager
-def sensible(path: Path) -> Iterator[None]:
+def reject_invalid_events(path: Path) -> Iterator[None]:
     """A scope in which events are taken for what they say; JournalError where that makes no sense: each line is whole,
     but nasrun did not write them, or not in this order."""
     try:

@@ -37,7 +37,7 @@ class Nsga2(Strategy):
     than any other: it is a parent of nothing. With one objective this is a plain elitist genetic algorithm.
     """
 
-    several = True
+    multi_objective = True
 
     def __init__(
         self,

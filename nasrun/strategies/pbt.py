@@ -45,7 +45,7 @@ class Pbt(Strategy):
     genome of the original. The score is the objective. `generations`: None for as many as there are trials for.
     """
 
-    continues = True
+    uses_checkpoints = True
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class Pbt(Strategy):
     def done(self) -> bool:
         return self._over
 
-    def needs(self) -> Collection[int]:
+    def required_checkpoints(self) -> Collection[int]:
         found = {member.trial for member in self._members} | {proposal.parent for _, proposal in self._queue}
         return {number for number in found if number is not None}
 

@@ -5,7 +5,6 @@ import hashlib
 import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any
 
 from nasrun.core import Objective, SearchSpace
 from nasrun.reports.summary import means
@@ -53,19 +52,19 @@ class Tracking(Observer):
         self._best = -float("inf")
         self._best_value: float | None = None
 
-    def started(self, trials: int, records: Mapping[int, TrialRecord], directory: Path) -> None:
+    def on_start(self, trials: int, records: Mapping[int, TrialRecord], directory: Path) -> None:
         self._going = self._tracker.active
         self._directory, self._before = directory, list(records.values())
         self._due = time.monotonic() + FIRST_SECONDS
 
-    def told(self, record: TrialRecord, best: TrialRecord | None) -> None:
+    def on_trial_complete(self, record: TrialRecord, best: TrialRecord | None) -> None:
         if not self._going:
             return
         self._waiting.append((record, journal.now()))
         if time.monotonic() >= self._due:
             self._hand_on()
 
-    def finished(self, summary: Mapping[str, object]) -> None:
+    def on_finish(self, summary: Mapping[str, object]) -> None:
         self._hand_on()
         self._attempt(lambda: self._tracker.finish(summary))
 
@@ -122,30 +121,6 @@ class Tracking(Observer):
             when,
             self._objective.metric,
         )
-
-
-class TrackingAll(Observer):
-    """Hands on to several trackers, each for itself: one that fails is left out alone."""
-
-    def __init__(self, trackers: Mapping[str, Tracker], *args: Any, **kwargs: Any) -> None:
-        """`args`, `kwargs`: those of `Tracking` after the tracker."""
-        self._each = [Tracking(name, tracker, *args, **kwargs) for name, tracker in trackers.items()]
-
-    def started(self, trials: int, records: Mapping[int, TrialRecord], directory: Path) -> None:
-        for one in self._each:
-            one.started(trials, records, directory)
-
-    def told(self, record: TrialRecord, best: TrialRecord | None) -> None:
-        for one in self._each:
-            one.told(record, best)
-
-    def finished(self, summary: Mapping[str, object]) -> None:
-        for one in self._each:
-            one.finished(summary)
-
-    def close(self) -> None:
-        for one in self._each:
-            one.close()
 
 
 def tracked_run(directory: Path, header: Event, config: Mapping[str, object], objective: Objective) -> TrackedRun:

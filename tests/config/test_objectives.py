@@ -22,7 +22,7 @@ from nasrun.reports.plot_data import plot_data
 from nasrun.reports.plots import draw_plots
 from nasrun.runner.errors import RunError
 from nasrun.runner.run import resume, start
-from nasrun.runner.search import sound
+from nasrun.runner.search import fail_non_finite
 from nasrun.storage import journal
 from nasrun.storage.records import TrialRecord, best_of, read_run
 from tests.support import setup_of
@@ -62,7 +62,7 @@ def test_a_failure_is_worst_in_all_objectives() -> None:
     fine = Measurement(0, 0, "ok", {"val_accuracy": 0.5, "parameters": 10.0})
     assert TWO.scores([fine, Measurement(0, 1, "failed")]) == (0.5, -10)
     assert TWO.scores([Measurement(0, 0, "failed")]) == (-np.inf, -np.inf)
-    broken = sound(fine._replace(metrics={"val_accuracy": 0.5, "parameters": float("nan")}))
+    broken = fail_non_finite(fine._replace(metrics={"val_accuracy": 0.5, "parameters": float("nan")}))
     assert (broken.status, broken.error) == ("failed", "parameters is nan")
 
 

@@ -12,10 +12,10 @@ import pytest
 
 from nasrun.config.build import build
 from nasrun.core.options import ConfigError
-from nasrun.hardware.processes.worker import BEGUN, DONE, ERROR, PROGRESS, Recipe
 from nasrun.hardware.ray import cluster as ray_cluster
 from nasrun.hardware.ray.cluster import RayCluster
 from nasrun.hardware.ray.worker import Place, RayWorker
+from nasrun.hardware.worker_messages import BEGUN, DONE, ERROR, PROGRESS, Recipe
 from tests.conftest import Answer
 from tests.hardware import trouble
 from tests.hardware.trouble import jobs
@@ -63,9 +63,9 @@ def test_threads_are_the_processors_of_a_worker() -> None:
 
 
 def test_one_worker_is_elsewhere_too() -> None:
-    assert RayCluster(workers=1).elsewhere
+    assert RayCluster(workers=1).is_remote
     assert RayCluster(workers=1).trials_in_flight == 1
-    assert not setup_of().hardware.elsewhere
+    assert not setup_of().hardware.is_remote
 
 
 def test_the_environment_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:

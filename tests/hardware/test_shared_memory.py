@@ -9,7 +9,7 @@ import pytest
 
 from nasrun.datasets import Splits
 from nasrun.hardware.processes import shared_memory
-from nasrun.hardware.processes.shared_memory import ALIGNMENT, SharedObject
+from nasrun.hardware.shared_memory import ALIGNMENT, SharedObject
 from tests.hardware.trouble import descriptors, shared_files
 from tests.support import setup_of
 

@@ -17,7 +17,7 @@ import pytest
 from nasrun.config.build import rebuild
 from nasrun.core import Job, Proposal, Trial
 from nasrun.hardware.processes.executor import ProcessExecutor
-from nasrun.hardware.processes.worker import Recipe
+from nasrun.hardware.worker_messages import Recipe
 from nasrun.storage import journal
 from tests.evaluators.conftest import SMALL
 from tests.hardware import trouble

@@ -8,8 +8,7 @@ import pytest
 
 from nasrun.config.compose import compose_config, task_config
 from nasrun.core.options import ConfigError
-from nasrun.runner import observers as watchers
-from nasrun.runner import run
+from nasrun.runner import observers, run
 from nasrun.runner import startup_messages as opening_notes
 from nasrun.runner.run import resume, start
 from nasrun.storage import journal
@@ -31,8 +30,8 @@ def test_tables_hold_all_trials_while_a_resumed_run_goes_on(tmp_path: Path, monk
     started(tmp_path / "run", "trials=5")
     seen = []
     write_tables = run.write_tables
-    monkeypatch.setattr(watchers, "REFRESH_SECONDS", 0.0)
-    for module in (run, watchers):
+    monkeypatch.setattr(observers, "REFRESH_SECONDS", 0.0)
+    for module in (run, observers):
         written = lambda *a: (write_tables(*a), seen.append(len(rows(tmp_path / "run"))))  # noqa: E731
         monkeypatch.setattr(module, "write_tables", written)
     resume(tmp_path / "run", {"trials": 12})

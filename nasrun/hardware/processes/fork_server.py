@@ -19,12 +19,13 @@ from multiprocessing.connection import Connection
 from typing import NoReturn
 
 from nasrun.hardware.devices import GPUS
-from nasrun.hardware.processes.worker import Recipe, WorkerError, work
+from nasrun.hardware.processes.worker import work
+from nasrun.hardware.worker_messages import Recipe, WorkerError
 
 START = """
 import pickle, sys
 sys.path[:] = pickle.load(sys.stdin.buffer)
-from nasrun.hardware.fork_server import serve
+from nasrun.hardware.processes.fork_server import serve
 serve({control}, {lifeline})
 """
 

@@ -35,7 +35,7 @@ QUIET = {
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
 }
 """None of Ray's own lines (all match the last) on the user's terminal."""
-KEEPER = """
+CLEANUP_SCRIPT = """
 import os, shutil, sys, time
 done, absent = sys.stdin.read(), 0
 for turn in range(100 if done else 1200):
@@ -83,11 +83,11 @@ class RayCluster(Hardware):
             raise ValueError("address: Ray is not installed; install it: pip install 'nasrun[ray]'")
 
     @property
-    def elsewhere(self) -> bool:
+    def is_remote(self) -> bool:
         return True
 
     @property
-    def crew(self) -> str:
+    def worker_summary(self) -> str:
         return f"{self.workers} workers on {'a Ray cluster' if self.address else 'Ray, on this machine'}"
 
     @property
@@ -141,7 +141,7 @@ class RayCluster(Hardware):
             for attempt in range(1 if self.address else STARTS):
                 try:
                     if self.address and self.address != "auto":
-                        _knock(self.address)
+                        _check_reachable(self.address)
                     with _own_sigterm():
                         ray.init(**options)
                     break
@@ -182,7 +182,7 @@ def _environment(wanted: Mapping[str, str]) -> Iterator[None]:
         os.environ |= before
 
 
-def _knock(address: str) -> None:
+def _check_reachable(address: str) -> None:
     """OSError or ValueError where nobody listens at an address, for which Ray would look for a minute, and loudly."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     socket.create_connection((host, int(port)), timeout=KNOCK_SECONDS).close()
@@ -222,7 +222,7 @@ def _short_folder() -> Iterator[str]:
         prefix="nasrun-", dir=place if len(place) < LONGEST_FOLDER - 16 else "/tmp"
     ) as folder:
         keeper = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", KEEPER, folder], stdin=subprocess.PIPE, start_new_session=True
+            [sys.executable, "-I", "-S", "-c", CLEANUP_SCRIPT, folder], stdin=subprocess.PIPE, start_new_session=True
         )
         try:
             yield folder

@@ -12,9 +12,9 @@ from typing import Any
 from nasrun.core import Evaluator, Job
 from nasrun.datasets import Splits
 from nasrun.hardware.pool import GRACE_SECONDS, Worker, WorkerExecutor
-from nasrun.hardware.processes.worker import Recipe, WorkerError
 from nasrun.hardware.ray.cluster import library
 from nasrun.hardware.ray.worker import Place, RayWorker
+from nasrun.hardware.worker_messages import Recipe, WorkerError
 
 NOTICE_SECONDS = 20.0
 """After this long without a worker that was asked for, the user is told."""
@@ -123,7 +123,7 @@ class RayExecutor(WorkerExecutor[_Actor]):
             if self._failed_starts >= MOST_FAILED_STARTS and now >= self._failing_since + FAILING_SECONDS:
                 raise WorkerError(f"{self._failed_starts} workers in a row died at their start, the last: {reason}")
         self._kill(one)
-        self._bury(one.place, one)
+        self._on_worker_exit(one.place, one)
 
     def _starting(self) -> list[_Actor]:
         return [one for one in self._workers if one is not None and not one.is_set_up]

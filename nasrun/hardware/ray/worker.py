@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nasrun.core import Job
-from nasrun.hardware.processes.worker import BEGUN, DONE, ERROR, PROGRESS, Recipe
+from nasrun.hardware.worker_messages import BEGUN, DONE, ERROR, PROGRESS, Recipe
 
 Message = tuple[str, Any]
 

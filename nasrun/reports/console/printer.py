@@ -26,13 +26,13 @@ class Printer(Observer):
         # Asked now: while a live view is up, sys.stdout is rich's stand-in, which does not tell.
         self._encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
 
-    def started(self, trials: int, records: Mapping[int, TrialRecord], directory: Path) -> None:
+    def on_start(self, trials: int, records: Mapping[int, TrialRecord], directory: Path) -> None:
         self._trials, self._directory = trials, directory
 
     def message(self, text: str) -> None:
         self._print(one_line(text))
 
-    def finished(self, summary: Mapping[str, Any]) -> None:
+    def on_finish(self, summary: Mapping[str, Any]) -> None:
         self.close()
         self._print("", *describe(summary, self._directory))
 
