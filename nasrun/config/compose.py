@@ -184,7 +184,7 @@ def _missing(error: MissingConfigException) -> str:
     group, _, name = (error.missing_cfg_file or "").rpartition("/")
     if not group:
         return f"--config-name={name}: no such file; nasrun's own is config"
-    return f"{group}={name}: no such option; {nearest(name, error.options or ())}"
+    return f"{group}={name}: no such option; {nearest(name, error.options or option_names(group))}"
 
 
 def _check_choice(override: Override) -> None:

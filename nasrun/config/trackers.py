@@ -39,7 +39,7 @@ def sections_by_name(section: Any) -> dict[str, dict[str, Any]]:
 def in_full(words: Sequence[str], known: Collection[str]) -> list[str]:
     """The words of a command line, `tracker.KEY` as `tracker.NAME.KEY` where one of the `known` trackers is chosen."""
     chosen = [found[1] for word in words if (found := _CHOICE.fullmatch(word))]
-    if not chosen or chosen[-1] not in known:
+    if not chosen or chosen[-1] not in known or any(f"@{GROUP}." in word for word in words):
         return list(words)
     matches = [(word, _KEY.fullmatch(word)) for word in words]
     return [f"{found[1]}{qualified(found[2], chosen[-1:])}{found[3]}" if found else word for word, found in matches]

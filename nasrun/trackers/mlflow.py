@@ -120,8 +120,11 @@ class MLflow(Tracker):
         store.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(store.with_name(f".{store.name}.lock"), timeout=LOCK_SECONDS):
             # Two processes of a sweep that make the same store at once would both fail.
-            self._load(_url(store))
-            return self._experiment_id(experiment, (store.parent / ARTIFACTS).as_uri())
+            uri = _uri(store)
+            self._load(uri)
+            made = self._experiment_id(experiment, (store.parent / ARTIFACTS).as_uri())
+            _remove_stray(Path(uri.removeprefix(SQLITE)).parent, store)
+            return made
 
     def _load(self, uri: str) -> None:
         """Import MLflow, silent, and open a store."""
@@ -157,8 +160,12 @@ def _check_file(uri: str) -> None:
 
 def _check_server(uri: str) -> None:
     """ValueError unless the URI is that of a server, without a password, which would be stored with the run."""
-    parts = urlsplit(uri)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(uri)
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        sound = False
+    if not sound:
         raise ValueError(f"uri={uri}: neither a local store nor a server; expected {SQLITE}FILE or http://HOST:PORT")
     if "@" in parts.netloc:
         raise ValueError(
@@ -172,10 +179,18 @@ def _file(uri: str) -> Path:
     return Path(importlib.import_module("sqlalchemy").make_url(uri).database).absolute()
 
 
-def _url(file: Path) -> str:
+def _uri(file: Path) -> str:
     """The URI of a file, whatever characters its name has."""
-    url: str = importlib.import_module("sqlalchemy").URL.create("sqlite", database=str(file)).render_as_string()
-    return url
+    uri: str = importlib.import_module("sqlalchemy").URL.create("sqlite", database=str(file)).render_as_string()
+    return uri
+
+
+def _remove_stray(folder: Path, store: Path) -> None:
+    """Remove the empty folders that MLflow makes by a URI as it stands there, with %25 where a name has %."""
+    for stray in (folder, *folder.parents):
+        if stray in store.parents or not stray.is_dir() or any(stray.iterdir()):
+            return
+        stray.rmdir()
 
 
 def _parts(items: Sequence[T], most: int) -> Iterator[Sequence[T]]:
