@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from nasrun.cli import main as cli
+from nasrun.runner import interrupts
 
 COMMAND = Path(sys.executable).with_name("nasrun")
 
@@ -58,7 +59,7 @@ def nasrun_inprocess(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Callable[[str], Answer]]:
     """The same without the start of a process, for commands that are refused or done at once."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in interrupts.ENDING}
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # main() sets it; so it is taken back after the test
 

@@ -18,7 +18,7 @@ usage:
   nasrun report DIR                             write tables and plots again
   nasrun compare DIR... [by=KEY]                runs side by side, with statistics over seeds
   nasrun export DIR [--format onnx]             the best network as files that other programs load
-  nasrun predict DIR IMAGE...                   classes and probabilities for image files
+  nasrun predict DIR IMAGE_OR_FOLDER...         classes and probabilities for image files; --csv FILE: as a table
 
   e.g. nasrun strategy=aging_evolution dataset=fashion_mnist
 """

@@ -7,14 +7,17 @@ itself; so do the stored configs of versions that had one tracker at a time.
 
 import re
 from collections.abc import Collection, Mapping, Sequence
+from functools import cache
 from typing import Any
 
+from nasrun.core.config_files import GROUPS, conf_dir
 from nasrun.core.options import ConfigError, join, show
 
 GROUP = "tracker"
 TARGET = "_target_"
 _CHOICE = re.compile(rf"{GROUP}=(\w+)")
-_KEY = re.compile(rf"(\+\+|\+|~|)({GROUP}\.[^=]+)(.*)", re.DOTALL)
+_KEY = re.compile(rf"(\+\+|)({GROUP}\.[^=]+)(=(?!\{{).*)", re.DOTALL)
+"""A word that sets a key below the section to a single value."""
 
 
 def sections_by_name(section: Any) -> dict[str, dict[str, Any]]:
@@ -36,10 +39,21 @@ def sections_by_name(section: Any) -> dict[str, dict[str, Any]]:
     return {module.rpartition(".")[2] or kind: dict(section)}
 
 
-def in_full(words: Sequence[str], known: Collection[str]) -> list[str]:
-    """The words of a command line, `tracker.KEY` as `tracker.NAME.KEY` where one of the `known` trackers is chosen."""
+def class_sections(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The sections of a config that describe an object of a class, by dotted key: that of each group, and of each
+    tracker. Whether they do is not looked into."""
+    found = {group: content[group] for group in GROUPS if group in content}
+    section = found.get(GROUP)
+    if isinstance(section, Mapping) and TARGET not in section:
+        del found[GROUP]
+        found |= {join(GROUP, name): inner for name, inner in section.items()}
+    return found
+
+
+def in_full(words: Sequence[str]) -> list[str]:
+    """The words of a command line, `tracker.KEY` as `tracker.NAME.KEY` where one of nasrun's trackers is chosen."""
     chosen = [found[1] for word in words if (found := _CHOICE.fullmatch(word))]
-    if not chosen or chosen[-1] not in known or any(f"@{GROUP}." in word for word in words):
+    if not chosen or chosen[-1] not in _own() or any(f"@{GROUP}." in word for word in words):
         return list(words)
     matches = [(word, _KEY.fullmatch(word)) for word in words]
     return [f"{found[1]}{qualified(found[2], chosen[-1:])}{found[3]}" if found else word for word, found in matches]
@@ -51,3 +65,8 @@ def qualified(key: str, names: Collection[str]) -> str:
     if group != GROUP or not rest or len(names) != 1 or rest.partition(".")[0] in names:
         return key
     return ".".join((GROUP, *names, rest))
+
+
+@cache
+def _own() -> frozenset[str]:
+    return frozenset(path.stem for path in (conf_dir() / GROUP).glob("*.yaml"))

@@ -11,6 +11,7 @@ from nasrun.core.types import Genome, Job, Measurement, Progress, Proposal, Tria
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
 
 
 class Strategy(ABC):
@@ -34,6 +35,9 @@ class Strategy(ABC):
 
     #: Whether all objectives are improved, where there are several; else the first one alone.
     multi_objective: bool = False
+
+    #: Whether it takes a space whose limits steer what is drawn (`nasrun.strategies.steering`) in place of the space.
+    steerable: bool = True
 
     @abstractmethod
     def ask(self, n: int) -> list[Proposal]:
@@ -67,6 +71,10 @@ class Strategy(ABC):
         """
         return None
 
+    def messages(self) -> Sequence[str]:
+        """What the user should be told that came up since the last call, a line each."""
+        return ()
+
     def notes(self) -> Mapping[str, Any]:
         """What the strategy learned, as JSON values, for `strategy.json` (loss curves, suggestions); may be empty."""
         return {}
@@ -81,14 +89,26 @@ class Evaluator(ABC):
     #: The metrics that `evaluate` reports for every trial that succeeds: what an objective may name.
     metrics: tuple[str, ...] = ("val_accuracy",)
 
+    #: Further metrics, which it reports where `measure_also` asks for them.
+    optional_metrics: tuple[str, ...] = ()
+
     #: Measurements of one trial: seeds, initial weights and data order differ between them.
     repeats: int = 1
 
     #: Whether jobs write their weights to `save_to`.
     saves: bool = False
 
+    #: Whether trainings are real ones that can be gone on with: `train_on` and `test`.
+    trains_on: bool = False
+
+    #: What the winner is trained on, in words.
+    final_data: str = "all the training data"
+
     #: Seconds that a job may take; an evaluator ends it then, and an executor a worker that does not. None: any.
     time_limit: float | None = None
+
+    #: Whether networks are trained as the config's section `recipe` says.
+    follows_recipe: bool = False
 
     #: Images are enlarged to that many pixels in height and width by repeating their border; None: left as they are.
     pad_to: int | None = None
@@ -102,6 +122,13 @@ class Evaluator(ABC):
         `recorded`: what this returned when an interrupted run was started, which is then taken as it was.
         """
         return {}
+
+    def measure_also(self, names: Sequence[str]) -> None:
+        """Add some of the `optional_metrics` to `metrics`, before `prepare`."""
+
+    def deployed(self, network: torch.nn.Module) -> torch.nn.Module:
+        """An architecture's network as it is measured and exported: what its latency is taken of. Here: as it is."""
+        return network
 
     def group(self, jobs: Sequence[Job]) -> Sequence[Job]:
         """The jobs of a queue (never empty) to evaluate together next; the first of the queue is among them.
@@ -125,12 +152,29 @@ class Evaluator(ABC):
         """
         return {}
 
+    def train_on(self, job: Job) -> Mapping[str, Any]:
+        """Train the winner of a search on, from the archive at `job.load_from` (None: from new weights) to the budget
+        of its proposal, on the data of the final training. Returns `history` and `seconds`; the archive goes to
+        `job.save_to`. For evaluators that say so (`trains_on`).
+        """
+        raise NotImplementedError
+
+    def test(self, job: Job) -> Mapping[str, Any]:
+        """Measure the network of the archive at `job.load_from` as `final` does after its training; returns the same.
+
+        For evaluators that say so (`trains_on`).
+        """
+        raise NotImplementedError
+
     def unsupported_budget_reason(self, budget: int) -> str | None:
         """Why nothing can be measured at a budget in epochs; None where it can, or where that is not known yet."""
         return None
 
-    def estimate(self, trial: Trial) -> float | None:
-        """Seconds that one repeat of a trial is expected to take, from a short timing; None where it has no meaning."""
+    def estimate(self, trial: Trial, timer: Callable[[], float] | None = None) -> float | None:
+        """Seconds that one repeat of a trial is expected to take, from a short timing; None where it has no meaning.
+
+        `timer`: the clock that these are seconds of; None: `time.monotonic`.
+        """
         return None
 
 

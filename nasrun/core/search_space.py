@@ -28,7 +28,8 @@ class SearchSpace(ABC):
     #: The kinds of tasks that `build` makes networks for.
     kinds: tuple[Kind, ...] = ("classification",)
 
-    #: FLOPs that a network may have under `constraints.flops=auto`, so that a trial takes seconds; None: any number.
+    #: FLOPs that a network for images of 32 by 32 pixels or fewer may have under `constraints.flops=auto`, so that a
+    #: trial takes seconds; for larger images in proportion to their pixels (`flops_limit_for`). None: any number.
     flops_limit: int | None = None
 
     #: Where all genomes are one network that is trained in different ways, so that weights carry over from any to any:
@@ -81,6 +82,33 @@ class SearchSpace(ABC):
             wanted = pattern[len(prefix)] if len(prefix) < len(pattern) else legal[0]
             prefix = (*prefix, wanted if wanted in legal else legal[0])
         return prefix
+
+    def width_positions(self, genome: Genome) -> tuple[int, ...]:
+        """The places in a genome of the tokens that are widths: units or channels, whole numbers.
+
+        Any of them may be replaced by any other whole number that `choices` offers there, whatever the others are.
+        Empty where the widths of networks are no part of genomes. Limits steer by them
+        (`nasrun.strategies.steering`).
+        """
+        return ()
+
+    def layers(self, genome: Genome) -> int:
+        """About how many layers there are one behind the other, by which latencies are predicted. Here: the tokens."""
+        return len(genome)
+
+    def known(self) -> Mapping[str, Genome]:
+        """Networks that people have found to work, by name, best first: what `strategy.start=known` begins with."""
+        return {}
+
+    def fit(self, genome: Genome) -> Genome:
+        """What a genome is proposed as, where limits steer a search (`nasrun.strategies.steering`). Here: itself."""
+        return genome
+
+    def flops_limit_for(self, task: Task) -> int | None:
+        """`flops_limit` for the images of a task."""
+        if self.flops_limit is None:
+            return None
+        return self.flops_limit * max(task.height * task.width, 32 * 32) // (32 * 32)
 
     def hparams(self, genome: Genome) -> Mapping[str, Any]:
         """Training settings that a genome holds, laid over those of the evaluator and under those of the proposal."""

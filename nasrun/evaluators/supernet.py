@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
-from nasrun.checkpoints.store import save_weights
+from nasrun.checkpoints.winner import Winner, save_winner
 from nasrun.core import Genome, Job, Measurement, SearchSpace, SharedEvaluator, Trial, seeding
 from nasrun.core.options import Between, ConfigError, Positive
 from nasrun.datasets import Dataset
@@ -91,8 +91,6 @@ class Supernet(SharedEvaluator):
         from nasrun.training.supernet.trainer import padded
 
         self._runtime = Runtime.from_record(recorded["runtime"]) if recorded else self._hardware.resolve()
-        if recorded and self._runtime.device == "cuda":
-            self._hardware.__class__(device="cuda").resolve()
         self._runtime.apply()
         data = self._data = DeviceData(self._dataset.load(), self._runtime.device)
         validation = padded(data.split("validation"), self.pad_to)
@@ -161,21 +159,25 @@ class Supernet(SharedEvaluator):
             found = self._ready.measure(model, self._parts[part])
             metrics |= {f"{prefix}_{name}": value for name, value in found.items()}
         if job.save_to is not None:
-            save_weights(Path(job.save_to), model.state_dict(), {"genome": self._space.format(genome)})
+            splits = self._dataset.load()
+            name, section, task = self._space.format(genome), self._space.section, self._dataset.task
+            about = Winner(name, section, task, splits.mean, splits.std, splits.classes, self.pad_to)
+            save_winner(Path(job.save_to), about, model)
         seconds = time.monotonic() - started
         return {"metrics": metrics, "history": [], "seconds": seconds, "trained_on": "the shared weights"}
 
-    def estimate(self, trial: Trial) -> float | None:
+    def estimate(self, trial: Trial, timer: Callable[[], float] | None = None) -> float | None:
         """Seconds of one trial: its score, and its share of an epoch, from five steps of its architecture."""
         trainer = self._new(UNTRAINED)
         genome, seconds = trial.proposal.genome, []
+        timer = timer or time.monotonic
         for _ in range(TIMED_STEPS):
-            started = time.monotonic()
+            started = timer()
             trainer.time_step(genome)
-            seconds.append(time.monotonic() - started)
-        started = time.monotonic()
+            seconds.append(timer() - started)
+        started = timer()
         trainer.score(genome, self._scored(Job(trial, 0, 0)), self._score_batch)
-        return sorted(seconds)[TIMED_STEPS // 2] * trainer.steps / self.rounds + time.monotonic() - started
+        return sorted(seconds)[TIMED_STEPS // 2] * trainer.steps / self.rounds + timer() - started
 
     def save(self, path: Path) -> None:
         self._ready.save(path)

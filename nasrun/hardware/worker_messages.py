@@ -9,8 +9,9 @@ from nasrun.hardware.shared_memory import SharedObject
 if TYPE_CHECKING:
     from nasrun.datasets import Dataset
 
-BEGUN, PROGRESS, DONE, ERROR = "begun", "progress", "done", "error"
-"""What a worker says: (BEGUN, None), (PROGRESS, Progress), (DONE, [Measurement, ...]) or (ERROR, text)."""
+BEGUN, PROGRESS, DONE, NOTICE, ERROR = "begun", "progress", "done", "notice", "error"
+"""What a worker says: (BEGUN, None), (PROGRESS, Progress), (DONE, [Measurement, ...]), (NOTICE, text for the user) or
+(ERROR, text)."""
 
 
 class WorkerError(Exception):

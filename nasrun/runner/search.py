@@ -8,11 +8,12 @@ of the seed and of `in_flight`, never of timing, and a killed run goes on as if 
 import math
 from collections import deque
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from nasrun.checkpoints.store import CheckpointStore
 from nasrun.core import Executor, Job, Measurement, Objective, Proposal, Strategy, Trial, seeding
 from nasrun.runner.shared_weights import SharedWeights
+from nasrun.runner.time_budget import TimeBudget
 from nasrun.storage.journal import (
     FSYNC_AFTER_SECONDS,
     Event,
@@ -64,12 +65,15 @@ class Search:
         max_failures: int | None = None,
         order: Literal["proposal", "completion"] = "proposal",
         shared: SharedWeights | None = None,
+        budget: TimeBudget | None = None,
+        patience: int | None = None,
     ) -> None:
         self._strategy, self._executor, self._journal = strategy, executor, journal
         self._objective, self._observer, self._checkpoints = objective, observer, checkpoints
         self._seed, self._trials, self._repeats, self._in_flight = seed, trials, repeats, in_flight
         self._max_failures = float("inf") if max_failures is None else max_failures
-        self._order, self._shared = order, shared
+        self._order, self._shared, self._budget = order, shared, budget
+        self._patience, self._stale = patience, 0
         self._asked: dict[int, TrialRecord] = {}
         self._reused: dict[int, int] = {}
         self._outstanding: deque[int] = deque()
@@ -106,12 +110,14 @@ class Search:
     def _ask(self) -> None:
         most = self._trials if self._shared is None else min(self._trials, self._shared.trials)
         wanted = min(self._in_flight - len(self._outstanding), most - len(self._asked))
-        if wanted <= 0 or self._strategy.done:
+        if wanted <= 0 or self._strategy.done or self._gave_up:
             return
         proposals = self._strategy.ask(wanted)
         first, recorded = len(self._asked), [proposal_to_json(proposal) for proposal in proposals]
         self._journal.append("ask", n=wanted, first=first, proposals=recorded, time=now())
         self._may_ask = False
+        for line in self._strategy.messages():
+            self._observer.message(line)
         for record in self._admit(proposals):
             self._submit(record)
             self._observer.on_trial_start(record.trial)
@@ -120,7 +126,13 @@ class Search:
     def _round_over(self) -> bool:
         """Whether shared weights are to be trained before anything more is asked for."""
         assert self._shared is not None
-        return len(self._asked) == self._shared.trials < self._trials and not self._strategy.done
+        over = self._strategy.done or self._gave_up
+        return len(self._asked) == self._shared.trials < self._trials and not over
+
+    @property
+    def _gave_up(self) -> bool:
+        """Whether the last trials, so many as the patience is, were no better than the best before them."""
+        return self._patience is not None and self._stale >= self._patience
 
     def _admit(self, proposals: Sequence[Proposal]) -> list[TrialRecord]:
         """Number the proposals and put them in line."""
@@ -198,21 +210,27 @@ class Search:
         return len(record.measurements) == self._repeats if original is None else original in self.records
 
     def _tell(self, number: int) -> None:
-        self._journal.append("tell", trial=number, time=now())
+        spent: dict[str, Any] = {} if self._budget is None else {"spent": self._budget.clock.spent}
+        self._journal.append("tell", trial=number, **spent, time=now())
         record = self._take_in(number)
         self._checkpoints.keep_best(self.records, self._objective, self.needed())
         self._observer.on_trial_complete(record, self.best)
+        if self._budget is not None:
+            self._budget.adjust()
 
     def _take_in(self, number: int) -> TrialRecord:
         """Everything that a tell changes, at its first time and when it is replayed."""
         record = resolve_trial(self._asked, number)
         self._outstanding.remove(number)
+        if self._budget is not None:
+            self._budget.count(record.trial)
         self._strategy.tell(record.trial, record.measurements)
         self.records[number] = record
         self._may_ask = True
         score = self._objective.score(record.measurements)
+        self._stale += 1
         if score > self._best_score:
-            self.best, self._best_score = record, score
+            self.best, self._best_score, self._stale = record, score, 0
         if record.status == "ok":
             self._failures = 0
         elif record.status == "failed" and record.trial.proposal.reuse_of is None:
@@ -224,8 +242,14 @@ class Search:
 
         Raises ReplayError where the strategy asks for something else than what is recorded.
         """
+        self._replay(events)
+        self._strategy.messages()  # what was said before the journal ended is not said again
+
+    def _replay(self, events: Sequence[Event]) -> None:
         for position, event in enumerate(events):
             kind = event["event"]
+            if self._budget is not None:
+                self._budget.replay(event)
             if kind == "ask":
                 recorded = [proposal_from_json(fields) for fields in event["proposals"]]
                 if event["n"] > self._in_flight:  # this many would be made before they are compared
@@ -261,6 +285,10 @@ class Search:
     def _why_over(self) -> str:
         if len(self._asked) >= self._trials:
             return f"all {self._trials} trials done"
+        if self._gave_up:
+            return f"no better one in {self._patience} trials"
+        if self._budget is not None and self._strategy.done:
+            return f"{len(self._asked)} trials, as planned for the time"
         if self._strategy.done:
             return f"the strategy was done after {len(self._asked)} trials"
         return f"the strategy proposed nothing more after {len(self._asked)} trials"

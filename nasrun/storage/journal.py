@@ -6,8 +6,8 @@ was fsync, and at least ten times a second otherwise. A last line that was cut s
 damage anywhere else is refused with its line number (`nasrun.runner.salvage` saves what is whole).
 
 Events: `run` (what was started), `ask` (proposals), `measure` (one repeat of one trial), `tell` (a trial was told to
-the strategy), `shared` (weights that are shared were trained for an epoch), `final` (the winner on the test set),
-`resume` (the run goes on), `end`.
+the strategy), `shared` (weights that are shared were trained for an epoch), `speed`, `plan`, `segment` (decisions of a
+run within a budget of time), `final` (the winner on the test set), `resume` (the run goes on), `end`.
 """
 
 import contextlib
@@ -20,11 +20,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from nasrun import __version__
 from nasrun.core import Measurement, Proposal
+from nasrun.core.options import ConfigError, shell_command
 
 NAME = "journal.jsonl"
 FORMAT = 2
-"""Which version wrote a journal: 1 before nasrun's modules lay in packages (`nasrun.core.renamed`), 2 since then."""
+"""The format of the journals that this version writes: 1 before the modules of nasrun lay in packages
+(`nasrun.core.renamed`), 2 since then. Older ones are read too; one that is newer is refused."""
 SYNC_SECONDS = 0.1
 FSYNC_AFTER_SECONDS = 0.01
 
@@ -43,6 +46,10 @@ def now() -> float:
 
 class JournalError(Exception):
     """A journal that cannot be trusted; the text names the file and the line."""
+
+
+class NewerFormatError(JournalError, ConfigError):
+    """A journal that a newer version of nasrun wrote; the text says so, and what to do."""
 
 
 class OutputError(OSError):
@@ -127,13 +134,25 @@ def _scan(path: Path) -> Iterator[tuple[Event, int]]:
                 return
             raise JournalError(
                 f"{path}: line {number} is damaged; the {number - 1} events before it are whole and hold {told} "
-                f"finished trials; save what is whole: nasrun resume --salvage {path.parent}"
+                f"finished trials; save what is whole: {shell_command('resume', '--salvage', path.parent)}"
             )
         if end > len(data):
             return
+        if number == 1:
+            check_format(event, path)
         told += event.get("event") == "tell"
         yield event, end
         start = end
+
+
+def check_format(header: Event, path: Path) -> None:
+    """NewerFormatError where the first event of a journal says that this version cannot know what it holds."""
+    written = header.get("format", 1)
+    if isinstance(written, int) and written > FORMAT:
+        raise NewerFormatError(
+            f"{path}: journal format {written}, of nasrun {header.get('nasrun')}; this version, {__version__}, reads "
+            f"formats up to {FORMAT}: update nasrun"
+        )
 
 
 def parse(line: bytes) -> Event | None:

@@ -30,7 +30,7 @@ MOST_LEVELS = 50
 WRITTEN = (".hydra", "best", "checkpoints", "export", "plots", "shared")
 """Folders of a run directory into which nasrun writes, or in which it deletes."""
 
-_SERVER = re.compile(r"(?!sqlite:|file:)[\w+.-]+:/?/", re.IGNORECASE)
+_SERVER = re.compile(r"(?<![\w+.-])(?!sqlite:|file:)[\w+.-]+://", re.IGNORECASE)
 """The beginning of an address that is none of a file."""
 
 _PLAIN = re.compile(r"\$\{(?:oc\.select:[\w.]+,[\w.]*|[\w.]+)\}")
@@ -79,10 +79,15 @@ def _with_current_paths(content: Any) -> Any:
 def check_stored(config: DictConfig, path: Path) -> None:
     """ConfigError where a value asks for what is not in the config, such as a variable of the environment."""
     for key, value in _values(OmegaConf.to_container(config, resolve=False)):
-        if isinstance(value, str) and "${" in _PLAIN.sub("", value):
+        if isinstance(value, str) and refers_outside(value):
             raise ConfigError(
                 f"{path}: {key}={show(value)}: refers to something outside of the config; write the value in its place"
             )
+
+
+def refers_outside(text: str) -> bool:
+    """Whether a value refers to anything but other keys of the config."""
+    return "${" in _PLAIN.sub("", text)
 
 
 def check_targets(config: DictConfig, path: Path, chosen: Collection[str] = ()) -> None:
@@ -119,7 +124,12 @@ def servers(config: Mapping[str, Any] | DictConfig) -> list[str]:
 
 
 def _is_server(key: str, value: Any) -> bool:
-    return key.startswith("tracker.") and isinstance(value, str) and bool(_SERVER.match(value))
+    return key.startswith("tracker.") and isinstance(value, str) and names_server(value)
+
+
+def names_server(text: str) -> bool:
+    """Whether a text holds an address of something else than a file."""
+    return _SERVER.search(text) is not None
 
 
 def targets(config: Mapping[str, Any] | DictConfig) -> list[str]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from nasrun.core import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
 from nasrun.core.options import Fraction, NotEmpty, Positive
+from nasrun.strategies.start import Start, StartingGenomes
 from nasrun.strategies.variation import Mutator
 
 
@@ -25,7 +26,8 @@ class AgingEvolution(Strategy):
     Source: Real et al., "Regularized Evolution for Image Classifier Architecture Search", AAAI 2019, algorithm 1.
     `population` random models first; then, until `cycles` models are in the history: `sample` candidates are drawn
     from the population with replacement, the best of them is mutated once, the child joins the population on the
-    right and the oldest leaves on the left. A model that fails never joins.
+    right and the oldest leaves on the left. A model that fails never joins. `start`: known models that are the first of
+    the population.
 
     `add_node_rate`, `add_connection_rate`: the probabilities that a child is its parent with one more node, or one
     more connection (the mutations `add_node` and `add_connection` of the space); null for no probability of its own.
@@ -48,6 +50,7 @@ class AgingEvolution(Strategy):
         mutations: Annotated[list[str], NotEmpty()] | None = None,
         add_node_rate: Fraction | None = None,
         add_connection_rate: Fraction | None = None,
+        start: Start = "none",
     ) -> None:
         if sample > population:
             raise ValueError(f"sample={sample}: larger than population={population}; at most the population is right")
@@ -56,6 +59,7 @@ class AgingEvolution(Strategy):
         self._space, self._objective, self._rng = space, objective, rng
         self._size, self._sample, self._cycles = population, sample, cycles
         self.initial = population
+        self._first = StartingGenomes(space, start, population)
         rates = {"add_node": add_node_rate, "add_connection": add_connection_rate}
         self._mutate = Mutator(space, mutations, {name: rate for name, rate in rates.items() if rate is not None})
         self._population: deque[Member] = deque()
@@ -69,7 +73,7 @@ class AgingEvolution(Strategy):
             if self._grown:
                 proposals.append(self._child())
             elif len(self._population) + self._waiting < self._size:
-                proposals.append(Proposal(self._space.sample(self._rng)))
+                proposals.append(self._first.proposal(self._rng))
             else:
                 break
             self._waiting += 1

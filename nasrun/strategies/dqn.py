@@ -110,7 +110,7 @@ class DQN(Strategy):
                         place = reader.best(known)
                 reader.read(known[place])
                 genome = (*genome, legal[place])
-        return Proposal(genome, origin=origin)
+        return Proposal(self._space.fit(genome), origin=origin)
 
     @property
     def _epsilon(self) -> float:

@@ -8,6 +8,7 @@ import numpy as np
 from nasrun.core import Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
 from nasrun.core.options import Above, AtLeast, Between, Fraction, NotEmpty, Positive
 from nasrun.strategies.aging_evolution import Member
+from nasrun.strategies.start import Start, StartingGenomes
 from nasrun.strategies.variation import Mutator
 
 
@@ -21,6 +22,7 @@ class Genetic(Strategy):
     `truncation` share. `elitism` best models survive into the next generation unchanged and are not trained again. A
     child is a crossover of two parents with probability `crossover_rate`, else a copy of one; a crossover is then
     mutated with probability `mutation_rate`, a copy always. Failed models are parents of nothing.
+    `start`: known models that the first generation begins with.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class Genetic(Strategy):
         crossover_rate: Fraction = 0.5,
         mutation_rate: Fraction = 0.5,
         mutations: Annotated[list[str], NotEmpty()] | None = None,
+        start: Start = "none",
     ) -> None:
         if selection == "tournament" and tournament > population:
             raise ValueError(f"tournament={tournament}: larger than population={population}")
@@ -46,6 +49,7 @@ class Genetic(Strategy):
         self._space, self._objective, self._rng = space, objective, rng
         self._size, self._generations = population, generations
         self.initial = population
+        self._first = StartingGenomes(space, start, population)
         self._tournament = tournament if selection == "tournament" else None
         self._truncation, self._elitism = truncation, elitism
         self._crossover_rate, self._mutation_rate = crossover_rate, mutation_rate
@@ -62,7 +66,7 @@ class Genetic(Strategy):
         count = 0 if self.done else min(n, self._missing)
         self._missing -= count
         self._waiting += count
-        return [self._child() if self._parents else Proposal(self._space.sample(self._rng)) for _ in range(count)]
+        return [self._child() if self._parents else self._first.proposal(self._rng) for _ in range(count)]
 
     def _next_generation(self) -> None:
         """The members told become parents, best first; where all failed, the next generation is random again."""

@@ -9,6 +9,7 @@ import numpy as np
 from nasrun.core import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
 from nasrun.core.options import Positive
 from nasrun.strategies.aging_evolution import Member
+from nasrun.strategies.start import Start, StartingGenomes
 
 PATIENCE = 1000
 """Random genomes in a row that were all proposed before, after which the space counts as exhausted."""
@@ -23,7 +24,8 @@ class LocalSearch(Strategy):
 
     `neighbours`: `all` measures the whole neighbourhood and moves to its best member if that is better; `first`
     measures the neighbours in random order and moves as soon as one is better. `starts` random genomes are measured at
-    every start, and the best of them is climbed from.
+    every start, and the best of them is climbed from. `start`: known genomes that take the place of the first random
+    ones, in this start and those after it.
 
     Nothing is proposed twice: an architecture (`space.key`) that was met before counts with the score it had, a failed
     one as worse than all others. The search is done when a restart finds nothing new in 1,000 random genomes.
@@ -41,10 +43,12 @@ class LocalSearch(Strategy):
         *,
         neighbours: Literal["all", "first"] = "first",
         starts: Positive = 1,
+        start: Start = "none",
     ) -> None:
         self._space, self._objective, self._rng = space, objective, rng
         self._first, self._starts = neighbours == "first", starts
         self.initial = starts
+        self._first_genomes = StartingGenomes(space, start)
         self._current: Member | None = None
         self._neighbours: dict[Hashable, Genome] = {}
         self._unmeasured: deque[Hashable] = deque()
@@ -82,11 +86,11 @@ class LocalSearch(Strategy):
 
     def _start(self) -> tuple[Hashable, Proposal] | None:
         for _ in range(PATIENCE):
-            genome = self._space.sample(self._rng)
-            key = self._space.key(genome)
+            proposal = self._first_genomes.proposal(self._rng)
+            key = self._space.key(proposal.genome)
             if key not in self._proposed:
                 self._starts_left -= 1
-                return key, Proposal(genome)
+                return key, proposal
         self._starts_left, self._exhausted = 0, True
         return None
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from nasrun.core import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
 from nasrun.core.options import AtLeast, ConfigError, Fraction, NotEmpty, Positive
+from nasrun.strategies.start import Start, StartingGenomes
 from nasrun.strategies.variation import Mutator
 
 ATTEMPTS = 100
@@ -34,7 +35,8 @@ class Nsga2(Strategy):
     Variation is that of the search space in place of the paper's on real vectors: a child is a crossover of two parents
     with probability `crossover_rate`, else a copy of one; a crossover is then mutated with probability `mutation_rate`,
     a copy always. Nothing is proposed twice as long as 100 attempts find something new. A model that failed is worse
-    than any other: it is a parent of nothing. With one objective this is a plain elitist genetic algorithm.
+    than any other: it is a parent of nothing. `start`: known models that the first generation begins with. With one
+    objective this is a plain elitist genetic algorithm.
     """
 
     multi_objective = True
@@ -50,6 +52,7 @@ class Nsga2(Strategy):
         crossover_rate: Fraction = 0.9,
         mutation_rate: Fraction = 0.5,
         mutations: Annotated[list[str], NotEmpty()] | None = None,
+        start: Start = "none",
     ) -> None:
         try:
             from pymoo.operators.survival.rank_and_crowding.metrics import get_crowding_function
@@ -60,6 +63,7 @@ class Nsga2(Strategy):
         self._sorting, self._crowding = NonDominatedSorting(), get_crowding_function("cd")
         self._size, self._generations = population, generations
         self.initial = population
+        self._first = StartingGenomes(space, start, population)
         self._crossover_rate, self._mutation_rate = crossover_rate, mutation_rate
         self._mutate = Mutator(space, mutations)
         self._parents: list[Member] = []
@@ -92,7 +96,7 @@ class Nsga2(Strategy):
     def _new(self) -> Proposal:
         """A proposal that was not made before, if any of some attempts is."""
         for _ in range(ATTEMPTS):
-            proposal = self._child() if self._parents else Proposal(self._space.sample(self._rng))
+            proposal = self._child() if self._parents else self._first.proposal(self._rng)
             key = self._space.key(proposal.genome)
             if key not in self._proposed:
                 break

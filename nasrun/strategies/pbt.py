@@ -10,6 +10,7 @@ import numpy as np
 
 from nasrun.core import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
 from nasrun.core.options import Above, AtLeast, Between, Fraction, Positive
+from nasrun.strategies.start import Start, StartingGenomes
 from nasrun.strategies.variation import Mutator
 
 FACTORS = (0.8, 1.2)
@@ -43,6 +44,7 @@ class Pbt(Strategy):
     settings, or None; and, on search_space=training_recipe, the genome, of which exploration mutates one gene
     (`mutations`: names in use, None for all). On other spaces members are different networks, and a copy keeps the
     genome of the original. The score is the objective. `generations`: None for as many as there are trials for.
+    `start`: known genomes that the first members have.
     """
 
     uses_checkpoints = True
@@ -61,6 +63,7 @@ class Pbt(Strategy):
         lr: Range | None = None,
         weight_decay: Range | None = None,
         mutations: list[str] | None = None,
+        start: Start = "none",
     ) -> None:
         self._ranges = {name: _checked(name, limits) for name, limits in (("lr", lr), ("weight_decay", weight_decay))
                         if limits is not None}  # fmt: skip
@@ -74,14 +77,17 @@ class Pbt(Strategy):
         self._cut = max(1, int(population * quantile))
         self.initial = population
         self.length = None if generations is None else population * generations
-        self._members = [self._new() for _ in range(population)]
+        self._first = StartingGenomes(space, start, population)
+        self._members: list[Member] = []
         self._generation = 1
         self._queue: deque[tuple[int, Proposal]] = deque()
         self._waiting: list[tuple[int, Proposal]] = []
         self._changes: list[dict[str, Any]] = []
         self._over = False
-        for slot, member in enumerate(self._members):
-            self._queue.append((slot, self._proposal(member, "sample")))
+        for slot in range(population):
+            member, origin = self._new()
+            self._members.append(member)
+            self._queue.append((slot, self._proposal(member, origin)))
 
     def ask(self, n: int) -> list[Proposal]:
         asked = [self._queue.popleft() for _ in range(min(n, len(self._queue)))]
@@ -130,9 +136,10 @@ class Pbt(Strategy):
             origin = "exploit" if slot in replaced else "continue"
             self._queue.append((slot, self._proposal(self._members[slot], origin)))
 
-    def _new(self) -> Member:
-        """A member at random."""
-        return Member(self._space.sample(self._rng), {name: self._drawn(name) for name in self._ranges})
+    def _new(self) -> tuple[Member, str]:
+        """A member to start with or at random, and where it comes from."""
+        genome, origin = self._first.draw(self._rng)
+        return Member(genome, {name: self._drawn(name) for name in self._ranges}), origin
 
     def _drawn(self, name: str) -> float:
         low, high = self._ranges[name]

@@ -88,7 +88,7 @@ class Reinforce(Strategy):
                 place = walker.draw(learner.legal(rows), rng) if len(legal) > 1 else 0
                 walker.read(rows[place])
                 genome = (*genome, legal[place])
-        return genome
+        return self._space.fit(genome)
 
     def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
         from nasrun.strategies.controllers.lstm_policy import Episode

@@ -12,6 +12,7 @@ import numpy as np
 
 from nasrun.core import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
 from nasrun.core.options import Above, AtLeast, Between, ConfigError, Fraction
+from nasrun.strategies.start import ORIGIN, Start, StartingGenomes
 
 ENDLESS = 2**31 - 1
 """Generations where none are set: more than there will ever be trials."""
@@ -44,11 +45,13 @@ class Swarm(Strategy):
         population: int,
         generations: int | None,
         penalty: float,
+        start: Start = "none",
     ) -> None:
         """`name`: of the YAML; also the origin of proposals. `algorithm`: a class of pygmo, with its `parameters`.
 
         `population`: individuals. `generations`: of pygmo, which does not count the initial population; None: as many
-        as there are trials for. `penalty`: fitness of a trial that failed or is infeasible. ConfigError: no pygmo.
+        as there are trials for. `penalty`: fitness of a trial that failed or is infeasible. `start`: known genomes,
+        which the first individuals are. ConfigError: no pygmo.
         """
         try:
             pygmo = importlib.import_module("pygmo")
@@ -56,6 +59,7 @@ class Swarm(Strategy):
             raise ConfigError(f"strategy={name} needs pygmo: pip install 'nasrun[swarm]'") from None
         first, second = (int(seed) for seed in rng.integers(2**32, size=2))
         length = len(space.encode(space.sample(rng)))
+        starts = [space.encode(genome) for genome in StartingGenomes(space, start, population).all()]
         gen = ENDLESS if generations is None else generations
         chosen = getattr(pygmo, algorithm)(gen=gen, seed=second, **parameters)
 
@@ -63,7 +67,14 @@ class Swarm(Strategy):
             batches = pygmo.bfe(box)
             if hasattr(chosen, "set_bfe"):
                 chosen.set_bfe(batches)
-            swarm = pygmo.population(pygmo.problem(box), size=population, b=batches, seed=first)
+            problem = pygmo.problem(box)
+            if starts:
+                swarm = pygmo.population(problem, size=0, seed=first)
+                vectors = [*starts, *(swarm.random_decision_vector() for _ in range(population - len(starts)))]
+                for vector, fitness in zip(vectors, batches(problem, np.concatenate(vectors)), strict=True):
+                    swarm.push_back(vector, [fitness])
+            else:
+                swarm = pygmo.population(problem, size=population, b=batches, seed=first)
             pygmo.algorithm(chosen).evolve(swarm)
 
         self.initial = population
@@ -71,6 +82,7 @@ class Swarm(Strategy):
         self._pygmo = AskTellThread(evolve, length)
         weakref.finalize(self, self._pygmo.close)
         self._batch = 0
+        self._starts = len(starts)
         self._genomes: list[Genome] = []
         self._fitness: list[float] = []
         self._waiting: dict[Genome, deque[int]] = {}
@@ -81,10 +93,15 @@ class Swarm(Strategy):
         if n > 0 and not self._batch:
             self._advance()
         first, self._asked = self._asked, min(self._asked + n, len(self._genomes))
-        origin = "sample" if self._batch == 1 else self._name
         for place in range(first, self._asked):
             self._waiting.setdefault(self._genomes[place], deque()).append(place)
-        return [Proposal(genome, origin=origin) for genome in self._genomes[first : self._asked]]
+        return [Proposal(self._genomes[place], origin=self._origin(place)) for place in range(first, self._asked)]
+
+    def _origin(self, place: int) -> str:
+        """Where the individual at a place of the batch comes from."""
+        if self._batch > 1:
+            return self._name
+        return ORIGIN if place < self._starts else "sample"
 
     def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
         # Vectors of one batch may decode to one genome. Their proposals are equal: the first that waits is meant.
@@ -135,6 +152,7 @@ class ParticleSwarm(Swarm):
         neighb_type: Annotated[int, Between(1, 4)] = 2,
         neighb_param: Count = 4,
         penalty: float = FAILED,
+        start: Start = "none",
     ) -> None:
         # pygmo does not check these two and would read memory that is not its own.
         if neighb_type == 2 and neighb_param < 2:
@@ -151,7 +169,7 @@ class ParticleSwarm(Swarm):
             "neighb_param": neighb_param,
         }
         algorithm = "pso_gen" if generational else "pso"
-        super().__init__(space, objective, rng, "pso", algorithm, parameters, population, generations, penalty)
+        super().__init__(space, objective, rng, "pso", algorithm, parameters, population, generations, penalty, start)
 
 
 class AntColony(Swarm):
@@ -180,6 +198,7 @@ class AntColony(Swarm):
         evalstop: Counted = 100_000,
         focus: Annotated[float, AtLeast(0)] = 0.0,
         penalty: float = FAILED,
+        start: Start = "none",
     ) -> None:
         if ker is not None and ker > population:
             raise ValueError(f"ker={ker}: must be at most population={population}")
@@ -196,7 +215,7 @@ class AntColony(Swarm):
             "evalstop": evalstop,
             "focus": focus,
         }
-        super().__init__(space, objective, rng, "gaco", "gaco", parameters, population, generations, penalty)
+        super().__init__(space, objective, rng, "gaco", "gaco", parameters, population, generations, penalty, start)
 
 
 class BeeColony(Swarm):
@@ -217,9 +236,12 @@ class BeeColony(Swarm):
         generations: Count | None = None,
         limit: Count = 20,
         penalty: float = FAILED,
+        start: Start = "none",
     ) -> None:
         parameters = {"limit": limit}
-        super().__init__(space, objective, rng, "abc", "bee_colony", parameters, population, generations, penalty)
+        super().__init__(
+            space, objective, rng, "abc", "bee_colony", parameters, population, generations, penalty, start
+        )
 
 
 class StoppedError(Exception):

@@ -99,7 +99,7 @@ class Tpe(Strategy):
             token = trial.suggest_categorical(name, legal) if len(legal) > 1 else legal[0]
             assert isinstance(token, int | str)
             genome = (*genome, token)
-        return genome
+        return self._space.fit(genome)
 
 
 @contextmanager

@@ -91,6 +91,9 @@ class Deduplicate(Strategy):
     def required_checkpoints(self) -> Collection[int]:
         return self._inner.required_checkpoints()
 
+    def messages(self) -> Sequence[str]:
+        return self._inner.messages()
+
     def epochs(self, trials: int) -> float | None:
         return self._inner.epochs(trials)
 
@@ -106,23 +109,49 @@ class Deduplicate(Strategy):
 
 @dataclass(kw_only=True, frozen=True)
 class Constraints:
-    """The price that an architecture may have at most, by formula; None for any."""
+    """The price that an architecture may have at most, by formula; None for any.
+
+    `automatic`: the limit of FLOPs is not the user's, but the bound of the search space.
+    """
 
     parameters: Positive | None = None
     flops: Positive | None = None
+    automatic: bool = False
 
     def allow(self, cost: Cost) -> bool:
         """True where a price is within all limits."""
-        return (self.parameters is None or cost.parameters <= self.parameters) and (
-            self.flops is None or cost.flops <= self.flops
-        )
+        return not self.exceeded(cost)
+
+    def usage(self, cost: Cost) -> float:
+        """The largest share of a limit that a price is; above 1 where it is over one, 0 without limits."""
+        shares = [0.0]
+        if self.parameters is not None:
+            shares.append(cost.parameters / self.parameters)
+        if self.flops is not None:
+            shares.append(cost.flops / self.flops)
+        return max(shares)
+
+    def exceeded(self, cost: Cost) -> list[str]:
+        """What a price is over, in words; empty where it is within all limits."""
+        found = []
+        if self.parameters is not None and cost.parameters > self.parameters:
+            found.append(f"constraints.parameters={self.parameters} ({cost.parameters:,} parameters)")
+        if self.flops is not None and cost.flops > self.flops:
+            key = (
+                f"constraints.flops=auto, which is {self.flops:,}"
+                if self.automatic
+                else f"constraints.flops={self.flops}"
+            )
+            found.append(f"{key} ({cost.flops:,} FLOPs)")
+        return found
 
 
 class Constrain(Strategy):
     """Turns down architectures over a price known by formula, before anything is trained.
 
-    The wrapped strategy is told `infeasible` and asked again; what was turned down is no trial. The search ends when
-    1,000 proposals in a row were over the price.
+    The wrapped strategy is told `infeasible` and asked again; what was turned down is no trial, and is spoken of in
+    `messages`: the first, the second, the fifth, the tenth and so forth. The search ends when 1,000 proposals in a row
+    were over the price.
     """
 
     def __init__(self, inner: Strategy, space: SearchSpace, task: Task, constraints: Constraints) -> None:
@@ -130,6 +159,8 @@ class Constrain(Strategy):
         self.initial, self.uses_checkpoints, self.length = inner.initial, inner.uses_checkpoints, inner.length
         self.multi_objective, self.budgets = inner.multi_objective, inner.budgets
         self._turned_down = 0
+        self._proposed = self._refused = 0
+        self._messages: list[str] = []
 
     def ask(self, n: int) -> list[Proposal]:
         proposals: list[Proposal] = []
@@ -138,13 +169,30 @@ class Constrain(Strategy):
             if not asked:
                 break
             for proposal in asked:
-                if self._constraints.allow(self._space.cost(proposal.genome, self._task)):
+                self._proposed += 1
+                exceeded = self._constraints.exceeded(self._space.cost(proposal.genome, self._task))
+                if not exceeded:
                     self._turned_down = 0
                     proposals.append(proposal)
                 else:
                     self._turned_down += 1
+                    self._note(exceeded)
                     self._inner.tell(Trial(-1, proposal), [Measurement(-1, 0, "infeasible", error="over a constraint")])
         return proposals
+
+    def _note(self, exceeded: Sequence[str]) -> None:
+        """Count what was turned down, and say so when the count is 1, 2 or 5 times a power of ten."""
+        self._refused += 1
+        if str(self._refused).rstrip("0") in ("1", "2", "5"):
+            lift = "; constraints.flops=null lifts the bound" if self._constraints.automatic else ""
+            self._messages.append(
+                f"turned down {self._refused} of {self._proposed} architectures, the last over "
+                f"{' and '.join(exceeded)}{lift}"
+            )
+
+    def messages(self) -> Sequence[str]:
+        found, self._messages = [*self._inner.messages(), *self._messages], []
+        return found
 
     def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
         self._inner.tell(trial, measurements)

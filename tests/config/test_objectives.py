@@ -28,7 +28,15 @@ from nasrun.storage.records import TrialRecord, best_of, read_run
 from tests.support import setup_of
 
 ALONE = ("hardware.device=cpu", "hardware.threads=1")
-QUIET = ("dataset=synthetic", "evaluator=synthetic", "output.console=none", "output.plots=false", *ALONE)
+QUIET = (
+    "search_space=sequential_cnn",
+    "recipe=plain",
+    "dataset=synthetic",
+    "evaluator=synthetic",
+    "output.console=none",
+    "output.plots=false",
+    *ALONE,
+)
 TWO = Objective("val_accuracy", "max", (Objective("parameters", "min"),))
 
 
@@ -231,6 +239,21 @@ def test_latency_is_measured_once_per_architecture_and_draws_nothing_from_torch(
     assert next(iter(plain.evaluate([job(setup)]))).metrics == {
         name: value for name, value in first.metrics.items() if name != "latency_ms"
     }
+
+
+def test_latency_is_measured_with_the_threads_on_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    setup = setup_of("search_space=mlp", "objective.metric=[val_accuracy,latency_ms]", "hardware.device=cpu")
+    before = torch.get_num_threads()
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1, 2}, raising=False)
+    facts = setup.evaluator.prepare()
+    assert facts["latency"] == {"device": "cpu", "threads": 3, "images": 1}
+    monkeypatch.undo()
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0}, raising=False)
+    assert setup.evaluator.prepare(facts) == facts  # a run that goes on with fewer cores
+    assert torch.get_num_threads() == 3
+    torch.set_num_threads(before)
 
 
 class Untouched(Synthetic):

@@ -6,7 +6,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from nasrun.config.build import build
-from nasrun.config.compose import compose_config, expand, in_full, task_config
+from nasrun.config.compose import Composer, combined, compose_config, task_config
+from nasrun.config.overrides import in_full
 from nasrun.config.trackers import qualified, sections_by_name
 from nasrun.core.options import ConfigError
 from nasrun.trackers import Tracker
@@ -59,11 +60,8 @@ def test_keys_of_several_trackers_stand_below_their_names() -> None:
 
 def test_the_name_may_be_left_out_where_there_is_one() -> None:
     assert trackers("tracker=tensorboard", "tracker.detailed=7")["tensorboard"]._detailed == 7  # type: ignore[attr-defined]
-    assert in_full(["tracker=mlflow", "++tracker.uri=a=b", "seed=1"]) == [
-        "tracker=mlflow",
-        "++tracker.mlflow.uri=a=b",
-        "seed=1",
-    ]
+    words = ["tracker=mlflow", "++tracker.uri=a/b", "+tracker.x=1", "tracker.y={z:1}", "~tracker.z", "seed=1"]
+    assert in_full(words) == [words[0], "++tracker.mlflow.uri=a/b", *words[2:]]
     for words in (
         ["tracker.uri=x"],
         ["tracker=[csv,mlflow]", "tracker.uri=x"],
@@ -76,8 +74,8 @@ def test_the_name_may_be_left_out_where_there_is_one() -> None:
 
 
 def test_several_trackers_are_one_value_of_a_sweep() -> None:
-    jobs = list(expand([*WORDS, "tracker=[csv,tensorboard],csv"]))
-    assert [list(trackers(*job)) for job in jobs] == [["csv", "tensorboard"], ["csv"]]
+    values = Composer().values([*WORDS, "tracker=[csv,tensorboard],csv"])
+    assert [list(trackers(*job)) for job in combined(values)] == [["csv", "tensorboard"], ["csv"]]
 
 
 def test_files_of_the_users_own_need_a_package_only_beside_others(own: Path) -> None:

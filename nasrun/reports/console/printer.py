@@ -1,13 +1,12 @@
 """What the consoles share: printing that never fails, words for a trial, and the closing block."""
 
-import contextlib
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from nasrun.core import Objective, SearchSpace
+from nasrun.core.output import give_up_output
 from nasrun.reports.summary import describe, number, shorten
 from nasrun.reports.tables import one_line
 from nasrun.storage.records import Observer, TrialRecord
@@ -43,9 +42,7 @@ class Printer(Observer):
             print("\n".join(self._encodable(line) for line in lines), flush=True)
         except (OSError, ValueError):
             self._lost = True
-            # What is still buffered would fail again when the process ends, and change its exit code.
-            with contextlib.suppress(OSError, ValueError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            give_up_output()
 
     def _encodable(self, text: str) -> str:
         """The text in characters that stdout can show; the signs used here have their ASCII counterparts."""

@@ -230,6 +230,10 @@ class MacroCNN(SearchSpace):
             raise _unexpected(text, len(text), len(layers), what)
         return _join(layers)
 
+    def width_positions(self, genome: Genome) -> tuple[int, ...]:
+        """The channels of each convolution."""
+        return tuple(place for place in range(1, len(genome)) if genome[place] != POOL)
+
     def cost(self, genome: Genome, task: Task) -> Cost:
         """Trainable parameters, and FLOPs of one input: two per multiply-add of the convolutions and dense layers.
         Bias, normalisation, activations and pooling count for nothing there, as in `torch.utils.flop_counter`."""

@@ -242,6 +242,10 @@ class Mlp(SearchSpace):
         """The widths of the hidden layers of a genome, first one first."""
         return [int(width) for width in genome[1 : 1 + int(genome[0])]]
 
+    def width_positions(self, genome: Genome) -> tuple[int, ...]:
+        """The width of each hidden layer."""
+        return tuple(range(1, 1 + int(genome[0])))
+
     def cost(self, genome: Genome, task: Task) -> Cost:
         """Trainable parameters, weights and biases; and FLOPs of one input, two per weight. Biases, activations and
         dropout count for nothing there, as in `torch.utils.flop_counter`."""

@@ -198,6 +198,10 @@ class SequentialCNN(SearchSpace):
             raise _unexpected(text, position, len(layers), what)
         return join(layers)
 
+    def width_positions(self, genome: Genome) -> tuple[int, ...]:
+        """The filters of each layer."""
+        return tuple(range(2, len(genome), 4))
+
     def cost(self, genome: Genome, task: Task) -> Cost:
         """Trainable parameters, and FLOPs of one input: two per multiply-add of the convolutions and dense layers.
         Bias, normalisation, activations and pooling count for nothing there, as in `torch.utils.flop_counter`."""

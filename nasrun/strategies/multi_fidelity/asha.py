@@ -8,6 +8,7 @@ import numpy as np
 from nasrun.core import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
 from nasrun.core.options import AtLeast, Positive
 from nasrun.strategies.multi_fidelity.rungs import Rung, Rungs
+from nasrun.strategies.start import Start, StartingGenomes
 from nasrun.strategies.variation import Mutator
 
 
@@ -23,8 +24,8 @@ class Asha(Strategy):
     Every trial is one step of the ladder of `Rungs` (`min_budget`, `max_budget`, `eta`, `budgets`), and learning rates
     follow the schedule of a training of the highest budget. `configurations`: new architectures at most; None: as many
     as there are trials for. `sampler`: they are drawn from the space (`random`), or are mutations of the best 1/`eta`
-    of the highest rung that has `eta` members (`evolution`). What the search comes to is the best at the highest rung
-    reached.
+    of the highest rung that has `eta` members (`evolution`). `start`: known architectures that are begun first.
+    What the search comes to is the best at the highest rung reached.
     """
 
     uses_checkpoints = True
@@ -41,11 +42,13 @@ class Asha(Strategy):
         budgets: list[Positive] | None = None,
         configurations: Positive | None = None,
         sampler: Literal["random", "evolution"] = "random",
+        start: Start = "none",
     ) -> None:
         self._ladder = Rungs(min_budget, max_budget, eta, budgets)
         self.budgets = self._ladder.budgets
         self._space, self._objective, self._rng = space, objective, rng
         self._eta, self._most = eta, configurations
+        self._first = StartingGenomes(space, start, configurations)
         self._mutator = Mutator(space, None) if sampler == "evolution" else None
         self._rungs = [Rung(eta, configurations if rung == 0 else None) for rung in range(len(self.budgets))]
         self._told: set[int] = set()
@@ -108,10 +111,10 @@ class Asha(Strategy):
 
     def _new(self) -> tuple[Genome, str]:
         """A new architecture, and what made it."""
-        if self._mutator is not None:
+        if self._mutator is not None and not self._first.left:
             for rung in reversed(self._rungs):
                 best = [member for member in rung.members[: len(rung.members) // self._eta] if not member.failed]
                 if best:
                     return self._mutator(best[int(self._rng.integers(len(best)))].genome, self._rng)
         # Not named "sample": results after a few epochs are no measure of the average random architecture.
-        return self._space.sample(self._rng), "start"
+        return self._first.draw(self._rng, "start")

@@ -10,6 +10,7 @@ import numpy as np
 from nasrun.core import Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
 from nasrun.core.options import AtLeast, Positive
 from nasrun.strategies.multi_fidelity.rungs import Member, Rungs
+from nasrun.strategies.start import Start, StartingGenomes
 
 
 class Bracket(NamedTuple):
@@ -30,8 +31,8 @@ class SuccessiveHalving(Strategy):
     `brackets`: `single` is one round, beginning at the lowest budget. `hyperband` runs rounds that begin at each rung
     in turn, the lowest first, with as many architectures as the paper has (algorithm 1), and then again, as long as
     there are trials; `configurations` must be None. Every trial is one step of the ladder of `Rungs` (`min_budget`,
-    `max_budget`, `eta`, `budgets`), and learning rates follow the schedule of a training of the highest budget. What
-    the search comes to is the best at the highest rung reached.
+    `max_budget`, `eta`, `budgets`), and learning rates follow the schedule of a training of the highest budget.
+    `start`: known architectures that are begun first. What the search comes to is the best at the highest rung reached.
     """
 
     uses_checkpoints = True
@@ -48,10 +49,12 @@ class SuccessiveHalving(Strategy):
         budgets: list[Positive] | None = None,
         configurations: Positive | None = 16,
         brackets: Literal["single", "hyperband"] = "single",
+        start: Start = "none",
     ) -> None:
         self._ladder = Rungs(min_budget, max_budget, eta, budgets)
         self.budgets = self._ladder.budgets
         self._plan = _brackets(self._ladder, eta, configurations, brackets)
+        self._first = StartingGenomes(space, start, self._plan[0].sizes[0])
         if brackets == "single":
             self.length = sum(self._plan[0].sizes)
         self._space, self._objective, self._rng = space, objective, rng
@@ -71,7 +74,7 @@ class SuccessiveHalving(Strategy):
                 proposals.append(self._queue.popleft())
             else:
                 self._begun += 1
-                proposals.append(self._ladder.start(self._space.sample(self._rng), "start", self._rung))
+                proposals.append(self._ladder.start(*self._first.draw(self._rng, "start"), self._rung))
         self._waiting += len(proposals)
         return proposals
 

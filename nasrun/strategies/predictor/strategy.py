@@ -10,6 +10,7 @@ import numpy as np
 from nasrun.core import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
 from nasrun.core.options import Above, AtLeast, NotEmpty, Positive
 from nasrun.strategies.controllers.vocabulary import TokenVocabulary
+from nasrun.strategies.start import Start, StartingGenomes
 from nasrun.strategies.variation import Mutator
 
 PATIENCE = 4
@@ -37,10 +38,10 @@ class Predictor(Strategy):
     """Bayesian optimization with an ensemble of networks that predict the score of an architecture.
 
     Source: White, Neiswanger and Savani, "BANANAS: Bayesian Optimization with Neural Architectures for Neural
-    Architecture Search", AAAI 2021 (arXiv 1910.11858), algorithm 1. `initial` random architectures come first. Then,
-    for every `batch` proposals, `networks` networks are trained from new weights on all that was told; `candidates`
-    are made by mutating the `parents` best, and those of the highest acquisition are proposed. With mean and standard
-    deviation over the networks, `acquisition` is one of
+    Architecture Search", AAAI 2021 (arXiv 1910.11858), algorithm 1. `initial` random architectures come first (with
+    `start`, known ones are the first of them). Then, for every `batch` proposals, `networks` networks are trained from
+    new weights on all that was told; `candidates` are made by mutating the `parents` best, and those of the highest
+    acquisition are proposed. With mean and standard deviation over the networks, `acquisition` is one of
 
     - `its`, independent Thompson sampling: a draw from the normal distribution of each candidate, on its own;
     - `ucb`, the upper confidence bound: the mean plus `exploration` standard deviations;
@@ -74,11 +75,13 @@ class Predictor(Strategy):
         lr: Annotated[float, Above(0)] = 0.01,
         steps: Positive = 100,
         batch_size: Positive = 64,
+        start: Start = "none",
     ) -> None:
         if batch > candidates:
             raise ValueError(f"batch={batch}: larger than candidates={candidates}; at most that is right")
         self._space, self._objective, self._rng = space, objective, rng
         self._mutate = Mutator(space, mutations)
+        self._first = StartingGenomes(space, start, initial)
         self.initial, self._batch, self._candidates, self._parents = initial, batch, candidates, parents
         self._acquisition, self._exploration = acquisition, exploration
         self._network: dict[str, Any] = {"networks": networks, "hidden": hidden, "layers": layers, "lr": lr}
@@ -98,7 +101,7 @@ class Predictor(Strategy):
                     self._queue.extend(self._chosen())
                 proposals.append(self._queue.popleft())
             else:
-                proposals.append(Proposal(self._space.sample(self._rng)))
+                proposals.append(self._first.proposal(self._rng))
             self._seen.add(self._space.key(proposals[-1].genome))
             self._begun += 1
         return proposals

@@ -1,0 +1,85 @@
+"""The section `constraints`: limits as the user gives them, and what they do to a search."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from nasrun.core import Evaluator, Objective, SearchSpace, Task, seeding
+from nasrun.core.options import Above, ConfigError, Positive, show
+from nasrun.evaluators.costs import COSTS, WithCosts
+from nasrun.strategies.steering import SteeredSpace, Steering
+from nasrun.strategies.wrappers import Constraints
+
+CONSTRAINT_SAMPLES = 10_000
+"""Random architectures of which one must be within the constraints; ten times what `Constrain` turns down in a row."""
+
+
+@dataclass(kw_only=True, frozen=True)
+class ConstraintOptions:
+    """The price that an architecture may have at most; `auto`: the bound that the search space names for itself.
+
+    The bound follows the size of the images (`SearchSpace.flops_limit_for`), and is off where the user sets any limit.
+    `latency_ms` is measured by the evaluator (`nasrun.evaluators.costs`), the others are known by formula. `steer`:
+    the user's limits steer the search (`nasrun.strategies.steering`); else what is over them is only turned down.
+    """
+
+    parameters: Positive | None = None
+    flops: Positive | Literal["auto"] | None = "auto"
+    latency_ms: Annotated[float, Above(0)] | None = None
+    steer: bool = True
+
+    @property
+    def own(self) -> bool:
+        """Whether the user sets a limit."""
+        return self.flops not in ("auto", None) or self.parameters is not None or self.latency_ms is not None
+
+    def resolved(self, space: SearchSpace, task: Task) -> Constraints:
+        """The limits that are known by formula as numbers, or None for any."""
+        if self.flops != "auto":
+            return Constraints(parameters=self.parameters, flops=self.flops)
+        bound = None if self.own else space.flops_limit_for(task)
+        return Constraints(parameters=self.parameters, flops=bound, automatic=bound is not None)
+
+    def steered(self, space: SearchSpace, task: Task, objective: Objective, evaluator: Evaluator) -> SearchSpace:
+        """The space as a strategy sees it: limits that the user sets steer what is drawn, where genomes have widths.
+
+        Where a cost is an objective, cheaper networks are wanted too: then limits make networks smaller only. The
+        automatic bound steers nothing: it turns down what would take long, and does not ask for it.
+        """
+        rng = seeding.generator(0, seeding.Purpose.PREVIEW)
+        if not (self.steer and self.own) or not space.width_positions(space.sample(rng)):
+            return space
+        latency = None
+        if self.latency_ms is not None and isinstance(evaluator, WithCosts):
+            latency = (self.latency_ms, evaluator.predicted_latency)
+        grow = not any(one.metric in COSTS for one in objective.all)
+        return SteeredSpace(space, Steering(space, task, self.resolved(space, task), latency=latency, grow=grow))
+
+
+def check_constraints(constraints: Constraints, space: SearchSpace, task: Task, seed: int) -> None:
+    """ConfigError where no architecture of a large random sample is within the constraints."""
+    limits = {"parameters": constraints.parameters, "flops": constraints.flops}
+    limits = {name: limit for name, limit in limits.items() if limit is not None}
+    if not limits:
+        return
+    rng = seeding.generator(seed, seeding.Purpose.PREVIEW)
+    smallest = dict.fromkeys(limits, float("inf"))
+    for _ in range(CONSTRAINT_SAMPLES):
+        cost = space.cost(space.sample(rng), task)
+        if constraints.allow(cost):
+            return
+        smallest = {name: min(least, getattr(cost, name)) for name, least in smallest.items()}
+    given = " ".join(f"constraints.{name}={limit}" for name, limit in limits.items())
+    found = " and ".join(f"{least:,} {name}" for name, least in smallest.items())
+    raise ConfigError(
+        f"{given}: none of {CONSTRAINT_SAMPLES:,} random architectures is that small; the least among them: {found}"
+    )
+
+
+def check_start(strategy: Mapping[str, Any], constraints: Constraints, space: SearchSpace, task: Task) -> None:
+    """ConfigError where a genome of the user's own (`strategy.start`) is over a limit: it would never be measured."""
+    start = strategy.get("start")
+    for text in start if isinstance(start, list) else ():
+        exceeded = constraints.exceeded(space.cost(space.parse(str(text)), task))
+        if exceeded:
+            raise ConfigError(f"strategy.start={show([text])}: over {' and '.join(exceeded)}")

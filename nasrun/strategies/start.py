@@ -1,0 +1,68 @@
+"""What a strategy begins with: drawn architectures, those that people have found to work, or given ones."""
+
+from collections import deque
+from typing import Annotated, Literal
+
+import numpy as np
+
+from nasrun.core import Genome, Proposal, SearchSpace
+from nasrun.core.options import NotEmpty, show
+
+Start = Literal["none", "known", "auto"] | Annotated[list[str], NotEmpty()]
+"""The option `start` of strategies: `none`, `known`, `auto`, or architectures as the space writes them."""
+
+ORIGIN = "known"
+
+
+class StartingGenomes:
+    """The first genomes of a strategy: those that it is given to start with, in their order, then draws of the space.
+
+    `none`: draws alone. `known`: the networks that the space knows (`SearchSpace.known`), scaled to the limits where
+    there are any. `auto`: these where it knows any, else draws. A list: genomes as strings, taken as they are.
+    ValueError, beginning with `start`, where the space knows none, a string is no genome, or there are more given than
+    the strategy has `room` for; of known ones the first are taken then.
+    """
+
+    def __init__(self, space: SearchSpace, start: Start, room: int | None = None) -> None:
+        self._space = space
+        self._waiting: deque[Genome] = deque()
+        if start in ("known", "auto"):
+            known = list(space.known().values())
+            if not known and start == "known":
+                raise ValueError(
+                    "start=known: the search space knows no networks that it allows; expected none, or genomes in [ ]"
+                )
+            self._waiting.extend(known[:room])
+        elif start != "none":
+            self._waiting.extend(_parsed(space, text) for text in start)
+            if room is not None and len(self._waiting) > room:
+                raise ValueError(f"start={show(start)}: {len(self._waiting)} genomes; there is room for {room}")
+
+    @property
+    def left(self) -> bool:
+        """Whether there are genomes to start with that were not proposed yet."""
+        return bool(self._waiting)
+
+    def all(self) -> list[Genome]:
+        """All genomes to start with, for a strategy that proposes its first ones at once."""
+        found = list(self._waiting)
+        self._waiting.clear()
+        return found
+
+    def draw(self, rng: np.random.Generator, origin: str = "sample") -> tuple[Genome, str]:
+        """The next genome to start with, or else a draw of the space, whose origin is `origin`."""
+        if self._waiting:
+            return self._waiting.popleft(), ORIGIN
+        return self._space.sample(rng), origin
+
+    def proposal(self, rng: np.random.Generator) -> Proposal:
+        """The same as a proposal."""
+        genome, origin = self.draw(rng)
+        return Proposal(genome, origin=origin)
+
+
+def _parsed(space: SearchSpace, text: str) -> Genome:
+    try:
+        return space.parse(text)
+    except ValueError as error:
+        raise ValueError(f"start={show([text])}: {error}") from None

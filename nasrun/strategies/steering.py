@@ -1,0 +1,204 @@
+"""Limits that steer: what strategies draw, mutate and mix is scaled in width until it uses most of what is allowed."""
+
+from bisect import bisect_right
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nasrun.core import Cost, Genome, Mutation, SearchSpace, Task, Token
+from nasrun.strategies.wrappers import Constraints
+
+if TYPE_CHECKING:
+    import torch
+
+FLOOR = 0.9
+"""Share of a limit from which on a network is left as it is."""
+
+HALVINGS = 16
+"""Steps of the search for the factor by which all widths are scaled: to a factor of 1 + 1e-4 or closer."""
+
+ATTEMPTS = 20
+"""Genomes drawn in a row of which none can be brought within the limits, before the last one is taken all the same."""
+
+Predict = Callable[[Genome], float | None]
+"""Milliseconds that the network of a genome is expected to take for one image; None while that is not known."""
+
+
+class Steering:
+    """Scales the widths of genomes so that their networks use most of what is allowed, and no more.
+
+    A genome that is within the limits, and uses `FLOOR` or more of one of them, stays as it is. Of any other all widths
+    are multiplied by the largest factor that is allowed, rounded down to widths that the space has; then single widths
+    go up a step, the last ones first, until `FLOOR` is reached or no step is allowed: one that would make a width
+    larger than the next is not, so that the shape of the network stays. A genome that was fitted stays as it is when it
+    is fitted again. With `grow=False` networks are made smaller only, as where costs that are limited are objectives.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        task: Task,
+        constraints: Constraints,
+        *,
+        latency: tuple[float, Predict] | None = None,
+        grow: bool = True,
+    ) -> None:
+        """`latency`: the most milliseconds, and how they are predicted."""
+        self._space, self._task, self._constraints = space, task, constraints
+        self._latency = latency
+        self._floor = FLOOR if grow else 0.0
+
+    def usage(self, genome: Genome) -> float:
+        """The largest share of a limit that a network uses; above 1 where it is over one."""
+        share = self._constraints.usage(self._space.cost(genome, self._task))
+        if self._latency is not None:
+            limit, predict = self._latency
+            predicted = predict(genome)
+            share = max(share, predicted / limit if predicted is not None else 0.0)
+        return share
+
+    def fit(self, genome: Genome) -> Genome:
+        """The genome, or the same network with other widths. Over the limits where no widths bring it within them."""
+        usage = self.usage(genome)
+        places = self._space.width_positions(genome)
+        if self._floor <= usage <= 1 or not places:
+            return genome
+        legal = [self._legal(genome[:place]) for place in places]
+        if usage <= 1 and self._wider(genome, places, legal) is None:
+            return genome
+        scaled = self._scaled(genome, places, legal)
+        while self.usage(scaled) < self._floor and (wider := self._wider(scaled, places, legal)) is not None:
+            scaled = wider
+        return scaled
+
+    def _legal(self, prefix: Genome) -> list[int]:
+        """The widths that may follow a prefix, rising."""
+        return sorted(token for token in self._space.choices(prefix) if isinstance(token, int))
+
+    def _scaled(self, genome: Genome, places: Sequence[int], legal: Sequence[Sequence[int]]) -> Genome:
+        """All widths by one factor, the largest that is allowed; the smallest widths where none is."""
+        widths = [int(genome[place]) for place in places]
+
+        def by(factor: float) -> Genome:
+            found = []
+            for width, known in zip(widths, legal, strict=True):
+                # Not a hair below a width that the factor means to hit.
+                found.append(known[max(bisect_right(known, width * factor * (1 + 1e-9)) - 1, 0)])
+            return _with_widths(genome, places, found)
+
+        low = min(known[0] / width for width, known in zip(widths, legal, strict=True))
+        high = max(known[-1] / width for width, known in zip(widths, legal, strict=True))
+        if self.usage(by(high)) <= 1:
+            return by(high)
+        for _ in range(HALVINGS):
+            middle = (low * high) ** 0.5
+            low, high = (middle, high) if self.usage(by(middle)) <= 1 else (low, middle)
+        return by(low)
+
+    def _wider(self, genome: Genome, places: Sequence[int], legal: Sequence[Sequence[int]]) -> Genome | None:
+        """The genome with one width a step up, the last one that may go up; None where none may."""
+        above: float = float("inf")
+        for place, known in zip(reversed(places), reversed(legal), strict=True):
+            width = int(genome[place])
+            step = bisect_right(known, width)
+            if step < len(known) and known[step] <= above:
+                wider = _with_widths(genome, (place,), (known[step],))
+                if self.usage(wider) <= 1:
+                    return wider
+            above = width
+        return None
+
+
+def _with_widths(genome: Genome, places: Sequence[int], widths: Sequence[int]) -> Genome:
+    tokens: list[Token] = list(genome)
+    for place, width in zip(places, widths, strict=True):
+        tokens[place] = width
+    return tuple(tokens)
+
+
+class SteeredSpace(SearchSpace):
+    """A space as strategies see it where limits are set: whatever it draws, mutates, mixes and decodes is fitted.
+
+    Strings, vectors, keys, prices and networks are those of the space within; `choices` too, so that a strategy that
+    writes genomes token by token passes what it wrote through `fit`. `inner`: the space itself.
+    """
+
+    def __init__(self, inner: SearchSpace, steering: Steering) -> None:
+        self.inner, self._steering = inner, steering
+        self.size, self.kinds, self.flops_limit = inner.size, inner.kinds, inner.flops_limit
+        self.start, self.section = inner.start, inner.section
+        self.mutations = {name: partial(self._mutate, mutation) for name, mutation in inner.mutations.items()}
+
+    def _mutate(self, mutation: Mutation, genome: Genome, rng: np.random.Generator) -> Genome:
+        """A child that is within the limits; the parent where none is that differs from it."""
+        for _ in range(ATTEMPTS):
+            child = mutation(genome, rng)
+            if child == genome:
+                break
+            child = self.fit(child)
+            if child != genome and self._steering.usage(child) <= 1:
+                return child
+        return genome
+
+    def fit(self, genome: Genome) -> Genome:
+        return self._steering.fit(genome)
+
+    def sample(self, rng: np.random.Generator) -> Genome:
+        """A draw of the space within, fitted; drawn again while it cannot be brought within the limits."""
+        for _ in range(ATTEMPTS):
+            genome = self.fit(self.inner.sample(rng))
+            if self._steering.usage(genome) <= 1:
+                break
+        return genome
+
+    def known(self) -> Mapping[str, Genome]:
+        """The known networks of the space, fitted; without those that cannot be brought within the limits."""
+        fitted = {name: self.fit(genome) for name, genome in self.inner.known().items()}
+        return {name: genome for name, genome in fitted.items() if self._steering.usage(genome) <= 1}
+
+    def crossover(self, first: Genome, second: Genome, rng: np.random.Generator) -> Genome:
+        return self.fit(self.inner.crossover(first, second, rng))
+
+    def neighbours(self, genome: Genome) -> list[Genome]:
+        """The neighbours, fitted, each once, without those that cannot be brought within the limits."""
+        found = dict.fromkeys(self.fit(other) for other in self.inner.neighbours(genome))
+        found.pop(genome, None)
+        return [other for other in found if self._steering.usage(other) <= 1]
+
+    def choices(self, prefix: Genome) -> tuple[Token, ...]:
+        return self.inner.choices(prefix)
+
+    def encode(self, genome: Genome) -> np.ndarray:
+        return self.inner.encode(genome)
+
+    def decode(self, vector: np.ndarray) -> Genome:
+        return self.fit(self.inner.decode(vector))
+
+    def width_positions(self, genome: Genome) -> tuple[int, ...]:
+        return self.inner.width_positions(genome)
+
+    def layers(self, genome: Genome) -> int:
+        return self.inner.layers(genome)
+
+    def hparams(self, genome: Genome) -> Mapping[str, Any]:
+        return self.inner.hparams(genome)
+
+    def key(self, genome: Genome) -> Hashable:
+        return self.inner.key(genome)
+
+    def validate(self, genome: Genome) -> None:
+        self.inner.validate(genome)
+
+    def format(self, genome: Genome) -> str:
+        return self.inner.format(genome)
+
+    def parse(self, text: str) -> Genome:
+        return self.inner.parse(text)
+
+    def cost(self, genome: Genome, task: Task) -> Cost:
+        return self.inner.cost(genome, task)
+
+    def build(self, genome: Genome, task: Task) -> "torch.nn.Module":
+        return self.inner.build(genome, task)
