@@ -7,6 +7,8 @@ subclass. It is described, with examples that are tested, in `docs/api.md`. Noth
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from nasrun.core.telemetry import switch_off_telemetry
+
 if TYPE_CHECKING:
     from nasrun.api.ask_tell import AskTell
     from nasrun.api.comparison import Comparison, compare
@@ -69,3 +71,7 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+# Here, since some libraries read their switch when they are imported, and other processes import nasrun first.
+switch_off_telemetry()

@@ -1,15 +1,15 @@
 """Write docs/options/*.md, a page per config group, from the YAML files and the classes that they name.
 
-usage: python scripts/make_docs.py [FOLDER]      FOLDER: where they go; docs/options unless it is given
+    python scripts/make_docs.py [FOLDER]
 
 Nothing in these pages is written by hand, so that none of it goes stale: tests/test_docs.py compares them with what
 this would write.
 """
 
+import argparse
 import importlib
 import inspect
 import re
-import sys
 import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -46,13 +46,14 @@ class Key(NamedTuple):
     comment: str
 
 
-def main() -> int:
-    """Write all pages; returns the exit code."""
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER
+def main() -> None:
+    """Write all pages."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, nargs="?", default=FOLDER, metavar="FOLDER", help="docs/options")
+    folder: Path = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in pages().items():
         (folder / name).write_text(text, encoding="utf-8")
-    return 0
 
 
 def pages() -> dict[str, str]:
@@ -219,4 +220,4 @@ def _files(group: str) -> list[Path]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -22,7 +22,7 @@ from nasrun.runner.resume import changes_of
 from nasrun.runner.run import begin, resume
 from nasrun.runner.sweeps import EarlierRuns
 from nasrun.storage.run_directory import holds_run, remove_empty
-from nasrun.storage.stored_config import targets
+from nasrun.storage.stored_config import servers, targets
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,9 @@ def check(config: DictConfig) -> Checked:
     check_words(settings.overrides.task, config.get("time"))
     groups = {name: option for name, option in settings.runtime.choices.items() if "/" not in name}
     config, taken = take_over(config, settings.overrides.task)
-    return Checked(build(config), groups | taken)
+    setup = build(config)
+    groups.setdefault("tracker", ",".join(setup.trackers))  # Hydra leaves out a list
+    return Checked(setup, groups | taken)
 
 
 class Job:
@@ -104,7 +106,8 @@ class Job:
                 raise ConfigError(f"{there}: holds this very run already; resume=true goes on with it")
         if there is not None and setup.options.resume:
             changes = changes_of(there, OmegaConf.create(setup.config))
-            return resume(there, changes, chosen=targets(setup.config), began=began)
+            named = [*targets(setup.config), *servers(setup.config)]
+            return resume(there, changes, chosen=named, began=began)
         return begin(
             setup,
             directory,

@@ -15,7 +15,7 @@ from nasrun.cli.arguments import Command
 from nasrun.config.compose import SEARCH_PATH
 from nasrun.config.overrides import in_full, quoted
 from nasrun.core.options import ConfigError, shell_command
-from nasrun.storage.stored_config import read_stored, refers_outside
+from nasrun.storage.stored_config import names_server, read_stored, refers_outside
 
 FILE = "multirun.yaml"
 
@@ -89,8 +89,9 @@ def _read(directory: Path) -> SweepRecord:
 
 
 def _only_the_user(word: str) -> bool:
-    """Whether a word chooses code, or what Hydra does, or reads the environment."""
-    return word.lstrip("+~").startswith("hydra") or "_target_" in word or refers_outside(word)
+    """Whether a word chooses code, what Hydra does, or whom a tracker reports to, or reads the environment."""
+    to_server = _key(word).startswith("tracker") and names_server(word.partition("=")[2])
+    return word.lstrip("+~").startswith("hydra") or "_target_" in word or to_server or refers_outside(word)
 
 
 def _key(word: str) -> str:

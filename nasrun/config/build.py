@@ -18,6 +18,8 @@ from nasrun.config.given import MARK, Given, Section
 from nasrun.config.objective import ObjectiveOptions
 from nasrun.config.recipe import check_recipe
 from nasrun.config.time_budget import check_time
+from nasrun.config.trackers import GROUP as TRACKER
+from nasrun.config.trackers import class_sections, sections_by_name
 from nasrun.core import Evaluator, Objective, SearchSpace, SharedEvaluator, Strategy, seeding
 from nasrun.core.config_files import GROUPS, conf_dir
 from nasrun.core.durations import parse_duration
@@ -44,7 +46,6 @@ from nasrun.hardware.shared_memory import SharedObject
 from nasrun.strategies.timed.strategy import Timed
 from nasrun.strategies.wrappers import Constrain, Constraints, Deduplicate
 from nasrun.trackers import Tracker
-from nasrun.trackers.csv import Csv
 
 T = TypeVar("T")
 
@@ -119,7 +120,7 @@ class Setup(Benchmark):
     """The space as the strategy sees it: limits may steer what is drawn from it."""
     memory: SharedObject | None = None
     """Where the data lie once they are loaded, if there are several workers."""
-    tracker: Tracker = field(default_factory=Csv)
+    trackers: dict[str, Tracker] = field(default_factory=dict)
 
 
 def build(config: DictConfig, given: Mapping[str, Given] = {}) -> Setup:
@@ -160,10 +161,17 @@ def build(config: DictConfig, given: Mapping[str, Given] = {}) -> Setup:
     if options.time is not None:
         strategy = Timed(strategy, space, made.objective, options.patience_trials)
         options = replace(options, trials=UNCOUNTED, patience_trials=None)
-    # Runs of versions that had no trackers name none.
-    tracker = create(content, "tracker", Tracker) if "tracker" in content else Csv()  # type: ignore[type-abstract]
     parts = {**vars(made), "options": options}
-    return Setup(**parts, output=output, strategy=strategy, steered=steered, memory=memory, tracker=tracker)
+    return Setup(**parts, output=output, strategy=strategy, steered=steered, memory=memory, trackers=_trackers(content))
+
+
+def _trackers(content: dict[str, Any]) -> dict[str, Tracker]:
+    """The trackers of a config by name; runs of versions that had none name none."""
+    section = content.get(TRACKER, {})
+    return {
+        name: instantiate(inner, TRACKER if inner == section else join(TRACKER, name), Tracker)  # type: ignore[type-abstract]
+        for name, inner in sections_by_name(section).items()
+    }
 
 
 def _is_steerable(content: dict[str, Any]) -> bool:
@@ -271,15 +279,16 @@ def _read_variables(config: DictConfig, content: dict[str, Any]) -> None:
     """
     raw: Any = OmegaConf.to_container(config, resolve=False)
     _read_section(RunOptions, raw, content)
-    for name in (*SECTIONS, *GROUPS):
-        section, known = content.get(name), SECTIONS.get(name)
-        if not isinstance(section, dict) or "${" not in str(raw[name]) or not isinstance(raw[name], dict):
+    written = {**raw, **class_sections(raw)}
+    for name, section in {**{name: content.get(name) for name in SECTIONS}, **class_sections(content)}.items():
+        known = SECTIONS.get(name)
+        if not isinstance(section, dict) or "${" not in str(written[name]) or not isinstance(written[name], dict):
             continue
         if known is None:
             with contextlib.suppress(ConfigError):  # said where it is made
                 known = locate(section.get("_target_"), object, name)
         if known is not None:
-            _read_section(known, raw[name], section)
+            _read_section(known, written[name], section)
 
 
 def _read_section(kind: type, raw: Mapping[str, Any], values: dict[str, Any]) -> None:
@@ -309,16 +318,22 @@ def create(content: dict[str, Any], group: str, base: type[T], *runtime: Any) ->
             f"{group}: was handed in by the program that started the run; go on from there: "
             f"nasrun.resume(DIRECTORY, {group}=...)"
         )
-    kind = kind_of(content, group, base)
-    section = {name: value for name, value in _mapping(content, group).items() if name != "_target_"}
-    arguments = check_section(kind, section, group)
+    kind_of(content, group, base)
+    return instantiate(_mapping(content, group), group, base, *runtime)
+
+
+def instantiate(section: dict[str, Any], path: str, base: type[T], *runtime: Any) -> T:
+    """The `base` that a section at a dotted path describes."""
+    options = dict(section)
+    kind = locate(options.pop("_target_"), base, join(path, "_target_"))
+    arguments = check_section(kind, options, path)
     try:
         made = kind(*runtime, **arguments)
         if isinstance(made, SearchSpace) and made.section is None:
             made.section = {"_target_": f"{kind.__module__}.{kind.__qualname__}", **arguments}
         return made
     except ValueError as error:
-        raise ConfigError(f"{group}.{first_line(error)}") from error
+        raise ConfigError(f"{path}.{first_line(error)}") from error
 
 
 def kind_of(content: dict[str, Any], group: str, base: type[T]) -> type[T]:

@@ -22,6 +22,7 @@ from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseExce
 from yaml import MarkedYAMLError
 from yaml.reader import ReaderError
 
+from nasrun.config import trackers
 from nasrun.config.build import option_names
 from nasrun.config.overrides import in_full, parse, refuse_several, text_of, values_of
 from nasrun.config.own_files import check_encoding, check_own_files, misspelt_ending
@@ -95,6 +96,7 @@ class Composer:
                         _check_key(base, override, groups)
                 raise
         check_own_files(config)
+        _check_trackers(config, choices)
         HydraConfig.instance().set_config(config)  # for values that refer to it: ${hydra:runtime.choices.strategy}
         return config
 
@@ -233,7 +235,7 @@ def _missing(error: MissingConfigException, folders: Sequence[str]) -> str:
         return ending
     if not group:
         return f"--config-name={name}: no such file; nasrun's own is config"
-    return f"{group}={name}: no such option; {nearest(name, error.options or ())}"
+    return f"{group}={name}: no such option; {nearest(name, error.options or option_names(group))}"
 
 
 def _is_choice(override: Override, groups: Collection[str]) -> bool:
@@ -245,12 +247,26 @@ def _check_choice(override: Override) -> None:
     """Raise ConfigError unless the override of a group gives what the group takes: the name of one option."""
     group, value = override.key_or_group, override.value()
     known = GROUPS if group in GROUPS else ("experiment",)
+    if group == trackers.GROUP and (isinstance(value, list) or override.package is not None):
+        return  # several at once
     if override.is_add() and group in known and isinstance(value, str):
         raise ConfigError(f"{override.input_line}: nothing to add to; write {group}={value}")
     if override.is_delete() or isinstance(value, str | dict) or (isinstance(value, list) and group not in GROUPS):
         return
     names = option_names(group) if group in known else []
     raise ConfigError(f"{group}={show(value)}: expected the name of an option; {nearest(str(value), names)}")
+
+
+def _check_trackers(config: DictConfig, choices: Sequence[Override]) -> None:
+    """Raise ConfigError where of several trackers one was composed over another."""
+    for override in choices:
+        several = override.value() if override.key_or_group == trackers.GROUP and not override.is_delete() else None
+        for name in several if isinstance(several, list) and override.package is None else ():
+            if name not in (config.get(trackers.GROUP) or ()):
+                raise ConfigError(
+                    f"{override.input_line}: the keys of {name} take the place of the others; begin its YAML file with "
+                    f"# @package {trackers.GROUP}.{name}"
+                )
 
 
 def _check_key(config: DictConfig, override: Override, groups: Collection[str]) -> None:

@@ -16,6 +16,7 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from nasrun.config import trackers
 from nasrun.config.help import suggest
 from nasrun.core.options import ConfigError, decoded, first_line
 
@@ -34,9 +35,9 @@ def in_full(words: Sequence[str]) -> list[str]:
 
     `objective=NAME` stands for `objective.metric=NAME`, since a section cannot be replaced by a name or a list. Keys
     below `vars` may be new ones. A value that is no value of Hydra's grammar is quoted, each of several on its own.
-    Other words stay as they are.
+    `tracker.KEY` belongs to the one tracker of nasrun's that is chosen. Other words stay as they are.
     """
-    return [_in_full(word) for word in words]
+    return trackers.in_full([_in_full(word) for word in words])
 
 
 def parse(words: Sequence[str]) -> list[Override]:

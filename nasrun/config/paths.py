@@ -4,7 +4,7 @@ from typing import Any
 
 from nasrun.config.build import locate
 from nasrun.config.given import Section
-from nasrun.core.config_files import GROUPS
+from nasrun.config.trackers import class_sections
 from nasrun.core.options import join, paths
 
 
@@ -14,8 +14,7 @@ def path_options(config: dict[str, Any]) -> dict[str, str | None]:
     One that is not set is among them only where it may be set later (`nasrun.storage.paths.movable`).
     """
     found: dict[str, str | None] = {}
-    for group in GROUPS:
-        section = config.get(group, {})
+    for group, section in class_sections(config).items():
         if "_target_" not in section or isinstance(section, Section):  # objects of the calling program have no options
             continue
         for name, rule in paths(locate(section["_target_"], object, group)).items():

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from nasrun.config.build import Setup
 from nasrun.core import Trial
@@ -33,6 +34,14 @@ class Observers(Observer):
     def on_trial_complete(self, record: TrialRecord, best: TrialRecord | None) -> None:
         for observer in self._observers:
             observer.on_trial_complete(record, best)
+
+    def on_finish(self, summary: Mapping[str, Any]) -> None:
+        for observer in self._observers:
+            observer.on_finish(summary)
+
+    def close(self) -> None:
+        for observer in self._observers:
+            observer.close()
 
 
 class TableRefresh(Observer):

@@ -10,6 +10,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nasrun.config.build import Setup, option_section
 from nasrun.config.stored_run import DataChangedError
+from nasrun.config.trackers import GROUP as TRACKER
+from nasrun.config.trackers import qualified, sections_by_name
 from nasrun.core.environment import describe_environment, differences
 from nasrun.core.options import ConfigError, flat, nearest, plain, shell_command, show
 from nasrun.datasets import DatasetError
@@ -19,6 +21,7 @@ from nasrun.storage import journal
 from nasrun.storage.journal import Event
 from nasrun.storage.paths import data_key, data_there, find_paths, movable, whole_path
 from nasrun.storage.run_directory import load_config
+from nasrun.storage.stored_config import check_servers, servers
 
 CHANGEABLE = ("trials", "max_failures", "output", "debug", "dry_run", "resume", "hardware.address", "tracker")
 """Keys that a resumed run may have changed: none of them changes what was searched so far. Where its data lie may
@@ -28,37 +31,61 @@ change too, if its header records them (`nasrun.storage.paths.movable`)."""
 def changed_config(
     directory: Path, events: Sequence[Event], overrides: Mapping[str, Any], chosen: Collection[str] = ()
 ) -> tuple[DictConfig, dict[str, Any]]:
-    """The config under new overrides, and those of them that change something; ConfigError for the forbidden."""
+    """The config under new overrides, and those of them that change something; ConfigError for the forbidden.
+
+    `chosen`: classes and servers that the command line names itself, besides those in `overrides`.
+    """
     header, stored = events[0], load_config(directory, events, chosen=chosen)
     places, config = movable(header), find_paths(stored, events[0], directory)
-    allowed = (*CHANGEABLE, *places)
+    before = sections_by_name(plain(stored).get(TRACKER, {}))
+    config[TRACKER] = _chosen_trackers(overrides[TRACKER]) if TRACKER in overrides else before
+    stored[TRACKER] = config[TRACKER].copy()
     changes: dict[str, Any] = {}
-    for key, value in overrides.items():
-        if key == "tracker":  # another option, with all its keys
-            changes[key] = value if isinstance(value, dict) else option_section(key, value)
-            OmegaConf.update(config, key, changes[key], merge=False)
-            continue
-        try:
-            known, old = True, OmegaConf.select(stored, key, throw_on_missing=True)
-        except OmegaConfBaseException:
-            known, old = False, None
-        parent = OmegaConf.select(config, key.rpartition(".")[0]) if "." in key else config
-        if not known or not isinstance(parent, DictConfig) or key.rpartition(".")[2] not in parent:
-            raise ConfigError(f"{key}: no such key in this run; {nearest(key, allowed)}")
-        # What an evaluator reads is compared with what it read at the start; to read nothing would be another search.
-        moved = key in places and (key.startswith("dataset.") or isinstance(value, str))
-        if moved:
-            old, value = whole_path(OmegaConf.select(config, key)), whole_path(value)
-        if old == value:
-            continue
-        if key.partition(".")[0] not in CHANGEABLE and key not in CHANGEABLE and not moved:
-            raise ConfigError(
-                f"{key}={show(value)}: would change the search, which ran with {show(old)}; "
-                f"a resumed run may change {', '.join(allowed)}"
-            )
-        changes[key] = value
-        OmegaConf.update(config, key, value)
+    for given, value in overrides.items():
+        key = qualified(given, list(config[TRACKER]))
+        if key != TRACKER and _changes(config, stored, key, value, places):
+            changes[key] = OmegaConf.select(config, key)
+    changes = {key: value for key, value in changes.items() if not key.startswith(f"{TRACKER}.")}
+    if plain(config)[TRACKER] != before:  # as a whole, since other trackers have other keys
+        changes[TRACKER] = plain(config)[TRACKER]
+    named = {key: value for key, value in overrides.items() if key.partition(".")[0] == TRACKER}
+    check_servers(config, directory, [*chosen, *servers(named)])
     return config, changes
+
+
+def _changes(config: DictConfig, stored: DictConfig, key: str, value: Any, places: Collection[str]) -> bool:
+    """Set a key of a config, and say whether that changes it; ConfigError where it may not be changed.
+
+    `stored`: the config as it was written. `places`: keys that say where data lie, which may be written otherwise.
+    """
+    allowed = (*CHANGEABLE, *places)
+    try:
+        known, old = True, OmegaConf.select(stored, key, throw_on_missing=True)
+    except OmegaConfBaseException:
+        known, old = False, None
+    parent = OmegaConf.select(config, key.rpartition(".")[0]) if "." in key else config
+    if not known or not isinstance(parent, DictConfig) or key.rpartition(".")[2] not in parent:
+        raise ConfigError(f"{key}: no such key in this run; {nearest(key, allowed)}")
+    # What an evaluator reads is compared with what it read at the start; to read nothing would be another search.
+    moved = key in places and (key.startswith("dataset.") or isinstance(value, str))
+    if moved:
+        old, value = whole_path(OmegaConf.select(config, key)), whole_path(value)
+    if old == value:
+        return False
+    if key.partition(".")[0] not in CHANGEABLE and key not in CHANGEABLE and not moved:
+        raise ConfigError(
+            f"{key}={show(value)}: would change the search, which ran with {show(old)}; "
+            f"a resumed run may change {', '.join(allowed)}"
+        )
+    OmegaConf.update(config, key, value)
+    return True
+
+
+def _chosen_trackers(value: Any) -> dict[str, dict[str, Any]]:
+    """The sections of trackers that are given by name, by a list of names, or as they are."""
+    if isinstance(value, Mapping):
+        return sections_by_name(value)
+    return {str(name): option_section(TRACKER, name) for name in (value if isinstance(value, list) else [value])}
 
 
 @contextlib.contextmanager
@@ -76,11 +103,16 @@ def asking_for_data(directory: Path, header: Event, config: DictConfig) -> Itera
 
 def changes_of(directory: Path, config: DictConfig) -> dict[str, Any]:
     """What a config says otherwise than the run in a directory, as dotted keys."""
-    old = flat(plain(load_config(directory, journal.read(directory / journal.NAME), data_only=True)))
-    new = flat(plain(config))
-    keys = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key) and key != "resume"]
-    changes = {key: new.get(key) for key in keys if not key.startswith("tracker.")}
-    return changes if len(changes) == len(keys) else {**changes, "tracker": plain(config)["tracker"]}
+    stored = load_config(directory, journal.read(directory / journal.NAME), data_only=True)
+    old, new = _with_named_trackers(plain(stored)), _with_named_trackers(plain(config))
+    before, now = flat(old), flat(new)
+    keys = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key) and key != "resume"]
+    changes = {key: now.get(key) for key in keys if not key.startswith(f"{TRACKER}.")}
+    return changes if old[TRACKER] == new[TRACKER] else {**changes, TRACKER: new[TRACKER]}
+
+
+def _with_named_trackers(content: Mapping[str, Any]) -> dict[str, Any]:
+    return {**content, TRACKER: sections_by_name(content.get(TRACKER, {}))}
 
 
 def check_trials(setup: Setup, events: Sequence[Event], changes: Mapping[str, Any]) -> None:

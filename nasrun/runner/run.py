@@ -99,7 +99,7 @@ def resume(
     """Go on with the run in a directory after a crash or an interruption, or extend a finished one.
 
     `overrides`: dotted keys and their new values; only `CHANGEABLE` keys may differ from what they were. `chosen`: the
-    classes that the command line names itself; of what the directory names, others than nasrun's own are refused.
+    classes and servers that the command line names itself; of what the directory names, others are refused.
     `salvage`: the journal is damaged; what is whole of it is saved first (`nasrun.runner.salvage`). `began`: as for
     `start`. `given`: objects of the calling program, by group, where the run was started with such.
     """
@@ -135,8 +135,9 @@ def _execute(
     """Replay what the journal holds, search on, finish, and return the summary. `changes`: those of a resume."""
     space, objective, output = setup.space, setup.objective, setup.output
     console = make_console(output.console, space, objective)
-    told = {**flat(setup.config), **given_paths(events[0])}
-    tracking = Tracking(setup.tracker, events[0], told, space, objective, console.message, CHANGEABLE)
+    config = {**flat(setup.config), **given_paths(events[0])}
+    told = (events[0], config, space, objective, console.message, CHANGEABLE)
+    tracking = Observers(*(Tracking(name, tracker, *told) for name, tracker in setup.trackers.items()))
     observers = Observers(console, TableRefresh(setup, directory), tracking)
     log = Journal(directory / journal.NAME)
     executor = make_executor(setup, events[0]["facts"], directory, console.message)

@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import yaml
@@ -37,6 +38,9 @@ BOUNDS_THEN = {
     "nasrun.spaces.macro_cnn.MacroCNN": 20_000_000,
 }
 """What `constraints.flops=auto` meant then, by the class of the search space; for any other nothing."""
+
+_SERVER = re.compile(r"(?<![\w+.-])(?!sqlite:|file:)[\w+.-]+://", re.IGNORECASE)
+"""The beginning of an address that is none of a file."""
 
 _PLAIN = re.compile(r"\$\{(?:oc\.select:[\w.]+,[\w.]*|[\w.]+)\}")
 """Interpolations that stay within the config."""
@@ -121,6 +125,33 @@ def check_targets(config: DictConfig, path: Path, chosen: Collection[str] = ()) 
                 f"{path}: {key}={show(value)}: is not of nasrun, and to import it can run any code; if you trust it: "
                 f"{ALLOW}={show(module) or 'MODULE'} nasrun ..."
             )
+
+
+def check_servers(config: DictConfig, directory: Path, chosen: Collection[str] = ()) -> None:
+    """ConfigError where the trackers of a run directory's config would send its history to a server that is not one of
+    `chosen`: whoever made the directory wrote its address."""
+    for key, value in _values(OmegaConf.to_container(config, resolve=True)):
+        if _is_server(key, value) and value not in chosen:
+            here = quote(str(directory))
+            raise ConfigError(
+                f"{key}={show(value)}: is chosen by the run directory, and not by you; to report to it: nasrun resume "
+                f"{here} {quote(f'{key}={value}')}, to no one: nasrun resume {here} tracker=csv"
+            )
+
+
+def servers(config: Mapping[str, Any] | DictConfig) -> list[str]:
+    """The addresses of servers that the trackers of a config name."""
+    content = OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else config
+    return [str(value) for key, value in _values(content) if _is_server(key, value)]
+
+
+def _is_server(key: str, value: Any) -> bool:
+    return key.startswith("tracker.") and isinstance(value, str) and names_server(value)
+
+
+def names_server(text: str) -> bool:
+    """Whether a text holds an address of something else than a file."""
+    return _SERVER.search(text) is not None
 
 
 def targets(config: Mapping[str, Any] | DictConfig) -> list[str]:

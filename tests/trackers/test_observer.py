@@ -58,7 +58,7 @@ def records(*values: float | None) -> dict[int, TrialRecord]:
 def tracking(tracker: Tracker, said: list[str]) -> Tracking:
     space = setup_of("search_space=sequential_cnn").space
     config = {"trials": 5, "output.plots": True, "evaluator.lr": 0.1, "seed": 3}
-    return Tracking(tracker, HEADER, config, space, Objective(), said.append, ("trials", "output"))
+    return Tracking("notebook", tracker, HEADER, config, space, Objective(), said.append, ("trials", "output"))
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_an_exception_is_said_once_and_nothing_more_is_handed_on(failing: str, t
         watching.on_trial_complete(record, record)
     watching.on_finish({})
     watching.close()
-    assert said == ["the tracker failed and is left out, the run goes on (OSError: no such luck)"]
+    assert said == ["tracker notebook failed and is left out, the run goes on (OSError: no such luck)"]
     assert tracker.calls.count(failing) == (2 if failing == "close" else 1)
     assert tracker.calls[-1] == "close"
 
