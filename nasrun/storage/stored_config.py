@@ -35,7 +35,7 @@ STEER = "steer"
 
 BOUNDS_THEN = {
     "nasrun.spaces.sequential_cnn.space.SequentialCNN": 20_000_000,
-    "nasrun.spaces.macro_cnn.MacroCNN": 20_000_000,
+    "nasrun.spaces.macro_cnn.space.MacroCNN": 20_000_000,
 }
 """What `constraints.flops=auto` meant then, by the class of the search space; for any other nothing."""
 
