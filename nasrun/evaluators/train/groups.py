@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 Replicas = Literal["auto", "equal", "close", "padded", "off"]
 
 WASTE = 1.25
-"""How many times the parameters of networks of close widths may grow by padding. Up to here the 25 of the ASNN paper's
+"""How many times the parameters of networks of close widths may grow by padding, as on CUDA, where the CPU leaves gaps
+in memory. Up to here the 25 of the ASNN paper's
 grid took a quarter less time than one after the other; at twice the parameters nothing is gained."""
 
 MOST = {"cpu": (64, 1_500_000), "cuda": (256, 2**28)}
