@@ -20,7 +20,7 @@ from nasrun.runner import run as runner
 from nasrun.runner.resume import changes_of
 from nasrun.runner.sweeps import EarlierRuns
 from nasrun.storage import journal
-from nasrun.storage.run_directory import check_place, holds_run
+from nasrun.storage.run_directory import check_place, holds_run, make_unique
 
 GROUPS = ("search_space", "strategy", "evaluator", "dataset")
 """What objects of one's own may take the place of."""
@@ -52,8 +52,9 @@ def run(
     if job.setup.options.resume and holds_run(folder):
         return resume(folder, changes_of(folder, OmegaConf.create(job.setup.config)), **call.objects)
     check_place(folder, "directory", may_exist=directory is None)
-    summary = runner.begin(job.setup, folder, unique=directory is None, choices=job.choices, words=call.words)
-    return load_run(summary["directory"], **call.objects)
+    folder = make_unique(folder) if directory is None else folder
+    runner.begin(job.setup, folder, unique=False, choices=job.choices, words=call.words)
+    return load_run(folder, **call.objects)
 
 
 def resume(directory: str | Path, overrides: Sequence[str] | Mapping[str, Any] = (), **parts: Any) -> Run:
