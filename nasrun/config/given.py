@@ -24,7 +24,8 @@ class Section(dict[str, Any]):
     def make(self, group: str, base: type[T], runtime: Sequence[Any]) -> T:
         """The object, a kind of `base`; classes and functions are called with `runtime`. ConfigError if it is none."""
         made = self.thing
-        if not isinstance(made, base) and callable(made):
+        wrong = isinstance(made, type) and not issubclass(made, base)
+        if not isinstance(made, base) and callable(made) and not wrong:
             try:
                 made = made(*runtime)
             except ValueError as error:

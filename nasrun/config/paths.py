@@ -3,7 +3,7 @@
 from typing import Any
 
 from nasrun.config.build import locate
-from nasrun.config.given import Section
+from nasrun.config.given import MARK
 from nasrun.config.trackers import class_sections
 from nasrun.core.options import join, paths
 
@@ -15,7 +15,7 @@ def path_options(config: dict[str, Any]) -> dict[str, str | None]:
     """
     found: dict[str, str | None] = {}
     for group, section in class_sections(config).items():
-        if "_target_" not in section or isinstance(section, Section):  # objects of the calling program have no options
+        if "_target_" not in section or MARK in section:  # objects of the calling program have no options
             continue
         for name, rule in paths(locate(section["_target_"], object, group)).items():
             value = section.get(name)

@@ -1,0 +1,124 @@
+"""The public Python interface: what `docs/api.md` shows runs, and what it promises holds."""
+
+import math
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import nasrun
+from nasrun.core import Proposal
+
+PAGE = Path(__file__).parents[2] / "docs" / "api.md"
+BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+LOOKUP = ("evaluator=table", "search_space=nasbench201", "output.plots=false")
+
+
+class Sampler(nasrun.Strategy):
+    """Draws from the space."""
+
+    def __init__(self, space: nasrun.SearchSpace, objective: nasrun.Objective, rng: np.random.Generator) -> None:
+        self._space, self._rng = space, rng
+
+    def ask(self, n: int) -> list[Proposal]:
+        return [Proposal(self._space.sample(self._rng)) for _ in range(n)]
+
+    def tell(self, trial: nasrun.Trial, measurements: object) -> None:
+        pass
+
+
+def test_the_page_runs(tmp_path: Path) -> None:
+    code = "\n".join(BLOCKS)
+    assert len(BLOCKS) == 4
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"one", "trained", "shuffled", "evolution"}
+
+
+def test_every_public_name_is_there() -> None:
+    for name in nasrun.__all__:
+        assert getattr(nasrun, name) is not None
+    with pytest.raises(AttributeError, match="nothing_of_this_name"):
+        nasrun.nothing_of_this_name  # noqa: B018
+
+
+def test_a_run_equals_that_of_the_command_line(tmp_path: Path, nasrun_inprocess: object) -> None:
+    run = nasrun.run([*LOOKUP, "trials=12", "seed=3"], directory=tmp_path / "api", progress=False)
+    words = " ".join([*LOOKUP, "trials=12", "seed=3", "output.console=none", "hydra.run.dir=cli"])
+    assert nasrun_inprocess(words).returncode == 0  # type: ignore[operator]
+    assert (tmp_path / "api" / "genomes.txt").read_bytes() == (tmp_path / "cli" / "genomes.txt").read_bytes()
+    assert run.finished
+    assert run.best is not None
+    assert run.best.score == max(trial.score for trial in run.trials if trial.score is not None)
+    assert run.incumbent() == sorted(run.incumbent())
+    assert run.incumbent()[-1] == run.best.score
+
+
+def test_mistakes_are_exceptions_and_leave_nothing(tmp_path: Path) -> None:
+    for words in (["evaluator.epoch=3"], ["trials=0"], ["strategy=nope"]):
+        with pytest.raises(nasrun.ConfigError):
+            nasrun.run(words, directory=tmp_path / "run", progress=False)
+    with pytest.raises(nasrun.ConfigError, match="expected a list of words"):
+        nasrun.run("trials=3", directory=tmp_path / "run")  # type: ignore[arg-type]
+    with pytest.raises(nasrun.ConfigError, match="expected a Strategy"):
+        nasrun.run([*LOOKUP], directory=tmp_path / "run", strategy=dict, progress=False)
+    with pytest.raises(nasrun.ConfigError, match="hardware: not expected"):
+        nasrun.run([*LOOKUP], directory=tmp_path / "run", hardware=object(), progress=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_objects_of_a_program_go_on_in_it_alone(tmp_path: Path, nasrun_inprocess: object) -> None:
+    def make(space: nasrun.SearchSpace, objective: nasrun.Objective, rng: np.random.Generator) -> Sampler:
+        return Sampler(space, objective, rng)
+
+    whole = nasrun.run([*LOOKUP, "trials=9"], directory=tmp_path / "whole", strategy=make, progress=False)
+    nasrun.run([*LOOKUP, "trials=5"], directory=tmp_path / "run", strategy=make, progress=False)
+    answer = nasrun_inprocess("resume run trials=9")  # type: ignore[operator]
+    assert answer.returncode == 2
+    assert answer.stderr.count("\n") == 1
+    run = nasrun.resume(tmp_path / "run", ["trials=9"], strategy=make)
+    assert [trial.genome for trial in run.trials] == [trial.genome for trial in whole.trials]
+
+
+def test_a_sweep_goes_on(tmp_path: Path) -> None:
+    words = [*LOOKUP, "trials=6", "seed=0,1"]
+    first = nasrun.sweep(words, directory=tmp_path / "sweep", strategy="random")
+    second = nasrun.sweep(words, directory=tmp_path / "sweep", strategy="random")
+    assert [run.directory.name for run in first] == [run.directory.name for run in second] == ["0", "1"]
+    assert [run.trials for run in first] == [run.trials for run in second]
+
+
+def test_ask_and_tell_repeat_and_ask_for_nothing_twice() -> None:
+    def search(seed: int) -> tuple[list[tuple[object, ...]], dict[int, float]]:
+        loop = nasrun.AskTell(
+            "nasbench201", "aging_evolution", ["strategy.population=5", "strategy.sample=2"], seed=seed
+        )
+        asked = []
+        for number in range(60):
+            for trial in loop.ask(2):
+                asked.append(trial.proposal.genome)
+                score = None if number % 7 == 3 else float(trial.proposal.genome.count("nor_conv_3x3"))
+                loop.tell(trial, score)
+        return asked, loop.scores
+
+    asked, scores = search(1)
+    assert search(1) == (asked, scores)
+    assert search(2) != (asked, scores)
+    assert len(set(asked)) == len(asked)
+
+
+def test_ask_and_tell_refuse_what_makes_no_sense() -> None:
+    loop = nasrun.AskTell("nasbench201", "random")
+    [trial] = loop.ask()
+    assert loop.best is None
+    with pytest.raises(ValueError, match="the score is nan"):
+        loop.tell(trial, math.nan)
+    loop.tell(trial, 0.5, {"seconds": 3.0})
+    assert loop.best == trial
+    with pytest.raises(ValueError, match="told already"):
+        loop.tell(trial, 0.5)
+    with pytest.raises(ValueError, match="was not asked for"):
+        loop.tell(nasrun.Trial(99, Proposal(())), 0.5)
