@@ -310,6 +310,28 @@ def test_an_arrays_file_that_was_replaced_is_refused(
     refused(nasrun_inprocess("compare one three"), "not the same data: class names: 2 in three only; only runs of one")
 
 
+def test_a_teacher_that_moved_is_known_by_its_weights(
+    project: Path, nasrun_inprocess: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = f"{WORDS} {FOLDER} evaluator.teacher"
+    assert nasrun_inprocess(f"{words}=run seed=1 hydra.run.dir=student").returncode == 0
+    shutil.move("run", "teacher")
+    answer = nasrun_inprocess(f"{words}=teacher seed=2 hydra.run.dir=other")
+    assert answer.returncode == 0, answer.stderr
+    answer = nasrun_inprocess("compare student other")
+    assert answer.returncode == 0, answer.stderr
+    refused(nasrun_inprocess("resume student trials=3"), "evaluator.teacher=run: there is no best/model.safetensors")
+    answer = nasrun_inprocess("resume student trials=3 evaluator.teacher=teacher")
+    assert answer.returncode == 0, answer.stderr
+    monkeypatch.chdir("/")
+    assert nasrun_inprocess(f"resume {project}/other trials=3").returncode == 0
+    monkeypatch.chdir(project)
+    refused(nasrun_inprocess("resume other evaluator.teacher=student"), "this run began with other weights")
+    refused(nasrun_inprocess("resume other evaluator.teacher=null"), "would change the search")
+    assert nasrun_inprocess(f"{words}=student seed=3 hydra.run.dir=third").returncode == 0
+    refused(nasrun_inprocess("compare student third"), "evaluator.teacher: {genome:")
+
+
 def test_where_no_image_is_read_the_task_is_compared(nasrun_inprocess: Call, tmp_path: Path) -> None:
     make_arrays(tmp_path / "a.npz")
     words = f"{LANDSCAPE} dataset=arrays dataset.path=a.npz hydra.run.dir"
