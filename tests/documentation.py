@@ -61,10 +61,11 @@ def anchors(page: Path) -> set[str]:
     return found
 
 
-def sessions(page: Path) -> list[tuple[str, str]]:
-    """The commands of a page that stand after a `$ `, each with what is printed below it."""
+def sessions(page: Path) -> list[list[tuple[str, str]]]:
+    """The blocks of a page in which commands stand after a `$ `: each command, and what is printed below it."""
     blocks = [text for language, text in fences(page) if not language and text.startswith("$ ")]
-    return [(first.removeprefix("$ "), rest) for first, _, rest in (block.partition("\n") for block in blocks)]
+    parts = [re.split(r"^\$ ", block, flags=re.MULTILINE)[1:] for block in blocks]
+    return [[(part.partition("\n")[0], part.partition("\n")[2]) for part in block] for block in parts]
 
 
 @cache

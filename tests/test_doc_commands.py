@@ -1,6 +1,7 @@
 """Every command of the documentation is what the programs take: composed, parsed, or run."""
 
 import argparse
+import contextlib
 import re
 import shlex
 import shutil
@@ -12,8 +13,9 @@ from typing import Any
 
 import pytest
 
+from nasrun.cli import launch
 from nasrun.config.compose import compose_config, task_config
-from nasrun.runner import dry_run
+from nasrun.datasets.fashion_mnist_mini import FashionMnistMini
 from nasrun.runner.run import start
 from nasrun.storage import journal
 from tests.documentation import PAGES, ROOT, Command, commands, sessions
@@ -30,14 +32,15 @@ TRAINED = (
     *QUIET,
     "strategy=random",
     "trials=1",
-    "dataset=fashion_mnist_mini",
-    "dataset.train_samples=200",
+    "evaluator.epochs=1",
+    "search_space=sequential_cnn",
     "search_space.max_depth=3",
     "search_space.filters=[4]",
     "evaluator.final_epochs=null",
     "hardware=cpu",
     "hardware.threads=1",
 )
+MINI = ("dataset=fashion_mnist_mini", "dataset.train_samples=200")
 MADE_UP = (*QUIET, "evaluator=synthetic", "dataset=synthetic", "trials=4")
 
 Call = Callable[[str], Any]
@@ -60,14 +63,28 @@ def make_run(directory: Path, *words: str) -> None:
     start(task_config(config), directory, unique=False, choices=dict(config.hydra.runtime.choices))
 
 
+def make_photos(folder: Path) -> None:
+    """A folder of image files in two classes, of real pictures."""
+    from PIL import Image
+
+    test = FashionMnistMini().load().test
+    for label, name in ((0, "cat"), (1, "ship")):
+        (folder / name).mkdir(parents=True)
+        for number, image in enumerate(test.images[test.labels == label][:20]):
+            Image.fromarray(image[0]).save(folder / name / f"{number}.png")
+
+
 @pytest.fixture(scope="module")
 def there(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the runs and files that commands name."""
     folder = tmp_path_factory.mktemp("there")
-    make_run(folder / "own", *TRAINED)
+    make_run(folder / "own", *TRAINED, *MINI)
+    make_photos(folder / "photos")
+    with contextlib.chdir(folder):
+        make_run(Path("run"), *TRAINED, "dataset=image_folder", "dataset.path=photos")
     for name, epochs in (("a", 2), ("b", 5)):
-        make_run(folder / name, *TRAINED, f"evaluator.epochs={epochs}", "dataset.train_samples=50")
-    for seed in range(5):
+        make_run(folder / name, *TRAINED, *MINI, f"evaluator.epochs={epochs}")
+    for seed in range(5):  # of fewer `compare` says that they are few
         for strategy in ("random", "aging_evolution"):
             words = (*MADE_UP, f"seed={seed}", f"strategy={strategy}")
             make_run(folder / "sweep" / f"{seed}_{strategy}", *words)
@@ -91,7 +108,7 @@ def test_a_command_is_one_that_nasrun_takes(
 ) -> None:
     if command.page in RUN_ELSEWHERE or command.words[0] in VERBS:
         return
-    monkeypatch.setattr(dry_run, "_time", lambda *_: "not looked into")  # it would load the data and train
+    monkeypatch.setattr(launch, "show_plan", lambda *_: None)  # it would load the data and train
     before = sorted(at_hand.rglob("*"))
     words = [re.sub(r"^from=.*", "from=cells", word.replace("PATH/nasbench", "nasbench")) for word in command.words]
     # One seed is like another.
@@ -114,7 +131,7 @@ def damage(path: Path) -> None:
 NAMED = {
     "DIR": "own",
     "DIR...": "sweep",
-    "IMAGE...": "shoe.png",
+    "IMAGE_OR_FOLDER...": "shoe.png",
     "outputs/2026-11-22/10-15-00_aging_evolution_fashion_mnist": "own",
     "outputs/2026-11-22/10-15-00_aging_evolution_fashion_mnist/export": "own/export",
     "outputs/2026-11-22/10-15-00_sweep": "sweep",
@@ -129,8 +146,9 @@ def test_the_verbs_take_what_the_documentation_gives_them(
 ) -> None:
     from PIL import Image
 
-    for name in ("sweep", "own"):
+    for name in ("sweep", "own", "run"):
         shutil.copytree(there / name, tmp_path / name)
+    shutil.copytree(there / "photos", tmp_path / "moved")
     Image.new("L", (28, 28)).save(tmp_path / "shoe.png")
     if verb == "predict":
         assert nasrun_inprocess("export own --format safetensors").returncode == 0
@@ -140,7 +158,11 @@ def test_the_verbs_take_what_the_documentation_gives_them(
         if command.page in RUN_ELSEWHERE:
             continue
         words = [NAMED.get(word, word) for word in command.words]
-        if verb == "resume":  # of a run whose trials take no time
+        moved = [word for word in words if word.startswith("dataset.path=")]
+        if moved:
+            words = ["run" if word == "own" else word for word in words]
+            words = ["dataset.path=moved" if word in moved else word for word in words]
+        elif verb == "resume":  # of a run whose trials take no time
             words = ["sweep/0_random" if word == "own" else word for word in words]
         if "--salvage" in words:
             damage(tmp_path / "sweep" / "0_random" / journal.NAME)
@@ -150,13 +172,24 @@ def test_the_verbs_take_what_the_documentation_gives_them(
         assert (done.returncode, done.stderr) == (0, ""), command
 
 
-def test_sessions_print_what_stands_below_them(at_hand: Path, nasrun_inprocess: Call) -> None:
-    found = {command: text for page in PAGES for command, text in sessions(page) if "predict" not in command}
-    assert len(found) >= 2
-    for command, text in found.items():
-        assert command.startswith("nasrun ")
-        done = nasrun_inprocess(command.removeprefix("nasrun "))
-        assert done.stdout + done.stderr == text
+SESSIONS = [block for page in PAGES for block in sessions(page)]
+
+
+@pytest.mark.parametrize("session", SESSIONS, ids=lambda session: session[0][0])
+def test_a_session_prints_what_stands_below_its_commands(
+    session: list[tuple[str, str]], there: Path, nasrun_inprocess: Call, tmp_path: Path
+) -> None:
+    shutil.copytree(there, tmp_path, dirs_exist_ok=True)
+    for command, text in session:
+        program, *words = shlex.split(command)
+        if program == "mv":
+            shutil.move(*words)
+        elif words[0] == "predict":  # whose numbers are those of one network
+            assert text.count(" %") == 2 * 3
+        else:
+            assert program == "nasrun"
+            done = nasrun_inprocess(shlex.join(words))
+            assert done.stdout + done.stderr == text
 
 
 class ParsedError(Exception):

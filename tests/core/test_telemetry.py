@@ -32,7 +32,7 @@ TRAINED = (
     "output.console=plain"
 )
 GAPS = "dataset=gap_filling dataset.size=8 dataset.region=16 dataset.patches=20 search_space=training_recipe"
-SMALL = "search_space.max_depth=3 search_space.filters=[4] search_space.kernels=[1]"
+SMALL = "search_space=sequential_cnn search_space.max_depth=3 search_space.filters=[4] search_space.kernels=[1]"
 
 COMMANDS: dict[str, tuple[str, ...]] = {
     "images": (

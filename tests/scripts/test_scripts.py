@@ -23,6 +23,7 @@ SMALLEST = {
     "bench_loop": "--trials 20 --runs 1",
     "bench_tfrecord": "--records 100 --runs 1",
     "bench_trainer": "--samples 256 --epochs 1 --seeds 1 --cases dense --dataset fashion_mnist_mini",
+    "handwritten_baseline": "--seconds 8 dataset=fashion_mnist_mini dataset.train_samples=200",
     "crash_campaign": "--kills 1 --runs table",
     "long_run": "--trials 60 --every 30",
     "make_docs": "OUTPUT",
@@ -37,7 +38,9 @@ SWEEPS = {
 """Scripts that make tables, with the sweep that each is given."""
 
 LONG = {
+    "bench_recipes": "reads the whole of a data set, which may not be there",
     "bench_replicas": "minutes; its parts are those of tests/training/test_replicas.py",
+    "bench_value": "minutes, and needs AutoKeras and Optuna",
     "bench_workers": "minutes; its runs are those of tests/hardware/test_worker_runs.py",
     "make_tables": "reads the raw tables, which are not shipped",
 }
