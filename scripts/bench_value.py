@@ -106,7 +106,8 @@ def timed(command: Sequence[str], log: Path) -> tuple[str, float, float]:
 def nasrun(case: Case, seed: int, folder: Path, words: Sequence[str]) -> dict[str, Any]:
     """One command of nasrun."""
     run = folder / "runs" / f"{case.seconds}s_{case.parameters}_{seed}"
-    command = [str(NASRUN), *case.data, f"time={case.seconds}s", "hardware.clock=cpu"]
+    command = [str(NASRUN), *case.data, "search_space=staged_cnn", "recipe=auto"]
+    command += [f"time={case.seconds}s", "hardware.clock=cpu"]
     command += ["hardware.threads=1", f"constraints.parameters={case.parameters}", f"seed={seed}"]
     command += [f"hydra.run.dir={run}", *words]
     run.parent.mkdir(exist_ok=True)
@@ -146,19 +147,7 @@ def handwritten(case: Case, seed: int, folder: Path, words: Sequence[str]) -> di
     return {**json.loads(output.splitlines()[-1]), "cpu": cpu, "wall": wall}
 
 
-def optional(name: str) -> Row:
-    """A peer's script, `scripts/peers/NAME.py`, which takes the same words as the hand-written one."""
-
-    def row(case: Case, seed: int, folder: Path, words: Sequence[str]) -> dict[str, Any]:
-        command = [sys.executable, str(HERE / "peers" / f"{name}.py"), "--seconds", str(case.seconds)]
-        command += ["--seed", str(seed), "--parameters", str(case.parameters), *case.data]
-        output, cpu, wall = timed(command, folder / f"{name}_{case.seconds}s_{seed}.log")
-        return {**json.loads(output.splitlines()[-1]), "cpu": cpu, "wall": wall}
-
-    return row
-
-
-ROWS: Mapping[str, Row] = {"handwritten": handwritten, "nasrun": nasrun, "optuna": optional("optuna_baseline")}
+ROWS: Mapping[str, Row] = {"handwritten": handwritten, "nasrun": nasrun}
 
 
 def interval(values: Sequence[float]) -> str:

@@ -1,6 +1,6 @@
 """How a budget of time is spent: on how many architectures, how long each, and how much is left for the winner.
 
-The numbers here were found by measuring; `docs/time.md` says how.
+The numbers here are reasoned from short trainings by hand, and not yet chosen by measuring whole runs (`docs/time.md`).
 """
 
 from math import ceil, log2
