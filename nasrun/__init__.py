@@ -1,3 +1,77 @@
-"""nasrun: a command-line runner for neural architecture search experiments."""
+"""nasrun: neural architecture search, from the command line and from Python.
+
+What is here is the public interface: `run`, `sweep`, `resume`, `load_run`, `compare` and `AskTell`, and the classes to
+subclass. It is described, with examples that are tested, in `docs/api.md`. Nothing is imported before it is asked for.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from nasrun.core.telemetry import switch_off_telemetry
+
+if TYPE_CHECKING:
+    from nasrun.api.ask_tell import AskTell
+    from nasrun.api.comparison import Comparison, compare
+    from nasrun.api.results import Model, Run, RunTrial, load_run
+    from nasrun.api.runs import resume, run, sweep
+    from nasrun.core import Cost, Evaluator, Measurement, Objective, Proposal, SearchSpace, Strategy, Task, Trial
+    from nasrun.core.options import ConfigError
+    from nasrun.datasets import Dataset
+    from nasrun.runner.errors import RunError
 
 __version__ = "0.1.0"
+
+_HOME = {
+    "AskTell": "nasrun.api.ask_tell",
+    **dict.fromkeys(("Comparison", "compare"), "nasrun.api.comparison"),
+    **dict.fromkeys(("Model", "Run", "RunTrial", "load_run"), "nasrun.api.results"),
+    **dict.fromkeys(("resume", "run", "sweep"), "nasrun.api.runs"),
+    **dict.fromkeys(
+        ("Cost", "Evaluator", "Measurement", "Objective", "Proposal", "SearchSpace", "Strategy", "Task", "Trial"),
+        "nasrun.core",
+    ),
+    "ConfigError": "nasrun.core.options",
+    "Dataset": "nasrun.datasets",
+    "RunError": "nasrun.runner.errors",
+}
+"""Where each public name is defined."""
+
+__all__ = [
+    "AskTell",
+    "Comparison",
+    "ConfigError",
+    "Cost",
+    "Dataset",
+    "Evaluator",
+    "Measurement",
+    "Model",
+    "Objective",
+    "Proposal",
+    "Run",
+    "RunError",
+    "RunTrial",
+    "SearchSpace",
+    "Strategy",
+    "Task",
+    "Trial",
+    "__version__",
+    "compare",
+    "load_run",
+    "resume",
+    "run",
+    "sweep",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+# Here, since some libraries read their switch when they are imported, and other processes import nasrun first.
+switch_off_telemetry()

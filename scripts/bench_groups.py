@@ -1,14 +1,14 @@
-"""What training together costs where nasrun does not do it by itself: padded widths, and convolutional networks.
+"""What training together costs where nasrun does not do it by itself: other widths, and convolutional networks.
 
     python scripts/bench_groups.py [--rounds 5] [--steps 60]
 
-1. The ASNN paper's 25 two-layer networks, one of each: one after the other, and in groups of ten, padded to the widest,
-   as `evaluator.replicas=padded` does.
+1. The ASNN paper's 25 two-layer networks, one of each: one after the other, and in groups of ten, as
+   `evaluator.replicas=padded` forms them.
 2. Five repeats of a small convolutional network: one after the other, as one network with grouped convolutions, and by
    `torch.func.vmap`. Each of the five has a batch of its own.
 
-All ways take turns within a round on one thread; the first round does not count. Printed are microseconds per network
-and step, median and range over the rounds, and the ratio to one after the other in the same round.
+All ways take turns within a round on one thread; the first round does not count. Printed are microseconds of processor
+time per network and step, median and range over the rounds, and the ratio to one after the other in the same round.
 """
 
 import argparse
@@ -47,9 +47,8 @@ def dense_ways() -> dict[str, Way]:
             models = [dense_network(784, one, "relu", dropout=0.2, outputs=10) for one in group]
             generators = [torch.Generator().manual_seed(number) for number in range(len(group))]
             stepper = DenseStepper(models, SETTINGS, 10**6, DENSE_BATCH, generators)
-            inputs = torch.randn(len(group), DENSE_BATCH, 784)
             labels = torch.randint(0, 10, (len(group), DENSE_BATCH))
-            steps.append(partial(stepper.step, inputs, labels))
+            steps.append(partial(stepper.step, stepper.inputs.normal_(), labels))
 
         def all_of_them() -> None:
             for step in steps:
@@ -60,7 +59,7 @@ def dense_ways() -> dict[str, Way]:
     ordered = sorted(widths)
     return {
         "one after the other": way([[one] for one in widths]),
-        "padded, groups of ten": way([ordered[start : start + GROUP] for start in range(0, len(ordered), GROUP)]),
+        "groups of ten": way([ordered[start : start + GROUP] for start in range(0, len(ordered), GROUP)]),
     }
 
 
@@ -136,11 +135,11 @@ def measure(ways: dict[str, Way], networks: int, rounds: int, steps: int) -> Non
     found: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(rounds + 1):
         for name, way in ways.items():
-            started = time.perf_counter()
+            started = time.process_time()
             for _ in range(steps):
                 way()
             if number:
-                found[name].append((time.perf_counter() - started) / steps / networks * 1e6)
+                found[name].append((time.process_time() - started) / steps / networks * 1e6)
     base = next(iter(found.values()))
     for name, values in found.items():
         ratios = [own / other for own, other in zip(values, base, strict=True)]
@@ -157,7 +156,7 @@ def main() -> None:
     torch.set_num_threads(1)
     environment = describe_environment()
     print(f"{environment['processor']}, one thread, torch {torch.__version__}, n={arguments.rounds}")
-    print("microseconds per network and step (min to max), ratio of the time to one after the other (min to max)")
+    print("microseconds per network and step (min to max), ratio to those of one after the other (min to max)")
     print(f"\n25 dense networks 784-a-b-10, a and b of {WIDTHS}, batch {DENSE_BATCH}")
     measure(dense_ways(), 25, arguments.rounds, arguments.steps)
     print(f"\n{REPEATS} convolutional networks, channels {CHANNELS}, batch {CNN_BATCH}")

@@ -5,8 +5,9 @@
 Networks 784-128-64-10 and 784-256-256-10, ReLU, dropout 0.2, batch 32, Adam at 0.001. All ways take turns within a
 round, so that a change of the machine's mood hits all of them. Printed are training samples per second (of ten
 networks: of all of them together), median and range over the rounds, and the ratio to the `DataLoader` loop of the
-same round. The first round warms up and does not count. Pixels and labels are random: the speed does not depend on
-them. Keras is measured where it is installed (`pip install 'nasrun[keras]'`), and only on all threads: it sets its
+same round; each by the clock, and by the processor time of all threads and processes, of which other work on the
+machine takes less. The first round warms up and does not count. Pixels and labels are random: the speed does not depend
+on them. Keras is measured where it is installed (`pip install 'nasrun[keras]'`), and only on all threads: it sets its
 own once.
 """
 
@@ -19,7 +20,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -32,20 +33,26 @@ from nasrun.core.environment import describe_environment
 from nasrun.datasets import Split, Splits
 from nasrun.evaluators.train.groups import MOST
 from nasrun.hardware.devices import Hardware, Runtime
-from nasrun.hardware.processes.executor import shares
+from nasrun.hardware.pool import shares
 from nasrun.training.data import DeviceData
-from nasrun.training.dense.products import Products, choose_products
 from nasrun.training.dense.threads import MOST_THREADS
 from nasrun.training.loop import train_together
 from nasrun.training.settings import TrainSettings
 
 NETWORKS = ((784, 128, 64, 10), (784, 256, 256, 10))
 BATCH, DROPOUT, RATE = 32, 0.2, 0.001
-TOGETHER = 10
+TOGETHER, BASE = 10, "DataLoader loop"
 SETTINGS = TrainSettings(epochs=1, batch_size=BATCH, optimizer="adam", lr=RATE, schedule="constant", weight_decay=0.0)
 
-Way = Callable[[], int]
-"""Trains once and returns how many samples that were."""
+Way = Callable[[], tuple[int, float]]
+"""Trains once and returns how many samples that were, and the processor seconds that other processes took for it."""
+
+
+class Rates(NamedTuple):
+    """Training samples per second: by the clock, and of processor time."""
+
+    clock: float
+    processor: float
 
 
 def made_up(samples: int) -> Splits:
@@ -80,7 +87,7 @@ def loader_loop(widths: Sequence[int], splits: Splits, device: str) -> Way:
     model = network(widths).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
 
-    def way() -> int:
+    def way() -> tuple[int, float]:
         model.train()
         running_loss = 0.0
         for batch, target in loader:
@@ -90,7 +97,7 @@ def loader_loop(widths: Sequence[int], splits: Splits, device: str) -> Way:
             loss.backward()
             optimizer.step()
             running_loss += loss.item()
-        return len(labels)
+        return len(labels), 0.0
 
     return way
 
@@ -101,13 +108,13 @@ def sliced(widths: Sequence[int], splits: Splits, device: str) -> Way:
     model = network(widths).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE, fused=True)
 
-    def way() -> int:
+    def way() -> tuple[int, float]:
         model.train()
         for chosen in torch.randperm(len(labels), device=device).split(BATCH):
             optimizer.zero_grad()
             F.cross_entropy(model(images[chosen]), labels[chosen]).backward()
             optimizer.step()
-        return len(labels)
+        return len(labels), 0.0
 
     return way
 
@@ -126,7 +133,7 @@ def by_vmap(widths: Sequence[int], splits: Splits, device: str) -> Way:
 
     step = vmap(grad_and_value(loss_of), randomness="different")
 
-    def way() -> int:
+    def way() -> tuple[int, float]:
         orders = torch.stack([torch.randperm(len(labels), device=device) for _ in range(TOGETHER)])
         for chosen in orders.split(BATCH, 1):
             weights = dict(zip(parameters, tensors, strict=True))
@@ -134,12 +141,12 @@ def by_vmap(widths: Sequence[int], splits: Splits, device: str) -> Way:
             for name, tensor in weights.items():
                 tensor.grad = gradients[name]
             optimizer.step()
-        return TOGETHER * len(labels)
+        return TOGETHER * len(labels), 0.0
 
     return way
 
 
-def ours(count: int, widths: Sequence[int], data: DeviceData, runtime: Runtime, products: Products) -> Way:
+def ours(count: int, widths: Sequence[int], data: DeviceData, runtime: Runtime) -> Way:
     """nasrun's trainer for so many networks, in groups of the size that evaluator `train` forms."""
     parameters = sum((before + 1) * after for before, after in pairwise(widths))
     networks, most = (min(runtime.threads, MOST_THREADS) * limit for limit in MOST[runtime.device])
@@ -147,12 +154,11 @@ def ours(count: int, widths: Sequence[int], data: DeviceData, runtime: Runtime, 
     sizes = [count // groups + (number < count % groups) for number in range(groups)]
     split = data.split("train")
 
-    def way() -> int:
+    def way() -> tuple[int, float]:
         for size in sizes:
             models = [network(widths) for _ in range(size)]
-            with products.scope(size):
-                train_together(models, data, SETTINGS, runtime, range(size), validation=None)
-        return count * (len(split) // BATCH * BATCH)
+            train_together(models, data, SETTINGS, runtime, range(size), validation=None)
+        return count * (len(split) // BATCH * BATCH), 0.0
 
     return way
 
@@ -164,20 +170,22 @@ def by_workers(workers: int, widths: Sequence[int], splits: Splits, runtime: Run
     _POOLS.append(pool)
     sizes = [len(share) for share in shares(range(TOGETHER), workers)]  # type: ignore[arg-type]
 
-    def way() -> int:
+    def way() -> tuple[int, float]:
         made = [pool.submit(_in_worker, size, widths, count, runtime._replace(threads=1)) for size in sizes]
-        return sum(future.result() for future in made)
+        samples, seconds = zip(*(future.result() for future in made), strict=True)
+        return sum(samples), sum(seconds)
 
     return way
 
 
-def _in_worker(networks: int, widths: Sequence[int], samples: int, runtime: Runtime) -> int:
-    """What a process does; the first round, which does not count, sets it up."""
+def _in_worker(networks: int, widths: Sequence[int], samples: int, runtime: Runtime) -> tuple[int, float]:
+    """What a process does, and its processor time; the first round, which does not count, sets it up."""
     if (samples, *widths) not in _SET_UP:
         runtime.apply()
-        products = choose_products(runtime.device)
-        _SET_UP[(samples, *widths)] = ours(networks, widths, DeviceData(made_up(samples), "cpu"), runtime, products)
-    return _SET_UP[(samples, *widths)]()
+        _SET_UP[(samples, *widths)] = ours(networks, widths, DeviceData(made_up(samples), "cpu"), runtime)
+    started = time.process_time()
+    done, _ = _SET_UP[(samples, *widths)]()
+    return done, time.process_time() - started
 
 
 _SET_UP: dict[tuple[int, ...], Way] = {}
@@ -199,52 +207,57 @@ def by_keras(widths: Sequence[int], splits: Splits) -> Way:
     model.compile(optimizer=keras.optimizers.Adam(RATE), loss=loss, metrics=["accuracy"])
     images, labels = splits.train.images[:, 0].astype(np.float32) / 255, splits.train.labels
 
-    def way() -> int:
+    def way() -> tuple[int, float]:
         model.fit(images, labels, batch_size=BATCH, epochs=1, verbose=0)
-        return len(labels)
+        return len(labels), 0.0
 
     return way
 
 
-def ways(widths: Sequence[int], splits: Splits, runtime: Runtime, products: Products, keras: bool) -> dict[str, Way]:
+def ways(widths: Sequence[int], splits: Splits, runtime: Runtime, keras: bool) -> dict[str, Way]:
     """What is measured, by name."""
     device, data = runtime.device, DeviceData(splits, runtime.device)
-    found = {"DataLoader loop": loader_loop(widths, splits, device)}
+    found = {BASE: loader_loop(widths, splits, device)}
     if keras:
         found["Keras model.fit"] = by_keras(widths, splits)
     found |= {
         "one module, sliced tensors": sliced(widths, splits, device),
         f"vmap of {TOGETHER}": by_vmap(widths, splits, device),
-        "nasrun, one network": ours(1, widths, data, runtime, products),
-        f"nasrun, {TOGETHER} networks": ours(TOGETHER, widths, data, runtime, products),
+        "nasrun, one network": ours(1, widths, data, runtime),
+        f"nasrun, {TOGETHER} networks": ours(TOGETHER, widths, data, runtime),
     }
     if device == "cpu" and runtime.threads > 1:
         found[f"nasrun, {TOGETHER}, {runtime.threads} workers"] = by_workers(runtime.threads, widths, splits, runtime)
     return found
 
 
-def rates(measured: dict[str, Way], rounds: int, device: str) -> dict[str, list[float]]:
-    """Samples per second of each way in each round, the first one apart."""
-    found: dict[str, list[float]] = {name: [] for name in measured}
+def rates(measured: dict[str, Way], rounds: int, device: str) -> dict[str, list[Rates]]:
+    """The rates of each way in each round, the first one apart."""
+    found: dict[str, list[Rates]] = {name: [] for name in measured}
     for number in range(rounds + 1):
         for name, way in measured.items():
-            started = time.perf_counter()
-            samples = way()
+            started, used = time.perf_counter(), time.process_time()
+            samples, elsewhere = way()
             if device == "cuda":
                 torch.cuda.synchronize()
+            clock, processor = time.perf_counter() - started, time.process_time() - used + elsewhere
             if number:
-                found[name].append(samples / (time.perf_counter() - started))
+                found[name].append(Rates(samples / clock, samples / processor))
     return found
 
 
-def table(found: dict[str, list[float]]) -> Iterator[str]:
+def table(found: dict[str, list[Rates]]) -> Iterator[str]:
     """The lines of a table: medians and ranges, and ratios to the first way within each round."""
     base = next(iter(found.values()))
-    yield f"{'':<28}{'samples/s (min to max)':<34}ratio to the DataLoader loop (min to max)"
-    for name, values in found.items():
-        ratios = [own / other for own, other in zip(values, base, strict=True)]
-        rate = f"{statistics.median(values):>9,.0f} ({min(values):,.0f} to {max(values):,.0f})"
-        yield f"{name:<28}{rate:<34}{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+    yield f"{'':<28}{'samples/s':>12}  {'ratio (min to max)':<24}{'per processor s':>16}  ratio (min to max)"
+    for name, measured in found.items():
+        line = f"{name:<28}"
+        for kind, width in (("clock", 12), ("processor", 16)):
+            values = [getattr(one, kind) for one in measured]
+            ratios = [own / getattr(other, kind) for own, other in zip(values, base, strict=True)]
+            spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+            line += f"{statistics.median(values):>{width},.0f}  {spread:<24}"
+        yield line.rstrip()
 
 
 def main() -> None:
@@ -258,12 +271,11 @@ def main() -> None:
     arguments = parser.parse_args()
     rounds, samples = (2, 1600) if arguments.quick else (arguments.rounds, arguments.samples)
     runtime = Hardware(device=arguments.device).resolve()
-    products = choose_products(arguments.device)
     counts = arguments.threads or sorted({1, runtime.threads}, reverse=True)
     environment, splits = describe_environment(), made_up(samples)
     where = torch.cuda.get_device_name() if arguments.device == "cuda" else f"{runtime.threads} cores"
-    print(f"{environment['processor']}, {where}, torch {torch.__version__}, Python {environment['python']}")
-    print(f"products: {products.backend}: {products.reason}")
+    print(f"{environment['processor']} ({environment['instructions']}), {where}", end=", ")
+    print(f"torch {torch.__version__}, Python {environment['python']}; {BASE} is what ratios are to")
     has_keras = importlib.util.find_spec("keras") is not None
     print("Keras is not installed" if not has_keras else "Keras is measured on all threads only")
     for threads in counts:
@@ -271,7 +283,7 @@ def main() -> None:
         runtime.apply()
         for widths in NETWORKS:
             keras = has_keras and threads == max(counts) and arguments.device == "cpu"
-            found = rates(ways(widths, splits, runtime, products, keras), rounds, arguments.device)
+            found = rates(ways(widths, splits, runtime, keras), rounds, arguments.device)
             print(f"\n{'-'.join(map(str, widths))}, {threads} threads, {samples:,} samples per network, n={rounds}")
             print("\n".join(table(found)), flush=True)
     for pool in _POOLS:

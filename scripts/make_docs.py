@@ -1,15 +1,15 @@
 """Write docs/options/*.md, a page per config group, from the YAML files and the classes that they name.
 
-usage: python scripts/make_docs.py [FOLDER]      FOLDER: where they go; docs/options unless it is given
+    python scripts/make_docs.py [FOLDER]
 
 Nothing in these pages is written by hand, so that none of it goes stale: tests/test_docs.py compares them with what
 this would write.
 """
 
+import argparse
 import importlib
 import inspect
 import re
-import sys
 import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,6 +22,7 @@ from nasrun.config.constraints import ConstraintOptions
 from nasrun.config.objective import ObjectiveOptions
 from nasrun.core.config_files import GROUPS, conf_dir
 from nasrun.core.options import describe, options
+from nasrun.evaluators.train.evaluator import Train
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "options"
 NOTE = "*Written by `python scripts/make_docs.py` from `{source}`; what is said here is said there.*\n"
@@ -29,6 +30,7 @@ ABOUT = {
     "search_space": ("Search spaces", "search_spaces.md"),
     "strategy": ("Strategies", "strategies.md"),
     "evaluator": ("Evaluators", "evaluators.md"),
+    "recipe": ("Recipes", "evaluators.md#recipes"),
     "dataset": ("Data sets", "datasets.md"),
     "hardware": ("Hardware", "evaluators.md#hardware"),
     "tracker": ("Trackers", "trackers.md"),
@@ -44,13 +46,14 @@ class Key(NamedTuple):
     comment: str
 
 
-def main() -> int:
-    """Write all pages; returns the exit code."""
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER
+def main() -> None:
+    """Write all pages."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, nargs="?", default=FOLDER, metavar="FOLDER", help="docs/options")
+    folder: Path = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in pages().items():
         (folder / name).write_text(text, encoding="utf-8")
-    return 0
 
 
 def pages() -> dict[str, str]:
@@ -83,6 +86,8 @@ def _group(group: str) -> str:
 def _option(group: str, path: Path) -> str:
     """One option: what it is, what its class says, and its keys."""
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if group == "recipe":
+        return _recipe(path, content)
     module, _, name = content["_target_"].rpartition(".")
     cls = getattr(importlib.import_module(module), name)
     parts = [f"## {path.stem}\n", f"{_text(_comments(path)[0]).rstrip('.')}.\n"]
@@ -99,6 +104,18 @@ def _option(group: str, path: Path) -> str:
         raise ValueError(f"{path}: keys {sorted(known)}, read {sorted(key.name for key in keys)}")
     if keys:
         parts.append(_table(keys, {name: parameter.annotation for name, parameter in options(cls).items()}))
+    return "\n".join(parts)
+
+
+def _recipe(path: Path, content: Mapping[str, Any]) -> str:
+    """A recipe: values for keys of evaluator `train`, whose page says what they mean."""
+    evaluator = {key.name: key.comment for key in _keys(conf_dir() / "evaluator" / "train.yaml")}
+    keys = [key._replace(comment=key.comment or evaluator[key.name]) for key in _keys(path) if key.name != "defaults"]
+    parts = [f"## {path.stem}\n", f"{_text(_comments(path)[0]).rstrip('.')}.\n"]
+    based = " and ".join(f"[`{name}`](#{name})" for name in content.get("defaults", []))
+    if based:
+        parts.append(f"As {based}, but for:\n")
+    parts.append(_table(keys, {name: parameter.annotation for name, parameter in options(Train).items()}))
     return "\n".join(parts)
 
 
@@ -150,11 +167,24 @@ def _paragraph(text: str) -> str:
 def _table(keys: list[Key], kinds: Mapping[str, Any]) -> str:
     lines = ["| key | default | takes | meaning |", "|---|---|---|---|"]
     for key in keys:
-        takes = describe(kinds[key.name]).replace(" that must be ", ", ").replace(" or null", "; or null")
-        value = "must be given" if key.value == "???" else f"`{key.value}`"
+        takes = (
+            describe(kinds[key.name])
+            .replace(" that must be ", ", ")
+            .replace(" or null", "; or null")
+            .replace(" or auto", "; or auto")
+        )
+        value = "must be given" if key.value == "???" else f"`{_of_recipe(key.value)}`"
         cells = (f"`{key.name}`", value, takes, _text(key.comment))
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _of_recipe(value: str) -> str:
+    """A value, where it is that of a recipe as `recipe=plain` has it."""
+    found = re.fullmatch(r"\$\{recipe\.(\w+)\}", value)
+    if found is None:
+        return value
+    return next(key.value for key in _keys(conf_dir() / "recipe" / "plain.yaml") if key.name == found[1])
 
 
 def _keys(path: Path) -> Iterator[Key]:
@@ -190,4 +220,4 @@ def _files(group: str) -> list[Path]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -6,9 +6,9 @@ It takes the first 1,000 training and the first 200 test images of each class, i
 writes their labels and then their pixels, one byte each, as one xz stream.
 """
 
+import argparse
 import hashlib
 import lzma
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -36,9 +36,16 @@ def make() -> tuple[bytes, bytes]:
     return content, lzma.compress(content, format=lzma.FORMAT_XZ, check=lzma.CHECK_CRC64, filters=[lzma2])
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Write the file and say what it holds."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     default = Path(__file__).resolve().parents[1] / "nasrun" / "datasets" / "data" / FILE
-    output = Path(sys.argv[1]) if len(sys.argv) > 1 else default
+    parser.add_argument("output", type=Path, nargs="?", default=default, metavar="OUTPUT", help="that of nasrun")
+    output: Path = parser.parse_args().output
     unpacked, packed = make()
     output.write_bytes(packed)
     print(f"{output}: {len(packed):,} bytes; SHA-256 unpacked {hashlib.sha256(unpacked).hexdigest()}")
+
+
+if __name__ == "__main__":
+    main()

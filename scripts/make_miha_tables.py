@@ -22,8 +22,10 @@ from typing import Any, NamedTuple
 
 from nasrun.checkpoints.store import CheckpointStore
 from nasrun.config.build import build
+from nasrun.config.stored_run import check_data
 from nasrun.core import Job, Objective
 from nasrun.storage import journal
+from nasrun.storage.paths import find_paths
 from nasrun.storage.records import RunRecords, best_of, outcome, read_run
 from nasrun.storage.run_directory import load_config
 
@@ -85,11 +87,12 @@ def test_of_best(directory: Path, run: RunRecords, objective: Objective) -> Mapp
     files = CheckpointStore(directory, "all").files(number)
     if not files:
         return {}
-    config = load_config(directory, [run.header])
+    config = find_paths(load_config(directory, [run.header]), run.header, directory)
     config.evaluator.final_epochs = None
-    evaluator = build(config).evaluator
-    evaluator.prepare(run.header["facts"])
-    result: Mapping[str, float] = evaluator.final(Job(best.trial, 0, 0, str(files[0])))["metrics"]
+    setup = build(config)
+    setup.evaluator.prepare(run.header["facts"])
+    check_data(directory, [run.header], config, setup.dataset)
+    result: Mapping[str, float] = setup.evaluator.final(Job(best.trial, 0, 0, str(files[0])))["metrics"]
     return {name: value for name, value in result.items() if name.startswith("test_")}
 
 

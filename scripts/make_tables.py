@@ -6,11 +6,11 @@ FOLDER holds `nasbench201/nasbench201.csv.gz`, `nasbench101/ec_nas_5v_4epochs.js
 is exact: each number is compared with the raw one, and the script stops where one differs.
 """
 
+import argparse
 import csv
 import gzip
 import json
 import re
-import sys
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from io import BytesIO
@@ -124,16 +124,19 @@ def packed(arrays: Arrays) -> bytes:
     return buffer.getvalue()
 
 
-def main(folder: Path, output: Path) -> None:
+def main() -> None:
+    """Write all tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    default = Path(__file__).resolve().parents[1] / "nasrun" / "tables" / "data"
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="holds the raw tables")
+    parser.add_argument("output", type=Path, nargs="?", default=default, metavar="OUTPUT", help="nasrun/tables/data")
+    arguments = parser.parse_args()
     for kind, make in MAKERS.items():
-        content = packed(make(folder))
-        path = output / f"{kind.name}.npz"
+        content = packed(make(arguments.folder))
+        path = arguments.output / f"{kind.name}.npz"
         path.write_bytes(content)
         print(f"{path}: {len(content):,} bytes")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) not in (2, 3):
-        sys.exit(__doc__)
-    default = Path(__file__).resolve().parents[1] / "nasrun" / "tables" / "data"
-    main(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else default)
+    main()

@@ -12,12 +12,16 @@ from typing import NamedTuple
 import pytest
 
 from nasrun.cli import main as cli
+from nasrun.runner import interrupts
 
 COMMAND = Path(sys.executable).with_name("nasrun")
 
-# A shell that starts the tests in the background switches Ctrl-C off for them, and so for the programs that they start.
+# A shell that starts the tests in the background switches Ctrl-C off for them, and nohup the signal of a terminal that
+# was closed; the programs that the tests start would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # A core for each process of pytest-xdist and all that it starts: threads of several processes on the same cores would
 # wait for one another.
@@ -58,7 +62,7 @@ def nasrun_inprocess(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Callable[[str], Answer]]:
     """The same without the start of a process, for commands that are refused or done at once."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in interrupts.ENDING}
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # main() sets it; so it is taken back after the test
 

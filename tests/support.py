@@ -11,6 +11,8 @@ from nasrun.config.build import Setup, build
 from nasrun.config.compose import compose_config, task_config
 from nasrun.core import Measurement, Proposal, Strategy, Trial
 from nasrun.core.config_files import conf_dir
+from nasrun.datasets import Dataset
+from nasrun.datasets.record import record_of
 from nasrun.hardware.inline import InlineExecutor
 from nasrun.runner.search import Ending, Search
 from nasrun.storage import journal
@@ -24,6 +26,8 @@ def options(group: str) -> list[str]:
     assert names, f"no option in conf/{group}"
     return names
 
+
+MADE_UP = ("evaluator=synthetic", "dataset=synthetic", "search_space=sequential_cnn", "recipe=plain")
 
 FITTING: dict[str, tuple[str, ...]] = {
     "abc": ("search_space=sequential_cnn", "deduplicate=resample"),
@@ -42,14 +46,20 @@ def strategy_setup(strategy: str, *overrides: str) -> Setup:
 
 
 def setup_of(*overrides: str) -> Setup:
-    """The objects of a config on the made-up landscape, unless the overrides choose otherwise."""
-    return build(_composed("evaluator=synthetic", "dataset=synthetic", *overrides))
+    """The objects of a config on the made-up landscape, on `sequential_cnn`, unless the overrides choose otherwise."""
+    return build(_composed(*MADE_UP, *overrides))
 
 
 @cache
 def _composed(*overrides: str) -> DictConfig:
     # Composing takes fifty times as long as building; `build` does not change what it is given.
     return task_config(compose_config(overrides))
+
+
+def fingerprint(dataset: Dataset) -> str | None:
+    """That of a data set, as runs record it."""
+    dataset.load()
+    return record_of(dataset).fingerprint
 
 
 def search_in(directory: Path, *overrides: str) -> tuple[Search, list[Event]]:

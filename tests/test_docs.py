@@ -13,10 +13,8 @@ import numpy as np
 import pytest
 
 from nasrun.core import Task
+from tests.documentation import DOCS, PAGES, README, anchors, links
 from tests.runner.test_crash import script
-
-DOCS = Path(__file__).parent.parent / "docs"
-README = DOCS.parent / "README.md"
 
 
 def nasrun(command: str, folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
@@ -91,14 +89,11 @@ def test_the_space_that_is_shown_keeps_what_a_space_promises(extensions: Path, m
 @pytest.mark.slow
 def test_own_images_become_a_file(tmp_path: Path, photos: Path) -> None:
     shutil.copytree(photos, tmp_path / "photos")
-    smaller = "trials=2 strategy.population=2 strategy.sample=1 evaluator.epochs=1 evaluator.final_epochs=1"
-    quick = {
-        "dataset": f" {smaller} output.plots=false search_space.max_depth=3 search_space.filters=[8]",
-        "export": " --format onnx",
-    }
+    quick = {"dataset": " hardware.clock=cpu output.plots=false", "export": " --format onnx"}
     for command in commands("own_images.md"):
         kind = re.split("[ =]", command)[1]
         command = command.replace("ship/3", "shirt/3").replace("frog/7", "trouser/7")
+        command = command.replace("time=5m", "time=40s")
         done = nasrun(command + quick.get(kind, ""), tmp_path)
         assert done.returncode == 0, f"{command}: {done.stderr}"
     assert (tmp_path / "own" / "export" / "model.onnx").stat().st_size > 1000
@@ -128,31 +123,42 @@ def test_the_pages_of_options_are_what_the_files_say() -> None:
     assert not stale, "write them again: python scripts/make_docs.py"
 
 
-def prose(page: Path) -> str:
-    """A page without its code blocks."""
-    return re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
-
-
-def links() -> list[tuple[Path, str]]:
-    """Every page with each of the files that it links to."""
-    pages = [README, *DOCS.rglob("*.md")]
-    return [(page, target) for page in pages for target in re.findall(r"\]\(([\w./-]+)", prose(page))]
+def targets() -> list[tuple[Path, str, Path, str]]:
+    """Every page with each of its links within the documentation: as it stands there, its file, its anchor."""
+    found = []
+    for page in PAGES:
+        for link in links(page):
+            if "://" not in link:
+                name, _, anchor = link.partition("#")
+                found.append((page, link, (page.parent / name).resolve() if name else page, anchor))
+    return found
 
 
 def test_links_of_the_documentation_lead_somewhere() -> None:
-    assert len(links()) > 5
-    missing = [f"{page.name}: {target}" for page, target in links() if not (page.parent / target).exists()]
-    assert not missing
+    assert len(targets()) > 100
+    assert [f"{page.name}: {link}" for page, link, there, _ in targets() if not there.exists()] == []
+    assert sum(bool(anchor) for *_, anchor in targets()) > 50
+    missing = [
+        f"{page.name}: {link}"
+        for page, link, there, anchor in targets()
+        if anchor and there.suffix == ".md" and anchor not in anchors(there)
+    ]
+    assert missing == []
+
+
+def test_anchors_are_those_that_a_reader_of_the_page_has(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# One: `two_three` (4)\n## [Link](x.md) & more\n## Twice\n```\n# no heading\n```\n## Twice\n")
+    assert anchors(page) == {"one-two_three-4", "link--more", "twice", "twice-1"}
 
 
 def test_every_page_is_reached_from_the_readme() -> None:
-    reached, pending = set(), [README.resolve()]
-    targets = [(page.resolve(), (page.parent / target).resolve()) for page, target in links()]
+    reached, pending = set[Path](), [README]
     while pending:
         page = pending.pop()
         reached.add(page)
-        pending += [there for here, there in targets if here == page and there not in reached]
-    assert sorted({path.resolve() for path in DOCS.rglob("*.md")} - reached) == []
+        pending += [there for here, _, there, _ in targets() if here == page and there not in reached]
+    assert sorted({*PAGES} - reached) == []
 
 
 def test_pictures_of_the_documentation_are_small() -> None:

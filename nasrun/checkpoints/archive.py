@@ -4,7 +4,7 @@ An archive is a `.zip` whose members are stored as they are, not compressed: `ar
 how it was trained), `weights.safetensors` and, where a training may go on from it, `optimizer.safetensors`. The same
 content gives the same bytes.
 
-    from nasrun.archives import load
+    from nasrun.checkpoints.archive import load
     model, info = load("outputs/.../checkpoints/12-0.zip")
     predictions = model(info.inputs(images))  # uint8 (batch, channels, height, width)
 

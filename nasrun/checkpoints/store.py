@@ -22,8 +22,9 @@ class CheckpointStore:
     """The checkpoints of a run: `checkpoints/<trial>-<repeat>.zip`, archives (`nasrun.checkpoints.archive`).
 
     `keep`: `best` keeps the trials ranked first (`count` of them), `all` every trial's, `none` nothing. Whatever is
-    kept, the folder stays below `limit_mb` megabytes: the lowest-ranked go first, the best trial's never. `continues`:
-    the search goes on from checkpoints, so that those it needs are kept beside, and under `none` until `clear`.
+    kept, the folder stays below `limit_mb` megabytes: the lowest-ranked go first, the best trial's never.
+    `uses_checkpoints`: the search goes on from checkpoints, so that those it needs are kept
+    beside, and under `none` until `clear`.
     """
 
     def __init__(
@@ -33,17 +34,17 @@ class CheckpointStore:
         count: int = 1,
         limit_mb: float = float("inf"),
         *,
-        continues: bool = False,
+        uses_checkpoints: bool = False,
     ) -> None:
         self._folder = directory / FOLDER
         self._keep, self._count, self._limit = keep, count, limit_mb * 1e6
-        self._continues = continues
+        self._uses_checkpoints = uses_checkpoints
         self._sizes: dict[int, int] | None = None
         self._kept: list[tuple[float, int]] = []
 
     @property
     def _saves(self) -> bool:
-        return self._keep != "none" or self._continues
+        return self._keep != "none" or self._uses_checkpoints
 
     def target(self, trial: int, repeat: int) -> str | None:
         """Where a job saves its weights; None where nothing is kept."""
@@ -76,7 +77,7 @@ class CheckpointStore:
 
     def clear(self) -> None:
         """At the end: delete what was kept for the search alone."""
-        if self._keep == "none" and self._continues and self._folder.is_dir():
+        if self._keep == "none" and self._uses_checkpoints and self._folder.is_dir():
             for path in self._folder.glob("*-*.zip"):
                 path.unlink(missing_ok=True)
             if not any(self._folder.iterdir()):

@@ -1,61 +1,123 @@
-"""`nasrun export DIR`: the network that a run found, as files for other programs, each checked on the test set."""
+"""`nasrun export DIR`: the network that a run found, as files for other programs, each checked against the network."""
 
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nasrun.cli.arguments import Arguments
-from nasrun.core.options import ConfigError
+from nasrun.core.options import ConfigError, printable
+from nasrun.core.output import show
 from nasrun.reports.summary import nearby
 
-USAGE = "nasrun export DIR [--trial N] [--format onnx|pt2|safetensors|python|all] [--out FOLDER]"
+if TYPE_CHECKING:
+    import numpy as np
+
+    from nasrun.export.images import Images
+    from nasrun.export.model_card import Written
+    from nasrun.export.network import RunNetwork
+
+USAGE = (
+    "nasrun export DIR [--trial N] [--format onnx|pt2|safetensors|python|all] [--out FOLDER] "
+    "[--no-data | dataset.path=PATH]"
+)
+FORMATS = ("onnx", "pt2", "safetensors", "python")
 
 
 class ExportError(Exception):
     """An export that does not do what the network does; the text says what differs, in one line."""
 
 
-def export(words: Sequence[str]) -> None:
+def export(words: Sequence[str]) -> int:
     """Write what the words of the command line ask for, with a model card; by default all formats into DIR/export.
 
+    Returns the exit code: 2 where there are data that are not those of the run, so that nothing was measured on them.
     ConfigError where there is nothing to export; ExportError where a file does not agree with the network.
     """
+    from nasrun.config.overrides import as_values
+
     parser = Arguments("export", USAGE, __doc__)
     parser.add_argument("directory", type=Path, metavar="DIR", help="a run directory")
+    where = "where the data of the run lie now, if they were moved: dataset.path=PATH or dataset.root=PATH"
+    parser.add_argument("places", nargs="*", default=[], metavar="KEY=PATH", help=where)
     parser.add_argument("--trial", type=int, help="a trial whose weights were kept, in place of the winner")
     parser.add_argument("--format", default="all", help="onnx | pt2 | safetensors | python | all")
     parser.add_argument("--out", type=Path, help="where the files go; by default DIR/export, or DIR/export_trialN")
-    arguments = parser.parse_args(list(words))
-    formats = ("onnx", "pt2", "safetensors", "python")
-    if arguments.format not in (*formats, "all"):
-        raise ConfigError(f"--format {arguments.format}: unknown; known: {', '.join(formats)}, all")
+    parser.add_argument("--no-data", action="store_true", help="from the run alone: nothing is measured on its data")
+    arguments = parser.parse_intermixed_args(list(words))
+    if arguments.format not in (*FORMATS, "all"):
+        raise ConfigError(f"--format {arguments.format}: unknown; known: {', '.join(FORMATS)}, all")
     if not arguments.directory.is_dir():
         raise ConfigError(f"{arguments.directory}: no such directory; usage: {USAGE}")
+    places = as_values(arguments.places)
+    if places and arguments.no_data:
+        raise ConfigError(f"--no-data {arguments.places[0]}: only one of these")
     name = "export" if arguments.trial is None else f"export_trial{arguments.trial}"
     out = arguments.out or arguments.directory / name
-    chosen = formats if arguments.format == "all" else (arguments.format,)
+    chosen = FORMATS if arguments.format == "all" else (arguments.format,)
+    network, images = _opened(arguments.directory, arguments.trial, None if arguments.no_data else places)
     try:
-        _write(arguments.directory, arguments.trial, chosen, out)
+        _write(network, images, chosen, out)
     except OSError as error:
         raise ConfigError(f"{out}: cannot be written to ({error.strerror}); choose another: --out FOLDER") from error
+    return _remark(network, images)
 
 
-def _write(directory: Path, trial: int | None, formats: Sequence[str], out: Path) -> None:
-    """Write and check the formats; the model card last. One format that cannot be written is an error, among others it
-    is left out."""
-    from nasrun.export import model_card as papers
-    from nasrun.export.formats import WRITERS, FormatError
-    from nasrun.export.network import agreement, json_of, load_network, measured_again, outputs_of
-    from nasrun.storage.records import write_text
+def _opened(directory: Path, trial: int | None, places: Mapping[str, Any] | None) -> "tuple[RunNetwork, Images]":
+    """The network, and what its files are compared on. `places`: where its data are said to be; None: not looked at."""
+    from nasrun.export.images import images_of_run, random_images
+    from nasrun.export.network import load_network
 
     network = load_network(directory, trial)
-    images, splits = network.splits.test.images, network.splits
-    expected = outputs_of(network.model, images)
+    return network, random_images(network.task) if places is None else images_of_run(network.stored, places)
+
+
+def _remark(network: "RunNetwork", images: "Images") -> int:
+    """Say, in one line, why nothing was measured or what could not be checked; the exit code."""
+    if images.reason is not None:
+        how = f"{images.reason}; the files are from the run alone, compared on random images"
+        advice = "without looking at data: --no-data"
+        if images.movable is not None:
+            advice = f"if its data lie elsewhere now: {images.movable}=PATH, or {advice}"
+        print(f"nasrun: test accuracy not measured: {printable(how)}; {advice}", file=sys.stderr)
+    elif network.stored.doubt is not None:
+        print(f"nasrun: {printable(network.stored.doubt)}", file=sys.stderr)
+    return 2 if images.changed else 0
+
+
+def _write(network: "RunNetwork", images: "Images", formats: Sequence[str], out: Path) -> None:
+    """Write and check the formats; the model card last."""
+    from nasrun.export import model_card as papers
+    from nasrun.export.formats import WRITERS
+    from nasrun.export.network import json_of, outputs_of
+    from nasrun.storage.records import write_text
+
     out.mkdir(parents=True, exist_ok=True)
     for stale in (papers.CARD, papers.INFO, *(file for file, _ in WRITERS.values())):
         (out / stale).unlink(missing_ok=True)
-    written = [papers.Written("PyTorch", 0, None, papers.latencies("PyTorch", network.model, images))]
+    expected = outputs_of(network.model, images.images)
+    written = _write_formats(network, images, expected, formats, out)
+    test = _tested(network, images, expected)
+    for how, value in test.items():
+        show(f"test accuracy      {value}, {how}")
+    write_text(out / papers.INFO, json_of(papers.info(network)))
+    command = " ".join(["nasrun", *sys.argv[1:]])
+    write_text(out / papers.CARD, papers.card(network, written, command, test, images))
+    show(f"{papers.CARD} and {papers.INFO} written to {nearby(out)}")
+
+
+def _write_formats(
+    network: "RunNetwork", images: "Images", expected: "np.ndarray", formats: Sequence[str], out: Path
+) -> "list[Written]":
+    """Write formats and compare their outputs with what is `expected`, those of the network in PyTorch.
+
+    One format that cannot be written is an error, among others it is left out.
+    """
+    from nasrun.export.formats import WRITERS, FormatError
+    from nasrun.export.model_card import Written, latencies
+    from nasrun.export.network import agreement, outputs_of
+
+    written = [Written("PyTorch", 0, None, latencies("PyTorch", network.model, images.images))]
     for name in formats:
         file, write = WRITERS[name]
         try:
@@ -63,36 +125,43 @@ def _write(directory: Path, trial: int | None, formats: Sequence[str], out: Path
         except FormatError as error:
             if len(formats) == 1:
                 raise ConfigError(f"--format {name}: {error}") from error
-            written.append(papers.Written(file, 0, None, (), str(error)))
+            written.append(Written(file, 0, None, (), str(error)))
             print(f"nasrun: {file} left out: {error}", file=sys.stderr)
             continue
-        found = agreement(expected, outputs_of(function, images), max(splits.target_std, default=1.0))
+        found = agreement(expected, outputs_of(function, images.images), max(network.data.target_std, default=1.0))
         if not found.complete:
             (out / file).unlink()
-            raise ExportError(f"{file}: does not agree with the network on the test set ({_said(found)})")
-        speed = papers.latencies("onnxruntime", function, images) if name == "onnx" else []
-        written.append(papers.Written(file, (out / file).stat().st_size, found, speed))
-        print(f"{file:<18} {(out / file).stat().st_size:>12,} bytes  {_said(found)}")
-    test = {}
-    if network.final and not network.model.regression:
-        right = int((expected.argmax(1) == splits.test.labels).sum())
-        test["of these files, in fp32"] = f"{right / len(images):.4f} ({right:,} of {len(images):,})"
-        again, precision = measured_again(network), network.run.header["facts"].get("runtime", {}).get("precision")
-        if again:
-            again_right = round(again["test_accuracy"] * len(images))
-            shown = f"{again['test_accuracy']:.4f} ({again_right:,} of {len(images):,})"
-            test[f"measured again in the precision of the run, {precision}"] = shown
-        for how, value in test.items():
-            print(f"test accuracy      {value}, {how}")
-    write_text(out / papers.INFO, json_of(papers.info(network)))
-    write_text(out / papers.CARD, papers.card(network, written, " ".join(["nasrun", *sys.argv[1:]]), test))
-    print(f"{papers.CARD} and {papers.INFO} written to {nearby(out)}")
+            said = _said(found, images.kind)
+            raise ExportError(f"{file}: does not agree with the network on the {images.kind} ({said})")
+        speed = latencies("onnxruntime", function, images.images) if name == "onnx" else []
+        written.append(Written(file, (out / file).stat().st_size, found, speed))
+        show(f"{file:<18} {(out / file).stat().st_size:>12,} bytes  {_said(found, images.kind)}")
+    return written
 
 
-def _said(found: Mapping[str, Any]) -> str:
-    """How a file did on the test images, in words."""
+def _tested(network: "RunNetwork", images: "Images", expected: "np.ndarray") -> dict[str, str]:
+    """The test accuracy of the winner of a classification, by how it was measured; empty without the run's data."""
+    from nasrun.export.network import measured_again
+
+    splits = images.splits
+    if splits is None or not network.final or network.model.regression:
+        return {}
+    count = len(splits.test)
+    right = int((expected.argmax(1) == splits.test.labels).sum())
+    test = {"of these files, in fp32": f"{right / count:.4f} ({right:,} of {count:,})"}
+    again = measured_again(network, splits)
+    if again:
+        precision = network.stored.header["facts"].get("runtime", {}).get("precision")
+        again_right = round(again["test_accuracy"] * count)
+        shown = f"{again['test_accuracy']:.4f} ({again_right:,} of {count:,})"
+        test[f"measured again in the precision of the run, {precision}"] = shown
+    return test
+
+
+def _said(found: Mapping[str, Any], kind: str) -> str:
+    """How a file did on images, in words."""
     difference = f"largest difference {found['largest_difference']:.2g}"
     if "same_class" not in found:
         return difference
     ties = f" ({found['ties']} ties)" if found["ties"] else ""
-    return f"same class for {found['same_class']:,} of {found['images']:,} test images{ties}, {difference}"
+    return f"same class for {found['same_class']:,} of {found['images']:,} {kind}{ties}, {difference}"

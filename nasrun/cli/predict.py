@@ -1,73 +1,120 @@
-"""`nasrun predict DIR image...`: what the network of a run, or of an export, says of the user's own image files.
+"""`nasrun predict DIR IMAGE...`: what the network of a run, or of an export, says of the user's own image files.
 
 Needs Pillow (`nasrun[images]`). Images are fitted as those of the data set were: in colour or grey, at its size.
 """
 
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from argparse import Namespace
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from nasrun.cli.arguments import Arguments
 from nasrun.core.options import ConfigError, check_value, printable
 from nasrun.datasets import DatasetError
-from nasrun.datasets.image_folder import ImageFolder
+from nasrun.datasets.image_files import SUFFIXES, ImageReader
+from nasrun.reports.tables import csv_text, one_line
+from nasrun.storage.records import write_text
 from nasrun.storage.run_directory import holds_run
 
-USAGE = "nasrun predict DIR IMAGE... [--top N] [--json]"
+USAGE = "nasrun predict DIR IMAGE_OR_FOLDER... [--top N] [--json] [--csv FILE]"
 SHOWN = 3
 """Classes shown of each image unless more are asked for."""
+BATCH = 256
+"""Images that are in memory at a time."""
+NAMED = 3
+"""Files that a message names of many."""
 
 Network = Callable[[np.ndarray], np.ndarray]
 """Images uint8 (N, channels, height, width) to logits (N, classes)."""
 
 
-class _Pictures(ImageFolder):
-    """Reads single files as the images of a data set are read."""
+class Answer(NamedTuple):
+    """What the network says of a file: the probability of each class, by name, the likeliest first; or why nothing."""
 
-    def read(self, path: Path) -> np.ndarray:
-        """One image as uint8 (channels, height, width); DatasetError where it cannot be read."""
-        if not path.is_file():
-            raise DatasetError(f"{path}: {'is a folder; give the files in it' if path.is_dir() else 'no such file'}")
-        return self._load_image(path)
+    path: Path
+    probabilities: Mapping[str, float] = {}
+    error: str | None = None
+
+    @property
+    def likeliest(self) -> str | None:
+        """The class; None where the file cannot be read."""
+        return next(iter(self.probabilities), None)
 
 
 def predict(words: Sequence[str]) -> int:
     """Print the classes of the images that the words of the command line name; the exit code.
 
-    A file that cannot be read gets a line on stderr; the others are answered all the same, and the exit code is 2.
-    ConfigError where there is no network, or the words make no sense.
+    A named file that cannot be read gets a line on stderr; the others are answered all the same, and the exit code is
+    2. Of a folder, those that cannot be read are skipped and counted. ConfigError where there is no network, or the
+    words make no sense.
     """
+    arguments = _parsed(words)
+    network, info = _from_run(arguments.directory) if holds_run(arguments.directory) else _exported(arguments.directory)
+    named, found = _files(arguments.images)
+    files, width = [*named, *found], max(len(str(path)) for path in (*named, *found))
+    answers: list[Answer] = []
+    for answer in _answers(files, network, info):
+        answers.append(answer)
+        if answer.error is None and not arguments.json and arguments.csv is None:
+            shown = list(answer.probabilities.items())[: arguments.top]
+            said = "  ".join(f"{name} {100 * share:.1f} %" for name, share in shown)
+            print(printable(f"{answer.path!s:<{width}}  {said}"))
+    if arguments.json:
+        print(json.dumps([_as_json(answer) for answer in answers if answer.error is None], indent=2))
+    if arguments.csv is not None:
+        _write_csv(arguments.csv, answers, info["classes"], say=not arguments.json)
+    return _say_failures(answers, named)
+
+
+def _parsed(words: Sequence[str]) -> Namespace:
+    """The arguments of the command line; ConfigError where they make no sense."""
     parser = Arguments("predict", USAGE, __doc__)
     parser.add_argument("directory", type=Path, metavar="DIR", help="a run directory, or the folder of an export")
-    parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="image files")
+    what = "image files, or folders of which all images are taken, those in folders below too"
+    parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE_OR_FOLDER", help=what)
     parser.add_argument("--top", type=int, default=SHOWN, help=f"classes shown of each image [{SHOWN}]")
     parser.add_argument("--json", action="store_true", help="all probabilities, as JSON")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="a table with a row for each image, in place of lines")
     arguments = parser.parse_intermixed_args(list(words))
     if arguments.top < 1:
         raise ConfigError(f"--top {arguments.top}: must be at least 1")
     if not arguments.directory.is_dir():
         raise ConfigError(f"{arguments.directory}: no such directory; usage: {USAGE}")
+    if arguments.csv is not None and (arguments.csv.is_dir() or not arguments.csv.parent.is_dir()):
+        raise ConfigError(f"--csv {arguments.csv}: expected a file in a folder that is there")
     if find_spec("PIL") is None:
         raise ConfigError("predict: needs Pillow; install nasrun[images]")
-    network, info = _from_run(arguments.directory) if holds_run(arguments.directory) else _exported(arguments.directory)
-    paths, images, failures = _read(arguments.images, info)
-    answers = _answers(paths, network(np.stack(images)), info["classes"]) if images else []
-    if arguments.json:
-        print(json.dumps(answers, indent=2))
-    else:
-        _print(answers, arguments.top)
-    for failure in failures:
-        print(f"nasrun: {printable(failure)}", file=sys.stderr)
-    return 2 if failures else 0
+    return arguments
 
 
-def _read(paths: Sequence[Path], info: Mapping[str, Any]) -> tuple[list[Path], list[np.ndarray], list[str]]:
-    """The files that can be read, with their images, and a line for each that cannot."""
+def _files(given: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """The files that were named, and the images in and below the folders that were, in the order of their names.
+
+    Says what else is there. ConfigError where a folder holds no image.
+    """
+    named, found = [path for path in given if not path.is_dir()], []
+    for folder in (path for path in given if path.is_dir()):
+        below = (path for path in folder.rglob("*") if path.is_file())
+        files = sorted(path for path in below if not any(p.startswith(".") for p in path.relative_to(folder).parts))
+        images = [path for path in files if path.suffix.lower() in SUFFIXES]
+        if not images:
+            raise ConfigError(f"{folder}: holds no image; known kinds: {' '.join(SUFFIXES)}")
+        if len(images) < len(files):
+            kinds = Counter(path.suffix.lower() or path.name for path in files if path not in set(images))
+            listed = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+            print(f"nasrun: {printable(str(folder))}: passed over, no images: {printable(listed)}", file=sys.stderr)
+        found += images
+    return named, found
+
+
+def _answers(files: Sequence[Path], network: Network, info: Mapping[str, Any]) -> Iterator[Answer]:
+    """What the network says of each file, in their order."""
     task = info["task"]
     if task.get("kind") == "regression":
         raise ConfigError("predict: the network gives pictures, not classes; use the files of nasrun export")
@@ -75,46 +122,72 @@ def _read(paths: Sequence[Path], info: Mapping[str, Any]) -> tuple[list[Path], l
         raise ConfigError(
             f"predict: the network takes {task['channels']} channels; image files have 1 (grey) or 3 (RGB)"
         )
-    reader = _Pictures(
-        path="", height=task["height"], width=task["width"], channels=task["channels"], resize=info["resize"]
-    )
-    good, images, failures = [], [], []
-    for path in paths:
-        try:
-            images.append(reader.read(path))
-            good.append(path)
-        except DatasetError as error:
-            failures.append(" ".join(str(error).split()))
-    return good, images, failures
+    reader = ImageReader(task["channels"], task["height"], task["width"], info["resize"])
+    for start in range(0, len(files), BATCH):
+        answers: list[Answer] = []
+        images: list[np.ndarray] = []
+        for path in files[start : start + BATCH]:
+            try:
+                if not path.is_file():
+                    raise DatasetError(f"{path}: no such file")
+                images.append(reader.read(path))
+                answers.append(Answer(path))
+            except DatasetError as error:
+                answers.append(Answer(path, error=" ".join(str(error).split())))
+        shares = iter(_shares(network(np.stack(images))) if images else ())
+        for answer in answers:
+            yield answer if answer.error is not None else _answered(answer.path, next(shares), info["classes"])
 
 
-def _answers(paths: Sequence[Path], logits: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """For each file its class, with the probabilities of all classes, the likeliest first."""
+def _shares(logits: np.ndarray) -> np.ndarray:
+    """Probabilities (N, classes) of logits."""
     shares = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    shares /= shares.sum(axis=1, keepdims=True)
-    answers = []
-    for path, row in zip(paths, shares, strict=True):
-        order = np.argsort(-row, kind="stable")
-        probabilities = {classes[place]: float(row[place]) for place in order}
-        likeliest = classes[order[0]]
-        answers.append(
-            {
-                "file": str(path),
-                "class": likeliest,
-                "probability": probabilities[likeliest],
-                "probabilities": probabilities,
-            }
-        )
-    return answers
+    return np.asarray(shares / shares.sum(axis=1, keepdims=True))
 
 
-def _print(answers: Sequence[Mapping[str, Any]], top: int) -> None:
-    """A line per file: the likeliest classes with their probabilities."""
-    width = max((len(answer["file"]) for answer in answers), default=0)
+def _answered(path: Path, row: np.ndarray, classes: Sequence[str]) -> Answer:
+    order = np.argsort(-row, kind="stable")
+    return Answer(path, {classes[place]: float(row[place]) for place in order})
+
+
+def _as_json(answer: Answer) -> dict[str, Any]:
+    likeliest = answer.likeliest
+    assert likeliest is not None
+    probability = answer.probabilities[likeliest]
+    probabilities = dict(answer.probabilities)
+    return {"file": str(answer.path), "class": likeliest, "probability": probability, "probabilities": probabilities}
+
+
+def _write_csv(path: Path, answers: Sequence[Answer], classes: Sequence[str], *, say: bool) -> None:
+    """A row for each file, with all probabilities, or the reason why there are none."""
+    rows: list[list[object]] = [["file", "class", "probability", *(f"probability_{name}" for name in classes), "error"]]
     for answer in answers:
-        shown = list(answer["probabilities"].items())[:top]
-        said = "  ".join(f"{name} {100 * share:.1f} %" for name, share in shown)
-        print(printable(f"{answer['file']:<{width}}  {said}"))
+        shares = [answer.probabilities.get(name) for name in classes]
+        likeliest = answer.likeliest
+        highest = None if likeliest is None else answer.probabilities[likeliest]
+        rows.append([one_line(str(answer.path)), likeliest, highest, *shares, answer.error])
+    try:
+        write_text(path, csv_text(rows))
+    except OSError as error:
+        raise ConfigError(f"--csv {path}: cannot be written ({error.strerror})") from error
+    if say:
+        counts = Counter(answer.likeliest for answer in answers if answer.likeliest is not None)
+        found = ", ".join(f"{count:,} {name}" for name, count in counts.most_common())
+        print(printable(f"{len(answers):,} rows written to {path}: {found}"))
+
+
+def _say_failures(answers: Sequence[Answer], named: Sequence[Path]) -> int:
+    """A line on stderr for each named file that cannot be read, and one for all those in folders; the exit code."""
+    failed = [answer for answer in answers if answer.error is not None]
+    own = [answer for answer in answers[: len(named)] if answer.error is not None]
+    skipped = failed[len(own) :]
+    for answer in own:
+        print(f"nasrun: {printable(str(answer.error))}", file=sys.stderr)
+    if skipped:
+        names = ", ".join(str(answer.path) for answer in skipped[:NAMED]) + (", ..." if len(skipped) > NAMED else "")
+        of = f"{len(skipped):,} of {len(answers) - len(named):,} images"
+        print(f"nasrun: {of} skipped, since they cannot be read: {printable(names)}", file=sys.stderr)
+    return 2 if own or len(failed) == len(answers) else 0
 
 
 def _from_run(directory: Path) -> tuple[Network, dict[str, Any]]:
@@ -123,6 +196,8 @@ def _from_run(directory: Path) -> tuple[Network, dict[str, Any]]:
     from nasrun.export.network import load_network, outputs_of
 
     network = load_network(directory, None)
+    if network.stored.doubt is not None:
+        print(f"nasrun: {printable(network.stored.doubt)}", file=sys.stderr)
     return lambda images: outputs_of(network.model, images), info(network)
 
 
@@ -169,14 +244,17 @@ def _read_info(folder: Path) -> dict[str, Any]:
 def _rebuilt(path: Path, info: Mapping[str, Any]) -> Network:
     """The network of an architecture, with the weights of a file."""
     from nasrun.checkpoints.store import load_weights
+    from nasrun.checkpoints.winner import build_for
     from nasrun.config.build import create
     from nasrun.core import SearchSpace, Task
-    from nasrun.export.network import Deployed, built, outputs_of
+    from nasrun.export.network import Deployed, outputs_of
+    from nasrun.training.mirrored import MirrorAverage
 
     try:
         space = create(dict(info), "search_space", SearchSpace)  # type: ignore[type-abstract]
         task = Task(**info["task"])
-        network = built(space, space.parse(info["genome"]), task, info.get("pad_to"))
+        network = build_for(space, space.parse(info["genome"]), task, info.get("pad_to"))
+        network = MirrorAverage(network) if info.get("test_flip") else network
         model = Deployed(network, [0.0] * task.channels, [1.0] * task.channels)
         model.load_state_dict(load_weights(path))
     except Exception as error:  # readers raise many kinds on damaged files

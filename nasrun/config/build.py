@@ -3,21 +3,26 @@
 YAML `_target_` picks classes; the signature of a class is the schema of its YAML (`nasrun.core.options`).
 """
 
+import contextlib
 import importlib
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from nasrun.config.constraints import ConstraintOptions, check_constraints, check_start
+from nasrun.config.given import MARK, Given, Section
 from nasrun.config.objective import ObjectiveOptions
+from nasrun.config.recipe import check_recipe
+from nasrun.config.time_budget import check_time
+from nasrun.config.trackers import GROUP as TRACKER
+from nasrun.config.trackers import class_sections, sections_by_name
 from nasrun.core import Evaluator, Objective, SearchSpace, SharedEvaluator, Strategy, seeding
 from nasrun.core.config_files import GROUPS, conf_dir
+from nasrun.core.durations import parse_duration
 from nasrun.core.options import (
     Above,
     AtLeast,
@@ -25,21 +30,27 @@ from nasrun.core.options import (
     Positive,
     check_section,
     first_line,
+    from_text,
     join,
     nearest,
     plain,
     show,
 )
+from nasrun.core.options import options as options_of
 from nasrun.datasets import Dataset
+from nasrun.datasets.record import DataRecord, RecordedDataset
 from nasrun.evaluators.costs import COSTS, LATENCY, WithCosts
 from nasrun.hardware.devices import Hardware
-from nasrun.hardware.processes.shared_memory import SharedObject
 from nasrun.hardware.ray.cluster import RayCluster
+from nasrun.hardware.shared_memory import SharedObject
+from nasrun.strategies.timed.strategy import Timed
 from nasrun.strategies.wrappers import Constrain, Constraints, Deduplicate
 from nasrun.trackers import Tracker
-from nasrun.trackers.csv import Csv
 
 T = TypeVar("T")
+
+UNCOUNTED = 1_000_000
+"""Trials at most under a budget of time, which ends a search long before."""
 
 FREE = ("vars", "from")
 """What nothing here reads: values that other keys of the config refer to, such as pairs swept together, and the run
@@ -63,88 +74,158 @@ class RunOptions:
 
     seed: Annotated[int, AtLeast(0)] = 0
     trials: Positive = 24
+    time: str | int | float | None = None
+    patience_trials: Positive | None = None
     max_failures: Positive | None = 10
     deduplicate: Literal["reuse", "resample", "never"] = "reuse"
     resume: bool = False
     dry_run: bool = False
     debug: bool = False
 
+    @property
+    def seconds(self) -> float | None:
+        """The budget of time; None where trials and epochs say how long a run takes."""
+        return None if self.time is None else parse_duration(str(self.time))
 
-@dataclass(frozen=True)
-class Setup:
-    """A checked config as objects. Nothing is loaded, trained or written yet."""
+
+SECTIONS: dict[str, type] = {
+    "objective": ObjectiveOptions,
+    "constraints": ConstraintOptions,
+    "output": OutputOptions,
+}
+"""Sections that are no groups of YAML files, with what they may hold."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Benchmark:
+    """What a checked config measures, as objects, without what proposes and what watches."""
 
     options: RunOptions
-    output: OutputOptions
     constraints: Constraints
     objective: Objective
     space: SearchSpace
     dataset: Dataset
     hardware: Hardware
     evaluator: Evaluator
+    config: dict[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup(Benchmark):
+    """A checked config as objects. Nothing is loaded, trained or written yet."""
+
+    output: OutputOptions
     strategy: Strategy
     steered: SearchSpace
     """The space as the strategy sees it: limits may steer what is drawn from it."""
-    config: dict[str, Any] = field(repr=False)
     memory: SharedObject | None = None
     """Where the data lie once they are loaded, if there are several workers."""
-    tracker: Tracker = field(default_factory=Csv)
+    trackers: dict[str, Tracker] = field(default_factory=dict)
 
 
-def build(config: DictConfig) -> Setup:
-    """Check a composed config and make the objects it names; ConfigError, in one line, where it cannot be run."""
-    content = plain(config)
-    nested = {"objective": ObjectiveOptions, "constraints": ConstraintOptions, "output": OutputOptions}
+def build(config: DictConfig, given: Mapping[str, Given] = {}) -> Setup:
+    """Check a composed config and make the objects it names; ConfigError, in one line, where it cannot be run.
+
+    `given`: objects of the calling program, by group, which take the place of what the config chooses.
+    """
+    content = {**plain(config), **{group: one.section for group, one in given.items()}}
+    _read_variables(config, content)
+    known = [*GROUPS, *SECTIONS, *FREE, *RunOptions.__dataclass_fields__]
     for name in content:
-        if name not in (*GROUPS, *nested, *FREE) and name not in RunOptions.__dataclass_fields__:
-            raise ConfigError(
-                f"{name}: no such key; {nearest(name, [*GROUPS, *nested, *FREE, *RunOptions.__dataclass_fields__])}"
-            )
-    top = {name: value for name, value in content.items() if name in RunOptions.__dataclass_fields__}
-    options = RunOptions(**check_section(RunOptions, top, ""))
-    section = {name: kind(**check_section(kind, _mapping(content, name), name)) for name, kind in nested.items()}
+        if name not in known:
+            raise ConfigError(f"{name}: no such key; {nearest(name, known)}")
+    _mapping(content, "vars")
+    output = _section(content, "output", OutputOptions)
     hardware = create(content, "hardware", Hardware)
-    space = create(content, "search_space", SearchSpace)  # type: ignore[type-abstract]
-    dataset = create(content, "dataset", Dataset)  # type: ignore[type-abstract]
+    if given and hardware.is_remote:
+        named, alone = hardware.named
+        raise ConfigError(f"{named}: objects of the calling program cannot be made in other processes; choose {alone}")
     memory = SharedObject() if hardware.workers > 1 and not isinstance(hardware, RayCluster) else None
-    if memory is not None:
-        dataset.place = memory.put
-    evaluator = _evaluator(content, space, dataset, hardware)
-    objective = section["objective"].resolved(evaluator)
+    made = _benchmark(content, hardware, memory=memory)
+    options, space, dataset, evaluator = made.options, made.space, made.dataset, made.evaluator
+    check_recipe(_mapping(content, "recipe"), evaluator)
     rng = seeding.generator(options.seed, seeding.Purpose.STRATEGY)
-    limits = section["constraints"]
-    constraints = limits.resolved(space, dataset.task)
-    steered = limits.steered(space, dataset.task, objective, evaluator)
-    if not kind_of(content, "strategy", Strategy).steerable:  # type: ignore[type-abstract]
-        steered = space
-    strategy = create(content, "strategy", Strategy, steered, objective, rng)  # type: ignore[type-abstract]
+    steered = space
+    if _is_steerable(content):
+        limits = _section(content, "constraints", ConstraintOptions)
+        steered = limits.steered(space, dataset.task, made.objective, evaluator)
+    strategy = create(content, "strategy", Strategy, steered, made.objective, rng)  # type: ignore[type-abstract]
     check_budgets(strategy, evaluator)
-    check_constraints(constraints, steered, dataset.task, options.seed)
-    check_start(_mapping(content, "strategy"), constraints, space, dataset.task)
-    if isinstance(evaluator, SharedEvaluator) and hardware.elsewhere:
+    if options.time is not None:
+        check_time(options.time, strategy, evaluator, hardware)
+    check_constraints(made.constraints, steered, dataset.task, options.seed)
+    check_start(_mapping(content, "strategy"), made.constraints, space, dataset.task)
+    if isinstance(evaluator, SharedEvaluator):
+        options = _options_of_shared(options, hardware)
+    strategy = wrap(strategy, steered, dataset, options, made.constraints)
+    if options.time is not None:
+        strategy = Timed(strategy, space, made.objective, options.patience_trials)
+        options = replace(options, trials=UNCOUNTED, patience_trials=None)
+    parts = {**vars(made), "options": options}
+    return Setup(**parts, output=output, strategy=strategy, steered=steered, memory=memory, trackers=_trackers(content))
+
+
+def _trackers(content: dict[str, Any]) -> dict[str, Tracker]:
+    """The trackers of a config by name; runs of versions that had none name none."""
+    section = content.get(TRACKER, {})
+    return {
+        name: instantiate(inner, TRACKER if inner == section else join(TRACKER, name), Tracker)  # type: ignore[type-abstract]
+        for name, inner in sections_by_name(section).items()
+    }
+
+
+def _is_steerable(content: dict[str, Any]) -> bool:
+    """Whether the strategy may be given a space whose limits steer what is drawn from it."""
+    section = content.get("strategy")
+    if isinstance(section, Section):
+        return bool(getattr(section.thing, "steerable", Strategy.steerable))
+    return kind_of(content, "strategy", Strategy).steerable  # type: ignore[type-abstract]
+
+
+def _options_of_shared(options: RunOptions, hardware: Hardware) -> RunOptions:
+    """The options of a run whose architectures share their weights; ConfigError where it has several workers."""
+    if hardware.is_remote:
         named, alone = hardware.named
         raise ConfigError(
             f"{named}: weights that all architectures share are trained and used in one process; choose {alone}"
         )
-    if isinstance(evaluator, SharedEvaluator) and options.deduplicate == "reuse":
-        options = replace(options, deduplicate="never")  # a score belongs to the shared weights of its time
-    strategy = wrap(strategy, steered, dataset, options, constraints)
-    # Runs of versions that had no trackers name none.
-    tracker = create(content, "tracker", Tracker) if "tracker" in content else Csv()  # type: ignore[type-abstract]
-    return Setup(
-        options,
-        section["output"],
-        constraints,
-        objective,
-        space,
-        dataset,
-        hardware,
-        evaluator,
-        strategy,
-        steered,
-        content,
-        memory,
-        tracker,
+    # A score belongs to the shared weights of its time.
+    return replace(options, deduplicate="never") if options.deduplicate == "reuse" else options
+
+
+def build_benchmark(config: DictConfig, data: DataRecord | None = None, given: Mapping[str, Given] = {}) -> Benchmark:
+    """What a stored run measured, for what only reads it: no strategy, tracker or hardware of the config is made.
+
+    `data`: the record of its data, in place of which no data set is made; None where the run has none. `given`: as for
+    `build`.
+    """
+    content = {**plain(config), **{group: one.section for group, one in given.items()}}
+    return _benchmark(content, Hardware(), None if data is None else RecordedDataset(data))
+
+
+def _benchmark(
+    content: dict[str, Any], hardware: Hardware, dataset: Dataset | None = None, memory: SharedObject | None = None
+) -> Benchmark:
+    """The parts of a benchmark. `memory`: where the data are put once they are loaded."""
+    top = {name: value for name, value in content.items() if name in RunOptions.__dataclass_fields__}
+    options = RunOptions(**check_section(RunOptions, top, ""))
+    objective = _section(content, "objective", ObjectiveOptions)
+    constraints = _section(content, "constraints", ConstraintOptions)
+    space = create(content, "search_space", SearchSpace)  # type: ignore[type-abstract]
+    if dataset is None:
+        dataset = create(content, "dataset", Dataset)  # type: ignore[type-abstract]
+    if memory is not None:
+        dataset.place = memory.put
+    evaluator = _evaluator(content, space, dataset, hardware)
+    return Benchmark(
+        options=options,
+        constraints=constraints.resolved(space, dataset.task),
+        objective=objective.resolved(evaluator),
+        space=space,
+        dataset=dataset,
+        hardware=hardware,
+        evaluator=evaluator,
+        config={name: dict(value) if isinstance(value, Section) else value for name, value in content.items()},
     )
 
 
@@ -159,8 +240,9 @@ def rebuild(content: dict[str, Any]) -> tuple[Evaluator, Dataset]:
 def _evaluator(content: dict[str, Any], space: SearchSpace, dataset: Dataset, hardware: Hardware) -> Evaluator:
     """The evaluator of a config, within one that adds the costs that objectives or constraints name besides."""
     made = create(content, "evaluator", Evaluator, space, dataset, hardware)  # type: ignore[type-abstract]
-    objective = ObjectiveOptions(**check_section(ObjectiveOptions, _mapping(content, "objective"), "objective"))
-    limits = ConstraintOptions(**check_section(ConstraintOptions, _mapping(content, "constraints"), "constraints"))
+    objective = _section(content, "objective", ObjectiveOptions)
+    limits = _section(content, "constraints", ConstraintOptions)
+    made.measure_also([name for name in objective.metrics if name in made.optional_metrics])
     added = [name for name in COSTS if name in objective.metrics and name not in made.metrics]
     if limits.latency_ms is not None and LATENCY not in added:
         added.append(LATENCY)
@@ -185,9 +267,39 @@ def wrap(
 def check_budgets(strategy: Strategy, evaluator: Evaluator) -> None:
     """ConfigError where the evaluator cannot measure at a budget of the strategy's, as far as it knows by now."""
     for budget in strategy.budgets:
-        reason = evaluator.lacks(budget)
+        reason = evaluator.unsupported_budget_reason(budget)
         if reason:
             raise ConfigError(f"strategy.budgets=[{','.join(map(str, strategy.budgets))}]: {reason}")
+
+
+def _read_variables(config: DictConfig, content: dict[str, Any]) -> None:
+    """Read what values of a config say that refer to something, as `seed: ${oc.env:SEED}` does, into its content.
+
+    A variable of the environment holds text; it is read as a number where the option takes no text.
+    """
+    raw: Any = OmegaConf.to_container(config, resolve=False)
+    _read_section(RunOptions, raw, content)
+    written = {**raw, **class_sections(raw)}
+    for name, section in {**{name: content.get(name) for name in SECTIONS}, **class_sections(content)}.items():
+        known = SECTIONS.get(name)
+        if not isinstance(section, dict) or "${" not in str(written[name]) or not isinstance(written[name], dict):
+            continue
+        if known is None:
+            with contextlib.suppress(ConfigError):  # said where it is made
+                known = locate(section.get("_target_"), object, name)
+        if known is not None:
+            _read_section(known, written[name], section)
+
+
+def _read_section(kind: type, raw: Mapping[str, Any], values: dict[str, Any]) -> None:
+    for name, parameter in options_of(kind).items():
+        if name in values and "${" in str(raw[name]):
+            values[name] = from_text(parameter.annotation, values[name])
+
+
+def _section(content: dict[str, Any], name: str, kind: type[T]) -> T:
+    """A section that is no group of options, checked."""
+    return kind(**check_section(kind, _mapping(content, name), name))
 
 
 def _mapping(content: dict[str, Any], name: str) -> dict[str, Any]:
@@ -199,16 +311,29 @@ def _mapping(content: dict[str, Any], name: str) -> dict[str, Any]:
 
 def create(content: dict[str, Any], group: str, base: type[T], *runtime: Any) -> T:
     """The `base` that a group's section describes: `_target_` called with `runtime` and the checked options."""
-    kind = kind_of(content, group, base)
-    section = {name: value for name, value in _mapping(content, group).items() if name != "_target_"}
-    arguments = check_section(kind, section, group)
+    if isinstance(content.get(group), Section):
+        return content[group].make(group, base, runtime)  # type: ignore[no-any-return]
+    if MARK in _mapping(content, group):
+        raise ConfigError(
+            f"{group}: was handed in by the program that started the run; go on from there: "
+            f"nasrun.resume(DIRECTORY, {group}=...)"
+        )
+    kind_of(content, group, base)
+    return instantiate(_mapping(content, group), group, base, *runtime)
+
+
+def instantiate(section: dict[str, Any], path: str, base: type[T], *runtime: Any) -> T:
+    """The `base` that a section at a dotted path describes."""
+    options = dict(section)
+    kind = locate(options.pop("_target_"), base, join(path, "_target_"))
+    arguments = check_section(kind, options, path)
     try:
         made = kind(*runtime, **arguments)
         if isinstance(made, SearchSpace) and made.section is None:
             made.section = {"_target_": f"{kind.__module__}.{kind.__qualname__}", **arguments}
         return made
     except ValueError as error:
-        raise ConfigError(f"{group}.{first_line(error)}") from error
+        raise ConfigError(f"{path}.{first_line(error)}") from error
 
 
 def kind_of(content: dict[str, Any], group: str, base: type[T]) -> type[T]:
@@ -225,7 +350,11 @@ def locate(target: Any, base: type[T], path: str) -> type[T]:
     try:
         found = getattr(importlib.import_module(module), name)
     except Exception as error:  # a user's module may raise anything while it is imported
-        raise ConfigError(f"{path}={show(target)}: cannot be imported ({first_line(error)})") from error
+        first = module.partition(".")[0]
+        outside = isinstance(error, ModuleNotFoundError) and error.name == first
+        where = f"; its folder must be in Python's path: PYTHONPATH=FOLDER nasrun ... (FOLDER has {first}.py)"
+        reason = f"cannot be imported ({first_line(error)}){where if outside else ''}"
+        raise ConfigError(f"{path}={show(target)}: {reason}") from error
     if not isinstance(found, type) or not issubclass(found, base) or inspect.isabstract(found):
         public = base.__module__.removesuffix(".interfaces").removesuffix(".search_space")
         raise ConfigError(f"{path}={target}: expected a class that implements {public}.{base.__name__}")
@@ -248,17 +377,3 @@ def option_names(group: str) -> list[str]:
 def sample_rng(seed: int) -> np.random.Generator:
     """The stream of previews (a dry run's sample), which no search draws from."""
     return seeding.generator(seed, seeding.Purpose.PREVIEW)
-
-
-def as_overrides(pairs: Sequence[str]) -> dict[str, Any]:
-    """`key=value` words of a command line as a mapping of dotted keys to YAML values."""
-    overrides: dict[str, Any] = {}
-    for pair in pairs:
-        key, separator, _ = pair.partition("=")
-        if not separator or not key:
-            raise ConfigError(f"{pair}: expected key=value")
-        try:
-            overrides[key] = OmegaConf.select(OmegaConf.from_dotlist([pair]), key)
-        except (OmegaConfBaseException, YAMLError) as error:
-            raise ConfigError(f"{pair}: cannot be read; expected key=value") from error
-    return overrides

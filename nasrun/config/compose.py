@@ -1,129 +1,224 @@
 """Hydra's composition, with its errors said in one line: the key, the bad value, and what would be right."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
-from hydra import version
-from hydra._internal.hydra import Hydra
-from hydra._internal.utils import create_config_search_path
-from hydra.core.config_search_path import SearchPathQuery
+import hydra
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.core.plugins import Plugins
+from hydra.errors import MissingConfigException
+from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 from yaml import MarkedYAMLError
+from yaml.reader import ReaderError
 
+from nasrun.config import trackers
 from nasrun.config.build import option_names
-from nasrun.config.help import suggest
+from nasrun.config.overrides import in_full, parse, refuse_several, text_of, values_of
+from nasrun.config.own_files import check_encoding, check_own_files, misspelt_ending
 from nasrun.core.config_files import GROUPS, conf_dir
+from nasrun.core.home import at_home
 from nasrun.core.options import ConfigError, first_line, join, nearest, show
 
-_UNREADABLE = "cannot be read; expected key=value (quote what a shell would eat)"
+VERSION_BASE = "1.3"
+SEARCH_PATH = "hydra.searchpath"
 
 
-def compose_config(overrides: Sequence[str], config_dir: str | None = None, config_name: str = "config") -> DictConfig:
-    """The composed config of one job, the `hydra` node included; ConfigError where the overrides do not fit.
+class _OwnFolders(SearchPathPlugin):
+    """Puts the user's own folders of YAML files behind nasrun's in every search path that Hydra makes."""
 
-    `config_dir`: a folder of the user's own YAML files, searched after nasrun's.
+    paths: ClassVar[tuple[str, ...]] = ()
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        for path in self.paths:
+            search_path.append("command-line", path)
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """What a command line would run. `configs`: composed configs that together hold every value of every key.
+
+    `swept`: the keys that have several values. `count`: the runs of all combinations; None where the sweeper decides.
     """
-    parsed = parse(overrides)
-    for override in parsed:
-        if override.is_sweep_override():
-            raise ConfigError(f"{override.input_line}: several values make a sweep, which needs -m (--multirun)")
-    groups = _group_names(config_dir)
-    chosen = [o for o in parsed if o.key_or_group in groups or o.key_or_group.startswith("hydra/")]
-    for override in chosen:
-        _check_choice(override)
-    base = _compose([_text(o) for o in chosen], config_dir, config_name)
-    for override in parsed:
-        if override not in chosen and not override.is_add():
-            _check_key(base, override, groups)
-    return _compose(overrides, config_dir, config_name)
+
+    sweep: bool
+    configs: Iterator[DictConfig]
+    swept: frozenset[str] = frozenset()
+    count: int | None = 1
 
 
-def jobs(
-    overrides: Sequence[str], multirun: bool, config_dir: str | None, config_name: str
-) -> tuple[bool, Iterator[DictConfig]]:
-    """Whether a command line is a sweep, and the composed configs that stand for all that it would run.
+class Composer:
+    """Composes configs from nasrun's YAML files and those in folders of the user's own, which are searched after them.
 
-    It is one with -m, and also where an experiment sets `hydra.mode`; what that sweeps is in `hydra.sweeper.params`.
+    `folders`: as Hydra's search path has them (`file://PATH`, `pkg://PACKAGE`). `config_name`: the main file.
     """
-    words = next(expand(overrides, config_dir))
-    first = compose_config(words, config_dir, config_name)
-    if not multirun and first.hydra.mode is not RunMode.MULTIRUN:
-        # Words that differ held several values, which this refuses.
-        return False, iter([first if words == list(overrides) else compose_config(overrides, config_dir, config_name)])
-    # As Hydra's own sweeper does, the command line comes second and wins.
-    swept = [f"{key}={value}" for key, value in (first.hydra.sweeper.get("params") or {}).items()]
-    combined = expand([*swept, *overrides], config_dir)
-    return True, (compose_config(job, config_dir, config_name) for job in combined)
+
+    def __init__(self, folders: Sequence[str] = (), config_name: str = "config") -> None:
+        self._folders, self.config_name = tuple(folders), config_name
+
+    @contextlib.contextmanager
+    def searching(self) -> Iterator[None]:
+        """Within it, whatever of Hydra makes a search path finds the user's own folders."""
+        Plugins.instance().register(_OwnFolders)
+        before, _OwnFolders.paths = _OwnFolders.paths, self._folders
+        try:
+            yield
+        finally:
+            _OwnFolders.paths = before
+
+    def compose(self, words: Sequence[str]) -> DictConfig:
+        """The composed config of one job, the `hydra` node included; ConfigError where the words do not fit."""
+        words = in_full(words)
+        overrides = parse(words)
+        refuse_several(overrides)
+        with self._hydra() as loader:
+            groups = {*GROUPS, "experiment", *loader.list_groups("")}
+            choices = [override for override in overrides if _is_choice(override, groups)]
+            for override in choices:
+                _check_choice(override)
+            try:
+                config = self._compose(words)
+            except ConfigError:
+                # A key that there is not is said with the nearest one that there is.
+                base = self._compose([text_of(override) for override in choices])
+                for override in overrides:
+                    if override not in choices and not override.is_add():
+                        _check_key(base, override, groups)
+                raise
+        check_own_files(config)
+        _check_trackers(config, choices)
+        HydraConfig.instance().set_config(config)  # for values that refer to it: ${hydra:runtime.choices.strategy}
+        return config
+
+    def jobs(self, words: Sequence[str], multirun: bool = False) -> Jobs:
+        """What a command line would run: one run or a sweep.
+
+        It is a sweep with -m, and also where an experiment sets `hydra.mode`; what that sweeps is in
+        `hydra.sweeper.params`.
+        """
+        words = in_full(words)
+        config = self.compose(next(combined(self.values(words))))
+        if not multirun and config.hydra.mode is not RunMode.MULTIRUN:
+            refuse_several(parse(words))
+            return Jobs(False, iter([config]))
+        # As Hydra's own sweeper does, the command line comes second and wins.
+        params = config.hydra.sweeper.get("params") or {}
+        words = [*in_full([f"{key}={value}" for key, value in params.items()]), *words]
+        values = self.values(words)
+        several = frozenset(override.key_or_group for override in parse(words) if override.is_sweep_override())
+        known = config.hydra.runtime.choices["hydra/sweeper"] == "basic"
+        count = math.prod(map(len, values.values())) if known else None
+        return Jobs(True, (self.compose(job) for job in combined(values)), several, count)
+
+    def values(self, words: Sequence[str]) -> dict[str, list[str]]:
+        """The words that each key of a sweep stands for, one for each value (`nasrun.config.overrides.values_of`)."""
+        with self._hydra() as loader:
+            return values_of(parse(in_full(words)), loader)
+
+    @contextlib.contextmanager
+    def _hydra(self) -> Iterator[ConfigLoader]:
+        around = GlobalHydra.instance().hydra  # of a program that uses Hydra itself
+        GlobalHydra.instance().clear()
+        try:
+            with (
+                self.searching(),
+                hydra.initialize_config_dir(str(conf_dir()), job_name="nasrun", version_base=VERSION_BASE),
+            ):
+                yield GlobalHydra.instance().config_loader()
+        finally:
+            GlobalHydra.instance().hydra = around
+
+    def _compose(self, words: Sequence[str]) -> DictConfig:
+        try:
+            return hydra.compose(self.config_name, list(words), return_hydra_config=True)
+        except MissingConfigException as error:
+            raise ConfigError(_missing(error, self._folders)) from error
+        except MarkedYAMLError as error:
+            where = f"{error.problem_mark.name}:{error.problem_mark.line + 1}" if error.problem_mark else "YAML"
+            raise ConfigError(f"{where}: cannot be read ({error.problem})") from error
+        except (UnicodeDecodeError, ReaderError) as error:
+            check_encoding(self._folders)
+            raise ConfigError(f"a YAML file cannot be read ({first_line(error)})") from error
+        except Exception as error:  # besides its own, Hydra lets through a plain ValueError or AttributeError
+            cause = error.__cause__
+            detail = f" ({first_line(cause)})" if cause is not None and first_line(cause) not in str(error) else ""
+            first, *more = [line.strip() for line in str(error).splitlines() if line.strip()] or [first_line(error)]
+            raise ConfigError(" ".join([first, *(more[:1] if first.endswith(":") else [])]) + detail) from error
+
+
+def compose_config(words: Sequence[str], config_dir: str | None = None, config_name: str = "config") -> DictConfig:
+    """The composed config of the words of one run. `config_dir`: a folder of the user's own YAML files."""
+    words, folders = own_folders(words, config_dir)
+    return Composer(folders, config_name).compose(words)
+
+
+def own_folders(words: Sequence[str], config_dir: str | None) -> tuple[list[str], list[str]]:
+    """The words but for `hydra.searchpath=[...]`, and the folders of own YAML files that it and --config-dir name."""
+    folders = []
+    if config_dir is not None:
+        if not Path(config_dir).is_dir():
+            raise ConfigError(f"--config-dir={config_dir}: no such folder")
+        folders.append(f"file://{Path(config_dir).resolve()}")
+    others = []
+    for word in words:
+        if word.lstrip("+").partition("=")[0] != SEARCH_PATH:
+            others.append(word)
+            continue
+        (override,) = parse(in_full([word]))
+        listed = override.value()
+        folders += [_search_path(folder, word) for folder in (listed if isinstance(listed, list) else [listed])]
+    return others, folders
+
+
+def _search_path(folder: Any, word: str) -> str:
+    """A folder of `hydra.searchpath` as an absolute one; a package as it is."""
+    if not isinstance(folder, str):
+        raise ConfigError(f"{word}: expected a list of folders in [ ]")
+    if folder.startswith("pkg://"):
+        return folder
+    path = at_home(folder.removeprefix("file://"))
+    if not path.is_dir():
+        raise ConfigError(f"{SEARCH_PATH}: {path}: no such folder")
+    return f"file://{path.resolve()}"
 
 
 def output_directory(config: DictConfig, *, sweep: bool) -> Path:
     """The directory of a run, or of all runs of a sweep, from a composed config."""
     node = config.hydra.sweep if sweep else config.hydra.run
     try:
-        return Path(node.dir)
+        return at_home(node.dir)
     except OmegaConfBaseException as error:
         raise ConfigError(f"{error.full_key}: {first_line(error)}") from error
 
 
-def in_full(words: Sequence[str]) -> list[str]:
-    """The words of a command line, `objective=NAME` and `objective=[NAME,...]` written as what they stand for.
-
-    A section cannot be replaced by a list, so this is `objective.metric=...`; other words stay as they are.
-    """
-    full = []
-    for word in words:
-        try:
-            override = OverridesParser.create().parse_override(word) if word.startswith("objective=") else None
-        except (OverrideParseException, HydraException):
-            override = None  # said where all are parsed
-        short = override is not None and (override.is_sweep_override() or isinstance(override.value(), str | list))
-        full.append(f"objective.metric={word.partition('=')[2]}" if short else word)
-    return full
+def is_named_by_clock(config: DictConfig, *, sweep: bool) -> bool:
+    """Whether the directory of a run or sweep has the time of its start in its name, and so is nobody's choice."""
+    node: Any = OmegaConf.to_container(config.hydra.sweep if sweep else config.hydra.run, resolve=False)
+    return "${now:" in str(node["dir"])
 
 
-def parse(overrides: Sequence[str]) -> list[Override]:
-    """Parsed overrides; ConfigError names one that is not of the form key=value."""
-    parser = OverridesParser.create()
-    parsed = []
-    for text in overrides:
-        if "=" not in text and not text.startswith("~"):
-            raise ConfigError(f"{text}: neither a verb nor key=value; {suggest(text)}")
-        try:
-            override = parser.parse_override(text)
-        except (OverrideParseException, HydraException) as error:
-            raise ConfigError(f"{text}: {_UNREADABLE}") from error
-        if not override.key_or_group:
-            raise ConfigError(f"{text}: {_UNREADABLE}")
-        parsed.append(override)
-    return parsed
+def task_config(config: DictConfig) -> DictConfig:
+    """A composed config without its `hydra` node."""
+    copy: Any = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    return copy  # type: ignore[no-any-return]
 
 
-def expand(overrides: Sequence[str], config_dir: str | None = None) -> Iterator[list[str]]:
-    """For a sweep: override lists that together hold every value of every swept key at least once.
+def combined(by_key: Mapping[str, Sequence[str]]) -> Iterator[list[str]]:
+    """Lists of words that together hold every value of every key at least once.
 
     Each key's values are tried with the first values of the others, so that checking grows with the sum of the
-    values and not with their product. Of a key that is given twice, the later one counts.
+    values and not with their product.
     """
-    by_key: dict[str, list[str]] = {}
-    with _hydra(config_dir) as hydra:
-        for override in parse(overrides):
-            override.config_loader = hydra.config_loader  # for glob(*) over the options of a group
-            key = override.get_key_element()
-            try:
-                swept = list(override.sweep_string_iterator()) if override.is_sweep_override() else None
-            except (HydraException, ValueError, TypeError) as error:
-                raise ConfigError(f"{override.input_line}: cannot be swept ({first_line(error)})") from error
-            if swept == []:
-                raise ConfigError(f"{override.input_line}: matches nothing")
-            by_key[key] = [_text(override)] if swept is None else [f"{key}={value}" for value in swept]
     values = list(by_key.values())
     first = [options[0] for options in values]
     yield first
@@ -132,61 +227,28 @@ def expand(overrides: Sequence[str], config_dir: str | None = None) -> Iterator[
             yield [*first[:position], option, *first[position + 1 :]]
 
 
-def _text(override: Override) -> str:
-    assert override.input_line is not None
-    return override.input_line
-
-
-def _group_names(config_dir: str | None) -> set[str]:
-    folders = [conf_dir(), *([Path(config_dir)] if config_dir else [])]
-    return {path.name for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_dir()}
-
-
-@contextlib.contextmanager
-def _hydra(config_dir: str | None) -> Iterator[Hydra]:
-    """Hydra with the search path that `hydra.main` gives it."""
-    search_path = create_config_search_path(f"file://{conf_dir()}")
-    if config_dir is not None:
-        if not Path(config_dir).is_dir():
-            raise ConfigError(f"--config-dir={config_dir}: no such folder")
-        search_path.prepend("command-line", f"file://{Path(config_dir).resolve()}", SearchPathQuery(provider="schema"))
-    version.setbase("1.3")
-    GlobalHydra.instance().clear()
-    try:
-        yield Hydra.create_main_hydra2("nasrun", search_path)
-    finally:
-        GlobalHydra.instance().clear()
-
-
-def _compose(overrides: Sequence[str], config_dir: str | None, config_name: str) -> DictConfig:
-    with _hydra(config_dir) as hydra:
-        try:
-            return hydra.compose_config(
-                config_name, list(overrides), RunMode.RUN, with_log_configuration=False, from_shell=False
-            )
-        except MissingConfigException as error:
-            raise ConfigError(_missing(error)) from error
-        except MarkedYAMLError as error:
-            where = f"{error.problem_mark.name}:{error.problem_mark.line + 1}" if error.problem_mark else "YAML"
-            raise ConfigError(f"{where}: cannot be read ({error.problem})") from error
-        except Exception as error:  # besides its own, Hydra lets through a plain ValueError or AttributeError
-            cause = error.__cause__
-            detail = f" ({first_line(cause)})" if cause is not None and first_line(cause) not in str(error) else ""
-            raise ConfigError(first_line(error) + detail) from error
-
-
-def _missing(error: MissingConfigException) -> str:
+def _missing(error: MissingConfigException, folders: Sequence[str]) -> str:
     """Names the option of a group that has no YAML file, and the nearest that has."""
     group, _, name = (error.missing_cfg_file or "").rpartition("/")
+    ending = misspelt_ending(folders, group, name)
+    if ending:
+        return ending
     if not group:
         return f"--config-name={name}: no such file; nasrun's own is config"
-    return f"{group}={name}: no such option; {nearest(name, error.options or ())}"
+    return f"{group}={name}: no such option; {nearest(name, error.options or option_names(group))}"
+
+
+def _is_choice(override: Override, groups: Collection[str]) -> bool:
+    """Whether a word chooses an option of a group, and sets no value."""
+    return override.key_or_group in groups or "/" in override.key_or_group or override.package is not None
 
 
 def _check_choice(override: Override) -> None:
     """Raise ConfigError unless the override of a group gives what the group takes: the name of one option."""
     group, value = override.key_or_group, override.value()
     known = GROUPS if group in GROUPS else ("experiment",)
+    if group == trackers.GROUP and (isinstance(value, list) or override.package is not None):
+        return  # several at once
     if override.is_add() and group in known and isinstance(value, str):
         raise ConfigError(f"{override.input_line}: nothing to add to; write {group}={value}")
     if override.is_delete() or isinstance(value, str | dict) or (isinstance(value, list) and group not in GROUPS):
@@ -195,12 +257,26 @@ def _check_choice(override: Override) -> None:
     raise ConfigError(f"{group}={show(value)}: expected the name of an option; {nearest(str(value), names)}")
 
 
-def _check_key(config: DictConfig, override: Override, groups: set[str]) -> None:
+def _check_trackers(config: DictConfig, choices: Sequence[Override]) -> None:
+    """Raise ConfigError where of several trackers one was composed over another."""
+    for override in choices:
+        several = override.value() if override.key_or_group == trackers.GROUP and not override.is_delete() else None
+        for name in several if isinstance(several, list) and override.package is None else ():
+            if name not in (config.get(trackers.GROUP) or ()):
+                raise ConfigError(
+                    f"{override.input_line}: the keys of {name} take the place of the others; begin its YAML file with "
+                    f"# @package {trackers.GROUP}.{name}"
+                )
+
+
+def _check_key(config: DictConfig, override: Override, groups: Collection[str]) -> None:
     """Raise ConfigError unless the key of a value override is in the config."""
     path, node = "", cast(Any, config)
     for name in override.key_or_group.split("."):
         keys = list(node.keys()) if isinstance(node, DictConfig) else []
         if name not in keys:
+            if override.is_force_add() and path == "vars":
+                return
             known = [str(key) for key in keys if not str(key).startswith("_")]
             known = [key for key in known if key != "hydra"] + sorted(groups) if not path else known
             if not isinstance(node, DictConfig):
@@ -211,9 +287,3 @@ def _check_key(config: DictConfig, override: Override, groups: set[str]) -> None
             node = OmegaConf.select(config, path, throw_on_missing=False)
         except InterpolationToMissingValueError:  # hydra.job.num, which a sweep's folders are named by, comes later
             node = None
-
-
-def task_config(config: DictConfig) -> DictConfig:
-    """A composed config without its `hydra` node."""
-    copy: Any = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-    return copy  # type: ignore[no-any-return]

@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from nasrun.core.home import at_home
 from nasrun.core.options import ConfigError
+from nasrun.storage import journal
+from nasrun.storage.paths import find_paths
 from nasrun.storage.records import CONFIG
 from nasrun.storage.run_directory import load_config
 from nasrun.storage.stored_config import check_targets, targets
@@ -28,13 +30,14 @@ def take_over(config: DictConfig, overrides: Sequence[str]) -> tuple[DictConfig,
         return config, {}
     if OmegaConf.is_missing(config, KEY):
         raise ConfigError(f"{KEY}: not set; give it as {KEY}=DIR, the directory of a finished run")
-    directory = Path(str(config[KEY]))
+    directory = at_home(str(config[KEY]))
     try:
         genome = json.loads((directory / "best.json").read_text())["genome"]
         choices = json.loads((directory / "environment.json").read_text())["choices"]
-        stored = load_config(directory, [], data_only=True)
+        events = journal.read(directory / journal.NAME)
+        stored = find_paths(load_config(directory, events, data_only=True), events[0], directory)
         old: Any = OmegaConf.to_container(stored, resolve=True)
-    except (OSError, ValueError, KeyError, OmegaConfBaseException) as error:
+    except (OSError, ValueError, LookupError, OmegaConfBaseException) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{KEY}={directory}: holds no finished run with a best architecture ({reason})") from error
     keys = [word.partition("=")[0].lstrip("+~") for word in overrides]

@@ -14,11 +14,11 @@ nasrun: neural architecture search from the command line
 usage:
   nasrun [GROUP=OPTION ...] [KEY=VALUE ...]     one run
   nasrun -m GROUP=A,B KEY=1,2 ...               a sweep: every combination
-  nasrun resume DIR [trials=N] [--salvage]      go on after a crash, or extend; --salvage: the journal is damaged
+  nasrun resume DIR [trials=N] [--salvage]      go on with a run or a sweep, or extend; --salvage: damaged journal
   nasrun report DIR                             write tables and plots again
   nasrun compare DIR... [by=KEY]                runs side by side, with statistics over seeds
   nasrun export DIR [--format onnx]             the best network as files that other programs load
-  nasrun predict DIR IMAGE...                   classes and probabilities for image files
+  nasrun predict DIR IMAGE_OR_FOLDER...         classes and probabilities for image files; --csv FILE: as a table
 
   e.g. nasrun strategy=aging_evolution dataset=fashion_mnist
 """

@@ -36,7 +36,10 @@ class ObjectiveOptions:
         names = [evaluator.metrics[0] if name == "auto" else name for name in self.metrics]
         for name in names:
             if name not in evaluator.metrics:
-                known, which = nearest(name, {*evaluator.metrics, *COSTS}), "" if name == given else f"{name} is "
+                known, which = (
+                    nearest(name, {*evaluator.metrics, *evaluator.optional_metrics, *COSTS}),
+                    "" if name == given else f"{name} is ",
+                )
                 raise ConfigError(f"objective.metric={given}: {which}not reported by this evaluator; {known}")
         if len(set(names)) < len(names):
             raise ConfigError(f"objective.metric={given}: {', '.join(names)}: the same metric twice")

@@ -7,6 +7,7 @@ hands the jobs to an executor whose evaluator measures them, and tells the strat
 from nasrun.core.interfaces import Evaluator, Executor, SharedEvaluator, Strategy
 from nasrun.core.search_space import SearchSpace
 from nasrun.core.types import (
+    CellGraph,
     Cost,
     Genome,
     Job,
@@ -24,6 +25,7 @@ from nasrun.core.types import (
 )
 
 __all__ = [
+    "CellGraph",
     "Cost",
     "Evaluator",
     "Executor",

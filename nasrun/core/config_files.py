@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-GROUPS = ("search_space", "strategy", "evaluator", "dataset", "hardware", "tracker")
+GROUPS = ("search_space", "strategy", "evaluator", "recipe", "dataset", "hardware", "tracker")
 """The groups of options that make up a run; `experiment` only overrides."""
 
 

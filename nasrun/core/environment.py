@@ -3,6 +3,7 @@
 import os
 import platform
 import sys
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -10,28 +11,61 @@ from typing import Any
 from nasrun import __version__
 
 PACKAGES = ("torch", "numpy", "hydra-core", "omegaconf", "safetensors")
+CPUINFO = Path("/proc/cpuinfo")
+INSTRUCTIONS = ("avx", "avx2", "avx512f", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16", "asimd", "bf16", "sve")
+"""Flags of processors by which numeric libraries choose their code, and with it the order of sums."""
+VARIABLES = ("ATEN_CPU_CAPABILITY", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA", "OPENBLAS_CORETYPE")
+"""Environment variables by which a user can have them choose otherwise."""
 
 
-def describe_environment() -> dict[str, Any]:
-    """Versions, processor and commit, for `environment.json`. No host or user name is recorded."""
+def describe_environment(command: Sequence[str] = ()) -> dict[str, Any]:
+    """Versions, processor and commit, for `environment.json`. No host or user name is recorded.
+
+    `command`: the words that start this run; those of this process where it is not given.
+    """
     return {
         "nasrun": __version__,
         "commit": _commit(Path(__file__).parent.parent.parent),
         "python": platform.python_version(),
         "packages": {name: metadata.version(name) for name in PACKAGES},
         "system": f"{platform.system()} {platform.machine()}",
-        "processor": _processor(),
+        **describe_processor(),
         "processors": os.cpu_count(),
-        "command": ["nasrun", *sys.argv[1:]],
+        "command": ["nasrun", *(command or sys.argv[1:])],
     }
 
 
-def _processor() -> str:
+def describe_processor() -> dict[str, str]:
+    """What decides which code numeric libraries run: `processor`, its name; `instructions`, those of `INSTRUCTIONS`
+    that it has, where the system tells (Linux); `variables`, those of `VARIABLES` that are set."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = CPUINFO.read_text().splitlines()
     except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+        lines = [f"model name: {platform.processor()}"]
+    fields: dict[str, str] = {}
+    for line in lines:  # of the first processor
+        name, _, value = line.partition(":")
+        fields.setdefault(name.strip(), value.strip())
+    flags = f"{fields.get('flags', '')} {fields.get('Features', '')}".split()
+    return {
+        "processor": fields.get("model name", "unknown"),
+        "instructions": " ".join(name for name in INSTRUCTIONS if name in flags),
+        "variables": " ".join(f"{name}={os.environ[name]}" for name in VARIABLES if name in os.environ),
+    }
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """What of two environments differs that may change the last digits of results: name, the old and the new value.
+
+    An environment of an older nasrun may lack some.
+    """
+
+    def named(place: Mapping[str, Any]) -> dict[str, str]:
+        found = {name: place[name] for name in ("nasrun", "processor", "instructions", "variables") if name in place}
+        return {name: value or "none" for name, value in {**found, **place.get("packages", {})}.items()}
+
+    old, new = named(then), named(now)
+    return {name: (value, new[name]) for name, value in old.items() if new.get(name, value) != value}
 
 
 def _commit(checkout: Path) -> str | None:

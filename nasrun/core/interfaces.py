@@ -1,13 +1,17 @@
 """Those who act in a run: strategy, evaluator, executor."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from nasrun.core.types import Genome, Job, Measurement, Progress, Proposal, Trial
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
 
 
 class Strategy(ABC):
@@ -20,8 +24,8 @@ class Strategy(ABC):
     #: Trials that are proposed before anything that was told is made use of; 0 where it makes no difference.
     initial: int = 0
 
-    #: Whether proposals go on from checkpoints of earlier trials (`warm_start`): these are then kept as `needs` says.
-    continues: bool = False
+    #: Whether proposals go on from checkpoints of earlier trials (`warm_start`), which `required_checkpoints` names.
+    uses_checkpoints: bool = False
 
     #: Trials that the strategy takes from beginning to end; None: any number will do.
     length: int | None = None
@@ -30,7 +34,7 @@ class Strategy(ABC):
     budgets: tuple[int, ...] = ()
 
     #: Whether all objectives are improved, where there are several; else the first one alone.
-    several: bool = False
+    multi_objective: bool = False
 
     #: Whether it takes a space whose limits steer what is drawn (`nasrun.strategies.steering`) in place of the space.
     steerable: bool = True
@@ -48,11 +52,11 @@ class Strategy(ABC):
         """True when the strategy will make no more proposals, whatever it is told."""
         return False
 
-    def needs(self) -> Collection[int]:
-        """Trials that were told and whose checkpoints later proposals may start from, or `chosen` may name."""
+    def required_checkpoints(self) -> Collection[int]:
+        """Trials that were told and whose checkpoints later proposals may start from, or `selected_trial` may name."""
         return ()
 
-    def chosen(self) -> int | None:
+    def selected_trial(self) -> int | None:
         """The trial whose network is what the search came to; None: the best by the objective."""
         return None
 
@@ -85,14 +89,26 @@ class Evaluator(ABC):
     #: The metrics that `evaluate` reports for every trial that succeeds: what an objective may name.
     metrics: tuple[str, ...] = ("val_accuracy",)
 
+    #: Further metrics, which it reports where `measure_also` asks for them.
+    optional_metrics: tuple[str, ...] = ()
+
     #: Measurements of one trial: seeds, initial weights and data order differ between them.
     repeats: int = 1
 
     #: Whether jobs write their weights to `save_to`.
     saves: bool = False
 
+    #: Whether trainings are real ones that can be gone on with: `train_on` and `test`.
+    trains_on: bool = False
+
+    #: What the winner is trained on, in words.
+    final_data: str = "all the training data"
+
     #: Seconds that a job may take; an evaluator ends it then, and an executor a worker that does not. None: any.
     time_limit: float | None = None
+
+    #: Whether networks are trained as the config's section `recipe` says.
+    follows_recipe: bool = False
 
     #: Images are enlarged to that many pixels in height and width by repeating their border; None: left as they are.
     pad_to: int | None = None
@@ -106,6 +122,13 @@ class Evaluator(ABC):
         `recorded`: what this returned when an interrupted run was started, which is then taken as it was.
         """
         return {}
+
+    def measure_also(self, names: Sequence[str]) -> None:
+        """Add some of the `optional_metrics` to `metrics`, before `prepare`."""
+
+    def deployed(self, network: torch.nn.Module) -> torch.nn.Module:
+        """An architecture's network as it is measured and exported: what its latency is taken of. Here: as it is."""
+        return network
 
     def group(self, jobs: Sequence[Job]) -> Sequence[Job]:
         """The jobs of a queue (never empty) to evaluate together next; the first of the queue is among them.
@@ -129,12 +152,29 @@ class Evaluator(ABC):
         """
         return {}
 
-    def lacks(self, budget: int) -> str | None:
+    def train_on(self, job: Job) -> Mapping[str, Any]:
+        """Train the winner of a search on, from the archive at `job.load_from` (None: from new weights) to the budget
+        of its proposal, on the data of the final training. Returns `history` and `seconds`; the archive goes to
+        `job.save_to`. For evaluators that say so (`trains_on`).
+        """
+        raise NotImplementedError
+
+    def test(self, job: Job) -> Mapping[str, Any]:
+        """Measure the network of the archive at `job.load_from` as `final` does after its training; returns the same.
+
+        For evaluators that say so (`trains_on`).
+        """
+        raise NotImplementedError
+
+    def unsupported_budget_reason(self, budget: int) -> str | None:
         """Why nothing can be measured at a budget in epochs; None where it can, or where that is not known yet."""
         return None
 
-    def estimate(self, trial: Trial) -> float | None:
-        """Seconds that one repeat of a trial is expected to take, from a short timing; None where it has no meaning."""
+    def estimate(self, trial: Trial, timer: Callable[[], float] | None = None) -> float | None:
+        """Seconds that one repeat of a trial is expected to take, from a short timing; None where it has no meaning.
+
+        `timer`: the clock that these are seconds of; None: `time.monotonic`.
+        """
         return None
 
 
@@ -148,7 +188,7 @@ class SharedEvaluator(Evaluator):
     #: Trials after each epoch of the shared weights.
     rounds: int
 
-    def lacks(self, budget: int) -> str | None:
+    def unsupported_budget_reason(self, budget: int) -> str | None:
         return "weights that all architectures share have no budgets; choose evaluator=train or evaluator=table"
 
     @abstractmethod

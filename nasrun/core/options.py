@@ -1,16 +1,19 @@
 """Options and their types: the signature of a class is the schema of its YAML.
 
 Whatever a class lets its YAML set are the keyword-only arguments of its constructor; their annotations say what is
-allowed: `int`, `float`, `bool`, `str`, `Literal[...]`, `list[...]`, unions with None, and `Annotated[...]` with one of
-the ranges below. This module imports nothing of nasrun.
+allowed: `int`, `float`, `bool`, `str`, `Literal[...]`, `list[...]`, `tuple[..., ...]`, unions with None or others, and
+`Annotated[...]` with one of the ranges below. This module imports nothing of nasrun.
 """
 
 import difflib
 import inspect
+import json
+import shlex
 import types
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 if TYPE_CHECKING:
@@ -69,7 +72,19 @@ class NotEmpty:
         return None
 
 
+@dataclass(frozen=True)
+class IsPath:
+    """Text that names a file or folder. A run that is opened again finds one that was given relative to the working
+    directory (`nasrun.storage.paths`). `names`: words that are no path but stand for something else."""
+
+    names: tuple[str, ...] = ()
+
+    def refuse(self, value: Any) -> str | None:
+        return None
+
+
 Positive = Annotated[int, AtLeast(1)]
+FilePath = Annotated[str, IsPath()]
 Fraction = Annotated[float, Between(0, 1)]
 
 _TOO_LARGE = 10**308
@@ -90,7 +105,8 @@ def nearest(word: str, known: Iterable[str]) -> str:
 def options(cls: type) -> dict[str, inspect.Parameter]:
     """The keyword-only constructor arguments of a class, with resolved annotations.
 
-    A `**settings` argument stands for the options of the class that the attribute `Settings` names.
+    A `**settings` argument stands for the options of the class that the attribute `Settings` names; those that the
+    attribute `automatic` lists may also be `auto`.
     """
     init = cls.__init__  # type: ignore[misc]
     hints = typing.get_type_hints(init, include_extras=True)
@@ -100,7 +116,24 @@ def options(cls: type) -> dict[str, inspect.Parameter]:
             known[name] = parameter.replace(annotation=hints.get(name, Any))
         elif parameter.kind is inspect.Parameter.VAR_KEYWORD and hasattr(cls, "Settings"):
             known |= options(cls.Settings)
+    for name in getattr(cls, "automatic", ()):
+        known[name] = known[name].replace(annotation=known[name].annotation | Literal["auto"])
     return known
+
+
+def paths(cls: type) -> dict[str, IsPath]:
+    """The options of a class that name a file or folder."""
+    found = {name: _path_rule(parameter.annotation) for name, parameter in options(cls).items()}
+    return {name: rule for name, rule in found.items() if rule is not None}
+
+
+def _path_rule(kind: Any) -> IsPath | None:
+    """The `IsPath` of an annotation, also where it is a member of a union."""
+    if get_origin(kind) is Annotated:
+        return next((rule for rule in get_args(kind)[1:] if isinstance(rule, IsPath)), None)
+    if get_origin(kind) in (Union, types.UnionType):
+        return next((rule for rule in map(_path_rule, get_args(kind)) if rule is not None), None)
+    return None
 
 
 def check_section(cls: type, values: Mapping[str, Any], path: str) -> dict[str, Any]:
@@ -122,7 +155,50 @@ def check_value(kind: Any, value: Any, path: str) -> Any:
     try:
         return _convert(kind, value)
     except ValueError as error:
-        raise ConfigError(f"{path}={show(value)}: {error}") from None
+        single = isinstance(value, int | float | list | Mapping)
+        quotes = f"; in quotes: {shlex.quote(_in_quotes(path, value))}" if single and _takes_text(kind) else ""
+        raise ConfigError(f"{path}={show(value)}: {error}{quotes}") from None
+
+
+def from_text(kind: Any, value: Any) -> Any:
+    """The value with the texts in it read as what they say, such as 3 for "3", where `kind` takes no text.
+
+    For what comes from a variable of the environment, which holds text only. What cannot be read stays as it is.
+    """
+    if isinstance(value, list):
+        parts = [argument for argument in _members(kind) if get_origin(argument) is list]
+        return [from_text(get_args(parts[0])[0], item) for item in value] if parts else value
+    named = any(get_origin(member) is Literal and value in get_args(member) for member in _members(kind))
+    return value if named or _takes_text(kind) else decoded(value)
+
+
+def decoded(value: Any) -> Any:
+    """A text as the number, truth value, list or null that it says (as in JSON); anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+def _takes_text(kind: Any) -> bool:
+    return any(member in (str, Any) for member in _members(kind))
+
+
+def _members(kind: Any) -> list[Any]:
+    """The members of a union, ranges left out; of any other type, itself."""
+    if get_origin(kind) is Annotated:
+        return _members(get_args(kind)[0])
+    if get_origin(kind) in (Union, types.UnionType):
+        return [one for member in get_args(kind) for one in _members(member)]
+    return [kind]
+
+
+def _in_quotes(path: str, value: Any) -> str:
+    """An option as it is typed where its value is to be taken as text."""
+    text = _typed(value)
+    return f"{path}='{text}'" if '"' in text else f'{path}="{text}"'
 
 
 def _convert(kind: Any, value: Any) -> Any:
@@ -144,10 +220,10 @@ def _convert(kind: Any, value: Any) -> Any:
         return value
     if origin in (Union, types.UnionType):
         return _convert_union(arguments, value)
-    if origin is list:
+    if origin in (list, tuple):
         if not isinstance(value, list | tuple):
             raise ValueError(f"expected {describe(kind)}")
-        return [_convert(arguments[0], item) for item in value]
+        return origin(_convert(arguments[0], item) for item in value)
     if origin is dict:
         if not isinstance(value, Mapping):
             raise ValueError(f"expected {describe(kind)}")
@@ -170,6 +246,8 @@ def _convert_union(members: tuple[Any, ...], value: Any) -> Any:
         except ValueError as error:
             reasons.append(str(error))
     told = [reason for reason in reasons if not reason.startswith("expected")]
+    if len(told) == 1 and told[0].startswith("unknown; known") and len(set(members) - {type(None)}) > 1:
+        told = []  # the few words beside a number or a list are not all that may stand there
     raise ValueError(told[0] if told else f"expected {' or '.join(describe(member) for member in members)}")
 
 
@@ -180,10 +258,10 @@ def describe(kind: Any) -> str:
         rules = [rule.refuse(float("-inf")) for rule in arguments[1:] if not isinstance(rule, NotEmpty)]
         return " ".join([describe(arguments[0]), *(f"that {rule}" for rule in rules if rule)])
     if origin is Literal:
-        return "one of " + ", ".join(map(str, arguments))
+        return f"{'one of ' if len(arguments) > 1 else ''}{', '.join(map(str, arguments))}"
     if origin in (Union, types.UnionType):
         return " or ".join(describe(member) for member in arguments)
-    if origin is list:
+    if origin in (list, tuple):
         return f"a list in [ ], each entry {describe(arguments[0])}"
     if origin is dict:
         return "keys with values"
@@ -201,6 +279,16 @@ def printable(text: str) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
 
 
+def shell_command(*words: object) -> str:
+    """A command of nasrun's that can be pasted into a shell, for messages that say what to type."""
+    return shlex.join(["nasrun", *(f"./{word}" if _looks_like_a_flag(word) else str(word) for word in words)])
+
+
+def _looks_like_a_flag(word: object) -> bool:
+    """Whether a word is a path that would be taken for a flag."""
+    return isinstance(word, PurePath) and str(word).startswith("-")
+
+
 def _typed(value: Any) -> str:
     if isinstance(value, Mapping):
         return "{" + ",".join(f"{key}:{_typed(entry)}" for key, entry in value.items()) + "}"
@@ -212,6 +300,14 @@ def _typed(value: Any) -> str:
 def join(path: str, name: Any) -> str:
     """The dotted path of a key."""
     return f"{path}.{name}" if path else str(name)
+
+
+def flat(content: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """Nested keys as dotted ones, with their values."""
+    found: dict[str, Any] = {}
+    for name, value in content.items():
+        found |= flat(value, join(path, name)) if isinstance(value, Mapping) else {join(path, name): value}
+    return found
 
 
 def plain(config: "DictConfig") -> dict[str, Any]:

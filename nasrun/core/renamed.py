@@ -7,6 +7,7 @@ knows their paths; `nasrun.storage.stored_config` and `nasrun.spaces.sections` r
 MOVED_MODULES = {
     "nasrun.evaluators.train": "nasrun.evaluators.train.evaluator",
     "nasrun.hardware.ray_cluster": "nasrun.hardware.ray.cluster",
+    "nasrun.spaces.macro_cnn": "nasrun.spaces.macro_cnn.space",
     "nasrun.spaces.micro_cell": "nasrun.spaces.micro_cell.space",
     "nasrun.spaces.mlp": "nasrun.spaces.mlp.space",
     "nasrun.spaces.nasbench101": "nasrun.spaces.nasbench101.space",

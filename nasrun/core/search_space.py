@@ -1,14 +1,15 @@
 """What a search space can do."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from nasrun.core.types import Cost, Genome, Kind, Mutation, Task, Token
+from nasrun.core.types import CellGraph, Cost, Genome, Kind, Mutation, Task, Token
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
 
@@ -34,6 +35,9 @@ class SearchSpace(ABC):
     #: Where all genomes are one network that is trained in different ways, so that weights carry over from any to any:
     #: the genome to set out from. None: genomes are different networks.
     start: Genome | None = None
+
+    #: Whether `supernet` makes a network.
+    has_supernet: bool = False
 
     #: The config that this space was made from, `_target_` and options: archives make it anew from that.
     section: Mapping[str, Any] | None = None
@@ -131,5 +135,21 @@ class SearchSpace(ABC):
         """Parameters and FLOPs of the network that `build` makes, by formula, without torch."""
 
     @abstractmethod
-    def build(self, genome: Genome, task: Task) -> "torch.nn.Module":
+    def build(self, genome: Genome, task: Task) -> torch.nn.Module:
         """The network: input float (batch, channels, height, width), output as `Task` says for its kind."""
+
+    def supernet(self, task: Task) -> torch.nn.Module:
+        """One network with the weights of all architectures, called with images (batch, channels, height, width) and a
+        genome: it computes what `build` would make of that genome, normalised by the batch at hand.
+
+        Initial weights come from torch's global generator. TypeError where the space has none (`has_supernet`).
+        """
+        raise TypeError(f"{type(self).__name__} has no network of all its architectures")
+
+    def supernet_name(self, genome: Genome, task: Task) -> Callable[[str], str]:
+        """From the name of a parameter of the network that `build` makes of a genome to its name in the supernet."""
+        return lambda name: name
+
+    def cell_graphs(self, genome: Genome) -> Mapping[str, CellGraph]:
+        """The cells of an architecture by title, for a picture of it; empty where it has none."""
+        return {}

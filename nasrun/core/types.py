@@ -1,16 +1,19 @@
 """What is passed around: genomes, proposals, trials, jobs, measurements."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 Token = int | str
 Genome = tuple[Token, ...]
 """A plain tuple of ints and strings: hashable, JSON-able. Only its space knows what it means."""
 
-Mutation = Callable[[Genome, np.random.Generator], Genome]
+Mutation = Callable[[Genome, "np.random.Generator"], Genome]
 Status = Literal["ok", "failed", "infeasible"]
 WarmStart = Literal["none", "continue", "inherit"]
 Kind = Literal["classification", "regression"]
@@ -33,7 +36,7 @@ class Task:
     outputs: int
     kind: Kind = "classification"
 
-    def enlarged(self, size: int | None) -> "Task":
+    def enlarged(self, size: int | None) -> Task:
         """The same with inputs of at least `size` in height and width; None: as they are."""
         return replace(self, height=max(self.height, size or 0), width=max(self.width, size or 0))
 
@@ -44,6 +47,19 @@ class Cost(NamedTuple):
 
     parameters: int
     flops: int
+
+
+class CellGraph(NamedTuple):
+    """A cell as a graph. Nodes are numbered: the inputs first, then the blocks, each the sum of operations on earlier
+    nodes.
+
+    `inputs`: their labels. `blocks`: for each, pairs of a source node and the name of an operation. `outputs`: the
+    nodes that the output of the cell is made of.
+    """
+
+    inputs: tuple[str, ...]
+    blocks: tuple[tuple[tuple[int, str], ...], ...]
+    outputs: tuple[int, ...]
 
 
 class Proposal(NamedTuple):
@@ -125,11 +141,11 @@ class Objective(NamedTuple):
 
     metric: str = "val_accuracy"
     mode: Literal["max", "min"] = "max"
-    others: tuple["Objective", ...] = ()
+    others: tuple[Objective, ...] = ()
     reference: float | None = None
 
     @property
-    def all(self) -> tuple["Objective", ...]:
+    def all(self) -> tuple[Objective, ...]:
         """Every objective on its own, the first one first."""
         return (self._replace(others=()), *self.others)
 

@@ -1,31 +1,37 @@
-"""The user's own images as a numpy file: an `.npz` with `images` and `labels`."""
+"""The user's own images as a numpy file: an `.npz` with images and labels."""
 
-import zipfile
-import zlib
-from collections.abc import Callable
-from pathlib import Path
-from typing import IO, Literal, TypeVar
+from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 
 from nasrun.core import Task
+from nasrun.core.options import FilePath
 from nasrun.datasets import splitting
+from nasrun.datasets.array_file import ArrayFile
+from nasrun.datasets.array_names import PREFIXES
+from nasrun.datasets.array_values import class_values, pixel_bytes, plain_labels
 from nasrun.datasets.base import TEST_STREAM, Count, Dataset, DatasetError, Raw, Seed, Share, Split
-
-_Value = TypeVar("_Value")
+from nasrun.datasets.notes import ReadingNotes
+from nasrun.datasets.part_names import TEST, TRAIN, VALIDATION
 
 Layout = Literal["auto", "nhw", "nhwc", "nchw"]
 
 _CHANNELS = (1, 2, 3, 4)
 """What the axis of the channels can be long when a layout is guessed: grey, grey and alpha, RGB, RGBA."""
 
+Classes = np.ndarray
+"""The labels of the classes as they stand in the file, in the order of their numbers; (classes,)."""
+
 
 class Arrays(Dataset):
     """Images and labels of an `.npz` file, as `numpy.savez` writes it.
 
     `images`: uint8 (N, H, W), (N, H, W, C) or (N, C, H, W). `labels`: (N,), whole numbers 0..C-1 of which each
-    occurs, or strings, which are numbered in sorted order. `test_images`, `test_labels`: the same, optional; without
-    them a share of the images is cut off as test set, by class. Arrays of objects are refused.
+    occurs, or strings, which are numbered in sorted order. `test_images`, `test_labels`, `val_images`, `val_labels`:
+    the same, optional; without them a share of the images is cut off as test set, or as validation part, by class.
+    Other names, labels and pixels are taken where they can mean one thing only, and `notes` says as what. Arrays of
+    objects are refused.
     """
 
     name = "arrays"
@@ -33,7 +39,7 @@ class Arrays(Dataset):
     def __init__(
         self,
         *,
-        path: str,
+        path: FilePath,
         layout: Layout = "auto",
         test: Share = 0.2,
         validation: Share = 0.1,
@@ -53,83 +59,44 @@ class Arrays(Dataset):
 
     @property
     def task(self) -> Task:
-        """Read from the header of `images` and from the labels; DatasetError where the file is not usable."""
-        with self._open() as file:
-            self._names(file)
-            shape = self._header(file, "images")
-            channels, height, width = (shape[axis] if axis >= 0 else 1 for axis in self._axes(shape, "images")[1:])
-            classes = self._classes(self._array(file, "labels"))
+        """Read from the header of the images and from the labels; DatasetError where the file is not usable."""
+        with ArrayFile(self.path) as file:
+            shape, axes = self._image_axes(file, "images")
+            channels, height, width = (shape[axis] if axis >= 0 else 1 for axis in axes[1:])
+            classes = _classes(file, _labels(file, "labels")[0])[0]
         return Task(self.name, channels, height, width, outputs=len(classes))
 
     def _read(self) -> Raw:
-        with self._open() as file:
-            names = self._names(file)
-            self._axes(self._header(file, "images"), "images")  # the plainer message, where the file holds nothing
-            labels = self._array(file, "labels")
-            classes = self._classes(labels)
-            whole = self._split(file, "", labels, classes)
-            if "test_images" in names:
-                test = self._split(file, "test_", self._array(file, "test_labels"), classes)
-                if test.images.shape[1:] != whole.images.shape[1:]:
-                    raise self._error(
-                        f"test_images are {_times(test.images.shape[1:])} and images {_times(whole.images.shape[1:])} "
-                        "(channels x height x width); they must agree"
-                    )
-                return Raw(whole, test, tuple(map(str, classes)))
+        with ArrayFile(self.path) as file:
+            self._image_axes(file, "images")  # the plainer message, where the file holds nothing
+            labels, label_remarks = _labels(file, "labels")
+            classes, class_remarks = _classes(file, labels)
+            remarks = [*_name_remarks(file), *label_remarks, *class_remarks]
+            parts: dict[str, Split] = {}
+            for part, prefix in PREFIXES.items():
+                if f"{prefix}images" in file.names:
+                    parts[part], told = self._part(file, prefix, classes)
+                    remarks += told
+            _check_shapes(file, parts)
+        whole, names = parts[TRAIN], tuple(map(str, classes))
+        notes = ReadingNotes(tuple(dict.fromkeys(remarks)))
+        if TEST in parts:
+            return Raw(whole, parts[TEST], names, validation=parts.get(VALIDATION), notes=notes)
         kept, cut_off = splitting.cut(whole.labels, len(classes), self.test, self._stream(TEST_STREAM))
         if not len(cut_off):
             raise self._error("no class has two images, so none can be kept for the test set")
-        return Raw(whole.take(kept), whole.take(cut_off), tuple(map(str, classes)))
+        training, test = whole.take(kept), whole.take(cut_off)
+        return Raw(training, test, names, validation=parts.get(VALIDATION), notes=notes)
 
     def _error(self, text: str) -> DatasetError:
         return DatasetError(f"dataset.path={self.path}: {text}")
 
-    def _open(self) -> zipfile.ZipFile:
-        path = Path(self.path).expanduser()
-        if not path.is_file():
-            raise self._error("no such file; it must be an .npz file with the arrays images and labels")
-        try:
-            return zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError) as error:
-            raise self._error(
-                f"not a whole .npz file ({error}); write it with numpy.savez(path, images=..., labels=...)"
-            ) from None
-
-    def _names(self, file: zipfile.ZipFile) -> set[str]:
-        """The names of the arrays in the file; DatasetError where one is missing."""
-        names = {name.removesuffix(".npy") for name in file.namelist()}
-        wanted = ["images", "labels"]
-        if names & {"test_images", "test_labels"}:
-            wanted += ["test_images", "test_labels"]
-        for name in wanted:
-            if name not in names:
-                raise self._error(f"holds no array {name!r}, only {', '.join(sorted(names)) or 'nothing'}")
-        return names
-
-    def _header(self, file: zipfile.ZipFile, name: str) -> tuple[int, ...]:
-        """The shape of an array of images, which must be bytes; its pixels are not read."""
-        shape, dtype = self._read_member(file, name, _shape_and_type)
-        if dtype != np.uint8:
-            raise self._error(f"{name} are {dtype}; they must be uint8, pixels from 0 to 255")
-        return shape
-
-    def _array(self, file: zipfile.ZipFile, name: str) -> np.ndarray:
-        return self._read_member(file, name, lambda stream: np.lib.format.read_array(stream, allow_pickle=False))
-
-    def _read_member(self, file: zipfile.ZipFile, name: str, read: Callable[[IO[bytes]], _Value]) -> _Value:
-        """What `read` makes of one array's file; DatasetError where that is damaged or holds objects."""
-        try:
-            with file.open(f"{name}.npy") as stream:
-                return read(stream)
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, MemoryError) as error:
-            raise self._error(f"the array {name!r} is damaged ({error}); write the file again") from None
-        except ValueError as error:
-            if "allow_pickle" in str(error):
-                error = ValueError("it is an array of objects, which could run any code when read")
-            raise self._error(f"the array {name!r} is refused: {' '.join(str(error).split())}") from None
-
-    def _axes(self, shape: tuple[int, ...], name: str) -> tuple[int, int, int, int]:
-        """The axes of images in the order N, C, H, W; -1 for the channels of (N, H, W)."""
+    def _image_axes(self, file: ArrayFile, role: str) -> tuple[tuple[int, ...], tuple[int, int, int, int]]:
+        """The shape of an array of images, and its axes in the order N, C, H, W; -1 for the channels of (N, H, W)."""
+        shape, dtype = file.header(role)
+        name = file.names[role]
+        if dtype.kind not in "buif":
+            raise self._error(f"{name} are {dtype}; they must be numbers, best uint8, pixels from 0 to 255")
         if 0 in shape or len(shape) not in (3, 4):
             raise self._error(f"{name} have the shape {shape}; expected (N, H, W), (N, H, W, C) or (N, C, H, W)")
         layout = self.layout
@@ -146,45 +113,70 @@ class Arrays(Dataset):
             layout = fitting[0]  # type: ignore[assignment]
         if len(layout) != len(shape):
             raise self._error(f"{name} have the shape {shape}, which does not fit dataset.layout={layout}")
-        return {"nhw": (0, -1, 1, 2), "nhwc": (0, 3, 1, 2), "nchw": (0, 1, 2, 3)}[layout]
+        return shape, {"nhw": (0, -1, 1, 2), "nhwc": (0, 3, 1, 2), "nchw": (0, 1, 2, 3)}[layout]
 
-    def _split(self, file: zipfile.ZipFile, prefix: str, labels: np.ndarray, classes: np.ndarray) -> Split:
-        """Images in the order of axes that all data sets have, with labels numbered by `classes`."""
-        name = f"{prefix}images"
-        axes = self._axes(self._header(file, name), name)
-        images = self._array(file, name)
+    def _part(self, file: ArrayFile, prefix: str, classes: Classes) -> tuple[Split, list[str]]:
+        """Images in the order of axes that all data sets have, with labels numbered by `classes`, and remarks."""
+        axes = self._image_axes(file, f"{prefix}images")[1]
+        name, label_name = file.names[f"{prefix}images"], file.names[f"{prefix}labels"]
+        try:
+            images, kind = pixel_bytes(file.values(f"{prefix}images"))
+        except ValueError as error:
+            raise self._error(f"{name} {error}") from None
         images = images[:, None] if axes[1] == -1 else images.transpose(axes)
+        labels, remarks = _labels(file, f"{prefix}labels")
         if labels.shape != (len(images),):
-            raise self._error(f"{prefix}labels have the shape {labels.shape}; expected ({len(images)},), one per image")
-        if (labels.dtype.kind == "U") != (classes.dtype.kind == "U") or labels.dtype.kind not in "iuU":
-            raise self._error(f"{prefix}labels are {labels.dtype} and labels are {classes.dtype}; they must agree")
+            raise self._error(f"{label_name} have the shape {labels.shape}; expected ({len(images)},), one per image")
+        if (labels.dtype.kind == "U") != (classes.dtype.kind == "U"):
+            raise self._error(f"{label_name} are {labels.dtype} and labels are {classes.dtype}; they must agree")
         unknown = np.setdiff1d(labels, classes)
         if len(unknown):
-            raise self._error(f"{prefix}labels hold {unknown[0]!s}, which is not among labels")
-        return Split(np.ascontiguousarray(images), np.searchsorted(classes, labels).astype(np.int64))
+            raise self._error(f"{label_name} hold {unknown[0]!s}, which is not among {file.names['labels']}")
+        remarks += [f"{name}: {kind}"] if kind else []
+        return Split(np.ascontiguousarray(images), np.searchsorted(classes, labels).astype(np.int64)), remarks
 
-    def _classes(self, labels: np.ndarray) -> np.ndarray:
-        """The classes in the order of their numbers."""
-        if labels.ndim != 1 or labels.dtype.kind not in "iuU":
-            raise self._error(
-                f"labels are {labels.dtype} of the shape {labels.shape}; expected whole numbers or text, one per image"
+
+def _labels(file: ArrayFile, role: str) -> tuple[np.ndarray, list[str]]:
+    """The labels of a role as whole numbers or text, (N,), and remarks."""
+    name = file.names[role]
+    try:
+        labels, kind = plain_labels(file.values(role), all_used=role == "labels")
+    except ValueError as error:
+        raise file.error(f"{name} {error}") from None
+    return labels, [f"{name}: {kind}"] if kind else []
+
+
+def _classes(file: ArrayFile, labels: np.ndarray) -> tuple[Classes, list[str]]:
+    """The classes among the labels of the training images, and remarks."""
+    name = file.names["labels"]
+    try:
+        classes, kind = class_values(labels)
+    except ValueError as error:
+        raise file.error(f"{name} {error}") from None
+    return classes, [f"{name}: {kind}"] if kind else []
+
+
+def _name_remarks(file: ArrayFile) -> Iterator[str]:
+    """Which arrays were taken for what, where their names are others, and which were passed over."""
+    renamed = [f"{name} ({role})" for role, name in file.names.items() if name != role]
+    if renamed:
+        yield f"taken by their names: {', '.join(renamed)}"
+    if "val_images" in file.names:
+        yield f"the validation part is {file.names['val_images']}; dataset.validation is not used"
+    if file.others:
+        yield f"arrays passed over: {', '.join(file.others)}"
+
+
+def _check_shapes(file: ArrayFile, parts: dict[str, Split]) -> None:
+    """DatasetError where the images of the parts differ in size."""
+    shape = parts[TRAIN].images.shape[1:]
+    for part, split in parts.items():
+        if split.images.shape[1:] != shape:
+            names = file.names[f"{PREFIXES[part]}images"], file.names["images"]
+            raise file.error(
+                f"{names[0]} are {_times(split.images.shape[1:])} and {names[1]} {_times(shape)} "
+                "(channels x height x width); they must agree"
             )
-        classes = np.unique(labels)
-        if len(classes) < 2:
-            raise self._error(f"labels hold {len(classes)} class; at least 2 are needed")
-        if labels.dtype.kind != "U" and not np.array_equal(classes, np.arange(len(classes))):
-            raise self._error(
-                f"labels run from {classes[0]} to {classes[-1]} in {len(classes)} classes; they must be 0 to "
-                f"{len(classes) - 1}, each in use; or text"
-            )
-        return classes
-
-
-def _shape_and_type(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
-    version = np.lib.format.read_magic(stream)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(stream)
-    return tuple(shape), dtype
 
 
 def _times(shape: tuple[int, ...]) -> str:

@@ -5,7 +5,6 @@ keyword-only arguments of a data set's constructor are the keys of its YAML. Thr
 `validation`, `split_seed` and `train_samples`.
 """
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from nasrun.core import Task
 from nasrun.core.options import AtLeast, Between, ConfigError
 from nasrun.core.seeding import Purpose, generator
 from nasrun.datasets import splitting
+from nasrun.datasets.notes import ReadingNotes
 
 Share = Annotated[float, Between(0.01, 0.9)]
 """A part of the images that is cut off for validation or test."""
@@ -26,7 +26,7 @@ Seed = Annotated[int, AtLeast(0)]
 Count = Annotated[int, AtLeast(1)]
 
 # The second number of a stream of `Purpose.SPLIT`: each cut draws from its own, so that none moves another.
-VALIDATION_STREAM, TEST_STREAM, SUBSET_STREAM, SYNTHETIC_STREAM, PATCH_STREAM, GAP_STREAM = range(6)
+VALIDATION_STREAM, TEST_STREAM, SUBSET_STREAM, SYNTHETIC_STREAM, PATCH_STREAM, GAP_STREAM, MIRROR_STREAM = range(7)
 
 _SMALLEST_STD = 1 / 255
 """One grey level: a channel that hardly varies is not blown up, and a constant one does not divide by zero."""
@@ -132,13 +132,16 @@ class Raw(NamedTuple):
     """What a data set reads before anything is cut off: all training data, the test data, the class names.
 
     `groups`: int64 (N,), numbers of the training images that belong together (patches of one region): the validation
-    part is cut along them. None where every image stands for itself.
+    part is cut along them. None where every image stands for itself. `validation`: the validation part, where the data
+    bring one of their own; nothing is cut off for it then. `notes`: what was noted while reading.
     """
 
     training: Split
     test: Split
     classes: tuple[str, ...]
     groups: np.ndarray | None = None
+    validation: Split | None = None
+    notes: ReadingNotes = ReadingNotes()
 
 
 class Dataset(ABC):
@@ -153,6 +156,9 @@ class Dataset(ABC):
 
     #: Regression only: how much a pixel of weight 0 counts for the training loss, from 0 to 1.
     background: float = 0.0
+
+    #: Whether an image mirrored left to right is one of the same class; None: not known (`nasrun.datasets.mirrors`).
+    mirrored: bool | None = None
 
     #: Called with the splits once they are read; what it returns is held in their place (arrays in shared memory).
     place: Callable[[Splits], Splits] = staticmethod(lambda splits: splits)
@@ -178,6 +184,7 @@ class Dataset(ABC):
         self.split_seed = split_seed
         self.train_samples = train_samples
         self._splits: Splits | None = None
+        self._notes = ReadingNotes()
 
     @property
     @abstractmethod
@@ -199,17 +206,10 @@ class Dataset(ABC):
         """
         if self._splits is None:
             raw = self._read()
+            self._notes = raw.notes
             classes = max(1, len(raw.classes))
-            labels, stream = raw.training.labels, self._stream(VALIDATION_STREAM)
-            if self.validation == "test":
-                kept, cut_off = np.arange(len(raw.training)), np.arange(0)
-            elif raw.groups is None:
-                kept, cut_off = splitting.cut(labels, classes, self.validation, stream)
-            else:
-                kept, cut_off = splitting.cut_groups(raw.groups, self.validation, stream)
-            if self.validation != "test" and not len(cut_off):
-                what = "class has two images" if raw.groups is None else "second region is left"
-                raise DatasetError(f"dataset {self.name}: no {what}, so none can be kept for validation")
+            labels = raw.training.labels
+            kept, validation = self._cut(raw, classes)
             left_out = None
             if self.train_samples is not None:
                 if reason := refuse_samples(self.train_samples, len(kept), classes):
@@ -219,13 +219,33 @@ class Dataset(ABC):
                 kept = kept[chosen]
             train = raw.training.take(kept)
             mean, std = self._statistics(train)
-            validation = raw.test if self.validation == "test" else raw.training.take(cut_off)
             splits = Splits(train, validation, raw.test, mean, std, raw.classes, left_out)
             if train.targets is not None:
                 target_mean, target_std = target_statistics(train.targets)
                 splits = replace(splits, target_mean=target_mean, target_std=target_std, background=self.background)
             self._splits = self.place(splits)
         return self._splits
+
+    def _cut(self, raw: Raw, classes: int) -> tuple[np.ndarray, Split]:
+        """The places of the images to train on, sorted, and the validation part."""
+        everything, stream = np.arange(len(raw.training)), self._stream(VALIDATION_STREAM)
+        if raw.validation is not None:
+            return everything, raw.validation
+        if self.validation == "test":
+            return everything, raw.test
+        if raw.groups is None:
+            kept, cut_off = splitting.cut(raw.training.labels, classes, self.validation, stream)
+        else:
+            kept, cut_off = splitting.cut_groups(raw.groups, self.validation, stream)
+        if not len(cut_off):
+            what = "class has two images" if raw.groups is None else "second region is left"
+            raise DatasetError(f"dataset {self.name}: no {what}, so none can be kept for validation")
+        return kept, raw.training.take(cut_off)
+
+    @property
+    def notes(self) -> ReadingNotes:
+        """What was noted when the data were read; empty before, and where another process has read them."""
+        return self._notes
 
     @property
     def loaded(self) -> Splits | None:
@@ -235,20 +255,6 @@ class Dataset(ABC):
     def hold(self, splits: Splits) -> None:
         """Have `load` return these splits, which another process has read, in place of reading any."""
         self._splits = splits
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256, in hex, of all the data as split and the class names: equal where two runs saw equal data."""
-        splits = self.load()
-        digest = hashlib.sha256("\0".join(splits.classes).encode())
-        for split in (splits.train, splits.validation, splits.test):
-            digest.update(str(split.images.shape).encode())
-            digest.update(np.ascontiguousarray(split.images).data)
-            digest.update(np.ascontiguousarray(split.labels, dtype="<i8").data)
-            for more in split.arrays[2:]:
-                digest.update(f"{more.dtype.name} {more.shape}".encode())
-                digest.update(np.ascontiguousarray(more, dtype=more.dtype.newbyteorder("<")).data)
-        return digest.hexdigest()
 
     def _stream(self, cut: int) -> np.random.Generator:
         return generator(self.split_seed, Purpose.SPLIT, cut)

@@ -25,6 +25,7 @@ class Cifar10(PublishedDataset):
     """50,000 training and 10,000 test images of ten kinds of animals and vehicles, 32 x 32 pixels, RGB."""
 
     name = "cifar10"
+    mirrored = True
     shape = (3, 32, 32)
     counts = (50_000, 10_000)
     classes = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

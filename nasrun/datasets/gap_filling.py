@@ -5,7 +5,7 @@ from typing import Annotated
 import numpy as np
 
 from nasrun.core import Task
-from nasrun.core.options import AtLeast, Between, Fraction
+from nasrun.core.options import AtLeast, Between, FilePath, Fraction
 from nasrun.core.seeding import Purpose, generator
 from nasrun.datasets import splitting
 from nasrun.datasets.base import (
@@ -50,7 +50,7 @@ class GapFilling(Dataset):
     def __init__(
         self,
         *,
-        path: str | None = None,
+        path: FilePath | None = None,
         size: Annotated[int, Between(4, 1024)] = 32,
         stride: Count | None = None,
         region: Count = 128,

@@ -1,28 +1,54 @@
-"""The user's own image files, in one folder per class. Needs Pillow (`nasrun[images]`), imported only here."""
+"""The user's own image files, in one folder per class. Needs Pillow (`nasrun[images]`)."""
 
-import warnings
+import hashlib
+from collections import Counter, defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from nasrun.core import Task
+from nasrun.core.home import at_home
+from nasrun.core.options import FilePath
 from nasrun.datasets import splitting
 from nasrun.datasets.base import TEST_STREAM, Count, Dataset, DatasetError, Raw, Seed, Share, Split
+from nasrun.datasets.image_files import (
+    HIDDEN,
+    SUFFIXES,
+    CorruptImageError,
+    ImageError,
+    ImageReader,
+    Resize,
+    find_images,
+    refusal,
+)
+from nasrun.datasets.notes import ReadingNotes, describe_counts
+from nasrun.datasets.part_names import TEST, TRAIN, VALIDATION, part_of
 
-if TYPE_CHECKING:
-    from PIL import Image
+EXAMPLES = 3
+"""Pairs of equal images that are named."""
 
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-"""Files of other kinds are passed over."""
+
+class _Layout(NamedTuple):
+    """The folders that hold the classes of each part; None where a part is cut off the training images."""
+
+    train: Path
+    validation: Path | None
+    test: Path | None
+
+    @property
+    def folders(self) -> list[Path]:
+        """Those that are there."""
+        return [folder for folder in self if folder is not None]
 
 
 class ImageFolder(Dataset):
-    """Image files below `path/<class>/`, or below `path/train/<class>/` and `path/test/<class>/`.
+    """Image files below `path/<class>/`, or below `path/train/<class>/` and `path/test/<class>/`, `path/val/<class>/`.
 
-    Classes are numbered in the sorted order of their folders' names, and images come in the sorted order of theirs.
-    Without a `test` folder a share of the images is cut off as test set, by class. Transparency is dropped, and
-    photographs are turned as their camera noted.
+    Classes are numbered in the sorted order of their folders' names, and images come in the sorted order of theirs,
+    those of folders within a class's folder included. Without a folder for it, the test set is a share of the images,
+    cut off by class, and so is the validation part. Transparency is dropped, and photographs are turned as their camera
+    noted.
     """
 
     name = "image_folder"
@@ -30,11 +56,12 @@ class ImageFolder(Dataset):
     def __init__(
         self,
         *,
-        path: str,
+        path: FilePath,
         height: Count = 32,
         width: Count = 32,
         channels: Literal[1, 3] = 3,
-        resize: Literal["crop", "pad", "stretch"] = "crop",
+        resize: Resize = "crop",
+        corrupt: Literal["refuse", "skip"] = "refuse",
         test: Share = 0.2,
         validation: Share = 0.1,
         split_seed: Seed = 0,
@@ -43,111 +70,189 @@ class ImageFolder(Dataset):
         """`height`, `width`: of all images, in pixels. `channels`: 1 for grey, 3 for RGB.
 
         `resize`: how an image of other proportions is fitted: `crop` keeps them and cuts what juts out, `pad` keeps
-        them and fills up with black, `stretch` does not keep them. `test`: share that becomes the test set where
-        there is no `test` folder. The other options are those of `Dataset`.
+        them and fills up with black, `stretch` does not keep them. `corrupt`: whether files that cannot be read as
+        images are refused, all of them by one message, or passed over and counted. `test`: share that becomes the test
+        set where there is no folder for it. The other options are those of `Dataset`.
         """
         super().__init__(validation=validation, split_seed=split_seed, train_samples=train_samples)
         if not 0.01 <= test <= 0.9:
             raise ValueError(f"test={test}: must be from 0.01 to 0.9")
         self.path = path
         self.shape = (int(channels), height, width)
-        self.resize = resize
+        self.resize: Resize = resize
+        self.corrupt = corrupt
         self.test = test
 
     @property
     def task(self) -> Task:
         """From the options and the names of the folders; no image is read. DatasetError where there are none."""
-        return Task(self.name, *self.shape, outputs=len(self._classes(self._folders()[0])))
+        return Task(self.name, *self.shape, outputs=len(self._classes(self._layout().train)))
 
     def _read(self) -> Raw:
-        training_folder, test_folder = self._folders()
-        classes = self._classes(training_folder)
-        training = self._load_folder(training_folder, classes)
-        if test_folder is not None:
-            for name in self._classes(test_folder):
+        layout = self._layout()
+        classes = self._classes(layout.train)
+        reader = ImageReader(*self.shape, resize=self.resize)
+        reading = _Reading(at_home(self.path), layout, reader, skip=self.corrupt == "skip")
+        for folder in layout.folders[1:]:
+            for name in _folder_names(folder):
                 if name not in classes:
-                    raise self._error(f"{test_folder / name} is a class that {training_folder} does not have")
-            return Raw(training, self._load_folder(test_folder, classes, all_needed=False), classes)
+                    raise self._error(f"{folder / name} is a class that {layout.train} does not have")
+        parts = {folder: reading.part(folder, classes) for folder in layout.folders}
+        if reading.failures:
+            raise self._refusal(reading.failures)
+        for folder, part in parts.items():
+            self._check_filled(folder, part, classes, reading, needed=folder == layout.train)
+        training = parts[layout.train]
+        validation = parts[layout.validation] if layout.validation else None
+        notes = reading.notes(self._remarks(layout))
+        if layout.test:
+            return Raw(training, parts[layout.test], classes, validation=validation, notes=notes)
         kept, cut_off = splitting.cut(training.labels, len(classes), self.test, self._stream(TEST_STREAM))
         if not len(cut_off):
-            raise self._error("no class has two images, so none can be kept for the test set")
-        return Raw(training.take(kept), training.take(cut_off), classes)
+            raise self._error(f"no class has two images ({', '.join(classes)}), so none can be kept for the test set")
+        return Raw(training.take(kept), training.take(cut_off), classes, validation=validation, notes=notes)
 
     def _error(self, text: str) -> DatasetError:
         return DatasetError(f"dataset.path={self.path}: {text}")
 
-    def _folders(self) -> tuple[Path, Path | None]:
-        """The folder of the training classes, and that of the test classes if there is one."""
-        path = Path(self.path).expanduser()
+    def _refusal(self, failures: list[ImageError]) -> DatasetError:
+        """All files that cannot be used, in one message."""
+        hint = ""
+        if any(isinstance(failure, CorruptImageError) for failure in failures):
+            hint = "; those that cannot be read as images are passed over with dataset.corrupt=skip"
+        text = refusal(failures, at_home(self.path)) + hint
+        return DatasetError(text) if len(failures) == 1 else self._error(text)
+
+    def _layout(self) -> _Layout:
+        """Where the classes lie; DatasetError where that cannot be told."""
+        path = at_home(self.path)
         if not path.is_dir():
             raise self._error("no such folder; it must hold one folder of images per class")
         names = _folder_names(path)
-        split = [name for name in ("train", "test") if name in names and _folder_names(path / name)]
-        if not split:
-            return path, None
-        if split != ["train", "test"] or len(names) > 2:
+        parts: dict[str, list[str]] = {}
+        for name in names:
+            part = part_of(name)
+            if part is not None and _folder_names(path / name):
+                parts.setdefault(part, []).append(name)
+        if not parts:
+            return _Layout(path, None, None)
+        taken = [name for folders in parts.values() for name in folders]
+        if TRAIN not in parts or len(taken) < len(names) or len(taken) > len(parts):
             raise self._error(
-                f"holds the folders {', '.join(names)}; expected one folder per class, or train and test alone"
+                f"holds the folders {', '.join(names)}; expected one folder per class, or train, val and test alone "
+                "(val or test may be missing), with one folder per class in each"
             )
-        return path / "train", path / "test"
+        folders = {part: path / found[0] for part, found in parts.items()}
+        return _Layout(folders[TRAIN], folders.get(VALIDATION), folders.get(TEST))
 
     def _classes(self, folder: Path) -> tuple[str, ...]:
         names = _folder_names(folder)
         if len(names) < 2:
-            raise self._error(f"{folder} holds {len(names)} folder(s); expected one folder of images per class")
+            found = f"{len(names)} folder(s){f' ({names[0]})' if names else ''}"
+            below = names and len(_folder_names(folder / names[0])) > 1
+            hint = f"; are the classes in dataset.path={folder / names[0]}?" if below else ""
+            raise self._error(f"{folder} holds {found}; expected one folder of images per class, at least two{hint}")
         return names
 
-    def _load_folder(self, folder: Path, classes: tuple[str, ...], all_needed: bool = True) -> Split:
-        """All images below a folder, class by class."""
+    def _check_filled(
+        self, folder: Path, part: Split, classes: tuple[str, ...], reading: "_Reading", *, needed: bool
+    ) -> None:
+        """DatasetError where a part has no image, or one that is `needed` for every class has none of some."""
+        counts = np.bincount(part.labels, minlength=len(classes))
+        empty = [folder / name for name, count in zip(classes, counts, strict=True) if not count]
+        if not empty or (len(part) and not needed):
+            return
+        passed_over = sum((reading.passed_over[place] for place in empty), Counter[str]())
+        other = f" (passed over: {describe_counts(passed_over)})" if passed_over else ""
+        places = ", ".join(map(str, empty)) if len(part) else str(folder)
+        holds = "hold no image" if len(part) and len(empty) > 1 else "holds no image"
+        raise self._error(f"{places} {holds} that can be read{other}; known kinds: {' '.join(SUFFIXES)}")
+
+    def _remarks(self, layout: _Layout) -> list[str]:
+        """What the folders say of the parts, where they say anything."""
+        if layout.train == at_home(self.path):
+            return []
+        told = []
+        for part, folder in ((VALIDATION, layout.validation), (TEST, layout.test)):
+            if folder is None:
+                told.append(
+                    f"{part} images are cut off {layout.train.name}/ (dataset.{part}), there is no folder of them"
+                )
+            elif part == VALIDATION:
+                told.append(f"the validation part is {folder.name}/; dataset.validation is not used")
+        return told
+
+
+class _Reading:
+    """Reads the parts of a data set and notes what is passed over and what fails.
+
+    `failures`: files that cannot be used. `passed_over`: how many files were left out, by folder of a class and reason.
+    """
+
+    def __init__(self, root: Path, layout: _Layout, reader: ImageReader, *, skip: bool) -> None:
+        self._root, self._reader, self._skip = root, reader, skip
+        self.failures: list[ImageError] = []
+        self.passed_over: dict[Path, Counter[str]] = defaultdict(Counter)
+        self._seen: dict[bytes, str] = {}
+        self._equal: list[tuple[str, str]] = []
+        for folder in {root, *layout.folders}:
+            for path in folder.iterdir():
+                if path.name.startswith("."):
+                    self.passed_over[root][HIDDEN] += 1
+                elif not path.is_dir():
+                    self.passed_over[root]["not in the folder of a class"] += 1
+
+    def part(self, folder: Path, classes: tuple[str, ...]) -> Split:
+        """All images below a folder, class by class, without those that cannot be used."""
         paths, labels = [], []
         for label, name in enumerate(classes):
-            files = (folder / name).glob("[!.]*")
-            found = sorted(path for path in files if path.suffix.lower() in SUFFIXES)
-            if not found and all_needed:
-                raise self._error(f"{folder / name} holds no image; known kinds: {' '.join(SUFFIXES)}")
+            if not (folder / name).is_dir():
+                continue
+            found, self.passed_over[folder / name] = find_images(folder / name)
             paths += found
             labels += [label] * len(found)
-        if not paths:
-            raise self._error(f"{folder} holds no image; known kinds: {' '.join(SUFFIXES)}")
-        images = np.empty((len(paths), *self.shape), dtype=np.uint8)
+        images = np.empty((len(paths), *self._reader.shape), dtype=np.uint8)
+        good = np.zeros(len(paths), dtype=bool)
         for position, path in enumerate(paths):
-            images[position] = self._load_image(path)
-        return Split(images, np.array(labels, dtype=np.int64))
+            good[position] = self._read(path, images[position], folder / classes[labels[position]])
+        if not good.all():
+            images = images[good]
+        return Split(images, np.array(labels, dtype=np.int64)[good])
 
-    def _load_image(self, path: Path) -> np.ndarray:
-        """One image as uint8 (channels, height, width); DatasetError names a file that cannot be read."""
+    def _read(self, path: Path, into: np.ndarray, folder: Path) -> bool:
+        """Write the pixels of an image of a class's folder; False where they cannot be had."""
         try:
-            from PIL import Image, ImageOps
-        except ImportError:
-            raise DatasetError("dataset=image_folder: needs Pillow; install nasrun[images]") from None
-        if not path.is_file():  # a pipe would be waited on for ever
-            raise DatasetError(f"{path}: is no file; remove it, or put an image in its place")
-        try:
-            with warnings.catch_warnings():
-                # A picture that is far larger than any photograph is refused, not just warned about.
-                warnings.simplefilter("error", Image.DecompressionBombWarning)
-                with Image.open(path) as opened:
-                    if opened.mode.startswith(("I", "F")):
-                        raise DatasetError(f"{path}: more than 8 bits per pixel (mode {opened.mode}); save it with 8")
-                    image = ImageOps.exif_transpose(opened).convert("L" if self.shape[0] == 1 else "RGB")
-        except DatasetError:
-            raise
-        except Exception as error:  # Pillow's readers raise many kinds on damaged files, struct.error among them
-            raise DatasetError(f"{path}: cannot be read as an image ({error}); replace or delete it") from None
-        pixels = np.asarray(self._fit(image, ImageOps), dtype=np.uint8)
-        return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+            into[:] = self._reader.read(path)
+        except ImageError as error:
+            if self._skip and isinstance(error, CorruptImageError):
+                self.passed_over[folder]["that cannot be read as images (dataset.corrupt=skip)"] += 1
+            else:
+                self.failures.append(error)
+            return False
+        name = str(path.relative_to(self._root))
+        first = self._seen.setdefault(hashlib.sha256(into.data).digest(), name)
+        if first != name and len(self._equal) < EXAMPLES:
+            self._equal.append((first, name))
+        return True
 
-    def _fit(self, image: "Image.Image", operations: Any) -> "Image.Image":
-        """The image at the wanted size; one that has it already keeps every pixel."""
-        size = (self.shape[2], self.shape[1])
-        if image.size == size:
-            return image
-        if self.resize == "stretch":
-            return image.resize(size)
-        fitted: Image.Image = (operations.fit if self.resize == "crop" else operations.pad)(image, size)
-        return fitted
+    def notes(self, remarks: list[str]) -> ReadingNotes:
+        """What was noted so far, after other remarks."""
+        changed = [
+            f"{count:,} picture{'s' if count > 1 else ''} {what}"
+            for what, count in self._reader.changed.items()
+            if count
+        ]
+        smallest, largest = (
+            picture and picture._replace(file=str(Path(picture.file).relative_to(self._root)))
+            for picture in (self._reader.smallest, self._reader.largest)
+        )
+        passed_over = sum(self.passed_over.values(), Counter[str]())
+        return ReadingNotes((*remarks, *changed), dict(passed_over), smallest, largest, tuple(self._equal))
 
 
 def _folder_names(folder: Path) -> tuple[str, ...]:
     """The names of the folders in a folder, sorted, without hidden ones."""
-    return tuple(sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")))
+    try:
+        return tuple(sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")))
+    except OSError as error:
+        raise DatasetError(f"{folder}: cannot be read ({error.strerror}); make it readable, or move it away") from None

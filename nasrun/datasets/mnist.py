@@ -10,6 +10,7 @@ class Mnist(IdxDataset):
     """60,000 training and 10,000 test images of the digits 0 to 9, 28 x 28 pixels, grey."""
 
     name = "mnist"
+    mirrored = False
     shape = (1, 28, 28)
     counts = (60_000, 10_000)
     classes = tuple(str(digit) for digit in range(10))

@@ -14,6 +14,7 @@ from typing import IO, Any, TypeVar
 
 import numpy as np
 
+from nasrun.core.home import at_home
 from nasrun.datasets.base import DatasetError
 
 BLUE_MARBLE_SHAPE = (3, 2700, 5400)
@@ -88,7 +89,7 @@ def read_picture(path: str) -> np.ndarray:
 
 def _read(path: str, from_array: Callable[[IO[bytes]], _Value], from_tiff: Callable[[Any], _Value]) -> _Value:
     """What one of two functions makes of the file: of the stream of a numpy array, or of a series of tifffile's."""
-    file = Path(path).expanduser()
+    file = at_home(path)
     if file.suffix.lower() not in SUFFIXES:
         raise _error(path, f"not a known kind of picture; known: {' '.join(SUFFIXES)}")
     if not file.is_file():

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from nasrun.core import Task
+from nasrun.core.options import FilePath
 from nasrun.datasets import sources
 from nasrun.datasets.base import Count, Dataset, OnTest, Raw, Seed, Share, Split, refuse_samples
 from nasrun.datasets.files import Published
@@ -30,7 +31,7 @@ class PublishedDataset(Dataset):
     def __init__(
         self,
         *,
-        root: str | None = None,
+        root: FilePath | None = None,
         mirrors: list[str] | None = None,
         validation: Share | OnTest = 0.1,
         split_seed: Seed = 0,

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from nasrun.core.home import at_home
+from nasrun.core.options import ConfigError
 from nasrun.datasets import debian, download
 from nasrun.datasets.base import DatasetError
 from nasrun.datasets.files import Published
@@ -20,9 +22,15 @@ from nasrun.datasets.files import Published
 def cache_folder() -> Path:
     """`$NASRUN_CACHE`, else `$XDG_CACHE_HOME/nasrun`, else `~/.cache/nasrun`. It may not exist yet."""
     if chosen := os.environ.get("NASRUN_CACHE"):
-        return Path(chosen).expanduser()
+        return at_home(chosen)
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path("~/.cache").expanduser()) / "nasrun"
+    if base:
+        return Path(base) / "nasrun"
+    try:
+        return Path.home() / ".cache" / "nasrun"
+    except RuntimeError:
+        reason = "no home folder is known for this user, where fetched data would be kept; set HOME or NASRUN_CACHE"
+        raise ConfigError(reason) from None
 
 
 def find(name: str, published: Published, root: str | None, mirrors: list[str] | None) -> dict[str, Path]:
@@ -34,7 +42,7 @@ def find(name: str, published: Published, root: str | None, mirrors: list[str] |
     DatasetError tells in one line what was looked for and where it would be found.
     """
     if root is not None:
-        folder = Path(root).expanduser() / published.folder
+        folder = at_home(root) / published.folder
         found, missing = _search(folder, published)
         if missing:
             raise DatasetError(
@@ -43,13 +51,16 @@ def find(name: str, published: Published, root: str | None, mirrors: list[str] |
             )
         return found
     data = os.environ.get("NASRUN_DATA")
-    places = [Path(data).expanduser() / published.folder] if data else []
+    places = [at_home(data) / published.folder] if data else []
     places += [Path(published.system)] if published.system else []
-    cached = cache_folder() / published.folder
-    for folder in [*places, cached]:
+    for folder in places:
         found, missing = _search(folder, published)
         if not missing:
             return found
+    cached = cache_folder() / published.folder
+    found, missing = _search(cached, published)
+    if not missing:
+        return found
     return _fetch(name, published, cached, published.homes if mirrors is None else tuple(mirrors))
 
 

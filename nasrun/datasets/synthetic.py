@@ -20,6 +20,7 @@ class Synthetic(Dataset):
     """
 
     name = "synthetic"
+    mirrored = False
 
     def __init__(
         self,

@@ -4,7 +4,7 @@ import statistics
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from nasrun.core import Evaluator, Genome, Job, Measurement, Progress, SearchSpa
 from nasrun.evaluators.latency_model import LatencyModel
 from nasrun.hardware.devices import Hardware, Runtime
 from nasrun.hardware.latency import times_of
+
+if TYPE_CHECKING:
+    import torch
 
 LATENCY = "latency_ms"
 COSTS = ("parameters", "flops", LATENCY)
@@ -67,8 +70,9 @@ class WithCosts(Evaluator):
         inner = None if recorded is None else {name: fact for name, fact in recorded.items() if name != FACTS}
         facts = dict(self._inner.prepare(inner))
         if LATENCY in self._names:
-            own = facts.get("runtime")
-            self._runtime = Runtime.from_record(own) if own else self._hardware.resolve()
+            own = facts.get("runtime") or self._hardware.resolve()._asdict()
+            then = (recorded or {}).get(FACTS, {})
+            self._runtime = Runtime.from_record({**own, **{name: then[name] for name in ("device", "threads") if then}})
             self._runtime.apply()
             facts[FACTS] = {"device": self._runtime.device, "threads": self._runtime.threads, "images": 1}
             if recorded is None:
@@ -89,6 +93,13 @@ class WithCosts(Evaluator):
     def predicted_latency(self, genome: Genome) -> float | None:
         """Milliseconds that the network of a genome is expected to take; None before `prepare`, or without a limit."""
         return None if self._model is None else self._model.predict(self._space, genome, self._task)
+
+    def measure_also(self, names: Sequence[str]) -> None:
+        self._inner.measure_also(names)
+        self.metrics = (*self.metrics, *(name for name in self._inner.metrics if name not in self.metrics))
+
+    def deployed(self, network: "torch.nn.Module") -> "torch.nn.Module":
+        return self._inner.deployed(network)
 
     def group(self, jobs: Sequence[Job]) -> Sequence[Job]:
         return self._inner.group(jobs)
@@ -133,7 +144,7 @@ class WithCosts(Evaluator):
         task, runtime = self._task, self._runtime
         with torch.random.fork_rng([]), torch.inference_mode():
             torch.manual_seed(0)
-            model = runtime.place(self._space.build(genome, task)).eval()
+            model = self._inner.deployed(runtime.place(self._space.build(genome, task))).eval()
             image = torch.randn(1, task.channels, task.height, task.width).to(
                 runtime.device, memory_format=runtime.memory_format(model)
             )
@@ -148,8 +159,14 @@ class WithCosts(Evaluator):
     def final(self, job: Job) -> Mapping[str, Any]:
         return self._inner.final(job)
 
-    def estimate(self, trial: Trial) -> float | None:
-        return self._inner.estimate(trial)
+    def train_on(self, job: Job) -> Mapping[str, Any]:
+        return self._inner.train_on(job)
 
-    def lacks(self, budget: int) -> str | None:
-        return self._inner.lacks(budget)
+    def test(self, job: Job) -> Mapping[str, Any]:
+        return self._inner.test(job)
+
+    def estimate(self, trial: Trial, timer: Callable[[], float] | None = None) -> float | None:
+        return self._inner.estimate(trial, timer)
+
+    def unsupported_budget_reason(self, budget: int) -> str | None:
+        return self._inner.unsupported_budget_reason(budget)

@@ -11,23 +11,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
-from nasrun.checkpoints.store import save_weights
+from nasrun.checkpoints.winner import Winner, save_winner
 from nasrun.core import Genome, Job, Measurement, SearchSpace, SharedEvaluator, Trial, seeding
 from nasrun.core.options import Between, ConfigError, Positive
 from nasrun.datasets import Dataset
 from nasrun.datasets.splitting import cut
 from nasrun.evaluators.train.memory import reason
 from nasrun.hardware.devices import Hardware, Runtime
-from nasrun.spaces.macro_cnn import MacroCNN
-from nasrun.spaces.micro_cell.space import MicroCell
-from nasrun.spaces.nasbench201.space import NASBench201
+from nasrun.spaces.sections import spaces_with_supernet
 from nasrun.training.supernet.settings import SharedSettings
 
 if TYPE_CHECKING:
     from nasrun.training.data import DeviceData, DeviceSplit
     from nasrun.training.supernet.trainer import SharedTrainer
 
-SPACES = (MicroCell, MacroCNN, NASBench201)
 STATISTICS_BATCHES = 20
 """Batches from which the winner's running statistics are made."""
 UNTRAINED = 0
@@ -66,14 +63,14 @@ class Supernet(SharedEvaluator):
         pad_to: Positive | None = 32,
         **settings: Any,
     ) -> None:
-        if not isinstance(space, SPACES):
-            names = " and ".join(", ".join(kind.__name__ for kind in SPACES).rsplit(", ", 1))
+        if not space.has_supernet:
             raise ConfigError(
-                f"search_space={type(space).__name__}: evaluator=supernet has no shared weights for it, but for {names}"
+                f"search_space={type(space).__name__}: has no supernet, which evaluator=supernet trains; choose "
+                f"search_space={' or '.join(spaces_with_supernet())}"
             )
         if dataset.task.kind != "classification":
             raise ConfigError(f"dataset={dataset.name}: is for {dataset.task.kind}; evaluator=supernet classifies")
-        if hardware.elsewhere:
+        if hardware.is_remote:
             named, alone = hardware.named
             raise ConfigError(f"{named}: evaluator=supernet trains in one process; use {alone}")
         self.rounds = rounds
@@ -94,8 +91,6 @@ class Supernet(SharedEvaluator):
         from nasrun.training.supernet.trainer import padded
 
         self._runtime = Runtime.from_record(recorded["runtime"]) if recorded else self._hardware.resolve()
-        if recorded and self._runtime.device == "cuda":
-            self._hardware.__class__(device="cuda").resolve()
         self._runtime.apply()
         data = self._data = DeviceData(self._dataset.load(), self._runtime.device)
         validation = padded(data.split("validation"), self.pad_to)
@@ -154,33 +149,35 @@ class Supernet(SharedEvaluator):
         """The winner with its shared weights, in a network of its own, on what was held out and on the test set."""
         import torch
 
-        from nasrun.spaces.supernets import shared_name
-
         started = time.monotonic()
         genome = job.trial.proposal.genome
         with torch.random.fork_rng([]):
             model = self._space.build(genome, self._task)
-        model = self._ready.alone(model, shared_name(self._space, genome, self._task), STATISTICS_BATCHES)
+        model = self._ready.alone(model, self._space.supernet_name(genome, self._task), STATISTICS_BATCHES)
         metrics: dict[str, float] = {}
         for part, prefix in (("held_out", "test_held_out"), ("test", "test")):
             found = self._ready.measure(model, self._parts[part])
             metrics |= {f"{prefix}_{name}": value for name, value in found.items()}
         if job.save_to is not None:
-            save_weights(Path(job.save_to), model.state_dict(), {"genome": self._space.format(genome)})
+            splits = self._dataset.load()
+            name, section, task = self._space.format(genome), self._space.section, self._dataset.task
+            about = Winner(name, section, task, splits.mean, splits.std, splits.classes, self.pad_to)
+            save_winner(Path(job.save_to), about, model)
         seconds = time.monotonic() - started
         return {"metrics": metrics, "history": [], "seconds": seconds, "trained_on": "the shared weights"}
 
-    def estimate(self, trial: Trial) -> float | None:
+    def estimate(self, trial: Trial, timer: Callable[[], float] | None = None) -> float | None:
         """Seconds of one trial: its score, and its share of an epoch, from five steps of its architecture."""
         trainer = self._new(UNTRAINED)
         genome, seconds = trial.proposal.genome, []
+        timer = timer or time.monotonic
         for _ in range(TIMED_STEPS):
-            started = time.monotonic()
+            started = timer()
             trainer.time_step(genome)
-            seconds.append(time.monotonic() - started)
-        started = time.monotonic()
+            seconds.append(timer() - started)
+        started = timer()
         trainer.score(genome, self._scored(Job(trial, 0, 0)), self._score_batch)
-        return sorted(seconds)[TIMED_STEPS // 2] * trainer.steps / self.rounds + time.monotonic() - started
+        return sorted(seconds)[TIMED_STEPS // 2] * trainer.steps / self.rounds + timer() - started
 
     def save(self, path: Path) -> None:
         self._ready.save(path)
@@ -192,14 +189,13 @@ class Supernet(SharedEvaluator):
         """New shared weights by a seed; torch's global generators stay as they were."""
         import torch
 
-        from nasrun.spaces.supernets import shared_network
         from nasrun.training.supernet.trainer import SharedTrainer
 
         if self._runtime is None or self._data is None:
             raise RuntimeError("prepare() comes before anything is evaluated")
         with torch.random.fork_rng([]):
             torch.manual_seed(seed)
-            model = shared_network(self._space, self._task)
+            model = self._space.supernet(self._task)
         return SharedTrainer(model, self._data, self._parts["train"], self._settings, self._runtime)
 
     @property

@@ -1,14 +1,17 @@
 """Evaluator `table`: accuracies looked up in a benchmark table, in microseconds; nothing is trained."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
 from nasrun.core import Evaluator, Genome, Job, Measurement, Proposal, SearchSpace
-from nasrun.core.options import ConfigError, Positive, show
+from nasrun.core.options import ConfigError, IsPath, Positive, show
 from nasrun.datasets import Dataset
-from nasrun.tables import ShippedTable, TableError, Trainings, choose, mean
+from nasrun.tables import SHIPPED, ShippedTable, TableError, Trainings, choose, mean
+
+NAMES = ("auto", *(kind.name for kind in SHIPPED))
+"""Tables that are no files."""
 
 SAMPLES = 100
 """Architectures drawn in search of one that the table holds, to compare the networks of space and table."""
@@ -40,7 +43,7 @@ class Table(Evaluator):
         dataset: Dataset,
         hardware: Any,
         *,
-        table: str = "auto",
+        table: Annotated[str, IsPath(NAMES)] = "auto",
         epochs: Positive | None = None,
         repeat: Literal["mean", "draw"] = "mean",
         repeats: Positive = 1,
@@ -64,11 +67,12 @@ class Table(Evaluator):
         table = self._table
         table.load()
         facts = {"table": {"name": table.name, "sha256": table.sha256}}
-        if recorded is not None and recorded != facts:
-            raise TableError(
-                f"evaluator.table: {table.name} has changed since the run began: SHA-256 {table.sha256}, not "
-                f"{recorded.get('table', {}).get('sha256')}"
-            )
+        if recorded is not None:
+            then, facts = recorded.get("table", {}).get("sha256"), dict(recorded)
+            if then != table.sha256:  # by its content: the file may lie elsewhere now
+                raise TableError(
+                    f"evaluator.table: {table.name} has changed since the run began: SHA-256 {table.sha256}, not {then}"
+                )
         for name, length in (("epochs", self._epochs), ("final_epochs", self._final_epochs)):
             if length is not None and length not in table.epochs:
                 raise ConfigError(f"evaluator.{name}={length}: {self._lacks(length)}")
@@ -145,7 +149,7 @@ class Table(Evaluator):
             return proposal.budget
         return self._epochs if self._epochs is not None else max(self._trainings)
 
-    def lacks(self, budget: int) -> str | None:
+    def unsupported_budget_reason(self, budget: int) -> str | None:
         """Which lengths the table has, where it has not this one."""
         return self._lacks(budget) if self._table.epochs and budget not in self._table.epochs else None
 

@@ -1,7 +1,7 @@
 """The files of an export: ONNX, a `torch.export` program, safetensors, Python source. Each is read back and compared.
 
-What is written is loaded again as others would load it, and its outputs on the test images are compared with those of
-the network in PyTorch. onnx, onnxscript and onnxruntime (`nasrun[export]`) are imported only here.
+What is written is loaded again as others would load it, and its outputs are compared with those of the network in
+PyTorch. onnx, onnxscript and onnxruntime (`nasrun[export]`) are imported only here.
 """
 
 import contextlib
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from nasrun.checkpoints.store import save_weights
+from nasrun.export.images import random_images
 from nasrun.export.network import Function, RunNetwork
 from nasrun.export.python_source import NotWritableError, python_source
 from nasrun.storage.records import write_text
@@ -88,7 +89,7 @@ def write_safetensors(network: RunNetwork, folder: Path) -> Function:
 def write_python(network: RunNetwork, folder: Path) -> Function:
     """`model.py`, and the weights that it reads. Run as a script of its own."""
     write_safetensors(network, folder)
-    task, model, splits = network.setup.dataset.task, network.model, network.splits
+    task, model = network.task, network.model
     size = f"{task.height}, {task.width}"
     outputs = "float (batch, classes), the logits"
     if model.regression:
@@ -98,7 +99,7 @@ def write_python(network: RunNetwork, folder: Path) -> Function:
         "weights": WEIGHTS,
         "inputs": f"uint8 (batch, {task.channels}, {size})",
         "outputs": outputs,
-        "classes": _listed(splits.classes),
+        "classes": _listed(network.data.classes),
     }
     buffers = {name: tuple(tensor.shape) for name, tensor in model.named_buffers(recurse=False)}
     result = "outputs * self.target_scale + self.target_offset" if model.regression else "outputs"
@@ -127,7 +128,7 @@ def _listed(classes: tuple[str, ...]) -> str:
 
 def _example(network: RunNetwork) -> Tensor:
     """Two images: with one, the exporter would take the size of the batch for a constant."""
-    return torch.from_numpy(np.ascontiguousarray(network.splits.test.images[[0, -1]]))
+    return torch.from_numpy(random_images(network.task).images[:2])
 
 
 @contextlib.contextmanager

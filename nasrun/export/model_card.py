@@ -10,6 +10,7 @@ import torch
 
 from nasrun import __version__
 from nasrun.core.environment import describe_environment
+from nasrun.export.images import Images
 from nasrun.export.network import Agreement, Function, RunNetwork
 from nasrun.hardware.latency import times_of
 from nasrun.reports.summary import number
@@ -56,12 +57,14 @@ def latencies(what: str, function: Function, images: np.ndarray) -> list[Latency
 
 def info(network: RunNetwork) -> dict[str, Any]:
     """What `predict` has to know of a network: its task, its classes, how images are made for it, its architecture."""
-    config, task = network.setup.config, network.setup.dataset.task
+    config, task = network.stored.benchmark.config, network.task
     return {
         "nasrun": __version__,
         "task": dict(vars(task)),
-        "pad_to": network.setup.evaluator.pad_to,
-        "classes": list(network.splits.classes),
+        "pad_to": network.pad_to,
+        "test_flip": network.test_flip,
+        "data": network.data.fingerprint,
+        "classes": list(network.data.classes),
         "resize": config["dataset"].get("resize", "crop"),
         "search_space": config["search_space"],
         "genome": network.genome,
@@ -69,58 +72,68 @@ def info(network: RunNetwork) -> dict[str, Any]:
     }
 
 
-def card(network: RunNetwork, files: Sequence[Written], command: str, test: Mapping[str, str]) -> str:
+def card(network: RunNetwork, files: Sequence[Written], command: str, test: Mapping[str, str], images: Images) -> str:
     """The model card, in Markdown. `test`: what was measured on the test set for this export, by how it was; empty for
-    a trial that is not the winner, which the test set is not to be asked about."""
-    setup, task = network.setup, network.setup.dataset.task
-    environment = network.run.header["environment"]
+    a trial that is not the winner, which the test set is not to be asked about, and where the data of the run are not
+    there. `images`: those that the files were compared on."""
+    benchmark, task, data = network.stored.benchmark, network.task, network.data
+    environment, directory = network.stored.header["environment"], network.stored.directory
     chosen = "the winner of the search" if network.final else f"trial {network.record.trial.number} of the search"
-    trained = (network.run.final or {}).get("trained_on") if network.final else "the search's weights"
+    trained = (network.stored.records.final or {}).get("trained_on") if network.final else "the search's weights"
     values = "values in their own units" if task.kind == "regression" else "the logits of the classes"
+    values += ", means over the image and its mirror image: that is in the files" if network.test_flip else ""
     shape = f"(batch, {task.channels}, {task.height}, {task.width})"
-    counts = [len(part) for part in (network.splits.train, network.splits.validation, network.splits.test)]
+    counts = [data.counts.get(part, 0) for part in ("train", "validation", "test")]
     rows = [
         ("architecture", f"`{network.genome}`"),
-        ("search space", str(setup.config["search_space"].get("_target_", "")).rpartition(".")[2]),
+        ("search space", str(benchmark.config["search_space"].get("_target_", "")).rpartition(".")[2]),
         ("parameters", f"{network.cost.parameters:,}"),
-        ("FLOPs of one image", f"{network.cost.flops:,} (a multiply-add counts as two)"),
+        ("FLOPs of one image", f"{network.cost.flops:,} (a multiply-add counts as two{_twice(network)})"),
         ("input", f"uint8 {shape}, raw bytes: the normalisation is in the network"),
         ("output", values),
         ("data", f"{task.name}: {counts[0]:,} to train, {counts[1]:,} to validate, {counts[2]:,} to test"),
+        ("data fingerprint", f"`{data.fingerprint}`"),
         ("trained on", str(trained or "")),
     ]
     parts = [
         f"# {task.name}: a network found by nasrun\n",
-        f"{chosen[:1].upper()}{chosen[1:]} in `{markdown(network.directory.name)}`, seed {setup.options.seed}.\n",
+        f"{chosen[:1].upper()}{chosen[1:]} in `{markdown(directory.name)}`, seed {benchmark.options.seed}.\n",
         "| | |\n|---|---|\n" + "".join(f"| {name} | {markdown(value)} |\n" for name, value in rows),
         "## Measured\n",
-        _measured(network, test),
+        _measured(network, test, images),
         "## Files\n",
-        _files(files),
+        _files(files, images.kind),
         "## Latency\n",
         _latency(files),
         "## Made by\n",
         f"    {one_line(' '.join(environment.get('command') or []))}\n    {one_line(command)}\n",
         markdown(f"nasrun {environment.get('nasrun')}, commit {environment.get('commit') or 'unknown'}.") + "\n",
     ]
-    if network.splits.classes:
-        names = "".join(f"| {number} | {markdown(name)} |\n" for number, name in enumerate(network.splits.classes))
+    if data.classes:
+        names = "".join(f"| {number} | {markdown(name)} |\n" for number, name in enumerate(data.classes))
         parts += ["## Classes\n", f"| output | class |\n|---|---|\n{names}"]
     return "\n".join(parts)
 
 
-def _measured(network: RunNetwork, test: Mapping[str, str]) -> str:
+def _twice(network: RunNetwork) -> str:
+    return "; twice, for the image and its mirror image" if network.test_flip else ""
+
+
+def _measured(network: RunNetwork, test: Mapping[str, str], images: Images) -> str:
     """What the run measured of these weights, and what was counted again here."""
     lines = [
         f"- {name}: {number(value)} (in the run)\n" for name, value in network.metrics.items() if name not in COUNTS
     ]
     lines += [f"- test accuracy, {how}: {value}\n" for how, value in test.items()]
-    if not network.final:
+    if images.splits is None:
+        why = f" ({markdown(images.reason)})" if images.reason else ""
+        lines.append(f"- The data of the run were not used for this export{why}: nothing was measured again.\n")
+    elif not network.final:
         lines.append("- The test set was used to compare the files below with PyTorch, and for nothing else.\n")
     return "".join(lines)
 
 
-def _files(files: Sequence[Written]) -> str:
+def _files(files: Sequence[Written], kind: str) -> str:
     regression = any(f.agreement is not None and "same_class" not in f.agreement for f in files)
     head = "largest difference" if regression else "same class | ties | largest difference"
     text = f"| file | bytes | {head} |\n|---|---:|{'---:|' * (1 if regression else 3)}\n"
@@ -133,9 +146,9 @@ def _files(files: Sequence[Written]) -> str:
             cells.append(f"{found['largest_difference']:.2g}")
             text += f"| {entry.file} | {entry.size:,} | {' | '.join(cells)} |\n"
     if regression:
-        return f"{text}\nLargest difference: of any value, on the test set, to the network in PyTorch (fp32).\n"
+        return f"{text}\nLargest difference: of any value, on {kind}, to the network in PyTorch (fp32).\n"
     return (
-        f"{text}\nSame class: test images for which the file gives the class that the network gives in PyTorch (fp32). "
+        f"{text}\nSame class: {kind} for which the file gives the class that the network gives in PyTorch (fp32). "
         "Ties are images whose two best classes are closer than the rounding.\n"
     )
 

@@ -14,14 +14,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nasrun.checkpoints.archive import read_info
 from nasrun.checkpoints.store import CheckpointStore, load_weights
-from nasrun.config.build import Setup, build
-from nasrun.core import Cost, Genome, SearchSpace, Task
-from nasrun.core.options import ConfigError
+from nasrun.checkpoints.winner import FILE, build_for, read_winner
+from nasrun.config.build import Benchmark
+from nasrun.config.stored_run import StoredRun, open_run
+from nasrun.core import Cost, SearchSpace, Task
+from nasrun.core.options import ConfigError, shell_command
 from nasrun.datasets import Splits
-from nasrun.storage import journal
-from nasrun.storage.records import RunRecords, TrialRecord, assemble
-from nasrun.storage.run_directory import holds_run, load_config
+from nasrun.datasets.record import DataRecord, record_of
+from nasrun.storage.records import RunRecords, TrialRecord
+from nasrun.training.mirrored import MirrorAverage
 
 BATCH = 256
 """Images at a time where outputs are compared."""
@@ -66,49 +69,78 @@ class Deployed(nn.Module):
 
 @dataclass(frozen=True)
 class RunNetwork:
-    """A trained network of a run, with what is known of it. `final`: it is the winner after its final training."""
+    """A trained network of a run, with what is known of it.
 
-    directory: Path
-    setup: Setup
-    run: RunRecords
+    `data`: what it was trained on. `final`: it is the winner after its final training. `test_flip`: what it gives are
+    means over an image and its mirror image, as in the run.
+    """
+
+    stored: StoredRun
     record: TrialRecord
     model: Deployed
-    splits: Splits
+    data: DataRecord
     final: bool
+    test_flip: bool
+
+    @property
+    def space(self) -> SearchSpace:
+        """The search space that it is of."""
+        return self.stored.benchmark.space
+
+    @property
+    def task(self) -> Task:
+        """What it does."""
+        return self.data.task
+
+    @property
+    def pad_to(self) -> int | None:
+        """The height and width that smaller images are enlarged to."""
+        return self.stored.benchmark.evaluator.pad_to
 
     @property
     def genome(self) -> str:
         """The architecture as its space writes it."""
-        return self.setup.space.format(self.record.trial.proposal.genome)
+        return self.space.format(self.record.trial.proposal.genome)
 
     @property
     def cost(self) -> Cost:
-        """Parameters and FLOPs of one input."""
-        task = self.setup.dataset.task.enlarged(self.setup.evaluator.pad_to)
-        return self.setup.space.cost(self.record.trial.proposal.genome, task)
+        """Parameters and FLOPs of one input, those of its mirror image included where there is one."""
+        parameters, flops = self.space.cost(self.record.trial.proposal.genome, self.task.enlarged(self.pad_to))
+        return Cost(parameters, flops * (2 if self.test_flip else 1))
 
     @property
     def metrics(self) -> Mapping[str, float]:
         """What the run measured of these very weights: the test metrics of the winner, or those of the trial."""
         if self.final:
-            return dict((self.run.final or {}).get("metrics") or {})
+            return dict((self.stored.records.final or {}).get("metrics") or {})
         names = sorted({name for m in self.record.measurements for name in m.metrics})
         means = {name: self.record.mean(name) for name in names}
         return {name: value for name, value in means.items() if value is not None}
 
 
-def load_network(directory: Path, trial: int | None) -> RunNetwork:
-    """The winner of a finished run, or a trial whose weights were kept (its first repeat).
+def load_network(directory: Path, trial: int | None, stored: StoredRun | None = None) -> RunNetwork:
+    """The winner of a finished run, or a trial whose weights were kept (its first repeat), from the run alone.
 
-    ConfigError, in one line, where there are no such weights, or the data set that they are for cannot be read.
+    `stored`: the run, where it was opened already. Of a run that recorded nothing of its data these are read.
+    ConfigError, in one line, where there are no such weights, or the data are needed and cannot be read.
     """
-    if not holds_run(directory):
-        raise ConfigError(f"{directory}: holds no run (it has no {journal.NAME})")
-    events = journal.read(directory / journal.NAME)
-    run = assemble(directory, events)
-    setup = build(load_config(directory, events))
+    stored = stored or open_run(directory)
+    run = stored.records
     record, path = _kept_trial(directory, run, trial) if trial is not None else _winner(directory, run)
-    return RunNetwork(directory, setup, run, record, *_assembled(setup, record, path), trial is None)
+    data = stored.data
+    if data is None:
+        stored.benchmark.dataset.load()
+        data = record_of(stored.benchmark.dataset)
+    model, test_flip = _deployed(stored.benchmark, data, record, path)
+    return RunNetwork(stored, record, model, data, trial is None, test_flip)
+
+
+def measured_mirrored(path: Path) -> bool:
+    """Whether the network of a file of a run was measured by means over an image and its mirror image."""
+    if path.name == FILE.name:
+        about = read_winner(path)
+        return about is not None and about.test_flip
+    return bool(read_info(path).hparams.get("test_flip"))
 
 
 def _winner(directory: Path, run: RunRecords) -> tuple[TrialRecord, Path]:
@@ -118,7 +150,9 @@ def _winner(directory: Path, run: RunRecords) -> tuple[TrialRecord, Path]:
         kept = _kept(directory, run)
         trials = f"; --trial exports a trial: {_listed(kept)}" if kept else ""
         if run.end is None or not run.end.get("complete"):
-            raise ConfigError(f"{directory}: the run is not finished; go on with: nasrun resume {directory}{trials}")
+            raise ConfigError(
+                f"{directory}: the run is not finished; go on with: {shell_command('resume', directory)}{trials}"
+            )
         raise ConfigError(
             f"{path}: no such file; only runs that train networks leave weights (evaluator=train){trials}"
         )
@@ -149,48 +183,33 @@ def _listed(trials: list[int]) -> str:
     return f"trials {shown}" if trials else "no trial"
 
 
-def _assembled(setup: Setup, record: TrialRecord, path: Path) -> tuple[Deployed, Splits]:
-    splits = setup.dataset.load()
+def _deployed(benchmark: Benchmark, data: DataRecord, record: TrialRecord, path: Path) -> tuple[Deployed, bool]:
+    """The network of a trial with the weights of a file, behind the normalisation of its data, and whether it takes the
+    mean over an image and its mirror image."""
+    genome, task = record.trial.proposal.genome, data.task
     try:
-        weights = load_weights(path)
-        network = built(setup.space, record.trial.proposal.genome, setup.dataset.task, setup.evaluator.pad_to, weights)
+        test_flip = measured_mirrored(path)
+        network = build_for(benchmark.space, genome, task, benchmark.evaluator.pad_to, load_weights(path))
+        network = MirrorAverage(network, task.kind == "regression") if test_flip else network
+        model = Deployed(network, data.mean, data.std, data.target_mean, data.target_std)
     except Exception as error:  # readers raise many kinds on damaged files
         raise ConfigError(f"{path}: not the weights of this network ({' '.join(str(error).split())[:200]})") from None
-    model = Deployed(network, splits.mean, splits.std, splits.target_mean, splits.target_std)
-    return model.eval(), splits
+    return model.eval(), test_flip
 
 
-def built(
-    space: SearchSpace, genome: Genome, task: Task, pad_to: int | None, weights: Mapping[str, Tensor] | None = None
-) -> nn.Module:
-    """The network of an architecture for images of a task, behind the border that they are enlarged by (`pad_to`).
-
-    Raises RuntimeError where `weights` are not those of the network.
-    """
-    enlarged = task.enlarged(pad_to)
-    with torch.random.fork_rng([]):
-        network = space.build(genome, enlarged)
-    if weights is not None:
-        network.load_state_dict(weights)
-    if enlarged == task:
-        return network
-    rows, columns = enlarged.height - task.height, enlarged.width - task.width
-    border = nn.ReplicationPad2d((columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
-    return nn.Sequential(border, network)
-
-
-def measured_again(network: RunNetwork) -> Mapping[str, float]:
-    """The test metrics of the winner measured as in the run, in its precision; empty where that cannot be done here."""
+def measured_again(network: RunNetwork, splits: Splits) -> Mapping[str, float]:
+    """The test metrics of the winner measured as in the run, in its precision, on the data of the run; empty where that
+    cannot be done here."""
     from nasrun.hardware.devices import Runtime
     from nasrun.training.data import DeviceData
     from nasrun.training.loop import measure
 
-    record = network.run.header["facts"].get("runtime")
+    record = network.stored.header["facts"].get("runtime")
     if not network.final or record is None or (record["device"] == "cuda" and not torch.cuda.is_available()):
         return {}
     runtime = Runtime.from_record(record)
     model = runtime.place(copy.deepcopy(network.model.network))
-    found = measure(model, DeviceData(network.splits, runtime.device), "test", runtime)
+    found = measure(model, DeviceData(splits, runtime.device), "test", runtime)
     return {f"test_{name}": value for name, value in found.items()}
 
 
@@ -204,7 +223,7 @@ def outputs_of(function: Function, images: np.ndarray) -> np.ndarray:
 
 
 class Agreement(dict[str, Any]):
-    """How the outputs of an exported file compare with PyTorch's on the test images: `images`, `largest_difference`,
+    """How the outputs of an exported file compare with PyTorch's on the same images: `images`, `largest_difference`,
     for classification `same_class` and `ties` (images whose two best classes are closer than the rounding)."""
 
     @property

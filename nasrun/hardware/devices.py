@@ -24,7 +24,9 @@ class Hardware:
     and of the winner's final training; None divides the cores that this process may use among the workers. `in_flight`:
     trials asked for ahead of the oldest one that is not told; None means as many as there are workers. `cuda_graphs`:
     the training step of plain dense networks is recorded once and replayed. `grace`: seconds beyond the time limit of
-    its trial after which a worker counts as hung and is killed; trainings stop by themselves.
+    its trial after which a worker counts as hung and is killed; trainings stop by themselves. `clock`: what a budget of
+    time counts: seconds of the `wall`, or those that all threads of the run take of processors (`cpu`), of which other
+    work on the machine takes none.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -36,14 +38,13 @@ class Hardware:
     order: Literal["proposal", "completion"] = "proposal"
     cuda_graphs: bool = False
     grace: Annotated[float, Above(0)] = 30.0
+    clock: Literal["wall", "cpu"] = "wall"
 
     def __post_init__(self) -> None:
         if self.precision == "fp16" and self.device == "cpu":
             raise ValueError("precision=fp16: needs device=cuda (its loss scaling does); on the CPU use bf16 or fp32")
         if self.workers > 1 and not hasattr(os, "fork"):
             raise ValueError(f"workers={self.workers}: this operating system cannot fork processes; use workers=1")
-        if self.threads is not None and self.threads > 4 * (os.cpu_count() or 1):
-            raise ValueError(f"threads={self.threads}: this machine has {os.cpu_count()} processors")
 
     @property
     def trials_in_flight(self) -> int:
@@ -51,14 +52,14 @@ class Hardware:
         return self.in_flight or self.workers
 
     @property
-    def elsewhere(self) -> bool:
+    def is_remote(self) -> bool:
         """Whether trials are evaluated in other processes than the runner's."""
         return self.workers > 1
 
     @property
-    def crew(self) -> str:
+    def worker_summary(self) -> str:
         """The workers, for the user to read; empty where the runner is the only one."""
-        return f"{self.workers} workers" if self.elsewhere else ""
+        return f"{self.workers} workers" if self.is_remote else ""
 
     @property
     def named(self) -> tuple[str, str]:
@@ -91,6 +92,8 @@ class Hardware:
             precision, reason = _best_precision(device)
         if precision == "fp16" and device == "cpu":
             raise ConfigError("hardware.precision=fp16: no CUDA device is usable here; on the CPU use bf16 or fp32")
+        if self.threads is not None and self.threads > 4 * (os.cpu_count() or 1):
+            raise ConfigError(f"hardware.threads={self.threads}: this machine has {os.cpu_count()} processors")
         threads = self.threads or self.own_threads
         return Runtime(device, precision, reason, threads, self.channels_last, self.cuda_graphs and device == "cuda")
 
@@ -156,8 +159,18 @@ class Runtime(NamedTuple):
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "Runtime":
-        """The runtime that an earlier start of the run decided on."""
-        return cls(**{name: record[name] for name in cls._fields if name in record})
+        """The runtime that an earlier start of the run decided on; ConfigError where this machine lacks the device.
+
+        All else can be followed anywhere: more threads than processors, and bf16 without units for it, are only slow.
+        """
+        import torch
+
+        runtime = cls(**{name: record[name] for name in cls._fields if name in record})
+        if runtime.device == "cuda" and not torch.cuda.is_available():
+            raise ConfigError(
+                "the run was begun on a CUDA device, and none is usable here; resume it where there is one"
+            )
+        return runtime
 
     def apply(self) -> None:
         """Set the threads of this process, and matrix products to the speed that the precision allows."""

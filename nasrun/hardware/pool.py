@@ -15,8 +15,8 @@ from itertools import pairwise
 from typing import Any, Generic, TypeVar
 
 from nasrun.core import Evaluator, Executor, Job, Measurement
-from nasrun.hardware.processes import worker
-from nasrun.hardware.processes.worker import WorkerError
+from nasrun.hardware import worker_messages
+from nasrun.hardware.worker_messages import WorkerError
 
 MOST_DEATHS = 2
 """Workers that may die over the same jobs: the first may have been bad luck."""
@@ -86,7 +86,7 @@ class WorkerExecutor(Executor, Generic[W]):
 
     @abstractmethod
     def _hear(self, patience: float | None) -> bool:
-        """Take in (`_take`, `_bury`) what workers say, after some seconds at most; whether one has said something."""
+        """Take in (`_take`, `_on_worker_exit`) what workers say, after some seconds at most; whether one has."""
 
     @abstractmethod
     def _kill(self, one: W) -> None:
@@ -156,20 +156,20 @@ class WorkerExecutor(Executor, Generic[W]):
 
     def _take(self, one: W, kind: str, content: Any) -> None:
         """Something that a worker said."""
-        if kind == worker.ERROR:
+        if kind == worker_messages.ERROR:
             raise WorkerError(content)
-        if kind == worker.PROGRESS:
+        if kind == worker_messages.PROGRESS:
             self._evaluator.on_progress(content)
-        elif kind == worker.BEGUN:
+        elif kind == worker_messages.BEGUN:
             one.is_set_up = True
             if one.task is not None:
                 self._clock(one, len(one.task.jobs))
-        elif kind == worker.DONE:
+        elif kind == worker_messages.DONE:
             assert one.task is not None
             one.task.group.take(content)
             one.task, one.deadline = None, float("inf")
 
-    def _bury(self, place: int, one: W) -> None:
+    def _on_worker_exit(self, place: int, one: W) -> None:
         """A worker is dead: see to its jobs."""
         self._workers[place] = None
         if one.task is None:
@@ -178,16 +178,16 @@ class WorkerExecutor(Executor, Generic[W]):
         if one.task.deaths < MOST_DEATHS:
             self._tasks.appendleft(one.task)
         else:
-            self._blame(one, KILLED)
+            self._record_failure(one, KILLED)
 
     def _end_hung(self, place: int, one: W) -> None:
         """A worker does not come to an end: kill it, and see to its jobs."""
         self._workers[place] = None
         self._kill(one)
         limit = self._evaluator.time_limit
-        self._blame(one, f"worker hung: killed {self._grace:g} s beyond the time limit of {limit:g} s")
+        self._record_failure(one, f"worker hung: killed {self._grace:g} s beyond the time limit of {limit:g} s")
 
-    def _blame(self, one: W, reason: str) -> None:
+    def _record_failure(self, one: W, reason: str) -> None:
         """The jobs of a worker that was lost fail; where they are several, each has one chance by itself."""
         task = one.task
         assert task is not None

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nasrun import __version__
 from nasrun.core import Objective, SearchSpace, Task
+from nasrun.reports.data import data_section
 from nasrun.reports.plot_data import plot_data
 from nasrun.reports.summary import count, duration, front_in_words, number
 from nasrun.reports.tables import csv_text, one_line, trial_rows
@@ -83,6 +84,7 @@ def write_page(
         "facts": list(_facts(summary)),
         "genome": best["genome"] if best else None,
         "layers": _layers(space, best["genome"], task) if best and task else None,
+        "data": data_section(run.directory, summary),
         "plots": [_plot(name, figure, run, objective) for name, figure in figures.items()],
         "trials": [rows[0], *([_readable(cell) for cell in row] for row in rows[1 : MOST_ROWS + 1])],
         "best": best["trial"] if best else None,
@@ -210,6 +212,8 @@ def _records(run: RunRecords) -> Iterator[tuple[str, str]]:
         if (run.directory / path).is_file():
             yield title, (run.directory / path).read_text(encoding="utf-8")
     yield "Machine and versions", json.dumps(run.header.get("environment", {}), indent=2)
+    if "data" in run.header:
+        yield "Data", json.dumps(run.header["data"], indent=2)
     yield "Decided at the start", json.dumps(run.header.get("facts", {}), indent=2)
 
 

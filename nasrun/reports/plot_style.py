@@ -62,8 +62,10 @@ def style_axes(axes: "Axes", xlabel: str, ylabel: str) -> None:
 
 
 def literal(text: str) -> str:
-    """A text of a run's own as matplotlib shows it letter by letter: what is between two dollars is no formula."""
-    return printable(text).replace("$", r"\$")
+    """A text of a run's own as matplotlib shows it letter by letter: what is between two dollars is no formula, and a
+    label that begins with _ is not left out of the legend."""
+    shown = printable(text).replace("$", r"\$")
+    return f" {shown}" if shown.startswith("_") else shown
 
 
 def add_legend(figure: "Figure", axes: "Axes") -> "Figure":

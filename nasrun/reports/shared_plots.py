@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nasrun.core import Genome, Objective, SearchSpace
+from nasrun.core import CellGraph, Objective, SearchSpace
 from nasrun.reports.plot_style import BLUE, GREEN, GREY, INK, NORMAL, ORANGE, SMALL
 from nasrun.reports.shared_table import SHARED
-from nasrun.spaces.micro_cell.encoding import blocks_of, loose_ends
-from nasrun.spaces.micro_cell.space import MicroCell
 from nasrun.storage.records import TrialRecord
 
 if TYPE_CHECKING:
@@ -31,22 +29,21 @@ LINES = (INK, "#7A4F9A", BLUE, GREEN, ORANGE)
 COLUMN, ROW, WIDTH = 2.5, 1.35, 1.3
 """Of the drawing of a cell, in its own units: from column to column, row to row, and the boxes."""
 
-KINDS = {"c": "Convolution cell", "r": "Reduction cell"}
-
 
 def more_figures(
     directory: Path, records: Sequence[TrialRecord], space: SearchSpace, objective: Objective
 ) -> "dict[str, Figure]":
-    """The pictures by name: `sampled`, where weights were shared, and `cell`, where the space is `MicroCell`."""
+    """The pictures by name: `sampled`, where weights were shared, and `cell`, where the space has cells to draw."""
     figures = {}
     ranked = [record for record in records if record.status == "ok"]
     if (directory / SHARED).is_file():
         values = np.array([record.mean(objective.metric) for record in ranked], dtype=float)
         label = objective.metric.replace("_", " ")
         figures["sampled"] = draw_sampled({"": (np.array([r.trial.number for r in ranked]), values)}, label)
-    if isinstance(space, MicroCell):
-        best = max(ranked, key=lambda record: (objective.score(record.measurements), -record.trial.number))
-        figures["cell"] = draw_cells(space, best.trial.proposal.genome)
+    best = max(ranked, key=lambda record: (objective.score(record.measurements), -record.trial.number))
+    graphs = space.cell_graphs(best.trial.proposal.genome)
+    if graphs:
+        figures["cell"] = draw_cells(graphs)
     return figures
 
 
@@ -89,19 +86,18 @@ def draw_sampled(series: Mapping[str, tuple[np.ndarray, np.ndarray]], label: str
     return figure
 
 
-def draw_cells(space: MicroCell, genome: Genome) -> "Figure":
-    """The cells of an architecture as graphs: each block is the sum of two operations on what the arrows come from."""
+def draw_cells(graphs: Mapping[str, CellGraph]) -> "Figure":
+    """The cells of an architecture, by title: each block is the sum of operations on what the arrows come from."""
     from matplotlib.figure import Figure
 
-    cells = dict(zip(space.cell_kinds, space.cells(genome), strict=True))
-    places = [_places(cell) for cell in cells.values()]
+    places = [_places(graph) for graph in graphs.values()]
     width = max(x for found in places for x, _ in found.values()) + 1.6
     heights = [max(abs(y) for _, y in found.values()) * 2 + 1.4 for found in places]
     figure = Figure(figsize=(0.62 * width, 0.62 * sum(heights) + 0.7), dpi=160, layout="constrained", facecolor="white")
-    grid = figure.subplots(len(cells), 1, squeeze=False, height_ratios=heights)
-    for axes, (kind, cell), found, height in zip(grid[:, 0], cells.items(), places, heights, strict=True):
-        _draw_cell(axes, cell, found)
-        axes.set_title(KINDS[kind], fontsize=NORMAL, color=INK, loc="left")
+    grid = figure.subplots(len(graphs), 1, squeeze=False, height_ratios=heights)
+    for axes, (title, graph), found, height in zip(grid[:, 0], graphs.items(), places, heights, strict=True):
+        _draw_cell(axes, graph, found)
+        axes.set_title(title, fontsize=NORMAL, color=INK, loc="left")
         axes.set_xlim(-0.8, width - 0.8)
         axes.set_ylim(-height / 2, height / 2)
         axes.set_aspect("equal", anchor="W")
@@ -109,14 +105,14 @@ def draw_cells(space: MicroCell, genome: Genome) -> "Figure":
     return figure
 
 
-def _places(cell: Genome) -> dict[int, tuple[float, float]]:
-    """Where nodes stand: 0 and 1 are the inputs, then the blocks, last the output.
+def _places(graph: CellGraph) -> dict[int, tuple[float, float]]:
+    """Where nodes stand: the inputs, then the blocks, last the output.
 
     A column for each depth, and a row for each node but the output: along its row a line meets no other node.
     """
-    depths = [0, 0]
-    for one, two, _, _ in blocks_of(cell):
-        depths.append(1 + max(depths[int(one)], depths[int(two)]))
+    depths = [0] * len(graph.inputs)
+    for block in graph.blocks:
+        depths.append(1 + max((depths[source] for source, _ in block), default=0))
     rows = sorted(range(len(depths)), key=lambda node: (depths[node], node))
     middle = (len(rows) - 1) / 2
     places = {node: (COLUMN * depths[node], ROW * (middle - row)) for row, node in enumerate(rows)}
@@ -124,20 +120,20 @@ def _places(cell: Genome) -> dict[int, tuple[float, float]]:
     return places
 
 
-def _draw_cell(axes: "Axes", cell: Genome, places: Mapping[int, tuple[float, float]]) -> None:
+def _draw_cell(axes: "Axes", graph: CellGraph, places: Mapping[int, tuple[float, float]]) -> None:
     output = len(places) - 1
-    for node in (0, 1):
-        _box(axes, *places[node], ("cell before\nthe last", "last cell")[node], "#F3E3C9")
+    for node, label in enumerate(graph.inputs):
+        _box(axes, *places[node], label, "#F3E3C9")
     _box(axes, *places[output], "output", "#F3E3C9")
-    for node, block in enumerate(blocks_of(cell), start=2):
+    for node, block in enumerate(graph.blocks, start=len(graph.inputs)):
         x, y = places[node]
-        for side, shift in ((0, 0.3), (1, -0.3)):
-            source, operation = int(block[side]), str(block[side + 2])
-            _box(axes, x, y + shift, NAMES.get(operation, operation), COLOURS.get(operation, "#EDEFF2"))
+        for rank, (source, operation) in enumerate(block):
+            height = y + 0.3 * (len(block) - 1 - 2 * rank)
+            _box(axes, x, height, NAMES.get(operation, operation), COLOURS.get(operation, "#EDEFF2"))
             gutter = places[source][0] + WIDTH / 2 + 0.25 + 0.09 * source
-            _line(axes, places[source], (x - WIDTH / 2, y + shift), gutter, source)
+            _line(axes, places[source], (x - WIDTH / 2, height), gutter, source)
         axes.text(x + WIDTH / 2 + 0.12, y, "+", fontsize=NORMAL, color=INK, ha="center", va="center", zorder=4)
-    for node in loose_ends(cell):
+    for node in graph.outputs:
         x, y = places[output]
         _line(axes, places[node], (x - WIDTH / 2, y), x - WIDTH / 2 - 0.3, node, dashed=True)
 

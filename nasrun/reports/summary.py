@@ -3,7 +3,7 @@
 import math
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from nasrun.storage.records import RunRecords, TrialRecord, outcome, write_json
 
 SUMMARY = "summary.json"
 BEST = "best.json"
+BUDGET = ("budget_seconds", "clock", "spent")
+"""What the end of a run with a budget of time says of it."""
 SIMULATED = "simulated_seconds"
 """The metric that says how long a training took that was not made but looked up."""
 
@@ -60,6 +62,10 @@ def summarise(run: RunRecords, space: SearchSpace, objective: Objective) -> dict
         "device_seconds": math.fsum(record.seconds for record in records) + float(final.get("seconds", 0.0)),
         "stop_reason": run.end.get("reason") if run.end else None,
     }
+    if "clock" in final:
+        summary["budget"] = {name: final[name] for name in BUDGET}
+    if "choice" in final:
+        summary["choice"] = final["choice"]
     if objective.others:
         summary["objectives"] = [{"metric": one.metric, "mode": one.mode} for one in objective.all]
         summary["front"] = describe_front(run.trials, objective)
@@ -116,12 +122,26 @@ def describe(summary: Mapping[str, Any], directory: Path) -> list[str]:
     rows.append(("trials", f"{summary['trials']:,}: {status}; {extra}" if status else "0"))
     simulated = f", simulated {duration(summary[SIMULATED])}" if SIMULATED in summary else ""
     spent = f"device {duration(summary['device_seconds'])}{simulated}"
+    rows += _timed(summary)
     rows.append(("time", f"{duration(summary['wall_seconds'])} ({spent})"))
     if summary["stop_reason"]:
         rows.append(("stopped", one_line(str(summary["stop_reason"]))))
     rows.append(("run", nearby(directory)))
     label = max(len(name) for name, _ in rows)
     return [f"{name:<{label}}  {value}" for name, value in rows]
+
+
+def _timed(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Of a run with a budget of time: how sure the choice is, and what was spent."""
+    if "choice" in summary:
+        choice = summary["choice"]
+        source = f"a score varies by {number(choice['noise'])}, by the {choice['noise_from']}"
+        yield "choice", f"the best of {len(choice['of'])} with probability {choice['probability']:.2f} ({source})"
+    if "budget" in summary:
+        budget = summary["budget"]
+        clock = " of the processor" if budget["clock"] == "cpu" else ""
+        whole = f"{duration(budget['spent'])} of {duration(budget['budget_seconds'])}{clock}"
+        yield "budget", f"{whole}, but for the report"
 
 
 def front_in_words(summary: Mapping[str, Any]) -> str:

@@ -5,13 +5,20 @@ import statistics
 
 from nasrun.config.build import Setup, check_budgets, sample_rng
 from nasrun.core import Proposal, Trial
+from nasrun.datasets.overview import overview_of
+from nasrun.evaluators.train.recipe import summary
+from nasrun.runner.clock import Clock, Instant
+from nasrun.runner.time_budget import time_budget
 
 SAMPLES = 200
 TIMED = 3
 
 
-def show_plan(setup: Setup) -> None:
-    """Print size of the space, trials, the price of a sample of architectures, and the time a run may take."""
+def show_plan(setup: Setup, began: Instant) -> None:
+    """Print size of the space, trials, the price of a sample of architectures, and the time a run may take.
+
+    Of a run with a budget of time, which is spent from `began` on, its plan.
+    """
     space, task = setup.space, setup.dataset.task
     rng = sample_rng(setup.options.seed)
     drawn = (setup.steered.sample(rng) for _ in itertools.count())
@@ -20,6 +27,8 @@ def show_plan(setup: Setup) -> None:
     names = {group: setup.config[group]["_target_"].rpartition(".")[2] for group in ("search_space", "strategy")}
     size = "unknown" if space.size is None else f"{space.size:,} architectures"
     pixels = f" x {task.height} x {task.width}" if task.kind == "regression" else ""
+    prepared = _prepared(setup, genomes, began)  # reads the data
+    overview = overview_of(setup.dataset)
     lines = [
         ("search space", f"{names['search_space']}: {size}"),
         ("strategy", names["strategy"]),
@@ -28,9 +37,12 @@ def show_plan(setup: Setup) -> None:
         ("parameters", _range([cost.parameters for cost in costs])),
         ("FLOPs", _range([cost.flops for cost in costs])),
         ("example", space.format(genomes[0])),
-        ("time", _time(setup, genomes)),
+        *prepared,
     ]
+    lines[4:4] = [("" if place else "data", line) for place, line in enumerate(overview.lines() if overview else ())]
     lines[3:3] = _budgets(setup)
+    if setup.options.time is not None:
+        lines[2:3] = []  # the plan says how many
     print("\n".join(f"{name:<13} {text}" for name, text in lines))
 
 
@@ -44,15 +56,28 @@ def _budgets(setup: Setup) -> list[tuple[str, str]]:
     return [("budgets", rungs), ("epochs", total)]
 
 
+def _timed(setup: Setup, began: Instant) -> str:
+    """The plan that a run with a budget of time would have."""
+    budget = time_budget(setup, Clock(setup.hardware.clock, began), None)
+    assert budget is not None
+    return budget.describe(budget.first_plan()[0])
+
+
 def _range(values: list[int]) -> str:
     middle = round(statistics.median(values))
     return f"{min(values):,} to {max(values):,}, median {middle:,} ({len(values)} samples within the constraints)"
 
 
+def _prepared(setup: Setup, genomes: list[tuple[int | str, ...]], began: Instant) -> list[tuple[str, str]]:
+    """What only a prepared evaluator tells: settings that the data decide, and the time."""
+    recipe = setup.evaluator.prepare().get("recipe")
+    check_budgets(setup.strategy, setup.evaluator)
+    time = _time(setup, genomes) if setup.options.time is None else _timed(setup, began)
+    return [*([("training", summary(recipe))] if recipe else []), ("time", time)]
+
+
 def _time(setup: Setup, genomes: list[tuple[int | str, ...]]) -> str:
     """An estimate from timing a few steps of the sample's architectures of middling price."""
-    setup.evaluator.prepare()
-    check_budgets(setup.strategy, setup.evaluator)
     ranked = sorted(genomes, key=lambda genome: setup.space.cost(genome, setup.dataset.task).flops)
     chosen = [ranked[(2 * i + 1) * len(ranked) // (2 * TIMED)] for i in range(TIMED)]
     epochs = setup.strategy.epochs(setup.options.trials)

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from nasrun.core import Progress
-from nasrun.hardware.processes.worker import WorkerError
+from nasrun.core.options import shell_command
+from nasrun.hardware.worker_messages import WorkerError
 from nasrun.runner import interrupts
 from nasrun.storage.journal import NAME, Journal
 
@@ -26,7 +27,7 @@ class Interrupted(KeyboardInterrupt):
 @contextlib.contextmanager
 def resumable(directory: Path) -> Iterator[None]:
     """Turns what stops the run in `directory` from outside (a signal, a full disk) into Interrupted or RunError."""
-    how = f"go on with: nasrun resume {directory}"
+    how = f"go on with: {shell_command('resume', directory)}"
     try:
         yield
     except KeyboardInterrupt:

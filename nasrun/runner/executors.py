@@ -9,8 +9,8 @@ from nasrun.config.build import Setup, rebuild
 from nasrun.core import Executor
 from nasrun.hardware.devices import gpus_of_workers
 from nasrun.hardware.inline import InlineExecutor
-from nasrun.hardware.processes.worker import Recipe
 from nasrun.hardware.ray.cluster import RayCluster
+from nasrun.hardware.worker_messages import Recipe
 from nasrun.storage import journal
 
 
@@ -22,12 +22,12 @@ def make_executor(
     `say`: tells the user a line. A Ray cluster must be `opened`.
     """
     hardware, on_gpus = setup.hardware, facts.get("runtime", {}).get("device") == "cuda"
-    if not hardware.elsewhere:
+    if not hardware.is_remote:
         return InlineExecutor(setup.evaluator, hardware.grace)
     if isinstance(hardware, RayCluster):
         from nasrun.hardware.ray.executor import RayExecutor
 
-        writes = setup.evaluator.saves and (setup.output.keep != "none" or setup.strategy.continues)
+        writes = setup.evaluator.saves and (setup.output.keep != "none" or setup.strategy.uses_checkpoints)
         return RayExecutor(
             setup.evaluator,
             Recipe(partial(rebuild, setup.config), facts),

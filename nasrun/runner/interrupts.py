@@ -1,17 +1,24 @@
-"""Ctrl-C and SIGTERM in the `nasrun` command: the first ends what is going on, later ones do not disturb the ending."""
+"""Signals in the `nasrun` command: the first ends what is going on, later ones do not disturb the ending."""
 
 import signal
 from types import FrameType
+
+from nasrun.core.signals import BATCH_SIGNALS
+
+ENDING = (signal.SIGINT, signal.SIGTERM, *BATCH_SIGNALS)
+"""Signals that end a run: Ctrl-C, what ends a process, and what batch systems send a while before that."""
 
 _ending = False
 
 
 def listen() -> None:
-    """Have Ctrl-C and SIGTERM raise KeyboardInterrupt in the main thread, until `end`."""
+    """Have the signals of `ENDING` raise KeyboardInterrupt in the main thread, until `end`."""
     global _ending
     _ending = False
-    signal.signal(signal.SIGINT, _interrupt)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in ENDING:
+        # Under nohup, the end of the terminal is not the end of the run.
+        if number not in BATCH_SIGNALS or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
 
 
 def end() -> None:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from nasrun.config.build import Setup
 from nasrun.core import Trial
@@ -12,27 +13,35 @@ from nasrun.storage.records import Observer, TrialRecord
 REFRESH_SECONDS = 5.0
 
 
-class Watchers(Observer):
+class Observers(Observer):
     """Passes what the search tells on to several observers."""
 
     def __init__(self, *observers: Observer) -> None:
         self._observers = observers
 
-    def started(self, trials: int, records: Mapping[int, TrialRecord], directory: Path) -> None:
+    def on_start(self, trials: int, records: Mapping[int, TrialRecord], directory: Path) -> None:
         for observer in self._observers:
-            observer.started(trials, records, directory)
+            observer.on_start(trials, records, directory)
 
     def message(self, text: str) -> None:
         for observer in self._observers:
             observer.message(text)
 
-    def asked(self, trial: Trial) -> None:
+    def on_trial_start(self, trial: Trial) -> None:
         for observer in self._observers:
-            observer.asked(trial)
+            observer.on_trial_start(trial)
 
-    def told(self, record: TrialRecord, best: TrialRecord | None) -> None:
+    def on_trial_complete(self, record: TrialRecord, best: TrialRecord | None) -> None:
         for observer in self._observers:
-            observer.told(record, best)
+            observer.on_trial_complete(record, best)
+
+    def on_finish(self, summary: Mapping[str, Any]) -> None:
+        for observer in self._observers:
+            observer.on_finish(summary)
+
+    def close(self) -> None:
+        for observer in self._observers:
+            observer.close()
 
 
 class TableRefresh(Observer):
@@ -43,10 +52,10 @@ class TableRefresh(Observer):
         self._due = time.monotonic() + REFRESH_SECONDS
         self._records: Mapping[int, TrialRecord] = {}
 
-    def started(self, trials: int, records: Mapping[int, TrialRecord], directory: Path) -> None:
+    def on_start(self, trials: int, records: Mapping[int, TrialRecord], directory: Path) -> None:
         self._records = records
 
-    def told(self, record: TrialRecord, best: TrialRecord | None) -> None:
+    def on_trial_complete(self, record: TrialRecord, best: TrialRecord | None) -> None:
         now = time.monotonic()
         if now < self._due:
             return

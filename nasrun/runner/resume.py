@@ -1,6 +1,7 @@
 """What a run that is gone on with may have changed, and what that is."""
 
-from collections.abc import Collection, Mapping, Sequence
+import contextlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,64 +9,126 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from nasrun.config.build import Setup, option_section
-from nasrun.core.options import ConfigError, join, nearest, plain, show
+from nasrun.config.stored_run import DataChangedError
+from nasrun.config.trackers import GROUP as TRACKER
+from nasrun.config.trackers import qualified, sections_by_name
+from nasrun.core.environment import describe_environment, differences
+from nasrun.core.options import ConfigError, flat, nearest, plain, shell_command, show
+from nasrun.datasets import DatasetError
+from nasrun.runner.errors import RunError
+from nasrun.runner.search import ReplayError, Search
 from nasrun.storage import journal
 from nasrun.storage.journal import Event
+from nasrun.storage.paths import data_key, data_there, find_paths, movable, whole_path
 from nasrun.storage.run_directory import load_config
+from nasrun.storage.stored_config import check_servers, servers
 
 CHANGEABLE = ("trials", "max_failures", "output", "debug", "dry_run", "resume", "hardware.address", "tracker")
-"""Keys that a resumed run may have changed: none of them changes what was searched so far."""
+"""Keys that a resumed run may have changed: none of them changes what was searched so far. Where its data lie may
+change too, if its header records them (`nasrun.storage.paths.movable`)."""
 
 
 def changed_config(
     directory: Path, events: Sequence[Event], overrides: Mapping[str, Any], chosen: Collection[str] = ()
 ) -> tuple[DictConfig, dict[str, Any]]:
-    """The config under new overrides, and those of them that change something; ConfigError for the forbidden."""
-    config = load_config(directory, events, chosen=chosen)
+    """The config under new overrides, and those of them that change something; ConfigError for the forbidden.
+
+    `chosen`: classes and servers that the command line names itself, besides those in `overrides`.
+    """
+    header, stored = events[0], load_config(directory, events, chosen=chosen)
+    places, config = movable(header), find_paths(stored, events[0], directory)
+    before = sections_by_name(plain(stored).get(TRACKER, {}))
+    config[TRACKER] = _chosen_trackers(overrides[TRACKER]) if TRACKER in overrides else before
+    stored[TRACKER] = config[TRACKER].copy()
     changes: dict[str, Any] = {}
-    for key, value in overrides.items():
-        if key == "tracker":  # another option, with all its keys
-            changes[key] = value if isinstance(value, dict) else option_section(key, value)
-            OmegaConf.update(config, key, changes[key], merge=False)
-            continue
-        try:
-            known, old = True, OmegaConf.select(config, key, throw_on_missing=True)
-        except OmegaConfBaseException:
-            known, old = False, None
-        parent = OmegaConf.select(config, key.rpartition(".")[0]) if "." in key else config
-        if not known or not isinstance(parent, DictConfig) or key.rpartition(".")[2] not in parent:
-            raise ConfigError(f"{key}: no such key in this run; {nearest(key, CHANGEABLE)}")
-        if old == value:
-            continue
-        if key.partition(".")[0] not in CHANGEABLE and key not in CHANGEABLE:
-            raise ConfigError(
-                f"{key}={show(value)}: would change the search, which ran with {show(old)}; "
-                f"a resumed run may change {', '.join(CHANGEABLE)}"
-            )
-        changes[key] = value
-        OmegaConf.update(config, key, value)
+    for given, value in overrides.items():
+        key = qualified(given, list(config[TRACKER]))
+        if key != TRACKER and _changes(config, stored, key, value, places):
+            changes[key] = OmegaConf.select(config, key)
+    changes = {key: value for key, value in changes.items() if not key.startswith(f"{TRACKER}.")}
+    if plain(config)[TRACKER] != before:  # as a whole, since other trackers have other keys
+        changes[TRACKER] = plain(config)[TRACKER]
+    named = {key: value for key, value in overrides.items() if key.partition(".")[0] == TRACKER}
+    check_servers(config, directory, [*chosen, *servers(named)])
     return config, changes
+
+
+def _changes(config: DictConfig, stored: DictConfig, key: str, value: Any, places: Collection[str]) -> bool:
+    """Set a key of a config, and say whether that changes it; ConfigError where it may not be changed.
+
+    `stored`: the config as it was written. `places`: keys that say where data lie, which may be written otherwise.
+    """
+    allowed = (*CHANGEABLE, *places)
+    try:
+        known, old = True, OmegaConf.select(stored, key, throw_on_missing=True)
+    except OmegaConfBaseException:
+        known, old = False, None
+    parent = OmegaConf.select(config, key.rpartition(".")[0]) if "." in key else config
+    if not known or not isinstance(parent, DictConfig) or key.rpartition(".")[2] not in parent:
+        raise ConfigError(f"{key}: no such key in this run; {nearest(key, allowed)}")
+    # What an evaluator reads is compared with what it read at the start; to read nothing would be another search.
+    moved = key in places and (key.startswith("dataset.") or isinstance(value, str))
+    if moved:
+        old, value = whole_path(OmegaConf.select(config, key)), whole_path(value)
+    if old == value:
+        return False
+    if key.partition(".")[0] not in CHANGEABLE and key not in CHANGEABLE and not moved:
+        raise ConfigError(
+            f"{key}={show(value)}: would change the search, which ran with {show(old)}; "
+            f"a resumed run may change {', '.join(allowed)}"
+        )
+    OmegaConf.update(config, key, value)
+    return True
+
+
+def _chosen_trackers(value: Any) -> dict[str, dict[str, Any]]:
+    """The sections of trackers that are given by name, by a list of names, or as they are."""
+    if isinstance(value, Mapping):
+        return sections_by_name(value)
+    return {str(name): option_section(TRACKER, name) for name in (value if isinstance(value, list) else [value])}
+
+
+@contextlib.contextmanager
+def asking_for_data(directory: Path, header: Event, config: DictConfig) -> Iterator[None]:
+    """A scope in which the data of a run are read again; where they are gone or others, the error says what to type."""
+    try:
+        yield
+    except DatasetError as error:
+        key, changed = data_key(config, header), isinstance(error, DataChangedError)
+        if key not in movable(header) or (data_there(config, header) and not changed):
+            raise
+        where = f"if the run's data lie elsewhere now: {shell_command('resume', directory, f'{key}=PATH')}"
+        raise DatasetError(f"{error}; {where}" + "; other data take a new run" * changed) from error
 
 
 def changes_of(directory: Path, config: DictConfig) -> dict[str, Any]:
     """What a config says otherwise than the run in a directory, as dotted keys."""
-    old = flat(plain(load_config(directory, journal.read(directory / journal.NAME), data_only=True)))
-    new = flat(plain(config))
-    keys = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key) and key != "resume"]
-    changes = {key: new.get(key) for key in keys if not key.startswith("tracker.")}
-    return changes if len(changes) == len(keys) else {**changes, "tracker": plain(config)["tracker"]}
+    stored = load_config(directory, journal.read(directory / journal.NAME), data_only=True)
+    old, new = _with_named_trackers(plain(stored)), _with_named_trackers(plain(config))
+    before, now = flat(old), flat(new)
+    keys = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key) and key != "resume"]
+    changes = {key: now.get(key) for key in keys if not key.startswith(f"{TRACKER}.")}
+    return changes if old[TRACKER] == new[TRACKER] else {**changes, TRACKER: new[TRACKER]}
 
 
-def flat(content: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-    """Nested keys as dotted ones, with their values."""
-    found: dict[str, Any] = {}
-    for name, value in content.items():
-        found |= flat(value, join(path, name)) if isinstance(value, Mapping) else {join(path, name): value}
-    return found
+def _with_named_trackers(content: Mapping[str, Any]) -> dict[str, Any]:
+    return {**content, TRACKER: sections_by_name(content.get(TRACKER, {}))}
 
 
-def check_trials(setup: Setup, events: Sequence[Event]) -> None:
-    """ConfigError where fewer trials are asked for than there are."""
+def check_trials(setup: Setup, events: Sequence[Event], changes: Mapping[str, Any]) -> None:
+    """ConfigError where fewer trials are asked for than there are, or any number under a budget of time."""
+    if setup.options.time is not None and "trials" in changes:
+        raise ConfigError(f"trials={changes['trials']}: the run has time={setup.options.time}, which decides that")
     asked = sum(len(event["proposals"]) for event in events if event["event"] == "ask")
     if setup.options.trials < asked:
         raise ConfigError(f"trials={setup.options.trials}: {asked} are already there; a run can only be extended")
+
+
+def replay(search: Search, events: Sequence[Event]) -> None:
+    """`Search.replay`; RunError where the strategy does not repeat itself, with what is other than at the start."""
+    try:
+        search.replay(events)
+    except ReplayError as error:
+        found = differences(events[0]["environment"], describe_environment()).items()
+        others = ", ".join(f"begun with {name} {old}, now {new}" for name, (old, new) in found)
+        raise RunError(f"the search cannot be gone on with here: {error}{f' ({others})' if others else ''}") from error

@@ -5,74 +5,105 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from nasrun import __version__
 from nasrun.checkpoints.store import CheckpointStore
-from nasrun.config.build import Setup, build, check_budgets
-from nasrun.core import Job, SharedEvaluator, Trial, seeding
+from nasrun.config.build import Benchmark, Setup, build, check_budgets
+from nasrun.config.given import Given
+from nasrun.config.paths import path_options
+from nasrun.config.stored_run import check_data
+from nasrun.core import SharedEvaluator
 from nasrun.core.environment import describe_environment
-from nasrun.core.options import ConfigError, first_line
+from nasrun.core.options import ConfigError, flat
+from nasrun.datasets.record import record_of
 from nasrun.reports.changes import write_changes
 from nasrun.reports.console.plain import make_console
+from nasrun.reports.data import read_overview, result_warnings
 from nasrun.reports.shared_table import write_shared
 from nasrun.reports.summary import finite, write_summary
 from nasrun.reports.tables import write_tables
 from nasrun.runner import interrupts
+from nasrun.runner.clock import Clock, Instant, this_moment
 from nasrun.runner.errors import RunError, resumable, watched
 from nasrun.runner.executors import make_executor
-from nasrun.runner.observers import TableRefresh, Watchers
-from nasrun.runner.resume import CHANGEABLE, changed_config, changes_of, check_trials, flat
+from nasrun.runner.final import Final
+from nasrun.runner.observers import Observers, TableRefresh
+from nasrun.runner.resume import CHANGEABLE, asking_for_data, changed_config, check_trials, replay
 from nasrun.runner.salvage import recalling, save_journal
 from nasrun.runner.search import Search
 from nasrun.runner.shared_weights import SharedWeights
-from nasrun.runner.startup_messages import opening_notes
+from nasrun.runner.startup_messages import look_at_data, startup_messages
+from nasrun.runner.time_budget import first_plan, spent_before, time_budget
 from nasrun.storage import journal
 from nasrun.storage.journal import Event, Journal
-from nasrun.storage.records import Observer, assemble, write_json
+from nasrun.storage.paths import given_paths, header_entry
+from nasrun.storage.records import assemble, write_json
 from nasrun.storage.run_directory import clear_temporary, create_directory, holds_run, locked
-from nasrun.storage.stored_config import targets
 from nasrun.trackers.observer import Tracking
 
 NOTES = "strategy.json"
 
 
 def start(
-    config: DictConfig,
+    config: DictConfig, directory: Path, *, unique: bool, choices: Mapping[str, str | None] = {}
+) -> dict[str, Any]:
+    """Check a config and run it in a new directory; returns the summary. For more that can be said: `begin`."""
+    began = this_moment()
+    return begin(build(config), directory, unique=unique, choices=choices, began=began)
+
+
+def begin(
+    setup: Setup,
     directory: Path,
     *,
     unique: bool,
     choices: Mapping[str, str | None] = {},
     sweep: Mapping[str, Any] | None = None,
+    words: Sequence[str] = (),
+    began: Instant | None = None,
 ) -> dict[str, Any]:
-    """Run a config in a new directory and return its summary.
+    """Run a checked config in a new directory and return its summary.
 
     `unique`: where the directory is taken, a number is added to its name (for names that nasrun chose itself).
     `choices`: the option of each group, by which runs are compared. `sweep`: its `folder` and the number of the `job`.
+    `words`: the command line of this run alone. `began`: from when on a budget of time is spent; None: from now on.
     """
-    setup = build(config)
-    if setup.options.resume and holds_run(directory):
-        return resume(directory, changes_of(directory, config), chosen=targets(config))
+    began = began or this_moment()
     facts = setup.evaluator.prepare()
     check_budgets(setup.strategy, setup.evaluator)
     header = {"event": "run", "format": journal.FORMAT, "nasrun": __version__, "seed": setup.options.seed}
-    header |= {"trials": setup.options.trials, "environment": describe_environment(), "facts": facts}
-    header |= {"choices": dict(choices), **({"sweep": dict(sweep)} if sweep else {}), "time": journal.now()}
+    header |= {"trials": setup.options.trials, "environment": describe_environment(words), "facts": facts}
+    header |= first_plan(setup, began)
+    header |= {"choices": dict(choices), **({"sweep": dict(sweep)} if sweep else {})}
+    paths = header_entry(path_options(setup.config), directory)
+    header |= {"data": record_of(setup.dataset).to_json(), "paths": paths}
+    header["time"] = journal.now()
     with _hardware(setup):
-        directory = create_directory(directory, config, header, unique=unique)
+        directory = create_directory(directory, OmegaConf.create(setup.config), header, unique=unique, words=words)
         with resumable(directory), locked(directory):
-            return _execute(setup, directory, journal.read(directory / journal.NAME))
+            return _execute(
+                setup, directory, journal.read(directory / journal.NAME), Clock(setup.hardware.clock, began)
+            )
 
 
 def resume(
-    directory: Path, overrides: Mapping[str, Any], *, chosen: Collection[str] = (), salvage: bool = False
+    directory: Path,
+    overrides: Mapping[str, Any],
+    *,
+    chosen: Collection[str] = (),
+    salvage: bool = False,
+    began: Instant | None = None,
+    given: Mapping[str, Given] = {},
 ) -> dict[str, Any]:
     """Go on with the run in a directory after a crash or an interruption, or extend a finished one.
 
     `overrides`: dotted keys and their new values; only `CHANGEABLE` keys may differ from what they were. `chosen`: the
-    classes that the command line names itself; of what the directory names, others than nasrun's own are refused.
-    `salvage`: the journal is damaged; what is whole of it is saved first (`nasrun.runner.salvage`).
+    classes and servers that the command line names itself; of what the directory names, others are refused.
+    `salvage`: the journal is damaged; what is whole of it is saved first (`nasrun.runner.salvage`). `began`: as for
+    `start`. `given`: objects of the calling program, by group, where the run was started with such.
     """
+    began = began or this_moment()
     if not holds_run(directory):
         raise ConfigError(f"{directory}: holds no run that could be resumed (it has no {journal.NAME})")
     with resumable(directory), locked(directory):
@@ -83,11 +114,14 @@ def resume(
             raise ConfigError(f"{directory / journal.NAME}: holds no whole line; start the run anew")
         config, changes = changed_config(directory, events, overrides, chosen)
         clear_temporary(directory)
-        setup = build(config)
-        check_trials(setup, events)
-        setup.evaluator.prepare(events[0]["facts"])
+        with asking_for_data(directory, events[0], config):
+            setup = build(config, given)
+            check_trials(setup, events, changes)
+            setup.evaluator.prepare(events[0]["facts"])
+            check_data(directory, events, config, setup.dataset)
         with _hardware(setup):
-            return _execute(setup, directory, events, changes)
+            clock = Clock(setup.hardware.clock, began, spent_before(events))
+            return _execute(setup, directory, events, clock, changes)
 
 
 def _hardware(setup: Setup) -> contextlib.AbstractContextManager[None]:
@@ -96,25 +130,30 @@ def _hardware(setup: Setup) -> contextlib.AbstractContextManager[None]:
 
 
 def _execute(
-    setup: Setup, directory: Path, events: list[Event], changes: Mapping[str, Any] | None = None
+    setup: Setup, directory: Path, events: list[Event], clock: Clock, changes: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """Replay what the journal holds, search on, finish, and return the summary. `changes`: those of a resume."""
     space, objective, output = setup.space, setup.objective, setup.output
     console = make_console(output.console, space, objective)
-    tracking = Tracking(setup.tracker, events[0], flat(setup.config), space, objective, console.message, CHANGEABLE)
-    watchers = Watchers(console, TableRefresh(setup, directory), tracking)
+    config = {**flat(setup.config), **given_paths(events[0])}
+    told = (events[0], config, space, objective, console.message, CHANGEABLE)
+    tracking = Observers(*(Tracking(name, tracker, *told) for name, tracker in setup.trackers.items()))
+    observers = Observers(console, TableRefresh(setup, directory), tracking)
     log = Journal(directory / journal.NAME)
     executor = make_executor(setup, events[0]["facts"], directory, console.message)
     executor = recalling(executor, setup, directory, events)
     keep = output.keep if setup.evaluator.saves else "none"
-    continues = setup.strategy.continues and setup.evaluator.saves
-    checkpoints = CheckpointStore(directory, keep, output.keep_count, output.limit_mb, continues=continues)
+    uses_checkpoints = setup.strategy.uses_checkpoints and setup.evaluator.saves
+    checkpoints = CheckpointStore(
+        directory, keep, output.keep_count, output.limit_mb, uses_checkpoints=uses_checkpoints
+    )
+    budget = time_budget(setup, clock, log, console.message)
     search = Search(
         setup.strategy,
         executor,
         log,
         objective,
-        watchers,
+        observers,
         checkpoints,
         seed=setup.options.seed,
         trials=setup.options.trials,
@@ -123,24 +162,28 @@ def _execute(
         max_failures=setup.options.max_failures,
         order=setup.hardware.order,
         shared=_shared_weights(setup, log, directory, events[0]["trials"]),
+        budget=budget,
+        patience=setup.options.patience_trials,
     )
-    setup.evaluator.on_progress = watched(log, console.progress)
+    setup.evaluator.on_progress = watched(log, console.on_progress)
     try:
-        with journal.sensible(directory / journal.NAME):
-            search.replay(events)
+        with journal.reject_invalid_events(directory / journal.NAME):
+            replay(search, events)
         finished = events[-1]["event"] == "end" and events[-1]["complete"] and not changes
         if changes is not None and not finished:
             log.append("resume", changes=dict(changes), time=journal.now())
-        watchers.started(setup.options.trials, search.records, directory)
-        for line in opening_notes(setup, events):
+        observers.on_start(budget.trials if budget else setup.options.trials, search.records, directory)
+        if budget is not None:
+            budget.begin()
+        for line in (*startup_messages(setup, events), *look_at_data(setup.dataset, directory)):
             console.message(line)
         ending = search.run()
         executor.close()
         if ending.complete and search.best is not None:
-            _finish(setup, directory, search, checkpoints, events, log, console)
+            Final(setup, directory, search, checkpoints, log).run(events, console, budget)
             checkpoints.clear()
         if not finished:
-            log.append("end", dear=True, reason=ending.reason, complete=ending.complete, time=journal.now())
+            log.append("end", fsync=True, reason=ending.reason, complete=ending.complete, time=journal.now())
         summary = write_results(setup, directory)
         notes = setup.strategy.notes()
         if notes:
@@ -154,8 +197,10 @@ def _execute(
         if not ending.complete or search.best is None:
             reason = ending.reason if not ending.complete else "no trial succeeded"
             raise RunError(f"{reason}; what there is lies in {directory}")
-        tracking.finished(summary)
-        console.finished(summary)
+        tracking.on_finish(summary)
+        for line in result_warnings(read_overview(directory), summary):
+            console.message(f"warning: {line}")
+        console.on_finish(summary)
         return summary
     except KeyboardInterrupt:
         interrupts.end()
@@ -178,47 +223,7 @@ def _shared_weights(setup: Setup, log: Journal, directory: Path, trials: int) ->
     return SharedWeights(setup.evaluator, setup.space, log, directory, seed=setup.options.seed, trials=trials)
 
 
-def _finish(
-    setup: Setup,
-    directory: Path,
-    search: Search,
-    checkpoints: CheckpointStore,
-    events: Sequence[Event],
-    log: Journal,
-    console: Observer,
-) -> None:
-    """The winner's final training and its one measurement on the test set, unless the journal holds them already."""
-    told, best = len(search.records), search.winner
-    if best is None or any(event["event"] == "final" and event["told"] == told for event in events):
-        return
-    console.finishing(best)
-    number = best.trial.proposal.reuse_of if best.trial.proposal.reuse_of is not None else best.trial.number
-    ranked = sorted((m for m in best.measurements if m.status == "ok"), key=lambda m: -setup.objective.score([m]))
-    source = checkpoints.path(number, ranked[0].repeat)
-    job = Job(
-        Trial(number, best.trial.proposal),
-        ranked[0].repeat,
-        seeding.integer(setup.options.seed, seeding.Purpose.FINAL),
-        str(source) if source.is_file() else None,
-        str(directory / "best" / "model.safetensors") if _has_weights(setup) else None,
-    )
-    try:
-        result = setup.evaluator.final(job)
-    except OSError:
-        raise
-    except Exception as error:
-        raise RunError(f"the winner's final training failed: {first_line(error)}") from error
-    # Which network it is where the strategy says so, and not the objective.
-    chosen = {"chosen": True} if setup.strategy.chosen() is not None else {}
-    log.append("final", dear=True, trial=best.trial.number, told=told, **chosen, **result, time=journal.now())
-
-
-def _has_weights(setup: Setup) -> bool:
-    """Whether the evaluator gives the winner's weights at the end."""
-    return setup.evaluator.saves or isinstance(setup.evaluator, SharedEvaluator)
-
-
-def write_results(setup: Setup, directory: Path) -> dict[str, Any]:
+def write_results(setup: Benchmark, directory: Path) -> dict[str, Any]:
     """(Re)write the tables and summaries of a run directory from its journal; returns the summary."""
     events = journal.read(directory / journal.NAME)
     run = assemble(directory, events)

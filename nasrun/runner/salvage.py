@@ -20,12 +20,15 @@ from nasrun.checkpoints.store import CheckpointStore
 from nasrun.config.build import Setup, build
 from nasrun.core import Evaluator, Executor, Job, Measurement, Proposal, SharedEvaluator
 from nasrun.core.environment import describe_environment
-from nasrun.core.options import ConfigError
+from nasrun.core.options import ConfigError, shell_command
 from nasrun.hardware.inline import InlineExecutor
 from nasrun.runner import shared_weights as shared
+from nasrun.runner.clock import Clock, this_moment
 from nasrun.runner.search import Search
+from nasrun.runner.time_budget import time_budget
 from nasrun.storage import journal
 from nasrun.storage.journal import Event, Journal
+from nasrun.storage.paths import find_paths
 from nasrun.storage.records import Observer
 from nasrun.storage.run_directory import load_config
 
@@ -62,9 +65,10 @@ def save_journal(directory: Path, chosen: Collection[str] = ()) -> None:
     path = directory / journal.NAME
     damaged = inspect(path)
     if damaged is None:
-        raise ConfigError(f"{path}: is not damaged; go on with: nasrun resume {directory}")
+        raise ConfigError(f"{path}: is not damaged; go on with: {shell_command('resume', directory)}")
     before = damaged.before or [_header(directory, damaged, chosen)]
-    setup = build(load_config(directory, before, chosen=chosen))
+    journal.check_format(before[0], path)
+    setup = build(find_paths(load_config(directory, before, chosen=chosen), before[0], directory))
     kept = before[: _length(setup, directory, before, damaged.behind)]
     lost = [*before[len(kept) :], *damaged.behind]
     changes = {key: value for event in lost for key, value in event.get("changes", {}).items()}
@@ -154,7 +158,7 @@ def _depends(setup: Setup, events: Sequence[Event]) -> bool:
     """Whether trials depend on weights that others left behind, so that no measurement stands for itself."""
     asked = (fields for event in events if event["event"] == "ask" for fields in event["proposals"])
     warm = any(fields.get("warm_start", "none") != "none" for fields in asked)
-    return warm or setup.strategy.continues or isinstance(setup.evaluator, SharedEvaluator)
+    return warm or setup.strategy.uses_checkpoints or isinstance(setup.evaluator, SharedEvaluator)
 
 
 def _length(setup: Setup, directory: Path, before: Sequence[Event], behind: Sequence[Event]) -> int:
@@ -178,6 +182,7 @@ def _length(setup: Setup, directory: Path, before: Sequence[Event], behind: Sequ
         seed=setup.options.seed,
         trials=setup.options.trials,
         repeats=setup.evaluator.repeats,
+        budget=time_budget(setup, Clock(setup.hardware.clock, this_moment()), log),
     )
     length, weights = 1, True
     for number, event in enumerate(before, 1):
@@ -205,6 +210,7 @@ def _header(directory: Path, damaged: Damaged, chosen: Collection[str]) -> Event
         facts = json.loads((directory / "environment.json").read_text(encoding="utf-8"))
         environment = {name: facts.pop(name) for name in describe_environment()}
         choices = facts.pop("choices")
+        recorded = {name: facts.pop(name) for name in ("data", "paths", "sweep") if name in facts}
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise ConfigError(
             f"{directory / journal.NAME}: line 1, which says what was started, is damaged, and environment.json does "
@@ -221,6 +227,7 @@ def _header(directory: Path, damaged: Damaged, chosen: Collection[str]) -> Event
         "environment": environment,
         "facts": facts,
         "choices": choices,
+        **recorded,
         "time": begun,
     }
 

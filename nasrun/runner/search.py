@@ -8,13 +8,14 @@ of the seed and of `in_flight`, never of timing, and a killed run goes on as if 
 import math
 from collections import deque
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from nasrun.checkpoints.store import CheckpointStore
 from nasrun.core import Executor, Job, Measurement, Objective, Proposal, Strategy, Trial, seeding
 from nasrun.runner.shared_weights import SharedWeights
+from nasrun.runner.time_budget import TimeBudget
 from nasrun.storage.journal import (
-    DEAR_SECONDS,
+    FSYNC_AFTER_SECONDS,
     Event,
     Journal,
     measurement_from_json,
@@ -23,14 +24,14 @@ from nasrun.storage.journal import (
     proposal_from_json,
     proposal_to_json,
 )
-from nasrun.storage.records import Observer, TrialRecord, told
+from nasrun.storage.records import Observer, TrialRecord, resolve_trial
 
 
 class ReplayError(Exception):
     """The journal cannot be replayed: the strategy no longer proposes what it proposed then."""
 
 
-def sound(measurement: Measurement) -> Measurement:
+def fail_non_finite(measurement: Measurement) -> Measurement:
     """The measurement, or a failure in its place where a metric is no finite number: NaN is never a result."""
     for name, value in measurement.metrics.items():
         if not math.isfinite(value):
@@ -64,12 +65,15 @@ class Search:
         max_failures: int | None = None,
         order: Literal["proposal", "completion"] = "proposal",
         shared: SharedWeights | None = None,
+        budget: TimeBudget | None = None,
+        patience: int | None = None,
     ) -> None:
         self._strategy, self._executor, self._journal = strategy, executor, journal
         self._objective, self._observer, self._checkpoints = objective, observer, checkpoints
         self._seed, self._trials, self._repeats, self._in_flight = seed, trials, repeats, in_flight
         self._max_failures = float("inf") if max_failures is None else max_failures
-        self._order, self._shared = order, shared
+        self._order, self._shared, self._budget = order, shared, budget
+        self._patience, self._stale = patience, 0
         self._asked: dict[int, TrialRecord] = {}
         self._reused: dict[int, int] = {}
         self._outstanding: deque[int] = deque()
@@ -106,7 +110,7 @@ class Search:
     def _ask(self) -> None:
         most = self._trials if self._shared is None else min(self._trials, self._shared.trials)
         wanted = min(self._in_flight - len(self._outstanding), most - len(self._asked))
-        if wanted <= 0 or self._strategy.done:
+        if wanted <= 0 or self._strategy.done or self._gave_up:
             return
         proposals = self._strategy.ask(wanted)
         first, recorded = len(self._asked), [proposal_to_json(proposal) for proposal in proposals]
@@ -116,13 +120,19 @@ class Search:
             self._observer.message(line)
         for record in self._admit(proposals):
             self._submit(record)
-            self._observer.asked(record.trial)
+            self._observer.on_trial_start(record.trial)
 
     @property
     def _round_over(self) -> bool:
         """Whether shared weights are to be trained before anything more is asked for."""
         assert self._shared is not None
-        return len(self._asked) == self._shared.trials < self._trials and not self._strategy.done
+        over = self._strategy.done or self._gave_up
+        return len(self._asked) == self._shared.trials < self._trials and not over
+
+    @property
+    def _gave_up(self) -> bool:
+        """Whether the last trials, so many as the patience is, were no better than the best before them."""
+        return self._patience is not None and self._stale >= self._patience
 
     def _admit(self, proposals: Sequence[Proposal]) -> list[TrialRecord]:
         """Number the proposals and put them in line."""
@@ -150,7 +160,7 @@ class Search:
                 self._checkpoints.source(start, repeat),
                 self._checkpoints.target(number, repeat),
                 tuple(str(self._checkpoints.path(partner, repeat)) for partner in start.partners),
-                self._strategy.continues,
+                self._strategy.uses_checkpoints,
             )
             for repeat in range(self._repeats)
             if repeat not in done
@@ -169,7 +179,7 @@ class Search:
 
     def needed(self) -> set[int]:
         """Trials whose checkpoints the strategy, or a trial in flight, may start from."""
-        numbers = set(self._strategy.needs())
+        numbers = set(self._strategy.required_checkpoints())
         for number in self._outstanding:
             proposal = self._asked[number].trial.proposal
             if proposal.warm_start != "none":
@@ -186,10 +196,10 @@ class Search:
                     return number
             # In one write: a group that was measured together is on record as a whole or not at all, so that a
             # resumed run never trains what is left of it in other company.
-            measurements = [sound(measurement) for measurement in self._executor.wait()]
+            measurements = [fail_non_finite(measurement) for measurement in self._executor.wait()]
             self._journal.append_all(
                 [{"event": "measure", **measurement_to_json(m), "time": now()} for m in measurements],
-                dear=any(m.seconds > DEAR_SECONDS for m in measurements),
+                fsync=any(m.seconds > FSYNC_AFTER_SECONDS for m in measurements),
             )
             for measurement in measurements:
                 self._asked[measurement.trial].measurements.append(measurement)
@@ -200,21 +210,27 @@ class Search:
         return len(record.measurements) == self._repeats if original is None else original in self.records
 
     def _tell(self, number: int) -> None:
-        self._journal.append("tell", trial=number, time=now())
+        spent: dict[str, Any] = {} if self._budget is None else {"spent": self._budget.clock.spent}
+        self._journal.append("tell", trial=number, **spent, time=now())
         record = self._take_in(number)
         self._checkpoints.keep_best(self.records, self._objective, self.needed())
-        self._observer.told(record, self.best)
+        self._observer.on_trial_complete(record, self.best)
+        if self._budget is not None:
+            self._budget.adjust()
 
     def _take_in(self, number: int) -> TrialRecord:
         """Everything that a tell changes, at its first time and when it is replayed."""
-        record = told(self._asked, number)
+        record = resolve_trial(self._asked, number)
         self._outstanding.remove(number)
+        if self._budget is not None:
+            self._budget.count(record.trial)
         self._strategy.tell(record.trial, record.measurements)
         self.records[number] = record
         self._may_ask = True
         score = self._objective.score(record.measurements)
+        self._stale += 1
         if score > self._best_score:
-            self.best, self._best_score = record, score
+            self.best, self._best_score, self._stale = record, score, 0
         if record.status == "ok":
             self._failures = 0
         elif record.status == "failed" and record.trial.proposal.reuse_of is None:
@@ -232,6 +248,8 @@ class Search:
     def _replay(self, events: Sequence[Event]) -> None:
         for position, event in enumerate(events):
             kind = event["event"]
+            if self._budget is not None:
+                self._budget.replay(event)
             if kind == "ask":
                 recorded = [proposal_from_json(fields) for fields in event["proposals"]]
                 if event["n"] > self._in_flight:  # this many would be made before they are compared
@@ -252,7 +270,7 @@ class Search:
     @property
     def winner(self) -> TrialRecord | None:
         """What the search came to: the trial that the strategy chose, else the best by the objective."""
-        chosen = self._strategy.chosen()
+        chosen = self._strategy.selected_trial()
         record = self.records.get(chosen) if chosen is not None else None
         return record if record is not None and record.status == "ok" else self.best
 
@@ -267,6 +285,10 @@ class Search:
     def _why_over(self) -> str:
         if len(self._asked) >= self._trials:
             return f"all {self._trials} trials done"
+        if self._gave_up:
+            return f"no better one in {self._patience} trials"
+        if self._budget is not None and self._strategy.done:
+            return f"{len(self._asked)} trials, as planned for the time"
         if self._strategy.done:
             return f"the strategy was done after {len(self._asked)} trials"
         return f"the strategy proposed nothing more after {len(self._asked)} trials"

@@ -69,7 +69,7 @@ class SharedWeights:
         self._folder.mkdir(exist_ok=True)
         self._evaluator.save(self._path(version))
         _to_disk(self._path(version))
-        self._journal.append("shared", dear=True, version=version, metrics=dict(metrics), seconds=seconds, time=now())
+        self._journal.append("shared", fsync=True, version=version, metrics=dict(metrics), seconds=seconds, time=now())
         self.version = version
         for path in self._folder.glob("*.safetensors"):
             if path.stem.isdigit() and int(path.stem) <= version - KEPT:

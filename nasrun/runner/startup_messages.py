@@ -1,31 +1,39 @@
 """What the user of a run should know before its first trial."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from nasrun.config.build import Setup
-from nasrun.core.environment import describe_environment
+from nasrun.core.environment import describe_environment, differences
+from nasrun.datasets import Dataset
+from nasrun.datasets.overview import overview_of
+from nasrun.datasets.record import doubt_of
+from nasrun.evaluators.train.recipe import summary
+from nasrun.reports.data import write_overview
 from nasrun.runner.salvage import remarks
 from nasrun.storage.journal import Event
 
 
-def opening_notes(setup: Setup, events: Sequence[Event]) -> Iterator[str]:
+def startup_messages(setup: Setup, events: Sequence[Event]) -> Iterator[str]:
     """What a user should know before the first trial."""
-    places = (events[0]["environment"], describe_environment())
-    then, now = ({"processor": place["processor"], **place["packages"]} for place in places)
-    for name, old in then.items():
-        if now[name] != old:
-            yield f"begun with {name} {old}, going on with {now[name]}: results may differ in the last digits"
+    for name, (old, new) in differences(events[0]["environment"], describe_environment()).items():
+        yield f"begun with {name} {old}, going on with {new}: results may differ in the last digits"
+    if events[0]["facts"].get("products", {}).get("backend") == "onednn":
+        yield "begun with products by oneDNN, which nasrun no longer uses: results may differ in the last digits"
+    if "data" not in events[0] and setup.dataset.loaded is not None:
+        yield doubt_of(events[0])
     runtime = events[0]["facts"].get("runtime")
     if runtime:
         threads = f", {runtime['threads']} threads" if runtime["device"] == "cpu" else ""
-        threads += f", {setup.hardware.crew}" if setup.hardware.crew else ""
+        threads += f", {setup.hardware.worker_summary}" if setup.hardware.worker_summary else ""
         yield f"{runtime['device']}{threads}, {runtime['precision']}: {runtime['reason']}"
-    if setup.evaluator.repeats * setup.hardware.trials_in_flight > 1:  # else nothing trains together
-        for name, chosen in (("replicas", "mode"), ("products", "backend")):
-            if name in events[0]["facts"]:
-                choice = events[0]["facts"][name]
-                yield f"{name} {choice[chosen]}: {choice['reason']}"
-    if setup.objective.others and not setup.strategy.several:
+    recipe = events[0]["facts"].get("recipe")
+    if recipe:
+        yield summary(recipe)
+    choice = events[0]["facts"].get("replicas")
+    if choice and setup.evaluator.repeats * setup.hardware.trials_in_flight > 1:  # else nothing trains together
+        yield f"replicas {choice['mode']}: {choice['reason']}"
+    if setup.objective.others and not setup.strategy.multi_objective:
         names = ", ".join(one.metric for one in setup.objective.others)
         yield f"the strategy goes by {setup.objective.metric} alone; {names}: in front.csv and the pictures"
     yield from remarks(events)
@@ -35,3 +43,12 @@ def opening_notes(setup: Setup, events: Sequence[Event]) -> Iterator[str]:
     initial = setup.strategy.initial
     if initial and setup.options.trials <= initial:
         yield f"trials={setup.options.trials} are no more than the {initial} random ones at first: nothing is evolved"
+
+
+def look_at_data(dataset: Dataset, directory: Path) -> list[str]:
+    """What is in the data that a run has read, which is written into its directory too; empty where it read none."""
+    overview = overview_of(dataset)
+    if overview is None:
+        return []
+    write_overview(overview, directory)
+    return overview.lines()

@@ -81,3 +81,15 @@ def _initialise(layer: nn.Conv2d | nn.Linear, activation: str) -> None:
     nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity=_GAINS[activation])
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
+
+
+def normalise_by_batch(model: nn.Module) -> nn.Module:
+    """The model with He initial weights (normal, by fan-in) and normalisation by the batch at hand: for networks that
+    compute another architecture each time, where running statistics would be an average over different networks."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        elif isinstance(module, nn.BatchNorm2d):
+            module.track_running_stats = False
+            module.running_mean = module.running_var = module.num_batches_tracked = None
+    return model

@@ -1,9 +1,24 @@
-"""Messages about the tokens of a genome, the same for all spaces."""
+"""What all spaces do with tokens: draw one, find one by a number in [0, 1], and say what is wrong with one."""
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import numpy as np
 
 from nasrun.core import Genome, SearchSpace
 from nasrun.core.options import show
+
+T = TypeVar("T")
+
+
+def pick(values: Sequence[T], rng: np.random.Generator) -> T:
+    """A uniform draw; several times faster than `rng.integers` or `rng.choice`."""
+    return values[int(rng.random() * len(values))]
+
+
+def value_at(values: Sequence[T], entry: float) -> T:
+    """The value into whose share of [0, 1] an entry of an encoding falls."""
+    return values[min(int(entry * len(values)), len(values) - 1)]
 
 
 def check_tokens(space: SearchSpace, genome: Genome, name: Callable[[int, Genome], str]) -> None:

@@ -2,12 +2,12 @@
 
 One JSON object per line, the last key of which is the CRC-32 of what stands before it. An event reaches the operating
 system before it is acted on, so that a killed process loses nothing; it is forced to disk at once after a trial that
-was dear, and at least ten times a second otherwise. A last line that was cut short is removed before the next append;
+was fsync, and at least ten times a second otherwise. A last line that was cut short is removed before the next append;
 damage anywhere else is refused with its line number (`nasrun.runner.salvage` saves what is whole).
 
 Events: `run` (what was started), `ask` (proposals), `measure` (one repeat of one trial), `tell` (a trial was told to
-the strategy), `shared` (weights that are shared were trained for an epoch), `final` (the winner on the test set),
-`resume` (the run goes on), `end`.
+the strategy), `shared` (weights that are shared were trained for an epoch), `speed`, `plan`, `segment` (decisions of a
+run within a budget of time), `final` (the winner on the test set), `resume` (the run goes on), `end`.
 """
 
 import contextlib
@@ -20,13 +20,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from nasrun import __version__
 from nasrun.core import Measurement, Proposal
+from nasrun.core.options import ConfigError, shell_command
 
 NAME = "journal.jsonl"
 FORMAT = 2
-"""Which version wrote a journal: 1 before the modules of nasrun lay in packages (`nasrun.core.renamed`), 2 since then."""
+"""The format of the journals that this version writes: 1 before the modules of nasrun lay in packages
+(`nasrun.core.renamed`), 2 since then. Older ones are read too; one that is newer is refused."""
 SYNC_SECONDS = 0.1
-DEAR_SECONDS = 0.01
+FSYNC_AFTER_SECONDS = 0.01
 
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
@@ -45,6 +48,10 @@ class JournalError(Exception):
     """A journal that cannot be trusted; the text names the file and the line."""
 
 
+class NewerFormatError(JournalError, ConfigError):
+    """A journal that a newer version of nasrun wrote; the text says so, and what to do."""
+
+
 class OutputError(OSError):
     """A run's own files cannot be written, or are gone: no architecture is to blame, so that no trial fails of it."""
 
@@ -57,21 +64,21 @@ class Journal:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         self._synced = time.monotonic()
 
-    def append(self, event: str, *, dear: bool = False, **fields: Any) -> None:
+    def append(self, event: str, *, fsync: bool = False, **fields: Any) -> None:
         """Write one event; see `append_all`."""
-        self.append_all([{"event": event, **fields}], dear=dear)
+        self.append_all([{"event": event, **fields}], fsync=fsync)
 
-    def append_all(self, events: Sequence[Event], *, dear: bool = False) -> None:
+    def append_all(self, events: Sequence[Event], *, fsync: bool = False) -> None:
         """Write events with a single system call; OSError (disk full, see also `check`) passes through.
 
-        `dear`: what the events record took long to make, so it is forced to disk before this returns.
+        `fsync`: what the events record took long to make, so it is forced to disk before this returns.
         """
         lines = b"".join(map(line_of, events))
         written = os.write(self._file, lines)
         if written < len(lines):
             raise OSError(28, f"only {written} of {len(lines)} bytes of a journal event could be written")
         moment = time.monotonic()
-        if dear or moment - self._synced >= SYNC_SECONDS:
+        if fsync or moment - self._synced >= SYNC_SECONDS:
             os.fdatasync(self._file)
             self._synced = moment
             self.check()
@@ -127,13 +134,25 @@ def _scan(path: Path) -> Iterator[tuple[Event, int]]:
                 return
             raise JournalError(
                 f"{path}: line {number} is damaged; the {number - 1} events before it are whole and hold {told} "
-                f"finished trials; save what is whole: nasrun resume --salvage {path.parent}"
+                f"finished trials; save what is whole: {shell_command('resume', '--salvage', path.parent)}"
             )
         if end > len(data):
             return
+        if number == 1:
+            check_format(event, path)
         told += event.get("event") == "tell"
         yield event, end
         start = end
+
+
+def check_format(header: Event, path: Path) -> None:
+    """NewerFormatError where the first event of a journal says that this version cannot know what it holds."""
+    written = header.get("format", 1)
+    if isinstance(written, int) and written > FORMAT:
+        raise NewerFormatError(
+            f"{path}: journal format {written}, of nasrun {header.get('nasrun')}; this version, {__version__}, reads "
+            f"formats up to {FORMAT}: update nasrun"
+        )
 
 
 def parse(line: bytes) -> Event | None:
@@ -153,7 +172,7 @@ def _no_number(name: str) -> None:
 
 
 @contextlib.contextmanager
-def sensible(path: Path) -> Iterator[None]:
+def reject_invalid_events(path: Path) -> Iterator[None]:
     """A scope in which events are taken for what they say; JournalError where that makes no sense: each line is whole,
     but nasrun did not write them, or not in this order."""
     try:

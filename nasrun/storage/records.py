@@ -104,7 +104,7 @@ def assemble(directory: Path, events: list[Event]) -> RunRecords:
     """The records that a list of journal events amounts to; JournalError where they make no sense."""
     if not events or events[0]["event"] != "run":
         raise journal.JournalError(f"{directory / journal.NAME}: does not begin with the start of a run")
-    with journal.sensible(directory / journal.NAME):
+    with journal.reject_invalid_events(directory / journal.NAME):
         return _assemble(directory, events)
 
 
@@ -121,7 +121,7 @@ def _assemble(directory: Path, events: list[Event]) -> RunRecords:
         elif kind == "measure":
             asked[event["trial"]].measurements.append(journal.measurement_from_json(event))
         elif kind == "tell":
-            run.trials[event["trial"]] = told(asked, event["trial"])
+            run.trials[event["trial"]] = resolve_trial(asked, event["trial"])
         elif kind == "final":
             run.final = event
         elif kind in ("run", "resume"):
@@ -135,12 +135,12 @@ def _assemble(directory: Path, events: list[Event]) -> RunRecords:
     return run
 
 
-def told(asked: Mapping[int, TrialRecord], number: int) -> TrialRecord:
+def resolve_trial(asked: Mapping[int, TrialRecord], number: int) -> TrialRecord:
     """The record of a trial that is complete: repeats in order, or the result of the trial it reuses."""
     record = asked[number]
     original = record.trial.proposal.reuse_of
     if original is not None:
-        return reused(record.trial, told(asked, original))
+        return reused(record.trial, resolve_trial(asked, original))
     record.measurements.sort(key=lambda m: m.repeat)
     return record
 
@@ -167,25 +167,25 @@ def write_text(path: Path, text: str) -> None:
 class Observer:
     """Whoever watches a run: the console, or a tracker. Nothing that it does may change the run; here it is silent."""
 
-    def started(self, trials: int, records: Mapping[int, TrialRecord], directory: Path) -> None:
+    def on_start(self, trials: int, records: Mapping[int, TrialRecord], directory: Path) -> None:
         """The search begins or goes on, with `trials` to be done in all and the records of those done before."""
 
     def message(self, text: str) -> None:
         """One line that the user should see (a choice made, a reason to stop)."""
 
-    def asked(self, trial: Trial) -> None:
+    def on_trial_start(self, trial: Trial) -> None:
         """A trial was proposed and queued."""
 
-    def progress(self, progress: Progress) -> None:
+    def on_progress(self, progress: Progress) -> None:
         """A job in training finished an epoch (trial -1: the final training of the winner)."""
 
-    def told(self, record: TrialRecord, best: TrialRecord | None) -> None:
+    def on_trial_complete(self, record: TrialRecord, best: TrialRecord | None) -> None:
         """A trial is complete; `best` is the best so far, this one included."""
 
-    def finishing(self, best: TrialRecord) -> None:
+    def on_final_training(self, best: TrialRecord) -> None:
         """The search is over, and the winner's final training and test begin."""
 
-    def finished(self, summary: Mapping[str, Any]) -> None:
+    def on_finish(self, summary: Mapping[str, Any]) -> None:
         """The run is over and its files are written; `summary` is what `summary.json` holds."""
 
     def close(self) -> None:

@@ -6,17 +6,21 @@ import itertools
 import os
 import shutil
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
+import yaml
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
-from nasrun.core.options import ConfigError
+from nasrun.core.options import ConfigError, shell_command
 from nasrun.storage import journal
 from nasrun.storage.journal import Event
 from nasrun.storage.records import CONFIG, write_json, write_text
 from nasrun.storage.stored_config import check_stored, check_targets, read_stored, refuse_links
+
+BESIDE = ("*.log", "*.out", "*.err", "lost+found")
+"""What may be in the folder of a new run: logs, which may be opened before it begins, and what a file system keeps."""
 
 
 def holds_run(directory: Path) -> bool:
@@ -25,13 +29,18 @@ def holds_run(directory: Path) -> bool:
 
 
 def load_config(
-    directory: Path, events: Sequence[Event], *, chosen: Collection[str] = (), data_only: bool = False
+    directory: Path,
+    events: Sequence[Event],
+    *,
+    chosen: Collection[str] = (),
+    groups: Collection[str] | None = None,
+    data_only: bool = False,
 ) -> DictConfig:
     """The config of a run as it is now: as it was started, under the changes of its resumes.
 
     Whoever made the directory wrote it: it may name no class outside of nasrun that the user does not allow
     (`nasrun.storage.stored_config`), and the directory may hold no links. `chosen`: classes that the command line names
-    itself.
+    itself. `groups`: those of which something will be made; None: all.
     `data_only`: nothing will be made of it, nor written into the directory, so that any class may be named.
     """
     path = directory / CONFIG
@@ -41,49 +50,140 @@ def load_config(
             OmegaConf.update(config, key, value, merge=key != "tracker")  # another tracker has other keys
     check_stored(config, path)
     if not data_only:
-        check_targets(config, path, chosen)
+        made = config if groups is None else OmegaConf.masked_copy(config, list(groups))
+        check_targets(made, path, chosen)
         refuse_links(directory)
     return config
 
 
-def create_directory(directory: Path, config: DictConfig, header: Event, *, unique: bool) -> Path:
+def create_directory(
+    directory: Path, config: DictConfig, header: Event, *, unique: bool, words: Sequence[str] = ()
+) -> Path:
     """Make a run directory with its config, environment and journal, all at once: it appears complete or not at all.
 
-    Returns its path. ConfigError where the directory is taken and `unique` is off, or cannot be written.
+    `words`: the command line, for `overrides.yaml`. Returns its path. ConfigError where the directory is taken and
+    `unique` is off, or cannot be written.
     """
-    temporary = directory.with_name(f".{directory.name}.{os.getpid()}.tmp")
-    try:
-        (temporary / CONFIG).parent.mkdir(parents=True)
+
+    def write(folder: Path) -> None:
+        (folder / CONFIG).parent.mkdir(parents=True)
         # Values, not references: what they referred to, as a variable of the environment, may be another later.
-        write_text(temporary / CONFIG, OmegaConf.to_yaml(config, resolve=True))
-        write_text(temporary / CONFIG.with_name("overrides.yaml"), "".join(f"- {word}\n" for word in sys.argv[1:]))
-        environment = {**header["environment"], **header["facts"], "choices": header["choices"]}
-        write_json(temporary / "environment.json", environment)
-        (temporary / journal.NAME).write_bytes(journal.line_of(header))
+        write_text(folder / CONFIG, OmegaConf.to_yaml(config, resolve=True))
+        listed = yaml.safe_dump(list(words), allow_unicode=True, width=sys.maxsize) if words else ""
+        write_text(folder / CONFIG.with_name("overrides.yaml"), listed)
+        environment = {**header["environment"], **header["facts"]}
+        environment |= {name: header[name] for name in ("choices", "data", "paths", "sweep") if name in header}
+        write_json(folder / "environment.json", environment)
+        (folder / journal.NAME).write_bytes(journal.line_of(header))
+
+    try:
         for number in itertools.count(1):
             target = directory if number == 1 else directory.with_name(f"{directory.name}_{number}")
-            try:
-                temporary.rename(target)
+            if _make(target, write):
                 return target
-            except OSError as error:
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-                    raise
-                if not unique:
-                    raise ConfigError(taken(target)) from None
+            if not unique:
+                raise ConfigError(taken(target))
         raise AssertionError("unreachable")
     except OSError as error:
         raise ConfigError(
             f"{directory}: cannot be made ({error.strerror}); choose another: hydra.run.dir=PATH"
         ) from error
+
+
+def _make(directory: Path, write: Callable[[Path], None]) -> bool:
+    """Put what `write` writes in the place of a directory; False where another run is there first.
+
+    A folder that cannot be replaced (a mount point, one with logs in it) is filled, with the journal last, which makes
+    it a run.
+    """
+    real = directory.resolve()
+    if not is_free(real):
+        return False
+    fill = real.is_dir() and (real.is_mount() or any(real.iterdir()) or not os.access(real.parent, os.W_OK))
+    temporary = (real / "new" if fill else real).with_name(f".{real.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        if not fill:
+            temporary.rename(real)
+            return True
+        # Of two processes, the one whose folder of configs is there first has the directory.
+        for name in (CONFIG.parts[0], "environment.json", journal.NAME):
+            (temporary / name).rename(real / name)
+        return True
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise
+        return False
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def is_free(directory: Path) -> bool:
+    """Whether a new run can be made at a path: nothing is there, or a folder with nothing but `BESIDE` in it."""
+    if not directory.is_dir():
+        return not directory.exists()
+    return all(any(path.match(pattern) for pattern in BESIDE) for path in directory.iterdir())
 
 
 def taken(directory: Path) -> str:
     """Why a directory cannot be used for a new run, and what to do."""
     if holds_run(directory):
-        return f"{directory} holds a run already; go on with it: nasrun resume {directory}"
+        return f"{directory} holds a run already; go on with it: {shell_command('resume', directory)}"
     return f"{directory} is not an empty folder; choose another: hydra.run.dir=PATH"
+
+
+def check_place(directory: Path, key: str, *, may_exist: bool) -> Path:
+    """ConfigError where a run could not be written to a directory; else the nearest folder above that exists.
+
+    `key`: what names the directory. `may_exist`: what is there already is no obstacle.
+    """
+    choose = f"choose another: {key}=PATH"
+    for path in (directory, *directory.absolute().parents):
+        if path.is_symlink() and not path.exists():
+            raise ConfigError(f"{path}: is a link to {path.readlink()}, which does not exist; make that, or {choose}")
+    if not may_exist:
+        if directory.is_dir() and directory.samefile(Path.cwd()) and not holds_run(directory):
+            raise ConfigError(f"{key}={directory}: the folder that nasrun is run in; choose another")
+        if not is_free(directory):
+            raise ConfigError(taken(directory))
+    existing = next(parent for parent in (directory, *directory.absolute().parents) if parent.exists())
+    if not existing.is_dir():
+        raise ConfigError(f"{existing}: is a file, so {directory} cannot be made; {choose}")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise ConfigError(f"{existing}: cannot be written to; choose another folder: {key}=PATH")
+    return existing
+
+
+def make_unique(directory: Path) -> Path:
+    """Make a folder, with a number added to its name where it is taken. ConfigError where it cannot be made."""
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        for number in itertools.count(1):
+            path = directory if number == 1 else directory.with_name(f"{directory.name}_{number}")
+            with contextlib.suppress(FileExistsError):
+                path.mkdir()
+                return path
+        raise AssertionError("unreachable")
+    except OSError as error:
+        raise ConfigError(f"{directory}: cannot be made ({error.strerror})") from error
+
+
+def remove_empty(directory: Path, existing: Path) -> None:
+    """Remove the folders that were made for a run that never began, up to the one that was there before.
+
+    Logs with nothing in them are no reason to keep a folder.
+    """
+    if directory.is_dir() and not holds_run(directory):
+        for log in directory.glob("*.log"):
+            if log.stat().st_size == 0:
+                log.unlink()
+    for folder in (directory, *directory.parents):
+        if folder == existing or existing not in folder.parents:
+            return
+        try:
+            folder.rmdir()
+        except OSError:  # not empty: another run is in it
+            return
 
 
 def clear_temporary(directory: Path) -> None:

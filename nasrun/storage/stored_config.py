@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import yaml
@@ -28,6 +29,18 @@ MOST_LEVELS = 50
 
 WRITTEN = (".hydra", "best", "checkpoints", "export", "plots", "shared")
 """Folders of a run directory into which nasrun writes, or in which it deletes."""
+
+STEER = "steer"
+"""The key of the limits by which a config of before there was steering is known: stored configs hold all keys."""
+
+BOUNDS_THEN = {
+    "nasrun.spaces.sequential_cnn.space.SequentialCNN": 20_000_000,
+    "nasrun.spaces.macro_cnn.space.MacroCNN": 20_000_000,
+}
+"""What `constraints.flops=auto` meant then, by the class of the search space; for any other nothing."""
+
+_SERVER = re.compile(r"(?<![\w+.-])(?!sqlite:|file:)[\w+.-]+://", re.IGNORECASE)
+"""The beginning of an address that is none of a file."""
 
 _PLAIN = re.compile(r"\$\{(?:oc\.select:[\w.]+,[\w.]*|[\w.]+)\}")
 """Interpolations that stay within the config."""
@@ -51,7 +64,8 @@ def read_stored(path: Path) -> DictConfig:
                 raise ValueError(f"it is nested more than {MOST_LEVELS} levels deep")
         config = OmegaConf.create(text)
         if isinstance(config, DictConfig):
-            config = OmegaConf.create(_with_current_paths(OmegaConf.to_container(config, resolve=False)))
+            content = _with_current_paths(OmegaConf.to_container(config, resolve=False))
+            config = OmegaConf.create(_with_limits_as_then(content))
     except (OSError, ValueError, OmegaConfBaseException, yaml.YAMLError) as error:
         first = str(error).split("\n")[0].strip() or type(error).__name__
         raise ConfigError(f"{path}: cannot be read ({first})") from error
@@ -72,13 +86,30 @@ def _with_current_paths(content: Any) -> Any:
     }
 
 
+def _with_limits_as_then(content: dict[str, Any]) -> dict[str, Any]:
+    """The content with the limits of a version that had no steering, in words of today: limits only turned
+    architectures down, and the bound of a space stood beside limits of the user's, whatever the size of the images."""
+    limits, space = content.get("constraints"), content.get("search_space")
+    if not isinstance(limits, dict) or not limits or STEER in limits or not isinstance(space, dict):
+        return content
+    limits = {**limits, STEER: False}
+    if limits.get("flops") == "auto":
+        limits["flops"] = BOUNDS_THEN.get(str(space.get("_target_")))
+    return {**content, "constraints": limits}
+
+
 def check_stored(config: DictConfig, path: Path) -> None:
     """ConfigError where a value asks for what is not in the config, such as a variable of the environment."""
     for key, value in _values(OmegaConf.to_container(config, resolve=False)):
-        if isinstance(value, str) and "${" in _PLAIN.sub("", value):
+        if isinstance(value, str) and refers_outside(value):
             raise ConfigError(
                 f"{path}: {key}={show(value)}: refers to something outside of the config; write the value in its place"
             )
+
+
+def refers_outside(text: str) -> bool:
+    """Whether a value refers to anything but other keys of the config."""
+    return "${" in _PLAIN.sub("", text)
 
 
 def check_targets(config: DictConfig, path: Path, chosen: Collection[str] = ()) -> None:
@@ -94,6 +125,33 @@ def check_targets(config: DictConfig, path: Path, chosen: Collection[str] = ()) 
                 f"{path}: {key}={show(value)}: is not of nasrun, and to import it can run any code; if you trust it: "
                 f"{ALLOW}={show(module) or 'MODULE'} nasrun ..."
             )
+
+
+def check_servers(config: DictConfig, directory: Path, chosen: Collection[str] = ()) -> None:
+    """ConfigError where the trackers of a run directory's config would send its history to a server that is not one of
+    `chosen`: whoever made the directory wrote its address."""
+    for key, value in _values(OmegaConf.to_container(config, resolve=True)):
+        if _is_server(key, value) and value not in chosen:
+            here = quote(str(directory))
+            raise ConfigError(
+                f"{key}={show(value)}: is chosen by the run directory, and not by you; to report to it: nasrun resume "
+                f"{here} {quote(f'{key}={value}')}, to no one: nasrun resume {here} tracker=csv"
+            )
+
+
+def servers(config: Mapping[str, Any] | DictConfig) -> list[str]:
+    """The addresses of servers that the trackers of a config name."""
+    content = OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else config
+    return [str(value) for key, value in _values(content) if _is_server(key, value)]
+
+
+def _is_server(key: str, value: Any) -> bool:
+    return key.startswith("tracker.") and isinstance(value, str) and names_server(value)
+
+
+def names_server(text: str) -> bool:
+    """Whether a text holds an address of something else than a file."""
+    return _SERVER.search(text) is not None
 
 
 def targets(config: Mapping[str, Any] | DictConfig) -> list[str]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from nasrun.core import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
 from nasrun.core.options import Above, Fraction, Positive
-from nasrun.strategies.controllers.vocabulary import Slots
+from nasrun.strategies.controllers.vocabulary import TokenVocabulary
 
 if TYPE_CHECKING:
     from nasrun.strategies.controllers.q_learning import QLearner
@@ -83,7 +83,7 @@ class DQN(Strategy):
         self._penalty = penalty if penalty is None or objective.mode == "max" else -penalty
         self._scores = np.empty(0)  # of all trials told, sorted
         self._begun = self._told = 0
-        self._learned: tuple[Slots, QLearner] | None = None
+        self._learned: tuple[TokenVocabulary, QLearner] | None = None
 
     def ask(self, n: int) -> list[Proposal]:
         proposals: list[Proposal] = []
@@ -96,7 +96,7 @@ class DQN(Strategy):
             self._begun += 1
         return proposals
 
-    def _episode(self, slots: Slots, learner: "QLearner") -> Proposal:
+    def _episode(self, slots: TokenVocabulary, learner: "QLearner") -> Proposal:
         epsilon, origin = self._epsilon, "greedy"
         genome: Genome = ()
         with learner.episode() as reader:
@@ -138,12 +138,12 @@ class DQN(Strategy):
             picks = self._rng.integers(learner.replay.size, size=(self._updates, self._batch_size))
             learner.learn(picks, self._rewards)
 
-    def _new_learner(self) -> "tuple[Slots, QLearner]":
+    def _new_learner(self) -> "tuple[TokenVocabulary, QLearner]":
         from nasrun.strategies.controllers.q_learning import (
             QLearner,  # torch is not imported before there is something to learn
         )
 
-        slots = Slots(self._space)
+        slots = TokenVocabulary(self._space)
         seed = int(self._rng.integers(2**62))
         return slots, QLearner(self._controller, slots.count, slots.positions, seed, **self._network)
 

@@ -60,7 +60,7 @@ class Miha(Strategy):
     comes to is the last one, as published, or the best by the objective.
     """
 
-    continues = True
+    uses_checkpoints = True
 
     def __init__(
         self,
@@ -121,13 +121,13 @@ class Miha(Strategy):
     def done(self) -> bool:
         return self._phase == "over"
 
-    def needs(self) -> Collection[int]:
+    def required_checkpoints(self) -> Collection[int]:
         proposals = list(self._queue)
         found = {number for proposal in proposals for number in (proposal.parent, *proposal.partners)}
         found |= {self._network.trial, *(trial.number for trial, _ in self._told)}
         return {number for number in found if number is not None}
 
-    def chosen(self) -> int | None:
+    def selected_trial(self) -> int | None:
         return self._network.trial if self._outcome == "last" else None
 
     def notes(self) -> Mapping[str, Any]:

@@ -39,7 +39,7 @@ class Nsga2(Strategy):
     objective this is a plain elitist genetic algorithm.
     """
 
-    several = True
+    multi_objective = True
 
     def __init__(
         self,

@@ -47,7 +47,7 @@ class Pbt(Strategy):
     `start`: known genomes that the first members have.
     """
 
-    continues = True
+    uses_checkpoints = True
 
     def __init__(
         self,
@@ -111,7 +111,7 @@ class Pbt(Strategy):
     def done(self) -> bool:
         return self._over
 
-    def needs(self) -> Collection[int]:
+    def required_checkpoints(self) -> Collection[int]:
         found = {member.trial for member in self._members} | {proposal.parent for _, proposal in self._queue}
         return {number for number in found if number is not None}
 

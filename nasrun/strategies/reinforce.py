@@ -8,7 +8,7 @@ import numpy as np
 from nasrun.core import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Token, Trial
 from nasrun.core.options import Above, AtLeast, Between, Positive
 from nasrun.strategies.controllers.rewards import EnasReward, IEnasReward, Reward
-from nasrun.strategies.controllers.vocabulary import UNKNOWN, Slots
+from nasrun.strategies.controllers.vocabulary import UNKNOWN, TokenVocabulary
 
 if TYPE_CHECKING:
     from nasrun.strategies.controllers.lstm_policy import Episode, PolicyLearner
@@ -112,7 +112,9 @@ class Reinforce(Strategy):
         if self._learner is None:
             from nasrun.strategies.controllers.lstm_policy import PolicyLearner
 
-            self._rows = {token: row for row, token in enumerate(Slots(self._space).tokens, start=UNKNOWN + 1)}
+            self._rows = {
+                token: row for row, token in enumerate(TokenVocabulary(self._space).tokens, start=UNKNOWN + 1)
+            }
             self._learner = PolicyLearner(len(self._rows) + 1, self._seed, **self._options)
         return self._learner
 

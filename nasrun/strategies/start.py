@@ -8,8 +8,8 @@ import numpy as np
 from nasrun.core import Genome, Proposal, SearchSpace
 from nasrun.core.options import NotEmpty, show
 
-Start = Literal["none", "known"] | Annotated[list[str], NotEmpty()]
-"""The option `start` of strategies: `none`, `known`, or architectures as the space writes them."""
+Start = Literal["none", "known", "auto"] | Annotated[list[str], NotEmpty()]
+"""The option `start` of strategies: `none`, `known`, `auto`, or architectures as the space writes them."""
 
 ORIGIN = "known"
 
@@ -18,17 +18,17 @@ class StartingGenomes:
     """The first genomes of a strategy: those that it is given to start with, in their order, then draws of the space.
 
     `none`: draws alone. `known`: the networks that the space knows (`SearchSpace.known`), scaled to the limits where
-    there are any. A list: genomes as strings, taken as they are. ValueError, beginning with `start`, where the space
-    knows none, a string is no genome, or there are more given than the strategy has `room` for; of known ones the first
-    are taken then.
+    there are any. `auto`: these where it knows any, else draws. A list: genomes as strings, taken as they are.
+    ValueError, beginning with `start`, where the space knows none, a string is no genome, or there are more given than
+    the strategy has `room` for; of known ones the first are taken then.
     """
 
     def __init__(self, space: SearchSpace, start: Start, room: int | None = None) -> None:
         self._space = space
         self._waiting: deque[Genome] = deque()
-        if start == "known":
+        if start in ("known", "auto"):
             known = list(space.known().values())
-            if not known:
+            if not known and start == "known":
                 raise ValueError(
                     "start=known: the search space knows no networks that it allows; expected none, or genomes in [ ]"
                 )

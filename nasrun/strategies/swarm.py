@@ -79,7 +79,7 @@ class Swarm(Strategy):
 
         self.initial = population
         self._space, self._objective, self._name, self._penalty = space, objective, name, penalty
-        self._pygmo = InsideOut(evolve, length)
+        self._pygmo = AskTellThread(evolve, length)
         weakref.finalize(self, self._pygmo.close)
         self._batch = 0
         self._starts = len(starts)
@@ -272,7 +272,7 @@ class Box:
 Question = np.ndarray | BaseException | None
 
 
-class InsideOut:
+class AskTellThread:
     """Turns a function that calls for fitness inside out: it runs in a thread of its own and is advanced from outside.
 
     One of the two threads always waits for the other, so that the outcome never depends on timing. A thread rather

@@ -25,8 +25,8 @@ class Deduplicate(Strategy):
 
     def __init__(self, inner: Strategy, space: SearchSpace, mode: Literal["reuse", "resample"]) -> None:
         self._inner, self._space, self._mode = inner, space, mode
-        self.initial, self.continues, self.length = inner.initial, inner.continues, inner.length
-        self.several, self.budgets = inner.several, inner.budgets
+        self.initial, self.uses_checkpoints, self.length = inner.initial, inner.uses_checkpoints, inner.length
+        self.multi_objective, self.budgets = inner.multi_objective, inner.budgets
         self._seen: dict[Hashable, int] = {}
         self._results: dict[int, Sequence[Measurement]] = {}
         self._shadows: dict[int, list[Proposal]] = {}
@@ -81,15 +81,15 @@ class Deduplicate(Strategy):
         if self._mode == "reuse":
             return False
         # Where trainings are gone on with, there is more to do than there are architectures.
-        every = not self._inner.continues and len(self._seen) == self._space.size
+        every = not self._inner.uses_checkpoints and len(self._seen) == self._space.size
         return self._turned_down >= PATIENCE or every
 
     @property
     def done(self) -> bool:
         return self._inner.done or self._exhausted
 
-    def needs(self) -> Collection[int]:
-        return self._inner.needs()
+    def required_checkpoints(self) -> Collection[int]:
+        return self._inner.required_checkpoints()
 
     def messages(self) -> Sequence[str]:
         return self._inner.messages()
@@ -97,8 +97,8 @@ class Deduplicate(Strategy):
     def epochs(self, trials: int) -> float | None:
         return self._inner.epochs(trials)
 
-    def chosen(self) -> int | None:
-        return self._inner.chosen()
+    def selected_trial(self) -> int | None:
+        return self._inner.selected_trial()
 
     def draw(self, rng: np.random.Generator) -> Genome | None:
         return self._inner.draw(rng)
@@ -156,8 +156,8 @@ class Constrain(Strategy):
 
     def __init__(self, inner: Strategy, space: SearchSpace, task: Task, constraints: Constraints) -> None:
         self._inner, self._space, self._task, self._constraints = inner, space, task, constraints
-        self.initial, self.continues, self.length = inner.initial, inner.continues, inner.length
-        self.several, self.budgets = inner.several, inner.budgets
+        self.initial, self.uses_checkpoints, self.length = inner.initial, inner.uses_checkpoints, inner.length
+        self.multi_objective, self.budgets = inner.multi_objective, inner.budgets
         self._in_a_row = 0
         self.proposed = self.turned_down = 0
         self._messages: list[str] = []
@@ -201,14 +201,14 @@ class Constrain(Strategy):
     def done(self) -> bool:
         return self._inner.done or self._in_a_row >= PATIENCE
 
-    def needs(self) -> Collection[int]:
-        return self._inner.needs()
+    def required_checkpoints(self) -> Collection[int]:
+        return self._inner.required_checkpoints()
 
     def epochs(self, trials: int) -> float | None:
         return self._inner.epochs(trials)
 
-    def chosen(self) -> int | None:
-        return self._inner.chosen()
+    def selected_trial(self) -> int | None:
+        return self._inner.selected_trial()
 
     def draw(self, rng: np.random.Generator) -> Genome | None:
         """A draw of the wrapped strategy, or of the space, that is within the constraints; the last of 1,000 draws

@@ -1,8 +1,7 @@
 """Benchmark tables: accuracies of whole search spaces, measured by others. numpy only."""
 
-from pathlib import Path
-
 from nasrun.core import SearchSpace
+from nasrun.core.home import at_home
 from nasrun.core.options import show
 from nasrun.tables.asnn import Asnn
 from nasrun.tables.base import BenchmarkTable, ShippedTable, TableError, Trainings, mean
@@ -34,7 +33,7 @@ def choose(table: str, space: SearchSpace) -> BenchmarkTable:
 
 
 def _file(table: str) -> BenchmarkTable:
-    path = Path(table).expanduser()
+    path = at_home(table)
     if not path.is_file():
         known = ", ".join(kind.name for kind in SHIPPED)
         raise ValueError(f"table={show(table)}: no such table, and no such file; known: auto, {known}")

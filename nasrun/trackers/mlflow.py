@@ -1,4 +1,5 @@
-"""Tracker `mlflow`: a local store of MLflow's. Needs mlflow, or its smaller part with SQLAlchemy (`nasrun[mlflow]`)."""
+"""Tracker `mlflow`: a local store of MLflow's, or its server. Needs mlflow, or its smaller part with SQLAlchemy
+(`nasrun[mlflow]`)."""
 
 import importlib
 import logging
@@ -6,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
+from urllib.parse import urlsplit
 
 from filelock import FileLock
 
@@ -22,6 +24,14 @@ LOCK_SECONDS = 300
 MOST_METRICS, MOST_PARAMETERS, LONGEST = 1000, 100, 500
 """What one request of MLflow's takes at most, and the characters of a value that every version of it takes."""
 
+PATIENCE = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+}
+"""For how many seconds, and how often again, a server is asked unless the environment says otherwise; the search waits
+meanwhile. By MLflow's own settings that would be a quarter of an hour where it does not answer."""
+
 MARK = "trial/ok"
 """A metric of every trial, failed ones included. It is written in one transaction with the others, so that a trial that
 has it is there."""
@@ -35,10 +45,11 @@ class MLflow(Tracker):
     """
 
     def __init__(self, *, uri: str | None = None, experiment: Annotated[str, NotEmpty()] | None = None) -> None:
-        """ValueError: `uri` is no SQLite file. ConfigError: no MLflow."""
-        if uri is not None and (not uri.startswith(SQLITE) or uri == SQLITE):
-            raise ValueError(f"uri={uri}: no local store; expected {SQLITE}FILE")
-        require("mlflow", "mlflow", "sqlalchemy", "alembic")
+        """ValueError: `uri` is neither an SQLite file nor a server. ConfigError: no MLflow."""
+        self._server = uri is not None and not uri.startswith(SQLITE)
+        if uri is not None:
+            _check_server(uri) if self._server else _check_file(uri)
+        require("mlflow", "mlflow", *(() if self._server else ("sqlalchemy", "alembic")))
         self._uri, self._experiment = uri, experiment
         self._client: Any = None
         self._entities: Any = None
@@ -48,12 +59,7 @@ class MLflow(Tracker):
 
     def begin(self, run: TrackedRun, trials: Sequence[TrackedTrial]) -> None:
         self._run = run
-        store = run.folder / STORE if self._uri is None else Path(self._uri.removeprefix(SQLITE)).absolute()
-        store.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(store.with_name(f".{store.name}.lock"), timeout=LOCK_SECONDS):
-            # Two processes of a sweep that make the same store at once would both fail.
-            self._load(f"{SQLITE}{store}")
-            experiment = self._experiment_id(self._experiment or run.sweep or "nasrun", store.parent / ARTIFACTS)
+        experiment = self._open(self._experiment or run.sweep or "nasrun")
         found = self._client.search_runs([experiment], f"tags.`nasrun.id` = '{run.id}'", max_results=1)
         if found:
             self._id = found[0].info.run_id
@@ -104,19 +110,87 @@ class MLflow(Tracker):
         if self._id:
             self._client.set_terminated(self._id, self._status)
 
+    def _open(self, experiment: str) -> str:
+        """Open the server or the store, which is made where there is none, and return the id of an experiment."""
+        if self._server:
+            assert self._uri is not None
+            self._load(self._uri)
+            return self._experiment_id(experiment, None)
+        store = self._run.folder / STORE if self._uri is None else _file(self._uri)
+        store.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(store.with_name(f".{store.name}.lock"), timeout=LOCK_SECONDS):
+            # Two processes of a sweep that make the same store at once would both fail.
+            uri = _uri(store)
+            self._load(uri)
+            made = self._experiment_id(experiment, (store.parent / ARTIFACTS).as_uri())
+            _remove_stray(Path(uri.removeprefix(SQLITE)).parent, store)
+            return made
+
     def _load(self, uri: str) -> None:
-        """Import MLflow, silent and with its telemetry off, and open the store, which is made where there is none."""
-        os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+        """Import MLflow, silent, and open a store."""
+        for name, value in PATIENCE.items():
+            os.environ.setdefault(name, value)
         module = importlib.import_module("mlflow")
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.ERROR)
         self._entities = importlib.import_module("mlflow.entities")
         self._client = module.MlflowClient(tracking_uri=uri)
 
-    def _experiment_id(self, name: str, artifacts: Path) -> str:
-        """The experiment of a name, made where there is none."""
+    def _experiment_id(self, name: str, artifacts: str | None) -> str:
+        """The experiment of a name, made where there is none, its files where `artifacts` says or the server."""
         found = self._client.get_experiment_by_name(name)
-        return str(self._client.create_experiment(name, artifacts.as_uri()) if found is None else found.experiment_id)
+        if found is None:
+            try:
+                return str(self._client.create_experiment(name, artifacts))
+            except importlib.import_module("mlflow.exceptions").MlflowException:
+                found = self._client.get_experiment_by_name(name)  # made by another run of the sweep meanwhile
+                if found is None:
+                    raise
+        return str(found.experiment_id)
+
+
+def _check_file(uri: str) -> None:
+    """ValueError unless the URI is that of a file."""
+    path, _, query = uri.partition("?")
+    if path == SQLITE:
+        raise ValueError(f"uri={uri}: names no file; expected {SQLITE}FILE")
+    if query:
+        raise ValueError(f"uri={uri}: ? ends the name of a file; write %3F for one that is part of it")
+
+
+def _check_server(uri: str) -> None:
+    """ValueError unless the URI is that of a server, without a password, which would be stored with the run."""
+    try:
+        parts = urlsplit(uri)
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        sound = False
+    if not sound:
+        raise ValueError(f"uri={uri}: neither a local store nor a server; expected {SQLITE}FILE or http://HOST:PORT")
+    if "@" in parts.netloc:
+        raise ValueError(
+            f"uri={parts.scheme}://...@{parts.hostname}: would be stored with its password; give that in the "
+            "environment as MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+        )
+
+
+def _file(uri: str) -> Path:
+    """The file that an URI names, as MLflow will read it."""
+    return Path(importlib.import_module("sqlalchemy").make_url(uri).database).absolute()
+
+
+def _uri(file: Path) -> str:
+    """The URI of a file, whatever characters its name has."""
+    uri: str = importlib.import_module("sqlalchemy").URL.create("sqlite", database=str(file)).render_as_string()
+    return uri
+
+
+def _remove_stray(folder: Path, store: Path) -> None:
+    """Remove the empty folders that MLflow makes by a URI as it stands there, with %25 where a name has %."""
+    for stray in (folder, *folder.parents):
+        if stray in store.parents or not stray.is_dir() or any(stray.iterdir()):
+            return
+        stray.rmdir()
 
 
 def _parts(items: Sequence[T], most: int) -> Iterator[Sequence[T]]:

@@ -1,4 +1,4 @@
-"""What stands between a run and its tracker, so that the run goes on whatever the tracker does."""
+"""What stands between a run and its trackers, so that the run goes on whatever they do."""
 
 import contextlib
 import hashlib
@@ -29,6 +29,7 @@ class Tracking(Observer):
 
     def __init__(
         self,
+        name: str,
         tracker: Tracker,
         header: Event,
         config: Mapping[str, object],
@@ -38,7 +39,8 @@ class Tracking(Observer):
         changeable: Collection[str] = (),
     ) -> None:
         """`header`: the first event of the journal. `changeable`: keys of `config` that a resume may change."""
-        self._tracker, self._header, self._space, self._objective, self._say = tracker, header, space, objective, say
+        self._name, self._tracker, self._say = name, tracker, say
+        self._header, self._space, self._objective = header, space, objective
         self._config = {
             key: value for key, value in config.items() if not {key, key.partition(".")[0]} & {*changeable, "vars"}
         }
@@ -50,19 +52,19 @@ class Tracking(Observer):
         self._best = -float("inf")
         self._best_value: float | None = None
 
-    def started(self, trials: int, records: Mapping[int, TrialRecord], directory: Path) -> None:
+    def on_start(self, trials: int, records: Mapping[int, TrialRecord], directory: Path) -> None:
         self._going = self._tracker.active
         self._directory, self._before = directory, list(records.values())
         self._due = time.monotonic() + FIRST_SECONDS
 
-    def told(self, record: TrialRecord, best: TrialRecord | None) -> None:
+    def on_trial_complete(self, record: TrialRecord, best: TrialRecord | None) -> None:
         if not self._going:
             return
         self._waiting.append((record, journal.now()))
         if time.monotonic() >= self._due:
             self._hand_on()
 
-    def finished(self, summary: Mapping[str, object]) -> None:
+    def on_finish(self, summary: Mapping[str, object]) -> None:
         self._hand_on()
         self._attempt(lambda: self._tracker.finish(summary))
 
@@ -97,7 +99,7 @@ class Tracking(Observer):
             self._going = False
             self._waiting.clear()
             reason = f"{type(error).__name__}: {one_line(str(error))}"[:300]
-            self._say(f"the tracker failed and is left out, the run goes on ({reason})")
+            self._say(f"tracker {self._name} failed and is left out, the run goes on ({reason})")
             with contextlib.suppress(Exception):
                 self._tracker.close()
 

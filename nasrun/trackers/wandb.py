@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from nasrun.core.options import NotEmpty
+from nasrun.core.telemetry import switch_off_telemetry
 from nasrun.trackers.base import FILES, TrackedRun, TrackedTrial, Tracker, require
 
 FOLDER, CACHE = "wandb", "cache"
@@ -122,7 +123,7 @@ def _own_environment(folder: Path) -> Iterator[None]:
     """A scope in which no setting of W&B's comes from outside, and its process writes into `folder` alone."""
     before = _take_out()
     try:
-        os.environ["WANDB_ERROR_REPORTING"] = "false"
+        switch_off_telemetry()  # W&B's switch was among what was taken out
         for name in ("WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_DATA_DIR"):
             os.environ[name] = str(folder.absolute() / CACHE)
         yield

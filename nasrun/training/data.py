@@ -7,8 +7,10 @@ import numpy as np
 import torch
 
 from nasrun.datasets import Split, Splits
-from nasrun.training.losses import CrossEntropy, Loss, SquaredError
+from nasrun.training.augmentation import augmented, balanced_order, erase, mixed
+from nasrun.training.losses import CrossEntropy, Loss, SquaredError, class_weights
 from nasrun.training.settings import TrainSettings
+from nasrun.training.teacher import Teacher
 
 CHUNK = 2048
 """Images converted to floats at a time: few enough to stay in the cache, many enough to amortise the calls."""
@@ -30,7 +32,10 @@ class DeviceSplit:
 
 
 class DeviceData:
-    """A data set on a device. `scale` and `offset`, each (1, C, 1, 1), map bytes to standardised floats."""
+    """A data set on a device. `scale` and `offset`, each (1, C, 1, 1), map bytes to standardised floats.
+
+    `teacher`: a network whose answers are to be learned beside the labels; None unless somebody sets it.
+    """
 
     def __init__(self, splits: Splits, device: str) -> None:
         self._splits, self._device = splits, device
@@ -39,6 +44,8 @@ class DeviceData:
         self.scale = 1 / (255 * std)
         self.offset = -mean / std
         self.regression = bool(splits.target_mean)
+        self.classes = len(splits.classes)
+        self.teacher: Teacher | None = None
         self._held: dict[str, DeviceSplit] = {}
 
     def split(self, name: str) -> DeviceSplit:
@@ -49,19 +56,28 @@ class DeviceData:
             self._held[name] = DeviceSplit(images.to(self._device), labels.to(self._device))
         return self._held[name]
 
-    def loss(self, label_smoothing: float = 0.0) -> Loss:
-        """What networks are trained on and measured by: cross-entropy, or the squared error of standardised values."""
+    def loss(self) -> Loss:
+        """What networks are measured by: cross-entropy, or the squared error of standardised values."""
         if not self.regression:
-            return CrossEntropy(label_smoothing)
+            return CrossEntropy()
         splits = self._splits
         mean = torch.tensor(splits.target_mean, device=self._device).view(1, -1, 1, 1)
         std = torch.tensor(splits.target_std, device=self._device).view(1, -1, 1, 1)
         return SquaredError(1 / std, -mean / std, splits.background)
 
+    def training_loss(self, settings: TrainSettings, split: DeviceSplit) -> Loss:
+        """What networks are trained on: the same with label smoothing, and with weights of the classes of a part."""
+        if self.regression:
+            return self.loss()
+        return CrossEntropy(settings.label_smoothing, class_weights(settings, split.labels, self.classes))
+
     def normalise(self, images: torch.Tensor, memory_format: torch.memory_format) -> torch.Tensor:
         """uint8 (N, C, H, W) to standardised floats in a memory format."""
-        floats = images.to(torch.float32, memory_format=memory_format)
-        return floats.mul_(self.scale).add_(self.offset)
+        return self.standardise(images.to(torch.float32, memory_format=memory_format))
+
+    def standardise(self, values: torch.Tensor) -> torch.Tensor:
+        """Values of bytes as floats (..., C, H, W), standardised in place."""
+        return values.mul_(self.scale).add_(self.offset)
 
     def training_batches(
         self,
@@ -71,9 +87,14 @@ class DeviceData:
         order: torch.Generator,
         augment: torch.Generator,
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """One epoch in random order. Every batch is full: a remainder waits for another epoch's order."""
+        """One epoch in random order. Every batch is full: a remainder waits for another epoch's order.
+
+        Where images are mixed, labels are shares of the classes, float (batch, classes).
+        """
         size = min(settings.batch_size, len(split))
-        chosen = torch.randperm(len(split), generator=order)[: len(split) // size * size]
+        balanced = settings.sampling == "balanced"
+        every = balanced_order(split.labels, order) if balanced else torch.randperm(len(split), generator=order)
+        chosen = every[: steps_per_epoch(split, settings) * size]
         chosen = chosen.to(split.labels.device, non_blocking=True)
         chunk = max(1, CHUNK // size) * size
         for start in range(0, len(chosen), chunk):
@@ -83,7 +104,13 @@ class DeviceData:
             if settings.shift or settings.flip:
                 images, labels = self._augmented(images, labels, settings, augment)
             floats = self.normalise(images, memory_format)
-            yield from zip(floats.split(size), labels.split(size), strict=True)
+            if settings.cutout or settings.random_erasing:
+                erase(floats, settings, augment)
+            batches = zip(floats.split(size), labels.split(size), strict=True)
+            if settings.mixup or settings.cutmix:
+                yield from (mixed(*batch, self.classes, settings, augment) for batch in batches)
+            else:
+                yield from batches
 
     def _augmented(
         self, images: torch.Tensor, labels: torch.Tensor, settings: TrainSettings, augment: torch.Generator
@@ -105,23 +132,10 @@ class DeviceData:
             yield self.normalise(images, memory_format), labels
 
 
-def augmented(images: torch.Tensor, settings: TrainSettings, generator: torch.Generator) -> torch.Tensor:
-    """Randomly shifted (zero border) and mirrored copies of images (N, C, H, W).
-
-    The draws come from a CPU generator, so that they are the same on every device.
-    """
-    count, _, height, width = images.shape
-    device = images.device
-    if settings.shift:
-        reach = settings.shift
-        padded = torch.nn.functional.pad(images, (reach,) * 4)
-        moves = torch.randint(0, 2 * reach + 1, (2, count), generator=generator).to(device, non_blocking=True)
-        windows = padded.unfold(2, height, 1).unfold(3, width, 1)
-        images = windows[torch.arange(count, device=device), :, moves[0], moves[1]]
-    if settings.flip:
-        mirror = (torch.rand(count, generator=generator) < 0.5).to(device, non_blocking=True)
-        images = torch.where(mirror.view(-1, 1, 1, 1), images.flip(3), images)
-    return images
+def steps_per_epoch(split: DeviceSplit, settings: TrainSettings) -> int:
+    """Full batches in one epoch of a split; a split, or an epoch, below the batch size is one batch."""
+    images = min(len(split), settings.epoch_images or len(split))
+    return max(1, images // min(settings.batch_size, len(split)))
 
 
 def _labels(part: Split) -> np.ndarray:

@@ -1,25 +1,28 @@
 """Training top to bottom, of one network or of several together. Nothing in the step loop waits for the device;
 metrics come once per epoch."""
 
+import copy
 import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, cast
 
 import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from nasrun.core import seeding
 from nasrun.hardware.devices import Runtime
-from nasrun.training.data import DeviceData, DeviceSplit
+from nasrun.training.data import DeviceData, steps_per_epoch
 from nasrun.training.dense.replicas import Replicas
 from nasrun.training.dense.steps import dense_shape
 from nasrun.training.dense.threads import StoppedError, fit_one_thread, in_parallel, shares, tiny_is_zero
-from nasrun.training.optimizer_state import read_state, restore_state
+from nasrun.training.mirrored import MirrorAverage
 from nasrun.training.outcomes import NO_LIMITS, Best, Limits, Metrics, Training, TrainingError
 from nasrun.training.settings import TrainSettings
+from nasrun.training.state import read_training, restore_training
 from nasrun.training.stepper import Stepper
 
 EVALUATION_BATCH = 1000
@@ -43,9 +46,10 @@ def train(
     """Train a network on one part of the data and measure it on another after each epoch.
 
     The data order, the augmentation and dropout follow from `seed` alone. Epochs count from `first_epoch`, so that a
-    warm-started network goes on in its schedule. `resumable`: the optimizer's state is given at the end, for which
-    every network is trained by autograd; `state`: the one to go on from, None for a new one. Raises TrainingError where
-    a loss is not finite, the time is up, or no epoch is left to train.
+    warm-started network goes on in its schedule. `resumable`: the state of the training is given at the end, for which
+    every network is trained by autograd; `state`: the one to go on from, None for a new one. With the same seed and
+    schedule the training is then the one that was not interrupted. Raises TrainingError where a loss is not finite, the
+    time is up, or no epoch is left to train.
     """
     [outcome] = train_together(
         [model],
@@ -87,7 +91,7 @@ def train_together(
     network that fails, or stops early, is carried along without effect on the others, which go on as if it were not
     there. Seconds are shares: those of the group divided by its networks. `on_epoch` is told the network's place, epoch
     and metrics, by one thread at a time; on the CPU each network is trained by one thread (`fit_one_thread`), several
-    by several.
+    by several, and large ones, which take all threads, one after the other.
     """
     if first_epoch >= settings.epochs:
         reason = f"nothing left to train: {first_epoch} epochs of {settings.epochs} are done already"
@@ -95,8 +99,11 @@ def train_together(
     for name in (part, validation):
         if name is not None:
             data.split(name)  # read by one thread, before there are several
-    stop = threading.Event()
-    plan = _Plan(data, settings, runtime, part, validation, first_epoch, limits, len(models), stop, resumable, state)
+    on_cpu, stop = runtime.device == "cpu", threading.Event()
+    threaded = on_cpu and not data.regression and fit_one_thread(models)
+    in_turn = on_cpu and not threaded and all(dense_shape(model) is not None for model in models)
+    together = 1 if in_turn else len(models)
+    plan = _Plan(data, settings, runtime, part, validation, first_epoch, limits, together, stop, resumable, state)
     telling = threading.Lock()
 
     def train_some(places: range) -> list[Training | TrainingError]:
@@ -106,11 +113,12 @@ def train_together(
 
         return _train([models[place] for place in places], [seeds[place] for place in places], plan, tell)
 
-    if runtime.device != "cpu" or data.regression or not fit_one_thread(models):
-        with tiny_is_zero(runtime.device == "cpu" and runtime.threads == 1):
-            return train_some(range(len(models)))
-    works = [partial(train_some, places) for places in shares(len(models), runtime.threads)]
-    return list(chain(*in_parallel(works, plan.stop)))
+    if threaded:
+        works = [partial(train_some, places) for places in shares(len(models), runtime.threads)]
+        return list(chain(*in_parallel(works, plan.stop)))
+    with tiny_is_zero(on_cpu and runtime.threads == 1):
+        turns = [range(first, first + together) for first in range(0, len(models), together)]
+        return list(chain(*map(train_some, turns)))
 
 
 class _Plan(NamedTuple):
@@ -185,7 +193,7 @@ def _train(
     for network, training in enumerate(trainings):
         if network not in failures:
             training.metrics = bests[network].take(models[network], training.history[-1])
-            # With early stopping the weights may be older than the optimizer.
+            # With early stopping the weights may be older than the state.
             if resumable and isinstance(trainee, Single) and settings.patience is None:
                 training.state = trainee.state()
     return _outcomes(trainings, failures)
@@ -232,8 +240,8 @@ def make_trainee(
     alone: bool = False,
 ) -> Trainee:
     """The quickest way to train networks: by hand for plain dense ones, one or many, else one by autograd; one by
-    autograd in any case where it is to be trained `alone`, or in micro-batches."""
-    alone = alone or settings.micro_batch is not None
+    autograd in any case where it is to be trained `alone`, by a teacher, or as the settings need it."""
+    alone = alone or settings.needs_autograd or data.teacher is not None
     steps = (settings.schedule_epochs or settings.epochs) * steps_per_epoch(data.split(part), settings)
     if not alone and not data.regression and all(dense_shape(model) is not None for model in models):
         return Replicas(models, data, settings, seeds, part, steps, graphs=runtime.graphs)
@@ -242,7 +250,10 @@ def make_trainee(
 
 
 class Single:
-    """One network in training, by autograd."""
+    """One network in training, by autograd.
+
+    With `ema` the model that is given holds the mean weights, which are measured; a copy of it is what is trained.
+    """
 
     def __init__(
         self,
@@ -255,8 +266,14 @@ class Single:
         steps: int,
     ) -> None:
         self._model, self._data, self._settings, self._runtime = model, data, settings, runtime
-        self._split = data.split(part)
-        self._stepper = Stepper(model, settings, runtime, steps, data.loss(settings.label_smoothing))
+        self._split, self._seed = data.split(part), seed
+        self._trained, self._average = model, cast(AveragedModel | None, None)
+        if settings.ema:
+            self._trained = copy.deepcopy(model)
+            self._average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema), use_buffers=True)
+            self._average.module = model
+        loss = data.training_loss(settings, self._split)
+        self._stepper = Stepper(self._trained, settings, runtime, steps, loss, data.teacher)
         self._order, self._augment = _generator(seed, seeding.Purpose.ORDER), _generator(seed, seeding.Purpose.AUGMENT)
         # The network's own dropout draws from the global generator.
         torch.manual_seed(seeding.integer(seed, seeding.Purpose.DROPOUT))
@@ -272,51 +289,58 @@ class Single:
 
     def batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Images (batch, C, H, W) and labels of one epoch; the network is set to training."""
-        self._model.train()
+        self._trained.train()
         return self._data.training_batches(
             self._split, self._settings, self._stepper.memory_format, self._order, self._augment
         )
 
     def step(self, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Update the network on one batch."""
-        return self._stepper.step(inputs, labels)
+        loss = self._stepper.step(inputs, labels)
+        if self._average is not None:
+            self._average.update_parameters(self._trained)
+        return loss
 
     def measure(self, part: str) -> Sequence[Mapping[str, float]]:
         """What `measure` tells of the network, as a list of one."""
-        return [measure(self._model, self._data, part, self._runtime, self._settings.micro_batch)]
+        return [measure(self._model, self._data, part, self._runtime, self._settings)]
 
     def write_back(self) -> None:
         """Nothing to do: the model holds the weights."""
 
     def state(self) -> dict[str, torch.Tensor]:
-        """What the optimizer remembers; see `read_state`."""
-        return read_state(self._model, self._stepper.optimizer)
+        """What the training remembers beside the weights; see `read_training`."""
+        return read_training(self._trained, self._stepper, self._streams, self._seed, self._average is not None)
 
     def restore(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Go on from what another optimizer of the same kind remembered."""
-        restore_state(self._model, self._stepper.optimizer, state)
+        """Go on from what another training with an optimizer of the same kind remembered."""
+        restore_training(state, self._trained, self._stepper, self._streams, self._seed)
+        if self._average is not None:
+            self._average.n_averaged += 1  # the weights that the model has are a mean already
 
-
-def steps_per_epoch(split: DeviceSplit, settings: TrainSettings) -> int:
-    """Full batches in one pass over a split; a split below the batch size is one batch."""
-    return max(1, len(split) // settings.batch_size)
+    @property
+    def _streams(self) -> dict[str, torch.Generator]:
+        return {"order": self._order, "augment": self._augment}
 
 
 def measure(
-    model: torch.nn.Module, data: DeviceData, part: str, runtime: Runtime, micro_batch: int | None = None
+    model: torch.nn.Module, data: DeviceData, part: str, runtime: Runtime, settings: TrainSettings | None = None
 ) -> Mapping[str, float]:
     """What the loss of the task measures over one part of the data: `accuracy` and `loss`, or for regression `loss` and
-    `loss_whole` (`nasrun.training.losses`). `micro_batch`: images at a time, where memory is scarce."""
+    `loss_whole` (`nasrun.training.losses`). Of the settings count `micro_batch`, images at a time where memory is
+    scarce, `test_flip` and `extra_metrics`."""
+    settings = settings or TrainSettings()
     split, loss = data.split(part), data.loss()
     memory_format, dtype = runtime.memory_format(model), runtime.autocast_dtype(model)
-    sums = torch.zeros(loss.sums, dtype=torch.float64, device=runtime.device)
-    model.eval()
+    meter = loss.meter(runtime.device, settings.extra_metrics)
+    network = MirrorAverage(model, data.regression) if settings.test_flip else model
+    network.eval()
     with torch.inference_mode():
-        for images, labels in data.batches(split, micro_batch or EVALUATION_BATCH, memory_format):
+        for images, labels in data.batches(split, settings.micro_batch or EVALUATION_BATCH, memory_format):
             with torch.autocast(runtime.device, dtype, enabled=dtype is not None):
-                outputs = model(images)
-            loss.add(sums, outputs.float(), labels)
-    return loss.metrics(sums, len(split))
+                outputs = network(images)
+            meter.add(outputs.float(), labels)
+    return meter.metrics(len(split))
 
 
 def _generator(seed: int, purpose: seeding.Purpose) -> torch.Generator:

@@ -19,7 +19,7 @@ class TrainingError(Exception):
 @dataclass
 class Training:
     """What a training gave: the last metrics (with early stopping the best), and those of every epoch; where it was
-    asked for, the state of the optimizer at the end, by name."""
+    asked for, what the training remembers at the end, by name (`nasrun.training.state`)."""
 
     metrics: Metrics
     history: list[Metrics] = field(default_factory=list)

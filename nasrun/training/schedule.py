@@ -7,7 +7,8 @@ import torch
 
 from nasrun.training.settings import TrainSettings
 
-WARM_UP = 0.3
+WARM_UP = {"one_cycle": 0.3, "linear": 0.2}
+"""The share of the steps over which the rate rises where the settings do not say; under other schedules it does not."""
 START_DIVISOR = 25.0
 END_DIVISOR = 1e4
 
@@ -16,11 +17,11 @@ def make_optimizer(model: torch.nn.Module, settings: TrainSettings) -> torch.opt
     """The optimizer with its fused kernels (one call for all parameters, CPU and CUDA), where it has any: Adadelta has
     none. SGD uses Nesterov momentum, or with `nesterov` off the plain one.
 
-    Biases and normalisation parameters are not decayed, as is usual.
+    Biases and normalisation parameters are not decayed, as is usual, unless `decay_all` is on.
     """
-    matrices = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
-    vectors = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
-    return optimizer_for(matrices, vectors, settings)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    decayed = [p for p in trained if p.ndim > 1 or settings.decay_all]
+    return optimizer_for(decayed, [p for p in trained if p.ndim <= 1 and not settings.decay_all], settings)
 
 
 def optimizer_for(
@@ -43,15 +44,24 @@ def optimizer_for(
 def learning_rate(settings: TrainSettings, step: int, steps: int) -> float:
     """The rate at `step` of `steps`, without state, so that training can stop and go on anywhere.
 
-    `one_cycle` warms up to the peak over the first 30 % along a cosine, then anneals to a ten-thousandth of the start
-    (Smith and Topin, "Super-Convergence", 2018, as in `torch.optim.lr_scheduler.OneCycleLR`).
+    `one_cycle` rises to the peak over the first 30 % along a cosine, then falls to a ten-thousandth of the start
+    (Smith and Topin, "Super-Convergence", 2018, as in `torch.optim.lr_scheduler.OneCycleLR`). `linear` rises from 0
+    over the first 20 % and falls to 0, both in straight lines. `cosine` falls along half a cosine, `constant` stays;
+    with `warm_up` both rise in a straight line first. No step has the rate 0.
     """
-    peak = settings.peak_lr
-    if settings.schedule == "constant":
-        return peak
-    if settings.schedule == "cosine":
-        return _cosine(peak, 0.0, step / steps)
-    top = WARM_UP * steps - 1
+    peak, share = settings.peak_lr, WARM_UP.get(settings.schedule, 0.0)
+    rise = (share if settings.warm_up is None else settings.warm_up) * steps
+    if settings.schedule == "one_cycle":
+        return _one_cycle(peak, step, steps, rise - 1)
+    if step + 1 <= rise:
+        return peak * (step + 1) / rise
+    if settings.schedule == "linear":
+        return peak * (steps - step) / (steps - rise) if step >= rise else peak
+    return peak if settings.schedule == "constant" else _cosine(peak, 0.0, max(0.0, step - rise) / (steps - rise))
+
+
+def _one_cycle(peak: float, step: int, steps: int, top: float) -> float:
+    """With the peak at the step `top`, which need not be a whole one."""
     start = peak / START_DIVISOR
     if step <= top:
         return _cosine(start, peak, step / top if top > 0 else 1.0)

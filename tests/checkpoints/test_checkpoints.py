@@ -199,7 +199,7 @@ def test_the_limit_takes_nothing_that_is_needed(tmp_path: Path) -> None:
 
 
 def test_none_keeps_what_a_search_goes_on_from_until_its_end(tmp_path: Path) -> None:
-    run = Run(tmp_path, keep="none", continues=True)
+    run = Run(tmp_path, keep="none", uses_checkpoints=True)
     for number, (value, needed) in enumerate([(0.5, {0}), (0.9, {0}), (0.1, {0, 2})]):
         run.tell(number, value, needed=needed)
     assert run.kept == ["0-0", "2-0"]
@@ -209,7 +209,7 @@ def test_none_keeps_what_a_search_goes_on_from_until_its_end(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("keep", ["best", "all"])
 def test_the_end_clears_nothing_that_is_to_be_kept(tmp_path: Path, keep: str) -> None:
-    run = Run(tmp_path, keep=keep, continues=True)
+    run = Run(tmp_path, keep=keep, uses_checkpoints=True)
     run.tell(0, 0.5)
     run.store.clear()
     assert run.kept == ["0-0"]

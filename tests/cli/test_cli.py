@@ -164,15 +164,16 @@ def test_sweep_started_a_second_time_goes_on(nasrun: Callable, tmp_path: Path) -
 
 
 def test_runs_of_the_same_second_get_directories_of_their_own(nasrun: Callable, tmp_path: Path) -> None:
-    # A name that does not move with the clock stands for starts within one second.
+    # A name by the clock that stays the same for a year stands for starts within one second.
     experiment = tmp_path / "mine" / "experiment" / "same_second.yaml"
     experiment.parent.mkdir(parents=True)
-    experiment.write_text("# @package _global_\ntrials: 3\nhydra: {run: {dir: outputs/12-00-00}}\n")
+    experiment.write_text("# @package _global_\ntrials: 3\nhydra: {run: {dir: 'outputs/${now:%Y}'}}\n")
     command = f"--config-dir=mine experiment=same_second {FAST}"
     processes = [subprocess.Popen([COMMAND, *shlex.split(command)], cwd=tmp_path) for _ in range(2)]
     assert [process.wait() for process in processes] == [0, 0]
     assert nasrun(command).returncode == 0
-    names = ["12-00-00", "12-00-00_2", "12-00-00_3"]
+    year = time.strftime("%Y")
+    names = [year, f"{year}_2", f"{year}_3"]
     assert [directory.name for directory in runs(tmp_path)] == names
     assert sorted(path.name for path in (tmp_path / "outputs").iterdir()) == names
 
@@ -194,7 +195,9 @@ def interrupted(folder: Path, number: signal.Signals) -> "subprocess.CompletedPr
     return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2], ids=lambda one: one.name
+)
 def test_interrupted_run_says_how_to_go_on_and_does(number: signal.Signals, nasrun: Callable, tmp_path: Path) -> None:
     done = interrupted(tmp_path, number)
     assert done.returncode == 130

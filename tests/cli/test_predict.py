@@ -1,5 +1,6 @@
 """Predictions for the user's own image files: the same from a run and from its export, and what is said of bad ones."""
 
+import csv
 import json
 import re
 import shutil
@@ -11,8 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
+from nasrun.cli.predict import USAGE
 from nasrun.config.compose import compose_config, task_config
 from nasrun.datasets.fashion_mnist_mini import FashionMnistMini
+from nasrun.datasets.image_files import ImageReader
 from nasrun.datasets.image_folder import ImageFolder
 from nasrun.export.network import load_network
 from nasrun.runner.run import start
@@ -21,15 +24,23 @@ QUIET = ("output.plots=false", "output.console=none", "hardware=cpu", "hardware.
 SHORT = ("trials=1", "strategy=random", "search_space=mlp", "evaluator.epochs=1", "evaluator.final_epochs=1", *QUIET)
 
 MISTAKES = [
-    ("predict", "the following arguments are required: DIR, IMAGE; usage: nasrun predict DIR IMAGE..."),
-    ("predict run", "the following arguments are required: IMAGE; usage: nasrun predict DIR IMAGE..."),
-    ("predict gone 0.png", "gone: no such directory; usage: nasrun predict DIR IMAGE..."),
+    (
+        "predict",
+        f"the following arguments are required: DIR, IMAGE_OR_FOLDER; usage: {USAGE}",
+    ),
+    (
+        "predict run",
+        f"the following arguments are required: IMAGE_OR_FOLDER; usage: {USAGE}",
+    ),
+    ("predict gone 0.png", f"gone: no such directory; usage: {USAGE}"),
     ("predict . 0.png", ".: neither a run directory nor an export (it has no export.json)"),
     ("predict run 0.png --top 0", "--top 0: must be at least 1"),
     ("predict run 0.png --jsn", "unrecognized arguments: --jsn"),
-    ("predict run bad.png", "bad.png: cannot be read as an image (cannot identify image file 'bad.png')"),
+    ("predict run bad.png", "bad.png: cannot be read as an image (of no known kind)"),
     ("predict run gone.png", "gone.png: no such file"),
-    ("predict run .", ".: is a folder; give the files in it"),
+    ("predict run run/.hydra", "run/.hydra: holds no image; known kinds: "),
+    ("predict run 0.png --csv gone/a.csv", "--csv gone/a.csv: expected a file in a folder that is there"),
+    ("predict run 0.png --csv run", "--csv run: expected a file in a folder that is there"),
     ("predict damaged 0.png", "damaged/export.json: cannot be used (JSONDecodeError: "),
     ("predict lacking 0.png", "lacking/export.json: cannot be used (KeyError: 'task')"),
     ("predict weightless 0.png", "weightless: holds neither model.safetensors nor model.onnx"),
@@ -96,6 +107,95 @@ def test_bad_files_are_named_and_the_others_answered(
     assert [line.split(": ")[1] for line in answer.stderr.splitlines()] == ["bad.png", "gone.png"]
 
 
+@pytest.fixture
+def album(folder: Path) -> Path:
+    """A folder of images and others, some of them in folders below."""
+    album = folder / "album"
+    if not album.is_dir():
+        (album / "below" / "deep").mkdir(parents=True)
+        (album / ".hidden").mkdir()
+        for number, place in enumerate(
+            ("a.png", "below/b.PNG", "below/deep/c.png", "=d.png", ".e.png", ".hidden/f.png")
+        ):
+            shutil.copy(folder / f"{number}.png", album / place)
+        (album / "cut.png").write_bytes((folder / "0.png").read_bytes()[:100])
+        (album / "below" / "fake.jpg").write_text("no picture")
+        (album / "notes.txt").write_text("x")
+        (album / "below" / "README").write_text("x")
+    return album
+
+
+FOUND = ["album/=d.png", "album/a.png", "album/below/b.PNG", "album/below/deep/c.png"]
+SKIPPED = "nasrun: 2 of 6 images skipped, since they cannot be read: album/below/fake.jpg, album/cut.png"
+
+
+def test_all_images_of_a_folder_are_answered_and_the_others_counted(
+    album: Path, folder: Path, nasrun_inprocess: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    answer = nasrun_inprocess("predict run album")
+    assert answer.returncode == 0, answer.stderr
+    assert [line.split()[0] for line in answer.stdout.splitlines()] == FOUND
+    assert answer.stderr.splitlines() == ["nasrun: album: passed over, no images: 1 .txt, 1 README", SKIPPED]
+    alone = nasrun_inprocess("predict run album/a.png").stdout.split(maxsplit=1)[1]
+    assert answer.stdout.splitlines()[1].split(maxsplit=1)[1] == alone.strip("\n")
+    # Files that are named must be there; those of folders need not.
+    mixed = nasrun_inprocess("predict run 5.png bad.png album gone.png 6.png")
+    assert mixed.returncode == 2
+    assert [line.split()[0] for line in mixed.stdout.splitlines()] == ["5.png", "6.png", *FOUND]
+    assert [line.split(":")[1].strip() for line in mixed.stderr.splitlines()[1:3]] == ["bad.png", "gone.png"]
+    assert mixed.stderr.splitlines()[3] == SKIPPED
+
+
+def test_a_table_of_a_folder(
+    album: Path, folder: Path, nasrun_inprocess: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(folder)
+    answer = nasrun_inprocess(f"predict run album 7.png --csv {tmp_path / 'table.csv'}")
+    assert answer.returncode == 0, answer.stderr
+    assert re.fullmatch(rf"7 rows written to {re.escape(str(tmp_path))}/table.csv: \d [^\n]+\n", answer.stdout)
+    with (tmp_path / "table.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    classes = FashionMnistMini().load().classes
+    assert list(rows[0]) == ["file", "class", "probability", *(f"probability_{name}" for name in classes), "error"]
+    assert [row["file"] for row in rows] == [
+        "7.png", "album/=d.png", "album/a.png", "album/below/b.PNG", "album/below/deep/c.png", "album/below/fake.jpg",
+        "album/cut.png",
+    ]  # fmt: skip
+    expected = json.loads(nasrun_inprocess("predict run 7.png album --json").stdout)
+    for row, found in zip(rows, expected, strict=False):
+        assert (row["class"], float(row["probability"]), row["error"]) == (found["class"], found["probability"], "")
+        assert {name: float(row[f"probability_{name}"]) for name in classes} == found["probabilities"]
+    assert all(row["class"] == "" and "cannot be read as an image" in row["error"] for row in rows[5:])
+    monkeypatch.chdir(album)
+    both = nasrun_inprocess(f"predict ../run =d.png --csv {tmp_path / 'one.csv'} --json")
+    assert [entry["file"] for entry in json.loads(both.stdout)] == ["=d.png"]
+    assert (tmp_path / "one.csv").read_text().splitlines()[1].startswith("'=d.png,"), "no formula"
+
+
+def test_more_images_than_are_in_memory_at_a_time(
+    folder: Path, nasrun_inprocess: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    files = [f"{number}.png" for number in range(20)]
+    whole = nasrun_inprocess(f"predict run {' '.join(files)} --json").stdout
+    monkeypatch.setattr("nasrun.cli.predict.BATCH", 3)
+    parts = nasrun_inprocess(f"predict run {' '.join([*files[:7], 'bad.png', *files[7:]])} --json").stdout
+    for one, other in zip(json.loads(whole), json.loads(parts), strict=True):
+        assert (one["file"], one["class"]) == (other["file"], other["class"])
+        assert one["probabilities"] == pytest.approx(other["probabilities"], abs=1e-6)
+
+
+def test_a_folder_of_which_nothing_can_be_read(
+    nasrun_inprocess: Callable, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "spoilt").mkdir()
+    (tmp_path / "spoilt" / "a.png").write_text("no picture")
+    answer = nasrun_inprocess(f"predict {folder / 'run'} spoilt")
+    assert answer.returncode == 2
+    assert answer.stderr == "nasrun: 1 of 1 images skipped, since they cannot be read: spoilt/a.png\n"
+
+
 def test_files_are_read_as_those_of_the_data_set(
     tmp_path: Path, nasrun_inprocess: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,18 +211,19 @@ def test_files_are_read_as_those_of_the_data_set(
     assert nasrun_inprocess("export run --format safetensors").returncode == 0
     given = []
 
-    def remember(self: ImageFolder, path: Path) -> np.ndarray:
+    def remember(self: ImageReader, path: Path) -> np.ndarray:
         given.append(read(self, path))
         return given[-1]
 
-    read = ImageFolder._load_image
-    monkeypatch.setattr(ImageFolder, "_load_image", remember)
+    read = ImageReader.read
+    monkeypatch.setattr(ImageReader, "read", remember)
     answer = nasrun_inprocess("predict run/export photos/dark/0.png photos/light/0.png")
     assert answer.returncode == 0, answer.stderr
     monkeypatch.undo()
-    data = ImageFolder(path=str(tmp_path / "photos"), height=12, width=8, resize="pad")
-    expected = [data._load_image(tmp_path / "photos" / name / "0.png") for name in ("dark", "light")]
-    assert all(np.array_equal(one, other) for one, other in zip(given, expected, strict=True))
+    raw = ImageFolder(path=str(tmp_path / "photos"), height=12, width=8, resize="pad")._read()
+    trained = {image.tobytes() for part in (raw.training, raw.test) for image in part.images}
+    assert len(given) == 2
+    assert all(image.tobytes() in trained for image in given)
     assert [line.split()[1] for line in answer.stdout.splitlines()] == ["dark", "light"]
 
 

@@ -7,9 +7,10 @@ import pytest
 from omegaconf import OmegaConf
 
 from nasrun.config.build import build
-from nasrun.config.compose import compose_config, expand, jobs, output_directory, task_config
+from nasrun.config.compose import Composer, Jobs, combined, compose_config, output_directory, own_folders, task_config
 from nasrun.core.config_files import GROUPS, conf_dir
 from nasrun.core.options import ConfigError, options
+from nasrun.evaluators.train.recipe import KEYS
 from tests.support import FITTING
 
 FILES = sorted(f"{path.parent.name}={path.stem}" for path in conf_dir().glob("*/*.yaml"))
@@ -34,6 +35,16 @@ def needed(choice: str, folder: Path) -> list[str]:
     return [*FITTING.get(option, ())] if group == "strategy" else []
 
 
+def jobs_of(words: list[str], own: Path | None = None, *, multirun: bool = False) -> Jobs:
+    words, folders = own_folders(words, None if own is None else str(own))
+    return Composer(folders).jobs(words, multirun)
+
+
+def expand(words: list[str], own: Path | None = None) -> list[list[str]]:
+    words, folders = own_folders(words, None if own is None else str(own))
+    return list(combined(Composer(folders).values(words)))
+
+
 def test_there_are_options_in_every_group() -> None:
     assert {choice.partition("=")[0] for choice in FILES} == {*GROUPS, "experiment"}
 
@@ -42,10 +53,10 @@ def test_there_are_options_in_every_group() -> None:
 def test_every_option_composes_and_builds(choice: str, tmp_path: Path) -> None:
     group, _, option = choice.partition("=")
     words = [choice, *needed(choice, tmp_path)]
-    sweep, configs = jobs(words, False, None, "config")
-    for config in configs:
+    jobs = Composer().jobs(words)
+    for config in jobs.configs:
         assert config.hydra.runtime.choices[group] == option
-        assert output_directory(config, sweep=sweep).parts[0] == "outputs"
+        assert output_directory(config, sweep=jobs.sweep).parts[0] == "outputs"
         setup = build(task_config(config))
         assert setup.dataset.task.outputs >= 2
 
@@ -57,7 +68,11 @@ def test_every_option_file_lists_all_keys_of_its_class(choice: str) -> None:
     group, _, option = choice.partition("=")
     content = OmegaConf.to_container(OmegaConf.load(conf_dir() / group / f"{option}.yaml"))
     assert isinstance(content, dict)
-    content.pop("defaults", None)  # Hydra's own
+    based = content.pop("defaults", None)  # Hydra's own
+    if group == "recipe":  # the keys are those of `plain`, which others change
+        assert set(content) <= set(KEYS)
+        assert based or set(content) == set(KEYS)
+        return
     kind = locate(content.pop("_target_"), object, group)
     assert set(content) == set(options(kind))
 
@@ -77,6 +92,38 @@ def test_every_key_of_an_experiment_overrides(path: Path) -> None:
     assert OmegaConf.merge(composed, content) == composed
 
 
+def test_a_recipe_gives_the_evaluators_keys_their_values_and_the_command_line_wins() -> None:
+    def evaluator(*words: str) -> dict[str, object]:
+        return dict(build(task_config(compose_config(words))).config["evaluator"])
+
+    plain, strong = evaluator("recipe=plain"), evaluator("recipe=strong")
+    assert (plain["optimizer"], plain["schedule"], plain["flip"]) == ("adamw", "one_cycle", False)
+    assert (strong["optimizer"], strong["lr"], strong["flip"]) == ("sgd", 0.3, "auto")
+    own = evaluator("recipe=strong", "evaluator.lr=0.1", "recipe.momentum=0.8")
+    assert own == {**strong, "lr": 0.1, "momentum": 0.8}
+    assert all(evaluator("recipe=auto")[key] == "auto" for key in KEYS)
+
+
+def test_recipes_of_the_users_own(tmp_path: Path) -> None:
+    (tmp_path / "recipe").mkdir()
+    (tmp_path / "recipe" / "mine.yaml").write_text("defaults: [strong]\nlr: 0.2\n")
+    setup = build(task_config(compose_config(["recipe=mine"], str(tmp_path))))
+    assert (setup.config["evaluator"]["lr"], setup.config["evaluator"]["optimizer"]) == (0.2, "sgd")
+    (tmp_path / "recipe" / "mine.yaml").write_text("defaults: [strong]\nlearning_rate: 0.2\n")
+    with pytest.raises(ConfigError, match=r"^recipe\.learning_rate: no such key"):
+        build(task_config(compose_config(["recipe=mine"], str(tmp_path))))
+
+
+def test_a_config_without_recipes_is_as_it_was() -> None:
+    config = task_config(compose_config(["recipe=plain"]))
+    content = OmegaConf.create(OmegaConf.to_container(config, resolve=True))
+    del content["recipe"]  # runs of earlier versions have none
+    for key in ("warm_up", "ema", "cutout", "extra_metrics", "teacher"):
+        del content["evaluator"][key]
+    old, new = build(content).evaluator, build(config).evaluator
+    assert old._settings == new._settings  # type: ignore[attr-defined]
+
+
 def test_command_line_wins_over_an_experiment() -> None:
     config = compose_config(["trials=7", "experiment=smoke", "strategy=random"])
     assert config.trials == 7
@@ -84,7 +131,7 @@ def test_command_line_wins_over_an_experiment() -> None:
 
 
 def test_expand_holds_every_value_of_every_key() -> None:
-    lists = list(expand(["strategy=random,genetic", "seed=range(0,3)", "trials=5", "search_space.kernels=[1,3],[5]"]))
+    lists = expand(["strategy=random,genetic", "seed=range(0,3)", "trials=5", "search_space.kernels=[1,3],[5]"])
     assert lists[0] == ["strategy=random", "seed=0", "trials=5", "search_space.kernels=[1,3]"]
     assert len(lists) == 1 + 1 + 2 + 1
     assert {words[0] for words in lists} == {"strategy=random", "strategy=genetic"}
@@ -94,47 +141,53 @@ def test_expand_holds_every_value_of_every_key() -> None:
 
 
 def test_expand_without_several_values_is_the_words_themselves() -> None:
-    assert list(expand(["strategy=random", "+a=1", "~b"])) == [["strategy=random", "+a=1", "~b"]]
-    assert list(expand([])) == [[]]
+    assert expand(["strategy=random", "+a=1", "~b"]) == [["strategy=random", "+a=1", "~b"]]
+    assert expand([]) == [[]]
 
 
 def test_expand_takes_the_later_of_two_values() -> None:
-    assert list(expand(["seed=0,1", "trials=3", "seed=5"])) == [["seed=5", "trials=3"]]
+    assert expand(["seed=0,1", "trials=3", "seed=5"]) == [["seed=5", "trials=3"]]
 
 
 def test_expand_finds_options_by_pattern(own: Path) -> None:
     names = sorted(path.stem for path in (conf_dir() / "strategy").glob("*.yaml"))
     assert [words[0] for words in expand(["strategy=glob(*)"])] == [f"strategy={name}" for name in names]
-    found = [words[0] for words in expand(["strategy=glob(m*)"], str(own))]
+    found = [words[0] for words in expand(["strategy=glob(m*)"], own)]
     assert "strategy=mine" in found
     assert "strategy=random" not in found
 
 
 def test_one_run_is_one_job() -> None:
-    sweep, configs = jobs(["trials=7", "trials=8"], False, None, "config")
-    assert not sweep
-    assert [config.trials for config in configs] == [8]
+    jobs = jobs_of(["trials=7", "trials=8"])
+    assert (jobs.sweep, jobs.count, jobs.swept) == (False, 1, frozenset())
+    assert [config.trials for config in jobs.configs] == [8]
 
 
 def test_several_values_need_the_flag() -> None:
     with pytest.raises(ConfigError, match=r"^seed=0,1: several values make a sweep, which needs -m"):
-        jobs(["seed=0,1"], False, None, "config")
-    sweep, configs = jobs(["seed=0,1"], True, None, "config")
-    assert sweep
-    assert [config.seed for config in configs] == [0, 1]
+        jobs_of(["seed=0,1"])
+    jobs = jobs_of(["seed=0,1", "trials=3"], multirun=True)
+    assert (jobs.sweep, jobs.count, jobs.swept) == (True, 2, {"seed"})
+    assert [config.seed for config in jobs.configs] == [0, 1]
+
+
+def test_a_sweep_has_a_run_for_every_combination() -> None:
+    jobs = jobs_of(["seed=range(3)", "strategy=random,genetic", "++vars.x=choice(a,b)"], multirun=True)
+    assert (jobs.count, jobs.swept) == (12, {"seed", "strategy", "vars.x"})
+    assert len(list(jobs.configs)) == 1 + 2 + 1 + 1
 
 
 def test_experiment_may_be_a_sweep(own: Path) -> None:
-    sweep, configs = jobs(["experiment=swept", "strategy=random,genetic"], False, str(own), "config")
-    assert sweep
-    checked = [(config.seed, config.hydra.runtime.choices.strategy) for config in configs]
+    jobs = jobs_of(["experiment=swept", "strategy=random,genetic"], own)
+    assert (jobs.sweep, jobs.swept) == (True, {"seed", "strategy"})
+    checked = [(config.seed, config.hydra.runtime.choices.strategy) for config in jobs.configs]
     assert checked == [(3, "random"), (4, "random"), (3, "genetic")]
 
 
 def test_command_line_wins_over_what_an_experiment_sweeps(own: Path) -> None:
-    sweep, configs = jobs(["experiment=swept", "seed=9"], False, str(own), "config")
-    assert sweep
-    assert [config.seed for config in configs] == [9]
+    jobs = jobs_of(["experiment=swept", "seed=9"], own)
+    assert jobs.sweep
+    assert [config.seed for config in jobs.configs] == [9]
 
 
 def test_config_dir_adds_an_option_and_an_experiment(own: Path) -> None:

@@ -10,7 +10,8 @@ import pytest
 from omegaconf import DictConfig
 
 from nasrun.config.build import build, rebuild
-from nasrun.config.compose import compose_config, in_full, task_config
+from nasrun.config.compose import compose_config, task_config
+from nasrun.config.overrides import in_full
 from nasrun.core import Evaluator, Job, Measurement, Objective, Proposal, Trial
 from nasrun.core.options import ConfigError
 from nasrun.evaluators.costs import WithCosts
@@ -22,13 +23,21 @@ from nasrun.reports.plot_data import plot_data
 from nasrun.reports.plots import draw_plots
 from nasrun.runner.errors import RunError
 from nasrun.runner.run import resume, start
-from nasrun.runner.search import sound
+from nasrun.runner.search import fail_non_finite
 from nasrun.storage import journal
 from nasrun.storage.records import TrialRecord, best_of, read_run
 from tests.support import setup_of
 
 ALONE = ("hardware.device=cpu", "hardware.threads=1")
-QUIET = ("dataset=synthetic", "evaluator=synthetic", "output.console=none", "output.plots=false", *ALONE)
+QUIET = (
+    "search_space=sequential_cnn",
+    "recipe=plain",
+    "dataset=synthetic",
+    "evaluator=synthetic",
+    "output.console=none",
+    "output.plots=false",
+    *ALONE,
+)
 TWO = Objective("val_accuracy", "max", (Objective("parameters", "min"),))
 
 
@@ -62,7 +71,7 @@ def test_a_failure_is_worst_in_all_objectives() -> None:
     fine = Measurement(0, 0, "ok", {"val_accuracy": 0.5, "parameters": 10.0})
     assert TWO.scores([fine, Measurement(0, 1, "failed")]) == (0.5, -10)
     assert TWO.scores([Measurement(0, 0, "failed")]) == (-np.inf, -np.inf)
-    broken = sound(fine._replace(metrics={"val_accuracy": 0.5, "parameters": float("nan")}))
+    broken = fail_non_finite(fine._replace(metrics={"val_accuracy": 0.5, "parameters": float("nan")}))
     assert (broken.status, broken.error) == ("failed", "parameters is nan")
 
 
@@ -93,7 +102,7 @@ def test_short_words_stand_for_the_key_also_in_sweeps() -> None:
         "objective=[",
         "seed=1",
     ]
-    meant = ["objective.metric=val_loss", "objective.metric=[a,b],c", *given[2:]]
+    meant = ["objective.metric=val_loss", "objective.metric=[a,b],c", *given[2:4], 'objective.metric="["', given[5]]
     assert in_full(given) == meant
 
 
@@ -231,6 +240,21 @@ def test_latency_is_measured_once_per_architecture_and_draws_nothing_from_torch(
     assert next(iter(plain.evaluate([job(setup)]))).metrics == {
         name: value for name, value in first.metrics.items() if name != "latency_ms"
     }
+
+
+def test_latency_is_measured_with_the_threads_on_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    setup = setup_of("search_space=mlp", "objective.metric=[val_accuracy,latency_ms]", "hardware.device=cpu")
+    before = torch.get_num_threads()
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1, 2}, raising=False)
+    facts = setup.evaluator.prepare()
+    assert facts["latency"] == {"device": "cpu", "threads": 3, "images": 1}
+    monkeypatch.undo()
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0}, raising=False)
+    assert setup.evaluator.prepare(facts) == facts  # a run that goes on with fewer cores
+    assert torch.get_num_threads() == 3
+    torch.set_num_threads(before)
 
 
 class Untouched(Synthetic):

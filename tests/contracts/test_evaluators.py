@@ -15,6 +15,8 @@ from nasrun.core import Job, Measurement, Proposal, Trial, seeding
 from tests.support import options, setup_of
 
 SMALL = (
+    "search_space=sequential_cnn",
+    "recipe=plain",
     "dataset.samples=120",
     "dataset.classes=4",
     "dataset.height=8",

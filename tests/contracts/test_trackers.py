@@ -31,7 +31,7 @@ installed = pytest.mark.parametrize("tracker", [name for name in options("tracke
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from nasrun.config import locate, option_section
+from nasrun.config.build import locate, option_section
 from nasrun.trackers import Tracker, observer
 from tests.trackers.reading import run
 
@@ -141,7 +141,7 @@ def test_a_tracker_changes_nothing_and_leaves_nothing_behind(
     run(directory, tracker, f"trials={TRIALS}", "evaluator.fail_rate=0.2")
     said = capfd.readouterr()
     assert said.err == ""
-    assert "tracker failed" not in said.out, said.out
+    assert "failed and is left out" not in said.out, said.out
     assert surroundings() == before
     assert children() == processes
     assert not list((tmp_path / "cwd").iterdir())

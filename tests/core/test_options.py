@@ -73,7 +73,7 @@ REFUSED = [
     (float, -(10**400), "expected a finite number"),
     (bool, 1, "expected true or false"),
     (bool, "yes", "expected true or false"),
-    (str, 3, "expected text"),
+    (str, 3, """expected text; in quotes: 'group.key="3"'"""),
     (str, None, "expected text"),
     (int | None, "x", "expected a whole number or null"),
     (int | None, True, "expected a whole number or null"),

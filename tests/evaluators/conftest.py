@@ -13,6 +13,8 @@ from nasrun.evaluators.train.evaluator import Train
 from tests.support import setup_of
 
 SMALL = (
+    "search_space=sequential_cnn",
+    "recipe=plain",
     "evaluator=train",
     "evaluator.epochs=1",
     "evaluator.batch_size=32",

@@ -10,7 +10,6 @@ import torch
 from nasrun.core import Genome, Job, Proposal, Task, Trial, seeding
 from nasrun.core.options import ConfigError
 from nasrun.evaluators.supernet import Supernet
-from nasrun.spaces.supernets import shared_name, shared_network
 from nasrun.training.supernet.settings import SharedSettings
 from nasrun.training.supernet.trainer import padded
 from tests.support import setup_of
@@ -66,14 +65,14 @@ def test_an_architecture_is_a_part_of_the_shared_network(space: str) -> None:
     chosen = setup_of(f"search_space={space}", *SPACES[space]).space
     task = Task("colour", 3, 9, 8, 5)
     torch.manual_seed(1)
-    shared = shared_network(chosen, task).eval()
+    shared = chosen.supernet(task).eval()
     weights = dict(shared.named_parameters())
     images = torch.rand(6, 3, 9, 8)
     rng = np.random.default_rng(2)
     for _ in range(6):
         genome = chosen.sample(rng)
         alone = chosen.build(genome, task).train()
-        name_of = shared_name(chosen, genome, task)
+        name_of = chosen.supernet_name(genome, task)
         with torch.no_grad():
             for name, weight in alone.named_parameters():
                 weight.copy_(weights[name_of(name)])
@@ -91,7 +90,7 @@ def test_a_step_changes_the_sampled_path_alone(space: str) -> None:
         genome = chosen.sample(rng)
         before = weights_of(evaluator)
         trainer.step(images, labels, genome, 0.05)
-        name_of = shared_name(chosen, genome, evaluator._task)
+        name_of = chosen.supernet_name(genome, evaluator._task)
         path = {name_of(name) for name, _ in chosen.build(genome, evaluator._task).named_parameters()}
         changed = {name for name, weight in weights_of(evaluator).items() if not torch.equal(weight, before[name])}
         assert changed <= path
@@ -215,7 +214,7 @@ def test_the_learning_rate_falls_and_may_begin_anew() -> None:
     [
         (
             ("search_space=sequential_cnn",),
-            "search_space=SequentialCNN: evaluator=supernet has no shared weights for it",
+            "search_space=SequentialCNN: has no supernet, which evaluator=supernet trains; choose search_space=",
         ),
         (
             ("search_space=micro_cell", "hardware.workers=2"),

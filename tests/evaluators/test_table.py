@@ -294,6 +294,31 @@ def test_a_damaged_file_of_records_is_refused(records: tuple[Path, list[writer.W
         prepared(*CELLS_101, f"evaluator.table={path}")
 
 
+def test_a_file_of_records_that_moved_is_known_by_its_content(
+    records: tuple[Path, list[writer.Written]], nasrun_inprocess: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, runs = records
+    monkeypatch.chdir(path.parent)
+    space = setup_of(*CELLS_101).space
+    genomes = ",".join(dict.fromkeys(f'"{space.format(run.genome)}"' for run in runs))
+    words = f"search_space=nasbench101 evaluator=table dataset=cifar10 evaluator.table={path.name} strategy=fixed"
+    words += f" 'strategy.genomes=[{genomes}]' trials=3 output.plots=false output.console=none max_failures=null"
+    assert nasrun_inprocess(f"{words} hydra.run.dir=one").returncode == 0
+    monkeypatch.chdir("/")
+    answer = nasrun_inprocess(f"resume {path.parent}/one trials=4")
+    assert answer.returncode == 0, answer.stderr
+    monkeypatch.chdir(path.parent)
+    moved = path.rename(path.with_name("moved.tfrecord"))
+    assert nasrun_inprocess("resume one trials=5").returncode == 2
+    answer = nasrun_inprocess(f"resume one trials=5 evaluator.table={moved.name}")
+    assert answer.returncode == 0, answer.stderr
+    other = path.with_name("other.tfrecord")
+    writer.write(other, map(writer.payload, writer.runs(4, 12, epochs=(4, 108))))
+    answer = nasrun_inprocess(f"resume one trials=6 evaluator.table={other.name}")
+    assert answer.returncode == 2
+    assert "evaluator.table: other.tfrecord has changed since the run began" in answer.stderr
+
+
 def rows_of(folder: Path) -> list[dict[str, str]]:
     with (folder / "trials.csv").open() as file:
         return list(csv.DictReader(file))

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors import safe_open
 
 from nasrun.checkpoints.archive import read_info
 from nasrun.checkpoints.store import load_weights
+from nasrun.checkpoints.winner import read_winner
 from nasrun.core.options import ConfigError
 from nasrun.datasets import Dataset, Splits
 from nasrun.evaluators.train import evaluator as train_module
@@ -31,11 +31,6 @@ def measured(bench: Bench, path: Path, part: str, genome: Any = None) -> dict[st
     model.load_state_dict(load_weights(path))
     RUNTIME.place(model)
     return dict(measure(model, DeviceData(bench.setup.dataset.load(), "cpu"), part, RUNTIME))
-
-
-def metadata(path: Path) -> dict[str, str]:
-    with safe_open(str(path), "pt") as file:
-        return file.metadata()
 
 
 def test_saved_weights_give_the_reported_accuracy(bench: Bench, tmp_path: Path) -> None:
@@ -278,7 +273,10 @@ def test_final_trains_anew_on_the_data_asked_for(
     assert result["metrics"]["test_loss"] == pytest.approx(expected["loss"], rel=1e-6)
     assert "2 epochs" in result["trained_on"]
     assert result["seconds"] > 0
-    assert metadata(kept)["genome"] == bench.setup.space.format(bench.genome())
+    about = read_winner(kept)
+    assert about is not None
+    assert (about.genome, about.task) == (bench.setup.space.format(bench.genome()), bench.setup.dataset.task)
+    assert not about.test_flip
     # From new weights: the search's own make no difference.
     assert bench.train.final(bench.job())["metrics"] == result["metrics"]
     json.dumps(result)
@@ -361,7 +359,7 @@ def test_a_resumed_run_keeps_what_was_decided(bench: Bench) -> None:
 
 def test_a_run_recorded_on_cuda_is_refused_without_one(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ConfigError, match="no CUDA device is usable here"):
+    with pytest.raises(ConfigError, match="begun on a CUDA device, and none is usable here"):
         bench.train.prepare({"runtime": {**RUNTIME._asdict(), "device": "cuda"}})
 
 
@@ -422,6 +420,15 @@ class TestHardware:
         assert Hardware().resolve().threads == 3
         monkeypatch.delattr("os.sched_getaffinity")
         assert Hardware().resolve().threads >= 1
+
+    def test_many_more_threads_than_processors_are_refused_but_followed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("os.cpu_count", lambda: 16)
+        hardware = Hardware(threads=16)
+        recorded = hardware.resolve()._asdict()
+        monkeypatch.setattr("os.cpu_count", lambda: 2)
+        with pytest.raises(ConfigError, match=r"hardware\.threads=16: this machine has 2 processors"):
+            hardware.resolve()
+        assert Runtime.from_record(recorded).threads == 16  # a run that goes on here
 
     def test_jobs_ahead(self) -> None:
         assert Hardware().trials_in_flight == 1

@@ -12,14 +12,15 @@ from nasrun.checkpoints.archive import read_info
 from nasrun.checkpoints.store import load_weights
 from nasrun.core import Job, Measurement, seeding
 from nasrun.evaluators.train import evaluator as train_module
+from nasrun.evaluators.train import groups
+from nasrun.hardware.devices import Hardware
 from nasrun.storage import journal
 from nasrun.training import loop
-from nasrun.training.dense import products as replica_products
-from nasrun.training.dense.products import Products
 from nasrun.training.dense.replicas import Replicas
 from nasrun.training.loop import measure
 from tests.evaluators.conftest import Bench
 from tests.support import run_in, search_in, without_time
+from tests.training.test_company import LIBRARIES, products_by
 
 DENSE = (
     "evaluator=train",
@@ -40,7 +41,6 @@ DENSE = (
     "hardware.precision=fp32",
     "hardware.threads=1",
 )
-TOLERANCE = 1e-4
 
 
 def bench_of(*overrides: str) -> Bench:
@@ -71,13 +71,14 @@ def by_job(measurements: Sequence[Measurement]) -> dict[tuple[int, int], Measure
     return found
 
 
+def untimed(measurement: Measurement) -> Measurement:
+    history = [{name: value for name, value in row.items() if name != "seconds"} for row in measurement.history]
+    return measurement._replace(seconds=0.0, history=history)
+
+
 def check_same(found: Measurement, expected: Measurement) -> None:
-    assert (found.status, found.error) == (expected.status, expected.error)
-    assert set(found.metrics) == set(expected.metrics)
-    assert found.metrics == pytest.approx(dict(expected.metrics), rel=TOLERANCE, abs=1 / 120)
-    assert [row["epoch"] for row in found.history] == [row["epoch"] for row in expected.history]
-    for row, wanted in zip(found.history, expected.history, strict=True):
-        assert row["train_loss"] == pytest.approx(wanted["train_loss"], rel=TOLERANCE)
+    """Equal to the bit, times apart."""
+    assert untimed(found) == untimed(expected)
 
 
 def test_a_job_alone_and_in_company() -> None:
@@ -89,6 +90,41 @@ def test_a_job_alone_and_in_company() -> None:
     for name in found:
         check_same(found[name], expected[name])
     assert len({m.metrics["val_loss"] for m in found.values()}) == 10
+
+
+def saved(folder: Path, trial: int, repeat: int) -> dict[str, bytes]:
+    """The bits of the weights that a job has saved."""
+    weights = load_weights(folder / f"{trial}-{repeat}.zip")
+    return {name: tensor.numpy().tobytes() for name, tensor in weights.items()}
+
+
+SHARED_OUT = [
+    ("equal", 1, 1),
+    ("equal", 2, 2),
+    ("equal", 5, 4),
+    ("close", 5, 1),
+    ("close", 2, 4),
+    ("padded", 5, 2),
+    ("padded", 64, 1),
+]
+"""`evaluator.replicas`, `evaluator.group_size` and `hardware.threads`."""
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_how_jobs_are_shared_out_makes_no_difference(library: str, tmp_path: Path) -> None:
+    def measured(folder: Path, replicas: str, size: int, threads: int) -> dict[Any, Any]:
+        options = (f"evaluator.replicas={replicas}", f"evaluator.group_size={size}", f"hardware.threads={threads}")
+        bench = bench_of(*options)
+        jobs = jobs_of(bench, "24-13", "24-12", "13-31", repeats=5)
+        folder.mkdir()
+        jobs = [job._replace(save_to=str(folder / f"{job.trial.number}-{job.repeat}.zip")) for job in jobs]
+        found = by_job(bench.measure(*jobs))
+        return {name: (untimed(one), saved(folder, *name)) for name, one in found.items()}
+
+    with products_by(library):
+        expected = measured(tmp_path / "off", "off", 1, 1)
+        for number, (replicas, size, threads) in enumerate(SHARED_OUT):
+            assert measured(tmp_path / f"{number}", replicas, size, threads) == expected, (replicas, size, threads)
 
 
 @pytest.mark.parametrize("replicas", ["equal", "padded", "off"])
@@ -230,14 +266,13 @@ def test_a_time_limit_is_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_global_settings_are_left_alone(bench: Bench) -> None:
-    bench.train._products = Products("onednn", "for this test")
     setting = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
     before = setting.fp32_precision, torch.get_rng_state()
     seen: list[str] = []
     bench.train.on_progress = lambda progress: seen.append(setting.fp32_precision)
     bench.measure(*jobs_of(bench, "16-8", "9", repeats=2), *jobs_of(bench, "11", repeats=1))
     bench.train.estimate(jobs_of(bench, "16-8")[0].trial)
-    assert seen == ["bf16"] * 8 + [before[0]] * 2
+    assert seen == [before[0]] * 10
     assert setting.fp32_precision == before[0]
     assert torch.equal(torch.get_rng_state(), before[1])
 
@@ -247,15 +282,27 @@ def test_what_was_decided_is_on_record(monkeypatch: pytest.MonkeyPatch) -> None:
     facts = json.loads(json.dumps(bench.facts))
     assert facts["replicas"]["mode"] == "equal"
     assert facts["replicas"]["reason"]
-    assert set(facts["products"]) == {"backend", "reason"}
+    assert set(facts) == {"runtime", "replicas"}
     assert bench_of("evaluator.group_size=3").facts["replicas"]["networks"] == 3
     assert bench_of("evaluator.replicas=off").facts["replicas"]["mode"] == "off"
-    monkeypatch.setattr(replica_products, "product_error", lambda products: pytest.fail("decided anew"))
+    monkeypatch.setattr(Hardware, "resolve", lambda hardware: pytest.fail("decided anew"))
     facts["replicas"] |= {"mode": "padded", "networks": 2}
+    facts["runtime"] |= {"threads": 3, "precision": "bf16"}
+    # Of a run that was begun by an older nasrun.
     facts["products"] = {"backend": "onednn", "reason": "then"}
     assert bench.train.prepare(facts) == facts
     assert names(bench.train.group(jobs_of(bench, "16-8", "20-9", "8-9", repeats=1))) == [(0, 0), (1, 0)]
-    assert bench.train._products == Products("onednn", "then")
+    assert (bench.train._ready[0].threads, bench.train._ready[0].precision) == (3, "bf16")
+
+
+def test_a_large_network_trains_alone_on_the_cpu(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = jobs_of(bench, "64-64", "8-8", repeats=2)
+    assert names(bench.train.group(jobs)) == [(0, 0), (0, 1)]
+    monkeypatch.setattr(groups, "LARGEST", 3000)
+    bench = bench_of("evaluator.replicas=padded", "evaluator.group_size=9")
+    assert names(bench.train.group(jobs)) == [(0, 0)]
+    assert names(bench.train.group(jobs[1:])) == [(0, 1)]
+    assert names(bench.train.group(jobs[2:])) == [(1, 0), (1, 1)]
 
 
 @pytest.mark.parametrize("repeats", [1, 5])

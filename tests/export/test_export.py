@@ -13,19 +13,29 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
+from nasrun.config.build import build
 from nasrun.config.compose import compose_config, task_config
 from nasrun.core import Task
 from nasrun.datasets.fashion_mnist_mini import FashionMnistMini
 from nasrun.export.formats import WRITERS
-from nasrun.export.network import agreement, load_network, measured_again, outputs_of
+from nasrun.export.network import Deployed, agreement, load_network, measured_again, outputs_of
 from nasrun.export.python_source import NotWritableError, python_source
 from nasrun.runner.run import start
 from tests.support import setup_of
 from tests.training.auto_encoders import smooth
 
-SHORT = ("trials=2", "strategy=random", "evaluator.epochs=1", "evaluator.final_epochs=1", "dataset.train_samples=200")
+SHORT = (
+    "search_space=sequential_cnn",
+    "recipe=plain",
+    "trials=2",
+    "strategy=random",
+    "evaluator.epochs=1",
+    "evaluator.final_epochs=1",
+    "dataset.train_samples=200",
+)
 SHORT += ("output.plots=false", "output.console=none", "hardware=cpu", "hardware.threads=1")
 SPACES: Mapping[str, tuple[str, ...]] = {
     "sequential_cnn": ("search_space.max_depth=3", "search_space.filters=[4,8]"),
@@ -45,7 +55,7 @@ MISTAKES = [
     ("export run --format tflite", "--format tflite: unknown; known: onnx, pt2, safetensors, python, all"),
     ("export run --trial 7", "--trial 7: there is no such trial; weights are there of trials"),
     ("export run --trial x", "argument --trial: invalid int value: 'x'"),
-    ("export run format=onnx", "unrecognized arguments: format=onnx"),
+    ("export run format=onnx", "format: cannot be given here"),
     ("export run --out run/trials.csv", "run/trials.csv: cannot be written to"),
     ("export table", "only runs that train networks leave weights (evaluator=train)"),
 ]
@@ -172,7 +182,7 @@ def test_model_py_needs_torch_alone(run: Path, nasrun_inprocess: Callable, tmp_p
 
 def test_the_winner_measured_again_is_what_the_run_measured(run: Path) -> None:
     network = load_network(run, None)
-    again = measured_again(network)
+    again = measured_again(network, FashionMnistMini(train_samples=200).load())
     assert again["test_accuracy"] == network.metrics["test_accuracy"]
     assert again["test_loss"] == pytest.approx(network.metrics["test_loss"], rel=1e-5)
 
@@ -185,7 +195,7 @@ def test_a_trial_is_exported_without_asking_the_test_set(run: Path, nasrun_inpro
     assert trial.genome in card
     assert f"val_accuracy: {trial.metrics['val_accuracy']:.4f} (in the run)" in card
     assert "test accuracy" not in card + answer.stdout
-    assert measured_again(trial) == {}
+    assert measured_again(trial, FashionMnistMini().load()) == {}
 
 
 def test_an_export_that_does_not_agree_is_an_error(
@@ -199,7 +209,7 @@ def test_an_export_that_does_not_agree_is_an_error(
     answer = nasrun_inprocess(f"export {run} --format onnx --out out")
     assert answer.returncode == 1
     assert re.fullmatch(
-        r"nasrun: model\.onnx: does not agree with the network on the test set \([^\n]+\)\n", answer.stderr
+        r"nasrun: model\.onnx: does not agree with the network on the test images \([^\n]+\)\n", answer.stderr
     )
     assert not list(Path("out").glob("model.*"))
 
@@ -287,7 +297,7 @@ def test_regression_gives_values_in_their_own_units(
     answer = nasrun_inprocess("export run")
     assert answer.returncode == 0, answer.stderr
     network = load_network(tmp_path / "run", None)
-    splits = network.splits
+    splits = build(task_config(config)).dataset.load()
     outputs = outputs_of(network.model, splits.test.images)
     assert splits.test.targets is not None
     assert outputs.shape == splits.test.targets.shape
@@ -311,3 +321,76 @@ def test_every_space_in_every_format(space: str, tmp_path: Path, nasrun_inproces
     answer = nasrun_inprocess("export run")
     assert answer.returncode == 0, answer.stderr
     assert answer.stdout.count("same class for 2,000 of 2,000 test images") == 4
+
+
+def test_means_over_mirror_images_are_in_every_file(tmp_path: Path, nasrun_inprocess: Callable) -> None:
+    flips = ("evaluator.flip=true", "evaluator.test_flip=true", "output.keep=all")
+    words = (*SHORT, "search_space=sequential_cnn", *SPACES["sequential_cnn"], *flips, "hardware.precision=fp32")
+    made(tmp_path / "run", *words)
+    network = load_network(tmp_path / "run", None)
+    splits = FashionMnistMini(train_samples=200).load()
+    images, labels = splits.test.images, splits.test.labels
+    expected = outputs_of(network.model, images)
+    # An image and its mirror image have the same mean.
+    np.testing.assert_allclose(outputs_of(network.model, images[..., ::-1].copy()), expected, atol=1e-4)
+    once = Deployed(network.model.network.network, splits.mean, splits.std).eval()  # type: ignore[arg-type]
+    without = outputs_of(once, images)
+    assert np.abs(without - expected).max() > 1e-3
+
+    # What the run reports is what the files do; what one pass does is reported beside it.
+    metrics = network.metrics
+    assert metrics["test_accuracy"] == (expected.argmax(1) == labels).mean()
+    assert metrics["test_without_flip_accuracy"] == (without.argmax(1) == labels).mean()
+    assert measured_again(network, splits)["test_accuracy"] == metrics["test_accuracy"]
+    assert load_network(tmp_path / "run", 1).test_flip
+
+    answer = nasrun_inprocess("export run")
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.count("same class for 2,000 of 2,000") + answer.stdout.count("ties") >= 4
+    card = Path("run/export/MODEL_CARD.md").read_text()
+    assert "means over the image and its mirror image: that is in the files" in card
+    flops = network.space.cost(network.space.parse(network.genome), network.task).flops
+    assert f"{2 * flops:,} (a multiply-add counts as two; twice, for the image and its mirror image)" in card
+    assert "test_without_flip_accuracy" in card
+
+    # The folder of the export answers as the run does.
+    Image.fromarray(images[0, 0]).save(tmp_path / "picture.png")
+    told = [
+        json.loads(nasrun_inprocess(f"predict {where} picture.png --json").stdout) for where in ("run", "run/export")
+    ]
+    assert told[0] == told[1]
+    shares = np.exp(expected[0] - expected[0].max())
+    assert told[0][0]["probability"] == pytest.approx(float(shares.max() / shares.sum()), abs=1e-4)
+
+
+def blocked(folder: Path, modules: tuple[str, ...], *words: str) -> "subprocess.CompletedProcess[str]":
+    """The command in a Python without some modules."""
+    missing = ", ".join(f"{name}=None" for name in modules)
+    code = f"import sys; sys.modules.update({missing}); from nasrun.cli.main import main; sys.exit(main())"
+    return subprocess.run([sys.executable, "-c", code, *words], cwd=folder, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("modules", "words"),
+    [
+        (("pygmo",), ("strategy=pso",)),
+        pytest.param(
+            ("mlflow", "sqlalchemy", "alembic"), ("strategy=random", "tracker=mlflow"), marks=pytest.mark.slow
+        ),
+    ],
+    ids=lambda value: value[0],
+)
+def test_neither_the_strategy_nor_the_tracker_of_a_run_is_needed(
+    modules: tuple[str, ...], words: tuple[str, ...], tmp_path: Path
+) -> None:
+    others = [word for word in SHORT if not word.startswith("strategy")]
+    made(tmp_path / "run", *others, "search_space=mlp", *words)
+    images = FashionMnistMini().load().test.images[0, 0]
+    Image.fromarray(images).save(tmp_path / "one.png")
+    for command in (("report", "run"), ("export", "run", "--format", "safetensors"), ("predict", "run", "one.png")):
+        done = blocked(tmp_path, modules, *command)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == ""
+    done = blocked(tmp_path, modules, "resume", "run", "trials=4")
+    assert done.returncode == 2
+    assert modules[0] in done.stderr

@@ -9,8 +9,9 @@ import torch
 from PIL import Image
 from torch import nn
 
+from nasrun.checkpoints.winner import build_for
 from nasrun.config.compose import compose_config, task_config
-from nasrun.export.network import built, load_network, measured_again
+from nasrun.export.network import load_network, measured_again
 from nasrun.runner.run import start
 from tests.runner.test_shared_runs import SMALL
 from tests.support import setup_of
@@ -28,7 +29,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_network_of_a_run_sees_the_border_that_it_was_trained_with(run: Path) -> None:
     network = load_network(run, None)
     final = network.metrics
-    again = measured_again(network)
+    again = measured_again(network, setup_of(*SMALL).dataset.load())
     assert again["test_accuracy"] == final["test_accuracy"]
     assert again["test_loss"] == pytest.approx(final["test_loss"], rel=1e-5)
     assert network.cost.parameters == sum(p.numel() for p in network.model.parameters())
@@ -41,8 +42,7 @@ def test_every_format_of_it_agrees_and_is_rebuilt_with_the_border(
 ) -> None:
     exported = nasrun_inprocess(f"export {run} --out out")
     assert exported.returncode == 0, exported.stderr
-    network = load_network(run, None)
-    images = network.splits.test.images
+    images = setup_of(*SMALL).dataset.load().test.images
     assert exported.stdout.count(f"same class for {len(images)} of {len(images)} test images") == 4
     for number, image in enumerate(images[:3]):
         Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0)).save(tmp_path / f"{number}.png")
@@ -55,8 +55,8 @@ def test_the_border_repeats_the_pixels_at_the_edge() -> None:
     setup = setup_of(*SMALL)
     genome = setup.space.sample(np.random.default_rng(0))
     task = setup.dataset.task
-    alone = built(setup.space, genome, task, None)
-    behind = built(setup.space, genome, task, 11, alone.state_dict())
+    alone = build_for(setup.space, genome, task, None)
+    behind = build_for(setup.space, genome, task, 11, alone.state_dict())
     assert isinstance(behind, nn.Sequential)
     pictures = torch.arange(task.channels * task.height * task.width, dtype=torch.float32)
     pictures = pictures.view(1, task.channels, task.height, task.width)

@@ -17,7 +17,13 @@ from nasrun.storage import journal
 from tests.hardware.trouble import gone_within
 
 COMMAND = str(Path(sys.executable).with_name("nasrun"))
-QUICK = ("evaluator=synthetic", "dataset=synthetic", "output.plots=false", "output.console=none")
+QUICK = (
+    "evaluator=synthetic",
+    "dataset=synthetic",
+    "output.plots=false",
+    "output.console=none",
+    "search_space=sequential_cnn",
+)
 """A run of milliseconds."""
 TABLES = ("trials.csv", "measurements.csv", "history.csv")
 

@@ -22,10 +22,12 @@ ENDLESS = (*SMALL, "dataset=synthetic", "evaluator.epochs=1000000", *QUICK[2:], 
 # Waits with everything imported until it is told to go on, so that several begin in the same moment.
 AT_ONCE = """
 import sys
-from nasrun import cli, run
+from nasrun.cli.main import main
+from nasrun.config import overrides
+from nasrun.runner import run
 print("ready", flush=True)
 sys.stdin.readline()
-sys.exit(cli.main())
+sys.exit(main())
 """
 
 

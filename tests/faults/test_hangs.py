@@ -23,6 +23,8 @@ from tests.support import setup_of
 ROOT = Path(__file__).resolve().parents[2]
 NASRUN = Path(sys.executable).with_name("nasrun")
 WORDS = (
+    "search_space=sequential_cnn",
+    "recipe=plain",
     "evaluator=synthetic",
     "dataset=synthetic",
     "strategy=random",

@@ -51,7 +51,7 @@ def png_bomb(side: int) -> bytes:
 def test_a_picture_larger_than_any_photograph_is_refused_unread(folder: Path) -> None:
     for side in (10_000, 100_000, 2**31 - 1):
         (folder / "cat" / "bomb.png").write_bytes(png_bomb(side))
-        with pytest.raises(DatasetError, match=r"bomb\.png: cannot be read as an image \(.*exceeds limit") as caught:
+        with pytest.raises(DatasetError, match=r"bomb\.png: more than 89 megapixels; move it away, or") as caught:
             load(folder)
         assert "\n" not in str(caught.value)
 
@@ -64,13 +64,11 @@ def test_text_in_a_picture_does_not_unpack_without_end(folder: Path) -> None:
         load(folder)
 
 
-@pytest.mark.parametrize("kind", ["pipe", "folder", "loop", "gone", "device", "byte"])
+@pytest.mark.parametrize("kind", ["pipe", "loop", "gone", "device", "byte"])
 def test_what_is_no_image_file_is_refused_by_name(kind: str, folder: Path) -> None:
     path = folder / "cat" / "x.png"
     if kind == "pipe":
         os.mkfifo(path)
-    elif kind == "folder":
-        path.mkdir()
     elif kind == "byte":
         path.write_bytes(b"\x89")
     else:

@@ -1,4 +1,5 @@
-"""Ctrl-C and SIGTERM at every stage of a run, twice too: one line, the exit code, and nothing half done."""
+"""Ctrl-C, SIGTERM and what batch systems send, at every stage of a run, twice too: one line, the exit code, and
+nothing half done."""
 
 import os
 import pty
@@ -13,22 +14,22 @@ from typing import Any
 
 import pytest
 
+from nasrun.cli import job
 from nasrun.cli import main as cli
-from nasrun.config import build as config
 from nasrun.evaluators.synthetic import Synthetic
 from nasrun.reports import page, pictures, summary
-from nasrun.runner import run
+from nasrun.runner import interrupts, run
 from nasrun.storage import journal, run_directory
 from tests.faults.runs import COMMAND, QUICK, results, temporary_files
 from tests.faults.runs import run as run_in
 from tests.hardware.trouble import gone_within
 
-WORDS = f"{' '.join(QUICK[:2])} trials=12 output.console=plain hydra.run.dir=run"
+WORDS = f"{' '.join((*QUICK[:2], QUICK[-1]))} trials=12 output.console=plain hydra.run.dir=run"
 HOW = "nasrun: interrupted; go on with: nasrun resume run\n"
 
 # Where the signal comes, and whether there is a run by then that can be gone on with.
 STAGES: dict[str, tuple[Any, str, int, bool]] = {
-    "composed": (config, "build", 1, False),
+    "composed": (job, "build", 1, False),
     "prepared": (run, "describe_environment", 1, False),
     "making the directory": (run_directory, "write_json", 1, False),
     "made": (run, "locked", 1, True),
@@ -67,7 +68,8 @@ def test_a_signal_at_every_stage(
     stage: str, whole: Path, tmp_path: Path, nasrun_inprocess: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place, name, call, resumable = STAGES[stage]
-    number = signal.SIGTERM if call % 2 and resumable else signal.SIGINT
+    place_in_list = [*STAGES].index(stage)
+    number = interrupts.ENDING[place_in_list % len(interrupts.ENDING)]
     with monkeypatch.context() as patched:
         calls = send_at(patched, place, name, call, number)
         answer = nasrun_inprocess(WORDS)
@@ -84,8 +86,8 @@ def test_a_signal_at_every_stage(
     assert results(tmp_path / "run") == results(whole)
 
 
-@pytest.mark.parametrize(("first", "second"), [("SIGINT", "SIGINT"), ("SIGINT", "SIGTERM"), ("SIGTERM", "SIGINT")])
-@pytest.mark.parametrize("where", [(run, "write_tables"), (cli, "_say"), (cli, "_remove_empty")])
+@pytest.mark.parametrize(("first", "second"), [("SIGINT", "SIGINT"), ("SIGUSR1", "SIGTERM"), ("SIGTERM", "SIGHUP")])
+@pytest.mark.parametrize("where", [(run, "write_tables"), (cli, "say"), (job, "remove_empty")])
 def test_a_second_signal_does_not_disturb_the_ending(
     first: str,
     second: str,

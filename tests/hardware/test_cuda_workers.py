@@ -9,7 +9,7 @@ from nasrun.config.build import rebuild
 from nasrun.core import Job, Measurement
 from nasrun.hardware.devices import gpus_of_workers
 from nasrun.hardware.processes.executor import ProcessExecutor
-from nasrun.hardware.processes.worker import Recipe
+from nasrun.hardware.worker_messages import Recipe
 from tests.evaluators.conftest import SMALL, Bench
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]

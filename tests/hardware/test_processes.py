@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from nasrun.core import Job, Measurement, Progress
 from nasrun.hardware.pool import shares
 from nasrun.hardware.processes.executor import ProcessExecutor
-from nasrun.hardware.processes.worker import Recipe, WorkerError
+from nasrun.hardware.worker_messages import Recipe, WorkerError
 from tests.hardware import trouble
 from tests.hardware.trouble import Trouble, jobs
 

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from nasrun.config.build import build
+from nasrun.core.environment import describe_processor
 from nasrun.core.options import ConfigError
-from nasrun.hardware.processes.worker import BEGUN, DONE, ERROR, PROGRESS, Recipe
 from nasrun.hardware.ray import cluster as ray_cluster
 from nasrun.hardware.ray.cluster import RayCluster
 from nasrun.hardware.ray.worker import Place, RayWorker
+from nasrun.hardware.worker_messages import BEGUN, DONE, ERROR, NOTICE, PROGRESS, Recipe
 from tests.conftest import Answer
 from tests.hardware import trouble
 from tests.hardware.trouble import jobs
@@ -63,9 +64,9 @@ def test_threads_are_the_processors_of_a_worker() -> None:
 
 
 def test_one_worker_is_elsewhere_too() -> None:
-    assert RayCluster(workers=1).elsewhere
+    assert RayCluster(workers=1).is_remote
     assert RayCluster(workers=1).trials_in_flight == 1
-    assert not setup_of().hardware.elsewhere
+    assert not setup_of().hardware.is_remote
 
 
 def test_the_environment_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,6 +127,24 @@ def test_a_worker_that_does_not_see_the_run_directory(tmp_path: Path) -> None:
         assert kind == ERROR
         assert text.startswith(f"{directory}: a node of the Ray cluster (")
         assert text.endswith("put it on a file system that all nodes share, or choose output.keep=none")
+
+
+@pytest.mark.usefixtures("_place_as_before")
+def test_a_node_with_another_processor_is_mentioned(tmp_path: Path) -> None:
+    recipe = pickle.dumps(Recipe(partial(trouble.make, tmp_path), {}))
+
+    def said(processor: dict[str, str]) -> list[tuple[str, str]]:
+        worker = RayWorker(Place(str(tmp_path), [], processor=processor))
+        heard = worker.set_up(recipe, None)
+        while heard[-1][0] != BEGUN:
+            heard += worker.turn()
+        return heard
+
+    assert said(describe_processor()) == [(BEGUN, None)]
+    (kind, text), begun = said({**describe_processor(), "instructions": "abacus"})
+    assert (kind, begun) == (NOTICE, (BEGUN, None))
+    assert text.startswith("a node of the Ray cluster (")
+    assert text.endswith(", the runner abacus: results may differ in the last digits by where a trial runs")
 
 
 def test_the_plan_divides_the_time_among_the_workers(capsys: pytest.CaptureFixture[str]) -> None:

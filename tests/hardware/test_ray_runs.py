@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from nasrun.core import Measurement, Progress
-from nasrun.hardware.processes.worker import Recipe, WorkerError
 from nasrun.hardware.ray import executor as ray_executor
 from nasrun.hardware.ray.cluster import RayCluster
 from nasrun.hardware.ray.executor import RayExecutor
+from nasrun.hardware.worker_messages import Recipe, WorkerError
 from nasrun.storage import journal
 from tests.evaluators.conftest import SMALL
 from tests.hardware import trouble

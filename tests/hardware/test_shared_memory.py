@@ -9,9 +9,9 @@ import pytest
 
 from nasrun.datasets import Splits
 from nasrun.hardware.processes import shared_memory
-from nasrun.hardware.processes.shared_memory import ALIGNMENT, SharedObject
+from nasrun.hardware.shared_memory import ALIGNMENT, SharedObject
 from tests.hardware.trouble import descriptors, shared_files
-from tests.support import setup_of
+from tests.support import fingerprint, setup_of
 
 
 @pytest.fixture
@@ -94,6 +94,6 @@ def test_the_data_of_a_run_with_workers_lie_in_it() -> None:
     assert setup.memory.descriptor < 0, "nothing is loaded yet"
     assert same(setup.dataset.load(), alone.dataset.load())
     assert setup.memory.descriptor >= 0
-    assert setup.dataset.fingerprint == alone.dataset.fingerprint
+    assert fingerprint(setup.dataset) == fingerprint(alone.dataset)
     copy = pickle.loads(pickle.dumps(setup.dataset))
     assert same(copy.load(), alone.dataset.load())

@@ -17,7 +17,7 @@ import pytest
 from nasrun.config.build import rebuild
 from nasrun.core import Job, Proposal, Trial
 from nasrun.hardware.processes.executor import ProcessExecutor
-from nasrun.hardware.processes.worker import Recipe
+from nasrun.hardware.worker_messages import Recipe
 from nasrun.storage import journal
 from tests.evaluators.conftest import SMALL
 from tests.hardware import trouble
@@ -31,6 +31,7 @@ TRAIN = [word for word in SMALL if not word.startswith(("search_space", "evaluat
 KINDS = {
     "dense": [*TRAIN, "search_space=mlp", "search_space.max_width=16", "evaluator.epochs=2", "evaluator.repeats=5"],
     "convolutions": [*SMALL, "evaluator.repeats=2"],
+    "bf16": [*(word for word in SMALL if "precision" not in word), "evaluator.repeats=2", "hardware.precision=bf16"],
     # Long enough to be hit in its midst on a fast machine too.
     "long": [*(word for word in SMALL if "epochs" not in word), "evaluator.repeats=2", "evaluator.epochs=25"],
 }
@@ -132,7 +133,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("kind", "workers"), [("dense", 2), ("dense", 4), ("convolutions", 2)])
+@pytest.mark.parametrize(("kind", "workers"), [("dense", 2), ("dense", 4), ("convolutions", 2), ("bf16", 2)])
 def test_workers_make_no_difference(
     kind: str, workers: int, alone: Path, tmp_path: Path, begin: Callable[..., Run]
 ) -> None:

@@ -15,7 +15,15 @@ from nasrun.reports.compare.runs import compare_runs
 from nasrun.reports.compare.tables import cells, digits
 from nasrun.runner.run import start
 
-QUIET = ("evaluator=synthetic", "dataset=synthetic", "output.plots=false", "output.console=none", "trials=10")
+QUIET = (
+    "search_space=sequential_cnn",
+    "recipe=plain",
+    "evaluator=synthetic",
+    "dataset=synthetic",
+    "output.plots=false",
+    "output.console=none",
+    "trials=10",
+)
 
 FILES = ["checklist.md", "compare.csv", "compare.html", "compare.md", "compare.tex", "curves_seconds.csv"]
 FILES += ["curves_trials.csv", "pairs.csv", "runs.csv"]

@@ -17,7 +17,15 @@ from nasrun.reports.compare.runs import benchmark_hash, compare_runs, find_runs,
 from nasrun.runner.run import start
 from nasrun.storage import journal
 
-QUIET = ("evaluator=synthetic", "dataset=synthetic", "output.plots=false", "output.console=none", "trials=14")
+QUIET = (
+    "search_space=sequential_cnn",
+    "recipe=plain",
+    "evaluator=synthetic",
+    "dataset=synthetic",
+    "output.plots=false",
+    "output.console=none",
+    "trials=14",
+)
 
 
 def run(directory: Path, strategy: str, seed: int, *words: str) -> Path:
@@ -172,6 +180,22 @@ def test_what_differs_tells_the_groups_apart(tmp_path: Path) -> None:
     for key, said in (("strategy.popul", "did you mean strategy.population?"), ("seed", "do not compare")):
         with pytest.raises(ConfigError, match=said):
             compare_runs([tmp_path], [key])
+
+
+def test_recipes_can_be_compared_and_are_no_part_of_the_method(tmp_path: Path) -> None:
+    words = ["evaluator=train", "dataset=synthetic", "dataset.samples=40", "dataset.height=8", "dataset.width=8"]
+    words += ["strategy=random", "trials=1", "evaluator.epochs=1", "evaluator.final_epochs=null", "hardware=cpu"]
+    words += ["search_space=sequential_cnn"]
+    words += ["output.plots=false", "output.console=none", "hardware.threads=1", "search_space.max_depth=3"]
+    for recipe in ("plain", "auto"):
+        for seed in (0, 1):
+            config = task_config(compose_config([*words, f"recipe={recipe}", f"seed={seed}"]))
+            start(config, tmp_path / f"{recipe}{seed}", unique=False, choices={"strategy": "random", "recipe": recipe})
+    comparison = compare_runs([tmp_path], ["recipe"])
+    assert set(comparison.groups) == {"plain", "auto"}
+    assert not any("different recipe" in remark for remark in comparison.remarks)
+    with pytest.raises(ConfigError, match=r"^evaluator\.batch_size: auto in .* but 128 in "):
+        compare_runs([tmp_path])
 
 
 def test_a_run_given_twice_under_two_names_is_refused(sweep: Path, tmp_path: Path) -> None:

@@ -25,25 +25,25 @@ import sys, time
 sys.path.insert(0, {here!r})
 from pathlib import Path
 from conftest import NumbersSpace, make_records
-from nasrun.protocols import Objective, Progress
-from nasrun.records import RunRecords, best_of
+from nasrun.core import Objective, Progress
+from nasrun.storage.records import RunRecords, best_of
 from nasrun.reports.console import make_console
 from nasrun.reports.summary import summarise
 mode, trials, pause = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
 records, done, objective, space = make_records(trials), {{}}, Objective(), NumbersSpace()
 view = make_console(mode, space, objective)
-view.started(trials, {{}}, Path("runs/12-00-00_random_toy"))
+view.on_start(trials, {{}}, Path("runs/12-00-00_random_toy"))
 view.message("precision: bf16")
 for number, record in records.items():
-    view.asked(record.trial)
+    view.on_trial_start(record.trial)
     time.sleep(pause / 2)
-    view.progress(Progress(number, 0, 2, 3, {{"val_accuracy": 0.5}}))
+    view.on_progress(Progress(number, 0, 2, 3, {{"val_accuracy": 0.5}}))
     time.sleep(pause / 2)
     done[number] = record
-    view.told(record, best_of(done, objective))
-view.finishing(best_of(done, objective))
+    view.on_trial_complete(record, best_of(done, objective))
+view.on_final_training(best_of(done, objective))
 run = RunRecords(Path("runs"), {{}}, done, {{"metrics": {{"test_accuracy": 0.8125}}}}, {{"reason": "done"}}, 3.0)
-view.finished(summarise(run, space, objective))
+view.on_finish(summarise(run, space, objective))
 view.close()
 loaded = {{name.partition(".")[0] for name in sys.modules}}
 print("LOADED", *sorted(loaded & {{"rich", "torch", "matplotlib"}}), file=sys.stderr)
@@ -144,10 +144,10 @@ def clock(monkeypatch):
 
 def tell_all(view, records, clock, step):
     done = {}
-    view.started(len(records), {}, Path("runs/x"))
+    view.on_start(len(records), {}, Path("runs/x"))
     for number, record in records.items():
         done[number] = record
-        view.told(record, best_of(done, Objective()))
+        view.on_trial_complete(record, best_of(done, Objective()))
         clock[0] += step
 
 
@@ -180,10 +180,10 @@ def test_a_line_says_what_was_reused_and_fits_the_width(space, ok, capsys, monke
     view = make_console("plain", space, Objective())
     first = TrialRecord(Trial(0, Proposal((1,) * 60)), [ok(0, 0.5, parameters=1234.0)])
     second = TrialRecord(Trial(1, Proposal((1,) * 60, origin="swap", reuse_of=0)), [ok(1, 0.5, parameters=1234.0)])
-    view.started(2, {}, Path("x"))
-    view.told(first, first)
+    view.on_start(2, {}, Path("x"))
+    view.on_trial_complete(first, first)
     clock[0] += 9
-    view.told(second, first)
+    view.on_trial_complete(second, first)
     lines = capsys.readouterr().out.splitlines()[1:]
     assert [len(line) for line in lines] == [120, 120]
     assert "…" in lines[0]
@@ -194,9 +194,9 @@ def test_a_line_says_what_was_reused_and_fits_the_width(space, ok, capsys, monke
 def test_resumed_runs_count_on(space, search, capsys, clock):
     records = search(12)
     view = make_console("plain", space, Objective())
-    view.started(20, records, Path("x"))
+    view.on_start(20, records, Path("x"))
     failed = TrialRecord(Trial(12, Proposal((1,))), [Measurement(12, 0, "failed", error="time\nlimit")])
-    view.told(failed, records[0])
+    view.on_trial_complete(failed, records[0])
     lines = capsys.readouterr().out.splitlines()
     assert lines == ["run x: 20 trials, 12 done before", "[13/20] trial 12  failed: time limit  (2 failed so far)"]
 
@@ -205,13 +205,13 @@ def test_resumed_runs_count_on(space, search, capsys, clock):
 def test_events_cost_next_to_nothing(mode, space, search, capsys):
     records = search(1500, epochs=0)
     view = make_console(mode, space, Objective())
-    view.started(1500, {}, Path("x"))
+    view.on_start(1500, {}, Path("x"))
     costs = []
     for _ in range(3):
         began = time.perf_counter()
         for record in records.values():
-            view.asked(record.trial)
-            view.told(record, records[0])
+            view.on_trial_start(record.trial)
+            view.on_trial_complete(record, records[0])
         costs.append((time.perf_counter() - began) / len(records))
     view.close()
     # Under 2 microseconds on an idle machine; the bound leaves room for a busy one.
@@ -222,13 +222,13 @@ def test_events_cost_next_to_nothing(mode, space, search, capsys):
 def test_close_can_be_called_at_any_time_and_twice(mode, space, search, capsys):
     make_console(mode, space, Objective()).close()
     view = make_console(mode, space, Objective())
-    view.started(5, {}, Path("x"))
-    view.asked(Trial(0, Proposal((1,))))
+    view.on_start(5, {}, Path("x"))
+    view.on_trial_start(Trial(0, Proposal((1,))))
     view.close()
     view.close()
     stdout = sys.stdout
     records = search(5)
-    view.finished(summarise(RunRecords(Path("x"), {}, records, None, None, 1.0), space, Objective()))
+    view.on_finish(summarise(RunRecords(Path("x"), {}, records, None, None, 1.0), space, Objective()))
     assert sys.stdout is stdout
     assert "genome" in capsys.readouterr().out
 

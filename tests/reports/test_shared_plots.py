@@ -40,10 +40,11 @@ def test_the_first_maximum_is_marked() -> None:
 def test_a_cell_is_drawn_with_all_its_lines(seed: int) -> None:
     space = space_of()
     genome = space.sample(np.random.default_rng(seed))
-    figure = draw_cells(space, genome)
+    graphs = space.cell_graphs(genome)
+    figure = draw_cells(graphs)
     assert [axes.get_title("left") for axes in figure.axes] == ["Convolution cell", "Reduction cell"]
-    for axes, cell in zip(figure.axes, space.cells(genome), strict=True):
-        places = _places(cell)
+    for axes, cell, graph in zip(figure.axes, space.cells(genome), graphs.values(), strict=True):
+        places = _places(graph)
         assert len(set(places.values())) == len(places)
         rows = [y for node, (_, y) in places.items() if node < len(places) - 1]
         assert len(set(rows)) == len(rows)

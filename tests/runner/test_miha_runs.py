@@ -179,11 +179,11 @@ def stopped(words: tuple[str, ...], directory: Path, after: int, *options: str) 
     """A run that dies when it is about to write one more than so many times to its journal."""
     append, written = journal.Journal.append_all, []
 
-    def dying(self: journal.Journal, events: object, *, dear: bool = False) -> None:
+    def dying(self: journal.Journal, events: object, *, fsync: bool = False) -> None:
         if len(written) == after:
             raise SystemExit(9)
         written.append(events)
-        append(self, events, dear=dear)  # type: ignore[arg-type]
+        append(self, events, fsync=fsync)  # type: ignore[arg-type]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(journal.Journal, "append_all", dying)

@@ -8,14 +8,22 @@ import pytest
 
 from nasrun.config.compose import compose_config, task_config
 from nasrun.core.options import ConfigError
-from nasrun.runner import observers as watchers
-from nasrun.runner import run
+from nasrun.runner import observers, run
+from nasrun.runner import resume as run_resume
 from nasrun.runner import startup_messages as opening_notes
 from nasrun.runner.run import resume, start
 from nasrun.storage import journal
 from nasrun.storage.records import read_run
+from nasrun.strategies.random import Random
 
-WORDS = ("evaluator=synthetic", "dataset=synthetic", "output.plots=false", "output.console=none")
+WORDS = (
+    "search_space=sequential_cnn",
+    "recipe=plain",
+    "evaluator=synthetic",
+    "dataset=synthetic",
+    "output.plots=false",
+    "output.console=none",
+)
 
 
 def started(directory: Path, *words: str) -> dict:
@@ -31,8 +39,8 @@ def test_tables_hold_all_trials_while_a_resumed_run_goes_on(tmp_path: Path, monk
     started(tmp_path / "run", "trials=5")
     seen = []
     write_tables = run.write_tables
-    monkeypatch.setattr(watchers, "REFRESH_SECONDS", 0.0)
-    for module in (run, watchers):
+    monkeypatch.setattr(observers, "REFRESH_SECONDS", 0.0)
+    for module in (run, observers):
         written = lambda *a: (write_tables(*a), seen.append(len(rows(tmp_path / "run"))))  # noqa: E731
         monkeypatch.setattr(module, "write_tables", written)
     resume(tmp_path / "run", {"trials": 12})
@@ -115,7 +123,27 @@ def test_another_version_than_at_the_start_is_mentioned(
 ) -> None:
     started(tmp_path / "run", "trials=3")
     environment = run.describe_environment()
-    environment["packages"] = {**environment["packages"], "numpy": "9.9"}
+    environment |= {"packages": {**environment["packages"], "numpy": "9.9"}, "instructions": "abacus"}
     monkeypatch.setattr(opening_notes, "describe_environment", lambda: environment)
     resume(tmp_path / "run", {"trials": 4, "output.console": "plain"})
-    assert "going on with 9.9: results may differ" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "going on with 9.9: results may differ" in said
+    assert "going on with abacus: results may differ" in said
+
+
+def test_a_search_that_does_not_repeat_itself_on_another_processor_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started(tmp_path / "run", "trials=3", "strategy=random")
+    before = (tmp_path / "run" / journal.NAME).read_bytes()
+    ask = Random.ask
+    monkeypatch.setattr(Random, "ask", lambda self, n: (ask(self, n), ask(self, n))[1])
+    environment = {**run.describe_environment(), "processor": "another"}
+    monkeypatch.setattr(run_resume, "describe_environment", lambda: environment)
+    with pytest.raises(run.RunError) as caught:
+        resume(tmp_path / "run", {"trials": 4})
+    said = str(caught.value)
+    assert said.startswith("the search cannot be gone on with here: event 2 of the journal: the strategy proposed ")
+    assert said.endswith(", now another)")
+    assert len(said.splitlines()) == 1
+    assert (tmp_path / "run" / journal.NAME).read_bytes() == before

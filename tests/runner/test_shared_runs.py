@@ -49,7 +49,7 @@ STEPS = 4  # in an epoch of 120 images
 KILLER = """
 import os, signal, sys
 from nasrun.evaluators.supernet import Supernet
-from nasrun.training.shared import SharedTrainer
+from nasrun.training.supernet.trainer import SharedTrainer
 kind, name, left = {"step": (SharedTrainer, "step"), "save": (Supernet, "save"), "score": (Supernet, "_scored")}[
     sys.argv[1]
 ] + (int(sys.argv[2]),)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from nasrun.core import Cost, Genome, Task, Token
-from nasrun.spaces.macro_cnn import MacroCNN
+from nasrun.spaces.macro_cnn.space import MacroCNN
 
 CONFIG = Path(__file__).resolve().parents[2] / "conf" / "search_space" / "macro_cnn.yaml"
 FASHION = Task("fashion", 1, 28, 28, 10)

@@ -12,7 +12,7 @@ from nasrun.core import Measurement, Objective, Proposal, Strategy, Trial
 from nasrun.spaces.mlp.space import Mlp
 from nasrun.strategies.multi_fidelity.asha import Asha
 from nasrun.strategies.multi_fidelity.hyperband import SuccessiveHalving
-from nasrun.strategies.multi_fidelity.rungs import Ladder
+from nasrun.strategies.multi_fidelity.rungs import Rungs
 from nasrun.strategies.random import Random
 from nasrun.strategies.wrappers import Deduplicate
 
@@ -56,7 +56,7 @@ def run(strategy: Strategy, scores: Sequence[float | None]) -> list[Proposal]:
     ],
 )
 def test_budgets_of_the_rungs(options: tuple[int, int, int, list[int] | None], budgets: tuple[int, ...]) -> None:
-    assert Ladder(*options).budgets == budgets
+    assert Rungs(*options).budgets == budgets
 
 
 def test_the_first_promotions() -> None:
@@ -119,7 +119,7 @@ def test_proposals_are_those_of_the_published_algorithm(
             rung = {1: 0, eta: 1, eta**2: 2}[trial_told.proposal.budget or 0]
             published.rungs[rung][trial_told.number] = -np.inf if score is None else score / 20
             needed[trial_told.number] = True
-            needs = set(strategy.needs())
+            needs = set(strategy.required_checkpoints())
             needed = {trial: kept and trial in needs for trial, kept in needed.items()}
 
 
@@ -139,11 +139,11 @@ def test_a_limit_of_architectures_ends_the_search_and_frees_checkpoints(limit: i
         told(strategy, number, proposal, score)
         if number < limit:
             told(free, number, proposal, score)
-        kept[number] = set(strategy.needs())
+        kept[number] = set(strategy.required_checkpoints())
         number += 1
     assert strategy.ask(3) == []
     assert sum(map(len, kept.values())) < number * (number + 1) / 3
-    assert set(strategy.needs()) == {strategy.chosen()}
+    assert set(strategy.required_checkpoints()) == {strategy.selected_trial()}
 
 
 def test_failed_trials_are_never_promoted() -> None:
@@ -155,13 +155,13 @@ def test_failed_trials_are_never_promoted() -> None:
 
 def test_the_result_is_the_best_at_the_highest_rung() -> None:
     strategy = asha()
-    assert strategy.chosen() is None
+    assert strategy.selected_trial() is None
     run(strategy, [0.1, 0.9, 0.2])
-    assert strategy.chosen() == 1
+    assert strategy.selected_trial() == 1
     [proposal] = strategy.ask(1)
     told(strategy, 3, proposal, 0.5)
-    assert strategy.chosen() == 3, "worse, but trained for longer"
-    assert 3 in strategy.needs()
+    assert strategy.selected_trial() == 3, "worse, but trained for longer"
+    assert 3 in strategy.required_checkpoints()
     assert strategy.notes()["rungs"][0] == {"budget": 1, "trials": [1, 2, 0], "promoted": [1]}
 
 
@@ -223,7 +223,7 @@ def test_successive_halving_waits_for_the_whole_rung() -> None:
     for number in reversed(range(10)):
         assert strategy.ask(1) == []
         told(strategy, number, first[number], scores[number])
-    assert set(strategy.needs()) == {2, 4, 6}
+    assert set(strategy.required_checkpoints()) == {2, 4, 6}
     second = strategy.ask(20)
     assert [(p.parent, p.budget, p.warm_start, p.horizon) for p in second] == [
         (parent, 3, "continue", 9) for parent in (2, 4, 6)
@@ -235,8 +235,8 @@ def test_successive_halving_waits_for_the_whole_rung() -> None:
     told(strategy, 13, last, 0.1)
     assert strategy.done
     assert strategy.ask(1) == []
-    assert strategy.chosen() == 13
-    assert set(strategy.needs()) == {13}
+    assert strategy.selected_trial() == 13
+    assert set(strategy.required_checkpoints()) == {13}
     assert [row["promoted"] for row in strategy.notes()["rungs"]] == [[2, 4, 6], [11], []]
 
 

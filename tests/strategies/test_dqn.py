@@ -11,7 +11,7 @@ import torch
 
 from nasrun.core import Genome, Measurement, Token, Trial
 from nasrun.core.options import ConfigError
-from nasrun.strategies.controllers.vocabulary import UNKNOWN, Slots
+from nasrun.strategies.controllers.vocabulary import UNKNOWN, TokenVocabulary
 from tests.strategies.words import Words, agent, ok, play, value, words
 from tests.support import options, setup_of, trajectory
 
@@ -123,13 +123,13 @@ def test_until_the_warm_up_is_told_proposals_are_random() -> None:
     assert "sample" not in {p.origin for p in strategy.ask(12)}
 
 
-# Slots.
+# TokenVocabulary.
 
 
 @pytest.mark.parametrize("name", options("search_space"))
 def test_the_slots_of_every_space_are_found(name: str) -> None:
     space = setup_of(f"search_space={name}").space
-    slots = Slots(space)
+    slots = TokenVocabulary(space)
     rng = np.random.default_rng(0)
     for _ in range(300):
         genome = space.sample(rng)
@@ -162,7 +162,7 @@ class Hidden(Words):
 @kinds
 def test_tokens_and_lengths_that_no_walk_meets_are_survived(kind: Any) -> None:
     space = Hidden()
-    slots = Slots(space)  # type: ignore[arg-type]
+    slots = TokenVocabulary(space)  # type: ignore[arg-type]
     assert slots.positions == 20
     assert slots.of(22, ["z"]) == [UNKNOWN]
     proposals = play(agent(space, controller=kind, epsilon_end=0.0, epsilon_episodes=20, hidden=16), 60)

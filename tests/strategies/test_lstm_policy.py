@@ -9,7 +9,7 @@ import torch
 
 from nasrun.core import Genome
 from nasrun.strategies.controllers.lstm_policy import Episode, LSTMPolicy, PolicyLearner
-from nasrun.strategies.controllers.vocabulary import Slots
+from nasrun.strategies.controllers.vocabulary import TokenVocabulary
 from tests.strategies.words import Words, value, words
 
 SETTINGS = {
@@ -25,7 +25,7 @@ SETTINGS = {
 
 def learner_of(space: Words, **given: object) -> tuple[PolicyLearner, dict[object, int]]:
     """A learner over the letters of a space, whose weights are larger than at first, and the rows of the letters."""
-    rows = {token: row for row, token in enumerate(Slots(space).tokens, start=1)}  # type: ignore[arg-type]
+    rows = {token: row for row, token in enumerate(TokenVocabulary(space).tokens, start=1)}  # type: ignore[arg-type]
     learner = PolicyLearner(len(rows) + 1, 0, **{**SETTINGS, **given})  # type: ignore[arg-type]
     with torch.no_grad():
         for weight in learner.policy.parameters():

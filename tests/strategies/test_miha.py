@@ -74,7 +74,7 @@ def test_the_phases_of_a_whole_run() -> None:
     assert not run.strategy.done
     run.tell(last, [1, 1])
     assert run.strategy.done
-    assert run.strategy.chosen() == last.number == run.strategy.length - 1  # type: ignore[operator]
+    assert run.strategy.selected_trial() == last.number == run.strategy.length - 1  # type: ignore[operator]
     assert run.ask() == []
 
 
@@ -174,25 +174,25 @@ def test_crossover_with_one_survivor_is_selection() -> None:
 def test_checkpoints_that_are_needed() -> None:
     run = Run(miha(choose="crossover"))
     [first] = run.ask()
-    assert set(run.strategy.needs()) == set()
+    assert set(run.strategy.required_checkpoints()) == set()
     run.tell(first, [1])
-    assert set(run.strategy.needs()) == {0}
+    assert set(run.strategy.required_checkpoints()) == {0}
     copies = run.ask()
     run.tell(copies[1], [2, 1])
-    assert set(run.strategy.needs()) == {0, 2}, "any copy may be the fittest, and all others may fail"
+    assert set(run.strategy.required_checkpoints()) == {0, 2}, "any copy may be the fittest, and all others may fail"
     run.tell(copies[0], [2, 1.5])
     run.tell(copies[2], None)
-    assert set(run.strategy.needs()) == {1, 2}, "the parents of the crossover"
+    assert set(run.strategy.required_checkpoints()) == {1, 2}, "the parents of the crossover"
     [after] = run.ask()
-    assert set(run.strategy.needs()) == {2}, "what the search falls back to"
+    assert set(run.strategy.required_checkpoints()) == {2}, "what the search falls back to"
     run.tell(after, [1])
-    assert set(run.strategy.needs()) == {4}
+    assert set(run.strategy.required_checkpoints()) == {4}
 
 
 def test_the_outcome_may_be_left_to_the_objective() -> None:
     run = Run(miha(outcome="best"))
     run.tell(run.ask()[0], [1])
-    assert run.strategy.chosen() is None
+    assert run.strategy.selected_trial() is None
 
 
 def test_wrappers_pass_on_what_they_are_asked() -> None:
@@ -200,11 +200,11 @@ def test_wrappers_pass_on_what_they_are_asked() -> None:
     space = TrainingRecipe(widths=[4, 4])
     inner = miha()
     wrapped = Deduplicate(Constrain(inner, space, task, Constraints(parameters=10**9)), space, "reuse")
-    assert (wrapped.continues, wrapped.length) == (True, 10)
+    assert (wrapped.uses_checkpoints, wrapped.length) == (True, 10)
     [proposal] = wrapped.ask(1)
     wrapped.tell(Trial(0, proposal), [Measurement(0, 0, "ok", {"val_accuracy": 0.5})])
-    assert set(wrapped.needs()) == {0}
-    assert wrapped.chosen() == 0
+    assert set(wrapped.required_checkpoints()) == {0}
+    assert wrapped.selected_trial() == 0
 
 
 def test_mistakes() -> None:

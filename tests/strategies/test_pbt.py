@@ -103,12 +103,12 @@ def test_a_population_that_failed_as_a_whole_goes_on_from_before() -> None:
 def test_checkpoints_that_are_needed() -> None:
     strategy = pbt()
     generation(strategy, 0, SCORES)
-    needed = set(strategy.needs())
+    needed = set(strategy.required_checkpoints())
     second = strategy.ask(8)
     assert needed >= {p.parent for p in second}
     strategy.tell(Trial(8, second[0]), [Measurement(8, 0, "ok", {"val_accuracy": 0.5})])
-    assert 8 in strategy.needs()
-    assert 0 not in strategy.needs()
+    assert 8 in strategy.required_checkpoints()
+    assert 0 not in strategy.required_checkpoints()
 
 
 def test_a_reused_result_is_recognised() -> None:

@@ -8,7 +8,7 @@ import torch
 
 from nasrun.strategies.controllers.controllers import make_controller
 from nasrun.strategies.controllers.q_learning import QLearner, Replay
-from nasrun.strategies.controllers.vocabulary import Slots
+from nasrun.strategies.controllers.vocabulary import TokenVocabulary
 from tests.strategies.words import value, words
 
 kinds = pytest.mark.parametrize("kind", ["dense", "lstm"])
@@ -77,7 +77,7 @@ def test_the_memory_takes_longer_episodes_than_expected() -> None:
 def test_the_true_values_are_learned(kind: Any, target_every: int | None) -> None:
     """Q*(s, a) is the discounted score of the best word that begins with s and a; illegal actions have no part."""
     space, discount = words(), 0.9
-    slots = Slots(space)  # type: ignore[arg-type]
+    slots = TokenVocabulary(space)  # type: ignore[arg-type]
     learner = QLearner(
         kind, slots.count, slots.positions, 0, hidden=32, layers=1, lr=0.01, discount=discount,
         target_every=target_every, memory=1000,

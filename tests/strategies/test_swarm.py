@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from nasrun.core import Genome, Measurement, Objective, Proposal, Trial
 from nasrun.core.options import ConfigError
 from nasrun.spaces.sequential_cnn.space import SequentialCNN
-from nasrun.strategies.swarm import AntColony, BeeColony, InsideOut, ParticleSwarm, Swarm
+from nasrun.strategies.swarm import AntColony, AskTellThread, BeeColony, ParticleSwarm, Swarm
 from tests.support import setup_of, trajectory
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -329,7 +329,7 @@ def test_what_goes_wrong_inside_is_raised_outside() -> None:
         box.fitness(np.zeros(3))
         raise RuntimeError("no good")
 
-    inside = InsideOut(work, 3)
+    inside = AskTellThread(work, 3)
     assert np.array_equal(inside.advance([]), np.zeros((1, 3)))
     with pytest.raises(RuntimeError, match="no good"):
         inside.advance([1.0])

@@ -17,7 +17,14 @@ from nasrun.runner.run import resume, start
 LIBRARIES = {"tensorboard": "tensorboard", "mlflow": "mlflow", "wandb": "wandb"}
 """The library that a tracker needs."""
 
-WORDS = ("evaluator=synthetic", "dataset=synthetic", "output.console=plain", "output.plots=false")
+WORDS = (
+    "search_space=sequential_cnn",
+    "recipe=plain",
+    "evaluator=synthetic",
+    "dataset=synthetic",
+    "output.console=plain",
+    "output.plots=false",
+)
 
 Rows = list[tuple[int, dict[str, float]]]
 """What was tracked of each trial, in the order in which it was written; a trial written twice is there twice."""

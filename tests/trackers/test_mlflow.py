@@ -47,8 +47,8 @@ def test_the_runs_of_a_sweep_are_an_experiment(nasrun_inprocess: Callable[[str],
 ALONE = """
 import sys
 from pathlib import Path
-from nasrun.compose import compose_config, task_config
-from nasrun.run import start
+from nasrun.config.compose import compose_config, task_config
+from nasrun.runner.run import start
 from tests.trackers.reading import WORDS
 
 start(task_config(compose_config([*WORDS, "tracker=mlflow", "trials=2"])), Path(sys.argv[1]), unique=False)
@@ -61,12 +61,12 @@ def test_two_processes_may_make_the_same_store_at_once(tmp_path: Path) -> None:
     both = [subprocess.Popen(each, cwd=root, stdout=subprocess.PIPE, text=True) for each in words]
     said = [process.communicate()[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
-    assert not [text for text in said if "tracker failed" in text]
+    assert not [text for text in said if "failed and is left out" in text]
     assert sorted(one.info.run_name for one in mlflow_runs(tmp_path)) == ["one", "other"]
 
 
 def test_thousands_of_trials_are_written_in_parts(tmp_path: Path) -> None:
-    run(tmp_path / "run", "mlflow", "trials=700", "strategy=random", "tracker.experiment=mine")
+    run(tmp_path / "run", "mlflow", "trials=700", "strategy=random", "tracker.mlflow.experiment=mine")
     (found,) = mlflow_runs(tmp_path)
     rows = tracked("mlflow", tmp_path / "run")
     assert [number for number, _ in rows] == list(range(700))
@@ -77,6 +77,31 @@ def test_thousands_of_trials_are_written_in_parts(tmp_path: Path) -> None:
 def test_a_store_elsewhere_is_made_there(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     shutil.copyfile(empty_store(), tmp_path / "other" / "mlflow.db")
-    run(tmp_path / "run", "mlflow", "trials=2", f"tracker.uri=sqlite:///{tmp_path / 'other' / 'mlflow.db'}")
+    run(tmp_path / "run", "mlflow", "trials=2", f"tracker.mlflow.uri=sqlite:///{tmp_path / 'other' / 'mlflow.db'}")
     assert [one.info.run_name for one in mlflow_runs(tmp_path / "other")] == ["run"]
     assert mlflow_runs(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["a%20b", "what?", "one#two", "sp ace", "日本"])
+def test_a_folder_may_have_any_name(name: str, tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+    from sqlalchemy import URL
+
+    (tmp_path / name).mkdir()
+    run(tmp_path / name / "run", "mlflow", "trials=2")
+    assert {path.name for path in tmp_path.iterdir()} == {name}
+    store = URL.create("sqlite", database=str(tmp_path / name / "mlflow.db")).render_as_string()
+    client = MlflowClient(tracking_uri=store)
+    (found,) = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+    assert (found.info.run_name, found.info.status) == ("run", "FINISHED")
+    assert "trials.csv" in {file.path for file in client.list_artifacts(found.info.run_id)}
+    assert (tmp_path / name / "mlflow_artifacts" / found.info.run_id / "artifacts" / "trials.csv").is_file()
+
+
+def test_a_file_is_named_as_in_any_address(tmp_path: Path) -> None:
+    (tmp_path / "other one").mkdir()
+    shutil.copyfile(empty_store(), tmp_path / "other one" / "mlflow.db")
+    run(tmp_path / "run", "mlflow", "trials=2", f"tracker.mlflow.uri='sqlite:///{tmp_path}/other%20one/mlflow.db'")
+    assert [one.info.run_name for one in mlflow_runs(tmp_path / "other one")] == ["run"]
+    assert mlflow_runs(tmp_path) == []
+    assert not (tmp_path / "other%20one").exists()

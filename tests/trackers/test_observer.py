@@ -58,7 +58,7 @@ def records(*values: float | None) -> dict[int, TrialRecord]:
 def tracking(tracker: Tracker, said: list[str]) -> Tracking:
     space = setup_of("search_space=sequential_cnn").space
     config = {"trials": 5, "output.plots": True, "evaluator.lr": 0.1, "seed": 3}
-    return Tracking(tracker, HEADER, config, space, Objective(), said.append, ("trials", "output"))
+    return Tracking("notebook", tracker, HEADER, config, space, Objective(), said.append, ("trials", "output"))
 
 
 @pytest.fixture
@@ -72,12 +72,12 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_exception_is_said_once_and_nothing_more_is_handed_on(failing: str, tmp_path: Path) -> None:
     tracker, said = Notebook(failing), list[str]()
     watching = tracking(tracker, said)
-    watching.started(5, {}, tmp_path)
+    watching.on_start(5, {}, tmp_path)
     for record in records(0.1, 0.2, 0.3).values():
-        watching.told(record, record)
-    watching.finished({})
+        watching.on_trial_complete(record, record)
+    watching.on_finish({})
     watching.close()
-    assert said == ["the tracker failed and is left out, the run goes on (OSError: no such luck)"]
+    assert said == ["tracker notebook failed and is left out, the run goes on (OSError: no such luck)"]
     assert tracker.calls.count(failing) == (2 if failing == "close" else 1)
     assert tracker.calls[-1] == "close"
 
@@ -85,11 +85,11 @@ def test_an_exception_is_said_once_and_nothing_more_is_handed_on(failing: str, t
 def test_what_is_fast_is_handed_on_at_the_end(tmp_path: Path) -> None:
     tracker = Notebook()
     watching = tracking(tracker, [])
-    watching.started(5, {}, tmp_path)
+    watching.on_start(5, {}, tmp_path)
     for record in records(0.5, None, 0.4, 0.7).values():
-        watching.told(record, record)
+        watching.on_trial_complete(record, record)
     assert tracker.calls == []
-    watching.finished({})
+    watching.on_finish({})
     watching.close()
     assert tracker.calls == ["begin", "log", "finish", "close"]
     assert [(t.number, t.best, t.improved) for t in tracker.trials] == [
@@ -106,9 +106,9 @@ def test_what_is_fast_is_handed_on_at_the_end(tmp_path: Path) -> None:
 def test_a_run_that_is_stopped_before_anything_was_handed_on_begins_nothing(tmp_path: Path) -> None:
     tracker = Notebook()
     watching = tracking(tracker, [])
-    watching.started(5, {}, tmp_path)
+    watching.on_start(5, {}, tmp_path)
     for record in records(0.5).values():
-        watching.told(record, record)
+        watching.on_trial_complete(record, record)
     watching.close()
     assert tracker.calls == []
 

@@ -33,7 +33,7 @@ TRAINED = (
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of three trained networks, two of which are shown in full besides what is a new best."""
     directory = tmp_path_factory.mktemp("tensorboard") / "run"
-    run(directory, "tensorboard", *TRAINED, "trials=3", "tracker.detailed=2")
+    run(directory, "tensorboard", *TRAINED, "trials=3", "tracker.tensorboard.detailed=2")
     return directory
 
 
@@ -73,7 +73,7 @@ def test_the_run_has_the_best_genome_the_pictures_and_the_test(trained: Path) ->
 
 
 def test_trials_beyond_the_limit_are_shown_in_full_only_as_a_new_best(tmp_path: Path) -> None:
-    run(tmp_path / "run", "tensorboard", "trials=30", "tracker.detailed=3")
+    run(tmp_path / "run", "tensorboard", "trials=30", "tracker.tensorboard.detailed=3")
     values = events(tmp_path / "run" / "tensorboard").Scalars("best/val_accuracy")
     better = {now.step for before, now in pairwise(values) if now.value > before.value}
     folders = {int(path.name[6:]) for path in (tmp_path / "run" / "tensorboard").glob("trial_*")}

@@ -9,7 +9,8 @@ import torch
 from nasrun.datasets import Split, Splits
 from nasrun.datasets.base import channel_statistics
 from nasrun.training import data as data_module
-from nasrun.training.data import DeviceData, augmented
+from nasrun.training.augmentation import augmented
+from nasrun.training.data import DeviceData
 from nasrun.training.settings import TrainSettings
 from tests.training.conftest import random_split
 

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from nasrun.hardware.devices import Runtime
+from nasrun.training.dense.layers import matrices
 from nasrun.training.dense.masks import STEPS, Masks
 from nasrun.training.dense.steps import DenseStepper, Shape, dense_shape
 from nasrun.training.loop import Stepper
@@ -42,24 +43,24 @@ def batches(networks: int, size: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
     )
 
 
-def stepper_of(models: list[nn.Sequential], size: int = 16, **options: Any) -> DenseStepper:
+def stepper_of(models: list[nn.Sequential], size: int = 16, padded: bool = False, **options: Any) -> DenseStepper:
+    """`padded`: as it is on CUDA, else as on the CPU."""
     generators = [torch.Generator().manual_seed(40 + number) for number in range(len(models))]
-    return DenseStepper(models, TrainSettings(**options), 20, size, generators)
+    return DenseStepper(models, TrainSettings(**options), 20, size, generators, padded=padded)
 
 
-def gradients(stepper: DenseStepper, number: int, linear: nn.Linear, position: int) -> tuple[torch.Tensor, ...]:
+def gradients(stepper: DenseStepper, number: int, position: int) -> tuple[torch.Tensor, ...]:
     """The gradients of a layer of one network, shaped as torch keeps them."""
     layer = stepper._layers[position]
-    weight = layer.weight_gradient[number, : linear.in_features, : linear.out_features].t()
-    return weight, layer.bias_gradient[number, 0, : linear.out_features]
+    return layer.weight_gradients[number], layer.bias_gradients[number][0]
 
 
 def linear_of(model: nn.Module) -> list[nn.Linear]:
     return [module for module in model.modules() if isinstance(module, nn.Linear)]
 
 
-def check_gradients(models: list[nn.Sequential], size: int, smoothing: float) -> None:
-    stepper = stepper_of(models, size, label_smoothing=smoothing)
+def check_gradients(models: list[nn.Sequential], size: int, smoothing: float, padded: bool) -> None:
+    stepper = stepper_of(models, size, padded, label_smoothing=smoothing)
     inputs, labels = batches(len(models), size)
     with torch.no_grad():
         losses = stepper._backward(inputs, labels, stepper._masks.following())
@@ -68,7 +69,7 @@ def check_gradients(models: list[nn.Sequential], size: int, smoothing: float) ->
         expected.backward()
         assert losses[number].item() == pytest.approx(expected.item(), rel=1e-5)
         for position, linear in enumerate(linear_of(model)):
-            weight, bias = gradients(stepper, number, linear, position)
+            weight, bias = gradients(stepper, number, position)
             torch.testing.assert_close(weight, linear.weight.grad, rtol=1e-5, atol=1e-6)
             torch.testing.assert_close(bias, linear.bias.grad, rtol=1e-5, atol=1e-6)
 
@@ -76,8 +77,11 @@ def check_gradients(models: list[nn.Sequential], size: int, smoothing: float) ->
 @pytest.mark.parametrize("networks", [1, 3])
 @pytest.mark.parametrize("hidden", WIDTHS)
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
-def test_gradients_are_those_of_autograd(hidden: tuple[int, ...], smoothing: float, networks: int) -> None:
-    check_gradients([network(*hidden, seed=seed) for seed in range(networks)], 16, smoothing)
+@pytest.mark.parametrize("padded", [False, True])
+def test_gradients_are_those_of_autograd(
+    hidden: tuple[int, ...], smoothing: float, networks: int, padded: bool
+) -> None:
+    check_gradients([network(*hidden, seed=seed) for seed in range(networks)], 16, smoothing, padded)
 
 
 @settings(max_examples=40, deadline=None)
@@ -88,33 +92,35 @@ def test_gradients_are_those_of_autograd(hidden: tuple[int, ...], smoothing: flo
     size=st.integers(1, 9),
     smoothing=st.sampled_from([0.0, 0.1]),
     last_linear=st.booleans(),
+    padded=st.booleans(),
 )
 def test_gradients_of_networks_of_different_widths(
-    hidden: list[list[int]], size: int, smoothing: float, last_linear: bool
+    hidden: list[list[int]], size: int, smoothing: float, last_linear: bool, padded: bool
 ) -> None:
     models = [network(*widths, seed=seed, last_linear=last_linear) for seed, widths in enumerate(hidden)]
-    check_gradients(models, size, smoothing)
+    check_gradients(models, size, smoothing, padded)
 
 
+@pytest.mark.parametrize("padded", [False, True])
 @pytest.mark.parametrize("dropout", [0.2, 0.5])
-def test_gradients_under_dropout_are_those_of_autograd_under_the_same_masks(dropout: float) -> None:
+def test_gradients_under_dropout_are_those_of_autograd_under_the_same_masks(dropout: float, padded: bool) -> None:
     models = [network(9, 4, dropout=dropout), network(5, 6, dropout=dropout, seed=1)]
-    stepper = stepper_of(models)
+    stepper = stepper_of(models, padded=padded)
     inputs, labels = batches(2)
     with torch.no_grad():
         losses = stepper._backward(inputs, labels, stepper._masks.following())
-    masks = stepper_of(models)._masks.following()
+    masks = factors(stepper_of(models)._masks, [[9, 5], [4, 6]])
     for number, model in enumerate(models):
         hidden = inputs[number]
         layers = linear_of(model)
         for layer, mask in zip(layers[:-1], masks, strict=True):
             assert mask is not None
-            hidden = layer(hidden).relu() * mask[number, :, : layer.out_features]
+            hidden = layer(hidden).relu() * mask[number]
         loss = functional.cross_entropy(layers[-1](hidden), labels[number])
         loss.backward()
         assert losses[number].item() == pytest.approx(loss.item(), rel=1e-5)
         for position, layer in enumerate(layers):
-            weight, bias = gradients(stepper, number, layer, position)
+            weight, bias = gradients(stepper, number, position)
             torch.testing.assert_close(weight, layer.weight.grad, rtol=1e-5, atol=1e-6)
             torch.testing.assert_close(bias, layer.bias.grad, rtol=1e-5, atol=1e-6)
 
@@ -132,11 +138,14 @@ OPTIONS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("options", OPTIONS, ids=lambda options: "-".join(options) or "plain")
 @pytest.mark.parametrize("hidden", [[(9, 4)], [(9, 4), (9, 4), (9, 4)], [(9, 4), (3, 11), (6, 6)]], ids=len)
-def test_twenty_steps_end_at_the_weights_of_autograd(hidden: list[tuple[int, ...]], options: dict) -> None:
+@pytest.mark.parametrize("padded", [False, True])
+def test_twenty_steps_end_at_the_weights_of_autograd(
+    hidden: list[tuple[int, ...]], options: dict, padded: bool
+) -> None:
     models = [network(*widths, seed=seed) for seed, widths in enumerate(hidden)]
     references = [copy.deepcopy(model) for model in models]
     options = {"optimizer": "adam", "lr": 0.01, "schedule": "constant", **options}
-    ours = stepper_of(models, **options)
+    ours = stepper_of(models, padded=padded, **options)
     theirs = [Stepper(reference, TrainSettings(**options), CPU, 20) for reference in references]
     inputs, labels = batches(len(models))
     for _ in range(20):
@@ -152,32 +161,49 @@ def test_twenty_steps_end_at_the_weights_of_autograd(hidden: list[tuple[int, ...
         torch.testing.assert_close(outputs[number], reference(inputs[0]).detach(), rtol=2e-3, atol=2e-3)
 
 
-def test_padding_stays_zero() -> None:
-    stepper = stepper_of([network(9, 4, dropout=0.3), network(3, 11, dropout=0.3)], weight_decay=0.1)
+@pytest.mark.parametrize("padded", [False, True])
+def test_what_no_network_has_stays_zero(padded: bool) -> None:
+    models = [network(9, 4, dropout=0.3), network(3, 11, dropout=0.3)]
+    stepper = stepper_of(models, padded=padded, weight_decay=0.1)
     inputs, labels = batches(2)
     for _ in range(5):
         stepper.step(inputs, labels)
-    first, second, last = stepper._layers
-    padding = [first.weight[1, :, 3:], first.bias[1, :, 3:], second.weight[1, 3:], second.weight[0, :, 4:]]
-    padding += [second.bias[0, :, 4:], last.weight[0, 4:]]
-    assert all(part.numel() and not part.any() for part in padding)
-    assert first.weight[1, :, :3].all()
+    own = [tensor for layer in stepper._layers for tensor in (*layer.weights, *layer.biases)]
+    assert [tuple(tensor.shape) for tensor in stepper._layers[1].weights] == [(4, 9), (11, 3)]
+    assert all(tensor.any() for tensor in own)
+    assert sum(int(tensor.count_nonzero()) for tensor in own) == stepper._values.count_nonzero()
+    assert sum(tensor.numel() for tensor in own) < stepper._values.numel()
 
 
-def masks_of(widths: list[list[int]], rates: list[float], batch: int = 32, first_seed: int = 3) -> Masks:
-    generators = [torch.Generator().manual_seed(first_seed + number) for number in range(len(widths))]
-    return Masks(widths, rates, batch, generators)
+def masks_of(
+    widths: list[list[int]], rates: list[float], batch: int = 32, first_seed: int = 3, padded: bool = False
+) -> Masks:
+    """`widths`: per layer, of each network."""
+    generators = [torch.Generator().manual_seed(first_seed + number) for number in range(len(widths[0]))]
+    return Masks(widths, rates, batch, generators, padded)
 
 
-def test_masks_drop_at_the_rate_and_keep_the_mean() -> None:
-    masks = masks_of([[300, 200, 7]] * 2, [0.2, 0.5, 0.0])
+def factors(masks: Masks, widths: list[list[int]]) -> list[list[torch.Tensor] | None]:
+    """The next step's, (batch, width) for each layer and network."""
+    batch = masks._batch
+    return [
+        None if flat is None else matrices(flat, [batch] * len(layer), layer, masks._padded)
+        for flat, layer in zip(masks.following(), widths, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_masks_drop_at_the_rate_and_keep_the_mean(padded: bool) -> None:
+    widths = [[300] * 2, [200] * 2, [7] * 2]
+    masks = masks_of(widths, [0.2, 0.5, 0.0], padded=padded)
     seen: list[list[torch.Tensor]] = [[], []]
     for _ in range(STEPS + 5):
-        factors = masks.following()
-        assert [None if mask is None else tuple(mask.shape) for mask in factors] == [(2, 32, 300), (2, 32, 200), None]
-        for layer, mask in zip(seen, factors, strict=False):
+        *found, none = factors(masks, widths)
+        assert none is None
+        for layer, mask, width in zip(seen, found, (300, 200), strict=True):
             assert mask is not None
-            layer.append(mask.clone())
+            layer.append(torch.stack(mask))
+            assert layer[-1].shape == (2, 32, width)
     for layer, rate in zip(seen, (0.2, 0.5), strict=True):
         drawn = torch.stack(layer)
         assert drawn.unique().tolist() == pytest.approx([0.0, 1 / (1 - rate)])
@@ -187,17 +213,20 @@ def test_masks_drop_at_the_rate_and_keep_the_mean() -> None:
         assert len({tuple(row.tolist()) for row in drawn[..., :200].reshape(-1, 200)}) == (STEPS + 5) * 2 * 32
 
 
+@pytest.mark.parametrize("padded", [False, True])
 @pytest.mark.parametrize(("widths", "batch"), [([8, 4], 32), ([5, 3], 7), ([300, 200], 500)])
-def test_a_networks_masks_do_not_depend_on_its_company(widths: list[int], batch: int) -> None:
-    alone = masks_of([widths], [0.3, 0.1], batch, first_seed=8)
+def test_a_networks_masks_do_not_depend_on_its_company(widths: list[int], batch: int, padded: bool) -> None:
+    lone = [[width] for width in widths]
+    alone = masks_of(lone, [0.3, 0.1], batch, first_seed=8)
     # Wider company: fewer steps are drawn at a time, and the rows are longer.
-    company = masks_of([[40, 900], [16, 2], [1, 1], [9, 9], [50, 50], widths], [0.3, 0.1], batch)
+    all_ = [[40, 16, 1, 9, 50, widths[0]], [900, 2, 1, 9, 50, widths[1]]]
+    company = masks_of(all_, [0.3, 0.1], batch, padded=padded)
     assert batch < 500 or company._steps < alone._steps
     for _ in range(min(150, alone._steps + 3)):
-        for own, all_, width in zip(alone.following(), company.following(), widths, strict=True):
+        for own, others in zip(factors(alone, lone), factors(company, all_), strict=True):
             assert own is not None
-            assert all_ is not None
-            assert torch.equal(own[0], all_[5, :, :width])
+            assert others is not None
+            assert torch.equal(own[0], others[5])
 
 
 def test_the_shape_of_a_plain_dense_network() -> None:

@@ -91,12 +91,12 @@ def test_the_loss_is_the_one_written_out(background: float) -> None:
     value.backward()
     expected = 2 * counted * (outputs - (targets - mean) / std) / counted.sum()
     np.testing.assert_allclose(given.grad.numpy(), expected, rtol=1e-4, atol=1e-6)  # type: ignore[union-attr]
-    sums = torch.zeros(loss.sums, dtype=torch.float64)
+    meter = loss.meter("cpu")
     for chosen in (slice(0, 2), slice(2, 5)):
-        loss.add(sums, given.detach()[chosen], labels[chosen])
+        meter.add(given.detach()[chosen], labels[chosen])
     gaps = np.broadcast_to(weights, squares.shape) == 1
     expected_metrics = {"loss": squares[gaps].mean(), "loss_whole": squares.mean()}
-    assert loss.metrics(sums, 5) == pytest.approx(expected_metrics, rel=1e-5)
+    assert meter.metrics(5) == pytest.approx(expected_metrics, rel=1e-5)
 
 
 def test_a_batch_without_a_gap_has_no_loss_and_no_gradient() -> None:
@@ -163,7 +163,7 @@ def test_targets_and_gaps_move_with_their_image(splits: Splits, floats: bool, op
 def test_classification_has_the_loss_it_had() -> None:
     data = DeviceData(setup_of("dataset.samples=40").dataset.load(), "cpu")
     assert not data.regression
-    loss = data.loss(0.1)
+    loss = data.training_loss(TrainSettings(label_smoothing=0.1), data.split("train"))
     assert isinstance(loss, CrossEntropy)
     outputs, labels = torch.randn(6, 10), torch.arange(6)
     expected = nn.functional.cross_entropy(outputs, labels, label_smoothing=0.1)

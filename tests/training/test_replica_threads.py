@@ -1,6 +1,5 @@
-"""What networks that train together are trained with: threads of their own, and a library for their products."""
+"""What networks that train together are trained with: threads of their own."""
 
-import contextlib
 import threading
 import time
 from typing import Any
@@ -13,14 +12,12 @@ from torch import nn
 
 from nasrun.training import loop
 from nasrun.training.data import DeviceData
-from nasrun.training.dense import products as replica_products
-from nasrun.training.dense.products import EXACT, Products, choose_products, product_error
 from nasrun.training.dense.replicas import Replicas
 from nasrun.training.dense.threads import MOST_THREADS, StoppedError, fit_one_thread, in_parallel, shares, tiny_is_zero
-from nasrun.training.outcomes import NO_LIMITS, Limits, Training
+from nasrun.training.outcomes import NO_LIMITS, Limits
 from nasrun.training.settings import TrainSettings
 from tests.training.conftest import cpu
-from tests.training.test_replicas import SETTINGS, alone, network, ticking, together
+from tests.training.test_replicas import SETTINGS, network, ticking, together
 
 
 class TestThreads:
@@ -106,64 +103,14 @@ class TestThreads:
         ("models", "expected"),
         [
             ([network(0, 24)], True),
+            ([network(0, 24)] * 2, True),
             ([network(0, 2000, 700)], False),
-            ([network(0, 2000, 700)] * 2, True),
+            ([network(0, 2000, 700)] * 2, False),
             ([nn.Sequential(nn.Flatten(), nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4))], False),
         ],
     )
     def test_which_networks_have_one_thread(self, models: list[nn.Module], expected: bool) -> None:
         assert fit_one_thread(models) is expected
-
-
-class TestProducts:
-    """The library of the matrix products."""
-
-    def setting(self) -> str:
-        return str(torch.backends.mkldnn.matmul.fp32_precision)  # type: ignore[attr-defined]
-
-    @pytest.mark.parametrize(("library", "networks", "inside"), [("onednn", 2, "bf16"), ("onednn", 1, None)])
-    def test_the_setting_is_scoped(self, library: Any, networks: int, inside: str | None) -> None:
-        before = self.setting()
-        with contextlib.suppress(KeyError), Products(library, "").scope(networks):
-            assert self.setting() == (inside or before)
-            raise KeyError
-        assert self.setting() == before
-
-    def test_the_default_is_exact(self) -> None:
-        assert 0 < product_error(Products("default", "")) < EXACT
-
-    def test_the_choice_repeats_and_is_exact(self) -> None:
-        before = self.setting()
-        chosen = choose_products("cpu")
-        assert chosen == choose_products("cpu")
-        assert chosen.reason
-        assert product_error(chosen) < EXACT
-        assert self.setting() == before
-
-    @pytest.mark.parametrize(
-        ("error", "processor", "library"),
-        [
-            (4e-7, "AMD EPYC 9654", "onednn"),
-            (4e-7, "Intel(R) Xeon(R) Processor", "default"),
-            (2e-3, "AMD EPYC 9654", "default"),
-        ],
-    )
-    def test_exact_and_not_intel(
-        self, error: float, processor: str, library: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(replica_products, "product_error", lambda products: error)
-        monkeypatch.setattr(replica_products, "describe_environment", lambda: {"processor": processor})
-        assert choose_products("cpu").backend == library
-        assert choose_products("cuda").backend == "default"
-
-    def test_training_with_onednn_is_near(self, data: DeviceData) -> None:
-        # bf16 products where the processor has units for them: three digits.
-        with Products("onednn", "").scope(3):
-            group = together(data, [(64, 32)] * 3)
-        for seed, (outcome, _) in enumerate(group):
-            expected, _ = alone(data, seed, 64, 32)
-            assert isinstance(outcome, Training)
-            assert outcome.metrics["train_loss"] == pytest.approx(expected.metrics["train_loss"], rel=0.05)
 
 
 def test_tiny_numbers_are_zero_in_the_threads_that_train_and_nowhere_else() -> None:

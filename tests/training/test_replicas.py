@@ -128,7 +128,7 @@ def test_batches_are_those_of_one_network(data: DeviceData, options: dict[str, A
     settings, split = TrainSettings(**{**SETTINGS, **options}), data.split("train")
     trainee = replicas(data, (4, 9), **options)
     # The second epoch, too: what the first one drew is drawn in the same order.
-    ours = [list(trainee.batches()) for _ in range(2)]
+    ours = [[(inputs.clone(), labels) for inputs, labels in trainee.batches()] for _ in range(2)]
     for number, seed in enumerate((4, 9)):
         purposes = (seeding.Purpose.ORDER, seeding.Purpose.AUGMENT)
         order, augment = (torch.Generator().manual_seed(seeding.integer(seed, purpose)) for purpose in purposes)

@@ -44,6 +44,37 @@ def test_cosine_is_torchs(steps: int) -> None:
     assert [learning_rate(settings, step, steps) for step in range(steps)] == pytest.approx(expected, rel=1e-7)
 
 
+@pytest.mark.parametrize("share", [None, 0.2, 0.5])
+def test_linear_rises_and_falls_in_straight_lines(share: float | None) -> None:
+    settings = TrainSettings(schedule="linear", lr=0.3, warm_up=share)
+    found = [learning_rate(settings, step, 100) for step in range(100)]
+    top = round(100 * (0.2 if share is None else share))
+    assert max(found) == found[top - 1] == found[top] == 0.3
+    assert found[:top] == pytest.approx([0.3 * (step + 1) / top for step in range(top)])
+    assert found[top:] == pytest.approx([0.3 * (100 - step) / (100 - top) for step in range(top, 100)])
+
+
+@pytest.mark.parametrize("steps", STEPS)
+@pytest.mark.parametrize("schedule", ["linear", "cosine", "constant", "one_cycle"])
+@pytest.mark.parametrize("warm_up", [None, 0.0, 0.15, 0.9])
+def test_no_step_is_without_a_rate_and_none_is_above_the_peak(schedule: str, warm_up: float | None, steps: int) -> None:
+    settings = TrainSettings(schedule=schedule, lr=0.7, warm_up=warm_up)  # type: ignore[arg-type]
+    found = [learning_rate(settings, step, steps) for step in range(steps)]
+    assert all(0 < rate <= 0.7 + 1e-12 for rate in found)
+    top = found.index(max(found))
+    assert found[: top + 1] == sorted(found[: top + 1])
+    assert found[top:] == sorted(found[top:], reverse=True)
+    if steps > 30:
+        usual = {"linear": 0.2, "one_cycle": 0.3}.get(schedule, 0.0)
+        assert top == pytest.approx((usual if warm_up is None else warm_up) * steps, abs=2.5)
+
+
+def test_warm_up_of_one_cycle_is_torchs() -> None:
+    settings = TrainSettings(schedule="one_cycle", lr=0.7, warm_up=0.15)
+    expected = rates(OneCycleLR, 100, max_lr=0.7, total_steps=100, pct_start=0.15)
+    assert [learning_rate(settings, step, 100) for step in range(100)] == pytest.approx(expected, rel=1e-9)
+
+
 def test_constant() -> None:
     settings = TrainSettings(schedule="constant", lr=0.7)
     assert {learning_rate(settings, step, 10) for step in range(10)} == {0.7}
@@ -65,6 +96,13 @@ def test_only_matrices_decay(optimizer: str) -> None:
     for name, parameter in model.named_parameters():
         assert decay.pop(id(parameter)) == (0.05 if parameter.ndim > 1 else 0), name
     assert not decay
+
+
+def test_all_decay_where_that_is_asked_for() -> None:
+    model = small_network()
+    made = make_optimizer(model, TrainSettings(weight_decay=0.05, decay_all=True))
+    decay = {id(p): group["weight_decay"] for group in made.param_groups for p in group["params"]}
+    assert {decay[id(p)] for p in model.parameters()} == {0.05}
 
 
 def test_frozen_parameters_are_left_out() -> None:

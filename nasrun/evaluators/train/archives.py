@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from nasrun.checkpoints import archive as archives
 from nasrun.checkpoints.store import averaged, inherit, load_weights
+from nasrun.checkpoints.winner import Winner
 from nasrun.core import Job, SearchSpace, Task
-from nasrun.datasets import Splits
+from nasrun.datasets import Dataset, Splits
 from nasrun.storage.journal import OutputError
 from nasrun.training.settings import TrainSettings
 
@@ -29,7 +30,7 @@ def save_archive(
     task: Task,
     normalisation: Mapping[str, Any],
 ) -> None:
-    """Write the archive of a job to where it says; of the optimizer's state only what the training gave.
+    """Write the archive of a job to where it says; of the training's state only what it gave.
 
     OutputError where it cannot be written: the run ends then, and measures this job again when it goes on.
     """
@@ -62,13 +63,22 @@ def normalisation_of(splits: Splits) -> dict[str, Any]:
     return {name: getattr(splits, name) for name in ("mean", "std", "target_mean", "target_std")}
 
 
+def winner_of(job: Job, settings: TrainSettings, space: SearchSpace, dataset: Dataset) -> Winner:
+    """What the file of the winner's weights tells of it."""
+    splits, genome = dataset.load(), space.format(job.trial.proposal.genome)
+    statistics = (splits.mean, splits.std, splits.classes)
+    return Winner(genome, space.section, dataset.task, *statistics, test_flip=settings.test_flip)
+
+
 def warm_start(
     model: "torch.nn.Module", job: Job, settings: TrainSettings
 ) -> "tuple[int, dict[str, torch.Tensor] | None]":
     """Load the parent's weights where the proposal says so, averaged with those of its partners.
 
-    Returns the epochs behind them, and the state of the parent's optimizer where the new one is of the same kind.
+    Returns the epochs behind them, and the state of the parent's training where the new optimizer is of the same kind.
     """
+    from nasrun.training.state import without_weights
+
     if job.load_from is None:
         return 0, None
     path = Path(job.load_from)
@@ -81,4 +91,7 @@ def warm_start(
     model.load_state_dict(weights)
     info = archives.read_info(path)
     goes_on = job.resumable and info.hparams.get(STATE_OF) == getattr(settings, STATE_OF)
-    return info.epochs, archives.read_optimizer(path) if goes_on else None
+    state = archives.read_optimizer(path) if goes_on else None
+    if state is not None and job.partners:  # the weights to go on with are the mean of all
+        state = without_weights(state)
+    return info.epochs, state

@@ -3,22 +3,29 @@
 torch is imported when something is trained, not before.
 """
 
-import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from nasrun.checkpoints.archive import read_info
-from nasrun.checkpoints.store import load_weights, save_weights
+from nasrun.checkpoints.store import load_weights
+from nasrun.checkpoints.winner import save_winner
 from nasrun.core import Evaluator, Job, Measurement, Progress, SearchSpace, Trial, seeding
-from nasrun.core.options import Above, AtLeast, ConfigError, Positive, check_section
+from nasrun.core.options import Above, AtLeast, FilePath, Positive, check_section
 from nasrun.datasets import Dataset
-from nasrun.evaluators.train.archives import normalisation_of, save_archive, warm_start
+from nasrun.evaluators.train.archives import normalisation_of, save_archive, warm_start, winner_of
+from nasrun.evaluators.train.checks import check_task
+from nasrun.evaluators.train.final import metrics_of_test
 from nasrun.evaluators.train.groups import Groups, Replicas
 from nasrun.evaluators.train.memory import reason, within_memory
+from nasrun.evaluators.train.recipe import KEYS, settled, without_auto
+from nasrun.evaluators.train.teacher import load_teacher
+from nasrun.evaluators.train.timing import step_seconds
 from nasrun.hardware.devices import Hardware, Runtime
 from nasrun.storage.journal import OutputError
 from nasrun.training.settings import TrainSettings
@@ -27,14 +34,12 @@ if TYPE_CHECKING:
     import torch
 
     from nasrun.training.data import DeviceData
-    from nasrun.training.dense.products import Products
-    from nasrun.training.loop import Trainee
     from nasrun.training.outcomes import Training, TrainingError
 
 FINAL_TRIAL = -1
+RECIPE, TEACHER = "recipe", "teacher"
+"""Facts of a run: what settings that are `auto` came to, and whose weights the teacher's are."""
 REGRESSION_METRICS = ("val_loss", "val_loss_whole", "train_loss", "parameters", "flops")
-WARM_UP_BATCHES = 3
-TIMED_BATCHES = 10
 
 
 class Train(Evaluator):
@@ -46,12 +51,18 @@ class Train(Evaluator):
     training data, validation part included, or on the training part alone (`final_data`). `replicas` says which
     networks train in one computation, `group_size` how many at most (`Groups`): a job's result does not depend on it,
     and its seconds are its share of the group's. `retry_parts`: a training that runs out of memory is tried once more,
-    with its batches in so many parts (None: it fails). The remaining options are those of `TrainSettings`.
+    with its batches in so many parts (None: it fails). `teacher`: the directory of a finished run whose network is
+    learned from. The remaining options are those of `TrainSettings`; those of a recipe may be `auto`, which `prepare`
+    settles by the data (`nasrun.evaluators.train.recipe`).
     """
 
     Settings = TrainSettings
-    metrics = ("val_accuracy", "val_loss", "train_loss", "parameters", "flops")
+    automatic = KEYS
+    follows_recipe = True
+    metrics: tuple[str, ...] = ("val_accuracy", "val_loss", "train_loss", "parameters", "flops")
+    optional_metrics: tuple[str, ...] = ("val_balanced_accuracy", "val_macro_f1", "val_auc")
     saves = True
+    trains_on = True
     # The last is what the first optimizer imports, which takes as long as all of torch.
     preload = ("nasrun.training.loop", "nasrun.training.dense.replicas", "safetensors.torch", "torch._dynamo")
 
@@ -68,49 +79,64 @@ class Train(Evaluator):
         replicas: Replicas = "auto",
         group_size: Positive | None = None,
         retry_parts: Annotated[int, AtLeast(2)] | None = 8,
+        teacher: FilePath | None = None,
         **settings: Any,
     ) -> None:
         self.repeats = repeats
         self._space, self._dataset, self._hardware = space, dataset, hardware
-        self.time_limit, self._final_epochs, self._final_data = time_limit, final_epochs, final_data
-        self._settings, self._retry_parts = TrainSettings(**settings), retry_parts
+        self.time_limit, self._final_epochs = time_limit, final_epochs
+        self._final_part = "whole_training" if final_data == "all" else "train"
+        self.final_data = "all the training data" if final_data == "all" else "the training part"
+        self._given, self._settings = settings, TrainSettings(**without_auto(settings))
+        self._retry_parts, self._teacher = retry_parts, teacher
         if dataset.task.kind == "regression":
-            self.metrics = REGRESSION_METRICS
-        self._check_task()
+            self.metrics, self.optional_metrics = REGRESSION_METRICS, ()
+        check_task(space, dataset, self._settings, teacher)
+        self.measure_also([f"val_{name}" for name in self._settings.extra_metrics])
+        replicas = replicas if teacher is None else "off"
         self._groups = Groups(space, dataset.task, self._settings_of, replicas, group_size)
-        self._products: Products | None = None
         self._runtime: Runtime | None = None
         self._data: DeviceData | None = None
         self._normalisation: Mapping[str, Any] = {}
 
-    def _check_task(self) -> None:
-        """ConfigError where the networks of the space, or the settings, are not for the task of the data set."""
-        name, kind = self._dataset.name, self._dataset.task.kind
-        if kind not in self._space.kinds:
-            raise ConfigError(
-                f"dataset={name}: is for {kind}, but {type(self._space).__name__} builds networks for "
-                f"{' and '.join(self._space.kinds)} alone; choose another search_space or dataset"
-            )
-        if kind == "regression" and self._settings.label_smoothing:
-            smoothing = self._settings.label_smoothing
-            raise ConfigError(f"evaluator.label_smoothing={smoothing}: is for classification; dataset={name} needs 0")
+    def measure_also(self, names: Sequence[str]) -> None:
+        """Report some of the `optional_metrics` as well."""
+        self.metrics = (*self.metrics, *(name for name in names if name not in self.metrics))
+        extra = tuple(name.removeprefix("val_") for name in self.optional_metrics if name in self.metrics)
+        self._given = {**self._given, "extra_metrics": extra}
+        self._settings = TrainSettings(**without_auto(self._given))
+
+    def deployed(self, network: "torch.nn.Module") -> "torch.nn.Module":
+        """With `test_flip` the network twice: for an image and for its mirror image."""
+        from nasrun.training.mirrored import MirrorAverage
+
+        return MirrorAverage(network, self._dataset.task.kind == "regression") if self._settings.test_flip else network
 
     def prepare(self, recorded: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Load the data and decide device, precision and groups, or take them from the record of an interrupted run."""
+        """Load the data and decide device, precision, groups and settings that are `auto`, or take them from the record
+        of an interrupted run."""
         from nasrun.training.data import DeviceData
-        from nasrun.training.dense.products import Products, choose_products
 
         self._runtime = Runtime.from_record(recorded["runtime"]) if recorded else self._hardware.resolve()
-        if recorded and self._runtime.device == "cuda":
-            self._hardware.__class__(device="cuda").resolve()
         self._runtime.apply()
         splits = self._dataset.load()
         self._data, self._normalisation = DeviceData(splits, self._runtime.device), normalisation_of(splits)
-        then, device = recorded or {}, self._runtime.device
-        self._products = Products(**then["products"]) if "products" in then else choose_products(device)
+        then = recorded or {}
         groups = self._groups.decide(self._runtime, then.get("replicas"))
-        facts = {"runtime": self._runtime._asdict(), "replicas": groups, "products": self._products._asdict()}
+        facts = {"runtime": self._runtime._asdict(), "replicas": groups, **self._settle(then)}
         return dict(recorded) if recorded else facts
+
+    def _settle(self, then: Mapping[str, Any]) -> dict[str, Any]:
+        """Decide settings that are `auto` and load the teacher, or what a record tells of them; returns the facts."""
+        self._settings, recipe = settled(self._given, self._dataset, self._space, then.get(RECIPE))
+        check_task(self._space, self._dataset, self._settings, self._teacher)
+        facts = {RECIPE: recipe} if recipe else {}
+        if self._teacher is not None:
+            runtime, data = self._ready
+            splits, task = self._dataset.load(), self._dataset.task
+            data.teacher, record = load_teacher(self._teacher, splits, task, self._space, runtime, then.get(TEACHER))
+            facts[TEACHER] = record
+        return facts
 
     def group(self, jobs: Sequence[Job]) -> Sequence[Job]:
         """The first job of a queue with those that train together with it: repeats, and other networks like it."""
@@ -238,8 +264,7 @@ class Train(Evaluator):
 
         runtime, data = self._ready
         settings = self._settings_of(jobs[0])
-        assert self._products is not None
-        with self._own_generators(), self._products.scope(len(jobs)):
+        with self._own_generators():
             models = []
             for job in jobs:
                 torch.manual_seed(seeding.integer(job.seed, seeding.Purpose.INIT))
@@ -265,60 +290,72 @@ class Train(Evaluator):
         return torch.random.fork_rng([torch.cuda.current_device()] if runtime.device == "cuda" else [])
 
     def final(self, job: Job) -> Mapping[str, Any]:
+        if self._final_epochs is None and job.load_from is not None:
+            return self.test(job)
+        started = time.monotonic()
+        epochs = self._final_epochs or self._settings_of(job).epochs
+        own = {"epochs": epochs, "schedule_epochs": None, "patience": None}
+        settings = TrainSettings(**{**vars(self._settings_of(job)), **own})
+        job = job._replace(trial=Trial(FINAL_TRIAL, job.trial.proposal), load_from=None)
+        (training, model), settings = self._train_within_memory(job, settings, self._final_part, None)
+        trained_on = f"{epochs} epochs on {self.final_data}"
+        trained_on += f", {settings.micro_batch} images at a time" if settings.micro_batch is not None else ""
+        metrics = self._tested(job, model, settings)
+        seconds = time.monotonic() - started
+        return {"metrics": metrics, "history": training.history, "seconds": seconds, "trained_on": trained_on}
+
+    def test(self, job: Job) -> Mapping[str, Any]:
         import torch
 
-        from nasrun.training.loop import measure
-        from nasrun.training.outcomes import Training
-
         started = time.monotonic()
+        runtime, _ = self._ready
+        assert job.load_from is not None
+        with torch.random.fork_rng([]):
+            model = self._space.build(job.trial.proposal.genome, self._dataset.task)
+        model.load_state_dict(load_weights(Path(job.load_from)))
+        runtime.place(model)
+        settings = replace(self._settings_of(job), micro_batch=read_info(job.load_from).hparams.get("micro_batch"))
+        metrics = self._tested(job, model, settings)
+        seconds = time.monotonic() - started
+        return {"metrics": metrics, "history": [], "seconds": seconds, "trained_on": "the search's weights"}
+
+    def train_on(self, job: Job) -> Mapping[str, Any]:
+        started = time.monotonic()
+        job = job._replace(trial=Trial(FINAL_TRIAL, job.trial.proposal))
+        settings = replace(self._settings_of(job), patience=None)
+        (training, model), settings = self._train_within_memory(job, settings, self._final_part, None)
+        save_archive(job, training, model, settings, self._space, self._dataset.task, self._normalisation)
+        return {"history": training.history, "seconds": time.monotonic() - started}
+
+    def _tested(self, job: Job, model: "torch.nn.Module", settings: TrainSettings) -> dict[str, float]:
+        """What a trained network comes to on the test set, its weights saved where the job says so."""
+        import torch
+
         runtime, data = self._ready
-        trained_on = "the search's weights"
-        if self._final_epochs is not None or job.load_from is None:
-            epochs = self._final_epochs or self._settings_of(job).epochs
-            own = {"epochs": epochs, "schedule_epochs": None, "patience": None}
-            settings = TrainSettings(**{**vars(self._settings_of(job)), **own})
-            part = "whole_training" if self._final_data == "all" else "train"
-            job = job._replace(trial=Trial(FINAL_TRIAL, job.trial.proposal), load_from=None)
-            (training, model), settings = self._train_within_memory(job, settings, part, None)
-            micro_batch = settings.micro_batch
-            trained_on = f"{epochs} epochs on {'all the training data' if part != 'train' else 'the training part'}"
-            trained_on += f", {micro_batch} images at a time" if micro_batch is not None else ""
-        else:
-            with torch.random.fork_rng([]):
-                training, model = Training({}), self._space.build(job.trial.proposal.genome, self._dataset.task)
-            model.load_state_dict(load_weights(Path(job.load_from)))
-            micro_batch = read_info(job.load_from).hparams.get("micro_batch")
-            runtime.place(model)
-        metrics = {f"test_{name}": value for name, value in measure(model, data, "test", runtime, micro_batch).items()}
+        metrics = metrics_of_test(model, data, runtime, settings)
         if job.save_to is not None:
-            save_weights(
-                Path(job.save_to), model.state_dict(), {"genome": self._space.format(job.trial.proposal.genome)}
-            )
+            save_winner(Path(job.save_to), winner_of(job, settings, self._space, self._dataset), model)
         if runtime.device == "cuda":
             torch.cuda.synchronize()
-        return {
-            "metrics": metrics,
-            "history": training.history,
-            "seconds": time.monotonic() - started,
-            "trained_on": trained_on,
-        }
+        return metrics
 
-    def estimate(self, trial: Trial) -> float | None:
+    def estimate(self, trial: Trial, timer: Callable[[], float] | None = None) -> float | None:
         """Seconds of one repeat, from ten steps after a warm-up of three; of repeats that train together, its share."""
+        from nasrun.training.data import steps_per_epoch
         from nasrun.training.dense.threads import fit_one_thread, in_parallel, shares
-        from nasrun.training.loop import make_trainee, steps_per_epoch
+        from nasrun.training.loop import make_trainee
 
         runtime, data = self._ready
         group = self.group([Job(trial, repeat, repeat) for repeat in range(self.repeats)])
         settings = self._settings_of(group[0])
-        assert self._products is not None
-        with self._own_generators(), self._products.scope(len(group)):
+        with self._own_generators():
             models = [runtime.place(self._space.build(trial.proposal.genome, self._dataset.task)) for _ in group]
             spread = runtime.device == "cpu" and fit_one_thread(models)
             if spread:  # one thread's part: the others are trained at the same time
                 models = models[: max(map(len, shares(len(models), runtime.threads)))]
             trainee = make_trainee(models, data, settings, runtime, range(len(models)))
-            [seconds] = in_parallel([lambda: _step_seconds(trainee)], Event()) if spread else [_step_seconds(trainee)]
+            work = partial(step_seconds, trainee, timer or time.monotonic)
+            [seconds] = in_parallel([work], Event()) if spread else [work()]
         return seconds / len(group) * settings.epochs * steps_per_epoch(data.split("train"), settings) * 1.1
 
     @property
@@ -326,16 +363,3 @@ class Train(Evaluator):
         if self._runtime is None or self._data is None:
             raise RuntimeError("prepare() comes before anything is evaluated")
         return self._runtime, self._data
-
-
-def _step_seconds(trainee: "Trainee") -> float:
-    """Seconds of a step, the mean of some after a warm-up."""
-    batches = itertools.chain.from_iterable(trainee.batches() for _ in itertools.count())
-    for inputs, labels in itertools.islice(batches, WARM_UP_BATCHES):
-        loss = trainee.step(inputs, labels)
-    loss.sum().item()
-    started = time.monotonic()
-    for inputs, labels in itertools.islice(batches, TIMED_BATCHES):
-        loss = trainee.step(inputs, labels)
-    loss.sum().item()
-    return (time.monotonic() - started) / TIMED_BATCHES

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from nasrun.core import Genome, Job, SearchSpace, Task
 from nasrun.hardware.devices import Runtime
-from nasrun.training.dense.threads import MOST_THREADS
+from nasrun.training.dense.threads import LARGEST, MOST_THREADS
 from nasrun.training.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 Replicas = Literal["auto", "equal", "close", "padded", "off"]
 
 WASTE = 1.25
-"""How many times the parameters of networks of close widths may grow by padding. Up to here the 25 of the ASNN paper's
+"""How many times the parameters of networks of close widths may grow by padding, as on CUDA, where the CPU leaves gaps
+in memory. Up to here the 25 of the ASNN paper's
 grid took a quarter less time than one after the other; at twice the parameters nothing is gained."""
 
 MOST = {"cpu": (64, 1_500_000), "cuda": (256, 2**28)}
@@ -31,10 +32,11 @@ class Groups:
     """Groups of jobs that can train together: plain dense networks of equal depth, trained in the same way.
 
     `replicas`: `equal` groups networks of the same widths, as repeats are; `close` does that too, and groups those that
-    have no equal in the queue with others of nearly the same size, the narrower ones padded with units that do nothing;
-    `padded` groups all of the same depth; `off` none; `auto` is `equal` on the CPU, where results are then the same to
-    the bit in any company, and `padded` on CUDA, where one large step replaces many small ones. `size`: networks in a
-    group at most; None: `MOST`.
+    have no equal in the queue with others of nearly the same size; `padded` groups all of the same depth; `off` none.
+    On CUDA the narrower ones of a group are padded with units that do nothing. `auto` is `equal` on the CPU, and
+    `padded` on CUDA, where one large step replaces many small ones. `size`: networks in a group at most; None: `MOST`.
+    On the CPU a job's result is the same to the bit in any group; a network of more than `LARGEST` parameters, which
+    takes all threads there, trains alone.
     """
 
     def __init__(
@@ -48,12 +50,14 @@ class Groups:
         self._space, self._task, self._settings_of = space, task, settings_of
         self._replicas, self._size = replicas, size
         self._mode: str | None = None
+        self._largest: int | None = None
         self._most = MOST["cpu"]
         self._shapes: dict[Genome, Shape | None] = {}
 
     def decide(self, runtime: Runtime, recorded: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Settle what is grouped, or take it from the record of an interrupted run; returns the record."""
         facts = dict(recorded or self._decision(runtime))
+        self._largest = LARGEST if runtime.device == "cpu" else None
         self._mode, self._most = facts["mode"], (facts["networks"], facts["parameters"])
         return facts
 
@@ -63,7 +67,7 @@ class Groups:
         networks, parameters = (self._size, 2**62) if self._size else (times * most for most in MOST[runtime.device])
         mode, reason = self._replicas, "as configured"
         if mode == "auto":
-            mode, reason = ("equal", "the same to the bit in any company") if on_cpu else ("padded", "one step for all")
+            mode, reason = ("equal", "repeats in one computation") if on_cpu else ("padded", "one step for all")
         if mode != "off":
             reason += "; other networks than dense ones with ReLU train one after the other"
         return {"mode": mode, "reason": reason, "networks": networks, "parameters": parameters}
@@ -118,9 +122,11 @@ class Groups:
             settings, shape = self._settings_of(job), self._shape(job.trial.proposal.genome)
         except Exception:
             return None  # it trains alone, and fails with its own reason
-        if shape is None or settings.micro_batch is not None:
+        if shape is None or settings.needs_autograd:
             return None
         widths = shape.widths
+        if self._largest is not None and _parameters(widths) > self._largest:
+            return None
         alike = (len(widths), widths[0], widths[-1]) if (mode or self._mode) == "padded" else widths
         return settings, alike, shape.relus, shape.rates
 

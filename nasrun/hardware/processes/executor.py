@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection, wait
 from nasrun.core import Evaluator, Job
 from nasrun.hardware.pool import GRACE_SECONDS, Worker, WorkerExecutor
 from nasrun.hardware.processes.fork_server import END_SECONDS, ForkServer
-from nasrun.hardware.processes.worker import Recipe
+from nasrun.hardware.worker_messages import Recipe
 
 START_SECONDS = 300.0
 """How long a worker may take to set itself up."""
@@ -65,7 +65,7 @@ class ProcessExecutor(WorkerExecutor[_Process]):
                 kind, content = connection.recv()
             except (EOFError, OSError):
                 connection.close()
-                self._bury(place, one)
+                self._on_worker_exit(place, one)
             else:
                 self._take(one, kind, content)
         return bool(speaking)

@@ -18,13 +18,15 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import NoReturn
 
+from nasrun.core.signals import BATCH_SIGNALS
 from nasrun.hardware.devices import GPUS
-from nasrun.hardware.processes.worker import Recipe, WorkerError, work
+from nasrun.hardware.processes.worker import work
+from nasrun.hardware.worker_messages import Recipe, WorkerError
 
 START = """
 import pickle, sys
 sys.path[:] = pickle.load(sys.stdin.buffer)
-from nasrun.hardware.fork_server import serve
+from nasrun.hardware.processes.fork_server import serve
 serve({control}, {lifeline})
 """
 
@@ -103,6 +105,8 @@ class ForkServer:
 
 def serve(control: int, lifeline: int) -> NoReturn:
     """The server's side: import, then fork a worker for each request, until the runner closes the socket."""
+    for number in BATCH_SIGNALS:  # the runner gets them too, and ends its workers
+        signal.signal(number, signal.SIG_IGN)
     recipe: Recipe = pickle.load(sys.stdin.buffer)
     evaluator, dataset = recipe.make()
     for name in evaluator.preload:

@@ -2,34 +2,15 @@
 
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from nasrun.core import Evaluator, Job
-from nasrun.hardware.processes.shared_memory import SharedObject
+from nasrun.hardware.worker_messages import BEGUN, DONE, ERROR, PROGRESS, Recipe
 
 if TYPE_CHECKING:
     from nasrun.datasets import Dataset
-
-BEGUN, PROGRESS, DONE, ERROR = "begun", "progress", "done", "error"
-"""What a worker says: (BEGUN, None), (PROGRESS, Progress), (DONE, [Measurement, ...]) or (ERROR, text)."""
-
-
-class WorkerError(Exception):
-    """Workers that cannot be set up, or an error in one; the text is the reason, in one line."""
-
-
-class Recipe(NamedTuple):
-    """What the workers of a run are made of; it can be pickled.
-
-    `make` gives an unprepared evaluator and its data set. `facts`: what the runner's own evaluator decided. `data`: the
-    splits in shared memory; None where the runner has loaded none.
-    """
-
-    make: "Callable[[], tuple[Evaluator, Dataset]]"
-    facts: Mapping[str, Any]
-    data: SharedObject | None = None
 
 
 def work(connection: Connection, lifeline: int, evaluator: Evaluator, dataset: "Dataset", recipe: Recipe) -> None:

@@ -31,12 +31,11 @@ STARTS = 3
 """Attempts to start a local cluster: on a machine that is busy its processes may miss Ray's own limit of 15 s."""
 KNOCK_SECONDS = 10.0
 QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
 }
-"""No report to Ray's makers, and none of its own lines (all match the last) on the user's terminal."""
-KEEPER = """
+"""None of Ray's own lines (all match the last) on the user's terminal."""
+CLEANUP_SCRIPT = """
 import os, shutil, sys, time
 done, absent = sys.stdin.read(), 0
 for turn in range(100 if done else 1200):
@@ -84,11 +83,11 @@ class RayCluster(Hardware):
             raise ValueError("address: Ray is not installed; install it: pip install 'nasrun[ray]'")
 
     @property
-    def elsewhere(self) -> bool:
+    def is_remote(self) -> bool:
         return True
 
     @property
-    def crew(self) -> str:
+    def worker_summary(self) -> str:
         return f"{self.workers} workers on {'a Ray cluster' if self.address else 'Ray, on this machine'}"
 
     @property
@@ -132,6 +131,7 @@ class RayCluster(Hardware):
                 folder = stack.enter_context(_short_folder())
                 options |= {"address": "local", "include_dashboard": False, "_temp_dir": folder}
                 options |= {"num_cpus": math.ceil(self.workers * self.cpus), "_node_ip_address": "127.0.0.1"}
+                options |= {"dashboard_port": stack.enter_context(_taken_port())}
                 options |= {"object_store_memory": 2 * data_bytes + STORE_BYTES}
                 if self.memory_mb is not None:
                     options["_memory"] = self.workers * self.memory_mb * 2**20
@@ -141,7 +141,7 @@ class RayCluster(Hardware):
             for attempt in range(1 if self.address else STARTS):
                 try:
                     if self.address and self.address != "auto":
-                        _knock(self.address)
+                        _check_reachable(self.address)
                     with _own_sigterm():
                         ray.init(**options)
                     break
@@ -182,10 +182,23 @@ def _environment(wanted: Mapping[str, str]) -> Iterator[None]:
         os.environ |= before
 
 
-def _knock(address: str) -> None:
+def _check_reachable(address: str) -> None:
     """OSError or ValueError where nobody listens at an address, for which Ray would look for a minute, and loudly."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     socket.create_connection((host, int(port)), timeout=KNOCK_SECONDS).close()
+
+
+@contextlib.contextmanager
+def _taken_port() -> Iterator[int]:
+    """A port of this machine at which nothing else can listen.
+
+    As the port of Ray's dashboard it keeps that process away. Without its pages, and with usage statistics switched
+    off, all that it does is to ask the metadata servers of three clouds on which of them it is.
+    """
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        yield int(holder.getsockname()[1])
 
 
 @contextlib.contextmanager
@@ -209,7 +222,7 @@ def _short_folder() -> Iterator[str]:
         prefix="nasrun-", dir=place if len(place) < LONGEST_FOLDER - 16 else "/tmp"
     ) as folder:
         keeper = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", KEEPER, folder], stdin=subprocess.PIPE, start_new_session=True
+            [sys.executable, "-I", "-S", "-c", CLEANUP_SCRIPT, folder], stdin=subprocess.PIPE, start_new_session=True
         )
         try:
             yield folder

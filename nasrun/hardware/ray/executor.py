@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from nasrun.core import Evaluator, Job
+from nasrun.core.environment import describe_processor
 from nasrun.datasets import Splits
 from nasrun.hardware.pool import GRACE_SECONDS, Worker, WorkerExecutor
-from nasrun.hardware.processes.worker import Recipe, WorkerError
 from nasrun.hardware.ray.cluster import library
 from nasrun.hardware.ray.worker import Place, RayWorker
+from nasrun.hardware.worker_messages import NOTICE, Recipe, WorkerError
 
 NOTICE_SECONDS = 20.0
 """After this long without a worker that was asked for, the user is told."""
@@ -60,7 +61,7 @@ class RayExecutor(WorkerExecutor[_Actor]):
         """
         super().__init__(evaluator, workers, grace)
         self._ray, self._say = library(), say
-        place = Place(str(Path.cwd()), [path for path in sys.path if path])
+        place = Place(str(Path.cwd()), [path for path in sys.path if path], processor=describe_processor())
         if directory is not None:
             with (directory / journal).open("rb") as file:
                 place = place._replace(directory=str(directory.absolute()), journal=journal, first_line=file.readline())
@@ -69,6 +70,7 @@ class RayExecutor(WorkerExecutor[_Actor]):
         self._resources = resources
         self._splits = None if splits is None else self._ray.put(splits)
         self._failed_starts, self._failing_since = 0, 0.0
+        self._noticed: set[str] = set()
         self._told = False
 
     def _start(self, place: int) -> _Actor:
@@ -111,8 +113,15 @@ class RayExecutor(WorkerExecutor[_Actor]):
         if one.is_set_up and not was_set_up:
             self._failed_starts = 0
             self._told = self._told and bool(self._starting())
-        if one.task is not None:
+        if one.task is not None or not one.is_set_up:
             one.call = one.handle.turn.remote()
+
+    def _take(self, one: _Actor, kind: str, content: Any) -> None:
+        if kind != NOTICE:
+            super()._take(one, kind, content)
+        elif content not in self._noticed:
+            self._noticed.add(content)
+            self._say(content)
 
     def _lost(self, one: _Actor, reason: str) -> None:
         """An actor or its node is dead, or out of reach, and then it is to end."""
@@ -123,7 +132,7 @@ class RayExecutor(WorkerExecutor[_Actor]):
             if self._failed_starts >= MOST_FAILED_STARTS and now >= self._failing_since + FAILING_SECONDS:
                 raise WorkerError(f"{self._failed_starts} workers in a row died at their start, the last: {reason}")
         self._kill(one)
-        self._bury(one.place, one)
+        self._on_worker_exit(one.place, one)
 
     def _starting(self) -> list[_Actor]:
         return [one for one in self._workers if one is not None and not one.is_set_up]

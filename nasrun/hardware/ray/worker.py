@@ -6,12 +6,13 @@ import pickle
 import queue
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from nasrun.core import Job
-from nasrun.hardware.processes.worker import BEGUN, DONE, ERROR, PROGRESS, Recipe
+from nasrun.core.environment import describe_processor, differences
+from nasrun.hardware.worker_messages import BEGUN, DONE, ERROR, NOTICE, PROGRESS, Recipe
 
 Message = tuple[str, Any]
 
@@ -21,7 +22,7 @@ class Place(NamedTuple):
 
     `folder`: its working directory, for relative paths. `paths`: where it finds modules. `directory`: the run's, if
     checkpoints go there; `first_line`: of the file `journal` there, by which another machine's folder of that name is
-    told from it.
+    told from it. `processor`: what its numeric libraries go by.
     """
 
     folder: str
@@ -29,6 +30,7 @@ class Place(NamedTuple):
     directory: str | None = None
     journal: str = ""
     first_line: bytes = b""
+    processor: Mapping[str, str] = {}
 
 
 class RayWorker:
@@ -64,6 +66,9 @@ class RayWorker:
             if reason := self._misplaced():
                 self._said.put((ERROR, reason))
                 return
+            for name, (runners, here) in differences(self._place.processor, describe_processor()).items():
+                others = f"a node of the Ray cluster ({os.uname().nodename}) has {name} {here}, the runner {runners}"
+                self._said.put((NOTICE, f"{others}: results may differ in the last digits by where a trial runs"))
             recipe: Recipe = pickle.loads(pickled)
             evaluator, dataset = recipe.make()
             for name in evaluator.preload:

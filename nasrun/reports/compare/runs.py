@@ -9,28 +9,36 @@ import itertools
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nasrun.core import Genome, Objective
-from nasrun.core.options import ConfigError, join, plain, show
+from nasrun.core.options import ConfigError, flat, plain, shell_command, show
+from nasrun.datasets.record import DataRecord, difference
 from nasrun.reports.summary import SIMULATED, SUMMARY
 from nasrun.storage import journal
 from nasrun.storage.journal import Event, JournalError
+from nasrun.storage.paths import movable
 from nasrun.storage.records import assemble
 from nasrun.storage.run_directory import holds_run, load_config
 
 BENCHMARK = ("search_space", "dataset", "evaluator", "objective", "constraints")
 """Sections of the config that say what is measured: they are the same in all runs of a comparison."""
 
-SAME_RESULT = ("dataset.root", "evaluator.replicas", "evaluator.group_size", "objective.reference")
+SAME_RESULT = ("dataset.root", "dataset.mirrors", "evaluator.replicas", "evaluator.group_size", "objective.reference")
 """Keys below them that change no result: where the files lie, and what is trained together."""
 
-_NO_METHOD = ("seed", "output", "hardware", "tracker", "vars", "debug", "dry_run", "resume", "max_failures")
-"""Keys and sections that are part of neither the benchmark nor the method."""
+DATA = "data"
+"""The key of the fingerprint of the data in a benchmark."""
+
+ONE = "only runs of one search space, data set, evaluator and objective compare"
+
+_NO_METHOD = ("seed", "output", "hardware", "tracker", "vars", "debug", "dry_run", "resume", "max_failures", "recipe")
+"""Keys and sections that are part of neither the benchmark nor the method. What a recipe comes to is in the keys of the
+evaluator."""
 
 FEW_SEEDS = 5
 
@@ -42,7 +50,8 @@ class ComparedRun:
     `values`: the objective of every trial in the order in which they were told, float (trials,), NaN where one failed.
     `seconds`: the time at which each was told, from the start, pauses left out; with a table that knows them
     (`simulated`), the training times that it holds, summed up. `samples`: the objective of each architecture that was
-    drawn at random, once per architecture. `final`: the metrics of the winner.
+    drawn at random, once per architecture. `final`: the metrics of the winner. `data`: what the run recorded of its
+    data; None of a version that recorded nothing.
     """
 
     directory: Path
@@ -56,6 +65,7 @@ class ComparedRun:
     final: Mapping[str, float]
     wall_seconds: float
     header: Event
+    data: DataRecord | None
 
     @property
     def seed(self) -> int:
@@ -64,9 +74,18 @@ class ComparedRun:
 
     @property
     def benchmark(self) -> dict[str, Any]:
-        """The dotted keys, with values, of what is measured."""
+        """The dotted keys, with values, of what is measured; what is known by its content, as data and teachers are,
+        is in the place of its path."""
         keys = {key: value for key, value in self.config.items() if key.partition(".")[0] in BENCHMARK}
-        return {key: value for key, value in keys.items() if key not in SAME_RESULT}
+        found = {key: value for key, value in keys.items() if key not in SAME_RESULT}
+        if self.data is None:
+            return found
+        for key in movable(self.header):
+            if key.startswith("evaluator."):
+                found[key] = self.header["facts"].get(key.partition(".")[2])
+            else:
+                found.pop(key, None)
+        return {**found, DATA: self.data.fingerprint}
 
     def value(self, key: str) -> Any:
         """What a run has for a key: the option chosen in a group, else the value in its config (None without any)."""
@@ -114,7 +133,12 @@ def compare_runs(folders: Sequence[Path], by: Sequence[str] = ()) -> Comparison:
             known = {name for run in runs for name in (*run.config, *run.choices)}
             close = difflib.get_close_matches(key, sorted(known), n=1) or ["strategy", "strategy.KEY"]
             raise ConfigError(f"by={key}: no run has such a key; did you mean {' or '.join(close)}?")
-    check_benchmark(runs, by)
+    alike, doubts = _alike(runs)
+    compared = [*by, *_of_recipe(runs)] if "recipe" in by else by
+    check_benchmark(alike, compared)
+    check_data(runs)
+    runs = list(alike)
+    remarks += doubts
     chosen = by or _differing(runs)
     groups: dict[str, list[ComparedRun]] = {}
     for run in runs:
@@ -123,7 +147,7 @@ def compare_runs(folders: Sequence[Path], by: Sequence[str] = ()) -> Comparison:
         group.sort(key=lambda run: run.seed)
         remarks += _check_group(name, group, chosen)
     remarks += _remarks(runs, groups, chosen)
-    return Comparison(groups, chosen, runs[0].objective, benchmark_hash(runs[0], by), remarks)
+    return Comparison(groups, chosen, runs[0].objective, benchmark_hash(runs[0], compared), remarks)
 
 
 def find_runs(folders: Sequence[Path]) -> list[Path]:
@@ -171,14 +195,16 @@ def read_compared(directory: Path) -> ComparedRun | str:
     run = assemble(directory, events)
     if run.end is None or not run.end.get("complete"):
         reason = run.end.get("reason") if run.end else "it was interrupted or is still going"
-        return f"not finished ({reason}); go on with: nasrun resume {directory}"
+        return f"not finished ({reason}); go on with: {shell_command('resume', directory)}"
     config = flat(plain(load_config(directory, events, data_only=True)))
+    with journal.reject_invalid_events(directory / journal.NAME):
+        data = DataRecord.of_header(events[0])
     try:
         summary = json.loads((directory / SUMMARY).read_text())
         objective, several = Objective(**summary["objective"]), summary.get("objectives") or []
         choices = json.loads((directory / "environment.json").read_text()).get("choices") or {}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        return f"its {SUMMARY} or environment.json cannot be read ({error}); try: nasrun report {directory}"
+        return f"its {SUMMARY} or environment.json cannot be read ({error}); try: {shell_command('report', directory)}"
     config |= {"objective.metric": objective.metric, "objective.mode": objective.mode}
     if several:
         config |= {f"objective.{key}": [one[key] for one in several] for key in ("metric", "mode")}
@@ -200,7 +226,7 @@ def read_compared(directory: Path) -> ComparedRun | str:
     final = {name: float(value) for name, value in ((run.final or {}).get("metrics") or {}).items()}
     wall = run.wall_seconds
     return ComparedRun(
-        directory, choices, config, objective, values, seconds, simulated, samples, final, wall, events[0]
+        directory, choices, config, objective, values, seconds, simulated, samples, final, wall, events[0], data
     )
 
 
@@ -220,14 +246,6 @@ def told_at(events: Sequence[Event]) -> np.ndarray:
     return np.array(times)
 
 
-def flat(content: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-    """Nested sections as dotted keys."""
-    keys: dict[str, Any] = {}
-    for name, value in content.items():
-        keys |= flat(value, join(path, name)) if isinstance(value, Mapping) else {join(path, name): value}
-    return keys
-
-
 def benchmark_hash(run: ComparedRun, by: Sequence[str] = ()) -> str:
     """Twelve hex digits that are equal for runs of the same benchmark (SHA-256 of its keys and values)."""
     kept = {key: value for key, value in run.benchmark.items() if not _below(key, by)}
@@ -239,17 +257,45 @@ def check_benchmark(runs: Sequence[ComparedRun], by: Sequence[str]) -> None:
     first = runs[0]
     for other in runs[1:]:
         one, two = first.benchmark, other.benchmark
-        keys = [key for key in {**one, **two} if one.get(key) != two.get(key) and not _below(key, by)]
+        keys = [key for key in {**one, **two} if one.get(key) != two.get(key) and not _below(key, (*by, DATA))]
         if keys:
             key, more = keys[0], f" ({len(keys) - 1} more keys differ)" if len(keys) > 1 else ""
             raise ConfigError(
                 f"{key}: {_given(one, key)} in {first.directory} but {_given(two, key)} in {other.directory}{more}; "
-                "only runs of one search space, data set, evaluator and objective compare"
+                + ONE
             )
+
+
+def check_data(runs: Sequence[ComparedRun]) -> None:
+    """ConfigError, saying what differs, where two runs recorded other data."""
+    recorded = sorted((run.data.images is None, place) for place, run in enumerate(runs) if run.data is not None)
+    for _, place in recorded[1:]:
+        one, other = runs[recorded[0][1]], runs[place]
+        assert one.data is not None
+        assert other.data is not None
+        found = difference(one.data, other.data, f"in {one.directory}", f"in {other.directory}")
+        if found is not None:
+            raise ConfigError(f"not the same data: {found}; {ONE}")
+
+
+def _alike(runs: Sequence[ComparedRun]) -> tuple[Sequence[ComparedRun], list[str]]:
+    """The runs, all with a record of their data or all without, and a remark where images were read without."""
+    if all(run.data is not None for run in runs):
+        return runs, []
+    without = [run.directory for run in runs if run.data is None and "runtime" in run.header["facts"]]
+    more = f" and {len(without) - 1} more" if len(without) > 1 else ""
+    told = "recorded nothing of the data: whether they are those of the others is known by path and options alone"
+    remarks = [f"{without[0]}{more}: {told}"] if without and len(runs) > 1 else []
+    return [replace(run, data=None) for run in runs], remarks
 
 
 def _given(config: Mapping[str, Any], key: str) -> str:
     return show(config[key]) if key in config else "not set"
+
+
+def _of_recipe(runs: Sequence[ComparedRun]) -> set[str]:
+    """The keys of the evaluator that recipes set."""
+    return {f"evaluator.{key.partition('.')[2]}" for run in runs for key in run.config if key.startswith("recipe.")}
 
 
 def _below(key: str, by: Sequence[str]) -> bool:

@@ -109,7 +109,11 @@ def print_tables(comparison: Comparison, measures: Sequence[Measure]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False, markup=False)
+    class Tables(Console):
+        def on_broken_pipe(self) -> None:  # rich's own ends the process with exit code 1
+            raise BrokenPipeError
+
+    console = Tables(highlight=False, markup=False)
     if not console.is_terminal:
         console.width = 200
     for line in summary_lines(comparison):

@@ -47,11 +47,11 @@ class Live(Printer):
         self._thread: threading.Thread | None = None
         self._began = time.monotonic()
 
-    def started(self, trials: int, records: Mapping[int, TrialRecord], directory: Path) -> None:
+    def on_start(self, trials: int, records: Mapping[int, TrialRecord], directory: Path) -> None:
         from rich.console import Console
         from rich.live import Live as RichLive
 
-        super().started(trials, records, directory)
+        super().on_start(trials, records, directory)
         self._told = [records[key] for key in sorted(records)]
         self._before = len(self._told)
         self._began = time.monotonic()
@@ -70,19 +70,19 @@ class Live(Printer):
         self._thread = threading.Thread(target=self._redraw, name="nasrun-console", daemon=True)
         self._thread.start()
 
-    def asked(self, trial: Trial) -> None:
+    def on_trial_start(self, trial: Trial) -> None:
         self._asked[trial.number] = trial
 
-    def progress(self, progress: Progress) -> None:
+    def on_progress(self, progress: Progress) -> None:
         self._progress[progress.trial] = progress
         self._events += 1
 
-    def told(self, record: TrialRecord, best: TrialRecord | None) -> None:
+    def on_trial_complete(self, record: TrialRecord, best: TrialRecord | None) -> None:
         self._told.append(record)
         self._asked.pop(record.trial.number, None)
         self._progress.pop(record.trial.number, None)
 
-    def finishing(self, best: TrialRecord) -> None:
+    def on_final_training(self, best: TrialRecord) -> None:
         self._asked, self._progress = {}, {}
         self._final = best
         self._events += 1

@@ -55,14 +55,14 @@ class _Plain(Printer):
         self._best: TrialRecord | None = None
         self._waiting: dict[str, tuple[int, TrialRecord]] = {}
 
-    def started(self, trials: int, records: Mapping[int, TrialRecord], directory: Path) -> None:
-        super().started(trials, records, directory)
+    def on_start(self, trials: int, records: Mapping[int, TrialRecord], directory: Path) -> None:
+        super().on_start(trials, records, directory)
         self._done = len(records)
         self._failures = sum(record.status != "ok" for record in records.values())
         going_on = f", {self._done:,} done before" if records else ""
         self._print(f"run {nearby(directory)}: {trials:,} trials{going_on}")
 
-    def told(self, record: TrialRecord, best: TrialRecord | None) -> None:
+    def on_trial_complete(self, record: TrialRecord, best: TrialRecord | None) -> None:
         self._done += 1
         self._best = best
         self._waiting["last"] = (self._done, record)
@@ -75,7 +75,7 @@ class _Plain(Printer):
         if now >= self._due:
             self._due = now + LINE_SECONDS * self._catch_up()
 
-    def finishing(self, best: TrialRecord) -> None:
+    def on_final_training(self, best: TrialRecord) -> None:
         self._catch_up()
         self._print(f"final training and test of trial {best.trial.number}: {self._objective_of(best)}")
 

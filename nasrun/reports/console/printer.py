@@ -1,13 +1,12 @@
 """What the consoles share: printing that never fails, words for a trial, and the closing block."""
 
-import contextlib
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from nasrun.core import Objective, SearchSpace
+from nasrun.core.output import give_up_output
 from nasrun.reports.summary import describe, number, shorten
 from nasrun.reports.tables import one_line
 from nasrun.storage.records import Observer, TrialRecord
@@ -26,13 +25,13 @@ class Printer(Observer):
         # Asked now: while a live view is up, sys.stdout is rich's stand-in, which does not tell.
         self._encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
 
-    def started(self, trials: int, records: Mapping[int, TrialRecord], directory: Path) -> None:
+    def on_start(self, trials: int, records: Mapping[int, TrialRecord], directory: Path) -> None:
         self._trials, self._directory = trials, directory
 
     def message(self, text: str) -> None:
         self._print(one_line(text))
 
-    def finished(self, summary: Mapping[str, Any]) -> None:
+    def on_finish(self, summary: Mapping[str, Any]) -> None:
         self.close()
         self._print("", *describe(summary, self._directory))
 
@@ -43,9 +42,7 @@ class Printer(Observer):
             print("\n".join(self._encodable(line) for line in lines), flush=True)
         except (OSError, ValueError):
             self._lost = True
-            # What is still buffered would fail again when the process ends, and change its exit code.
-            with contextlib.suppress(OSError, ValueError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            give_up_output()
 
     def _encodable(self, text: str) -> str:
         """The text in characters that stdout can show; the signs used here have their ASCII counterparts."""

@@ -6,16 +6,17 @@ Search via Rewarding Modifications", section V. torch is imported by `build` alo
 """
 
 from bisect import bisect_right
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from functools import cache
 from math import isnan
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 
-from nasrun.core import Cost, Genome, Mutation, SearchSpace, Task, Token
+from nasrun.core import CellGraph, Cost, Genome, Mutation, SearchSpace, Task, Token
 from nasrun.core.options import Between, NotEmpty, Positive, show
 from nasrun.spaces.micro_cell.encoding import KERNELS, TOKENS, Place, blocks_of, canonical, loose_ends
+from nasrun.spaces.tokens import pick
 
 if TYPE_CHECKING:
     import torch
@@ -25,7 +26,7 @@ Operation = Literal["conv3", "conv5", "avg3", "max3", "identity"]
 CONVOLUTION, REDUCTION = "c", "r"
 """The letters of a layout."""
 
-T = TypeVar("T")
+CELL_NAMES = {CONVOLUTION: "Convolution cell", REDUCTION: "Reduction cell"}
 
 
 class MicroCell(SearchSpace):
@@ -43,6 +44,8 @@ class MicroCell(SearchSpace):
     search; so all operations have stride 1. `channels`: of the stem and the first cells. `separable`: convolutions are
     depthwise separable and done twice, as in ENAS; otherwise they are plain, once.
     """
+
+    has_supernet = True
 
     def __init__(
         self,
@@ -92,7 +95,7 @@ class MicroCell(SearchSpace):
         place, side = divmod(int(rng.random() * (self._length // 2)), 2)
         position = TOKENS * place + slot + side
         others = [token for token in self._choices[position] if token != genome[position]]
-        return (*genome[:position], _pick(others, rng), *genome[position + 1 :])
+        return (*genome[:position], pick(others, rng), *genome[position + 1 :])
 
     def crossover(self, first: Genome, second: Genome, rng: np.random.Generator) -> Genome:
         """Each input with its operation from one parent or the other, at least one from both, uniformly."""
@@ -254,15 +257,24 @@ class MicroCell(SearchSpace):
 
         return MicroNetwork(self, task, genome)
 
+    def supernet(self, task: Task) -> "torch.nn.Module":
+        from nasrun.spaces.micro_cell.network import MicroNetwork
+
+        return MicroNetwork(self, task)
+
+    def cell_graphs(self, genome: Genome) -> Mapping[str, CellGraph]:
+        """The convolution and the reduction cell, as far as the layout has them."""
+        return {CELL_NAMES[kind]: _graph(cell) for kind, cell in zip(self.cell_kinds, self.cells(genome), strict=True)}
+
+
+def _graph(cell: Genome) -> CellGraph:
+    blocks = (((int(one), str(first)), (int(two), str(second))) for one, two, first, second in blocks_of(cell))
+    return CellGraph(("cell before\nthe last", "last cell"), tuple(blocks), loose_ends(cell))
+
 
 @cache
 def _borders(count: int) -> tuple[float, ...]:
     return tuple(rank / count for rank in range(1, count))
-
-
-def _pick(values: Sequence[T], rng: np.random.Generator) -> T:
-    """A uniform draw; several times faster than `rng.integers` or `rng.choice`."""
-    return values[int(rng.random() * len(values))]
 
 
 def _expected(legal: Sequence[Token]) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from nasrun.core import Cost, Genome, Mutation, SearchSpace, Task, Token
 from nasrun.core.options import Between, ConfigError, NotEmpty, check_section
 from nasrun.spaces.mlp.widths import Widths
+from nasrun.spaces.tokens import value_at
 
 if TYPE_CHECKING:
     import torch
@@ -83,9 +84,9 @@ class Mlp(SearchSpace):
 
     def sample(self, rng: np.random.Generator) -> Genome:
         """Draw the depth uniformly, each width on its own on the `scale` of the space, the activation uniformly."""
-        depth = int(_at(self._depths, float(rng.random())))
+        depth = int(value_at(self._depths, float(rng.random())))
         widths = [self.widths.draw(rng) for _ in range(depth)]
-        return (depth, *widths, *([_at(self.activations, float(rng.random()))] if self._tail else []))
+        return (depth, *widths, *([value_at(self.activations, float(rng.random()))] if self._tail else []))
 
     def crossover(self, first: Genome, second: Genome, rng: np.random.Generator) -> Genome:
         """Depth and activation of either parent; each layer that both have from either, the others from the deeper."""
@@ -181,9 +182,9 @@ class Mlp(SearchSpace):
         if np.isnan(clipped).any():
             raise ValueError("vector: holds a NaN")
         entries: list[float] = clipped.tolist()
-        depth = int(_at(self._depths, entries[0])) if varies else self.min_depth
+        depth = int(value_at(self._depths, entries[0])) if varies else self.min_depth
         widths = [self.widths.at(entry) for entry in entries[varies : varies + depth]]
-        return (depth, *widths, *([_at(self.activations, entries[-1])] if self._tail else []))
+        return (depth, *widths, *([value_at(self.activations, entries[-1])] if self._tail else []))
 
     def validate(self, genome: Genome) -> None:
         """Raise ValueError, naming the token and what may stand there, unless the genome belongs to this space."""
@@ -267,11 +268,6 @@ class Mlp(SearchSpace):
             outputs=task.outputs,
             last_linear=self.last_linear,
         )
-
-
-def _at(values: tuple[Token, ...], entry: float) -> Token:
-    """The value into whose share of [0, 1] an entry falls."""
-    return values[min(int(entry * len(values)), len(values) - 1)]
 
 
 def _replaced(genome: Genome, position: int, token: Token) -> Genome:

@@ -7,7 +7,7 @@ imported by `build` alone.
 
 import re
 from bisect import bisect_right
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from functools import cache
 from itertools import product
 from math import isnan
@@ -17,18 +17,11 @@ import numpy as np
 
 from nasrun.core import Cost, Genome, SearchSpace, Task, Token
 from nasrun.core.options import Positive
+from nasrun.spaces.nasbench201.encoding import EDGES, OPERATIONS, STAGES
 from nasrun.spaces.tokens import check_tokens
 
 if TYPE_CHECKING:
     import torch
-
-OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
-"""In the order of the benchmark."""
-
-EDGES = ((1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2))
-"""Target and source node of each position of a genome. Node 0 is the input of the cell, node 3 its output."""
-
-STAGES = 3  # of cells; between them, a reduction halves height and width and doubles the channels
 
 # What stands before, between and after the operations of a string.
 _SEPARATORS = ("|", "~0|+|", "~0|", "~1|+|", "~0|", "~1|", "~2|")
@@ -56,6 +49,8 @@ class NASBench201(SearchSpace):
     `merge_isomorphs`: whether `key` is equal for cells that are the same network (`same_network`). The benchmark
     trained all 15,625 strings apart from each other, so by default every one counts.
     """
+
+    has_supernet = True
 
     def __init__(self, *, channels: Positive = 16, cells: Positive = 5, merge_isomorphs: bool = False) -> None:
         self.channels = channels
@@ -170,6 +165,16 @@ class NASBench201(SearchSpace):
 
         edges = [(target, source, str(name)) for (target, source), name in zip(EDGES, genome, strict=True)]
         return network(edges, task.channels, task.outputs, channels=self.channels, stages=STAGES, cells=self.cells)
+
+    def supernet(self, task: Task) -> "torch.nn.Module":
+        from nasrun.spaces.nasbench201.supernet import supernet
+
+        return supernet(self.channels, self.cells, task)
+
+    def supernet_name(self, genome: Genome, task: Task) -> Callable[[str], str]:
+        from nasrun.spaces.nasbench201.supernet import supernet_name
+
+        return supernet_name(genome)
 
 
 @cache

@@ -14,7 +14,7 @@ import numpy as np
 from nasrun.core import Cost, Genome, SearchSpace, Task, Token
 from nasrun.core.options import AtLeast, Between, ConfigError, NotEmpty, Positive, check_section
 from nasrun.spaces.sequential_cnn.variation import Layer, Variation, join, split
-from nasrun.spaces.tokens import check_tokens, listed
+from nasrun.spaces.tokens import check_tokens, listed, value_at
 
 if TYPE_CHECKING:
     import torch
@@ -142,13 +142,13 @@ class SequentialCNN(SearchSpace):
         if np.isnan(clipped).any():
             raise ValueError("vector: holds a NaN")
         entries: list[float] = clipped.tolist()
-        depth = int(_at(self._depths, entries[0]))
+        depth = int(value_at(self._depths, entries[0]))
         kinds = entries[1 : 1 + 4 * depth : 4]
         reductions = sorted(range(depth), key=kinds.__getitem__, reverse=True)[:REDUCTIONS]  # stable: ties by place
         genome: list[Token] = [depth]
         for layer in range(depth):
             genome.append("R" if layer in reductions else "N")
-            genome += [_at(self._values[place], entries[1 + 4 * layer + place]) for place in (1, 2, 3)]
+            genome += [value_at(self._values[place], entries[1 + 4 * layer + place]) for place in (1, 2, 3)]
         return tuple(genome)
 
     def validate(self, genome: Genome) -> None:
@@ -235,11 +235,6 @@ class SequentialCNN(SearchSpace):
             dense=self.dense,
             outputs=task.outputs,
         )
-
-
-def _at(values: tuple[Token, ...], entry: float) -> Token:
-    """The value into whose share of [0, 1] an entry falls."""
-    return values[min(int(entry * len(values)), len(values) - 1)]
 
 
 def _name(position: int, genome: Genome) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 
 from nasrun.core import Cost, Genome, Mutation, SearchSpace, Task, Token
-from nasrun.core.options import Above, AtLeast, ConfigError, NotEmpty, Positive, show
+from nasrun.core.options import Above, AtLeast, ConfigError, FilePath, NotEmpty, Positive, show
 from nasrun.spaces.sections import make_space
 from nasrun.spaces.training_recipe import models as recipe_models
 
@@ -54,7 +54,7 @@ class TrainingRecipe(SearchSpace):
         *,
         model: recipe_models.Model = "dense",
         widths: list[Positive] | None = None,
-        run: str | None = None,
+        run: FilePath | None = None,
         base: dict[str, Any] | None = None,
         genome: str | None = None,
         optimizer: Optimizer = "adam",

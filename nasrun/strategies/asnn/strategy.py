@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal, NamedTuple
 import numpy as np
 
 from nasrun.core import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
-from nasrun.core.options import Above, AtLeast, NotEmpty, Positive
+from nasrun.core.options import Above, AtLeast, IsPath, NotEmpty, Positive
 from nasrun.spaces.mlp.space import Mlp
 from nasrun.strategies.asnn.network import WIDEST, Ensemble, NetworkSettings
-from nasrun.strategies.asnn.table import MeasuredTable, Widths
+from nasrun.strategies.asnn.table import SHIPPED, MeasuredTable, Widths
 
 
 class Trained(NamedTuple):
@@ -53,7 +53,7 @@ class Asnn(Strategy):
         objective: Objective,
         rng: np.random.Generator,
         *,
-        table: str | None = None,
+        table: Annotated[str, IsPath(SHIPPED)] | None = None,
         grid: Annotated[list[Positive], NotEmpty()] | None = None,
         rounds: Positive | None = None,
         suggestions: Positive = 4,

@@ -1,11 +1,11 @@
 """The table that the ASNN learns from: widths of dense networks, and what their repeats measured."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from nasrun.core import Genome, Objective
+from nasrun.core.home import at_home
 from nasrun.core.options import show
 from nasrun.storage.journal import JournalError
 from nasrun.storage.records import read_run
@@ -85,7 +85,7 @@ class MeasuredTable:
             self._load_shipped(source)
         else:
             try:
-                run = read_run(Path(source).expanduser())
+                run = read_run(at_home(source))
             except (OSError, JournalError) as error:
                 hint = f"neither a run directory nor one of {', '.join(SHIPPED)}"
                 reason = hint if isinstance(error, OSError) else str(error)

@@ -16,7 +16,7 @@ UNKNOWN = 0
 """The slot of every token that the walks did not meet."""
 
 
-class Slots:
+class TokenVocabulary:
     """The tokens of a space by their position in a genome, numbered: what the networks read, and value.
 
     They are found without going through the whole space, by walks through `choices` that are the same for every seed:

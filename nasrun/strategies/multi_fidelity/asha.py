@@ -7,7 +7,7 @@ import numpy as np
 
 from nasrun.core import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
 from nasrun.core.options import AtLeast, Positive
-from nasrun.strategies.multi_fidelity.rungs import Ladder, Rung
+from nasrun.strategies.multi_fidelity.rungs import Rung, Rungs
 from nasrun.strategies.start import Start, StartingGenomes
 from nasrun.strategies.variation import Mutator
 
@@ -21,14 +21,14 @@ class Asha(Strategy):
     Failed trials count as members of their rung, the worst, and are never promoted; a trial that took over the result
     of an earlier one (`deduplicate`) is no member.
 
-    Every trial is one step of the ladder of `Ladder` (`min_budget`, `max_budget`, `eta`, `budgets`), and learning rates
+    Every trial is one step of the ladder of `Rungs` (`min_budget`, `max_budget`, `eta`, `budgets`), and learning rates
     follow the schedule of a training of the highest budget. `configurations`: new architectures at most; None: as many
     as there are trials for. `sampler`: they are drawn from the space (`random`), or are mutations of the best 1/`eta`
     of the highest rung that has `eta` members (`evolution`). `start`: known architectures that are begun first.
     What the search comes to is the best at the highest rung reached.
     """
 
-    continues = True
+    uses_checkpoints = True
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Asha(Strategy):
         sampler: Literal["random", "evolution"] = "random",
         start: Start = "none",
     ) -> None:
-        self._ladder = Ladder(min_budget, max_budget, eta, budgets)
+        self._ladder = Rungs(min_budget, max_budget, eta, budgets)
         self.budgets = self._ladder.budgets
         self._space, self._objective, self._rng = space, objective, rng
         self._eta, self._most = eta, configurations
@@ -76,11 +76,11 @@ class Asha(Strategy):
     def done(self) -> bool:
         return not self._waiting and self._begun == self._most and self._ready() is None
 
-    def needs(self) -> Collection[int]:
+    def required_checkpoints(self) -> Collection[int]:
         found = set[int]().union(*(rung.needed for rung in self._rungs[:-1])) if not self.done else set()
         return found if self._ladder.best is None else found | {self._ladder.best}
 
-    def chosen(self) -> int | None:
+    def selected_trial(self) -> int | None:
         return self._ladder.best
 
     def epochs(self, trials: int) -> float:

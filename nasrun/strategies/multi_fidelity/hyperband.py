@@ -9,7 +9,7 @@ import numpy as np
 
 from nasrun.core import Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
 from nasrun.core.options import AtLeast, Positive
-from nasrun.strategies.multi_fidelity.rungs import Ladder, Member
+from nasrun.strategies.multi_fidelity.rungs import Member, Rungs
 from nasrun.strategies.start import Start, StartingGenomes
 
 
@@ -30,12 +30,12 @@ class SuccessiveHalving(Strategy):
 
     `brackets`: `single` is one round, beginning at the lowest budget. `hyperband` runs rounds that begin at each rung
     in turn, the lowest first, with as many architectures as the paper has (algorithm 1), and then again, as long as
-    there are trials; `configurations` must be None. Every trial is one step of the ladder of `Ladder` (`min_budget`,
+    there are trials; `configurations` must be None. Every trial is one step of the ladder of `Rungs` (`min_budget`,
     `max_budget`, `eta`, `budgets`), and learning rates follow the schedule of a training of the highest budget.
     `start`: known architectures that are begun first. What the search comes to is the best at the highest rung reached.
     """
 
-    continues = True
+    uses_checkpoints = True
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class SuccessiveHalving(Strategy):
         brackets: Literal["single", "hyperband"] = "single",
         start: Start = "none",
     ) -> None:
-        self._ladder = Ladder(min_budget, max_budget, eta, budgets)
+        self._ladder = Rungs(min_budget, max_budget, eta, budgets)
         self.budgets = self._ladder.budgets
         self._plan = _brackets(self._ladder, eta, configurations, brackets)
         self._first = StartingGenomes(space, start, self._plan[0].sizes[0])
@@ -93,12 +93,12 @@ class SuccessiveHalving(Strategy):
     def done(self) -> bool:
         return self._over
 
-    def needs(self) -> Collection[int]:
+    def required_checkpoints(self) -> Collection[int]:
         found = [member.trial for member in self._members if not member.failed]
         found += [proposal.parent for proposal in self._queue if proposal.parent is not None]
         return found if self._ladder.best is None else [*found, self._ladder.best]
 
-    def chosen(self) -> int | None:
+    def selected_trial(self) -> int | None:
         return self._ladder.best
 
     def epochs(self, trials: int) -> float:
@@ -148,7 +148,7 @@ class SuccessiveHalving(Strategy):
         self._queue.extend(self._ladder.promotion(member, self._rung) for member in best)
 
 
-def _brackets(ladder: Ladder, eta: int, configurations: int | None, kind: str) -> list[Bracket]:
+def _brackets(ladder: Rungs, eta: int, configurations: int | None, kind: str) -> list[Bracket]:
     """The brackets in their order; ValueError, beginning with the key, where they cannot be."""
     rungs = ladder.top
     if kind == "hyperband":

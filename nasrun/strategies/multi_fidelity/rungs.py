@@ -21,7 +21,7 @@ class Member(NamedTuple):
         return self.loss == float("inf")
 
 
-class Ladder:
+class Rungs:
     """Cumulative budgets in epochs, lowest first, the proposals that climb them, and the best at the highest reached.
 
     Budgets are `budgets`, or `max_budget` divided by powers of `eta` and rounded down, as long as they are at least

@@ -9,7 +9,7 @@ import numpy as np
 
 from nasrun.core import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
 from nasrun.core.options import Above, AtLeast, NotEmpty, Positive
-from nasrun.strategies.controllers.vocabulary import Slots
+from nasrun.strategies.controllers.vocabulary import TokenVocabulary
 from nasrun.strategies.start import Start, StartingGenomes
 from nasrun.strategies.variation import Mutator
 
@@ -86,7 +86,7 @@ class Predictor(Strategy):
         self._acquisition, self._exploration = acquisition, exploration
         self._network: dict[str, Any] = {"networks": networks, "hidden": hidden, "layers": layers, "lr": lr}
         self._network |= {"steps": steps, "batch_size": batch_size}
-        self._slots = Slots(space) if encoding == "tokens" else None
+        self._slots = TokenVocabulary(space) if encoding == "tokens" else None
         self._begun = 0
         self._seen: set[Hashable] = set()
         self._known: list[Known] = []

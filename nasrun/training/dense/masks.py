@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import torch
 
+from nasrun.training.dense.layers import aligned, matrices
+
 STEPS = 64
 """Steps whose masks are drawn together, where memory allows: a call of the generator costs more than a mask."""
 
@@ -20,29 +22,39 @@ LEVELS = 2**16
 class Masks:
     """Factors of hidden outputs: 0 for those that are dropped, else 1 / (1 - rate).
 
-    `widths`: of the hidden layers, per network. `rates`: of the dropout after each hidden layer, below 1 - 1 / LEVELS.
-    What a network is given depends on its own generator, widths and batch alone, not on the networks beside it.
+    `widths`: per hidden layer, of each network. `rates`: of the dropout after each hidden layer, below 1 - 1 / LEVELS.
+    `padded`: how the factors lie in memory, as those of `Units` do. What a network is given depends on its own
+    generator, widths and batch alone, not on the networks beside it.
     """
 
     def __init__(
-        self, widths: Sequence[Sequence[int]], rates: Sequence[float], batch: int, generators: Sequence[torch.Generator]
+        self,
+        widths: Sequence[Sequence[int]],
+        rates: Sequence[float],
+        batch: int,
+        generators: Sequence[torch.Generator],
+        padded: bool = False,
     ) -> None:
-        self._widths, self._batch, self._generators = widths, batch, generators
+        self._widths, self._batch, self._generators, self._padded = widths, batch, generators, padded
         self._drops = [round(rate * LEVELS) for rate in rates]
         self._factors = [1 / (1 - rate) for rate in rates]
         self._place = 0
         self._device = generators[0].device
-        largest = [max(layer) for layer in zip(*widths, strict=True)]
-        held = 4 * len(widths) * batch * sum(largest)
+        sizes = [aligned(batch * max(layer)) for layer in widths]
+        held = 4 * len(generators) * sum(sizes)
         self._steps = CUDA_STEPS if self._device.type == "cuda" else max(1, min(STEPS, BYTES // max(held, 1)))
         # Written anew for every few steps: fresh memory would cost as much as the drawing.
         self._blocks = [
-            torch.zeros(self._steps, len(widths), batch, width, device=self._device) if drops else None
-            for width, drops in zip(largest, self._drops, strict=True)
+            torch.zeros(self._steps, len(generators), size, device=self._device) if drops else None
+            for size, drops in zip(sizes, self._drops, strict=True)
+        ]
+        self._views = [
+            None if block is None else matrices(block, [batch] * len(layer), layer, padded)
+            for block, layer in zip(self._blocks, widths, strict=True)
         ]
 
     def following(self) -> list[torch.Tensor | None]:
-        """Per hidden layer the factors of the next step, (networks, batch, largest width); None without dropout.
+        """Per hidden layer the factors of the next step, as `Units.flat`; None without dropout.
 
         They are good until the next call.
         """
@@ -54,18 +66,17 @@ class Masks:
 
     def _draw(self, network: int, generator: torch.Generator) -> None:
         """Fill in the factors of one network for some steps."""
-        sizes = [
-            self._batch * width if drops else 0 for width, drops in zip(self._widths[network], self._drops, strict=True)
-        ]
+        widths = [layer[network] for layer in self._widths]
+        sizes = [self._batch * width if drops else 0 for width, drops in zip(widths, self._drops, strict=True)]
         # Whole 64-bit numbers per step: so the masks do not depend on how many steps are drawn together.
         numbers = torch.empty(self._steps, -(-sum(sizes) // 4), dtype=torch.int64, device=self._device)
         bits = numbers.random_(-(2**63), None, generator=generator).view(torch.int16)
         for layer, part in enumerate(bits[:, : sum(sizes)].split(sizes, 1)):
-            block, width = self._blocks[layer], self._widths[network][layer]
-            if block is not None:
+            views = self._views[layer]
+            if views is not None:
                 # Kept from this number on. Clamping to it and the one before leaves 1 or 0 above the latter;
                 # comparing, and turning the answers into floats, takes several times as long.
                 first = self._drops[layer] - LEVELS // 2
-                target = block[:, network, :, :width]
-                target.copy_(part.clamp_(first - 1, first).view(self._steps, self._batch, width))
+                target = views[network]
+                target.copy_(part.clamp_(first - 1, first).view(target.shape))
                 target.sub_(first - 1).mul_(self._factors[layer])

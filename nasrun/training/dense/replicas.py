@@ -1,8 +1,8 @@
 """Plain dense networks that train together: one computation for all, and for each its own seed, order and dropout.
 
-What a network is given to learn from, its batches and its dropout masks, follows from its own seed alone. So its
-result is the same alone and in company, but for the order in which a product's terms are added up: with one thread
-not even that differs (`tests/training/test_replicas.py`).
+What a network is given to learn from, its batches and its dropout masks, follows from its own seed alone. On the CPU
+its result is the same alone and in company, to the bit (`tests/training/test_company.py`); on CUDA, but for the order
+in which a product's terms are added up.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from nasrun.core import seeding
-from nasrun.training.data import CHUNK, DeviceData, augmented
+from nasrun.training.augmentation import augmented
+from nasrun.training.data import CHUNK, DeviceData, steps_per_epoch
 from nasrun.training.dense.steps import DenseStepper
 from nasrun.training.outcomes import Metrics
 from nasrun.training.settings import TrainSettings
@@ -56,10 +57,12 @@ class Replicas:
     def batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """One epoch: inputs (networks, batch, features) and labels (networks, batch), each network in an order of its
         own. Every batch is full: a remainder waits for another epoch's order. The orders, and what augmentation draws,
-        are those of `DeviceData.training_batches`."""
-        count, size = len(self._split) // self._batch * self._batch, self._batch
+        are those of `DeviceData.training_batches`. Inputs are good until the next: they lie in `stepper.inputs`."""
+        count, size = steps_per_epoch(self._split, self._settings) * self._batch, self._batch
         orders = torch.stack([torch.randperm(len(self._split), generator=g)[:count] for g in self._orders])
         orders = orders.to(self._device, non_blocking=True)
+        inputs = self.stepper.inputs
+        floats = inputs.unflatten(2, self._split.images.shape[1:])
         chunk = max(1, CHUNK // size) * size
         for start in range(0, count, chunk):
             index = orders[:, start : start + chunk]
@@ -67,10 +70,10 @@ class Replicas:
             for first in range(0, index.shape[1], size):
                 chosen = index[:, first : first + size]
                 if altered is None:
-                    images = self._split.images.index_select(0, chosen.reshape(-1))
+                    images = self._split.images.index_select(0, chosen.reshape(-1)).view_as(floats)
                 else:
-                    images = altered[:, first : first + size].flatten(0, 1)
-                inputs = self._data.normalise(images, torch.contiguous_format).view(*chosen.shape, -1)
+                    images = altered[:, first : first + size]
+                self._data.standardise(floats.copy_(images))
                 yield inputs, self._split.labels.index_select(0, chosen.reshape(-1)).view_as(chosen)
 
     def _altered(self, index: torch.Tensor) -> torch.Tensor:
@@ -93,8 +96,12 @@ class Replicas:
         right = torch.zeros_like(losses)
         for images, labels in self._data.batches(split, MEASURED_BATCH, torch.contiguous_format):
             outputs = self.stepper.outputs(images.flatten(1))
-            each = F.cross_entropy(outputs.flatten(0, 1), labels.repeat(len(outputs)), reduction="none")
-            losses += each.view(len(outputs), -1).sum(1, dtype=torch.float64)
+            if self.stepper.padded:
+                each = F.cross_entropy(outputs.flatten(0, 1), labels.repeat(len(outputs)), reduction="none")
+                losses += each.view(len(outputs), -1).sum(1, dtype=torch.float64)
+            else:
+                one_by_one = [F.cross_entropy(one, labels, reduction="none") for one in outputs]
+                losses += torch.stack([each.sum(dtype=torch.float64) for each in one_by_one])
             right += (outputs.argmax(2) == labels).sum(1)
         pairs = zip(right.tolist(), losses.tolist(), strict=True)
         return [{"accuracy": hits / len(split), "loss": loss / len(split)} for hits, loss in pairs]

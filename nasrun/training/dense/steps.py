@@ -2,29 +2,36 @@
 
 A step of such a network is so short that building and walking an autograd graph, and an optimizer that visits every
 tensor, take longer than its matrix products. Here the parameters of all networks lie in one flat buffer and their
-gradients in another, a layer of all of them is one batched product, written straight into the buffer, and the
-optimizer sees one tensor, or two. Measured in `docs/benchmarks.md`; the gradients are those of autograd to within
-floating-point reordering (`tests/training/test_dense.py`).
+gradients in another, products are written straight into the buffer, what is done with each number alone is done for all
+networks at once, and the optimizer sees one tensor, or two. Measured in `docs/benchmarks.md`; the gradients are those
+of autograd to within floating-point reordering (`tests/training/test_dense.py`).
 
-Networks of different widths are padded with units whose weights are zero. They need no masks: such a unit is 0, and
+On the CPU what a network becomes does not depend on the others, to the bit (`nasrun.training.dense.layers`). On CUDA
+networks of different widths are padded with units whose weights are zero. They need no masks: such a unit is 0, and
 what it would pass on is 0 too, so that its weights stay zero under each of the optimizers.
 """
 
-import math
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
+from itertools import chain, pairwise
 from typing import NamedTuple
 
 import torch
 from torch import nn
 
 from nasrun.training.dense.cuda_graphs import StepGraph
+from nasrun.training.dense.layers import (
+    Layer,
+    PaddedLayer,
+    SeparateLayer,
+    Units,
+    aligned,
+    given,
+    spaced,
+    units,
+)
 from nasrun.training.dense.masks import LEVELS, Masks
 from nasrun.training.schedule import learning_rate, optimizer_for
 from nasrun.training.settings import TrainSettings
-
-ALIGNMENT = 16
-"""Floats: parts of the buffers end on a cache line, so that an optimizer's vector code has no remainder."""
 
 
 class Shape(NamedTuple):
@@ -34,15 +41,6 @@ class Shape(NamedTuple):
     widths: tuple[int, ...]
     relus: tuple[bool, ...]
     rates: tuple[float, ...]
-
-
-class _Layer(NamedTuple):
-    """One linear layer of all networks, views of the buffers: weight (networks, in, out), bias (networks, 1, out)."""
-
-    weight: torch.Tensor
-    bias: torch.Tensor
-    weight_gradient: torch.Tensor
-    bias_gradient: torch.Tensor
 
 
 def dense_shape(model: nn.Module) -> Shape | None:
@@ -75,7 +73,8 @@ class DenseStepper:
 
     The networks have the same inputs, outputs, depth and dropout; `generators` gives each its dropout masks. The
     weights are copied from the models at the start, and back into them by `write_back`. `graphs`: on CUDA, the step is
-    recorded once and replayed; what `step` returns is then overwritten by the next step.
+    recorded once and replayed; what `step` returns is then overwritten by the next step. `padded`: the products of all
+    networks are one; None: on CUDA alone (`nasrun.training.dense.layers`).
     """
 
     def __init__(
@@ -86,73 +85,85 @@ class DenseStepper:
         batch: int,
         generators: Sequence[torch.Generator],
         graphs: bool = False,
+        padded: bool | None = None,
     ) -> None:
         self.step_number = 0
         self._graph = StepGraph(self._update) if graphs else None
         self._settings, self._steps = settings, steps
         self._linear = [_linear(model) for model in models]
-        device = self._linear[0][0].weight.device
-        widths = [[layer.out_features for layer in layers[:-1]] for layers in self._linear]
-        largest = [max(layer) for layer in zip(*widths, strict=True)]
-        sizes = [self._linear[0][0].in_features, *largest, self._linear[0][-1].out_features]
-        self._allot(sizes, len(models), device)
-        # Biases are not decayed; where nothing is, all lies in one tensor.
-        cuts = [self._weights, len(self._values) - self._weights] if settings.weight_decay else [len(self._values)]
-        self._parts = [nn.Parameter(part) for part in self._values.split(cuts)]
-        for part, gradient in zip(self._parts, self._gradients.split(cuts), strict=True):
-            part.grad = gradient
-        self._optimizer = optimizer_for(self._parts[:1], self._parts[1:], settings)
-        if graphs:
-            # Rates in tensors, which a recorded step reads anew each time.
-            for group in self._optimizer.param_groups:
-                group["lr"] = torch.tensor(float(group["lr"]), device=device)
-                group["capturable"] = True
+        self._device = self._linear[0][0].weight.device
+        self.padded = self._device.type == "cuda" if padded is None else padded
+        # Per layer, the input first, the width in each of the networks.
+        self._widths = [[layers[0].in_features for layers in self._linear]]
+        self._widths += [[layer.out_features for layer in layers] for layers in zip(*self._linear, strict=True)]
+        self._allot(batch)
+        self._optimizer = self._make_optimizer(graphs)
         rates = _rates(models[0])
         self._relus = _relus(models[0])
         self._kept = [1 - rate for rate in rates]
-        self._masks = Masks(widths, rates, batch, generators)
-        self._right = torch.full((len(models), 1, batch), settings.label_smoothing - 1, device=device)
+        self._masks = Masks(self._widths[1:-1], rates, batch, generators, self.padded)
+        self._right = torch.full((len(models), 1, batch), settings.label_smoothing - 1, device=self._device)
 
     @torch.no_grad()
-    def _allot(self, sizes: Sequence[int], networks: int, device: torch.device) -> None:
+    def _allot(self, batch: int) -> None:
         """The buffers, the layers in them, and the initial weights of the models."""
-        shapes = [(networks, before, after) for before, after in pairwise(sizes)]
-        shapes += [(networks, 1, after) for after in sizes[1:]]
-        self._weights = _aligned(sum(math.prod(shape) for shape in shapes[: len(sizes) - 1]))
-        total = self._weights + _aligned(networks * sum(sizes[1:]))
-        self._values, self._gradients = torch.zeros(total, device=device), torch.zeros(total, device=device)
-        values, gradients = (self._views(buffer, shapes) for buffer in (self._values, self._gradients))
-        count = len(sizes) - 1
-        self._layers = [
-            _Layer(*layer)
-            for layer in zip(values[:count], values[count:], gradients[:count], gradients[count:], strict=True)
+        networks, device = len(self._linear), self._device
+        pairs = [(max(before), max(after)) for before, after in pairwise(self._widths)]
+        sizes = [aligned(before * after) for before, after in pairs] + [aligned(after) for _, after in pairs]
+        self._weights = networks * sum(sizes[: len(pairs)])
+        self._values, self._gradients = (torch.zeros(networks * sum(sizes), device=device) for _ in range(2))
+        values, gradients = (
+            [part.view(networks, -1) for part in buffer.split([networks * size for size in sizes])]
+            for buffer in (self._values, self._gradients)
+        )
+        count, kind = len(pairs), PaddedLayer if self.padded else SeparateLayer
+        buffers = zip(values[:count], values[count:], gradients[:count], gradients[count:], strict=True)
+        self._layers: list[Layer] = [
+            kind(before, after, four) for (before, after), four in zip(pairwise(self._widths), buffers, strict=True)
         ]
-        for network, position, module in self._modules():
-            layer = self._layers[position]
-            # Transposed: the products of the forward pass are then those that the CPU's libraries do fastest.
-            layer.weight[network, : module.in_features, : module.out_features] = module.weight.t()
-            layer.bias[network, 0, : module.out_features] = module.bias
+        self._hidden, self._errors = (
+            [units(widths, batch, device, self.padded) for widths in self._widths[1:-1]] for _ in range(2)
+        )
+        self._inputs = given(spaced(networks, batch, self._widths[0][0], device=device), self.padded)
+        classes = self._widths[-1][0]
+        logits = spaced(networks, classes, batch, device=device)
+        self._logits, self._last_errors = given(logits, self.padded), given(logits.transpose(1, 2), self.padded)
+        self._totals, self._logarithms = (spaced(networks, 1, batch, device=device) for _ in range(2))
+        for weight, bias, module in self._modules():
+            weight.copy_(module.weight)
+            bias.copy_(module.bias)
 
-    def _views(self, buffer: torch.Tensor, shapes: Sequence[tuple[int, ...]]) -> list[torch.Tensor]:
-        """Tensors of these shapes in a buffer: all weights first, then all biases."""
-        views, place = [], 0
-        for number, shape in enumerate(shapes):
-            place = self._weights if number == len(shapes) // 2 else place
-            views.append(buffer[place : place + math.prod(shape)].view(shape))
-            place += math.prod(shape)
-        return views
+    @property
+    def inputs(self) -> torch.Tensor:
+        """Where steps look for their inputs (networks, batch, features); what is given in other places is copied."""
+        return self._inputs.flat
 
-    def _modules(self) -> list[tuple[int, int, nn.Linear]]:
-        """Every linear layer of the models, with the number of its network and its position there."""
-        return [(n, p, module) for n, layers in enumerate(self._linear) for p, module in enumerate(layers)]
+    def _make_optimizer(self, graphs: bool) -> torch.optim.Optimizer:
+        """An optimizer over all weights as one tensor; biases are not decayed, and another one where weights are."""
+        decay = self._settings.weight_decay
+        cuts = [self._weights, len(self._values) - self._weights] if decay else [len(self._values)]
+        parts = [nn.Parameter(part) for part in self._values.split(cuts)]
+        for part, gradient in zip(parts, self._gradients.split(cuts), strict=True):
+            part.grad = gradient
+        optimizer = optimizer_for(parts[:1], parts[1:], self._settings)
+        if graphs:
+            # Rates in tensors, which a recorded step reads anew each time.
+            for group in optimizer.param_groups:
+                group["lr"] = torch.tensor(float(group["lr"]), device=self._device)
+                group["capturable"] = True
+        return optimizer
+
+    def _modules(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, nn.Linear]]:
+        """Weight, bias and module of every linear layer of every network."""
+        for layer, modules in zip(self._layers, zip(*self._linear, strict=True), strict=True):
+            yield from zip(layer.weights, layer.biases, modules, strict=True)
 
     @torch.no_grad()
     def write_back(self) -> None:
         """Copy the weights into the models."""
-        for network, position, module in self._modules():
-            layer = self._layers[position]
-            module.weight.copy_(layer.weight[network, : module.in_features, : module.out_features].t())
-            module.bias.copy_(layer.bias[network, 0, : module.out_features])
+        for weight, bias, module in self._modules():
+            module.weight.copy_(weight)
+            module.bias.copy_(bias[0])
 
     @torch.no_grad()
     def step(self, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -179,66 +190,81 @@ class DenseStepper:
     @torch.no_grad()
     def outputs(self, inputs: torch.Tensor) -> torch.Tensor:
         """What each network gives for the same inputs (batch, features): (networks, batch, outputs). No dropout."""
-        hidden = inputs.expand(len(self._linear), *inputs.shape)
-        for layer, relu in zip(self._layers[:-1], self._relus, strict=True):
-            hidden = torch.baddbmm(layer.bias, hidden, layer.weight)
+        hidden = given(inputs.expand(len(self._linear), *inputs.shape), self.padded)
+        for layer, widths, relu in zip(self._layers, self._widths[1:], [*self._relus, False], strict=True):
+            found = units(widths, len(inputs), self._device, self.padded)
+            layer.forward(hidden, found)
             if relu:
-                hidden.relu_()
-        return torch.baddbmm(self._layers[-1].bias, hidden, self._layers[-1].weight)
+                found.flat.relu_()
+            hidden = found
+        assert hidden.whole is not None
+        return hidden.whole
 
     def _backward(
         self, inputs: torch.Tensor, labels: torch.Tensor, masks: Sequence[torch.Tensor | None]
     ) -> torch.Tensor:
         """Fill the gradient buffer for one batch of each network; returns their mean losses (networks,). `masks`: the
         dropout factors of each hidden layer."""
-        hidden = [inputs]
-        for layer, relu, mask in zip(self._layers[:-1], self._relus, masks, strict=True):
-            output = torch.baddbmm(layer.bias, hidden[-1], layer.weight)
+        if inputs is not self.inputs:
+            self.inputs.copy_(inputs)
+        hidden = [self._inputs]
+        for layer, found, relu, mask in zip(self._layers[:-1], self._hidden, self._relus, masks, strict=True):
+            layer.forward(hidden[-1], found)
             if relu:
-                output.relu_()
-            hidden.append(output.mul_(mask) if mask is not None else output)
-        last = self._layers[-1]
+                found.flat.relu_()
+            if mask is not None:
+                found.flat.mul_(mask)
+            hidden.append(found)
         # Classes before examples: what runs over the classes is then done for many examples at a time.
-        logits = torch.baddbmm(last.bias.transpose(1, 2), last.weight.transpose(1, 2), hidden[-1].transpose(1, 2))
-        losses, error = self._cross_entropy(logits, labels.unsqueeze(1))
-        error = error.transpose(1, 2)
+        self._layers[-1].logits(hidden[-1], self._logits)
+        losses, errors = self._cross_entropy(labels.unsqueeze(1)), self._last_errors
         for position in range(len(self._layers) - 1, -1, -1):
-            layer, before = self._layers[position], hidden[position]
-            torch.bmm(before.transpose(1, 2), error, out=layer.weight_gradient)
-            torch.sum(error, 1, keepdim=True, out=layer.bias_gradient)
+            self._layers[position].gradients(hidden[position], errors)
             if position:
-                error = torch.bmm(error, layer.weight.transpose(1, 2))
-                if self._relus[position - 1]:
-                    # A unit that is zero was cut by the ReLU or by dropout, and passes nothing on.
-                    error = torch.ops.aten.threshold_backward(error, before, 0)
-                if self._kept[position - 1] < 1:
-                    error.div_(self._kept[position - 1])
+                errors = self._errors_before(position, hidden[position], errors)
         return losses
 
-    def _cross_entropy(self, logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean losses (networks,), and their gradient by the logits (networks, classes, batch), written over these;
-        labels (networks, 1, batch)."""
-        smoothing = self._settings.label_smoothing
+    def _errors_before(self, position: int, hidden: Units, errors: Units) -> Units:
+        """The gradients by the outputs of the layer before that of a position; `hidden`: those outputs."""
+        before = self._errors[position - 1]
+        self._layers[position].back(errors, before)
+        if self._relus[position - 1]:
+            # A unit that is zero was cut by the ReLU or by dropout, and passes nothing on.
+            torch.ops.aten.threshold_backward(before.flat, hidden.flat, 0, grad_input=before.flat)
+        if self._kept[position - 1] < 1:
+            before.flat.div_(self._kept[position - 1])
+        return before
+
+    def _cross_entropy(self, labels: torch.Tensor) -> torch.Tensor:
+        """Mean losses (networks,) of the logits (networks, classes, batch), over which their gradient is written;
+        labels (networks, 1, batch).
+
+        Functions of a library (exp, log) and sums run over each network's numbers apart from the others', as the
+        buffers are `spaced`; all else is exact.
+        """
+        smoothing, logits = self._settings.label_smoothing, self._logits.flat
         _, classes, batch = logits.shape
         logits.sub_(logits.amax(1, keepdim=True))
         expected = logits.gather(1, labels).mul_(1 - smoothing)
         if smoothing:
-            expected.add_(logits.mean(1, keepdim=True), alpha=smoothing)
+            expected.add_(logits.mean(1, keepdim=True).mul_(smoothing))
         shares = logits.exp_()
-        total = shares.sum(1, keepdim=True)
-        losses = total.log().sub_(expected).sum((1, 2)).div_(batch)
+        total = torch.sum(shares, 1, keepdim=True, out=self._totals)
+        losses = torch.log(total, out=self._logarithms).sub_(expected).sum((1, 2)).div_(batch)
         error = shares.div_(total)
         if smoothing:
             error.sub_(smoothing / classes)
-        return losses, error.scatter_add_(1, labels, self._right).div_(batch)
+        error.scatter_add_(1, labels, self._right).div_(batch)
+        return losses
 
     def _clip(self, limit: float) -> None:
         """Scale the gradient of each network down to a norm of at most `limit`, as `clip_grad_norm_` does."""
-        gradients = [g for layer in self._layers for g in (layer.weight_gradient, layer.bias_gradient)]
-        norms = torch.stack([torch.linalg.vector_norm(g, dim=(1, 2)) for g in gradients])
-        factors = (limit / (torch.linalg.vector_norm(norms, dim=0) + 1e-6)).clamp_(max=1.0)
-        for gradient in gradients:
-            gradient.mul_(factors.view(-1, 1, 1))
+        for parts in zip(*(layer.groups for layer in self._layers), strict=True):
+            gradients = list(chain.from_iterable(parts))
+            norms = torch.stack([torch.linalg.vector_norm(gradient, dim=(1, 2)) for gradient in gradients])
+            factors = (limit / (torch.linalg.vector_norm(norms, dim=0) + 1e-6)).clamp_(max=1.0)
+            for gradient in gradients:
+                gradient.mul_(factors.view(-1, 1, 1))
 
 
 def _linear(model: nn.Module) -> list[nn.Linear]:
@@ -265,7 +291,3 @@ def _rates(model: nn.Module) -> list[float]:
         elif isinstance(module, nn.Dropout):
             rates[-1] = module.p
     return rates[:-1]
-
-
-def _aligned(count: int) -> int:
-    return -(-count // ALIGNMENT) * ALIGNMENT

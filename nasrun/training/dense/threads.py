@@ -23,8 +23,7 @@ MOST_THREADS = 4
 
 
 LARGEST = 750_000
-"""Parameters of a dense network that one thread trains where there are more of them. A larger one, of which no two are
-trained together unless that is asked for, takes all threads."""
+"""Parameters of a dense network that one thread trains. A larger one takes all threads, and trains alone."""
 
 
 class StoppedError(Exception):
@@ -51,16 +50,14 @@ def tiny_is_zero(wanted: bool = True) -> Iterator[None]:
 
 
 def fit_one_thread(models: "Sequence[torch.nn.Module]") -> bool:
-    """Whether networks are trained by one thread each: plain dense ones, several or small (`LARGEST`).
+    """Whether networks are trained by one thread each: plain dense ones that are not large (`LARGEST`).
 
-    One that is small is so even alone: then its result is that in company to the bit, and a busy core does not hold it
-    up.
+    By the networks alone, not by how many there are: a sum is added up in another order by another number of threads.
     """
     from nasrun.training.dense.steps import dense_shape
 
-    if any(dense_shape(model) is None for model in models):
-        return False
-    return len(models) > 1 or sum(parameter.numel() for parameter in models[0].parameters()) <= LARGEST
+    sizes = [sum(parameter.numel() for parameter in model.parameters()) for model in models]
+    return all(dense_shape(model) is not None for model in models) and max(sizes) <= LARGEST
 
 
 def shares(networks: int, threads: int) -> list[range]:

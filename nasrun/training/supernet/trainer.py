@@ -16,7 +16,8 @@ from torch.nn import functional as F
 from nasrun.checkpoints.store import load_weights, save_weights
 from nasrun.core import Genome
 from nasrun.hardware.devices import Runtime
-from nasrun.training.data import CHUNK, DeviceData, DeviceSplit, augmented
+from nasrun.training.augmentation import augmented
+from nasrun.training.data import CHUNK, DeviceData, DeviceSplit
 from nasrun.training.outcomes import TrainingError
 from nasrun.training.settings import TrainSettings
 from nasrun.training.supernet.settings import SharedSettings

@@ -6,23 +6,20 @@ hidden layers, each a conv3x3 of some output dimension or a maxpool2x2. torch is
 
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate, pairwise
 from math import comb
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 
 from nasrun.core import Cost, Genome, Mutation, SearchSpace, Task, Token
 from nasrun.core.options import AtLeast, NotEmpty, Positive, show
-from nasrun.spaces.tokens import check_tokens, listed
+from nasrun.spaces.macro_cnn.encoding import POOL
+from nasrun.spaces.tokens import check_tokens, listed, pick, value_at
 
 if TYPE_CHECKING:
     import torch
-
-POOL = "pool"
-
-T = TypeVar("T")
 
 
 class MacroCNN(SearchSpace):
@@ -38,6 +35,8 @@ class MacroCNN(SearchSpace):
     """
 
     flops_limit = 20_000_000
+
+    has_supernet = True
 
     def __init__(
         self,
@@ -81,9 +80,9 @@ class MacroCNN(SearchSpace):
         Uniform over all genomes would make nearly every one as deep as allowed, because there are so many more of
         those.
         """
-        depth = _pick(self._depths, rng)
+        depth = pick(self._depths, rng)
         pools = bisect_right(self._shares[depth], rng.random())
-        layers: list[Token] = [_pick(self._channels, rng) for _ in range(depth)]
+        layers: list[Token] = [pick(self._channels, rng) for _ in range(depth)]
         if pools:
             ranks = rng.random(depth).tolist()
             for place in sorted(range(depth), key=ranks.__getitem__)[:pools]:
@@ -98,15 +97,15 @@ class MacroCNN(SearchSpace):
         places = [place for place, layer in enumerate(layers) if layer == POOL or not full]
         if not places:
             return genome
-        place = _pick(places, rng)
-        return _replaced(genome, place, _pick(self._channels, rng) if layers[place] == POOL else POOL)
+        place = pick(places, rng)
+        return _replaced(genome, place, pick(self._channels, rng) if layers[place] == POOL else POOL)
 
     def change_channels(self, genome: Genome, rng: np.random.Generator) -> Genome:
         """Change the output channels of one convolution, uniform over the convolutions and the other values."""
         if len(self._channels) == 1:
             return genome
-        place = _pick([place for place, layer in enumerate(genome[1:]) if layer != POOL], rng)
-        return _replaced(genome, place, _pick([one for one in self._channels if one != genome[1 + place]], rng))
+        place = pick([place for place, layer in enumerate(genome[1:]) if layer != POOL], rng)
+        return _replaced(genome, place, pick([one for one in self._channels if one != genome[1 + place]], rng))
 
     def swap(self, genome: Genome, rng: np.random.Generator) -> Genome:
         """Exchange two layers that differ, uniform over such pairs."""
@@ -114,7 +113,7 @@ class MacroCNN(SearchSpace):
         pairs = [(i, j) for i in range(1, depth) for j in range(i + 1, depth + 1) if genome[i] != genome[j]]
         if not pairs:
             return genome
-        one, other = _pick(pairs, rng)
+        one, other = pick(pairs, rng)
         tokens = list(genome)
         tokens[one], tokens[other] = tokens[other], tokens[one]
         return tuple(tokens)
@@ -124,7 +123,7 @@ class MacroCNN(SearchSpace):
         layers = list(genome[1:])
         for _ in range(self._deeper.get(len(layers), len(layers)) - len(layers)):
             legal = self._layers if layers.count(POOL) < self.max_pools else self._channels
-            layers.insert(int(rng.random() * (len(layers) + 1)), _pick(legal, rng))
+            layers.insert(int(rng.random() * (len(layers) + 1)), pick(legal, rng))
         return _join(layers)
 
     def remove_layers(self, genome: Genome, rng: np.random.Generator) -> Genome:
@@ -147,7 +146,7 @@ class MacroCNN(SearchSpace):
             for cut in range(max(1, depth - len(theirs)), min(len(ours), depth - 1) + 1)
             if (child := ours[:cut] + theirs[len(theirs) - (depth - cut) :]).count(POOL) <= self.max_pools
         ]
-        return _join(_pick(children, rng)) if children else first
+        return _join(pick(children, rng)) if children else first
 
     def neighbours(self, genome: Genome) -> list[Genome]:
         """The genomes one step away: one layer replaced by any other; one layer repeated, or consecutive layers left
@@ -196,7 +195,7 @@ class MacroCNN(SearchSpace):
         if np.isnan(clipped).any():
             raise ValueError("vector: holds a NaN")
         first, *entries = clipped.tolist()
-        layers: list[Token] = [_at(self._layers, entry) for entry in entries[: _at(self._depths, first)]]
+        layers: list[Token] = [value_at(self._layers, entry) for entry in entries[: value_at(self._depths, first)]]
         pools = sorted((place for place, layer in enumerate(layers) if layer == POOL), key=entries.__getitem__)
         for place in pools[self.max_pools :]:
             layers[place] = self._channels[0]
@@ -272,6 +271,18 @@ class MacroCNN(SearchSpace):
         parts.update(rest)
         return nn.Sequential(parts)
 
+    def supernet(self, task: Task) -> "torch.nn.Module":
+        from nasrun.spaces.macro_cnn.supernet import supernet
+
+        deepest = max(int(depth) for depth in self.choices(()))
+        channels = [int(token) for token in self.choices((deepest,)) if token != POOL]
+        return supernet(deepest, channels, self.dense, self.batch_norm, task)
+
+    def supernet_name(self, genome: Genome, task: Task) -> Callable[[str], str]:
+        from nasrun.spaces.macro_cnn.supernet import supernet_name
+
+        return supernet_name(genome, task)
+
 
 def _join(layers: Sequence[Token]) -> Genome:
     """The genome of some layers."""
@@ -290,16 +301,6 @@ def _text(layer: Token) -> str:
 def _name(position: int, genome: Genome) -> str:
     """What the token at a position of a genome is."""
     return f"layer {position}" if position else "depth"
-
-
-def _pick(values: Sequence[T], rng: np.random.Generator) -> T:
-    """A uniform draw; several times faster than `rng.integers` or `rng.choice`."""
-    return values[int(rng.random() * len(values))]
-
-
-def _at(values: Sequence[T], entry: float) -> T:
-    """The value into whose share of [0, 1] an entry falls."""
-    return values[min(int(entry * len(values)), len(values) - 1)]
 
 
 def _unexpected(text: str, position: int, layer: int, expected: str) -> ValueError:

@@ -1,0 +1,117 @@
+"""Ask and tell by hand, for those who own the loop."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from nasrun.config.build import create
+from nasrun.config.compose import Composer, task_config
+from nasrun.config.given import Given
+from nasrun.core import Measurement, Objective, Proposal, SearchSpace, Strategy, Trial, seeding
+from nasrun.core.options import plain
+from nasrun.strategies.wrappers import Deduplicate
+
+SCORE = "score"
+
+
+class AskTell:
+    """A strategy on a search space, asked for architectures and told what became of them.
+
+        loop = nasrun.AskTell("nasbench201", "aging_evolution", seed=1)
+        for _ in range(100):
+            [trial] = loop.ask()
+            loop.tell(trial, my_accuracy(loop.space.format(trial.proposal.genome)))
+        loop.best
+
+    `search_space` and `strategy`: names of options, or what `nasrun.run` takes. `overrides`: further `key=value` words
+    of these two. `mode`: whether a higher score is better. The same seed and scores give the same proposals, whatever
+    else the program does. An architecture that was measured already is not asked for again: the strategy is told the
+    score that it has.
+    """
+
+    def __init__(
+        self,
+        search_space: Any,
+        strategy: Any,
+        overrides: Sequence[str] = (),
+        *,
+        mode: Literal["max", "min"] = "max",
+        seed: int = 0,
+    ) -> None:
+        named = {"search_space": search_space, "strategy": strategy}
+        chosen = [f"{group}={part}" for group, part in named.items() if isinstance(part, str)]
+        content = plain(task_config(Composer().compose([*chosen, *overrides])))
+        content |= {group: Given(part).section for group, part in named.items() if not isinstance(part, str)}
+        self.objective = Objective(SCORE, mode)
+        self.space: SearchSpace = create(content, "search_space", SearchSpace)  # type: ignore[type-abstract]
+        rng = seeding.generator(seed, seeding.Purpose.STRATEGY)
+        inner = create(content, "strategy", Strategy, self.space, self.objective, rng)  # type: ignore[type-abstract]
+        self._strategy = Deduplicate(inner, self.space, "reuse")
+        self._asked: list[Trial] = []
+        self._measured: dict[int, Measurement] = {}
+        self._duplicates: list[Trial] = []
+
+    def ask(self, n: int = 1) -> list[Trial]:
+        """Up to `n` trials to be measured; fewer, or none, where the strategy is done or must be told of others first.
+
+        `trial.number` counts all trials, `trial.proposal.genome` is the architecture (`space.format`, `space.build`).
+        """
+        fresh: list[Trial] = []
+        while len(fresh) < n and not self._strategy.done:
+            proposals = self._strategy.ask(n - len(fresh))
+            if not proposals:
+                break
+            for proposal in proposals:
+                trial = self._numbered(proposal)
+                (fresh if proposal.reuse_of is None else self._duplicates).append(trial)
+            self._tell_duplicates()
+        return fresh
+
+    def tell(self, trial: Trial, score: float | None, metrics: Mapping[str, float] = {}) -> None:
+        """Tell the score of a trial; None: it failed. `metrics`: further numbers, kept beside the score.
+
+        ValueError where the trial was not asked for, or was told before, or the score is no finite number.
+        """
+        if trial.number >= len(self._asked) or self._asked[trial.number] != trial:
+            raise ValueError(f"trial {trial.number}: was not asked for")
+        if trial.number in self._measured:
+            raise ValueError(f"trial {trial.number}: was told already")
+        if score is not None and not abs(score) < float("inf"):
+            raise ValueError(f"trial {trial.number}: the score is {score}; tell None where it failed")
+        if score is None:
+            self._take(trial, Measurement(trial.number, 0, "failed", {}, "failed"))
+        else:
+            self._take(trial, Measurement(trial.number, 0, "ok", {SCORE: float(score), **metrics}))
+        self._tell_duplicates()
+
+    @property
+    def best(self) -> Trial | None:
+        """The trial with the best score so far, of equals the first; None before one succeeded."""
+        ranked = [
+            (self.objective.score([one]), -number) for number, one in self._measured.items() if one.status == "ok"
+        ]
+        return self._asked[-max(ranked)[1]] if ranked else None
+
+    @property
+    def scores(self) -> dict[int, float]:
+        """The scores that were told by the number of the trial, duplicates included."""
+        return {number: one.metrics[SCORE] for number, one in self._measured.items() if one.status == "ok"}
+
+    @property
+    def done(self) -> bool:
+        """Whether the strategy will propose nothing more."""
+        return self._strategy.done
+
+    def _numbered(self, proposal: Proposal) -> Trial:
+        self._asked.append(Trial(len(self._asked), proposal))
+        return self._asked[-1]
+
+    def _take(self, trial: Trial, measurement: Measurement) -> None:
+        self._measured[trial.number] = measurement
+        self._strategy.tell(trial, [measurement])
+
+    def _tell_duplicates(self) -> None:
+        """Tell the duplicates of trials that were told."""
+        for trial in [one for one in self._duplicates if one.proposal.reuse_of in self._measured]:
+            self._duplicates.remove(trial)
+            original = self._measured[int(trial.proposal.reuse_of or 0)]
+            self._take(trial, original._replace(trial=trial.number))

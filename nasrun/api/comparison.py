@@ -1,0 +1,66 @@
+"""Comparing runs from Python: the numbers of `nasrun compare`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nasrun.api.results import Run
+from nasrun.reports.compare import runs as compared
+from nasrun.reports.compare.numbers import Curve, Measure, measures, trial_curves
+from nasrun.reports.compare.tables import cells, summary_lines
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs of one benchmark in groups. `by`: the keys that tell the groups apart, in the order of `groups`.
+
+    `measures`: for the objective, the test metrics and the regrets, as far as the runs have them: a table over seeds
+    (`rows`), tests of all pairs (`tests`), Friedman's p-value (`friedman`). `curves`: by group the incumbent over
+    trials, with its 95 % interval. `remarks`: what a reader must know, such as runs that were left out.
+    """
+
+    by: Sequence[str]
+    groups: Sequence[str]
+    measures: Sequence[Measure]
+    curves: dict[str, Curve]
+    remarks: Sequence[str]
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+    def frame(self, measure: str | None = None) -> Any:
+        """The table of a measure (by default the objective) as a pandas frame; ImportError without pandas."""
+        import pandas
+
+        names = {one.name: one for one in self.measures}
+        if measure is not None and measure not in names:
+            raise KeyError(f"{measure}: there is {', '.join(names)}")
+        chosen = names[measure] if measure is not None else self.measures[0]
+        return pandas.DataFrame([row._asdict() for row in chosen.rows]).set_index("group")
+
+
+def compare(runs: Sequence[Run | str | Path] | str | Path, by: Sequence[str] = ()) -> Comparison:
+    """Compare runs, or all runs below folders, over seeds. `by`: what tells the groups apart; by default `strategy`.
+
+    ConfigError where there is no finished run, or two are not of the same benchmark; it names the key.
+    """
+    given = [runs] if isinstance(runs, str | Path) else runs
+    folders = [one.directory if isinstance(one, Run) else Path(one) for one in given]
+    comparison = compared.compare_runs(folders, list(by))
+    found = measures(comparison)
+    lines = [*summary_lines(comparison), *(line for one in found for line in ("", one.name, *_aligned(cells(one))))]
+    return Comparison(
+        tuple(comparison.by),
+        tuple(comparison.groups),
+        found,
+        trial_curves(comparison),
+        comparison.remarks,
+        "\n".join(lines),
+    )
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -1,0 +1,181 @@
+"""What a run directory holds, from Python: its trials, its best network, ready to be called."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nasrun.config.given import Given
+from nasrun.config.stored_run import open_run
+from nasrun.core import SearchSpace
+from nasrun.core.options import ConfigError
+from nasrun.reports.summary import SUMMARY
+from nasrun.reports.tables import TRIALS
+from nasrun.storage.records import TrialRecord, outcome
+
+if TYPE_CHECKING:
+    import torch
+
+    from nasrun.export.network import RunNetwork
+
+
+@dataclass(frozen=True)
+class RunTrial:
+    """One trial. `genome`: as its space writes it. `metrics`: means over the repeats that succeeded. `score`: the
+    objective, None where it failed. `origin`: the operator that made it. `seconds`: of all repeats, 0 for a
+    duplicate."""
+
+    number: int
+    genome: str
+    status: str
+    score: float | None
+    metrics: Mapping[str, float]
+    origin: str
+    parent: int | None
+    reuse_of: int | None
+    seconds: float
+    error: str | None
+
+
+class Run:
+    """A run directory, finished or not. What is shown is what its journal held when it was loaded."""
+
+    def __init__(self, directory: Path, given: Mapping[str, Given] = {}) -> None:
+        self.directory = directory
+        self._stored = open_run(directory, given)
+
+    def __repr__(self) -> str:
+        found = f", best {self.best.score:.4g}: {self.best.genome}" if self.best is not None else ""
+        return f"Run({str(self.directory)!r}: {len(self.trials)} trials{found})"
+
+    @property
+    def space(self) -> SearchSpace:
+        """Its search space: parses, formats and builds genomes."""
+        return self._stored.benchmark.space
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Its config, as nested dicts."""
+        return self._stored.benchmark.config
+
+    @property
+    def finished(self) -> bool:
+        """Whether it came to its end; else `nasrun.resume` goes on with it."""
+        end = self._stored.records.end
+        return end is not None and bool(end.get("complete"))
+
+    @cached_property
+    def trials(self) -> list[RunTrial]:
+        """All trials that were completed, in their order."""
+        return [self._trial(record) for record in self._stored.records.trials.values()]
+
+    @property
+    def best(self) -> RunTrial | None:
+        """What the search came to: the trial that the strategy chose, else the best by the objective; None: none."""
+        record = outcome(self._stored.records, self._stored.benchmark.objective)
+        return None if record is None else self._trial(record)
+
+    @property
+    def final(self) -> Mapping[str, float]:
+        """The metrics of the winner after its final training, `test_accuracy` among them; empty before it."""
+        return dict((self._stored.records.final or {}).get("metrics") or {})
+
+    @property
+    def summary(self) -> Mapping[str, Any]:
+        """What `summary.json` holds (`docs/outputs.md`)."""
+        content: dict[str, Any] = json.loads((self.directory / SUMMARY).read_text(encoding="utf-8"))
+        return content
+
+    def frame(self) -> Any:
+        """`trials.csv` as a pandas frame, a row per trial; ImportError without pandas."""
+        import pandas
+
+        return pandas.read_csv(self.directory / TRIALS).set_index("trial")
+
+    def incumbent(self) -> list[float]:
+        """The best score so far after each trial; NaN before the first that succeeded."""
+        sign = 1.0 if self._stored.benchmark.objective.mode == "max" else -1.0
+        scores = [float("nan") if trial.score is None else sign * trial.score for trial in self.trials]
+        best: list[float] = (sign * np.fmax.accumulate(np.array(scores, dtype=float))).tolist()
+        return best
+
+    def model(self, trial: int | None = None) -> "Model":
+        """The trained network: of the winner, or of a trial whose weights were kept (`output.keep=all`).
+
+        ConfigError where there are no such weights.
+        """
+        from nasrun.export.network import load_network
+
+        return Model(load_network(self.directory, trial, self._stored))
+
+    def _trial(self, record: TrialRecord) -> RunTrial:
+        proposal, objective = record.trial.proposal, self._stored.benchmark.objective
+        names = dict.fromkeys(name for one in record.measurements for name in one.metrics)
+        means = {name: record.mean(name) for name in names}
+        return RunTrial(
+            record.trial.number,
+            self.space.format(proposal.genome),
+            record.status,
+            record.mean(objective.metric),
+            {name: value for name, value in means.items() if value is not None},
+            proposal.origin,
+            proposal.parent,
+            proposal.reuse_of,
+            record.seconds,
+            record.error,
+        )
+
+
+class Model:
+    """A trained network behind the normalisation of its data.
+
+    `module`: the torch module, uint8 (batch, channels, height, width) to logits. `classes`: the names of its outputs.
+    """
+
+    def __init__(self, network: "RunNetwork") -> None:
+        self._network = network
+        self.module: torch.nn.Module = network.model
+        self.genome = network.genome
+        self.classes: Sequence[str] = network.data.classes
+        self.parameters, self.flops = network.cost
+
+    def __call__(self, images: Any) -> np.ndarray:
+        """Probabilities of the classes, float (batch, classes); for regression the values in their own units.
+
+        `images`: uint8 (batch, channels, height, width), or one of them without batch, of the size of the data set.
+        ValueError where they are something else.
+        """
+        from nasrun.export.network import outputs_of
+
+        task = self._network.task
+        array = np.asarray(images)
+        array = array[None] if array.ndim == 3 else array
+        expected = (task.channels, task.height, task.width)
+        if array.dtype != np.uint8 or array.shape[1:] != expected:
+            raise ValueError(
+                f"images of {array.dtype} {array.shape}: expected uint8 (batch, {', '.join(map(str, expected))})"
+            )
+        outputs = outputs_of(self.module, array)
+        if task.kind == "regression":
+            return outputs
+        shifted = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+        probabilities: np.ndarray = shifted / shifted.sum(axis=1, keepdims=True)
+        return probabilities
+
+    def predict(self, images: Any) -> list[str]:
+        """The name of the most probable class of each image; see `__call__`."""
+        return [self.classes[place] for place in self(images).argmax(axis=1)]
+
+
+def load_run(directory: str | Path, **parts: Any) -> Run:
+    """The run in a directory. `parts`: the objects that it was started with, if any.
+
+    ConfigError where the directory holds no run, or names classes that may not be imported (`NASRUN_ALLOW`).
+    """
+    if not Path(directory).is_dir():
+        raise ConfigError(f"{directory}: no such directory")
+    return Run(Path(directory), {group: Given(part) for group, part in parts.items() if not isinstance(part, str)})

@@ -1,0 +1,152 @@
+"""Runs and sweeps from Python: the same composition, checks and files as on the command line."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from nasrun.api.results import Run, load_run
+from nasrun.config.build import Setup, build
+from nasrun.config.compose import Composer, output_directory, own_folders, task_config
+from nasrun.config.from_run import take_over
+from nasrun.config.given import Given
+from nasrun.config.overrides import as_values
+from nasrun.core.options import ConfigError
+from nasrun.runner import run as runner
+from nasrun.runner.resume import changes_of
+from nasrun.runner.sweeps import EarlierRuns
+from nasrun.storage import journal
+from nasrun.storage.run_directory import check_place, holds_run, make_unique
+
+GROUPS = ("search_space", "strategy", "evaluator", "dataset")
+"""What objects of one's own may take the place of."""
+
+
+def run(
+    overrides: Sequence[str] = (),
+    *,
+    directory: str | Path | None = None,
+    config_dir: str | Path | None = None,
+    progress: bool = True,
+    **parts: Any,
+) -> Run:
+    """Run a search to its end and return it.
+
+    `overrides`: `key=value` words as on the command line. `directory`: of the run, new or empty; by default a new one
+    below `outputs/`. `config_dir`: a folder of YAML files of one's own. `progress`: whether the run shows itself on
+    stdout. `parts`: for `search_space`, `strategy`, `evaluator` and `dataset` the name of an option, a class, an
+    object, or a function that makes one (a strategy is made from its space, objective and random generator, an
+    evaluator from space, data set and hardware).
+
+    Raises ConfigError, before anything is created, where this makes no sense, and RunError where the run failed. An
+    interrupted run goes on with `resume`.
+    """
+    call = _Call.of(overrides, parts, config_dir, progress)
+    place = [f"hydra.run.dir={directory}"] if directory is not None else []
+    job = call.checked([*call.words, *place])
+    folder = output_directory(job.config, sweep=False)
+    if job.setup.options.resume and holds_run(folder):
+        return resume(folder, changes_of(folder, OmegaConf.create(job.setup.config)), **call.objects)
+    check_place(folder, "directory", may_exist=directory is None)
+    folder = make_unique(folder) if directory is None else folder
+    runner.begin(job.setup, folder, unique=False, choices=job.choices, words=call.words)
+    return load_run(folder, **call.objects)
+
+
+def resume(directory: str | Path, overrides: Sequence[str] | Mapping[str, Any] = (), **parts: Any) -> Run:
+    """Go on with a run that was interrupted, or extend a finished one (`["trials=200"]`), and return it.
+
+    `parts`: the objects that it was started with, if any. ConfigError where an override would change the search.
+    """
+    given = {group: _given(group, part) for group, part in parts.items()}
+    changes = overrides if isinstance(overrides, Mapping) else as_values(overrides)
+    runner.resume(Path(directory), changes, chosen=[one.path for one in given.values()], given=given)
+    return load_run(directory, **parts)
+
+
+def sweep(
+    overrides: Sequence[str] = (),
+    *,
+    directory: str | Path,
+    config_dir: str | Path | None = None,
+    progress: bool = False,
+    **parts: Any,
+) -> list[Run]:
+    """All combinations of the values of the words, one run after the other: `["seed=0,1,2", "strategy=random,grid"]`.
+
+    `directory`: holds a numbered directory for each run. Runs of the sweep that are there already are taken as they
+    are, or gone on with: the same call again ends an interrupted sweep. The rest is as for `run`.
+    """
+    call = _Call.of(overrides, parts, config_dir, progress)
+    folder, values = Path(directory), call.composer.values(call.words)
+    jobs = [call.checked(list(words)) for words in itertools.product(*values.values())]  # all before anything is made
+    check_place(folder, "directory", may_exist=True)
+    there = sorted(path.parent for path in folder.rglob(journal.NAME)) if folder.is_dir() else []
+    earlier = EarlierRuns(there, frozenset(key for key, options in values.items() if len(options) > 1))
+    runs = []
+    for number, job in enumerate(jobs):
+        found = earlier.find(job.setup.config, folder / str(number))
+        if found is not None:
+            changes = changes_of(found, OmegaConf.create(job.setup.config))
+            runs.append(resume(found, changes, **call.objects))
+            continue
+        where = {"folder": "/".join(folder.absolute().parts[-2:]), "job": number}
+        place = folder / str(number)
+        runner.begin(job.setup, place, unique=False, choices=job.choices, sweep=where, words=job.words)
+        runs.append(load_run(place, **call.objects))
+    return runs
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One run, checked. `choices`: the option of each group, or the class that takes its place."""
+
+    words: Sequence[str]
+    config: DictConfig
+    setup: Setup
+    choices: Mapping[str, str | None]
+
+
+@dataclass(frozen=True)
+class _Call:
+    """The words and objects of a call, with what composes them."""
+
+    composer: Composer
+    words: Sequence[str]
+    given: Mapping[str, Given]
+
+    @classmethod
+    def of(
+        cls, overrides: Sequence[str], parts: Mapping[str, Any], config_dir: str | Path | None, progress: bool
+    ) -> "_Call":
+        """ConfigError where they are not what is expected."""
+        if isinstance(overrides, str):
+            raise ConfigError(f"{overrides}: expected a list of words, as in ['{overrides}']")
+        words = [*overrides, *(f"{group}={part}" for group, part in parts.items() if isinstance(part, str))]
+        given = {group: _given(group, part) for group, part in parts.items() if not isinstance(part, str)}
+        words += [] if progress else ["output.console=none"]
+        words, folders = own_folders(words, None if config_dir is None else str(config_dir))
+        return cls(Composer(folders), words, given)
+
+    @property
+    def objects(self) -> dict[str, Any]:
+        """What was handed in, by group."""
+        return {group: one.thing for group, one in self.given.items()}
+
+    def checked(self, words: Sequence[str]) -> _Job:
+        """The objects of some words; ConfigError where they cannot be run."""
+        config = self.composer.compose(words)
+        choices = {name: option for name, option in config.hydra.runtime.choices.items() if "/" not in name}
+        task, taken = take_over(task_config(config), HydraConfig.get().overrides.task)
+        choices |= {**taken, **{group: one.path for group, one in self.given.items()}}
+        return _Job(words, config, build(task, self.given), choices)
+
+
+def _given(group: str, part: Any) -> Given:
+    if group not in GROUPS:
+        raise ConfigError(f"{group}: not expected; objects of one's own may be {', '.join(GROUPS)}")
+    return Given(part)

@@ -1,0 +1,93 @@
+"""The network that a run came to: `best/model.safetensors`, which says in its metadata what it is.
+
+So it can be used without the run's config and data: as the teacher of other networks, for one.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nasrun.checkpoints.store import load_weights, save_weights
+from nasrun.core import Genome, SearchSpace, Task
+
+if TYPE_CHECKING:
+    import torch
+
+FILE = Path("best", "model.safetensors")
+ABOUT = "network"
+"""The one entry of the metadata: of several the library writes now this one first, now that one."""
+
+
+@dataclass(frozen=True)
+class Winner:
+    """What the file tells of its network.
+
+    `genome`: as its space writes it; `section`: the config of the space. `task`: of the data, whose images the network
+    takes enlarged to `pad_to` pixels. `mean`, `std`: of the channels of its inputs, in pixels scaled to [0, 1].
+    `classes`: the names of its outputs. `test_flip`: it was measured by means over an image and its mirror image.
+    """
+
+    genome: str
+    section: Mapping[str, Any] | None
+    task: Task
+    mean: Sequence[float]
+    std: Sequence[float]
+    classes: Sequence[str] = ()
+    pad_to: int | None = None
+    test_flip: bool = False
+
+
+def save_winner(path: Path, about: Winner, model: "torch.nn.Module") -> None:
+    """Write the weights of a network with what it is; OSError (disk full, folder gone) passes through."""
+    save_weights(path, model.state_dict(), {ABOUT: json.dumps(asdict(about))})
+
+
+def read_winner(path: Path) -> Winner | None:
+    """What the file tells; None where it was written by a version that told the genome alone.
+
+    ValueError where it cannot be read.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), "pt") as file:
+            metadata = file.metadata() or {}
+        if ABOUT not in metadata:
+            return None
+        content = json.loads(metadata[ABOUT])
+        return Winner(task=Task(**content.pop("task")), **content)
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"cannot be read ({' '.join(str(error).split())[:200]})") from None
+
+
+def load_winner(path: Path, about: Winner, space: SearchSpace) -> "torch.nn.Module":
+    """The network of the file, on the CPU. Raises what readers raise where the weights are of another one."""
+    return build_for(space, space.parse(about.genome), about.task, about.pad_to, load_weights(path))
+
+
+def build_for(
+    space: SearchSpace,
+    genome: Genome,
+    task: Task,
+    pad_to: int | None,
+    weights: "Mapping[str, torch.Tensor] | None" = None,
+) -> "torch.nn.Module":
+    """The network of an architecture for images of a task, behind the border that they are enlarged by (`pad_to`).
+
+    Raises RuntimeError where `weights` are not those of the network.
+    """
+    import torch
+    from torch import nn
+
+    enlarged = task.enlarged(pad_to)
+    with torch.random.fork_rng([]):
+        network: nn.Module = space.build(genome, enlarged)
+    if weights is not None:
+        network.load_state_dict(weights)
+    if enlarged == task:
+        return network
+    rows, columns = enlarged.height - task.height, enlarged.width - task.width
+    border = nn.ReplicationPad2d((columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
+    return nn.Sequential(border, network)

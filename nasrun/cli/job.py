@@ -1,0 +1,136 @@
+"""One run of a command line: what Hydra calls for each job of a sweep, and nasrun itself for a run alone."""
+
+import os
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from nasrun.cli.ending import DONE, code_of, one_line, say
+from nasrun.config.build import Setup, build
+from nasrun.config.from_run import take_over
+from nasrun.config.time_budget import check_words
+from nasrun.core.options import ConfigError
+from nasrun.core.output import show
+from nasrun.runner.clock import process_start
+from nasrun.runner.resume import changes_of
+from nasrun.runner.run import begin, resume
+from nasrun.runner.sweeps import EarlierRuns
+from nasrun.storage.run_directory import holds_run, remove_empty
+from nasrun.storage.stored_config import servers, targets
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A composed config that can be run. `choices`: the option of each group."""
+
+    setup: Setup
+    choices: dict[str, str | None]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What the runs of a sweep have in common. `count`: how many they are; None where the sweeper decides."""
+
+    earlier: EarlierRuns
+    swept: frozenset[str]
+    count: int | None
+
+
+def check(config: DictConfig) -> Checked:
+    """Check a config without its `hydra` node, which is in HydraConfig; ConfigError where it cannot be run."""
+    settings = HydraConfig.get()
+    check_words(settings.overrides.task, config.get("time"))
+    groups = {name: option for name, option in settings.runtime.choices.items() if "/" not in name}
+    config, taken = take_over(config, settings.overrides.task)
+    setup = build(config)
+    groups.setdefault("tracker", ",".join(setup.trackers))  # Hydra leaves out a list
+    return Checked(setup, groups | taken)
+
+
+class Job:
+    """A run that fails says why in one line and leaves its exit code here; a sweep goes on with the next one.
+
+    Launchers that run jobs in other processes get the error itself, since the code would not come back from there.
+    """
+
+    def __init__(
+        self,
+        *,
+        unique: bool,
+        existing: Path,
+        words: Sequence[str],
+        checked: Checked | None = None,
+        sweep: Sweep | None = None,
+    ) -> None:
+        """`existing`: the folder that was there before, and holds all runs. `words`: those of a run alone, or the flags
+        that all runs of a sweep have. `checked`: a run alone, which was checked already."""
+        self._unique, self._existing, self._words = unique, existing.absolute(), tuple(words)
+        self._checked, self._sweep = checked, sweep
+        self._first, self.code = True, DONE
+
+    def __call__(self, config: DictConfig) -> float | None:
+        """Returns the best trial's objective, for sweepers that optimise; None where there is none."""
+        settings = HydraConfig.get()
+        directory = Path(os.path.relpath(settings.runtime.output_dir))
+        try:
+            summary = self._run(self._checked or check(config), directory)
+        except Exception as error:
+            if config.get("debug") is True:
+                traceback.print_exc()
+            self.code = say(one_line(error), code_of(error))
+            if settings.runtime.choices["hydra/launcher"] != "basic":
+                raise
+            return None
+        finally:
+            remove_empty(directory.absolute(), self._existing)
+        best = summary["best"]
+        return None if best is None else float({**best, **best["metrics"]}[summary["objective"]["metric"]])
+
+    def _run(self, checked: Checked, directory: Path) -> dict[str, Any]:
+        """Begin a run, or go on with the one that there is of it."""
+        setup, there = checked.setup, directory if holds_run(directory) else None
+        # The first run of a sweep pays for what was imported and checked; each later one for itself.
+        first = self._first and HydraConfig.get().runtime.choices["hydra/launcher"] == "basic"
+        began, self._first = process_start() if first else None, False
+        if self._sweep is not None:
+            self._announce(setup)
+            found = self._sweep.earlier.find(setup.config, directory)
+            there = None if found is None else Path(os.path.relpath(found))
+            if there is not None and not setup.options.resume:
+                raise ConfigError(f"{there}: holds this very run already; resume=true goes on with it")
+        if there is not None and setup.options.resume:
+            changes = changes_of(there, OmegaConf.create(setup.config))
+            named = [*targets(setup.config), *servers(setup.config)]
+            return resume(there, changes, chosen=named, began=began)
+        return begin(
+            setup,
+            directory,
+            unique=self._unique,
+            choices=checked.choices,
+            sweep=None if self._sweep is None else _place(),
+            words=[*self._words, *(HydraConfig.get().overrides.task if self._sweep is not None else ())],
+            began=began,
+        )
+
+    def _announce(self, setup: Setup) -> None:
+        """Say which run of a sweep begins; Hydra's other launchers do so themselves."""
+        settings = HydraConfig.get()
+        if setup.output.console == "none" or settings.runtime.choices["hydra/launcher"] != "basic":
+            return
+        assert self._sweep is not None
+        words = [word for word in settings.overrides.task if word.lstrip("+").partition("=")[0] in self._sweep.swept]
+        of = "" if self._sweep.count is None else f" of {self._sweep.count}"
+        show(f"run {int(settings.job.num) + 1}{of}: {' '.join(words)}")
+
+
+def _place() -> dict[str, str | int]:
+    """The folder of the sweep that Hydra runs, with the one above it, and the number of the job."""
+    settings = HydraConfig.get()
+    assert settings.mode == RunMode.MULTIRUN
+    return {"folder": "/".join(Path(settings.sweep.dir).absolute().parts[-2:]), "job": int(settings.job.num)}

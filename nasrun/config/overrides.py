@@ -1,0 +1,204 @@
+"""The words `key=value` of a command line, in Hydra's grammar of overrides, with what nasrun adds to it.
+
+Added are plain values: a path such as `~/data/Übung (1).npz` is no word of Hydra's grammar, and is quoted for it.
+"""
+
+import re
+import shlex
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, Quote, QuotedString
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from nasrun.config import trackers
+from nasrun.config.help import suggest
+from nasrun.core.options import ConfigError, decoded, first_line
+
+_UNREADABLE = "cannot be read; expected key=value (quote what a shell would eat)"
+
+_CALL = re.compile(r"(bool|choice|float|glob|int|interval|range|shuffle|sort|str|tag)\(.*\)", re.DOTALL)
+"""A value that calls one of Hydra's functions: where it cannot be read, it is no plain text."""
+
+_REFERENCE = re.compile(r"\$\{[^{}]*\}")
+
+_OPENING, _CLOSING = "([{", ")]}"
+
+
+def in_full(words: Sequence[str]) -> list[str]:
+    """The words as Hydra reads them.
+
+    `objective=NAME` stands for `objective.metric=NAME`, since a section cannot be replaced by a name or a list. Keys
+    below `vars` may be new ones. A value that is no value of Hydra's grammar is quoted, each of several on its own.
+    `tracker.KEY` belongs to the one tracker of nasrun's that is chosen. Other words stay as they are.
+    """
+    return trackers.in_full([_in_full(word) for word in words])
+
+
+def parse(words: Sequence[str]) -> list[Override]:
+    """Parsed words; ConfigError names one that is not of the form key=value."""
+    parsed = []
+    for word in words:
+        if "=" not in word and not word.startswith("~"):
+            raise ConfigError(f"{word}: neither a verb nor key=value; {suggest(word)}")
+        override = _parsed(word)
+        if override is None or not override.key_or_group:
+            raise ConfigError(f"{word}: {_UNREADABLE}")
+        parsed.append(override)
+    return parsed
+
+
+def text_of(override: Override) -> str:
+    """The word that was parsed."""
+    assert override.input_line is not None
+    return override.input_line
+
+
+def refuse_several(overrides: Sequence[Override]) -> None:
+    """ConfigError for a word that holds several values: one run has one of each."""
+    for override in overrides:
+        if override.is_sweep_override():
+            word = text_of(override)
+            raise ConfigError(f"{word}: several values make a sweep, which needs -m (--multirun){_as_one(override)}")
+
+
+def values_of(overrides: Sequence[Override], loader: ConfigLoader) -> dict[str, list[str]]:
+    """The words that each key of a sweep stands for, one for each value, in order. Of two words, the later one counts.
+
+    An interval has too many values to be listed, and stands for its ends. `loader` knows the options of the groups.
+    """
+    values: dict[str, list[str]] = {}
+    for override in overrides:
+        key, word = override.get_key_element(), text_of(override)
+        if not override.is_sweep_override():
+            values[key] = [word]
+            continue
+        override.config_loader = loader
+        try:
+            listed = _ends(override) if override.is_interval_sweep() else list(override.sweep_string_iterator())
+        except (HydraException, ValueError, TypeError) as error:
+            raise ConfigError(f"{word}: cannot be swept ({first_line(error)})") from error
+        if not listed:
+            raise ConfigError(f"{word}: matches nothing")
+        values[key] = [f"{key}={value}" for value in listed]
+    return values
+
+
+def as_values(words: Sequence[str]) -> dict[str, Any]:
+    """`key=value` words as a mapping of dotted keys to their values, references to the environment resolved."""
+    values: dict[str, Any] = {}
+    for word in words:
+        key, separator, _ = word.partition("=")
+        if not separator or not key:
+            raise ConfigError(f"{word}: expected key=value")
+        (override,) = parse(in_full([word]))
+        refuse_several([override])
+        try:
+            value = OmegaConf.create({"value": override.value()})
+            resolved = OmegaConf.to_container(value, resolve=True)["value"]  # type: ignore[call-overload,index]
+        except OmegaConfBaseException as error:
+            raise ConfigError(f"{word}: cannot be read ({first_line(error)})") from error
+        # What a variable of the environment holds is text.
+        values[override.key_or_group] = decoded(resolved) if "${" in word else resolved
+    return values
+
+
+def quoted(word: str) -> str:
+    """A word whose value is taken as the one text that it is."""
+    key, _, value = word.partition("=")
+    # A shell is given words in single quotes, within which others are read more easily.
+    quote = Quote.single if '"' in value else Quote.double
+    return f"{key}={QuotedString(text=value, quote=quote).with_quotes()}"
+
+
+@cache
+def _parser() -> OverridesParser:
+    return OverridesParser.create()
+
+
+def _parsed(word: str) -> Override | None:
+    try:
+        return _parser().parse_override(word)
+    except (OverrideParseException, HydraException):
+        return None
+
+
+def _in_full(word: str) -> str:
+    key, separator, value = word.partition("=")
+    if not separator or word.startswith("="):
+        return word
+    if key == "vars" or key.startswith("vars."):
+        key = f"++{key}"
+    full = f"{key}={_readable(value)}"
+    if key == "objective":
+        override = _parsed(full)
+        if override is not None and (override.is_sweep_override() or isinstance(override.value(), str | list)):
+            return f"objective.metric={full.partition('=')[2]}"
+    return full
+
+
+def _readable(value: str) -> str:
+    """The value in Hydra's grammar: as it is where that can read it, else with quotes round what it cannot read."""
+    if not value or _parsed(f"key={value}") is not None or _CALL.fullmatch(value) or _half_reference(value):
+        return value
+    parts = _split(value)
+    if len(parts) > 1:
+        return ",".join(map(_readable, parts))
+    inner = _split(value[1:-1])
+    if value[0] + value[-1] == "[]":
+        return f"[{','.join(map(_readable, inner))}]"
+    if value[0] + value[-1] == "{}" and all(":" in part for part in inner):
+        pairs = (part.partition(":") for part in inner)
+        return "{" + ",".join(f"{name}:{_readable(content.strip())}" for name, _, content in pairs) + "}"
+    return quoted(f"={value}")[1:]
+
+
+def _half_reference(value: str) -> bool:
+    """Whether a value holds a `${` that is not closed: a mistake, whatever else there is."""
+    while (rest := _REFERENCE.sub("", value)) != value:
+        value = rest
+    return "${" in value
+
+
+def _split(value: str) -> list[str]:
+    """The parts of a value between its commas, but for those inside of brackets or quotes."""
+    parts, depth, quote = [""], 0, ""
+    for character in value:
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "'\"" and not parts[-1].strip():
+            quote = character
+        elif character in _OPENING:
+            depth += 1
+        elif character in _CLOSING:
+            depth -= 1
+        if character == "," and depth == 0 and not quote:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return parts
+
+
+def _ends(override: Override) -> list[str]:
+    """The ends of an interval, whole numbers as such: which kind is drawn is the business of the sweeper."""
+    interval = override.value()
+    assert isinstance(interval, IntervalSweep)
+    ends = [float(end) for end in (interval.start, interval.end) if end is not None]
+    return [str(int(end)) if end.is_integer() else str(end) for end in ends]
+
+
+def _as_one(override: Override) -> str:
+    """How to type several values as one text, where they may have been meant so."""
+    sweep = override.value()
+    if "." not in override.key_or_group or not isinstance(sweep, ChoiceSweep) or not sweep.simple_form:
+        return ""
+    texts = [value.text if isinstance(value, QuotedString) else value for value in sweep.list]
+    if not all(isinstance(text, str) for text in texts):
+        return ""
+    word = f"{override.get_key_element()}={','.join(map(str, texts))}"
+    return f"; as one text: {shlex.quote(quoted(word))}"

@@ -1,0 +1,84 @@
+"""What can be wrong with YAML files of the user's own: the answer names the file and what to do."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from nasrun.core.config_files import GROUPS, conf_dir
+from nasrun.core.options import ConfigError
+
+PACKAGE = "# @package _global_"
+"""The first line of a file whose keys are those of the whole config, as every experiment's are."""
+
+_MARK = b"\xef\xbb\xbf"
+
+
+def check_own_files(config: DictConfig) -> None:
+    """ConfigError where a file of the user's own that a composed config chose is not read, or not read as it is meant.
+
+    That is one with the name of one of nasrun's, which is found first, and an experiment without `PACKAGE`.
+    """
+    sources = [source for source in config.hydra.runtime.config_sources if source.schema == "file"]
+    own = [Path(source.path) for source in sources if source.provider != "main"]
+    for choice, option in config.hydra.runtime.choices.items():
+        group = str(choice).partition("@")[0]
+        for file in _files(own, group, str(option)):
+            theirs = conf_dir() / group / file.name
+            if theirs.is_file() and not theirs.samefile(file):
+                raise ConfigError(f"{file}: is not read, since nasrun has {group}={file.stem} of its own; rename yours")
+            # An experiment whose keys are below the key `experiment` is one that lacks the line.
+            top = group.partition("/")[0]
+            if top in config and top not in (*GROUPS, "hydra"):
+                check_package(file)
+
+
+def check_package(file: Path) -> None:
+    """ConfigError where a file lacks the line `PACKAGE`, or where Hydra does not see it."""
+    start = file.read_bytes()[:512]
+    if start.startswith(_MARK):
+        raise ConfigError(f"{file}: begins with a byte-order mark, which hides its first line; save it without (UTF-8)")
+    if PACKAGE.encode() not in start:
+        raise ConfigError(f"{file}: its first line must be: {PACKAGE}")
+
+
+def check_encoding(folders: Sequence[str]) -> None:
+    """ConfigError that names the first file in the folders of a search path that is no text in UTF-8."""
+    for folder in map(_path, folders):
+        for file in sorted(folder.rglob("*.yaml")):
+            content = file.read_bytes()
+            try:
+                readable = "\0" not in content.decode()
+            except UnicodeDecodeError:
+                readable = False
+            if not readable:
+                raise ConfigError(f"{file}: is no text in UTF-8 (in UTF-16, perhaps); save it as UTF-8")
+
+
+def check_main_file(folders: Sequence[str], name: str) -> None:
+    """ConfigError where a main file of the user's own has the name of nasrun's."""
+    for file in _files(map(_path, folders), "", name):
+        if (conf_dir() / file.name).is_file():
+            of_run = " (or, with the config of a run: nasrun resume DIR)" if file.parent.name == ".hydra" else ""
+            raise ConfigError(f"{file}: is not read, since nasrun has a {name} of its own; rename yours{of_run}")
+
+
+def misspelt_ending(folders: Sequence[str], group: str, name: str) -> str | None:
+    """For an option that there is not: the file of another ending that was meant, and what to do."""
+    files = (path / group / f"{name}.yml" for path in map(_path, folders))
+    return next((f"{file}: is not read; its name must end in .yaml" for file in files if file.is_file()), None)
+
+
+def _files(folders: Iterator[Path] | Sequence[Path], group: str, name: str) -> list[Path]:
+    files = (_nearby(folder) / group / f"{name.removesuffix('.yaml')}.yaml" for folder in folders)
+    return [file for file in files if file.is_file()]
+
+
+def _path(folder: str) -> Path:
+    return _nearby(Path(folder.removeprefix("file://")))
+
+
+def _nearby(folder: Path) -> Path:
+    """A folder as it is seen from the working directory, if it is below that."""
+    here = Path.cwd()
+    return folder.relative_to(here) if folder.is_relative_to(here) else folder

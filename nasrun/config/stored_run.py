@@ -1,0 +1,84 @@
+"""A run directory, opened to be read: its records and what it measured. Nothing is searched or trained, and where the
+header records the data, nothing of them is read."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from nasrun.config.build import Benchmark, build_benchmark
+from nasrun.config.given import Given
+from nasrun.core.options import ConfigError
+from nasrun.datasets import Dataset, DatasetError
+from nasrun.datasets.record import DataRecord, difference, doubt_of, record_of
+from nasrun.storage import journal
+from nasrun.storage.journal import Event
+from nasrun.storage.paths import data_named, find_paths
+from nasrun.storage.records import RunRecords, assemble
+from nasrun.storage.run_directory import holds_run, load_config
+
+READ = ("search_space", "evaluator")
+"""The groups of which something is made where the header records the data."""
+
+
+class DataChangedError(DatasetError):
+    """Data that are not those of a run; the text says what differs, in one line."""
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run as its directory tells it.
+
+    `config`: with relative paths as they are reached from here. `data`: as recorded at its start; None of a version
+    that recorded nothing.
+    """
+
+    directory: Path
+    config: DictConfig
+    events: Sequence[Event]
+    records: RunRecords
+    benchmark: Benchmark
+    data: DataRecord | None
+
+    @property
+    def header(self) -> Event:
+        """The first event of the journal."""
+        return self.events[0]
+
+    @property
+    def doubt(self) -> str | None:
+        """What cannot be known of a run that recorded nothing of its data, in one line."""
+        return None if self.data is not None else doubt_of(self.header)
+
+
+def open_run(directory: Path, given: Mapping[str, Given] = {}) -> StoredRun:
+    """The run in a directory, finished or not. `given`: the objects that it was started with, if any, by group.
+
+    ConfigError where the directory holds none, or names classes that may not be imported; JournalError where its
+    journal cannot be trusted.
+    """
+    if not holds_run(directory):
+        raise ConfigError(f"{directory}: holds no run (it has no {journal.NAME})")
+    events = journal.read(directory / journal.NAME)
+    records = assemble(directory, events)
+    data = read_data(directory, events)
+    groups = READ if data is not None else (*READ, "dataset")
+    config = find_paths(
+        load_config(directory, events, groups=groups, chosen=[one.path for one in given.values()]), events[0], directory
+    )
+    return StoredRun(directory, config, events, records, build_benchmark(config, data, given), data)
+
+
+def read_data(directory: Path, events: Sequence[Event]) -> DataRecord | None:
+    """What the header of a run records of its data; None where its version recorded nothing."""
+    with journal.reject_invalid_events(directory / journal.NAME):
+        return DataRecord.of_header(events[0])
+
+
+def check_data(directory: Path, events: Sequence[Event], config: DictConfig, dataset: Dataset) -> None:
+    """DataChangedError, in one line, where a data set is not the one that a run recorded: it says what differs."""
+    then = read_data(directory, events)
+    found = None if then is None else difference(then, record_of(dataset))
+    if found is not None:
+        raise DataChangedError(f"{data_named(config, events[0], dataset.name)}: not the data of the run ({found})")

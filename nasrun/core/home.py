@@ -1,0 +1,13 @@
+"""The home folder of the user, which there may be none of, as in many containers."""
+
+from pathlib import Path
+
+from nasrun.core.options import ConfigError
+
+
+def at_home(path: str | Path) -> Path:
+    """A path with the home folder in place of a `~` at its start; ConfigError where no home folder is known."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise ConfigError(f"{path}: no home folder is known for this user; set HOME, or write out the ~") from None

@@ -1,0 +1,253 @@
+"""Image files of the user's own: those in a folder, and the pixels of each. Pillow (`nasrun[images]`) reads them; it is
+imported only here.
+"""
+
+import os
+import shlex
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from nasrun.datasets.base import DatasetError
+from nasrun.datasets.notes import Picture
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+Resize = Literal["crop", "pad", "stretch"]
+
+AVIF = (".avif",)
+HEIF = (".heic", ".heif", ".hif")
+_COMMON = (".apng", ".bmp", ".dib", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm")
+SUFFIXES = tuple(sorted((*_COMMON, ".tga", ".tif", ".tiff", ".webp", *AVIF, *HEIF)))
+"""Endings of the names of image files, in small letters. Files with other endings are passed over."""
+
+HIDDEN = "hidden"
+"""Why a file whose name begins with a dot is passed over."""
+
+NAMED = 10
+"""Files that one message names; it counts the others."""
+
+_SHRINK = (
+    "import sys; from PIL import Image, ImageOps as o; Image.MAX_IMAGE_PIXELS = None; "
+    "o.contain(o.exif_transpose(Image.open(sys.argv[1])), (4096, 4096)).save(sys.argv[1])"
+)
+_PNG_SIGNATURE, _PNG_DEPTH = b"\x89PNG\r\n\x1a\n", 24
+"""How a PNG begins, and which of its bytes holds the bits per channel."""
+_TIFF_DEPTH = 258
+"""TIFF's tag BitsPerSample."""
+
+
+class ImageError(DatasetError):
+    """An image file that cannot be used: `path`, `reason`, and `remedy`, which says what to do."""
+
+    def __init__(self, path: Path, reason: str, remedy: str) -> None:
+        super().__init__(f"{path}: {reason}; {remedy}")
+        self.path, self.reason, self.remedy = path, reason, remedy
+
+
+class CorruptImageError(ImageError):
+    """A file that should be an image and cannot be read as one: empty, cut short, damaged, or of another kind."""
+
+    def __init__(self, path: Path, detail: str) -> None:
+        super().__init__(path, f"cannot be read as an image ({detail})", "replace or delete it")
+
+
+class DeepImageError(ImageError):
+    """A picture of more than 8 bits per channel.
+
+    Pillow keeps the upper 8 bits of colours, and of a camera's 12 bits in 16 only four are among them.
+    """
+
+    def __init__(self, path: Path, bits: int) -> None:
+        name = shlex.quote(str(path))
+        remedy = f"save it with 8, as by ImageMagick: mogrify -depth 8 {name} (where it holds a camera's 12 bits: "
+        super().__init__(path, f"{bits} bits per channel", f"{remedy}mogrify -evaluate multiply 16 -depth 8 {name})")
+
+
+class HugeImageError(ImageError):
+    """A picture of more pixels than `limit`, so many that it may be made to fill the memory."""
+
+    def __init__(self, path: Path, limit: int) -> None:
+        command = f"python -c {shlex.quote(_SHRINK)} {shlex.quote(str(path))}"
+        remedy = f"move it away, or shrink it in place: {command}"
+        super().__init__(path, f"more than {limit // 10**6} megapixels", remedy)
+
+
+def find_images(folder: Path) -> tuple[list[Path], Counter[str]]:
+    """The image files in a folder and the folders in it, sorted, and how many other files there are, by reason.
+
+    Links to folders are followed; a folder that two ways lead to is read once. DatasetError names a folder that cannot
+    be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise DatasetError(f"{error.filename}: cannot be read ({error.strerror}); make it readable, or move it away")
+
+    needs = _needs()
+    found, passed_over, seen = [], Counter[str](), set()
+    for place, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
+        status = Path(place).stat()
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        passed_over[HIDDEN] += sum(name.startswith(".") for name in folders)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in files:
+            suffix = Path(name).suffix.lower()
+            if name.startswith("."):
+                passed_over[HIDDEN] += 1
+            elif suffix not in SUFFIXES:
+                passed_over[suffix or "without an ending"] += 1
+            elif suffix in needs:
+                passed_over[f"{suffix} ({needs[suffix]})"] += 1
+            else:
+                found.append(Path(place, name))
+    return sorted(found), +passed_over
+
+
+def _needs() -> dict[str, str]:
+    """What to install for endings that cannot be read with what is installed."""
+    from PIL import features
+
+    missing: dict[str, str] = {}
+    if not features.check("avif"):
+        missing |= dict.fromkeys(AVIF, "Pillow 11.3 or later reads it: pip install -U pillow")
+    if find_spec("pillow_heif") is None:
+        missing |= dict.fromkeys(HEIF, "pip install pillow-heif")
+    return missing
+
+
+class ImageReader:
+    """Reads image files as pixels of one size. Transparency is dropped, of several frames the first is read, and
+    photographs are turned as their camera noted.
+
+    `changed`: how many of the images read so far lost something, by what it was. `smallest`, `largest`: of them.
+    """
+
+    def __init__(self, channels: int, height: int, width: int, resize: Resize = "crop") -> None:
+        """`channels`: 1 for grey, 3 for RGB. `resize`: how an image of other proportions is fitted: `crop` keeps them
+        and cuts what juts out, `pad` keeps them and fills up with black, `stretch` does not keep them. DatasetError
+        where Pillow is not installed.
+        """
+        try:
+            import PIL.Image
+            import PIL.ImageOps
+        except ImportError:
+            raise DatasetError("dataset=image_folder: needs Pillow; install nasrun[images]") from None
+        if find_spec("pillow_heif") is not None:
+            import pillow_heif
+
+            pillow_heif.register_heif_opener()
+        self._pillow, self._operations = PIL.Image, PIL.ImageOps
+        self.shape = (channels, height, width)
+        self._resize = resize
+        self.changed: Counter[str] = Counter()
+        self.smallest: Picture | None = None
+        self.largest: Picture | None = None
+
+    def read(self, path: Path) -> np.ndarray:
+        """One image as uint8 (channels, height, width); ImageError where it cannot be used.
+
+        An image that has the wanted size already keeps every pixel.
+        """
+        if not path.is_file():  # a pipe would be waited on for ever
+            raise ImageError(path, "is no file", "remove it, or put an image in its place")
+        pillow = self._pillow
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # remarks on metadata and palettes
+                # A picture that is far larger than any photograph is refused, not just warned about.
+                warnings.simplefilter("error", pillow.DecompressionBombWarning)
+                with pillow.open(path) as opened:
+                    picture = self._decoded(opened, path)
+        except ImageError:
+            raise
+        except (pillow.DecompressionBombWarning, pillow.DecompressionBombError):
+            raise HugeImageError(path, pillow.MAX_IMAGE_PIXELS or 0) from None
+        except Exception as error:  # Pillow's readers raise many kinds on damaged files, struct.error among them
+            raise CorruptImageError(path, _reason(error, path)) from None
+        pixels = np.asarray(picture, dtype=np.uint8)
+        return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+
+    def _decoded(self, opened: "Image.Image", path: Path) -> "Image.Image":
+        """The picture in an opened file, in the wanted channels and size."""
+        bits = _bits(opened, path)
+        if bits > 8:
+            raise DeepImageError(path, bits)
+        # A camera's MPO holds previews of the same picture beside it.
+        frames = getattr(opened, "is_animated", False) and opened.format != "MPO"
+        turned = self._operations.exif_transpose(opened)
+        transparent = turned.has_transparency_data and np.asarray(turned.convert("RGBA"))[..., 3].min() < 255
+        if turned.mode == "LAB":  # which Pillow converts to RGB alone
+            turned = turned.convert("RGB")
+        fitted = self._fit(turned.convert("L" if self.shape[0] == 1 else "RGB"))
+        self.changed["with several frames: the first is read"] += bool(frames)
+        self.changed["transparent in places: the colours there are read, the transparency is dropped"] += bool(
+            transparent
+        )
+        self._note_size(Picture(*turned.size, str(path)))
+        return fitted
+
+    def _fit(self, image: "Image.Image") -> "Image.Image":
+        size = (self.shape[2], self.shape[1])
+        if image.size == size:
+            return image
+        if self._resize == "stretch":
+            return image.resize(size)
+        fitted: Image.Image = (self._operations.fit if self._resize == "crop" else self._operations.pad)(image, size)
+        return fitted
+
+    def _note_size(self, picture: Picture) -> None:
+        pixels = picture.width * picture.height
+        if self.smallest is None or pixels < self.smallest.width * self.smallest.height:
+            self.smallest = picture
+        if self.largest is None or pixels > self.largest.width * self.largest.height:
+            self.largest = picture
+
+
+def _reason(error: Exception, path: Path) -> str:
+    """Why Pillow could not read a file, in few words."""
+    from PIL import UnidentifiedImageError
+
+    if isinstance(error, UnidentifiedImageError):
+        if path.suffix.lower() in (needs := _needs()):
+            return needs[path.suffix.lower()]
+        return "of no known kind" if path.stat().st_size else "it is empty"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _bits(opened: "Image.Image", path: Path) -> int:
+    """Bits per channel of an opened file. Pillow's mode says 8 for colours whatever the file holds."""
+    if opened.mode.startswith("I;16"):
+        return 16
+    if opened.mode.startswith(("I", "F")):
+        return 32
+    if opened.format == "PNG":
+        with path.open("rb") as file:
+            head = file.read(_PNG_DEPTH + 1)
+        return head[_PNG_DEPTH] if head.startswith(_PNG_SIGNATURE) and len(head) > _PNG_DEPTH else 8
+    if opened.format == "TIFF":
+        return int(max(opened.tag_v2.get(_TIFF_DEPTH, (8,))))  # type: ignore[attr-defined]
+    return 8
+
+
+def refusal(failures: Sequence[ImageError], root: Path) -> str:
+    """What is wrong with files that cannot be used, in one line: up to ten by name, and a remedy of each kind.
+
+    `root`: the folder that they lie in.
+    """
+    if len(failures) == 1:
+        return str(failures[0])
+    named = [f"{failure.path.relative_to(root)}: {failure.reason}" for failure in failures[:NAMED]]
+    named += [f"and {len(failures) - NAMED:,} more"] if len(failures) > NAMED else []
+    first = {type(failure): failure for failure in reversed(failures)}
+    kinds = sorted(first.values(), key=failures.index)
+    remedies = [f"of {failure.path.relative_to(root)}: {failure.remedy}" for failure in kinds]
+    return f"{len(failures):,} files cannot be used: {', '.join(named)}; {'; '.join(remedies)}"

@@ -1,0 +1,84 @@
+"""The images that the files of an export are compared on: the test images of the run, or where they are not there, or
+not those of the run, random ones."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from omegaconf import DictConfig, OmegaConf
+
+from nasrun.config.build import create
+from nasrun.config.stored_run import DataChangedError, StoredRun, check_data
+from nasrun.core import Task
+from nasrun.core.options import ConfigError, nearest, plain
+from nasrun.datasets import Dataset, DatasetError, Splits
+from nasrun.storage.paths import data_there, movable, whole_path
+from nasrun.storage.records import CONFIG
+from nasrun.storage.stored_config import check_targets
+
+RANDOM_IMAGES = 256
+
+
+class Images(NamedTuple):
+    """Images uint8 (N, channels, height, width) to compare outputs on.
+
+    `splits`: the data of the run, of which they are the test images; None where they are random. `reason`: why they are
+    random, in one line; None where nobody looked for the data. `changed`: there are data, but not those of the run.
+    `movable`: the key that says where they lie.
+    """
+
+    images: np.ndarray
+    splits: Splits | None
+    reason: str | None = None
+    changed: bool = False
+    movable: str | None = None
+
+    @property
+    def kind(self) -> str:
+        """What they are called."""
+        return "test images" if self.splits is not None else "random images"
+
+
+def images_of_run(stored: StoredRun, places: Mapping[str, Any]) -> Images:
+    """The test images of a run, if its data are there and are those that it recorded.
+
+    `places`: dotted keys that say where the data lie now, as typed. ConfigError for other keys, where they do not lie
+    there, or where the class of the data set may not be imported.
+    """
+    config = _moved(stored, places)
+    try:
+        dataset = stored.benchmark.dataset if stored.data is None else _dataset(stored, config)
+        splits = dataset.load()
+        check_data(stored.directory, stored.events, config, dataset)
+    except DatasetError as error:
+        if stored.data is None or places:
+            raise
+        changed = isinstance(error, DataChangedError) or data_there(config, stored.header)
+        key = next(iter(_movable(stored)), None)
+        return random_images(stored.data.task)._replace(reason=str(error), changed=changed, movable=key)
+    return Images(splits.test.images, splits)
+
+
+def random_images(task: Task) -> Images:
+    """Images of random bytes, the same at every call."""
+    shape = (RANDOM_IMAGES, task.channels, task.height, task.width)
+    return Images(np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8), None)
+
+
+def _movable(stored: StoredRun) -> list[str]:
+    return [key for key in movable(stored.header) if key.startswith("dataset.")]
+
+
+def _moved(stored: StoredRun, places: Mapping[str, Any]) -> DictConfig:
+    """The config of a run with its data elsewhere."""
+    config, known = stored.config.copy(), _movable(stored)
+    for key, value in places.items():
+        if key not in known:
+            raise ConfigError(f"{key}: cannot be given here; {nearest(key, known)}")
+        OmegaConf.update(config, key, whole_path(value))
+    return config
+
+
+def _dataset(stored: StoredRun, config: DictConfig) -> Dataset:
+    check_targets(OmegaConf.masked_copy(config, ["dataset"]), stored.directory / CONFIG)
+    return create(plain(config), "dataset", Dataset)  # type: ignore[type-abstract]

@@ -1,0 +1,182 @@
+"""The winner's final training, and its one measurement on the test set."""
+
+from collections.abc import Mapping, Sequence
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+from nasrun.checkpoints.archive import read_info
+from nasrun.checkpoints.store import CheckpointStore
+from nasrun.config.build import Setup
+from nasrun.core import Job, SharedEvaluator, Trial, seeding
+from nasrun.core.options import first_line
+from nasrun.runner.errors import RunError
+from nasrun.runner.search import Search
+from nasrun.runner.time_budget import TimeBudget
+from nasrun.storage.journal import Event, Journal, now
+from nasrun.storage.records import Observer, TrialRecord
+
+SEGMENT = 0.25
+"""Of the epochs that are left, those of the next segment."""
+KEPT = 2
+"""Segments on disk."""
+
+
+class Final:
+    """What comes after the search: the winner is trained and tested, unless the journal holds that already."""
+
+    def __init__(
+        self, setup: Setup, directory: Path, search: Search, checkpoints: CheckpointStore, log: Journal
+    ) -> None:
+        self._setup, self._directory, self._search = setup, directory, search
+        self._checkpoints, self._log = checkpoints, log
+
+    def run(self, events: Sequence[Event], console: Observer, budget: TimeBudget | None = None) -> None:
+        """Train, test, and put it on record. `budget`: of the time that is left for that. RunError where it fails."""
+        told, best = len(self._search.records), self._search.winner
+        if best is None or any(event["event"] == "final" and event["told"] == told for event in events):
+            Segments.clear(self._directory)
+            return
+        console.on_final_training(best)
+        job = self._job(best)
+        try:
+            if budget is None:
+                result = self._setup.evaluator.final(job)
+            else:
+                result = Segments(self._setup, self._directory, self._log, budget).run(job, events)
+        except OSError:
+            raise
+        except Exception as error:
+            raise RunError(f"the winner's final training failed: {first_line(error)}") from error
+        # Which network it is where the strategy says so, and not the objective.
+        chosen = {"chosen": True} if self._setup.strategy.selected_trial() is not None else {}
+        timed = {} if budget is None else budget.outcome()
+        self._log.append(
+            "final", fsync=True, trial=best.trial.number, told=told, **chosen, **result, **timed, time=now()
+        )
+        if budget is not None:
+            Segments.clear(self._directory)
+
+    def _job(self, best: TrialRecord) -> Job:
+        """The job of the final training: which network, from which checkpoint of the search, where its weights go."""
+        proposal = best.trial.proposal
+        number = proposal.reuse_of if proposal.reuse_of is not None else best.trial.number
+        objective = self._setup.objective
+        ranked = sorted((m for m in best.measurements if m.status == "ok"), key=lambda m: -objective.score([m]))
+        source = self._checkpoints.path(number, ranked[0].repeat)
+        return Job(
+            Trial(number, proposal),
+            ranked[0].repeat,
+            seeding.integer(self._setup.options.seed, seeding.Purpose.FINAL),
+            str(source) if source.is_file() else None,
+            str(self._directory / "best" / "model.safetensors") if self._has_weights else None,
+        )
+
+    @property
+    def _has_weights(self) -> bool:
+        """Whether the evaluator gives the winner's weights at the end."""
+        return self._setup.evaluator.saves or isinstance(self._setup.evaluator, SharedEvaluator)
+
+
+class Segments:
+    """A final training within a budget of time, in segments.
+
+    The first goes on from the checkpoint of the search. Before each, how many epochs there are to be in all follows
+    from the speed of the last and the time that is left; the event `segment` says it, then it is trained and its
+    archive written. A run that is killed goes on behind the last archive, and follows what is on record. Segments leave
+    no trace: one training with the same schedule comes to the same weights.
+    """
+
+    FOLDER = "final"
+
+    def __init__(self, setup: Setup, directory: Path, log: Journal, budget: TimeBudget) -> None:
+        self._setup, self._directory, self._log, self._budget = setup, directory, log, budget
+
+    def run(self, job: Job, events: Sequence[Event]) -> Mapping[str, Any]:
+        """Train from the checkpoint of a job until the time is up, and test; returns what `Evaluator.test` does."""
+        recorded = [event for event in events if event["event"] == "segment"]
+        # Where an archive is, all segments before it are done.
+        number = max((int(e["number"]) for e in recorded if self._path(int(e["number"])).is_file()), default=0)
+        told = [self._told(segment, recorded) for segment in range(1, number + 1)]
+        epochs, horizon = self._epochs_of(job), None
+        if number:
+            epochs, horizon = int(recorded[number - 1]["epochs"]), int(recorded[number - 1]["horizon"])
+        pending, speed = recorded[number:], self._budget.final_epoch_seconds(job.trial.proposal.genome)
+        while horizon is None or epochs < horizon:
+            event = pending.pop(0) if pending else self._decide(number, epochs, speed, told)
+            if event["epochs"] == epochs:  # the time is up before its horizon
+                break
+            before = self._budget.clock.spent
+            told.append(self._train(job, event))
+            taken = self._budget.clock.spent - before
+            speed = taken / (int(event["epochs"]) - epochs) if taken > 0 else speed
+            number, epochs, horizon = int(event["number"]), int(event["epochs"]), int(event["horizon"])
+        result = self._setup.evaluator.test(
+            job._replace(load_from=str(self._path(number)) if number else job.load_from)
+        )
+        images = job.trial.proposal.hparams.get("epoch_images")
+        images = f" of {images:,} images" if images else ""
+        return {
+            **result,
+            "history": [row for segment in told for row in segment["history"]],
+            "seconds": sum(segment["seconds"] for segment in told) + result["seconds"],
+            "trained_on": f"{epochs} epochs{images}, the search's included, on {self._setup.evaluator.final_data}",
+        }
+
+    def _decide(self, number: int, epochs: int, speed: float, told: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+        """What the segment after `number` is to be: none, of no epochs, where no time is left.
+
+        It is on record from now on, with what the last one told.
+        """
+        left = max(0 if epochs else 1, int(self._budget.left / speed))
+        event = {"number": number + 1, "epochs": epochs + ceil(left * SEGMENT), "horizon": epochs + left}
+        last = {"last": dict(told[-1])} if told else {}
+        self._log.append("segment", fsync=True, **event, **last, spent=self._budget.clock.spent, time=now())
+        return event
+
+    def _told(self, number: int, recorded: Sequence[Event]) -> Mapping[str, Any]:
+        """What a segment that was trained before told: the event of the next has it, or its archive but for times."""
+        if number < len(recorded):
+            last: Mapping[str, Any] = recorded[number]["last"]
+            return last
+        return {"history": list(read_info(self._path(number)).history), "seconds": 0.0}
+
+    def _train(self, job: Job, event: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Train one segment."""
+        number, proposal = int(event["number"]), job.trial.proposal
+        source = str(self._path(number - 1)) if number > 1 else job.load_from
+        goes_on = proposal._replace(
+            budget=int(event["epochs"]), horizon=int(event["horizon"]), warm_start="continue", partners=()
+        )
+        result = self._setup.evaluator.train_on(
+            Job(
+                Trial(job.trial.number, goes_on),
+                job.repeat,
+                job.seed,
+                source,
+                str(self._path(number)),
+                resumable=True,
+            )
+        )
+        if number > KEPT:
+            self._path(number - KEPT).unlink(missing_ok=True)
+        return result
+
+    def _epochs_of(self, job: Job) -> int:
+        """Epochs behind the checkpoint of a job."""
+        return (job.trial.proposal.budget or 0) if job.load_from is not None else 0
+
+    def _path(self, number: int) -> Path:
+        return self._directory / self.FOLDER / f"{number}.zip"
+
+    @classmethod
+    def clear(cls, directory: Path) -> None:
+        """Delete the archives: the last one's weights are those of the winner."""
+        folder = directory / cls.FOLDER
+        if folder.is_dir():
+            for path in folder.glob("*.zip"):
+                path.unlink(missing_ok=True)
+            for path in folder.glob(".*.tmp"):
+                path.unlink(missing_ok=True)
+            if not any(folder.iterdir()):
+                folder.rmdir()

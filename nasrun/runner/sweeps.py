@@ -1,0 +1,52 @@
+"""The runs that are in the folder of a sweep already, found by what they are and not by their place in it."""
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nasrun.core.options import ConfigError, flat, plain
+from nasrun.runner.resume import CHANGEABLE
+from nasrun.storage import journal
+from nasrun.storage.run_directory import load_config
+
+
+class EarlierRuns:
+    """The runs that a sweep's folder held when the sweep began; it can be pickled.
+
+    `swept`: the keys of which the sweep has several values; they tell its runs apart, also those that a resumed run
+    may change.
+    """
+
+    def __init__(self, directories: Sequence[Path], swept: Collection[str] = ()) -> None:
+        self._directories = tuple(directory.absolute() for directory in directories)
+        self._free = tuple(key for key in CHANGEABLE if key not in swept)
+        self._read_events = any(key in CHANGEABLE for key in swept)
+        self._contents: dict[Path, dict[str, Any] | None] = {}
+
+    def find(self, config: Mapping[str, Any], own: Path) -> Path | None:
+        """The run of a checked config; None where there is none. The directory `own` is looked into first.
+
+        Returns an absolute path."""
+        wanted = self._identity(flat(config))
+        first = [directory for directory in self._directories if directory == own.absolute()]
+        for directory in (*first, *self._directories):
+            if self._content(directory) == wanted:
+                return directory
+        return None
+
+    def _content(self, directory: Path) -> dict[str, Any] | None:
+        """What tells a stored run apart, or None where its directory cannot be read."""
+        if directory not in self._contents:
+            try:
+                events = journal.read(directory / journal.NAME) if self._read_events else []
+                stored = flat(plain(load_config(directory, events, data_only=True)))
+                self._contents[directory] = self._identity(stored)
+            except (ConfigError, journal.JournalError, OSError):
+                self._contents[directory] = None
+        return self._contents[directory]
+
+    def _identity(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in values.items() if not self._may_differ(key)}
+
+    def _may_differ(self, key: str) -> bool:
+        return any(key == free or key.startswith(f"{free}.") for free in self._free)

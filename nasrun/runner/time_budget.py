@@ -1,0 +1,282 @@
+"""A run within a budget of time: the plan, what it is changed to on the way, and the speeds that it goes by.
+
+Whatever depends on a clock is decided here, and is in the journal before it is acted on: `speed` (how long an epoch of
+an architecture takes), `plan` (the first, and each that takes its place). A resumed run takes these from the journal
+and decides anew only what was not decided; the time between a kill and the resume does not count.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from nasrun.config.build import Setup, sample_rng
+from nasrun.core import Genome, Proposal, Trial
+from nasrun.core.durations import format_duration
+from nasrun.core.options import ConfigError
+from nasrun.runner.clock import Clock, Instant
+from nasrun.storage.journal import Event, Journal, now
+from nasrun.strategies.timed.choice import noise_of_pairs, noise_of_share, probability_of_best
+from nasrun.strategies.timed.plan import Plan, make_plan, search_seconds
+from nasrun.strategies.timed.strategy import Timed
+
+REPORT_SECONDS = 0.7
+PLOTS_SECONDS = 2.0
+"""What the tables, and the pictures, take at the end: seconds of a processor."""
+LEAST_IMAGES = 2000
+"""Images that there must be time to train on."""
+MARGIN = 0.01
+"""Of the budget, what is left unplanned."""
+TEST_SHARE = 0.4
+"""What an image costs to be tested, of what it costs to be trained on."""
+LEAST_CHANGE = 0.15
+"""A plan is changed where the architectures that fit in are more, or fewer, by such a share."""
+ESTIMATED_FOR_MEASURING = 1.1
+"""What `Evaluator.estimate` adds for the validation part."""
+REFERENCES = 3
+"""Random architectures of which the one of middling price stands for all."""
+
+
+class TimeBudget:
+    """The budget of one run: `seconds` by `clock`; `say` tells the user a line."""
+
+    def __init__(
+        self, setup: Setup, strategy: Timed, clock: Clock, log: Journal | None, say: Callable[[str], None]
+    ) -> None:
+        assert setup.options.seconds is not None
+        self.seconds, self.clock = setup.options.seconds, clock
+        self._setup, self._strategy, self._log, self._say = setup, strategy, log, say
+        self._workers = min(setup.hardware.workers, setup.hardware.trials_in_flight * setup.evaluator.repeats)
+        self._speeds: dict[Any, float] = {}
+        self._passes: dict[Any, float] = {}
+        self._since = self._recorded = self._planned = 0.0
+        self._live = False
+        strategy.epoch_seconds = self.epoch_seconds
+
+    @property
+    def reserve(self) -> float:
+        """Seconds that are kept for what comes after the training: the test, the tables, the pictures."""
+        plots = PLOTS_SECONDS if self._setup.output.plots else 0.0
+        return (REPORT_SECONDS + plots) * self.clock.delay + MARGIN * self.seconds + self._test_seconds
+
+    @property
+    def left(self) -> float:
+        """Seconds that are left for training."""
+        return self.seconds - self.clock.spent - self.reserve
+
+    @property
+    def trials(self) -> int:
+        """Trials in all, by the plan."""
+        assert self._strategy.plan is not None
+        return self._strategy.plan.trials
+
+    def begin(self) -> None:
+        """From now on speeds are measured where they are not on record, and the clock is looked at."""
+        self._live = True
+        assert self._strategy.plan is not None
+        # What the start of a resumed process took is no delay of its trials.
+        self._since += self.clock.spent - self._recorded
+        self._say(self.describe(self._strategy.plan))
+
+    def first_plan(self) -> tuple[Plan, Genome, float]:
+        """The plan, and what it follows from: an architecture of the usual price, seconds that a pass over the training
+        part takes it. ConfigError where there is no time for any."""
+        genome = self._reference()
+        seconds = self._time(genome)
+        images = self._images
+        least = seconds * LEAST_IMAGES / images
+        if self.left < least:
+            right = self.clock.spent + self.reserve + least
+            raise ConfigError(
+                f"time={format_duration(self.seconds)}: {self.clock.spent:.0f} s are spent before anything is trained "
+                f"and {self.reserve:.0f} s go to the end; at least {right:.0f}s is right"
+            )
+        return make_plan(self.left, seconds, images, 1 / self._share), genome, seconds
+
+    def epoch_seconds(self, genome: Genome) -> float:
+        """Seconds that an epoch of a genome's network takes: on record, or measured and put there."""
+        key = self._key(genome)
+        if key not in self._speeds:
+            if not self._live or self._log is None:
+                raise LookupError(f"the speed of {self._setup.space.format(genome)} is not on record")
+            plan = self._strategy.plan
+            assert plan is not None
+            images = self._images
+            whole = self._passes.get(key) or self._time(genome)
+            seconds = whole * min(1.0, (plan.epoch_images or images) / images)
+            self._log.append("speed", genome=genome, epoch_seconds=seconds, time=now())
+            self._speeds[key] = seconds
+        return self._speeds[key]
+
+    def final_epoch_seconds(self, genome: Genome) -> float:
+        """What an epoch of the final training, which measures nothing meanwhile, is expected to take."""
+        plan, splits = self._strategy.plan, self._setup.dataset.load()
+        assert plan is not None
+        known = self.epoch_seconds(genome) / ESTIMATED_FOR_MEASURING
+        if plan.epoch_images is not None or self._setup.evaluator.final_data == "the training part":
+            return known
+        return known * len(splits.whole_training) / len(splits.train)
+
+    def replay(self, event: Event) -> None:
+        """Take in an event of the journal."""
+        self._recorded = max(self._recorded, float(event.get("spent", 0.0)))
+        if event["event"] == "speed":
+            self._speeds[self._key(tuple(event["genome"]))] = float(event["epoch_seconds"])
+        elif event["event"] == "plan":
+            self._strategy.follow(plan_from_json(event))
+        elif "plan" in event:
+            genome, seconds = event["plan"]["reference"]
+            self._passes[self._key(tuple(genome))] = float(seconds)
+            self._since = float(event["spent"])
+            self._strategy.follow(plan_from_json(event["plan"]))
+
+    def count(self, trial: Trial) -> None:
+        """A trial is complete, now or in the journal: what its training was planned to take counts as planned."""
+        proposal = trial.proposal
+        if proposal.reuse_of is None:
+            epochs = (proposal.budget or 0) - self._strategy.epochs_behind(proposal)
+            # One epoch more or less is no delay: what was proposed is what was planned.
+            self._planned += epochs * self.epoch_seconds(proposal.genome) * self._share
+
+    def adjust(self) -> None:
+        """After a trial: where the time for the search no longer fits the plan, change it."""
+        taken = self.clock.spent - self._since
+        changed = self._changed(taken / self._planned if self._planned else 1.0)
+        if changed is not None:
+            plan, reason = changed
+            self._say(f"{reason}; {self.describe(self._record(plan, reason))}")
+
+    @property
+    def _share(self) -> float:
+        """What a second of one training takes of the budget, where several are trained at a time."""
+        return self._setup.evaluator.repeats / self._workers
+
+    def _changed(self, slower: float) -> tuple[Plan, str] | None:
+        """The plan for the time that is left, and why it is another; None where the one there is will do.
+
+        `slower`: how many times as long as planned the trials took so far.
+        """
+        plan, strategy = self._strategy.plan, self._strategy
+        assert plan is not None
+        factor = max(slower, 0.5) * self._share
+        # The winner has its rungs behind it when its final training begins.
+        final = (plan.horizon - plan.rungs[-1]) * min(slower, 1.0)
+        room = self.left - final
+        if not strategy.choosing:
+            later = search_seconds(plan, 0) * factor
+            fitting = max(1, strategy.begun + max(0, int((room - later) / (plan.rungs[0] * factor))))
+            if abs(fitting - plan.candidates) < max(1.0, LEAST_CHANGE * plan.candidates):
+                return None
+            survivors = (fitting, *(min(count, fitting) for count in plan.survivors[1:]))
+            text = f"architectures took {slower:.2g} times as long as planned"
+            return plan._replace(candidates=fitting, survivors=survivors), text
+        rung = len(strategy.rungs)
+        if rung < len(plan.rungs) and strategy.idle:
+            cost = plan.survivors[rung] * (plan.rungs[rung] - plan.rungs[rung - 1]) * factor
+            if cost > self.left - final * 0.8:
+                shorter = plan._replace(rungs=plan.rungs[:rung], survivors=plan.survivors[:rung])
+                return shorter, f"no time for the rungs after {rung}"
+        return None
+
+    def _record(self, plan: Plan, reason: str | None = None) -> Plan:
+        """Put a plan into the journal, and go by it."""
+        assert self._log is not None
+        why: dict[str, Any] = {} if reason is None else {"reason": reason}
+        self._log.append("plan", **plan_to_json(plan), spent=self.clock.spent, **why, time=now())
+        self._strategy.follow(plan)
+        return plan
+
+    def outcome(self) -> dict[str, Any]:
+        """For the record, at the end: what was spent, and how sure the choice among those of the last rung is."""
+        spent = {"budget_seconds": self.seconds, "clock": self.clock.kind, "spent": self.clock.spent}
+        ranked = self._strategy.ranked
+        if len(ranked) < 2:
+            return spent
+        noise, source = noise_of_pairs(self._strategy.pairs), "repeats"
+        if noise is None and self._setup.objective.metric == "val_accuracy":
+            images = len(self._setup.dataset.load().validation)
+            noise, source = noise_of_share(ranked[0].score, images), "validation images"
+        if noise is None:
+            return spent
+        probability = probability_of_best([member.score for member in ranked], noise)
+        trials = [member.trial for member in ranked]
+        return spent | {"choice": {"of": trials, "probability": probability, "noise": noise, "noise_from": source}}
+
+    def describe(self, plan: Plan) -> str:
+        """A plan in a line."""
+        clock = " of the processor" if self.clock.kind == "cpu" else ""
+        head = f"plan for {format_duration(self.seconds)}{clock}: "
+        count = f"{plan.candidates} architectures" if plan.candidates > 1 else "one architecture"
+        rungs = ", ".join(
+            f"{survivors} for {rung:.3g} s" for survivors, rung in zip(plan.survivors, plan.rungs, strict=True)
+        )
+        repeats = f", {plan.repeats} of them twice" if plan.repeats else ""
+        return f"{head}{count} ({rungs}{repeats}), the winner for {plan.horizon:.3g} s in all"
+
+    def _reference(self) -> Genome:
+        """An architecture that stands for those of the search: the best known one, or else of a few drawn ones that of
+        middling price."""
+        setup = self._setup
+        known = list(setup.steered.known().values())
+        if known:
+            return known[0]
+        rng, task = sample_rng(setup.options.seed), setup.dataset.task
+        found = [self._strategy.draw(rng) or setup.steered.sample(rng) for _ in range(REFERENCES)]
+        return sorted(found, key=lambda genome: setup.space.cost(genome, task).flops)[REFERENCES // 2]
+
+    def _time(self, genome: Genome) -> float:
+        """Seconds that a pass over the training part takes a genome's network, by the clock of the budget."""
+        trial = Trial(0, Proposal(genome, budget=1))
+        seconds = self._setup.evaluator.estimate(trial, self.clock.read)
+        assert seconds is not None, "a time budget is for evaluators that train"
+        return seconds
+
+    @property
+    def _images(self) -> int:
+        """Images of the training part."""
+        return len(self._setup.dataset.load().train)
+
+    @property
+    def _test_seconds(self) -> float:
+        if not self._speeds:
+            return 0.0
+        images = self._images
+        plan = self._strategy.plan
+        unit = images if plan is None or plan.epoch_images is None else min(plan.epoch_images, images)
+        per_image = float(np.mean(list(self._speeds.values()))) / unit
+        return TEST_SHARE * per_image * len(self._setup.dataset.load().test)
+
+    def _key(self, genome: Genome) -> Any:
+        return self._setup.space.key(genome)
+
+
+def first_plan(setup: Setup, began: Instant) -> dict[str, Any]:
+    """For the first event of a run with a budget of time: its plan, and what was spent by then; else nothing."""
+    budget = time_budget(setup, Clock(setup.hardware.clock, began), None)
+    if budget is None:
+        return {}
+    plan, genome, seconds = budget.first_plan()
+    return {"plan": {**plan_to_json(plan), "reference": [genome, seconds]}, "spent": budget.clock.spent}
+
+
+def time_budget(
+    setup: Setup, clock: Clock, log: Journal | None, say: Callable[[str], None] = lambda text: None
+) -> TimeBudget | None:
+    """The budget of time of a run; None where it has none."""
+    return TimeBudget(setup, setup.strategy, clock, log, say) if isinstance(setup.strategy, Timed) else None
+
+
+def plan_to_json(plan: Plan) -> dict[str, Any]:
+    """A plan as the fields of an event."""
+    return plan._asdict()
+
+
+def plan_from_json(fields: Mapping[str, Any]) -> Plan:
+    """The plan that `plan_to_json` wrote."""
+    values = {name: fields[name] for name in Plan._fields}
+    return Plan(**{**values, "rungs": tuple(values["rungs"]), "survivors": tuple(values["survivors"])})
+
+
+def spent_before(events: Sequence[Event]) -> float:
+    """Seconds that the events of an interrupted run say were spent."""
+    return max((float(event["spent"]) for event in events if "spent" in event), default=0.0)

@@ -1,0 +1,3 @@
+"""The tokens of macro CNNs that are no numbers of channels."""
+
+POOL = "pool"

@@ -1,0 +1,226 @@
+"""What comes out of a budget: nasrun beside a hand-written ResNet-8, at equal processor time, the search included.
+
+    python scripts/bench_value.py V1 --seeds 5 [--folder bench] [--rows nasrun handwritten optuna autokeras] [WORD...]
+
+Each row of each seed is a process of its own with one thread; the rows take turns, so that the machine's moods hit all
+of them. What a process may take is `time=` with `hardware.clock=cpu` for nasrun and `--seconds` for the others, imports
+and reading the data included; what it took, by the system's count, is printed beside. Results are appended to
+`FOLDER/CASE.jsonl`, and what is there already is not run again. Words are added to nasrun's command line, as
+`strategy.start=random` for an ablation; give another folder then.
+
+V1, V2 and V6 use the images of `docs/own_images.md`, the first 600 of each class of CIFAR-10 as PNG files of which a
+fifth is cut off as test set; what comes out is tested on CIFAR-10's own 10,000 test images too, which tell differences
+apart that 1,200 do not. Cases for two cores get twice the time of one thread. No choice in nasrun was made on any of
+these test images.
+"""
+
+import argparse
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from scipy import stats
+
+from nasrun.checkpoints.store import load_weights
+from nasrun.config.build import build
+from nasrun.config.compose import compose_config, task_config
+from nasrun.core.environment import describe_environment
+from nasrun.hardware.devices import Hardware
+from nasrun.storage.run_directory import load_config
+from nasrun.training.data import DeviceData
+from nasrun.training.loop import measure
+from nasrun.training.settings import TrainSettings
+
+HERE = Path(__file__).parent
+NASRUN = Path(sys.executable).with_name("nasrun")
+PER_CLASS = 600
+
+
+class Case(NamedTuple):
+    """What is to be made: the data, processor seconds of one thread, parameters at most, the goal in words."""
+
+    data: tuple[str, ...]
+    seconds: int
+    parameters: int
+    goal: str
+    more: str | None = None
+
+
+PHOTOS = ("dataset=image_folder", "dataset.path={photos}")
+CASES = {
+    "V1": Case(PHOTOS, 60, 100_000, "hand-written + 0.02", "dataset=cifar10"),
+    "V2": Case(PHOTOS, 300, 100_000, "hand-written + 0.02", "dataset=cifar10"),
+    "V3": Case(("dataset=fashion_mnist",), 2 * 480, 100_000, "0.940, and above the hand-written one"),
+    "V4": Case(("dataset=mnist",), 2 * 180, 20_000, "0.9955"),
+    "V5": Case(("dataset=cifar10",), 2 * 3600, 100_000, "0.90"),
+    "V5long": Case(("dataset=cifar10",), 2 * 9000, 100_000, "as high as it goes"),
+    "V6_10k": Case(PHOTOS, 120, 10_000, "above the hand-written one of that size", "dataset=cifar10"),
+    "V6_30k": Case(PHOTOS, 120, 30_000, "above the hand-written one of that size", "dataset=cifar10"),
+    "V6_100k": Case(PHOTOS, 120, 100_000, "above the hand-written one of that size", "dataset=cifar10"),
+}
+
+Row = Callable[[Case, int, Path, Sequence[str]], dict[str, Any]]
+
+
+def make_photos(folder: Path) -> None:
+    """The first images of each class of CIFAR-10 as PNG files, in a folder per class, unless they are there."""
+    from PIL import Image
+
+    if folder.is_dir():
+        return
+    dataset = build(task_config(compose_config(["dataset=cifar10"]))).dataset
+    raw = dataset._read()
+    temporary = folder.with_name(f"{folder.name}.tmp")
+    for label, name in enumerate(raw.classes):
+        (temporary / name).mkdir(parents=True)
+        chosen = raw.training.images[raw.training.labels == label][:PER_CLASS]
+        for number, image in enumerate(chosen, 1):
+            Image.fromarray(image.transpose(1, 2, 0)).save(temporary / name / f"{number}.png")
+    temporary.rename(folder)
+
+
+def timed(command: Sequence[str], log: Path) -> tuple[str, float, float]:
+    """Run a command with one thread; what it printed, and its processor and wall seconds."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    script = (
+        "import resource, subprocess, sys, time; started = time.monotonic(); code = subprocess.call(sys.argv[1:]);"
+        "used = resource.getrusage(resource.RUSAGE_CHILDREN);"
+        "print('\\n%.2f %.2f %d' % (used.ru_utime + used.ru_stime, time.monotonic() - started, code))"
+    )
+    done = subprocess.run([sys.executable, "-c", script, *command], env=environment, capture_output=True, text=True)
+    log.write_text(done.stdout + done.stderr)
+    output, _, last = done.stdout.rstrip().rpartition("\n")
+    cpu, wall, code = last.split()
+    if code != "0":
+        raise SystemExit(f"{' '.join(command)}: exit code {code}; see {log}")
+    return output, float(cpu), float(wall)
+
+
+def nasrun(case: Case, seed: int, folder: Path, words: Sequence[str]) -> dict[str, Any]:
+    """One command of nasrun."""
+    run = folder / "runs" / f"{case.seconds}s_{case.parameters}_{seed}"
+    command = [str(NASRUN), *case.data, f"time={case.seconds}s", "hardware.clock=cpu"]
+    command += ["hardware.threads=1", f"constraints.parameters={case.parameters}", f"seed={seed}"]
+    command += [f"hydra.run.dir={run}", *words]
+    run.parent.mkdir(exist_ok=True)
+    _, cpu, wall = timed(command, run.with_suffix(".log"))
+    summary = json.loads((run / "summary.json").read_text())
+    best = summary["best"]
+    found = {"accuracy": summary["final"]["test_accuracy"], "parameters": best["parameters"], "genome": best["genome"]}
+    found |= {"trials": summary["trials"], "cpu": cpu, "wall": wall, "trained_on": _trained_on(run)}
+    return found | ({"more": _tested(run, case.more, best["genome"])} if case.more else {})
+
+
+def _trained_on(run: Path) -> str:
+    events = [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
+    return str(next(event["trained_on"] for event in events if event["event"] == "final"))
+
+
+def _tested(run: Path, words: str, genome: str) -> float:
+    """The accuracy of a run's network on the test images of another data set."""
+    setup = build(load_config(run, [], data_only=True))
+    other = build(task_config(compose_config([words]))).dataset.load()
+    own = setup.dataset.load()
+    runtime = Hardware(device="cpu", threads=1).resolve()
+    runtime.apply()
+    data = DeviceData(type(own)(**{**vars(own), "test": other.test}), "cpu")
+    model = setup.space.build(setup.space.parse(genome), setup.dataset.task)
+    model.load_state_dict(load_weights(run / "best" / "model.safetensors"))
+    flip = bool(setup.config["evaluator"].get("test_flip"))
+    return measure(runtime.place(model), data, "test", runtime, TrainSettings(flip=flip, test_flip=flip))["accuracy"]
+
+
+def handwritten(case: Case, seed: int, folder: Path, words: Sequence[str]) -> dict[str, Any]:
+    """The script that a practitioner writes."""
+    command = [sys.executable, str(HERE / "handwritten_baseline.py"), "--seconds", str(case.seconds)]
+    command += ["--seed", str(seed), "--parameters", str(case.parameters)]
+    command += ["--more", case.more] if case.more else []
+    output, cpu, wall = timed([*command, *case.data], folder / f"handwritten_{case.seconds}s_{seed}.log")
+    return {**json.loads(output.splitlines()[-1]), "cpu": cpu, "wall": wall}
+
+
+def optional(name: str) -> Row:
+    """A peer's script, `scripts/peers/NAME.py`, which takes the same words as the hand-written one."""
+
+    def row(case: Case, seed: int, folder: Path, words: Sequence[str]) -> dict[str, Any]:
+        command = [sys.executable, str(HERE / "peers" / f"{name}.py"), "--seconds", str(case.seconds)]
+        command += ["--seed", str(seed), "--parameters", str(case.parameters), *case.data]
+        output, cpu, wall = timed(command, folder / f"{name}_{case.seconds}s_{seed}.log")
+        return {**json.loads(output.splitlines()[-1]), "cpu": cpu, "wall": wall}
+
+    return row
+
+
+ROWS: Mapping[str, Row] = {"handwritten": handwritten, "nasrun": nasrun, "optuna": optional("optuna_baseline")}
+
+
+def interval(values: Sequence[float]) -> str:
+    """Mean, with the half width of its 95 % interval (Student's t) from two values on."""
+    mean = statistics.fmean(values)
+    if len(values) < 2:
+        return f"{mean:.4f}"
+    half = stats.t.ppf(0.975, len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
+    return f"{mean:.4f} +- {half:.4f}"
+
+
+def report(name: str, case: Case, found: Mapping[tuple[str, int], Mapping[str, Any]], rows: Sequence[str]) -> None:
+    """Print a table of the rows, and their paired differences to the hand-written one."""
+    print(f"\n{name}: {case.seconds} s of one thread, at most {case.parameters:,} parameters; goal: {case.goal}")
+    for key in ("accuracy", "more") if case.more else ("accuracy",):
+        print(f"| {'test accuracy' if key == 'accuracy' else 'on 10,000 further images'} | n | mean | difference |")
+        print("|---|---|---|---|")
+        for row in rows:
+            seeds = [seed for kind, seed in found if kind == row and key in found[kind, seed]]
+            if not seeds:
+                continue
+            paired = [s for s in seeds if ("handwritten", s) in found and row != "handwritten"]
+            gaps = [found[row, s][key] - found["handwritten", s][key] for s in paired]
+            gap = interval(gaps) if gaps else "-"
+            print(f"| {row} | {len(seeds)} | {interval([found[row, s][key] for s in seeds])} | {gap} |")
+    for row in rows:
+        mine = [values for (kind, _), values in found.items() if kind == row]
+        if mine:
+            cpu, size = (statistics.fmean(values[key] for values in mine) for key in ("cpu", "parameters"))
+            print(f"{row}: {cpu:.1f} s of the processor, {size:,.0f} parameters")
+
+
+def main() -> None:
+    """Run what is missing of a case, and print its table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("case", choices=CASES)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--folder", type=Path, default=Path("bench"))
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=["handwritten", "nasrun"])
+    arguments, words = parser.parse_known_args()
+    torch.set_num_threads(1)
+    folder, case = arguments.folder.absolute(), CASES[arguments.case]
+    folder.mkdir(parents=True, exist_ok=True)
+    photos = folder / "photos"
+    if "{photos}" in "".join(case.data):
+        make_photos(photos)
+    case = case._replace(data=tuple(word.format(photos=photos) for word in case.data))
+    path = folder / f"{arguments.case}.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    found = {(line["row"], line["seed"]): line for line in lines}
+    print(f"{describe_environment()['processor']}, torch {torch.__version__}, words: {' '.join(words) or 'none'}")
+    for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
+        for row in arguments.rows:
+            if (row, seed) not in found:
+                line = {"row": row, "seed": seed, **ROWS[row](case, seed, folder, words)}
+                found[row, seed] = line
+                with path.open("a") as file:
+                    file.write(json.dumps(line) + "\n")
+                print(json.dumps(line), flush=True)
+    report(arguments.case, case, found, arguments.rows)
+
+
+if __name__ == "__main__":
+    main()

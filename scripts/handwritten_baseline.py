@@ -1,0 +1,194 @@
+"""What a practitioner writes by hand in ten minutes: a ResNet-8 in plain PyTorch, trained for a given processor time.
+
+    python scripts/handwritten_baseline.py --seconds 60 --seed 0 dataset=cifar10 dataset.train_samples=6000
+
+The words after the flags name a data set as `nasrun` does; only its arrays are taken from there. Prints one line of
+JSON: test accuracy, parameters, epochs, and the processor seconds of the process, which the schedule is laid over.
+
+ResNet-8 as in MLPerf Tiny, with shortcuts that average-pool (He et al. 2019, "Bag of Tricks"); flip and shift; SGD
+with Nesterov momentum 0.9; a rate that rises to 0.3 over the first fifth of the time and falls to 0 in straight lines;
+weight decay 5e-4 on weights alone; label smoothing 0.05; batch 64 below 10,000 images and else 128; bf16 where it is
+faster.
+"""
+
+import argparse
+import json
+import time
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from nasrun.config.build import build
+from nasrun.config.compose import compose_config, task_config
+from nasrun.datasets import Splits
+
+PEAK_RATE, RISE, DECAY, SMOOTHING = 0.3, 0.2, 5e-4, 0.05
+MIRRORLESS = ("mnist",)
+"""Data sets whose images mean something else, or nothing, when mirrored."""
+TIMED_STEPS = 5
+
+
+class Block(torch.nn.Module):
+    """Two 3x3 convolutions beside a shortcut, which pools and projects where the size changes."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.first = torch.nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.first_norm = torch.nn.BatchNorm2d(outputs)
+        self.second = torch.nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.second_norm = torch.nn.BatchNorm2d(outputs)
+        self.shortcut: torch.nn.Module = torch.nn.Identity()
+        if stride > 1 or inputs != outputs:
+            self.shortcut = torch.nn.Sequential(
+                torch.nn.AvgPool2d(stride, ceil_mode=True),
+                torch.nn.Conv2d(inputs, outputs, 1, bias=False),
+                torch.nn.BatchNorm2d(outputs),
+            )
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        hidden = F.relu(self.first_norm(self.first(images)))
+        return F.relu(self.second_norm(self.second(hidden)) + self.shortcut(images))
+
+
+def resnet8(channels: int, classes: int, width: int = 16) -> torch.nn.Module:
+    """Stem and three stages of one block; widths `width`, twice and four times that. 78k parameters at 16."""
+    return torch.nn.Sequential(
+        torch.nn.Conv2d(channels, width, 3, 1, 1, bias=False),
+        torch.nn.BatchNorm2d(width),
+        torch.nn.ReLU(),
+        Block(width, width, 1),
+        Block(width, 2 * width, 2),
+        Block(2 * width, 4 * width, 2),
+        torch.nn.AdaptiveAvgPool2d(1),
+        torch.nn.Flatten(),
+        torch.nn.Linear(4 * width, classes),
+    )
+
+
+def parameters(model: torch.nn.Module) -> int:
+    """Trainable numbers of a network."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def scaled(channels: int, classes: int, limit: int) -> torch.nn.Module:
+    """The ResNet-8 of 16 channels, or the widest narrower one with at most `limit` parameters."""
+    for width in range(16, 1, -1):
+        model = resnet8(channels, classes, width)
+        if parameters(model) <= limit:
+            return model
+    raise SystemExit(f"--parameters {limit}: no ResNet-8 is that small")
+
+
+def augmented(images: torch.Tensor, shift: int, flip: bool, rng: np.random.Generator) -> torch.Tensor:
+    """A batch moved by up to `shift` pixels, each image by its own, and half of the images mirrored."""
+    count, _, height, width = images.shape
+    padded = F.pad(images, (shift,) * 4)
+    down, right = (torch.from_numpy(rng.integers(0, 2 * shift + 1, count)) for _ in range(2))
+    windows = padded.unfold(2, height, 1).unfold(3, width, 1)
+    images = windows[torch.arange(count), :, down, right]
+    if flip:
+        mirrored = torch.from_numpy(rng.random(count) < 0.5).view(-1, 1, 1, 1)
+        images = torch.where(mirrored, images.flip(3), images)
+    return images
+
+
+class Loop:
+    """The training loop: network, optimizer, data, and the processor time that it may take."""
+
+    def __init__(self, model: torch.nn.Module, splits: Splits, name: str, seed: int) -> None:
+        whole = splits.whole_training
+        self.mean, self.std = (torch.tensor(v).view(1, -1, 1, 1) for v in (splits.mean, splits.std))
+        self.images, self.labels = torch.from_numpy(whole.images), torch.from_numpy(whole.labels)
+        self.model = model.to(memory_format=torch.channels_last)
+        self.batch = 64 if len(whole) < 10_000 else 128
+        self.shift, self.flip = (2 if whole.images.shape[-1] == 28 else 4), name not in MIRRORLESS
+        self.rng, self.steps, self.bf16 = np.random.default_rng(seed), 0, False
+        weights = [p for p in model.parameters() if p.ndim > 1]
+        others = [p for p in model.parameters() if p.ndim <= 1]
+        groups = [{"params": weights, "weight_decay": DECAY}, {"params": others, "weight_decay": 0.0}]
+        self.optimizer = torch.optim.SGD(groups, lr=PEAK_RATE, momentum=0.9, nesterov=True, fused=True)
+
+    def prepared(self, images: torch.Tensor) -> torch.Tensor:
+        """Bytes as standardised floats."""
+        floats = images.to(torch.float32, memory_format=torch.channels_last)
+        return floats.div_(255).sub_(self.mean).div_(self.std)
+
+    def step(self, index: torch.Tensor, rate: float) -> None:
+        """One update."""
+        images = self.prepared(augmented(self.images[index], self.shift, self.flip, self.rng))
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
+            outputs = self.model(images)
+        loss = F.cross_entropy(outputs.float(), self.labels[index], label_smoothing=SMOOTHING)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self.steps += 1
+
+    def choose_precision(self) -> None:
+        """bf16 where a few steps of it, at a rate of 0, take less time than in fp32."""
+        index = torch.arange(self.batch)
+        taken = {}
+        for self.bf16 in (False, True):
+            self.step(index, 0.0)
+            started = time.process_time()
+            for _ in range(TIMED_STEPS):
+                self.step(index, 0.0)
+            taken[self.bf16] = time.process_time() - started
+        self.bf16 = taken[True] < taken[False]
+        self.optimizer.state.clear()
+        self.steps = 0
+
+    def train(self, seconds: float) -> float:
+        """Train until the process has used that much processor time; returns the epochs."""
+        started, count = time.process_time(), len(self.labels)
+        while True:
+            for index in torch.from_numpy(self.rng.permutation(count)).split(self.batch):
+                share = (time.process_time() - started) / (seconds - started)
+                if share >= 1:
+                    return self.steps * self.batch / count
+                if len(index) == min(self.batch, count):
+                    self.step(index, PEAK_RATE * (share / RISE if share < RISE else (1 - share) / (1 - RISE)))
+
+    def accuracy(self, images: np.ndarray, labels: np.ndarray) -> float:
+        """Share of right answers, running statistics in place of the batch's."""
+        self.model.eval()
+        right = 0
+        with torch.inference_mode():
+            for start in range(0, len(labels), 1000):
+                part = slice(start, start + 1000)
+                with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
+                    answers = self.model(self.prepared(torch.from_numpy(images[part]))).argmax(1)
+                right += int((answers == torch.from_numpy(labels[part])).sum())
+        return right / len(labels)
+
+
+def main() -> None:
+    """Train once and print what it came to."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, required=True, help="processor time of the whole process")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--parameters", type=int, default=100_000, help="at most so many")
+    parser.add_argument("--more", help="another data set of the same classes, whose test images are asked for too")
+    parser.add_argument("data", nargs="+", help="a data set, as nasrun's command line names it")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(arguments.seed)
+    dataset = build(task_config(compose_config(arguments.data))).dataset
+    splits, task = dataset.load(), dataset.task
+    loop = Loop(scaled(task.channels, task.outputs, arguments.parameters), splits, dataset.name, arguments.seed)
+    loop.choose_precision()
+    epochs = loop.train(arguments.seconds)
+    found = {"seconds": round(time.process_time(), 1), "parameters": parameters(loop.model)}
+    found |= {"epochs": round(epochs, 1), "bf16": loop.bf16}
+    found["accuracy"] = loop.accuracy(splits.test.images, splits.test.labels)
+    if arguments.more:
+        test = build(task_config(compose_config([arguments.more]))).dataset.load().test
+        found["more"] = loop.accuracy(test.images, test.labels)
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

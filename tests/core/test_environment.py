@@ -1,0 +1,54 @@
+"""What a run ran on, and what of it may change the last digits of its results."""
+
+from pathlib import Path
+
+import pytest
+
+from nasrun.core import environment
+from nasrun.core.environment import INSTRUCTIONS, describe_environment, describe_processor, differences
+
+CPUINFO = """\
+processor\t: 0
+model name\t: AMD EPYC
+flags\t\t: fpu avx avx2 avx512_bf16 abm
+processor\t: 1
+model name\t: another
+flags\t\t: amx_bf16
+"""
+ARM = "processor\t: 0\nFeatures\t: fp asimd sve bf16\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "processor", "instructions"),
+    [(CPUINFO, "AMD EPYC", "avx avx2 avx512_bf16"), (ARM, "unknown", "asimd bf16 sve")],
+)
+def test_a_processor_by_its_first_core(
+    content: str, processor: str, instructions: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cpuinfo").write_text(content)
+    monkeypatch.setattr(environment, "CPUINFO", tmp_path / "cpuinfo")
+    for name in environment.VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    found = {"processor": processor, "instructions": instructions, "variables": ""}
+    assert describe_processor() == found
+    monkeypatch.setenv("MKL_CBWR", "AVX2")
+    assert describe_processor() == {**found, "variables": "MKL_CBWR=AVX2"}
+    (tmp_path / "cpuinfo").unlink()
+    assert set(describe_processor()) == set(found)
+
+
+def test_this_processor() -> None:
+    assert set(describe_processor()["instructions"].split()) <= set(INSTRUCTIONS)
+    assert describe_environment().items() >= describe_processor().items()
+
+
+def test_differences_are_those_that_change_digits() -> None:
+    now = describe_environment()
+    assert differences(now, now) == {}
+    then = {**now, "command": ["nasrun", "trials=3"], "commit": "0" * 40, "processors": 99}
+    assert differences(then, now) == {}
+    then = {**then, "instructions": "", "packages": {**now["packages"], "torch": "1.0"}}
+    expected = {"instructions": ("none", now["instructions"] or "none"), "torch": ("1.0", now["packages"]["torch"])}
+    assert differences(then, now) == {name: pair for name, pair in expected.items() if pair[0] != pair[1]}
+    del then["instructions"]  # of a nasrun that did not look
+    assert set(differences(then, now)) == {"torch"}

@@ -1,0 +1,227 @@
+"""Whole runs within a budget of time: what is planned, what is on record, and runs that are cut short.
+
+Where runs are compared, the clock goes by the events of the journal and the speed of a network by its price, so that
+the same decisions are right whenever they are made.
+"""
+
+import json
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import DictConfig
+
+from nasrun.config.compose import compose_config, task_config
+from nasrun.core import Genome
+from nasrun.core.options import ConfigError
+from nasrun.runner.clock import Clock
+from nasrun.runner.run import resume, start
+from nasrun.runner.time_budget import TimeBudget
+from nasrun.storage import journal
+from nasrun.storage.journal import Event
+from tests.faults.runs import Process, count, cut
+from tests.runner.test_asha_runs import results
+
+SMALL = (
+    "search_space=sequential_cnn",
+    "recipe=plain",
+    "search_space.max_depth=3",
+    "search_space.filters=[4,8]",
+    "dataset=synthetic",
+    "dataset.samples=300",
+    "dataset.height=8",
+    "dataset.width=8",
+    "evaluator=train",
+    "evaluator.batch_size=32",
+    "strategy=aging_evolution",
+    "strategy.population=4",
+    "strategy.sample=2",
+    "hardware=cpu",
+    "hardware.threads=1",
+    "hardware.clock=cpu",
+    "hardware.precision=fp32",
+    "output.console=none",
+    "output.plots=false",
+)
+STOPS = [("ask", 4), ("segment", 1)]
+STOPS += [pytest.param(*stop, marks=pytest.mark.slow) for stop in (("ask", 1), ("speed", 2), ("final", 0))]
+SECONDS_PER_EVENT = {"measure": 2.0, "segment": 5.0}
+
+
+@pytest.fixture(autouse=True)
+def _threads_as_before() -> object:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _imported(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Everything is imported, which takes longer than the budgets here."""
+    words = ("trials=1", "evaluator.epochs=1", "evaluator.final_epochs=1")
+    start(config(*words), tmp_path_factory.mktemp("first") / "run", unique=False)
+
+
+@pytest.fixture
+def by_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock goes by the events of the journal, and the speed of a network by its price."""
+
+    def spent(clock: Clock) -> float:
+        return clock.before + sum(seconds * _events.get(name, 0) for name, seconds in SECONDS_PER_EVENT.items())
+
+    def timed(budget: TimeBudget, genome: Genome) -> float:
+        setup = budget._setup
+        return 0.25 + setup.space.cost(genome, setup.dataset.task).flops / 1e6
+
+    usual = journal.Journal.append_all
+
+    def append_all(log: journal.Journal, events: list[Event], *, fsync: bool = False) -> None:
+        for event in events:
+            _events[event["event"]] = _events.get(event["event"], 0) + 1
+        usual(log, events, fsync=fsync)
+
+    _events: dict[str, int] = {}
+    monkeypatch.setattr(Clock, "spent", property(spent))
+    monkeypatch.setattr(TimeBudget, "_time", timed)
+    monkeypatch.setattr(journal.Journal, "append_all", append_all)
+    by_events.events = _events  # type: ignore[attr-defined]
+
+
+def config(*words: str) -> DictConfig:
+    return task_config(compose_config([*SMALL, *words]))
+
+
+def events_of(directory: Path, kind: str | None = None) -> list[Event]:
+    found = journal.read(directory / journal.NAME)
+    return [event for event in found if kind in (None, event["event"])]
+
+
+def test_a_run_is_planned_and_what_is_planned_is_on_record(tmp_path: Path) -> None:
+    summary = start(config("time=8s"), tmp_path / "run", unique=False)
+    header, *rest = events_of(tmp_path / "run")
+    assert header["plan"]["candidates"] >= 1
+    kinds = [event["event"] for event in rest]
+    assert kinds.index("speed") < kinds.index("ask")
+    assert kinds.index("segment") > len(kinds) - 1 - kinds[::-1].index("tell")
+    assert kinds[-2:] == ["final", "end"]
+    final = rest[-2]
+    segments = [event for event in rest if event["event"] == "segment"]
+    assert [segment["number"] for segment in segments] == list(range(1, len(segments) + 1))
+    assert final["history"][-1]["epoch"] == segments[-1]["epochs"]
+    assert not (tmp_path / "run" / "final").exists()
+    assert (tmp_path / "run" / "best" / "model.safetensors").is_file()
+    assert summary["budget"]["budget_seconds"] == 8
+    assert summary["final"]["test_accuracy"] == final["metrics"]["test_accuracy"]
+
+
+def test_the_winner_goes_on_from_what_it_learned_in_the_search(tmp_path: Path, by_events: None) -> None:
+    start(config("time=90s"), tmp_path / "run", unique=False)
+    final = events_of(tmp_path / "run", "final")[0]
+    asked = [p for event in events_of(tmp_path / "run", "ask") for p in event["proposals"]]
+    winner = asked[final["trial"]]
+    assert winner["origin"] == "promote"
+    first = events_of(tmp_path / "run", "segment")[0]
+    assert final["history"][0]["epoch"] == winner["budget"] + 1
+    assert winner["budget"] < first["epochs"] <= first["horizon"]
+    assert {len(final["choice"]["of"])} == {2}
+    assert 0.5 <= final["choice"]["probability"] <= 1
+
+
+@pytest.mark.parametrize(("event", "number"), STOPS)
+def test_a_run_that_is_cut_short_comes_to_the_same(tmp_path: Path, by_events: None, event: str, number: int) -> None:
+    whole = tmp_path / "whole"
+    start(config("time=90s"), whole, unique=False)
+    expected, told = results(whole), len(events_of(whole, "tell"))
+    directory = tmp_path / "cut"
+    started = by_events_state()
+    started.clear()
+    with pytest.MonkeyPatch.context() as patch:
+        _stop_before(patch, event, number)
+        with pytest.raises(KeyboardInterrupt):
+            start(config("time=90s"), directory, unique=False)
+    recorded = events_of(directory)
+    started.clear()
+    started.update(_counted_without_spent(recorded))
+    resume(directory, {})
+    assert len(events_of(directory, "tell")) == told
+    assert results(directory) == expected
+    plans = [{k: v for k, v in e.items() if k not in ("time", "crc")} for e in events_of(directory, "plan")]
+    assert plans == [{k: v for k, v in e.items() if k not in ("time", "crc")} for e in events_of(whole, "plan")]
+
+
+def by_events_state() -> dict[str, int]:
+    return by_events.events  # type: ignore[attr-defined,no-any-return]
+
+
+def _counted_without_spent(recorded: list[Event]) -> dict[str, int]:
+    """What the clock counts from: what is on record is that which was spent before the last segment."""
+    return {"segment": int(recorded[-1]["event"] == "segment")}
+
+
+def _stop_before(patch: pytest.MonkeyPatch, kind: str, number: int) -> None:
+    """End the run as it is about to write the n-th event of a kind."""
+    usual, seen = journal.Journal.append_all, [0]
+
+    def append_all(log: journal.Journal, events: list[Event], *, fsync: bool = False) -> None:
+        if events[0]["event"] == kind:
+            seen[0] += 1
+            if seen[0] > number:
+                raise KeyboardInterrupt
+        usual(log, events, fsync=fsync)
+
+    patch.setattr(journal.Journal, "append_all", append_all)
+
+
+def test_a_final_training_that_was_cut_short_follows_what_is_on_record(tmp_path: Path) -> None:
+    whole = tmp_path / "whole"
+    start(config("time=7s"), whole, unique=False)
+    expected = (whole / "best" / "model.safetensors").read_bytes()
+    recorded = events_of(whole, "segment")
+    assert len(recorded) > 3
+    shutil.copytree(whole, tmp_path / "cut")
+    directory = tmp_path / "cut"
+    cut(directory, "final")  # the archives are gone too: all segments are trained again
+    shutil.rmtree(directory / "best")
+    resume(directory, {})
+    assert (directory / "best" / "model.safetensors").read_bytes() == expected
+    assert events_of(directory, "segment") == recorded
+
+
+def test_what_a_budget_decides_cannot_be_changed_later(tmp_path: Path) -> None:
+    start(config("time=6s"), tmp_path / "run", unique=False)
+    with pytest.raises(ConfigError, match=r"trials=50: the run has time=6s, which decides that"):
+        resume(tmp_path / "run", {"trials": 50})
+    with pytest.raises(ConfigError, match=r"time=20s: would change the search"):
+        resume(tmp_path / "run", {"time": "20s"})
+
+
+def test_a_budget_that_is_too_small_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"time=1s: .* at least \d+s is right"):
+        start(config("time=0.6s"), tmp_path / "run", unique=False)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("event", ["measure", "segment"])
+def test_a_run_that_is_killed_goes_on_within_its_time(tmp_path: Path, workers: int, event: str) -> None:
+    directory = tmp_path / "run"
+    clock = "wall" if workers > 1 else "cpu"
+    words = (*SMALL, "time=60s", f"hardware.clock={clock}", f"hardware.workers={workers}", f"hydra.run.dir={directory}")
+    process = Process(tmp_path, *words)
+    process.wait_for(directory, event, 2)
+    process.process.send_signal(signal.SIGKILL)
+    process.end()
+    before = events_of(directory)
+    code, error = Process(tmp_path, "resume", str(directory)).end()
+    assert code == 0, error
+    after = events_of(directory)
+    assert after[: len(before)] == before
+    spent = [e["spent"] for e in after if "spent" in e]
+    assert spent == sorted(spent)
+    assert count(directory, "final") == count(directory, "end") == 1
+    numbers = [e["number"] for e in after if e["event"] == "segment"]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert json.loads((directory / "summary.json").read_text())["final"]["test_accuracy"] > 0

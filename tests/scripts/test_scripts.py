@@ -1,0 +1,108 @@
+"""Every script starts: what it says of itself, and its smallest form."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nasrun.datasets.fashion_mnist_mini import FILE
+from tests.runner.test_crash import SCRIPTS
+from tests.scripts.test_shared_scripts import call, rows
+
+TESTS = SCRIPTS.parent / "tests"
+INSTALLED = Path("/usr/share/datasets/fashion-mnist")
+MODULES = ("ray_nodes", "sweep_runs")
+"""What other scripts import; not programs."""
+
+SMALLEST = {
+    "bench_groups": "--rounds 1 --steps 2",
+    "bench_loop": "--trials 20 --runs 1",
+    "bench_tfrecord": "--records 100 --runs 1",
+    "bench_trainer": "--samples 256 --epochs 1 --seeds 1 --cases dense --dataset fashion_mnist_mini",
+    "crash_campaign": "--kills 1 --runs table",
+    "long_run": "--trials 60 --every 30",
+    "make_docs": "OUTPUT",
+}
+"""Words with which a script takes seconds. OUTPUT: a folder of the test's own."""
+
+SWEEPS = {
+    "make_regret_table": "experiment=nasbench201_all strategy=random,aging_evolution trials=20",
+    "make_front_table": "experiment=nasbench201_fronts strategy=random,nsga2 trials=100",
+    "make_slides_tables": "experiment=slides_swarm strategy=random,pso trials=60",
+}
+"""Scripts that make tables, with the sweep that each is given."""
+
+LONG = {
+    "bench_replicas": "minutes; its parts are those of tests/training/test_replicas.py",
+    "bench_workers": "minutes; its runs are those of tests/hardware/test_worker_runs.py",
+    "make_tables": "reads the raw tables, which are not shipped",
+}
+"""Scripts without a smallest form, and why."""
+
+PROGRAMS = sorted(path.stem for path in SCRIPTS.glob("*.py") if path.stem not in MODULES)
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_script_says_how_it_is_called(name: str, tmp_path: Path) -> None:
+    words = [sys.executable, SCRIPTS / f"{name}.py", "--help"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"usage: {name}.py [-h]")
+    first = (SCRIPTS / f"{name}.py").read_text().splitlines()[0].strip('"')
+    assert " ".join(first.split()) in " ".join(done.stdout.split())
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["nasrun", "setup", "test"])
+def test_a_shell_script_says_how_it_is_called(name: str) -> None:
+    text = (SCRIPTS / name).read_text()
+    if name == "nasrun":
+        assert 'exec "$root/.venv/bin/nasrun" "$@"' in text  # the command's own help
+        return
+    done = subprocess.run([SCRIPTS / name, "--help"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[1].startswith(f"usage: scripts/{name} [")
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_what_is_no_program_is_imported_by_one(name: str) -> None:
+    assert "__main__" not in (SCRIPTS / f"{name}.py").read_text()
+    assert any(re.search(rf"^from {name} import", path.read_text(), re.M) for path in SCRIPTS.glob("*.py"))
+
+
+def test_every_script_is_run_by_a_test_or_takes_long() -> None:
+    sources = [path.read_text() for path in TESTS.rglob("test_*.py") if path != Path(__file__)]
+    elsewhere = {name for name in PROGRAMS if any(re.search(rf'["/]{name}(\.py|")', text) for text in sources)}
+    assert {*PROGRAMS} == {*SMALLEST, *SWEEPS, *LONG, *elsewhere, "make_fashion_mnist_mini"}
+
+
+@pytest.mark.parametrize("name", SMALLEST)
+def test_the_smallest_form_of_a_script_runs(name: str, tmp_path: Path) -> None:
+    assert call(name, *SMALLEST[name].replace("OUTPUT", str(tmp_path / "made")).split()) or (tmp_path / "made").is_dir()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not INSTALLED.is_dir(), reason="needs all of Fashion-MNIST, as Debian installs it")
+def test_the_images_that_are_shipped_are_made_again(tmp_path: Path) -> None:
+    call("make_fashion_mnist_mini", tmp_path / FILE)
+    assert (tmp_path / FILE).read_bytes() == (SCRIPTS.parent / "nasrun" / "datasets" / "data" / FILE).read_bytes()
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_a_table_is_made_of_a_sweep(name: str, nasrun_inprocess: Callable[[str], Any], tmp_path: Path) -> None:
+    done = nasrun_inprocess(f"{SWEEPS[name]} seed=0,1,2 output.console=none hydra.sweep.dir=sweep")
+    assert (done.returncode, done.stderr) == (0, "")
+    cells = [cell for row in rows(call(name, tmp_path / "sweep")) for cell in row]
+    other = re.findall(r"random,(\w+)", SWEEPS[name])[0]
+    assert {"random", other} <= {cell.lower() for cell in cells}
+
+
+def test_a_folder_without_runs_is_said_in_a_line(tmp_path: Path) -> None:
+    for name in SWEEPS:
+        words = [sys.executable, SCRIPTS / f"{name}.py", tmp_path]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (2, f"{tmp_path}: holds no finished runs\n")

@@ -1,0 +1,210 @@
+"""Every command of the documentation is what the programs take: composed, parsed, or run."""
+
+import argparse
+import re
+import shlex
+import shutil
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nasrun.config.compose import compose_config, task_config
+from nasrun.runner import dry_run
+from nasrun.runner.run import start
+from nasrun.storage import journal
+from tests.documentation import PAGES, ROOT, Command, commands, sessions
+from tests.runner.test_crash import SCRIPTS, script
+from tests.runner.test_shared_runs import SMALL
+from tests.tables import tfrecord_writer as writer
+
+VERBS = ("resume", "report", "compare", "export", "predict")
+RUN_ELSEWHERE = ("docs/extending.md", "docs/own_images.md")
+"""Pages whose commands tests/test_docs.py runs as they stand there, one after the other."""
+
+QUIET = ("output.console=none", "output.plots=false")
+TRAINED = (
+    *QUIET,
+    "strategy=random",
+    "trials=1",
+    "dataset=fashion_mnist_mini",
+    "dataset.train_samples=200",
+    "search_space.max_depth=3",
+    "search_space.filters=[4]",
+    "evaluator.final_epochs=null",
+    "hardware=cpu",
+    "hardware.threads=1",
+)
+MADE_UP = (*QUIET, "evaluator=synthetic", "dataset=synthetic", "trials=4")
+
+Call = Callable[[str], Any]
+
+
+def identify(command: Command) -> str:
+    """The name of a command in pytest's output."""
+    return shlex.join(command.words)[:80] or command.program
+
+
+def called(program: str, *others: str) -> Any:
+    """Runs a test on the commands that call a program."""
+    found = [command for command in commands() if command.program in (program, *others)]
+    return pytest.mark.parametrize("command", found, ids=identify)
+
+
+def make_run(directory: Path, *words: str) -> None:
+    """A small finished run, as the documentation speaks of."""
+    config = compose_config(words)
+    start(task_config(config), directory, unique=False, choices=dict(config.hydra.runtime.choices))
+
+
+@pytest.fixture(scope="module")
+def there(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the runs and files that commands name."""
+    folder = tmp_path_factory.mktemp("there")
+    make_run(folder / "own", *TRAINED)
+    for name, epochs in (("a", 2), ("b", 5)):
+        make_run(folder / name, *TRAINED, f"evaluator.epochs={epochs}", "dataset.train_samples=50")
+    for seed in range(5):
+        for strategy in ("random", "aging_evolution"):
+            words = (*MADE_UP, f"seed={seed}", f"strategy={strategy}")
+            make_run(folder / "sweep" / f"{seed}_{strategy}", *words)
+    make_run(folder / "cells", *SMALL, "strategy=random", "trials=4")
+    widths = ("search_space=mlp", "search_space.min_depth=2", "search_space.max_depth=2", "strategy=grid")
+    make_run(folder / "outputs/grid2/0_grid_mnist_seed0", *MADE_UP, *widths, "search_space.widths=[16,32]")
+    writer.write(folder / "nasbench_only108.tfrecord", [writer.payload(run) for run in writer.runs(0, 40)])
+    return folder
+
+
+@pytest.fixture
+def at_hand(there: Path, nasrun_inprocess: Call, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder `there` as the working directory."""
+    monkeypatch.chdir(there)
+    return there
+
+
+@called("nasrun", "./scripts/nasrun")
+def test_a_command_is_one_that_nasrun_takes(
+    command: Command, at_hand: Path, nasrun_inprocess: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if command.page in RUN_ELSEWHERE or command.words[0] in VERBS:
+        return
+    monkeypatch.setattr(dry_run, "_time", lambda *_: "not looked into")  # it would load the data and train
+    before = sorted(at_hand.rglob("*"))
+    words = [re.sub(r"^from=.*", "from=cells", word.replace("PATH/nasbench", "nasbench")) for word in command.words]
+    # One seed is like another.
+    words = [re.sub(r"^seed=range\(\d+\)$", "seed=range(2)", word) for word in words]
+    words = [re.sub(r"^seed=(\d+,\d+),.*", r"seed=\1", word) for word in words]
+    words += [] if any(word.startswith("seed=") for word in words) else ["seed=0"]
+    words += [] if {"--help", "--cfg"} & set(words) else ["dry_run=true"]
+    done = nasrun_inprocess(shlex.join(words))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sorted(at_hand.rglob("*")) == before
+
+
+def damage(path: Path) -> None:
+    """Make a line in the middle of a journal one that is damaged."""
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[len(lines) // 2] = lines[len(lines) // 2].replace(b":", b";", 1)
+    path.write_bytes(b"".join(lines))
+
+
+NAMED = {
+    "DIR": "own",
+    "DIR...": "sweep",
+    "IMAGE...": "shoe.png",
+    "outputs/2026-11-22/10-15-00_aging_evolution_fashion_mnist": "own",
+    "outputs/2026-11-22/10-15-00_aging_evolution_fashion_mnist/export": "own/export",
+    "outputs/2026-11-22/10-15-00_sweep": "sweep",
+    "outputs/DATE/TIME_sweep": "sweep",
+}
+"""What stands for the user's own in a command, and what does so in the folder `there`."""
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_verbs_take_what_the_documentation_gives_them(
+    verb: str, there: Path, nasrun_inprocess: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from PIL import Image
+
+    for name in ("sweep", "own"):
+        shutil.copytree(there / name, tmp_path / name)
+    Image.new("L", (28, 28)).save(tmp_path / "shoe.png")
+    if verb == "predict":
+        assert nasrun_inprocess("export own --format safetensors").returncode == 0
+    found = [command for command in commands() if command.program == "nasrun" and command.words[0] == verb]
+    assert found
+    for command in found:
+        if command.page in RUN_ELSEWHERE:
+            continue
+        words = [NAMED.get(word, word) for word in command.words]
+        if verb == "resume":  # of a run whose trials take no time
+            words = ["sweep/0_random" if word == "own" else word for word in words]
+        if "--salvage" in words:
+            damage(tmp_path / "sweep" / "0_random" / journal.NAME)
+        if verb == "export":
+            words += ["--format", "safetensors"]
+        done = nasrun_inprocess(shlex.join(words))
+        assert (done.returncode, done.stderr) == (0, ""), command
+
+
+def test_sessions_print_what_stands_below_them(at_hand: Path, nasrun_inprocess: Call) -> None:
+    found = {command: text for page in PAGES for command, text in sessions(page) if "predict" not in command}
+    assert len(found) >= 2
+    for command, text in found.items():
+        assert command.startswith("nasrun ")
+        done = nasrun_inprocess(command.removeprefix("nasrun "))
+        assert done.stdout + done.stderr == text
+
+
+class ParsedError(Exception):
+    """The arguments of a script were taken: it goes no further."""
+
+
+def stopping(parse: Callable[..., Any]) -> Callable[..., Any]:
+    """A way to parse arguments that goes no further than that."""
+
+    def parsed(*given: Any) -> Any:
+        parse(*given)
+        raise ParsedError
+
+    return parsed
+
+
+@called("python")
+def test_a_script_takes_the_arguments(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, name = Path(command.words[0]).parts
+    assert folder == "scripts"
+    monkeypatch.syspath_prepend(SCRIPTS)  # as Python does for a script
+    module = script(name.removesuffix(".py"))
+    for method in ("parse_args", "parse_intermixed_args"):
+        monkeypatch.setattr(argparse.ArgumentParser, method, stopping(getattr(argparse.ArgumentParser, method)))
+    monkeypatch.setattr(sys, "argv", list(command.words))
+    with pytest.raises(ParsedError):
+        module.main()
+
+
+@called("./scripts/test", "./scripts/setup")
+def test_a_shell_script_is_there(command: Command) -> None:
+    assert (ROOT / command.program).stat().st_mode & 0o111
+
+
+def test_extras_that_are_named_are_there() -> None:
+    content: Any = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    known = {*content["project"]["optional-dependencies"]}
+    sources = [
+        *PAGES,
+        *(ROOT / "conf").rglob("*.yaml"),
+        *(ROOT / "nasrun").rglob("*.py"),
+        *SCRIPTS.glob("*.py"),
+    ]
+    named = {
+        extra
+        for path in sources
+        for names in re.findall(r"(?:nasrun|\.)\[([a-z]+(?:,[a-z]+)*)\]", path.read_text(encoding="utf-8"))
+        for extra in names.split(",")
+    }
+    assert {"images", "export", "ray"} <= named
+    assert named - known == set()
