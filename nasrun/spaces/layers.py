@@ -42,6 +42,11 @@ def convolutional_network(
     parts: OrderedDict[str, nn.Module] = OrderedDict()
     for number, (filters, kernel, stride, activation) in enumerate(layers, start=1):
         layer: OrderedDict[str, nn.Module] = OrderedDict()
+        if kernel == 1 and stride > 1:
+            # The same pixels, taken out first: the gradient of a strided 1x1 convolution in bf16 writes past its memory
+            # on the CPU, with batches of odd size in several threads (torch 2.13).
+            layer["subsample"] = nn.MaxPool2d(1, stride)
+            stride = 1
         convolution = nn.Conv2d(channels, filters, kernel, stride=stride, padding=kernel // 2, bias=not batch_norm)
         _initialise(convolution, activation)
         layer["convolution"] = convolution

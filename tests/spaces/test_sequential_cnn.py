@@ -1,6 +1,8 @@
 """The space of sequential networks: what is in it, how it is drawn, varied, written down, priced and built."""
 
 import pickle
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations, product
@@ -524,3 +526,22 @@ def test_any_network_costs_what_it_has(
             model(torch.empty(1, channels, height, width))
     parameters = sum(weight.numel() for weight in model.parameters())
     assert tested.cost(genome, task) == Cost(parameters, counter.get_total_flops())
+
+
+def test_strided_convolutions_of_kernel_one_train_with_any_batch() -> None:
+    """In several threads and bf16, with a batch of odd size: once the end of the process, so it is tried in another."""
+    code = (
+        "import torch\n"
+        "from nasrun.spaces.layers import convolutional_network\n"
+        "torch.set_num_threads(2)\n"
+        "model = convolutional_network(3, [(16, 1, 2, 'relu')] * 2, batch_norm=True, dense=8, outputs=2)\n"
+        "model = model.to(memory_format=torch.channels_last)\n"
+        "for _ in range(60):\n"
+        "    images = torch.randn(43, 3, 28, 28).contiguous(memory_format=torch.channels_last)\n"
+        "    with torch.autocast('cpu', torch.bfloat16):\n"
+        "        loss = model(images).float().square().mean()\n"
+        "    loss.backward()\n"
+        "print(loss.isfinite().item())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr

@@ -109,11 +109,11 @@ def test_of_more_known_networks_than_there_is_room_for_the_first_are_taken() -> 
 
 
 def test_tables_say_what_was_known(tmp_path: Path) -> None:
-    words = ["search_space=staged_cnn", "strategy=aging_evolution", "strategy.start=known", "strategy.population=8"]
-    words += ["evaluator=synthetic", "dataset=synthetic", "strategy.sample=4", "trials=12"]
+    words = ["search_space=staged_cnn", "strategy=aging_evolution", "strategy.start=known", "strategy.population=10"]
+    words += ["evaluator=synthetic", "dataset=synthetic", "strategy.sample=4", "trials=14"]
     words += ["output.console=none", "output.plots=false"]
     start(task_config(compose_config(words)), tmp_path / "run", unique=False)
     with open(tmp_path / "run" / "trials.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["origin"] for row in rows[:8]] == ["known"] * 7 + ["sample"]
-    assert not any(row["origin"] == "known" for row in rows[8:])
+    assert [row["origin"] for row in rows[:10]] == ["known"] * 9 + ["sample"]
+    assert not any(row["origin"] == "known" for row in rows[10:])

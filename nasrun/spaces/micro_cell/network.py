@@ -108,15 +108,16 @@ class Halve(nn.Module):
 
     def __init__(self, inputs: int, channels: int, shared: bool) -> None:
         super().__init__()
-        self.even = nn.Conv2d(inputs, channels // 2, 1, stride=2, bias=False) if channels > 1 else None
-        self.odd = nn.Conv2d(inputs, channels - channels // 2, 1, stride=2, bias=False)
+        # Stride 1 on every second pixel: see `convolutional_network`.
+        self.even = nn.Conv2d(inputs, channels // 2, 1, bias=False) if channels > 1 else None
+        self.odd = nn.Conv2d(inputs, channels - channels // 2, 1, bias=False)
         self.norm = _norm(channels, shared)
 
     def forward(self, features: Tensor) -> Tensor:
         features = functional.relu(features)
-        halves = [self.odd(functional.pad(features, (0, 1, 0, 1))[:, :, 1:, 1:])]
+        halves = [self.odd(functional.max_pool2d(functional.pad(features, (0, 1, 0, 1))[:, :, 1:, 1:], 1, 2))]
         if self.even is not None:
-            halves.insert(0, self.even(features))
+            halves.insert(0, self.even(functional.max_pool2d(features, 1, 2)))
         result: Tensor = self.norm(torch.cat(halves, 1))
         return result
 

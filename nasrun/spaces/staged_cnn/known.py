@@ -22,6 +22,7 @@ KNOWN = {
     "mobilenet_v2": "relu-cn_r1_k3_s1_c16-ir_r1_k3_s2_e3_c24-ir_r2_k3_s2_e4_c40-cn_r1_k1_s1_c160",
     # Tan and Le 2019 (arXiv 1905.11946), table 1; kernels of 3 alone.
     "efficientnet": "hswish-cn_r1_k3_s1_c16-ir_r1_k3_s2_e3_c24_se0.25-ir_r2_k3_s2_e4_c40_se0.25-cn_r1_k1_s1_c160",
-    # He et al. 2016, section 4.2: n = 3, deeper for its parameters, for searches with hours to spend.
+    # He et al. 2016, section 4.2: n = 2 and 3, deeper for their parameters, for searches with hours to spend.
+    "resnet14": "relu-cn_r1_k3_s1_c16-bb_r2_k3_s1_c16-bb_r2_k3_s2_c32-bb_r2_k3_s2_c64",
     "resnet20": "relu-cn_r1_k3_s1_c16-bb_r3_k3_s1_c16-bb_r3_k3_s2_c32-bb_r3_k3_s2_c64",
 }

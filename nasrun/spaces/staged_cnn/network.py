@@ -57,14 +57,14 @@ def _block(stage: Stage, channels: int, stride: int, activation: str) -> nn.Modu
     act = ACTIVATIONS[activation]
     if stage.block == "bb":
         return Residual(channels, width, kernel, stride, activation)
+    parts: OrderedDict[str, nn.Module] = OrderedDict()
     if stage.block == "cn":
-        return nn.Sequential(
-            OrderedDict(
-                convolution=convolution(channels, width, kernel, stride), norm=nn.BatchNorm2d(width), activation=act()
-            )
-        )
+        if kernel == 1 and stride > 1:  # of every four pixels the convolution alone would see one
+            parts["pool"], stride = halving_pool(), 1
+        parts["convolution"] = convolution(channels, width, kernel, stride)
+        parts["norm"], parts["activation"] = nn.BatchNorm2d(width), act()
+        return nn.Sequential(parts)
     if stage.block == "ds":
-        parts: OrderedDict[str, nn.Module] = OrderedDict()
         if stride > 1:
             parts["pool"] = halving_pool()
         parts["depthwise"] = convolution(channels, channels, kernel, groups=channels)
