@@ -156,7 +156,7 @@ VALUES = [
     ("hardware=ray hardware.gpus=1 hardware.device=cpu", "hardware.gpus=1: device=cpu uses none", "gpus=0"),
     (
         "constraints.parameters=10",
-        "constraints.parameters=10 ",
+        "constraints.parameters=10: none",
         ": none of 10,000 random architectures",
         "the least among them: 1,",
     ),

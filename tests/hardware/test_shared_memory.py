@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nasrun.datasets import Splits
-from nasrun.hardware.processes import shared_memory
+from nasrun.hardware import shared_memory
 from nasrun.hardware.shared_memory import ALIGNMENT, SharedObject
 from tests.hardware.trouble import descriptors, shared_files
 from tests.support import fingerprint, setup_of

@@ -27,7 +27,7 @@ from pathlib import Path
 from conftest import NumbersSpace, make_records
 from nasrun.core import Objective, Progress
 from nasrun.storage.records import RunRecords, best_of
-from nasrun.reports.console import make_console
+from nasrun.reports.console.plain import make_console
 from nasrun.reports.summary import summarise
 mode, trials, pause = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
 records, done, objective, space = make_records(trials), {{}}, Objective(), NumbersSpace()
