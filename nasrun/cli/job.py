@@ -22,7 +22,7 @@ from nasrun.runner.resume import changes_of
 from nasrun.runner.run import begin, resume
 from nasrun.runner.sweeps import EarlierRuns
 from nasrun.storage.run_directory import holds_run, remove_empty
-from nasrun.storage.stored_config import servers, targets
+from nasrun.storage.stored_config import targets
 
 
 @dataclass(frozen=True)
@@ -106,8 +106,7 @@ class Job:
                 raise ConfigError(f"{there}: holds this very run already; resume=true goes on with it")
         if there is not None and setup.options.resume:
             changes = changes_of(there, OmegaConf.create(setup.config))
-            named = [*targets(setup.config), *servers(setup.config)]
-            return resume(there, changes, chosen=named, began=began)
+            return resume(there, changes, chosen=targets(setup.config), began=began)
         return begin(
             setup,
             directory,

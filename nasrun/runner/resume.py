@@ -33,7 +33,7 @@ def changed_config(
 ) -> tuple[DictConfig, dict[str, Any]]:
     """The config under new overrides, and those of them that change something; ConfigError for the forbidden.
 
-    `chosen`: classes and servers that the command line names itself, besides those in `overrides`.
+    `chosen`: classes that the command line names itself. Servers must be named in `overrides`.
     """
     header, stored = events[0], load_config(directory, events, chosen=chosen)
     places, config = movable(header), find_paths(stored, events[0], directory)
@@ -49,7 +49,7 @@ def changed_config(
     if plain(config)[TRACKER] != before:  # as a whole, since other trackers have other keys
         changes[TRACKER] = plain(config)[TRACKER]
     named = {key: value for key, value in overrides.items() if key.partition(".")[0] == TRACKER}
-    check_servers(config, directory, [*chosen, *servers(named)])
+    check_servers(config, directory, servers(named))
     return config, changes
 
 
@@ -102,13 +102,17 @@ def asking_for_data(directory: Path, header: Event, config: DictConfig) -> Itera
 
 
 def changes_of(directory: Path, config: DictConfig) -> dict[str, Any]:
-    """What a config says otherwise than the run in a directory, as dotted keys."""
+    """What a config says otherwise than the run in a directory, as dotted keys.
+
+    Trackers that report to a server are named anew: whoever wrote the config chooses it, and no run directory can.
+    """
     stored = load_config(directory, journal.read(directory / journal.NAME), data_only=True)
     old, new = _with_named_trackers(plain(stored)), _with_named_trackers(plain(config))
     before, now = flat(old), flat(new)
     keys = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key) and key != "resume"]
     changes = {key: now.get(key) for key in keys if not key.startswith(f"{TRACKER}.")}
-    return changes if old[TRACKER] == new[TRACKER] else {**changes, TRACKER: new[TRACKER]}
+    same = old[TRACKER] == new[TRACKER] and not servers(new)
+    return changes if same else {**changes, TRACKER: new[TRACKER]}
 
 
 def _with_named_trackers(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -99,7 +99,8 @@ def resume(
     """Go on with the run in a directory after a crash or an interruption, or extend a finished one.
 
     `overrides`: dotted keys and their new values; only `CHANGEABLE` keys may differ from what they were. `chosen`: the
-    classes and servers that the command line names itself; of what the directory names, others are refused.
+    classes that the command line names itself; of what the directory names, others than nasrun's own are refused, and
+    so are servers that `overrides` do not name.
     `salvage`: the journal is damaged; what is whole of it is saved first (`nasrun.runner.salvage`). `began`: as for
     `start`. `given`: objects of the calling program, by group, where the run was started with such.
     """

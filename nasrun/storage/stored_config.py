@@ -9,14 +9,13 @@ import os
 import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from shlex import quote
 from typing import Any
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from nasrun.core.options import ConfigError, join, show
+from nasrun.core.options import ConfigError, join, shell_command, show
 from nasrun.core.renamed import current_path
 
 ALLOW = "NASRUN_ALLOW"
@@ -132,10 +131,10 @@ def check_servers(config: DictConfig, directory: Path, chosen: Collection[str] =
     `chosen`: whoever made the directory wrote its address."""
     for key, value in _values(OmegaConf.to_container(config, resolve=True)):
         if _is_server(key, value) and value not in chosen:
-            here = quote(str(directory))
             raise ConfigError(
-                f"{key}={show(value)}: is chosen by the run directory, and not by you; to report to it: nasrun resume "
-                f"{here} {quote(f'{key}={value}')}, to no one: nasrun resume {here} tracker=csv"
+                f"{key}={show(value)}: is chosen by the run directory, and not by you; to report to it: "
+                f"{shell_command('resume', directory, f'{key}={value}')}, to no one: "
+                f"{shell_command('resume', directory, 'tracker=csv')}"
             )
 
 

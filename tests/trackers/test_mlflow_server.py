@@ -136,6 +136,20 @@ def test_a_sweep_started_again_names_the_server_again(server: str, nasrun_inproc
         assert (found.trials, found.experiment) == ([0, 1, 2], "day/sent")
 
 
+def test_a_program_that_calls_again_names_the_server_again(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import nasrun
+
+    monkeypatch.chdir(tmp_path)
+    words = [*FAST.split(), "tracker=mlflow", f"tracker.uri={server}", "trials=3", "resume=true"]
+    for _ in range(2):
+        nasrun.run(words, directory="called")
+    assert Found(server, "called").trials == [0, 1, 2]
+    with pytest.raises(nasrun.ConfigError, match="is chosen by the run directory"):
+        nasrun.resume("called", ["trials=5"])
+
+
 def test_a_server_that_does_not_answer_is_said_and_the_run_goes_on(
     nasrun_inprocess: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
