@@ -28,7 +28,7 @@ def jumping():
     calls += 1
     return real() + (-1) ** calls * calls * 1e6
 time.time = jumping
-from nasrun.cli import main
+from nasrun.cli.main import main
 sys.exit(main())
 """
 

@@ -63,7 +63,7 @@ def counted(*arguments):
     return result
 setattr(kind, name, counted)
 del sys.argv[1:3]
-from nasrun.cli import main
+from nasrun.cli.main import main
 sys.exit(main())
 """
 
