@@ -19,8 +19,10 @@ MODULES = ("ray_nodes", "sweep_runs")
 """What other scripts import; not programs."""
 
 SMALLEST = {
+    "bench_blocks": "--seconds 0.05 --batch 8 relu-cn_r1_k3_s2_c8-bb_r1_k3_s2_c16",
     "bench_groups": "--rounds 1 --steps 2",
     "bench_loop": "--trials 20 --runs 1",
+    "bench_steering": "--trials 6 --seeds 1",
     "bench_tfrecord": "--records 100 --runs 1",
     "bench_trainer": "--samples 256 --epochs 1 --seeds 1 --cases dense --dataset fashion_mnist_mini",
     "handwritten_baseline": "--seconds 8 dataset=fashion_mnist_mini dataset.train_samples=200",
@@ -40,7 +42,7 @@ SWEEPS = {
 LONG = {
     "bench_recipes": "reads the whole of a data set, which may not be there",
     "bench_replicas": "minutes; its parts are those of tests/training/test_replicas.py",
-    "bench_value": "minutes, and needs AutoKeras and Optuna",
+    "bench_value": "minutes of processor time",
     "bench_workers": "minutes; its runs are those of tests/hardware/test_worker_runs.py",
     "make_tables": "reads the raw tables, which are not shipped",
 }
