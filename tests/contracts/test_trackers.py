@@ -208,7 +208,7 @@ def test_a_resume_may_change_the_tracker_and_writes_a_finished_run_anew(
 def test_a_dry_run_starts_no_tracker(
     tracker: str, nasrun_inprocess: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(Tracking, "started", lambda *_: pytest.fail("started"))
+    monkeypatch.setattr(Tracking, "on_start", lambda *_: pytest.fail("started"))
     done = nasrun_inprocess(f"tracker={tracker} evaluator=synthetic dataset=synthetic dry_run=true")
     assert (done.returncode, done.stderr) == (0, "")
     assert not list(tmp_path.iterdir())

@@ -40,6 +40,11 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         "hydra.run.dir=run",
         "nasrun predict run images/0/0.png",
     ),
+    "heic": (
+        f"nasrun {TRAINED} {SMALL} dataset=image_folder dataset.path=images dataset.height=8 dataset.width=8 "
+        "hydra.run.dir=run",
+        "nasrun predict run images/0/0.heic",
+    ),
     "export": (
         f"nasrun {TRAINED} {SMALL} dataset=synthetic hydra.run.dir=run",
         "nasrun export run",
@@ -142,8 +147,9 @@ def test_nobody_is_told_of_a_run(extra: str, alone: Path) -> None:
 
 def prepare(extra: str, folder: Path) -> None:
     """The files that the commands of an extra read."""
-    if extra == "images":
+    if extra in ("images", "heic"):
         from PIL import Image
+        from pillow_heif import from_pillow
 
         from nasrun.datasets.fashion_mnist_mini import FashionMnistMini
 
@@ -151,7 +157,9 @@ def prepare(extra: str, folder: Path) -> None:
         for label in (0, 1):
             (folder / "images" / str(label)).mkdir(parents=True)
             for number, image in enumerate(test.images[test.labels == label][:20]):
-                Image.fromarray(image[0]).save(folder / "images" / str(label) / f"{number}.png")
+                path = folder / "images" / str(label) / f"{number}.{'heic' if extra == 'heic' else 'png'}"
+                write = from_pillow if extra == "heic" else lambda picture: picture
+                write(Image.fromarray(image[0])).save(path)
     elif extra == "gaps":
         from tifffile import imwrite
 
