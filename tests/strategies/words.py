@@ -23,6 +23,9 @@ class Words:
     def sample(self, rng: np.random.Generator) -> Genome:
         return self.words[int(rng.integers(len(self.words)))]
 
+    def fit(self, genome: Genome) -> Genome:
+        return genome
+
 
 def words() -> Words:
     """Words of one to three letters: "x" ends one at once, and after "b" there is no "a"."""
