@@ -212,7 +212,7 @@ def test_a_script_takes_the_arguments(command: Command, monkeypatch: pytest.Monk
     assert folder == "scripts"
     monkeypatch.syspath_prepend(SCRIPTS)  # as Python does for a script
     module = script(name.removesuffix(".py"))
-    for method in ("parse_args", "parse_intermixed_args"):
+    for method in ("parse_args", "parse_known_args", "parse_intermixed_args"):
         monkeypatch.setattr(argparse.ArgumentParser, method, stopping(getattr(argparse.ArgumentParser, method)))
     monkeypatch.setattr(sys, "argv", list(command.words))
     with pytest.raises(ParsedError):

@@ -279,11 +279,14 @@ def test_asnn_is_the_raw_table(asnn: Asnn, raw_tables: Path) -> None:
                 assert round(float(values.mean()), 5) == float(row["printed_mean"])
 
 
-def test_the_files_are_made_again(maker: ModuleType, raw_tables: Path, tmp_path: Path) -> None:
+def test_the_files_are_made_again(
+    maker: ModuleType, raw_tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folders = (tmp_path / "one", tmp_path / "two")
     for folder in folders:
         folder.mkdir()
-        maker.main(raw_tables, folder)
+        monkeypatch.setattr(sys, "argv", ["make_tables.py", str(raw_tables), str(folder)])
+        maker.main()
     for kind in SHIPPED:
         one, two = ((folder / f"{kind.name}.npz").read_bytes() for folder in folders)
         assert one == two
