@@ -161,7 +161,10 @@ def overview_of(dataset: Dataset) -> Overview | None:
 
 def _equal_images(splits: Splits, parts: dict[str, Split]) -> EqualImages:
     same = splits.validation is splits.test
-    digests = {name: [hashlib.sha256(image.data).digest() for image in part.images] for name, part in parts.items()}
+    digests = {
+        name: [hashlib.sha256(np.ascontiguousarray(image)).digest() for image in part.images]
+        for name, part in parts.items()
+    }
     distinct = {name: set(found) for name, found in digests.items()}
     training = set().union(*(found for name, found in distinct.items() if name in ("train", "left_out")))
     training |= set() if same else distinct["validation"]

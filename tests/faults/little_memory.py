@@ -17,7 +17,7 @@ def main() -> int:
     assert bench.measure(bench.job())[0].status == "ok"  # by now all that a training needs is imported
     # Without memory, oneDNN's convolutions were seen to write beyond what they had.
     torch.backends.mkldnn.enabled = False
-    import nasrun.config.compose
+    import nasrun.cli.launch
     import nasrun.runner.run  # noqa: F401
 
     with few_addresses(megabytes):
