@@ -162,7 +162,7 @@ def overview_of(dataset: Dataset) -> Overview | None:
 def _equal_images(splits: Splits, parts: dict[str, Split]) -> EqualImages:
     same = splits.validation is splits.test
     digests = {
-        name: [hashlib.sha256(np.ascontiguousarray(image)).digest() for image in part.images]
+        name: [hashlib.sha256(np.ascontiguousarray(image).data).digest() for image in part.images]
         for name, part in parts.items()
     }
     distinct = {name: set(found) for name, found in digests.items()}
