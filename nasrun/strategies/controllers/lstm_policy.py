@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from nasrun.strategies.controllers.controllers import single_thread
+from nasrun.hardware.devices import single_thread
 
 INITIAL_BOUND = 0.1
 """All weights are drawn uniformly up to this size (I-ENAS, section on the experiments; also ENAS, section 3)."""
