@@ -39,6 +39,10 @@ class Strategy(ABC):
     #: Whether it takes a space whose limits steer what is drawn (`nasrun.strategies.steering`) in place of the space.
     steerable: bool = True
 
+    #: Whether it proposes what the space samples, mutates or mixes, so that this can be chosen from pools
+    #: (`nasrun.strategies.prescreen`).
+    draws_from_space: bool = True
+
     @abstractmethod
     def ask(self, n: int) -> list[Proposal]:
         """Between 0 and `n` proposals; an empty list means: tell me first (or: I am done)."""

@@ -70,7 +70,7 @@ def begin(
     `words`: the command line of this run alone. `began`: from when on a budget of time is spent; None: from now on.
     """
     began = began or this_moment()
-    facts = setup.evaluator.prepare()
+    facts = setup.prepare()
     check_budgets(setup.strategy, setup.evaluator)
     header = {"event": "run", "format": journal.FORMAT, "nasrun": __version__, "seed": setup.options.seed}
     header |= {"trials": setup.options.trials, "environment": describe_environment(words), "facts": facts}
@@ -118,7 +118,7 @@ def resume(
         with asking_for_data(directory, events[0], config):
             setup = build(config, given)
             check_trials(setup, events, changes)
-            setup.evaluator.prepare(events[0]["facts"])
+            setup.prepare(events[0]["facts"])
             check_data(directory, events, config, setup.dataset)
         with _hardware(setup):
             clock = Clock(setup.hardware.clock, began, spent_before(events))

@@ -237,6 +237,17 @@ def test_all_scores_on_every_space_that_builds_networks(space: str) -> None:
     assert any(found[0].metrics[name] != found[1].metrics[name] for name in SCORES)
 
 
+@pytest.mark.parametrize("operation", ["none", "skip_connect", "avg_pool_3x3", "nor_conv_1x1"])
+def test_all_scores_of_degenerate_cells(operation: str) -> None:
+    names = ",".join(get_args(Score))
+    words = ("search_space=nasbench201", *SPACES["nasbench201"], "evaluator.reference=2")
+    setup = prepared(*words, f"evaluator.scores=[{names}]")
+    for genome in ((operation,) * 6, ("none",) * 5 + (operation,)):
+        [measurement] = setup.evaluator.evaluate([Job(Trial(0, Proposal(genome)), 0, 1)])
+        assert measurement.error is None
+        assert set(measurement.metrics) == set(get_args(Score))
+
+
 def test_a_space_of_one_network_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"^search_space=TrainingRecipe: all its genomes are one network"):
         setup_of(*SMALL[:1], "search_space=training_recipe")
