@@ -58,7 +58,7 @@ def _passing(before: Tensor, after: Tensor, generator: torch.Generator) -> float
     """2 - s - 1 / s of one block."""
     signs = torch.randint(0, 2, after.shape, generator=generator).to(after) * 2 - 1
     gradient = torch.zeros_like(before)
-    if after.requires_grad:  # the output of a cell that passes nothing on is a constant
+    if before.requires_grad and after.requires_grad:  # the output of a cell that passes nothing on is a constant
         [gradient] = torch.autograd.grad(after, before, signs, retain_graph=True, materialize_grads=True)
     norm = 0.0
     if gradient.shape != signs.shape or not torch.equal(gradient, signs):
