@@ -192,6 +192,11 @@ class SharedEvaluator(Evaluator):
     #: Trials after each epoch of the shared weights.
     rounds: int
 
+    def sample(self, rng: np.random.Generator) -> Genome | None:
+        """An architecture on which the weights are trained, where the strategy has no policy that draws one. None: a
+        sample of the space."""
+        return None
+
     def unsupported_budget_reason(self, budget: int) -> str | None:
         return "weights that all architectures share have no budgets; choose evaluator=train or evaluator=table"
 
