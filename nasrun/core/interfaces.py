@@ -36,6 +36,9 @@ class Strategy(ABC):
     #: Whether all objectives are improved, where there are several; else the first one alone.
     multi_objective: bool = False
 
+    #: Whether its first proposals are the known networks of the space (`SearchSpace.known`), best first.
+    begins_known: bool = False
+
     #: Whether it takes a space whose limits steer what is drawn (`nasrun.strategies.steering`) in place of the space.
     steerable: bool = True
 

@@ -16,6 +16,7 @@ from nasrun.core.durations import format_duration
 from nasrun.core.options import ConfigError
 from nasrun.runner.clock import Clock, Instant
 from nasrun.storage.journal import Event, Journal, now
+from nasrun.strategies.timed.affordable import affordable, wanted_passes
 from nasrun.strategies.timed.choice import noise_of_pairs, noise_of_share, probability_of_best
 from nasrun.strategies.timed.plan import Plan, make_plan, search_seconds
 from nasrun.strategies.timed.strategy import Timed
@@ -81,8 +82,7 @@ class TimeBudget:
     def first_plan(self) -> tuple[Plan, Genome, float]:
         """The plan, and what it follows from: an architecture of the usual price, seconds that a pass over the training
         part takes it. ConfigError where there is no time for any."""
-        genome = self._reference()
-        seconds = self._time(genome)
+        genome, seconds, alone = self._reference()
         images = self._images
         least = seconds * LEAST_IMAGES / images
         if self.left < least:
@@ -91,7 +91,8 @@ class TimeBudget:
                 f"time={format_duration(self.seconds)}: {self.clock.spent:.0f} s are spent before anything is trained "
                 f"and {self.reserve:.0f} s go to the end; at least {right:.0f}s is right"
             )
-        return make_plan(self.left, seconds, images, 1 / self._share), genome, seconds
+        plan = make_plan(self.left, seconds, images, 1 / self._share, genome if alone else None)
+        return plan, genome, seconds
 
     def epoch_seconds(self, genome: Genome) -> float:
         """Seconds that an epoch of a genome's network takes: on record, or measured and put there."""
@@ -210,19 +211,29 @@ class TimeBudget:
         rungs = ", ".join(
             f"{survivors} for {rung:.3g} s" for survivors, rung in zip(plan.survivors, plan.rungs, strict=True)
         )
+        if plan.alone is not None:
+            genome = self._setup.space.format(plan.alone)
+            return f"{head}no time for larger networks than {genome}, which is trained for {plan.horizon:.3g} s"
         repeats = f", {plan.repeats} of them twice" if plan.repeats else ""
         return f"{head}{count} ({rungs}{repeats}), the winner for {plan.horizon:.3g} s in all"
 
-    def _reference(self) -> Genome:
+    def _reference(self) -> tuple[Genome, float, bool]:
         """An architecture that stands for those of the search: the best known one, or else of a few drawn ones that of
-        middling price."""
+        middling price; seconds that a pass takes it; whether there is no time for that one, but for this alone."""
         setup = self._setup
-        known = list(setup.steered.known().values())
+        space, task, images = setup.steered, setup.dataset.task, self._images
+        known = list(space.known().values())
+        if known and self._strategy.begins_known:
+            own = [genome for genome in setup.space.known().values() if space.fit(genome) in known]
+            wanted = wanted_passes(images)
+            found = affordable(space, task, own, lambda seconds: self.left / seconds, wanted, self._time)
+            return *found, found.genome != known[0]
         if known:
-            return known[0]
-        rng, task = sample_rng(setup.options.seed), setup.dataset.task
-        found = [self._strategy.draw(rng) or setup.steered.sample(rng) for _ in range(REFERENCES)]
-        return sorted(found, key=lambda genome: setup.space.cost(genome, task).flops)[REFERENCES // 2]
+            return known[0], self._time(known[0]), False
+        rng = sample_rng(setup.options.seed)
+        drawn = [self._strategy.draw(rng) or space.sample(rng) for _ in range(REFERENCES)]
+        middling = sorted(drawn, key=lambda genome: space.cost(genome, task).flops)[REFERENCES // 2]
+        return middling, self._time(middling), False
 
     def _time(self, genome: Genome) -> float:
         """Seconds that a pass over the training part takes a genome's network, by the clock of the budget."""
@@ -273,8 +284,9 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
 
 def plan_from_json(fields: Mapping[str, Any]) -> Plan:
     """The plan that `plan_to_json` wrote."""
-    values = {name: fields[name] for name in Plan._fields}
-    return Plan(**{**values, "rungs": tuple(values["rungs"]), "survivors": tuple(values["survivors"])})
+    values = {name: fields[name] for name in Plan._fields if name in fields}
+    tuples = {name: tuple(values[name]) for name in ("rungs", "survivors", "alone") if values.get(name) is not None}
+    return Plan(**{**values, **tuples})
 
 
 def spent_before(events: Sequence[Event]) -> float:

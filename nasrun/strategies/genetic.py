@@ -50,6 +50,7 @@ class Genetic(Strategy):
         self._size, self._generations = population, generations
         self.initial = population
         self._first = StartingGenomes(space, start, population)
+        self.begins_known = self._first.known
         self._tournament = tournament if selection == "tournament" else None
         self._truncation, self._elitism = truncation, elitism
         self._crossover_rate, self._mutation_rate = crossover_rate, mutation_rate

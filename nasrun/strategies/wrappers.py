@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -26,6 +26,7 @@ class Deduplicate(Strategy):
     def __init__(self, inner: Strategy, space: SearchSpace, mode: Literal["reuse", "resample"]) -> None:
         self._inner, self._space, self._mode = inner, space, mode
         self.initial, self.uses_checkpoints, self.length = inner.initial, inner.uses_checkpoints, inner.length
+        self.begins_known = inner.begins_known
         self.multi_objective, self.budgets = inner.multi_objective, inner.budgets
         self._seen: dict[Hashable, int] = {}
         self._results: dict[int, Sequence[Measurement]] = {}
@@ -131,6 +132,14 @@ class Constraints:
             shares.append(cost.flops / self.flops)
         return max(shares)
 
+    def times(self, share: float) -> "Constraints":
+        """A share of the limits."""
+        return replace(
+            self,
+            parameters=None if self.parameters is None else max(1, int(self.parameters * share)),
+            flops=None if self.flops is None else max(1, int(self.flops * share)),
+        )
+
     def exceeded(self, cost: Cost) -> list[str]:
         """What a price is over, in words; empty where it is within all limits."""
         found = []
@@ -157,6 +166,7 @@ class Constrain(Strategy):
     def __init__(self, inner: Strategy, space: SearchSpace, task: Task, constraints: Constraints) -> None:
         self._inner, self._space, self._task, self._constraints = inner, space, task, constraints
         self.initial, self.uses_checkpoints, self.length = inner.initial, inner.uses_checkpoints, inner.length
+        self.begins_known = inner.begins_known
         self.multi_objective, self.budgets = inner.multi_objective, inner.budgets
         self._in_a_row = 0
         self.proposed = self.turned_down = 0

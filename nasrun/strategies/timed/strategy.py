@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nasrun.core import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
+from nasrun.strategies.start import ORIGIN as KNOWN
 from nasrun.strategies.timed.plan import Plan
 
 FAILED = -float("inf")
@@ -42,6 +43,7 @@ class Timed(Strategy):
     def __init__(self, inner: Strategy, space: SearchSpace, objective: Objective, patience: int | None = None) -> None:
         self._inner, self._space, self._objective, self._patience = inner, space, objective, patience
         self.initial, self.multi_objective = inner.initial, inner.multi_objective
+        self.begins_known = inner.begins_known
         self.plan: Plan | None = None
         self.epoch_seconds: Callable[[Genome], float] = _unknown
         """Seconds that an epoch of a genome's network takes; the runner measures it, or knows it from the record."""
@@ -97,6 +99,8 @@ class Timed(Strategy):
         for proposal in self._inner.ask(min(n, self.plan.candidates - self.begun + self._failed)):
             self._proposed += 1
             self.begun += proposal.reuse_of is None
+            if self.plan.alone is not None and proposal.origin == KNOWN:
+                proposal = proposal._replace(genome=self.plan.alone)
             found.append(self._at(proposal, 0, 0))
         self._waiting += len(found)
         self._exhausted = not found and not self._waiting
