@@ -202,7 +202,7 @@ def measured_again(network: RunNetwork, splits: Splits) -> Mapping[str, float]:
     cannot be done here."""
     from nasrun.hardware.devices import Runtime
     from nasrun.training.data import DeviceData
-    from nasrun.training.loop import measure
+    from nasrun.training.single import measure
 
     record = network.stored.header["facts"].get("runtime")
     if not network.final or record is None or (record["device"] == "cuda" and not torch.cuda.is_available()):
