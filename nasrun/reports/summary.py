@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nasrun.core import Objective, SearchSpace
+from nasrun.core import Objective, Origin, SearchSpace
 from nasrun.reports.front import describe_front
 from nasrun.reports.tables import one_line, whole
 from nasrun.storage.records import RunRecords, TrialRecord, outcome, write_json
@@ -227,7 +227,7 @@ def _distinct_samples(records: Sequence[TrialRecord], space: SearchSpace, object
     """The objective of each architecture that was drawn at random and measured, once per architecture."""
     drawn: dict[Any, float] = {}
     for record in records:
-        if record.trial.proposal.origin == "sample":
+        if record.trial.proposal.origin == Origin.SAMPLE:
             value = record.mean(objective.metric)
             if value is not None:
                 drawn.setdefault(space.key(record.trial.proposal.genome), value)

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 
 from nasrun.checkpoints.store import CheckpointStore
 from nasrun.core import Executor, Job, Measurement, Objective, Proposal, Strategy, Trial, seeding
+from nasrun.core.types import check_origin
 from nasrun.runner.shared_weights import SharedWeights
 from nasrun.runner.time_budget import TimeBudget
 from nasrun.storage.events import Asked, Event, Measured, SharedTrained, Told
@@ -105,6 +106,8 @@ class Search:
         if wanted <= 0 or self._strategy.done or self._gave_up:
             return
         proposals = self._strategy.ask(wanted)
+        for proposal in proposals:
+            check_origin(proposal.origin)
         self._journal.append(Asked(n=wanted, first=len(self._asked), proposals=proposals))
         self._may_ask = False
         for line in self._strategy.messages():

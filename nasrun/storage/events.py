@@ -344,7 +344,9 @@ def proposal_to_json(proposal: Proposal) -> Line:
 def proposal_from_json(fields: Line) -> Proposal:
     """The proposal that `proposal_to_json` wrote."""
     partners = tuple(fields.get("partners", ()))
-    return Proposal(**{**fields, "genome": tuple(fields["genome"]), "partners": partners})
+    # Earlier versions gave children of what was turned down a parent of -1.
+    parent = None if fields.get("parent") == -1 else fields.get("parent")
+    return Proposal(**{**fields, "genome": tuple(fields["genome"]), "partners": partners, "parent": parent})
 
 
 def measurement_to_json(measurement: Measurement) -> Line:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from nasrun.core import Genome, Objective
+from nasrun.core import Genome, Objective, Origin
 from nasrun.core.options import ConfigError, flat, plain, shell_command, show
 from nasrun.datasets.record import DataRecord, difference
 from nasrun.reports.summary import SIMULATED, SUMMARY
@@ -216,7 +216,7 @@ def read_compared(directory: Path) -> ComparedRun | str:
     values = np.array([np.nan if mean is None else mean for mean in means])
     samples: dict[Genome, float] = {}
     for record, value in zip(records, values.tolist(), strict=True):
-        if record.trial.proposal.origin == "sample" and value == value:
+        if record.trial.proposal.origin == Origin.SAMPLE and value == value:
             samples.setdefault(record.trial.proposal.genome, value)
     simulated = all(record.values(SIMULATED) for record in records if record.status == "ok")
     if simulated:
