@@ -149,7 +149,7 @@ def test_what_is_turned_down_is_no_trial_and_another_one_comes_in_its_place(stra
         trial = waiting.pop(0)
         picky.tell(trial, measure(setup, trial))
     assert picky.turned_down or strategy in ONE_NETWORK
-    assert "-1" not in json.dumps(picky.notes(), default=str)
+    assert '"trial": -1' not in json.dumps(picky.notes(), default=str)
 
 
 class Waiting(Strategy):
