@@ -5,7 +5,7 @@ an architecture takes), `plan` (the first, and each that takes its place). A res
 and decides anew only what was not decided; the time between a kill and the resume does not count.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,8 @@ from nasrun.core import Genome, Proposal, Trial
 from nasrun.core.durations import format_duration
 from nasrun.core.options import ConfigError
 from nasrun.runner.clock import Clock, Instant
-from nasrun.storage.journal import Event, Journal, now
+from nasrun.storage.events import Event, PlanChanged, RunStarted, SpeedMeasured
+from nasrun.storage.journal import Journal
 from nasrun.strategies.timed.affordable import affordable, wanted_passes
 from nasrun.strategies.timed.choice import noise_of_pairs, noise_of_share, probability_of_best
 from nasrun.strategies.timed.plan import Plan, make_plan, search_seconds
@@ -105,7 +106,7 @@ class TimeBudget:
             images = self._images
             whole = self._passes.get(key) or self._time(genome)
             seconds = whole * min(1.0, (plan.epoch_images or images) / images)
-            self._log.append("speed", genome=genome, epoch_seconds=seconds, time=now())
+            self._log.append(SpeedMeasured(genome=genome, epoch_seconds=seconds))
             self._speeds[key] = seconds
         return self._speeds[key]
 
@@ -120,16 +121,17 @@ class TimeBudget:
 
     def replay(self, event: Event) -> None:
         """Take in an event of the journal."""
-        self._recorded = max(self._recorded, float(event.get("spent", 0.0)))
-        if event["event"] == "speed":
-            self._speeds[self._key(tuple(event["genome"]))] = float(event["epoch_seconds"])
-        elif event["event"] == "plan":
-            self._strategy.follow(plan_from_json(event))
-        elif "plan" in event:
-            genome, seconds = event["plan"]["reference"]
-            self._passes[self._key(tuple(genome))] = float(seconds)
-            self._since = float(event["spent"])
-            self._strategy.follow(plan_from_json(event["plan"]))
+        self._recorded = max(self._recorded, event.spent or 0.0)
+        match event:
+            case SpeedMeasured():
+                self._speeds[self._key(event.genome)] = event.epoch_seconds
+            case PlanChanged(plan=plan):
+                self._strategy.follow(plan_from_json(plan))
+            case RunStarted(plan=plan) if plan is not None:
+                genome, seconds = plan["reference"]
+                self._passes[self._key(tuple(genome))] = float(seconds)
+                self._since = event.spent or 0.0
+                self._strategy.follow(plan_from_json(plan))
 
     def count(self, trial: Trial) -> None:
         """A trial is complete, now or in the journal: what its training was planned to take counts as planned."""
@@ -182,8 +184,7 @@ class TimeBudget:
     def _record(self, plan: Plan, reason: str | None = None) -> Plan:
         """Put a plan into the journal, and go by it."""
         assert self._log is not None
-        why: dict[str, Any] = {} if reason is None else {"reason": reason}
-        self._log.append("plan", **plan_to_json(plan), spent=self.clock.spent, **why, time=now())
+        self._log.append(PlanChanged(plan=plan_to_json(plan), reason=reason, spent=self.clock.spent))
         self._strategy.follow(plan)
         return plan
 
@@ -262,7 +263,10 @@ class TimeBudget:
 
 
 def first_plan(setup: Setup, began: Instant) -> dict[str, Any]:
-    """For the first event of a run with a budget of time: its plan, and what was spent by then; else nothing."""
+    """For the first event of a run with a budget of time: its plan, and what was spent by then; else nothing.
+
+    They are fields of `RunStarted`.
+    """
     budget = time_budget(setup, Clock(setup.hardware.clock, began), None)
     if budget is None:
         return {}
@@ -287,8 +291,3 @@ def plan_from_json(fields: Mapping[str, Any]) -> Plan:
     values = {name: fields[name] for name in Plan._fields if name in fields}
     tuples = {name: tuple(values[name]) for name in ("rungs", "survivors", "alone") if values.get(name) is not None}
     return Plan(**{**values, **tuples})
-
-
-def spent_before(events: Sequence[Event]) -> float:
-    """Seconds that the events of an interrupted run say were spent."""
-    return max((float(event["spent"]) for event in events if "spent" in event), default=0.0)

@@ -98,6 +98,9 @@ class AgingEvolution(Strategy):
         if len(self._population) > self._size:
             self._population.popleft()
 
+    def reject(self, proposal: Proposal, reason: str) -> None:
+        self._waiting -= 1
+
     @property
     def _full(self) -> bool:
         return self._cycles is not None and self._history + self._waiting >= self._cycles

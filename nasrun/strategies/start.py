@@ -5,13 +5,11 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from nasrun.core import Genome, Proposal, SearchSpace
+from nasrun.core import Genome, Origin, Proposal, SearchSpace
 from nasrun.core.options import NotEmpty, show
 
 Start = Literal["none", "known", "auto"] | Annotated[list[str], NotEmpty()]
 """The option `start` of strategies: `none`, `known`, `auto`, or architectures as the space writes them."""
-
-ORIGIN = "known"
 
 
 class StartingGenomes:
@@ -51,10 +49,10 @@ class StartingGenomes:
         self._waiting.clear()
         return found
 
-    def draw(self, rng: np.random.Generator, origin: str = "sample") -> tuple[Genome, str]:
+    def draw(self, rng: np.random.Generator, origin: str = Origin.SAMPLE) -> tuple[Genome, str]:
         """The next genome to start with, or else a draw of the space, whose origin is `origin`."""
         if self._waiting:
-            return self._waiting.popleft(), ORIGIN
+            return self._waiting.popleft(), Origin.KNOWN
         return self._space.sample(rng), origin
 
     def proposal(self, rng: np.random.Generator) -> Proposal:
