@@ -174,7 +174,7 @@ def build(config: DictConfig, given: Mapping[str, Given] = {}) -> Setup:
         options = _options_of_shared(options, hardware)
     strategy = wrap(strategy, steered, dataset, options, made.constraints)
     if options.time is not None:
-        strategy = Timed(strategy, space, made.objective, options.patience_trials)
+        strategy = Timed(strategy, steered, made.objective, options.patience_trials)
         options = replace(options, trials=UNCOUNTED, patience_trials=None)
     parts = {**vars(made), "options": options}
     made_of = {"strategy": strategy, "steered": steered, "screening": screening, "memory": memory}

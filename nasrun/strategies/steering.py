@@ -134,7 +134,7 @@ class SteeredSpace(WrappedSpace):
 
     def __init__(self, inner: SearchSpace, steering: Steering) -> None:
         super().__init__(inner)
-        self._steering = steering
+        self._steering = self._whole = steering
         self.mutations = {name: partial(self._mutate, mutation) for name, mutation in inner.mutations.items()}
 
     def _mutate(self, mutation: Mutation, genome: Genome, rng: np.random.Generator) -> Genome:
@@ -150,6 +150,12 @@ class SteeredSpace(WrappedSpace):
 
     def fit(self, genome: Genome) -> Genome:
         return self._steering.fit(genome)
+
+    def usage(self, genome: Genome) -> float:
+        return self._whole.usage(genome)
+
+    def narrow(self, share: float) -> None:
+        self._steering = self._whole.times(share)
 
     def sizes(self, genome: Genome) -> Sequence[Genome]:
         """The genome fitted to the limits, to a half of them, a quarter and so on, as long as that makes it larger than

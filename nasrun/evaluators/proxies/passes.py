@@ -142,7 +142,7 @@ class Probe:
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.abs_()
-        weights = [parameter for parameter in model.parameters() if parameter.ndim > 1]
+        weights: list[Tensor] = [parameter for parameter in model.parameters() if parameter.ndim > 1]
         ones = torch.ones(1, *self._input_shape, dtype=torch.float64, device=weights[0].device)
         with _Linear():
             outputs = model(ones)
