@@ -36,6 +36,9 @@ class Strategy(ABC):
     #: Whether all objectives are improved, where there are several; else the first one alone.
     multi_objective: bool = False
 
+    #: Whether its first proposals are the known networks of the space (`SearchSpace.known`), best first.
+    begins_known: bool = False
+
     #: Whether it takes a space whose limits steer what is drawn (`nasrun.strategies.steering`) in place of the space.
     steerable: bool = True
 
@@ -94,7 +97,7 @@ class StrategyWrapper(Strategy):
         self._inner = inner
         self.initial, self.length, self.budgets = inner.initial, inner.length, inner.budgets
         self.uses_checkpoints, self.multi_objective = inner.uses_checkpoints, inner.multi_objective
-        self.steerable = inner.steerable
+        self.steerable, self.begins_known = inner.steerable, inner.begins_known
 
     def ask(self, n: int) -> list[Proposal]:
         return self._inner.ask(n)

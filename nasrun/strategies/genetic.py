@@ -72,6 +72,7 @@ class Genetic(Strategy):
         self._size, self._generations = population, generations
         self.initial = population
         self._first = StartingGenomes(space, start, population)
+        self.begins_known = self._first.known
         self._selection, self._variation = selection, variation
         self._mutate = Mutator(space, variation.mutations)
         self._parents: list[Member] = []

@@ -49,6 +49,7 @@ class LocalSearch(Strategy):
         self._first, self._starts = neighbours == "first", starts
         self.initial = starts
         self._first_genomes = StartingGenomes(space, start)
+        self.begins_known = self._first_genomes.known
         self._current: Member | None = None
         self._neighbours: dict[Hashable, Genome] = {}
         self._unmeasured: deque[Hashable] = deque()

@@ -64,6 +64,7 @@ class Nsga2(Strategy):
         self._size, self._generations = population, generations
         self.initial = population
         self._first = StartingGenomes(space, start, population)
+        self.begins_known = self._first.known
         self._crossover_rate, self._mutation_rate = crossover_rate, mutation_rate
         self._mutate = Mutator(space, mutations)
         self._parents: list[Member] = []

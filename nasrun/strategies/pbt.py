@@ -78,6 +78,7 @@ class Pbt(Strategy):
         self.initial = population
         self.length = None if generations is None else population * generations
         self._first = StartingGenomes(space, start, population)
+        self.begins_known = self._first.known
         self._members: list[Member] = []
         self._generation = 1
         self._queue: deque[tuple[int, Proposal]] = deque()

@@ -68,7 +68,9 @@ class Swarm(Strategy):
             raise ConfigError(f"strategy={name} needs pygmo: pip install 'nasrun[swarm]'") from None
         first, second = (int(seed) for seed in rng.integers(2**32, size=2))
         length = len(space.encode(space.sample(rng)))
-        starts = [space.encode(genome) for genome in StartingGenomes(space, individuals.start, population).all()]
+        known = StartingGenomes(space, individuals.start, population)
+        self.begins_known = known.known
+        starts = [space.encode(genome) for genome in known.all()]
         gen = ENDLESS if generations is None else generations
         chosen = getattr(pygmo, algorithm)(gen=gen, seed=second, **parameters)
 

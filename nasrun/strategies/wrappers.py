@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -111,6 +111,14 @@ class Constraints:
         if self.flops is not None:
             shares.append(cost.flops / self.flops)
         return max(shares)
+
+    def times(self, share: float) -> "Constraints":
+        """A share of the limits."""
+        return replace(
+            self,
+            parameters=None if self.parameters is None else max(1, int(self.parameters * share)),
+            flops=None if self.flops is None else max(1, int(self.flops * share)),
+        )
 
     def exceeded(self, cost: Cost) -> list[str]:
         """What a price is over, in words; empty where it is within all limits."""

@@ -56,6 +56,7 @@ class Timed(StrategyWrapper):
     def follow(self, plan: Plan) -> None:
         """Go by a plan from now on; rungs that are begun stay as they are."""
         self.plan = plan
+        self._space.narrow(plan.share)
 
     def ask(self, n: int) -> list[Proposal]:
         assert self.plan is not None, "a plan comes before the first proposal"
@@ -94,6 +95,10 @@ class Timed(StrategyWrapper):
         for proposal in self._inner.ask(min(n, self.plan.candidates - self.begun + self._failed)):
             self._proposed += 1
             self.begun += proposal.reuse_of is None
+            if proposal.origin == Origin.KNOWN and self.begins_known:
+                # Fitted again: the plan may have narrowed the limits after the strategy took these.
+                genome = self._space.fit(proposal.genome) if self.plan.alone is None else self.plan.alone
+                proposal = proposal._replace(genome=genome)
             found.append(self._at(proposal, 0, 0))
         self._waiting += len(found)
         self._exhausted = not found and not self._waiting
