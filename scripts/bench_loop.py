@@ -28,7 +28,8 @@ from nasrun.storage.records import Observer
 
 def new_setup(trials: int) -> Setup:
     """The main job's space and strategy at the population of the paper, on the made-up landscape."""
-    overrides = ["evaluator=synthetic", f"trials={trials}", "strategy.population=100", "strategy.sample=25"]
+    overrides = ["search_space=sequential_cnn", "evaluator=synthetic", f"trials={trials}"]
+    overrides += ["strategy.population=100", "strategy.sample=25"]
     return build(task_config(compose_config(overrides)))
 
 
