@@ -100,6 +100,7 @@ def _write(network: "RunNetwork", images: "Images", formats: Sequence[str], out:
     test = _tested(network, images, expected)
     for how, value in test.items():
         show(f"test accuracy      {value}, {how}")
+    papers.write_test_files(network, out)
     write_text(out / papers.INFO, json_of(papers.info(network)))
     command = " ".join(["nasrun", *sys.argv[1:]])
     write_text(out / papers.CARD, papers.card(network, written, command, test, images))

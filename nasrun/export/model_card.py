@@ -1,8 +1,9 @@
 """The papers of an export: `MODEL_CARD.md` for people and `export.json` for `nasrun predict`."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,11 +14,15 @@ from nasrun.core.environment import describe_environment
 from nasrun.export.images import Images
 from nasrun.export.network import Agreement, Function, RunNetwork
 from nasrun.hardware.latency import times_of
-from nasrun.reports.summary import number
+from nasrun.reports.plot_style import save_figure
+from nasrun.reports.summary import choice_of, number
 from nasrun.reports.tables import COUNTS, markdown, one_line
+from nasrun.reports.tested import BINS, CLASSES, CONFUSION, WinnerTest, read_tested, write_test_tables
+from nasrun.reports.tested_plots import draw_test
 
 INFO = "export.json"
 CARD = "MODEL_CARD.md"
+TEST_TABLES, TEST_PICTURES = (CLASSES, CONFUSION), ("test_confusion.png", "test_mistakes.png")
 LATENCY_SECONDS = 0.5
 
 
@@ -77,6 +82,7 @@ def card(network: RunNetwork, files: Sequence[Written], command: str, test: Mapp
     a trial that is not the winner, which the test set is not to be asked about, and where the data of the run are not
     there. `images`: those that the files were compared on."""
     benchmark, task, data = network.stored.benchmark, network.task, network.data
+    tested = _tested(network)
     environment, directory = network.stored.header["environment"], network.stored.directory
     chosen = "the winner of the search" if network.final else f"trial {network.record.trial.number} of the search"
     trained = (network.stored.records.final or {}).get("trained_on") if network.final else "the search's weights"
@@ -101,6 +107,7 @@ def card(network: RunNetwork, files: Sequence[Written], command: str, test: Mapp
         "| | |\n|---|---|\n" + "".join(f"| {name} | {markdown(value)} |\n" for name, value in rows),
         "## Measured\n",
         _measured(network, test, images),
+        *(["## By class\n", _by_class(tested)] if tested is not None else []),
         "## Files\n",
         _files(files, images.kind),
         "## Latency\n",
@@ -115,6 +122,47 @@ def card(network: RunNetwork, files: Sequence[Written], command: str, test: Mapp
     return "\n".join(parts)
 
 
+def write_test_files(network: RunNetwork, folder: Path) -> None:
+    """Tables and pictures of the winner's test, where the run has its answers; files of an earlier export go."""
+    tested = _tested(network)
+    for stale in (*TEST_TABLES, *TEST_PICTURES):
+        (folder / stale).unlink(missing_ok=True)
+    if tested is None:
+        return
+    write_test_tables(tested, folder)
+    for name, figure in draw_test(tested).items():
+        save_figure(figure, folder / f"{name}.png")
+
+
+def _tested(network: RunNetwork) -> WinnerTest | None:
+    return read_tested(network.stored.directory) if network.final else None
+
+
+def _by_class(tested: WinnerTest) -> str:
+    """The test by class, and its pictures, which lie beside the card."""
+    text = "| class | images | accuracy | 95 % interval | mostly taken for |\n|---|---:|---:|---|---|\n"
+    for one in tested.classes:
+        interval = str(one.interval) if one.images else ""
+        cells = (one.name, f"{one.images:,}", number(one.accuracy), interval, one.taken_for or "")
+        text += f"| {' | '.join(map(markdown, cells))} |\n"
+    pictures = "![What the network answered for the images of each class](test_confusion.png)\n"
+    if len(tested.predictions.wrong):
+        pictures += "\n![The most confidently wrong answers](test_mistakes.png)\n"
+    return f"{text}\n{pictures}\nAs tables: `test_classes.csv`, `test_confusion.csv`. Intervals are Wilson's.\n"
+
+
+def _sureness(network: RunNetwork) -> Iterator[str]:
+    """How sure the result is: of the test, and of the choice of this network."""
+    tested = _tested(network)
+    if tested is not None:
+        yield f"test accuracy, 95 % interval: {tested.interval} ({tested.right:,} of {tested.images:,})"
+        yield f"expected calibration error: {number(tested.calibration_error)} ({BINS} bins; 0: confidences are true)"
+    choice = choice_of(network.stored.records, network.stored.benchmark.objective) if network.final else None
+    if choice is not None:
+        of, source = len(choice["of"]), choice["noise_from"]
+        yield f"the best of {of} with probability {choice['probability']:.2f}, by the {source}"
+
+
 def _twice(network: RunNetwork) -> str:
     return "; twice, for the image and its mirror image" if network.test_flip else ""
 
@@ -124,6 +172,7 @@ def _measured(network: RunNetwork, test: Mapping[str, str], images: Images) -> s
     lines = [
         f"- {name}: {number(value)} (in the run)\n" for name, value in network.metrics.items() if name not in COUNTS
     ]
+    lines += [f"- {line}\n" for line in _sureness(network)]
     lines += [f"- test accuracy, {how}: {value}\n" for how, value in test.items()]
     if images.splits is None:
         why = f" ({markdown(images.reason)})" if images.reason else ""

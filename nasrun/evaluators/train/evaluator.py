@@ -20,7 +20,7 @@ from nasrun.core.options import Above, AtLeast, FilePath, Positive, check_sectio
 from nasrun.datasets import Dataset
 from nasrun.evaluators.train.archives import normalisation_of, save_archive, warm_start, winner_of
 from nasrun.evaluators.train.checks import check_task
-from nasrun.evaluators.train.final import metrics_of_test
+from nasrun.evaluators.train.final import measure_test, predictions_of
 from nasrun.evaluators.train.groups import Groups, Replicas
 from nasrun.evaluators.train.memory import reason, within_memory
 from nasrun.evaluators.train.recipe import KEYS, settled, without_auto
@@ -332,9 +332,11 @@ class Train(Evaluator):
         import torch
 
         runtime, data = self._ready
-        metrics = metrics_of_test(model, data, runtime, settings)
+        metrics, outputs = measure_test(model, data, runtime, settings)
         if job.save_to is not None:
             save_winner(Path(job.save_to), winner_of(job, settings, self._space, self._dataset), model)
+            if self._dataset.task.kind == "classification":
+                predictions_of(outputs, self._dataset.load()).save(Path(job.save_to).parent)
         if runtime.device == "cuda":
             torch.cuda.synchronize()
         return metrics
