@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
+from nasrun.config.baseline import check_baseline
 from nasrun.config.constraints import ConstraintOptions, check_constraints, check_start
 from nasrun.config.given import MARK, Given, Section
 from nasrun.config.objective import ObjectiveOptions
@@ -77,6 +78,7 @@ class RunOptions:
     time: str | int | float | None = None
     patience_trials: Positive | None = None
     max_failures: Positive | None = 10
+    baseline: bool = False
     deduplicate: Literal["reuse", "resample", "never"] = "reuse"
     resume: bool = False
     dry_run: bool = False
@@ -153,6 +155,8 @@ def build(config: DictConfig, given: Mapping[str, Given] = {}) -> Setup:
     check_budgets(strategy, evaluator)
     if options.time is not None:
         check_time(options.time, strategy, evaluator, hardware)
+    if options.baseline:
+        check_baseline(evaluator, dataset)
     check_constraints(made.constraints, steered, dataset.task, options.seed)
     check_start(_mapping(content, "strategy"), made.constraints, space, dataset.task)
     if isinstance(evaluator, SharedEvaluator):
@@ -216,7 +220,7 @@ def _benchmark(
         dataset = create(content, "dataset", Dataset)  # type: ignore[type-abstract]
     if memory is not None:
         dataset.place = memory.put
-    evaluator = _evaluator(content, space, dataset, hardware)
+    evaluator = evaluator_of(content, space, dataset, hardware)
     return Benchmark(
         options=options,
         constraints=constraints.resolved(space, dataset.task),
@@ -229,15 +233,25 @@ def _benchmark(
     )
 
 
+def limits_of(content: Mapping[str, Any]) -> ConstraintOptions:
+    """The limits of a config as its user gives them, set to steer."""
+    return replace(_section(dict(content), "constraints", ConstraintOptions), steer=True)
+
+
+def space_of(content: dict[str, Any]) -> SearchSpace:
+    """The search space of a config."""
+    return create(content, "search_space", SearchSpace)  # type: ignore[type-abstract]
+
+
 def rebuild(content: dict[str, Any]) -> tuple[Evaluator, Dataset]:
     """The evaluator of a checked config, with its data set: what a worker process makes for itself."""
     space = create(content, "search_space", SearchSpace)  # type: ignore[type-abstract]
     dataset = create(content, "dataset", Dataset)  # type: ignore[type-abstract]
     hardware = create(content, "hardware", Hardware)
-    return _evaluator(content, space, dataset, hardware), dataset
+    return evaluator_of(content, space, dataset, hardware), dataset
 
 
-def _evaluator(content: dict[str, Any], space: SearchSpace, dataset: Dataset, hardware: Hardware) -> Evaluator:
+def evaluator_of(content: dict[str, Any], space: SearchSpace, dataset: Dataset, hardware: Hardware) -> Evaluator:
     """The evaluator of a config, within one that adds the costs that objectives or constraints name besides."""
     made = create(content, "evaluator", Evaluator, space, dataset, hardware)  # type: ignore[type-abstract]
     objective = _section(content, "objective", ObjectiveOptions)

@@ -152,10 +152,10 @@ class Evaluator(ABC):
         """
         return {}
 
-    def train_on(self, job: Job) -> Mapping[str, Any]:
+    def train_on(self, job: Job, *, search_data: bool = False) -> Mapping[str, Any]:
         """Train the winner of a search on, from the archive at `job.load_from` (None: from new weights) to the budget
-        of its proposal, on the data of the final training. Returns `history` and `seconds`; the archive goes to
-        `job.save_to`. For evaluators that say so (`trains_on`).
+        of its proposal, on the data of the final training, or on those that the search trains on. Returns `history` and
+        `seconds`; the archive goes to `job.save_to`. For evaluators that say so (`trains_on`).
         """
         raise NotImplementedError
 

@@ -159,8 +159,8 @@ class WithCosts(Evaluator):
     def final(self, job: Job) -> Mapping[str, Any]:
         return self._inner.final(job)
 
-    def train_on(self, job: Job) -> Mapping[str, Any]:
-        return self._inner.train_on(job)
+    def train_on(self, job: Job, *, search_data: bool = False) -> Mapping[str, Any]:
+        return self._inner.train_on(job, search_data=search_data)
 
     def test(self, job: Job) -> Mapping[str, Any]:
         return self._inner.test(job)

@@ -14,6 +14,7 @@ from nasrun.core.environment import describe_environment
 from nasrun.export.images import Images
 from nasrun.export.network import Agreement, Function, RunNetwork
 from nasrun.hardware.latency import times_of
+from nasrun.reports.baseline import baseline_in_words, describe_baseline
 from nasrun.reports.plot_style import save_figure
 from nasrun.reports.summary import choice_of, number
 from nasrun.reports.tables import COUNTS, markdown, one_line
@@ -157,6 +158,9 @@ def _sureness(network: RunNetwork) -> Iterator[str]:
     if tested is not None:
         yield f"test accuracy, 95 % interval: {tested.interval} ({tested.right:,} of {tested.images:,})"
         yield f"expected calibration error: {number(tested.calibration_error)} ({BINS} bins; 0: confidences are true)"
+    run = network.stored.records
+    if network.final and run.baseline is not None:
+        yield f"known network at the same cost: {markdown(baseline_in_words(describe_baseline(run, tested)))}"
     choice = choice_of(network.stored.records, network.stored.benchmark.objective) if network.final else None
     if choice is not None:
         of, source = len(choice["of"]), choice["noise_from"]

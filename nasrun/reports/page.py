@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nasrun import __version__
 from nasrun.core import Objective, SearchSpace, Task
+from nasrun.reports.baseline import baseline_in_words
 from nasrun.reports.data import data_section
 from nasrun.reports.plot_data import plot_data
 from nasrun.reports.summary import count, duration, front_in_words, number
@@ -122,6 +123,8 @@ def _facts(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             if isinstance(result, int | float):
                 yield name, number(result)
         yield from facts_of_test(summary)
+        if "baseline" in summary:
+            yield "known network at the same cost", baseline_in_words(summary["baseline"])
         if "choice" in summary:
             choice = summary["choice"]
             yield f"probability to be the best of {len(choice['of'])}", f"{choice['probability']:.2f}"

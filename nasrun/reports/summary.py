@@ -9,6 +9,7 @@ from typing import Any
 
 from nasrun.core import Objective, SearchSpace
 from nasrun.core.choice import noise_of_share, probability_of_best
+from nasrun.reports.baseline import baseline_in_words, describe_baseline
 from nasrun.reports.front import describe_front
 from nasrun.reports.tables import one_line, whole
 from nasrun.reports.tested import Interval, read_tested, write_test_tables
@@ -35,6 +36,8 @@ def write_summary(run: RunRecords, space: SearchSpace, objective: Objective) -> 
     if tested is not None:
         summary["test"] = finite(tested.summary())
         write_test_tables(tested, run.directory)
+    if run.baseline is not None:
+        summary["baseline"] = finite(describe_baseline(run, tested))
     write_json(run.directory / SUMMARY, summary)
     best = outcome(run, objective)
     if best is not None:
@@ -150,6 +153,8 @@ def describe(summary: Mapping[str, Any], directory: Path) -> list[str]:
         rows += [(name, number(measured[name]) + _interval(summary, name)) for name in shown]
         if "test" in summary:
             rows.append(("calibration", f"expected error {number(summary['test']['calibration_error'])}"))
+        if "baseline" in summary:
+            rows.append(("known network", baseline_in_words(summary["baseline"])))
     if "front" in summary:
         rows.append(("front", front_in_words(summary)))
     status = ", ".join(f"{amount:,} {name}" for name, amount in summary["status"].items() if amount)

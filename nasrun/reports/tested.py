@@ -148,10 +148,23 @@ class WinnerTest:
             yield [place, label, answer, float(found.confidence[place]), float(found.true_confidence[place])]
 
 
-def read_tested(directory: Path) -> WinnerTest | None:
-    """The test of a run's winner; None where its evaluator left no answers. ConfigError where the file is damaged."""
+def better_by(one: WinnerTest, other: WinnerTest) -> tuple[float, Interval]:
+    """How much higher the accuracy of one network is than that of another on the same test images, with the 95 %
+    interval of that: of a mean of paired differences, which images that both get right or wrong do not widen."""
+    images = one.images
+    first, second = ((t.predictions.answers == t.predictions.labels).astype(float) for t in (one, other))
+    differences = first - second
+    middle, reach = float(differences.mean()), NORMAL_95 * float(differences.std()) / math.sqrt(images)
+    return middle, Interval(middle - reach, middle + reach)
+
+
+def read_tested(directory: Path, folder: str = "best") -> WinnerTest | None:
+    """The test of a run's winner, or of the network in another `folder`; None where its evaluator left no answers.
+
+    ConfigError where the file is damaged.
+    """
     try:
-        found = read_predictions(directory / "best")
+        found = read_predictions(directory / folder)
     except ValueError as error:
         raise ConfigError(str(error)) from None
     return None if found is None else WinnerTest(found)

@@ -24,6 +24,7 @@ from nasrun.reports.shared_table import write_shared
 from nasrun.reports.summary import finite, write_summary
 from nasrun.reports.tables import write_tables
 from nasrun.runner import interrupts
+from nasrun.runner.baseline import Baseline
 from nasrun.runner.clock import Clock, Instant, this_moment
 from nasrun.runner.errors import RunError, resumable, watched
 from nasrun.runner.executors import make_executor
@@ -182,6 +183,8 @@ def _execute(
         executor.close()
         if ending.complete and search.best is not None:
             Final(setup, directory, search, checkpoints, log).run(events, console, budget)
+            if setup.options.baseline:
+                _train_baseline(setup, directory, log, search, observers)
             checkpoints.clear()
         if not finished:
             log.append("end", fsync=True, reason=ending.reason, complete=ending.complete, time=journal.now())
@@ -215,6 +218,14 @@ def _execute(
         with contextlib.suppress(OSError):
             log.close()
         tracking.close()
+
+
+def _train_baseline(setup: Setup, directory: Path, log: Journal, search: Search, observers: Observers) -> None:
+    """Train a known network beside the winner, by what the journal holds by now."""
+    events = journal.read(directory / journal.NAME)
+    final, winner = assemble(directory, events).final, search.winner
+    if final is not None and winner is not None:
+        Baseline(setup, directory, log, events[0]["facts"]).run(winner, final, events, observers)
 
 
 def _shared_weights(setup: Setup, log: Journal, directory: Path, trials: int) -> SharedWeights | None:

@@ -72,7 +72,10 @@ def best_of(records: Mapping[int, TrialRecord], objective: Objective) -> TrialRe
 
 @dataclass
 class RunRecords:
-    """A run directory as the journal tells it: the trials that were told, and what came at the end."""
+    """A run directory as the journal tells it: the trials that were told, and what came at the end.
+
+    `final`: the winner's test. `baseline`: that of a known network at the same cost, of the same winner.
+    """
 
     directory: Path
     header: Event
@@ -80,6 +83,7 @@ class RunRecords:
     final: Event | None
     end: Event | None
     wall_seconds: float
+    baseline: Event | None = None
 
 
 def outcome(run: RunRecords, objective: Objective) -> TrialRecord | None:
@@ -123,7 +127,9 @@ def _assemble(directory: Path, events: list[Event]) -> RunRecords:
         elif kind == "tell":
             run.trials[event["trial"]] = resolve_trial(asked, event["trial"])
         elif kind == "final":
-            run.final = event
+            run.final, run.baseline = event, None
+        elif kind == "baseline":
+            run.baseline = event
         elif kind in ("run", "resume"):
             run.wall_seconds += last - started
             started = last = float(event["time"])

@@ -319,11 +319,12 @@ class Train(Evaluator):
         seconds = time.monotonic() - started
         return {"metrics": metrics, "history": [], "seconds": seconds, "trained_on": "the search's weights"}
 
-    def train_on(self, job: Job) -> Mapping[str, Any]:
+    def train_on(self, job: Job, *, search_data: bool = False) -> Mapping[str, Any]:
         started = time.monotonic()
         job = job._replace(trial=Trial(FINAL_TRIAL, job.trial.proposal))
         settings = replace(self._settings_of(job), patience=None)
-        (training, model), settings = self._train_within_memory(job, settings, self._final_part, None)
+        part = "train" if search_data else self._final_part
+        (training, model), settings = self._train_within_memory(job, settings, part, None)
         save_archive(job, training, model, settings, self._space, self._dataset.task, self._normalisation)
         return {"history": training.history, "seconds": time.monotonic() - started}
 
