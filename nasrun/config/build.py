@@ -42,6 +42,7 @@ from nasrun.datasets import Dataset
 from nasrun.datasets.record import DataRecord, RecordedDataset
 from nasrun.evaluators.costs import COSTS, LATENCY, WithCosts
 from nasrun.hardware.devices import Hardware
+from nasrun.hardware.onnx_program import missing_packages
 from nasrun.hardware.ray.cluster import RayCluster
 from nasrun.hardware.shared_memory import SharedObject
 from nasrun.strategies.timed.strategy import Timed
@@ -264,6 +265,9 @@ def evaluator_of(content: dict[str, Any], space: SearchSpace, dataset: Dataset, 
         named = limits.latency_ms is not None
         key = f"constraints.latency_ms={limits.latency_ms:g}" if named else f"objective.metric={show(objective.metric)}"
         raise ConfigError(f"{key}: weights that all architectures share have no latency; choose evaluator=train")
+    missing = missing_packages() if LATENCY in added and hardware.latency_by == "onnx" else None
+    if missing:
+        raise ConfigError(f"hardware.latency_by=onnx: {missing}")
     return WithCosts(made, space, dataset.task, hardware, added, limits.latency_ms) if added else made
 
 
@@ -271,7 +275,7 @@ def wrap(
     strategy: Strategy, space: SearchSpace, dataset: Dataset, options: RunOptions, constraints: Constraints
 ) -> Strategy:
     """The strategy within its wrappers: constraints first, duplicates last, so that only trials are counted."""
-    if constraints.parameters is not None or constraints.flops is not None:
+    if constraints.limits:
         strategy = Constrain(strategy, space, dataset.task, constraints)
     if options.deduplicate != "never":
         strategy = Deduplicate(strategy, space, options.deduplicate)

@@ -12,6 +12,7 @@ from nasrun.core import Evaluator, Genome, Job, Measurement, Progress, SearchSpa
 from nasrun.evaluators.latency_model import LatencyModel
 from nasrun.hardware.devices import Hardware, Runtime
 from nasrun.hardware.latency import times_of
+from nasrun.hardware.onnx_program import onnx_call
 
 if TYPE_CHECKING:
     import torch
@@ -22,16 +23,19 @@ COSTS = ("parameters", "flops", LATENCY)
 
 FACTS = "latency"
 TIMED_SECONDS = 0.1
+PYTORCH, ONNX = "pytorch", "onnx"
+"""What runs a network whose latency is measured."""
 
 
 class WithCosts(Evaluator):
     """Goes round an evaluator and adds `names`, of `COSTS`, to the metrics of every measurement that succeeded.
 
     The latency is measured once per architecture and process, before anything is trained: the median of 20 to 200 calls
-    with one image, in milliseconds, of the untrained network in fp32, on the device and with the threads of the run. It
-    is a measurement like any other: recorded, so that a resumed run goes by the record, and not the same from run to
-    run. Other work on the machine, that of other workers too, makes it longer. A network that takes more than `limit`
-    milliseconds is not trained: it is `infeasible`, and the reason says what it took.
+    with one image, in milliseconds, of the untrained network in fp32, on the device and with the threads of the run, or
+    by onnxruntime on the CPU (`Hardware.latency_by`). It is a measurement like any other: recorded, so that a resumed
+    run goes by the record, and not the same from run to run. Other work on the machine, that of other workers too,
+    makes it longer. A network that takes more than `limit` milliseconds is not trained: it is `infeasible`, and the
+    reason says what it took.
 
     With a `limit`, in a space whose genomes have widths, some architectures are timed in `prepare`, and from those the
     latencies of others predicted (`LatencyModel`), by which the limit steers the search. The model is one of the facts.
@@ -53,6 +57,7 @@ class WithCosts(Evaluator):
         self._inner, self._space, self._task, self._hardware = inner, space, task, hardware
         self._names, self._limit = names, limit
         self._runtime: Runtime | None = None
+        self._by = hardware.latency_by
         self._latencies: dict[Hashable, float] = {}
         self._model: LatencyModel | None = None
 
@@ -74,7 +79,9 @@ class WithCosts(Evaluator):
             then = (recorded or {}).get(FACTS, {})
             self._runtime = Runtime.from_record({**own, **{name: then[name] for name in ("device", "threads") if then}})
             self._runtime.apply()
-            facts[FACTS] = {"device": self._runtime.device, "threads": self._runtime.threads, "images": 1}
+            self._by = str(then.get("by", PYTORCH if then else self._hardware.latency_by))
+            where = "cpu" if self._by == ONNX else self._runtime.device
+            facts[FACTS] = {"device": where, "threads": self._runtime.threads, "images": 1, "by": self._by}
             if recorded is None:
                 self._model = self._measured_model()
             elif "model" in recorded.get(FACTS, {}):
@@ -144,7 +151,12 @@ class WithCosts(Evaluator):
         task, runtime = self._task, self._runtime
         with torch.random.fork_rng([]), torch.inference_mode():
             torch.manual_seed(0)
-            model = self._inner.deployed(runtime.place(self._space.build(genome, task))).eval()
+            network = self._space.build(genome, task)
+            if self._by == ONNX:
+                image = torch.randn(1, task.channels, task.height, task.width)
+                run = onnx_call(self._inner.deployed(network).eval(), image, runtime.threads)
+                return statistics.median(times_of(run, TIMED_SECONDS))
+            model = self._inner.deployed(runtime.place(network)).eval()
             image = torch.randn(1, task.channels, task.height, task.width).to(
                 runtime.device, memory_format=runtime.memory_format(model)
             )

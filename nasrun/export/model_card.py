@@ -11,7 +11,9 @@ import torch
 
 from nasrun import __version__
 from nasrun.core.environment import describe_environment
+from nasrun.export.formats import ONNX, onnx_function
 from nasrun.export.images import Images
+from nasrun.export.int8 import Quantised
 from nasrun.export.network import Agreement, Function, RunNetwork
 from nasrun.hardware.latency import times_of
 from nasrun.reports.baseline import baseline_in_words, describe_baseline
@@ -78,7 +80,14 @@ def info(network: RunNetwork) -> dict[str, Any]:
     }
 
 
-def card(network: RunNetwork, files: Sequence[Written], command: str, test: Mapping[str, str], images: Images) -> str:
+def card(
+    network: RunNetwork,
+    files: Sequence[Written],
+    command: str,
+    test: Mapping[str, str],
+    images: Images,
+    quantised: Quantised | None = None,
+) -> str:
     """The model card, in Markdown. `test`: what was measured on the test set for this export, by how it was; empty for
     a trial that is not the winner, which the test set is not to be asked about, and where the data of the run are not
     there. `images`: those that the files were compared on."""
@@ -111,6 +120,7 @@ def card(network: RunNetwork, files: Sequence[Written], command: str, test: Mapp
         *(["## By class\n", _by_class(tested)] if tested is not None else []),
         "## Files\n",
         _files(files, images.kind),
+        *(["## In int8\n", _int8(network, quantised, images.images)] if quantised is not None else []),
         "## Latency\n",
         _latency(files),
         "## Made by\n",
@@ -203,6 +213,24 @@ def _files(files: Sequence[Written], kind: str) -> str:
     return (
         f"{text}\nSame class: {kind} for which the file gives the class that the network gives in PyTorch (fp32). "
         "Ties are images whose two best classes are closer than the rounding.\n"
+    )
+
+
+def _int8(network: RunNetwork, found: Quantised, images: np.ndarray) -> str:
+    """The quantised file beside the one in fp32: accuracy, bytes, milliseconds."""
+    on = "test" if found.test is not None else "validation"
+    text = (
+        f"| file | bytes | {on} accuracy | ms of 1 image | ms of {min(64, len(images))} |\n|---|---:|---:|---:|---:|\n"
+    )
+    paths = (found.path.with_name(ONNX), found.path)
+    for path, accuracy in zip(paths, found.test or found.validation, strict=True):
+        speeds = [f"{one.median:.3g}" for one in latencies(path.name, onnx_function(path), images)]
+        speeds = [speeds[0], speeds[-1]]
+        text += f"| {path.name} | {path.stat().st_size:,} | {accuracy:.4f} | {' | '.join(speeds)} |\n"
+    tried = "; ".join(f"{words}: {points:.2f} points" for words, points in found.tried)
+    return (
+        f"{text}\nQuantised by onnxruntime, {found.how}; calibrated on training images. Lost on validation images, by "
+        f"which the way was chosen: {tried}. Medians, by onnxruntime on this machine.\n"
     )
 
 

@@ -26,7 +26,8 @@ class Hardware:
     the training step of plain dense networks is recorded once and replayed. `grace`: seconds beyond the time limit of
     its trial after which a worker counts as hung and is killed; trainings stop by themselves. `clock`: what a budget of
     time counts: seconds of the `wall`, or those that all threads of the run take of processors (`cpu`), of which other
-    work on the machine takes none.
+    work on the machine takes none. `latency_by`: what runs a network whose latency is measured, PyTorch on the device
+    or onnxruntime on the CPU.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -39,6 +40,7 @@ class Hardware:
     cuda_graphs: bool = False
     grace: Annotated[float, Above(0)] = 30.0
     clock: Literal["wall", "cpu"] = "wall"
+    latency_by: Literal["pytorch", "onnx"] = "pytorch"
 
     def __post_init__(self) -> None:
         if self.precision == "fp16" and self.device == "cpu":

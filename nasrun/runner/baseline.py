@@ -42,7 +42,7 @@ def known_network(setup: Setup, facts: Mapping[str, Any]) -> KnownNetwork | None
         evaluator.prepare(facts)
     fitted = limits_of(setup.config).steered(space, task, setup.objective, evaluator)
     for name, genome in fitted.known().items():
-        if setup.constraints.automatic or setup.constraints.allow(space.cost(genome, task)):
+        if setup.constraints.automatic or setup.constraints.allow(setup.constraints.price(space, genome, task)):
             return KnownNetwork(name, genome, space, evaluator)
     return None
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from nasrun.core.options import Positive
 
 PATIENCE = 1000
 """Proposals in a row that a wrapper turns down before it gives up."""
+UNITS = {"parameters": "parameters", "flops": "FLOPs", "model_bytes": "bytes", "peak_memory": "bytes"}
+"""What limits are in."""
 
 
 class Deduplicate(Strategy):
@@ -107,42 +109,69 @@ class Deduplicate(Strategy):
         return self._inner.notes()
 
 
+class Price(NamedTuple):
+    """What limits go by: parameters, FLOPs, and values in memory at a time (`SearchSpace.peak_values`), each of one
+    input; 0 of the last where no limit asks for it."""
+
+    parameters: int
+    flops: int
+    values: int = 0
+
+
 @dataclass(kw_only=True, frozen=True)
 class Constraints:
     """The price that an architecture may have at most, by formula; None for any.
 
-    `automatic`: the limit of FLOPs is not the user's, but the bound of the search space.
+    `automatic`: the limit of FLOPs is not the user's, but the bound of the search space. `model_bytes`: of the weights,
+    `peak_memory`: bytes of the activations that are in memory at a time; both with numbers of so many `bits`.
     """
 
     parameters: Positive | None = None
     flops: Positive | None = None
     automatic: bool = False
+    model_bytes: Positive | None = None
+    peak_memory: Positive | None = None
+    bits: int = 32
 
-    def allow(self, cost: Cost) -> bool:
+    @property
+    def limits(self) -> dict[str, int]:
+        """The limits that are set, by name."""
+        names = ("parameters", "flops", "model_bytes", "peak_memory")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+    def price(self, space: SearchSpace, genome: Genome, task: Task) -> Price:
+        """The price of an architecture, by formula."""
+        values = space.peak_values(genome, task) if self.peak_memory is not None else 0
+        return Price(*space.cost(genome, task), values or 0)
+
+    def measured(self, price: Price | Cost) -> dict[str, int]:
+        """A price in the units of each limit that is set."""
+        cost = price if isinstance(price, Price) else Price(*price)
+        found = {
+            "parameters": cost.parameters,
+            "flops": cost.flops,
+            "model_bytes": cost.parameters * self.bits // 8,
+            "peak_memory": cost.values * self.bits // 8,
+        }
+        return {name: found[name] for name in self.limits}
+
+    def allow(self, price: Price | Cost) -> bool:
         """True where a price is within all limits."""
-        return not self.exceeded(cost)
+        return not self.exceeded(price)
 
-    def usage(self, cost: Cost) -> float:
+    def usage(self, price: Price | Cost) -> float:
         """The largest share of a limit that a price is; above 1 where it is over one, 0 without limits."""
-        shares = [0.0]
-        if self.parameters is not None:
-            shares.append(cost.parameters / self.parameters)
-        if self.flops is not None:
-            shares.append(cost.flops / self.flops)
-        return max(shares)
+        limits = self.limits
+        return max((value / limits[name] for name, value in self.measured(price).items()), default=0.0)
 
-    def exceeded(self, cost: Cost) -> list[str]:
+    def exceeded(self, price: Price | Cost) -> list[str]:
         """What a price is over, in words; empty where it is within all limits."""
-        found = []
-        if self.parameters is not None and cost.parameters > self.parameters:
-            found.append(f"constraints.parameters={self.parameters} ({cost.parameters:,} parameters)")
-        if self.flops is not None and cost.flops > self.flops:
-            key = (
-                f"constraints.flops=auto, which is {self.flops:,}"
-                if self.automatic
-                else f"constraints.flops={self.flops}"
-            )
-            found.append(f"{key} ({cost.flops:,} FLOPs)")
+        found, limits = [], self.limits
+        for name, value in self.measured(price).items():
+            if value > limits[name]:
+                automatic = self.automatic and name == "flops"
+                set_to = f"auto, which is {limits[name]:,}" if automatic else str(limits[name])
+                found.append(f"constraints.{name}={set_to} ({value:,} {UNITS[name]})")
         return found
 
 
@@ -170,7 +199,7 @@ class Constrain(Strategy):
                 break
             for proposal in asked:
                 self.proposed += 1
-                exceeded = self._constraints.exceeded(self._space.cost(proposal.genome, self._task))
+                exceeded = self._constraints.exceeded(self._price(proposal.genome))
                 if not exceeded:
                     self._in_a_row = 0
                     proposals.append(proposal)
@@ -179,6 +208,9 @@ class Constrain(Strategy):
                     self._note(exceeded)
                     self._inner.tell(Trial(-1, proposal), [Measurement(-1, 0, "infeasible", error="over a constraint")])
         return proposals
+
+    def _price(self, genome: Genome) -> Price:
+        return self._constraints.price(self._space, genome, self._task)
 
     def _note(self, exceeded: Sequence[str]) -> None:
         """Count what was turned down, and say so when the count is 1, 2 or 5 times a power of ten."""
@@ -216,7 +248,7 @@ class Constrain(Strategy):
         for _ in range(PATIENCE):
             genome = self._inner.draw(rng)
             genome = self._space.sample(rng) if genome is None else genome
-            if self._constraints.allow(self._space.cost(genome, self._task)):
+            if self._constraints.allow(self._price(genome)):
                 break
         return genome
 
