@@ -54,9 +54,9 @@ T = TypeVar("T")
 UNCOUNTED = 1_000_000
 """Trials at most under a budget of time, which ends a search long before."""
 
-FREE = ("vars", "from")
-"""What nothing here reads: values that other keys of the config refer to, such as pairs swept together, and the run
-that `nasrun.config.from_run` took its architecture from."""
+FREE = ("vars", "from", "trial", "init")
+"""What nothing here reads: values that other keys of the config refer to, such as pairs swept together, and the run and
+the trial that `nasrun.config.from_run` took its architecture from, the run whose weights networks begin with."""
 
 
 @dataclass(kw_only=True, frozen=True)
@@ -156,6 +156,8 @@ def build(config: DictConfig, given: Mapping[str, Given] = {}) -> Setup:
     check_budgets(strategy, evaluator)
     if options.time is not None:
         check_time(options.time, strategy, evaluator, hardware)
+    if content.get("init") is not None and "init" not in content["evaluator"]:
+        raise ConfigError(f"init={show(content['init'])}: needs evaluator=train, whose networks begin with weights")
     if options.baseline:
         check_baseline(evaluator, dataset)
     check_constraints(made.constraints, steered, dataset.task, options.seed)

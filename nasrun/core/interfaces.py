@@ -104,6 +104,9 @@ class Evaluator(ABC):
     #: What the winner is trained on, in words.
     final_data: str = "all the training data"
 
+    #: Epochs of the winner's final training; None: there is none, or it is not counted in epochs.
+    final_epochs: int | None = None
+
     #: Seconds that a job may take; an evaluator ends it then, and an executor a worker that does not. None: any.
     time_limit: float | None = None
 
@@ -151,6 +154,13 @@ class Evaluator(ABC):
         `job.save_to`.
         """
         return {}
+
+    def train_longer(self, job: Job, behind: int) -> Mapping[str, Any]:
+        """Train the winner from the weights at `job.load_from`, which have so many epochs of the final training behind
+        them, to `final_epochs` in all, under a schedule of its own; returns what `final` does. For evaluators that say
+        so (`trains_on`).
+        """
+        raise NotImplementedError
 
     def train_on(self, job: Job, *, search_data: bool = False) -> Mapping[str, Any]:
         """Train the winner of a search on, from the archive at `job.load_from` (None: from new weights) to the budget

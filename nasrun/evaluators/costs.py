@@ -171,6 +171,9 @@ class WithCosts(Evaluator):
     def final(self, job: Job) -> Mapping[str, Any]:
         return self._inner.final(job)
 
+    def train_longer(self, job: Job, behind: int) -> Mapping[str, Any]:
+        return self._inner.train_longer(job, behind)
+
     def train_on(self, job: Job, *, search_data: bool = False) -> Mapping[str, Any]:
         return self._inner.train_on(job, search_data=search_data)
 

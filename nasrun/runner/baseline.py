@@ -36,7 +36,12 @@ def known_network(setup: Setup, facts: Mapping[str, Any]) -> KnownNetwork | None
     """
     task, space, evaluator = setup.dataset.task, setup.space, setup.evaluator
     if not space.known():
-        content = {**setup.config, "search_space": option_section("search_space", SPACE)}
+        # What networks of the search begin with fits no network of another space.
+        own = {
+            "search_space": option_section("search_space", SPACE),
+            "evaluator": {**setup.config["evaluator"], "init": None},
+        }
+        content = {**setup.config, **own}
         space = space_of(content)
         evaluator = evaluator_of(content, space, setup.dataset, setup.hardware)
         evaluator.prepare(facts)
@@ -63,8 +68,8 @@ class Baseline:
 
         `final`: the event of the winner's test.
         """
-        told = final["told"]
-        if any(event["event"] == "baseline" and event["told"] == told for event in events):
+        told, since = final["told"], events[events.index(final) :]
+        if any(event["event"] == "baseline" for event in since):
             return
         known = known_network(self._setup, self._facts)
         if known is None:
@@ -74,7 +79,7 @@ class Baseline:
             console.message(f"baseline: the winner is the known network {known.name} itself; no other is trained")
             self._log.append("baseline", fsync=True, told=told, **self._described(known), same=True, time=now())
             return
-        plan = next((e for e in events if e["event"] == "baseline_plan" and e["told"] == told), None)
+        plan = next((e for e in since if e["event"] == "baseline_plan"), None)
         if plan is None:
             self._clear()
             plan = self._plan(known, winner, final)

@@ -23,6 +23,7 @@ from nasrun.storage.paths import data_key, data_there, find_paths, movable, whol
 from nasrun.storage.run_directory import load_config
 from nasrun.storage.stored_config import check_servers, servers
 
+FINAL_EPOCHS = "evaluator.final_epochs"
 CHANGEABLE = (
     "trials",
     "max_failures",
@@ -133,9 +134,22 @@ def check_trials(setup: Setup, events: Sequence[Event], changes: Mapping[str, An
     """ConfigError where fewer trials are asked for than there are, or any number under a budget of time."""
     if setup.options.time is not None and "trials" in changes:
         raise ConfigError(f"trials={changes['trials']}: the run has time={setup.options.time}, which decides that")
+    if FINAL_EPOCHS in changes:
+        _check_final_epochs(setup, events)
     asked = sum(len(event["proposals"]) for event in events if event["event"] == "ask")
     if setup.options.trials < asked:
         raise ConfigError(f"trials={setup.options.trials}: {asked} are already there; a run can only be extended")
+
+
+def _check_final_epochs(setup: Setup, events: Sequence[Event]) -> None:
+    """ConfigError where another length of the final training makes no sense."""
+    wanted = setup.evaluator.final_epochs
+    if setup.options.time is not None:
+        raise ConfigError(f"{FINAL_EPOCHS}={wanted}: the run has time={setup.options.time}, which decides that")
+    finals = [event for event in events if event["event"] == "final"]
+    trained = int(finals[-1].get("final_epochs", len(finals[-1]["history"]))) if finals else 0
+    if finals and (wanted is None or wanted < trained):
+        raise ConfigError(f"{FINAL_EPOCHS}={show(wanted)}: the winner was trained for {trained} already; give more")
 
 
 def replay(search: Search, events: Sequence[Event]) -> None:
