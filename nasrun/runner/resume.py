@@ -24,17 +24,8 @@ from nasrun.storage.run_directory import load_config
 from nasrun.storage.stored_config import check_servers, servers
 
 FINAL_EPOCHS = "evaluator.final_epochs"
-CHANGEABLE = (
-    "trials",
-    "max_failures",
-    "baseline",
-    "output",
-    "debug",
-    "dry_run",
-    "resume",
-    "hardware.address",
-    "tracker",
-)
+CHANGEABLE = ("trials", "max_failures", "baseline", "output", "debug", "dry_run", "resume")
+CHANGEABLE = (*CHANGEABLE, "hardware.address", "tracker", FINAL_EPOCHS)
 """Keys that a resumed run may have changed: none of them changes what was searched so far. Where its data lie may
 change too, if its header records them (`nasrun.storage.paths.movable`)."""
 
