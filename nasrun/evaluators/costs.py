@@ -62,7 +62,7 @@ class WithCosts(Evaluator):
         self._inner, self._space, self._task, self._hardware = inner, space, task, hardware
         self._names, self._limit = names, limit
         self._runtime: Runtime | None = None
-        self._by = hardware.latency_by
+        self._by: str = hardware.latency_by
         self._table: LatencyTable | None = None
         self._latencies: dict[Hashable, float] = {}
         self._model: LatencyModel | None = None

@@ -74,7 +74,8 @@ def parse_layer(text: str) -> Layer:
     match = _TEXT.fullmatch(text)
     if match is None or match[1] not in (CONV, DENSE, MEAN, *SINGLE, *PAIRS):
         raise ValueError(f"{text!r} is no layer; expected one as conv_16to32_28x28_k3_s2_g1_relu")
-    return Layer(match[1], *map(int, match.groups()[1:8]), relu=bool(match[9]))
+    channels, outputs, height, width, kernel, stride, groups = map(int, match.groups()[1:8])
+    return Layer(match[1], channels, outputs, height, width, kernel, stride, groups, bool(match[9]))
 
 
 def layers_of(build: "Callable[[], torch.nn.Module]", task: Task) -> list[Layer]:
@@ -142,7 +143,8 @@ def onnx_of(layer: Layer) -> "onnx.ModelProto":
     from onnx import TensorProto, helper, numpy_helper
 
     rng, shape = np.random.default_rng(0), [1, layer.channels, layer.height, layer.width]
-    names, weights, attributes, kind = ["x"], [], {}, {**SINGLE, **PAIRS}.get(layer.kind, "")
+    names, weights, kind = ["x"], [], {**SINGLE, **PAIRS}.get(layer.kind, "")
+    attributes: dict[str, Any] = {}
     if layer.kind == CONV:
         pads = [layer.kernel // 2] * 4
         kind, attributes = "Conv", {"strides": [layer.stride] * 2, "pads": pads, "group": layer.groups}

@@ -8,15 +8,16 @@ from nasrun.reports.tested import WinnerTest, better_by, read_tested
 from nasrun.storage.records import RunRecords
 
 FOLDER = "baseline"
-KEYS = ("name", "genome", "parameters", "flops", "epochs", "winner_epochs", "seconds", "error")
+KEYS = ("epochs", "winner_epochs", "seconds", "error")
 
 
 def describe_baseline(run: RunRecords, tested: WinnerTest | None) -> dict[str, Any]:
     """For `summary.json`: the network, its test, and how much better the winner is. `tested`: the winner's test."""
     event = run.baseline
     assert event is not None
-    found: dict[str, Any] = {name: event[name] for name in KEYS if name in event}
-    found |= {"is_winner": bool(event.get("same")), "final": dict(event.get("metrics", {}))}
+    result = event.result
+    found: dict[str, Any] = {**event.network, **{name: result[name] for name in KEYS if name in result}}
+    found |= {"is_winner": bool(result.get("same")), "final": dict(result.get("metrics") or {})}
     other = read_tested(run.directory, FOLDER) if found["final"] else None
     if tested is not None and other is not None and other.images == tested.images:
         found["winner_better_by"], interval = better_by(tested, other)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nasrun.core import Objective, SearchSpace
+from nasrun.core import Objective, Origin, SearchSpace
 from nasrun.core.choice import noise_of_share, probability_of_best
 from nasrun.reports.baseline import baseline_in_words, describe_baseline
 from nasrun.reports.front import describe_front
@@ -55,7 +55,7 @@ def summarise(run: RunRecords, space: SearchSpace, objective: Objective) -> dict
     records = list(run.trials.values())
     best = outcome(run, objective)
     status = Counter(record.status for record in records)
-    final = run.final or {}
+    ending = {} if run.final is None else run.final.result
     drawn = _distinct_samples(records, space, objective)
     average = statistics.fmean(drawn) if drawn else None
     summary: dict[str, Any] = {
@@ -65,16 +65,16 @@ def summarise(run: RunRecords, space: SearchSpace, objective: Objective) -> dict
         "reused": sum(map(_reuses, records)),
         "distinct_architectures": len({space.key(record.trial.proposal.genome) for record in records}),
         "best": None,
-        "final": dict(final.get("metrics", {})),
+        "final": run.final_metrics,
         "sample_mean": average,
         "sample_count": len(drawn),
         "improvement_over_sample_mean": None,
         "wall_seconds": run.wall_seconds,
-        "device_seconds": math.fsum(record.seconds for record in records) + float(final.get("seconds", 0.0)),
-        "stop_reason": run.end.get("reason") if run.end else None,
+        "device_seconds": math.fsum(record.seconds for record in records) + (run.final.seconds if run.final else 0.0),
+        "stop_reason": run.end.reason if run.end else None,
     }
-    if "clock" in final:
-        summary["budget"] = {name: final[name] for name in BUDGET}
+    if "clock" in ending:
+        summary["budget"] = {name: ending[name] for name in BUDGET}
     choice = choice_of(run, objective)
     if choice is not None:
         summary["choice"] = choice
@@ -110,14 +110,14 @@ def choice_of(run: RunRecords, objective: Objective) -> dict[str, Any] | None:
     Under a budget of time it is on record. Else it follows from the number of validation images, so that how much
     trainings of one network differ is not in it.
     """
-    if run.final is not None and "choice" in run.final:
-        return dict(run.final["choice"])
-    images = run.header.get("data", {}).get("counts", {}).get("validation")
+    if run.final is not None and "choice" in run.final.result:
+        return dict(run.final.result["choice"])
+    images = ((run.header.data or {}).get("counts") or {}).get("validation")
     ranked = sorted(
         (record for record in run.trials.values() if record.status == "ok" and not _reuses(record)),
         key=lambda record: (-objective.score(record.measurements), record.trial.number),
     )
-    chosen = run.final is not None and run.final.get("chosen")
+    chosen = run.final is not None and run.final.chosen
     if objective.metric != "val_accuracy" or not images or len(ranked) < 2 or run.final is None or chosen:
         return None
     scores = [objective.score(record.measurements) for record in ranked]
@@ -257,7 +257,7 @@ def _describe_best(run: RunRecords, best: TrialRecord, space: SearchSpace) -> di
         "status": best.status,
         "metrics": metrics,
         "repeats": {name: best.values(name) for name in metrics},
-        "final": dict((run.final or {}).get("metrics", {})),
+        "final": run.final_metrics,
         "hparams": dict(proposal.hparams),
         "budget": proposal.budget,
         "parent": proposal.parent,
@@ -275,7 +275,7 @@ def _distinct_samples(records: Sequence[TrialRecord], space: SearchSpace, object
     """The objective of each architecture that was drawn at random and measured, once per architecture."""
     drawn: dict[Any, float] = {}
     for record in records:
-        if record.trial.proposal.origin == "sample":
+        if record.trial.proposal.origin == Origin.SAMPLE:
             value = record.mean(objective.metric)
             if value is not None:
                 drawn.setdefault(space.key(record.trial.proposal.genome), value)

@@ -35,11 +35,12 @@ from nasrun.runner.salvage import recalling, save_journal
 from nasrun.runner.search import Search
 from nasrun.runner.shared_weights import SharedWeights
 from nasrun.runner.startup_messages import look_at_data, startup_messages
-from nasrun.runner.time_budget import first_plan, spent_before, time_budget
+from nasrun.runner.time_budget import first_plan, time_budget
 from nasrun.storage import journal
-from nasrun.storage.journal import Event, Journal
+from nasrun.storage.events import Ended, Resumed, RunStarted
+from nasrun.storage.journal import Journal
 from nasrun.storage.paths import given_paths, header_entry
-from nasrun.storage.records import assemble, write_json
+from nasrun.storage.records import RunRecords, assemble, read_run, write_json
 from nasrun.storage.run_directory import clear_temporary, create_directory, holds_run, locked
 from nasrun.trackers.observer import Tracking
 
@@ -73,19 +74,23 @@ def begin(
     began = began or this_moment()
     facts = setup.evaluator.prepare()
     check_budgets(setup.strategy, setup.evaluator)
-    header = {"event": "run", "format": journal.FORMAT, "nasrun": __version__, "seed": setup.options.seed}
-    header |= {"trials": setup.options.trials, "environment": describe_environment(words), "facts": facts}
-    header |= first_plan(setup, began)
-    header |= {"choices": dict(choices), **({"sweep": dict(sweep)} if sweep else {})}
-    paths = header_entry(path_options(setup.config), directory)
-    header |= {"data": record_of(setup.dataset).to_json(), "paths": paths}
-    header["time"] = journal.now()
+    plan = first_plan(setup, began)
+    header = RunStarted(
+        nasrun=__version__,
+        seed=setup.options.seed,
+        trials=setup.options.trials,
+        environment=describe_environment(words),
+        facts=facts,
+        choices=dict(choices),
+        sweep=dict(sweep) if sweep else None,
+        data=record_of(setup.dataset).to_json(),
+        paths=header_entry(path_options(setup.config), directory),
+        **plan,
+    )
     with _hardware(setup):
         directory = create_directory(directory, OmegaConf.create(setup.config), header, unique=unique, words=words)
         with resumable(directory), locked(directory):
-            return _execute(
-                setup, directory, journal.read(directory / journal.NAME), Clock(setup.hardware.clock, began)
-            )
+            return _execute(setup, read_run(directory), Clock(setup.hardware.clock, began))
 
 
 def resume(
@@ -111,19 +116,19 @@ def resume(
     with resumable(directory), locked(directory):
         if salvage:
             save_journal(directory, chosen)
-        events = journal.repair(directory / journal.NAME)
-        if not events:
+        lines = journal.repair(directory / journal.NAME)
+        if not lines:
             raise ConfigError(f"{directory / journal.NAME}: holds no whole line; start the run anew")
-        config, changes = changed_config(directory, events, overrides, chosen)
+        run = assemble(directory, lines)
+        config, changes = changed_config(run, overrides, chosen)
         clear_temporary(directory)
-        with asking_for_data(directory, events[0], config):
+        with asking_for_data(run, config):
             setup = build(config, given)
-            check_trials(setup, events, changes)
-            setup.evaluator.prepare(events[0]["facts"])
-            check_data(directory, events, config, setup.dataset)
+            check_trials(setup, run, changes)
+            setup.evaluator.prepare(run.header.facts)
+            check_data(run, config, setup.dataset)
         with _hardware(setup):
-            clock = Clock(setup.hardware.clock, began, spent_before(events))
-            return _execute(setup, directory, events, clock, changes)
+            return _execute(setup, run, Clock(setup.hardware.clock, began, run.spent), changes)
 
 
 def _hardware(setup: Setup) -> contextlib.AbstractContextManager[None]:
@@ -131,19 +136,17 @@ def _hardware(setup: Setup) -> contextlib.AbstractContextManager[None]:
     return setup.hardware.opened(0 if data is None else data.nbytes)
 
 
-def _execute(
-    setup: Setup, directory: Path, events: list[Event], clock: Clock, changes: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
+def _execute(setup: Setup, run: RunRecords, clock: Clock, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Replay what the journal holds, search on, finish, and return the summary. `changes`: those of a resume."""
-    space, objective, output = setup.space, setup.objective, setup.output
+    directory, space, objective, output = run.directory, setup.space, setup.objective, setup.output
     console = make_console(output.console, space, objective)
-    config = {**flat(setup.config), **given_paths(events[0])}
-    told = (events[0], config, space, objective, console.message, CHANGEABLE)
+    config = {**flat(setup.config), **given_paths(run.header)}
+    told = (run.header, config, space, objective, console.message, CHANGEABLE)
     tracking = Observers(*(Tracking(name, tracker, *told) for name, tracker in setup.trackers.items()))
     observers = Observers(console, TableRefresh(setup, directory), tracking)
     log = Journal(directory / journal.NAME)
-    executor = make_executor(setup, events[0]["facts"], directory, console.message)
-    executor = recalling(executor, setup, directory, events)
+    executor = make_executor(setup, run.header.facts, directory, console.message)
+    executor = recalling(executor, setup, run)
     keep = output.keep if setup.evaluator.saves else "none"
     uses_checkpoints = setup.strategy.uses_checkpoints and setup.evaluator.saves
     checkpoints = CheckpointStore(
@@ -163,31 +166,31 @@ def _execute(
         in_flight=setup.hardware.trials_in_flight,
         max_failures=setup.options.max_failures,
         order=setup.hardware.order,
-        shared=_shared_weights(setup, log, directory, events[0]["trials"]),
+        shared=_shared_weights(setup, log, directory, run.header.trials),
         budget=budget,
         patience=setup.options.patience_trials,
     )
     setup.evaluator.on_progress = watched(log, console.on_progress)
     try:
         with journal.reject_invalid_events(directory / journal.NAME):
-            replay(search, events)
-        finished = events[-1]["event"] == "end" and events[-1]["complete"] and not changes
+            replay(search, run)
+        finished = run.end is not None and run.end.complete and not changes
         if changes is not None and not finished:
-            log.append("resume", changes=dict(changes), time=journal.now())
+            log.append(Resumed(changes=changes))
         observers.on_start(budget.trials if budget else setup.options.trials, search.records, directory)
         if budget is not None:
             budget.begin()
-        for line in (*startup_messages(setup, events), *look_at_data(setup.dataset, directory)):
+        for line in (*startup_messages(setup, run), *look_at_data(setup.dataset, directory)):
             console.message(line)
         ending = search.run()
         executor.close()
         if ending.complete and search.best is not None:
-            Final(setup, directory, search, checkpoints, log).run(events, console, budget)
+            Final(setup, directory, search, checkpoints, log).run(run, console, budget)
             if setup.options.baseline:
                 _train_baseline(setup, directory, log, search, observers)
             checkpoints.clear()
         if not finished:
-            log.append("end", fsync=True, reason=ending.reason, complete=ending.complete, time=journal.now())
+            log.append(Ended(reason=ending.reason, complete=ending.complete), fsync=True)
         summary = write_results(setup, directory)
         notes = setup.strategy.notes()
         if notes:
@@ -196,8 +199,7 @@ def _execute(
         if output.plots:
             from nasrun.reports.pictures import write_pictures
 
-            run = assemble(directory, journal.read(directory / journal.NAME))
-            write_pictures(run, summary, notes, space, objective)
+            write_pictures(read_run(directory), summary, notes, space, objective)
         if not ending.complete or search.best is None:
             reason = ending.reason if not ending.complete else "no trial succeeded"
             raise RunError(f"{reason}; what there is lies in {directory}")
@@ -222,10 +224,9 @@ def _execute(
 
 def _train_baseline(setup: Setup, directory: Path, log: Journal, search: Search, observers: Observers) -> None:
     """Train a known network beside the winner, by what the journal holds by now."""
-    events = journal.read(directory / journal.NAME)
-    final, winner = assemble(directory, events).final, search.winner
-    if final is not None and winner is not None:
-        Baseline(setup, directory, log, events[0]["facts"]).run(winner, final, events, observers)
+    run, winner = read_run(directory), search.winner
+    if run.final is not None and winner is not None:
+        Baseline(setup, directory, log, run.header.facts).run(winner, run, observers)
 
 
 def _shared_weights(setup: Setup, log: Journal, directory: Path, trials: int) -> SharedWeights | None:
@@ -237,8 +238,7 @@ def _shared_weights(setup: Setup, log: Journal, directory: Path, trials: int) ->
 
 def write_results(setup: Benchmark, directory: Path) -> dict[str, Any]:
     """(Re)write the tables and summaries of a run directory from its journal; returns the summary."""
-    events = journal.read(directory / journal.NAME)
-    run = assemble(directory, events)
+    run = read_run(directory)
     write_tables(directory, run.trials, setup.space, setup.objective, setup.options.seed)
-    write_shared(directory, events)
+    write_shared(directory, run.shared)
     return write_summary(run, setup.space, setup.objective)

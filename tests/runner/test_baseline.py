@@ -15,7 +15,7 @@ from nasrun.evaluators.train.evaluator import Train
 from nasrun.reports.tested import better_by, read_tested
 from nasrun.runner.run import resume, start
 from nasrun.storage import journal
-from nasrun.storage.journal import Event
+from nasrun.storage.journal import Line
 
 SEQUENTIAL = ("search_space=sequential_cnn", "search_space.max_depth=3", "search_space.filters=[4,8]")
 SHORT = (
@@ -41,11 +41,11 @@ def ran(directory: Path, *words: str, space: tuple[str, ...] = SEQUENTIAL) -> Pa
     return directory
 
 
-def events_of(directory: Path, kind: str) -> list[Event]:
+def events_of(directory: Path, kind: str) -> list[Line]:
     return [event for event in journal.read(directory / journal.NAME) if event["event"] == kind]
 
 
-def without_clock(event: Event) -> Event:
+def without_clock(event: Line) -> Line:
     return {name: value for name, value in event.items() if name not in ("time", "seconds", "crc")}
 
 

@@ -17,7 +17,7 @@ from nasrun.evaluators.train.evaluator import Train
 from nasrun.evaluators.train.initial import head_of
 from nasrun.runner.run import resume, start
 from nasrun.storage import journal
-from nasrun.storage.journal import Event
+from nasrun.storage.journal import Line
 from tests.support import setup_of
 
 SHORT = (
@@ -48,7 +48,7 @@ def ran(directory: Path, *words: str) -> Path:
     return directory
 
 
-def finals(directory: Path) -> list[Event]:
+def finals(directory: Path) -> list[Line]:
     return [event for event in journal.read(directory / journal.NAME) if event["event"] == "final"]
 
 
@@ -139,7 +139,7 @@ def test_networks_begin_with_the_weights_of_another(run: Path) -> None:
         assert isinstance(evaluator, Train)
         facts = evaluator.prepare()
         assert facts["init"]["genome"] == genome
-        network = evaluator._new(Job(Trial(0, Proposal(setup.space.parse(genome))), 0, 1))
+        network = evaluator._new_network(Job(Trial(0, Proposal(setup.space.parse(genome))), 0, 1))
         equal = {name for name, one in network.state_dict().items() if torch.equal(one, weights.get(name, one + 1))}
         head = {name for name in network.state_dict() if name.startswith(f"{head_of(network)}.")}
         assert head == {"output.weight", "output.bias"}

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from nasrun.training.data import DeviceData
     from nasrun.training.outcomes import Training, TrainingError
+    from nasrun.training.request import Limits, TrainingRequest
 
 FINAL_TRIAL = -1
 RECIPE, TEACHER, INIT = "recipe", "teacher", "init"
@@ -222,66 +224,35 @@ class Train(Evaluator):
         self, job: Job, settings: TrainSettings, part: str = "train", validation: str | None = "validation"
     ) -> "tuple[tuple[Training, torch.nn.Module], TrainSettings]":
         """`_train`, in smaller micro-batches where memory runs out; and the settings under which it came to an end."""
-        return within_memory(
-            lambda tried, spent: self._train(job, tried, part, validation, spent), settings, self._retry_parts
-        )
+        from nasrun.training.request import Limits
 
-    def _train(
-        self, job: Job, settings: TrainSettings, part: str, validation: str | None, spent: float
-    ) -> "tuple[Training, torch.nn.Module]":
+        limit = self.time_limit if job.trial.number != FINAL_TRIAL else None
+
+        def attempt(tried: TrainSettings, spent: float) -> "tuple[Training, torch.nn.Module]":
+            request = self._request(tried, Limits(limit, spent))
+            return self._train(job, replace(request, part=part, validation=validation, resumable=job.resumable))
+
+        return within_memory(attempt, settings, self._retry_parts)
+
+    def _request(self, settings: TrainSettings, limits: "Limits") -> "TrainingRequest":
+        """The request to train on the run's data and hardware; of networks that start from new weights."""
+        from nasrun.training.request import TrainingRequest
+
+        runtime, data = self._ready
+        return TrainingRequest(data, settings, runtime, limits=limits)
+
+    def _train(self, job: Job, request: "TrainingRequest") -> "tuple[Training, torch.nn.Module]":
         """Build, warm-start and train the network of a job, in a scope of its own for the global generators."""
-
         from nasrun.training.loop import train
-        from nasrun.training.outcomes import Limits
 
-        runtime, data = self._ready
-        trial, repeat = job.trial.number, job.repeat
         with self._own_generators():
-            model = self._new(job)
-            first_epoch, state = warm_start(model, job, settings)
-            training = train(
-                model,
-                data,
-                settings,
-                runtime,
-                job.seed,
-                part=part,
-                validation=validation,
-                first_epoch=first_epoch,
-                limits=Limits(self.time_limit if trial != FINAL_TRIAL else None, spent),
-                on_epoch=lambda epoch, metrics: self.on_progress(
-                    Progress(trial, repeat, epoch, settings.epochs, metrics)
-                ),
-                resumable=job.resumable,
-                state=state,
-            )
-        return training, model
+            model = self._new_network(job)
+            first_epoch, state = warm_start(model, job, request.settings)
+            request = replace(request, first_epoch=first_epoch, state=state)
+            return train(model, job.seed, request, partial(self._tell_progress, job, request.settings.epochs)), model
 
-    def _train_together(self, jobs: Sequence[Job]) -> "list[tuple[Training | TrainingError, torch.nn.Module]]":
-        """Build and train the networks of some jobs, which have the same settings and start from new weights."""
-
-        from nasrun.training.loop import train_together
-        from nasrun.training.outcomes import Limits
-
-        runtime, data = self._ready
-        settings = self._settings_of(jobs[0])
-        with self._own_generators():
-            models = [self._new(job) for job in jobs]
-            outcomes = train_together(
-                models,
-                data,
-                settings,
-                runtime,
-                [job.seed for job in jobs],
-                limits=Limits(self.time_limit),
-                on_epoch=lambda network, epoch, metrics: self.on_progress(
-                    Progress(jobs[network].trial.number, jobs[network].repeat, epoch, settings.epochs, metrics)
-                ),
-            )
-        return list(zip(outcomes, models, strict=True))
-
-    def _new(self, job: Job) -> "torch.nn.Module":
-        """The network of a job before its training: by the job's seed, and by the weights to begin with, if any."""
+    def _new_network(self, job: Job) -> "torch.nn.Module":
+        """The network of a job, with initial weights that follow from its seed, and those to begin with, if any."""
         import torch
 
         torch.manual_seed(seeding.integer(job.seed, seeding.Purpose.INIT))
@@ -289,6 +260,24 @@ class Train(Evaluator):
         if self._initial is not None:
             self._initial.give(model)
         return model
+
+    def _tell_progress(self, job: Job, epochs: int, epoch: int, metrics: Mapping[str, float]) -> None:
+        self.on_progress(Progress(job.trial.number, job.repeat, epoch, epochs, metrics))
+
+    def _train_together(self, jobs: Sequence[Job]) -> "list[tuple[Training | TrainingError, torch.nn.Module]]":
+        """Build and train the networks of some jobs, which have the same settings and start from new weights."""
+        from nasrun.training.loop import train_together
+        from nasrun.training.request import Limits
+
+        request = self._request(self._settings_of(jobs[0]), Limits(self.time_limit))
+
+        def tell(network: int, epoch: int, metrics: Mapping[str, float]) -> None:
+            self._tell_progress(jobs[network], request.settings.epochs, epoch, metrics)
+
+        with self._own_generators():
+            models = [self._new_network(job) for job in jobs]
+            outcomes = train_together(models, [job.seed for job in jobs], request, tell)
+        return list(zip(outcomes, models, strict=True))
 
     def _own_generators(self) -> "AbstractContextManager[None]":
         """A scope at whose end torch's global generators are as they were."""
@@ -369,12 +358,14 @@ class Train(Evaluator):
 
     def estimate(self, trial: Trial, timer: Callable[[], float] | None = None) -> float | None:
         """Seconds of one repeat, from ten steps after a warm-up of three; of repeats that train together, its share."""
-        runtime, data = self._ready
+        from nasrun.training.request import Limits
+
+        runtime, _ = self._ready
         group = self.group([Job(trial, repeat, repeat) for repeat in range(self.repeats)])
-        settings = self._settings_of(group[0])
+        request = self._request(self._settings_of(group[0]), Limits())
         with self._own_generators():
             models = [runtime.place(self._space.build(trial.proposal.genome, self._dataset.task)) for _ in group]
-            return training_seconds(models, data, settings, runtime, timer or time.monotonic) / len(group)
+            return training_seconds(models, request, timer or time.monotonic) / len(group)
 
     @property
     def _ready(self) -> "tuple[Runtime, DeviceData]":

@@ -26,7 +26,7 @@ def measure_test(model: "torch.nn.Module", data: "DeviceData", runtime: Runtime,
     what one pass gives stands beside it, as `test_without_flip_accuracy`."""
     import torch
 
-    from nasrun.training.loop import measure
+    from nasrun.training.single import measure
 
     outputs: list[torch.Tensor] = []
     found = measure(model, data, "test", runtime, settings, outputs.append)

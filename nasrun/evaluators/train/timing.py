@@ -6,14 +6,11 @@ from functools import partial
 from threading import Event
 from typing import TYPE_CHECKING
 
-from nasrun.hardware.devices import Runtime
-from nasrun.training.settings import TrainSettings
-
 if TYPE_CHECKING:
     import torch
 
-    from nasrun.training.data import DeviceData
     from nasrun.training.loop import Trainee
+    from nasrun.training.request import TrainingRequest
 
 WITH_MEASURING = 1.1
 """What the measuring after each epoch makes of its steps' time, about."""
@@ -22,24 +19,20 @@ TIMED_BATCHES = 10
 
 
 def training_seconds(
-    models: "Sequence[torch.nn.Module]",
-    data: "DeviceData",
-    settings: TrainSettings,
-    runtime: Runtime,
-    timer: Callable[[], float],
+    models: "Sequence[torch.nn.Module]", request: "TrainingRequest", timer: Callable[[], float]
 ) -> float:
     """Seconds by a clock that networks which train together are expected to take, all of them, from a few steps."""
-    from nasrun.training.data import steps_per_epoch
     from nasrun.training.dense.threads import fit_one_thread, in_parallel, shares
     from nasrun.training.loop import make_trainee
 
+    runtime = request.runtime
     spread = runtime.device == "cpu" and fit_one_thread(models)
     if spread:  # one thread's part: the others are trained at the same time
         models = models[: max(map(len, shares(len(models), runtime.threads)))]
-    trainee = make_trainee(models, data, settings, runtime, range(len(models)))
+    trainee = make_trainee(models, range(len(models)), request)
     work = partial(step_seconds, trainee, timer)
     [seconds] = in_parallel([work], Event()) if spread else [work()]
-    return seconds * settings.epochs * steps_per_epoch(data.split("train"), settings) * WITH_MEASURING
+    return seconds * request.settings.epochs * request.steps_per_epoch * WITH_MEASURING
 
 
 def step_seconds(trainee: "Trainee", timer: Callable[[], float]) -> float:

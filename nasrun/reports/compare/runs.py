@@ -15,12 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from nasrun.core import Genome, Objective
+from nasrun.core import Genome, Objective, Origin
 from nasrun.core.options import ConfigError, flat, plain, shell_command, show
 from nasrun.datasets.record import DataRecord, difference
 from nasrun.reports.summary import SIMULATED, SUMMARY
 from nasrun.storage import journal
-from nasrun.storage.journal import Event, JournalError
+from nasrun.storage.events import RunStarted
+from nasrun.storage.journal import JournalError
 from nasrun.storage.paths import movable
 from nasrun.storage.records import assemble
 from nasrun.storage.run_directory import holds_run, load_config
@@ -67,7 +68,7 @@ class ComparedRun:
     samples: Mapping[Genome, float]
     final: Mapping[str, float]
     wall_seconds: float
-    header: Event
+    header: RunStarted
     data: DataRecord | None
     parameters: int | None = None
     flops: int | None = None
@@ -87,7 +88,7 @@ class ComparedRun:
             return found
         for key in movable(self.header):
             if key.startswith("evaluator."):
-                found[key] = self.header["facts"].get(key.partition(".")[2])
+                found[key] = self.header.facts.get(key.partition(".")[2])
             else:
                 found.pop(key, None)
         return {**found, DATA: self.data.fingerprint}
@@ -192,18 +193,18 @@ def _finished(directories: Sequence[Path]) -> tuple[list[ComparedRun], list[str]
 def read_compared(directory: Path) -> ComparedRun | str:
     """A run as a comparison needs it, or why it has to be left out."""
     try:
-        events = journal.read(directory / journal.NAME)
+        lines = journal.read(directory / journal.NAME)
     except (OSError, JournalError) as error:
         return f"cannot be read ({error})"
-    if not events:
+    if not lines:
         return "its journal is empty"
-    run = assemble(directory, events)
-    if run.end is None or not run.end.get("complete"):
-        reason = run.end.get("reason") if run.end else "it was interrupted or is still going"
+    run = assemble(directory, lines)
+    if run.end is None or not run.end.complete:
+        reason = run.end.reason if run.end else "it was interrupted or is still going"
         return f"not finished ({reason}); go on with: {shell_command('resume', directory)}"
-    config = flat(plain(load_config(directory, events, data_only=True)))
+    config = flat(plain(load_config(directory, run.changes, data_only=True)))
     with journal.reject_invalid_events(directory / journal.NAME):
-        data = DataRecord.of_header(events[0])
+        data = DataRecord.of_header(run.header.data)
     try:
         summary = json.loads((directory / SUMMARY).read_text())
         objective, several = Objective(**summary["objective"]), summary.get("objectives") or []
@@ -222,35 +223,31 @@ def read_compared(directory: Path) -> ComparedRun | str:
     values = np.array([np.nan if mean is None else mean for mean in means])
     samples: dict[Genome, float] = {}
     for record, value in zip(records, values.tolist(), strict=True):
-        if record.trial.proposal.origin == "sample" and value == value:
+        if record.trial.proposal.origin == Origin.SAMPLE and value == value:
             samples.setdefault(record.trial.proposal.genome, value)
     simulated = all(record.values(SIMULATED) for record in records if record.status == "ok")
     if simulated:
         made = [0.0 if r.trial.proposal.reuse_of is not None else sum(r.values(SIMULATED)) for r in records]
         seconds = np.cumsum(made)
     else:
-        seconds = told_at(events)
-    final = {name: float(value) for name, value in ((run.final or {}).get("metrics") or {}).items()}
+        seconds = np.array(run.told_at)
+    final = {name: float(value) for name, value in run.final_metrics.items()}
     wall = run.wall_seconds
     return ComparedRun(
-        directory, choices, config, objective, values, seconds, simulated, samples, final, wall, events[0], data, *price
+        directory,
+        choices,
+        config,
+        objective,
+        values,
+        seconds,
+        simulated,
+        samples,
+        final,
+        wall,
+        run.header,
+        data,
+        *price,
     )
-
-
-def told_at(events: Sequence[Event]) -> np.ndarray:
-    """Seconds from the start of a run to each tell, without the time between a stop and a resume: float (tells,)."""
-    times: list[float] = []
-    gone, started = 0.0, float(events[0]["time"])
-    last = started
-    for event in events:
-        now = max(last, float(event.get("time", last)))
-        if event["event"] == "resume":
-            gone += last - started
-            started = now
-        last = now
-        if event["event"] == "tell":
-            times.append(gone + now - started)
-    return np.array(times)
 
 
 def benchmark_hash(run: ComparedRun, by: Sequence[str] = ()) -> str:
@@ -289,7 +286,7 @@ def _alike(runs: Sequence[ComparedRun]) -> tuple[Sequence[ComparedRun], list[str
     """The runs, all with a record of their data or all without, and a remark where images were read without."""
     if all(run.data is not None for run in runs):
         return runs, []
-    without = [run.directory for run in runs if run.data is None and "runtime" in run.header["facts"]]
+    without = [run.directory for run in runs if run.data is None and "runtime" in run.header.facts]
     more = f" and {len(without) - 1} more" if len(without) > 1 else ""
     told = "recorded nothing of the data: whether they are those of the others is known by path and options alone"
     remarks = [f"{without[0]}{more}: {told}"] if without and len(runs) > 1 else []
@@ -357,12 +354,10 @@ def _remarks(runs: Sequence[ComparedRun], groups: Mapping[str, Sequence[Compared
         remarks.append(
             f"runs of {trials[0]} to {trials[-1]} trials: compared after {trials[0]}; test metrics are final"
         )
-    places = {
-        (run.header["environment"].get("processor"), json.dumps(run.header["facts"].get("runtime"))) for run in runs
-    }
+    places = {(run.header.environment.get("processor"), json.dumps(run.header.facts.get("runtime"))) for run in runs}
     if len(places) > 1 and not runs[0].simulated:
         remarks.append("the runs were not made on the same hardware: their times do not compare")
-    versions = {json.dumps(run.header["environment"].get("packages"), sort_keys=True) for run in runs}
+    versions = {json.dumps(run.header.environment.get("packages"), sort_keys=True) for run in runs}
     if len(versions) > 1:
         remarks.append("the runs were made with different versions of packages")
     return remarks

@@ -69,7 +69,7 @@ def size_cells(found: Sequence[Size]) -> list[tuple[str, ...]]:
     """The same as text, the head first; accuracies in percent."""
     percent = found[0].measure.endswith("accuracy") and all(abs(one.value) <= 1 for one in found)
     head = ("group", "seeds", "parameters", "FLOPs", found[0].measure + (" (%)" if percent else ""), "front")
-    rows = [head]
+    rows: list[tuple[str, ...]] = [head]
     for one in found:
         value = f"{100 * one.value:.2f}" if percent else f"{one.value:.4g}"
         flops = "-" if one.flops is None else f"{one.flops:,.0f}"
