@@ -6,8 +6,8 @@ Layers are those of 60 networks as a search would draw them, and of the known on
 whole too, by which sums of layers are checked.
 """
 
+import argparse
 import csv
-import sys
 from pathlib import Path
 
 import torch
@@ -23,10 +23,12 @@ NETWORKS, WHOLE = 60, 8
 
 def main() -> None:
     """Write the files that the words of the command line ask for."""
-    if len(sys.argv) < 2 or "=" in sys.argv[1]:
-        raise SystemExit("usage: python scripts/latency_layers.py FOLDER [KEY=VALUE ...]")
-    folder, words = Path(sys.argv[1]), sys.argv[2:]
-    write(folder, words)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="a new folder for the files")
+    parser.add_argument("words", nargs="*", metavar="KEY=VALUE", help="what the search will be told")
+    arguments = parser.parse_args()
+    folder = arguments.folder
+    write(folder, arguments.words)
     print(f"{len(list(folder.glob('*.onnx')))} files written to {folder}; on the device: python measure_latency.py")
 
 

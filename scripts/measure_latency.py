@@ -4,6 +4,7 @@ FOLDER comes from `scripts/latency_layers.py`; copy it and this file to the devi
 Each is called with one input of noise: 10 calls that are not counted, then for a tenth of a second, at least 20.
 """
 
+import argparse
 import csv
 import statistics
 import sys
@@ -42,9 +43,11 @@ def milliseconds(path: Path, threads: int) -> float:
 
 def main() -> None:
     """Print the table of a folder."""
-    if len(sys.argv) not in (2, 3):
-        raise SystemExit("usage: python measure_latency.py FOLDER [THREADS] > table.csv")
-    folder, threads = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) == 3 else 1
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, metavar="FOLDER")
+    parser.add_argument("--threads", type=int, default=1, help="of onnxruntime [1]")
+    arguments = parser.parse_args()
+    folder, threads = arguments.folder, arguments.threads
     with (folder / "layers.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     table = csv.writer(sys.stdout, lineterminator="\n")
