@@ -117,24 +117,18 @@ class Constraints:
     @property
     def limits(self) -> dict[str, int]:
         """The limits that are set, by name."""
-        names = ("parameters", "flops", "model_bytes", "peak_memory")
-        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        return {name: getattr(self, name) for name in UNITS if getattr(self, name) is not None}
 
-    def price(self, space: SearchSpace, genome: Genome, task: Task) -> Price:
+    def price(self, space: SearchSpace, genome: Genome, task: Task) -> Price | Cost:
         """The price of an architecture, by formula."""
-        values = space.peak_values(genome, task) if self.peak_memory is not None else 0
-        return Price(*space.cost(genome, task), values or 0)
+        cost = space.cost(genome, task)
+        return cost if self.peak_memory is None else Price(*cost, space.peak_values(genome, task) or 0)
 
     def measured(self, price: Price | Cost) -> dict[str, int]:
         """A price in the units of each limit that is set."""
-        cost = price if isinstance(price, Price) else Price(*price)
-        found = {
-            "parameters": cost.parameters,
-            "flops": cost.flops,
-            "model_bytes": cost.parameters * self.bits // 8,
-            "peak_memory": cost.values * self.bits // 8,
-        }
-        return {name: found[name] for name in self.limits}
+        values = price.values if isinstance(price, Price) else 0
+        found = (price.parameters, price.flops, price.parameters * self.bits // 8, values * self.bits // 8)
+        return {name: amount for name, amount in zip(UNITS, found, strict=True) if getattr(self, name) is not None}
 
     def allow(self, price: Price | Cost) -> bool:
         """True where a price is within all limits."""
@@ -142,8 +136,17 @@ class Constraints:
 
     def usage(self, price: Price | Cost) -> float:
         """The largest share of a limit that a price is; above 1 where it is over one, 0 without limits."""
-        limits = self.limits
-        return max((value / limits[name] for name, value in self.measured(price).items()), default=0.0)
+        # Called for every width that is tried: without dictionaries.
+        share = 0.0
+        if self.parameters is not None:
+            share = price.parameters / self.parameters
+        if self.flops is not None:
+            share = max(share, price.flops / self.flops)
+        if self.model_bytes is not None:
+            share = max(share, price.parameters * self.bits // 8 / self.model_bytes)
+        if self.peak_memory is not None and isinstance(price, Price):
+            share = max(share, price.values * self.bits // 8 / self.peak_memory)
+        return share
 
     def times(self, share: float) -> "Constraints":
         """A share of the limits."""
@@ -206,7 +209,7 @@ class Constrain(StrategyWrapper):
                 f"give it a method reject(proposal, reason), by which it knows"
             )
 
-    def _price(self, genome: Genome) -> Price:
+    def _price(self, genome: Genome) -> Price | Cost:
         return self._constraints.price(self._space, genome, self._task)
 
     def _note(self, exceeded: Sequence[str]) -> None:
