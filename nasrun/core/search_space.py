@@ -108,6 +108,13 @@ class SearchSpace(ABC):
         """A genome in the sizes that limits leave room for, largest first, down to its own. Here: itself alone."""
         return [genome]
 
+    def usage(self, genome: Genome) -> float:
+        """The largest share of a limit that a network uses. Here, without limits: 1."""
+        return 1.0
+
+    def narrow(self, share: float) -> None:
+        """From now on networks are fitted to a share of the limits (`nasrun.strategies.steering`). Here: nothing."""
+
     def flops_limit_for(self, task: Task) -> int | None:
         """`flops_limit` for the images of a task."""
         if self.flops_limit is None:

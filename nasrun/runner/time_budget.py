@@ -18,7 +18,7 @@ from nasrun.core.options import ConfigError
 from nasrun.runner.clock import Clock, Instant
 from nasrun.storage.events import Event, PlanChanged, RunStarted, SpeedMeasured
 from nasrun.storage.journal import Journal
-from nasrun.strategies.timed.affordable import affordable, wanted_passes
+from nasrun.strategies.timed.affordable import Timing, affordable, wanted_passes
 from nasrun.strategies.timed.plan import Plan, make_plan, search_seconds
 from nasrun.strategies.timed.strategy import Timed
 
@@ -83,7 +83,7 @@ class TimeBudget:
     def first_plan(self) -> tuple[Plan, Genome, float]:
         """The plan, and what it follows from: an architecture of the usual price, seconds that a pass over the training
         part takes it. ConfigError where there is no time for any."""
-        genome, seconds, alone = self._reference()
+        (genome, seconds, best), share = self._reference()
         images = self._images
         least = seconds * LEAST_IMAGES / images
         if self.left < least:
@@ -92,8 +92,8 @@ class TimeBudget:
                 f"time={format_duration(self.seconds)}: {self.clock.spent:.0f} s are spent before anything is trained "
                 f"and {self.reserve:.0f} s go to the end; at least {right:.0f}s is right"
             )
-        plan = make_plan(self.left, seconds, images, 1 / self._share, genome if alone else None)
-        return plan, genome, seconds
+        plan = make_plan(self.left, seconds, images, 1 / self._share, None if best else genome)
+        return plan._replace(share=share), genome, seconds
 
     def epoch_seconds(self, genome: Genome) -> float:
         """Seconds that an epoch of a genome's network takes: on record, or measured and put there."""
@@ -215,26 +215,33 @@ class TimeBudget:
         if plan.alone is not None:
             genome = self._setup.space.format(plan.alone)
             return f"{head}no time for larger networks than {genome}, which is trained for {plan.horizon:.3g} s"
+        if plan.share < 1:
+            head += f"no time for networks that use more than {plan.share:.0%} of what is allowed, "
         repeats = f", {plan.repeats} of them twice" if plan.repeats else ""
         return f"{head}{count} ({rungs}{repeats}), the winner for {plan.horizon:.3g} s in all"
 
-    def _reference(self) -> tuple[Genome, float, bool]:
-        """An architecture that stands for those of the search: the best known one, or else of a few drawn ones that of
-        middling price; seconds that a pass takes it; whether there is no time for that one, but for this alone."""
+    def _reference(self) -> tuple[Timing, float]:
+        """An architecture that stands for those of the search, and the share of the limits that they are fitted to.
+
+        Where the strategy begins with known ones, it is the best of them, in a size that there is time for, or a
+        quick one; else of a few drawn ones that of middling price.
+        """
         setup = self._setup
-        space, task, images = setup.steered, setup.dataset.task, self._images
-        known = list(space.known().values())
+        space, task = setup.steered, setup.dataset.task
+        known = space.known()
         if known and self._strategy.begins_known:
-            own = [genome for genome in setup.space.known().values() if space.fit(genome) in known]
-            wanted = wanted_passes(images)
+            own = [setup.space.known()[name] for name in known]
+            wanted = wanted_passes(self._images)
             found = affordable(space, task, own, lambda seconds: self.left / seconds, wanted, self._time)
-            return *found, found.genome != known[0]
+            whole = found.genome == space.fit(own[0]) or not found.best
+            return found, 1.0 if whole else space.usage(found.genome)
         if known:
-            return known[0], self._time(known[0]), False
-        rng = sample_rng(setup.options.seed)
-        drawn = [self._strategy.draw(rng) or space.sample(rng) for _ in range(REFERENCES)]
-        middling = sorted(drawn, key=lambda genome: space.cost(genome, task).flops)[REFERENCES // 2]
-        return middling, self._time(middling), False
+            middling = next(iter(known.values()))
+        else:
+            rng = sample_rng(setup.options.seed)
+            drawn = [self._strategy.draw(rng) or space.sample(rng) for _ in range(REFERENCES)]
+            middling = sorted(drawn, key=lambda genome: space.cost(genome, task).flops)[REFERENCES // 2]
+        return Timing(middling, self._time(middling), True), 1.0
 
     def _time(self, genome: Genome) -> float:
         """Seconds that a pass over the training part takes a genome's network, by the clock of the budget."""

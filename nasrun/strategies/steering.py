@@ -136,7 +136,7 @@ class SteeredSpace(SearchSpace):
     """
 
     def __init__(self, inner: SearchSpace, steering: Steering) -> None:
-        self.inner, self._steering = inner, steering
+        self.inner, self._steering, self._whole = inner, steering, steering
         self.size, self.kinds, self.flops_limit = inner.size, inner.kinds, inner.flops_limit
         self.start, self.section = inner.start, inner.section
         self.mutations = {name: partial(self._mutate, mutation) for name, mutation in inner.mutations.items()}
@@ -154,6 +154,12 @@ class SteeredSpace(SearchSpace):
 
     def fit(self, genome: Genome) -> Genome:
         return self._steering.fit(genome)
+
+    def usage(self, genome: Genome) -> float:
+        return self._whole.usage(genome)
+
+    def narrow(self, share: float) -> None:
+        self._steering = self._whole.times(share)
 
     def sizes(self, genome: Genome) -> Sequence[Genome]:
         """The genome fitted to the limits, to a half of them, a quarter and so on, as long as that makes it larger than

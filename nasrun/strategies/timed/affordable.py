@@ -20,10 +20,11 @@ NEARLY = 0.7
 
 
 class Timing(NamedTuple):
-    """A network, and seconds that a pass over the training part takes it."""
+    """A network, seconds that a pass over the training part takes it, and whether it is the best known, of any size."""
 
     genome: Genome
     seconds: float
+    best: bool
 
 
 def affordable(
@@ -55,7 +56,7 @@ def affordable(
             smallest = sizes is kinds[-1] and genome == sizes[-1]
             if rate is not None and passes(rate * flops(genome)) < NEARLY * enough and not smallest:
                 continue
-            timing = Timing(genome, seconds_of(genome))
+            timing = Timing(genome, seconds_of(genome), sizes is kinds[0])
             rate = timing.seconds / flops(genome)
             timings.append(timing)
             if passes(timing.seconds) >= enough:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from nasrun.core import Genome
 
-ALONE = 40
+ALONE = 120
 """Trainings of the whole data, in epochs, up to which all the time goes to one network."""
 SHARE_PER_DOUBLING = 0.08
 MOST_SHARE = 0.5
@@ -35,6 +35,7 @@ class Plan(NamedTuple):
     the network that is chosen, from its first epoch to its last; learning rates follow a schedule over that.
     `epoch_images`: images that count as an epoch; None: all of the training part. `alone`: the architecture that is
     trained in place of the first known one that a strategy begins with, where there is time for no other; else None.
+    `share`: of the limits that steer, what networks are fitted to; below 1 where there is no time for larger ones.
     """
 
     candidates: int
@@ -44,6 +45,7 @@ class Plan(NamedTuple):
     horizon: float
     epoch_images: int | None
     alone: Genome | None = None
+    share: float = 1.0
 
     @property
     def trials(self) -> int:

@@ -56,6 +56,7 @@ class Timed(StrategyWrapper):
     def follow(self, plan: Plan) -> None:
         """Go by a plan from now on; rungs that are begun stay as they are."""
         self.plan = plan
+        self._space.narrow(plan.share)
 
     def ask(self, n: int) -> list[Proposal]:
         assert self.plan is not None, "a plan comes before the first proposal"
