@@ -24,6 +24,7 @@ from nasrun.reports.shared_table import write_shared
 from nasrun.reports.summary import finite, write_summary
 from nasrun.reports.tables import write_tables
 from nasrun.runner import interrupts
+from nasrun.runner.baseline import Baseline
 from nasrun.runner.clock import Clock, Instant, this_moment
 from nasrun.runner.errors import RunError, resumable, watched
 from nasrun.runner.executors import make_executor
@@ -123,7 +124,7 @@ def resume(
         clear_temporary(directory)
         with asking_for_data(run, config):
             setup = build(config, given)
-            check_trials(setup, len(run.asked), changes)
+            check_trials(setup, run, changes)
             setup.evaluator.prepare(run.header.facts)
             check_data(run, config, setup.dataset)
         with _hardware(setup):
@@ -185,6 +186,8 @@ def _execute(setup: Setup, run: RunRecords, clock: Clock, changes: Mapping[str, 
         executor.close()
         if ending.complete and search.best is not None:
             Final(setup, directory, search, checkpoints, log).run(run, console, budget)
+            if setup.options.baseline:
+                _train_baseline(setup, directory, log, search, observers)
             checkpoints.clear()
         if not finished:
             log.append(Ended(reason=ending.reason, complete=ending.complete), fsync=True)
@@ -217,6 +220,13 @@ def _execute(setup: Setup, run: RunRecords, clock: Clock, changes: Mapping[str, 
         with contextlib.suppress(OSError):
             log.close()
         tracking.close()
+
+
+def _train_baseline(setup: Setup, directory: Path, log: Journal, search: Search, observers: Observers) -> None:
+    """Train a known network beside the winner, by what the journal holds by now."""
+    run, winner = read_run(directory), search.winner
+    if run.final is not None and winner is not None:
+        Baseline(setup, directory, log, run.header.facts).run(winner, run, observers)
 
 
 def _shared_weights(setup: Setup, log: Journal, directory: Path, trials: int) -> SharedWeights | None:

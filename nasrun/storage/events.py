@@ -13,6 +13,9 @@ from typing import Any, ClassVar, Self
 from nasrun.core import Genome, Measurement, Proposal
 from nasrun.storage.journal import FORMAT, Line, now, reject_invalid_events
 
+NETWORK = ("name", "genome", "parameters", "flops")
+"""What an event says of a known network."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
@@ -245,9 +248,59 @@ class FinalTested(Event):
         return found
 
     @property
+    def trained_for(self) -> int:
+        """Epochs of the final training, those before a longer one included; 0 where there was none."""
+        return int(self.result.get("final_epochs", len(self.result.get("history") or ())))
+
+    @property
     def seconds(self) -> float:
         """What the final training and the test took."""
         return float(self.result.get("seconds", 0.0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaselinePlanned(Event):
+    """A known network is to be trained for as long as the winner was: for so many `epochs`, as the winner for
+    `winner_epochs`. `network`: its `name`, `genome`, `parameters` and `flops`. `epoch_seconds`, `winner_epoch_seconds`:
+    what an epoch takes either."""
+
+    KIND = "baseline_plan"
+
+    network: Mapping[str, Any]
+    epochs: int
+    winner_epochs: int
+    epoch_seconds: float
+    winner_epoch_seconds: float
+
+    def _fields(self) -> Line:
+        epochs = {"epochs": self.epochs, "winner_epochs": self.winner_epochs}
+        seconds = {"epoch_seconds": self.epoch_seconds, "winner_epoch_seconds": self.winner_epoch_seconds}
+        return {**self.network, **epochs, **seconds}
+
+    @classmethod
+    def _values(cls, line: Line) -> dict[str, Any]:
+        counts = {name: int(line[name]) for name in ("epochs", "winner_epochs")}
+        seconds = {name: float(line[name]) for name in ("epoch_seconds", "winner_epoch_seconds")}
+        return {**counts, **seconds, "network": _rest(line, "spent", *counts, *seconds)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaselineTested(Event):
+    """A known network beside the winner was tested. `network`: as it was planned. `result`: its `metrics`, `seconds`,
+    `epochs`, `winner_epochs`; `same` where it is the winner itself, an `error` where its training failed."""
+
+    KIND = "baseline"
+
+    network: Mapping[str, Any]
+    result: Mapping[str, Any]
+
+    def _fields(self) -> Line:
+        return {**self.network, **self.result}
+
+    @classmethod
+    def _values(cls, line: Line) -> dict[str, Any]:
+        network = {name: line[name] for name in NETWORK}
+        return {"network": network, "result": _rest(line, "spent", *network)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -313,6 +366,8 @@ KINDS: Mapping[str, type[Event]] = {
         PlanChanged,
         SegmentBegun,
         FinalTested,
+        BaselinePlanned,
+        BaselineTested,
         Resumed,
         Ended,
     )

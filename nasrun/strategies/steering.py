@@ -62,7 +62,7 @@ class Steering:
 
     def usage(self, genome: Genome) -> float:
         """The largest share of a limit that a network uses; above 1 where it is over one."""
-        share = self._constraints.usage(self._space.cost(genome, self._task))
+        share = self._constraints.usage(self._constraints.price(self._space, genome, self._task))
         if self._latency is not None:
             limit, predict = self._latency
             predicted = predict(genome)
@@ -225,6 +225,9 @@ class SteeredSpace(SearchSpace):
 
     def cost(self, genome: Genome, task: Task) -> Cost:
         return self.inner.cost(genome, task)
+
+    def peak_values(self, genome: Genome, task: Task) -> int | None:
+        return self.inner.peak_values(genome, task)
 
     def build(self, genome: Genome, task: Task) -> "torch.nn.Module":
         return self.inner.build(genome, task)

@@ -37,7 +37,10 @@ DATA = "data"
 
 ONE = "only runs of one search space, data set, evaluator and objective compare"
 
-_NO_METHOD = ("seed", "output", "hardware", "tracker", "vars", "debug", "dry_run", "resume", "max_failures", "recipe")
+_NO_METHOD = (
+    *("seed", "output", "hardware", "tracker", "vars", "debug", "dry_run", "resume", "max_failures", "recipe"),
+    "baseline",
+)
 """Keys and sections that are part of neither the benchmark nor the method. What a recipe comes to is in the keys of the
 evaluator."""
 
@@ -52,7 +55,7 @@ class ComparedRun:
     `seconds`: the time at which each was told, from the start, pauses left out; with a table that knows them
     (`simulated`), the training times that it holds, summed up. `samples`: the objective of each architecture that was
     drawn at random, once per architecture. `final`: the metrics of the winner. `data`: what the run recorded of its
-    data; None of a version that recorded nothing.
+    data; None of a version that recorded nothing. `parameters`, `flops`: of the winner; None where not known.
     """
 
     directory: Path
@@ -67,6 +70,8 @@ class ComparedRun:
     wall_seconds: float
     header: RunStarted
     data: DataRecord | None
+    parameters: int | None = None
+    flops: int | None = None
 
     @property
     def seed(self) -> int:
@@ -204,6 +209,8 @@ def read_compared(directory: Path) -> ComparedRun | str:
         summary = json.loads((directory / SUMMARY).read_text())
         objective, several = Objective(**summary["objective"]), summary.get("objectives") or []
         choices = json.loads((directory / "environment.json").read_text()).get("choices") or {}
+        best = summary.get("best") or {}
+        price = tuple(None if best.get(name) is None else round(best[name]) for name in ("parameters", "flops"))
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"its {SUMMARY} or environment.json cannot be read ({error}); try: {shell_command('report', directory)}"
     config |= {"objective.metric": objective.metric, "objective.mode": objective.mode}
@@ -227,7 +234,19 @@ def read_compared(directory: Path) -> ComparedRun | str:
     final = {name: float(value) for name, value in run.final_metrics.items()}
     wall = run.wall_seconds
     return ComparedRun(
-        directory, choices, config, objective, values, seconds, simulated, samples, final, wall, run.header, data
+        directory,
+        choices,
+        config,
+        objective,
+        values,
+        seconds,
+        simulated,
+        samples,
+        final,
+        wall,
+        run.header,
+        data,
+        *price,
     )
 
 
@@ -245,10 +264,10 @@ def check_benchmark(runs: Sequence[ComparedRun], by: Sequence[str]) -> None:
         keys = [key for key in {**one, **two} if one.get(key) != two.get(key) and not _below(key, (*by, DATA))]
         if keys:
             key, more = keys[0], f" ({len(keys) - 1} more keys differ)" if len(keys) > 1 else ""
-            raise ConfigError(
-                f"{key}: {_given(one, key)} in {first.directory} but {_given(two, key)} in {other.directory}{more}; "
-                + ONE
-            )
+            told = f"{key}: {_given(one, key)} in {first.directory} but {_given(two, key)} in {other.directory}{more}"
+            limits = [key for key in keys if key.startswith("constraints.")]
+            hint = f"; to compare limits: by={','.join(sorted(limits))}" if len(limits) == len(keys) else ""
+            raise ConfigError(f"{told}; {ONE}{hint}")
 
 
 def check_data(runs: Sequence[ComparedRun]) -> None:
