@@ -29,9 +29,11 @@ from nasrun.core.options import (
     AtLeast,
     ConfigError,
     Positive,
+    check_options,
     check_section,
     first_line,
     from_text,
+    gathered,
     join,
     nearest,
     plain,
@@ -346,11 +348,11 @@ def instantiate(section: dict[str, Any], path: str, base: type[T], *runtime: Any
     """The `base` that a section at a dotted path describes."""
     options = dict(section)
     kind = locate(options.pop("_target_"), base, join(path, "_target_"))
-    arguments = check_section(kind, options, path)
+    checked = check_options(kind, options, path)
     try:
-        made = kind(*runtime, **arguments)
+        made = kind(*runtime, **gathered(kind, checked))
         if isinstance(made, SearchSpace) and made.section is None:
-            made.section = {"_target_": f"{kind.__module__}.{kind.__qualname__}", **arguments}
+            made.section = {"_target_": f"{kind.__module__}.{kind.__qualname__}", **checked}
         return made
     except ValueError as error:
         raise ConfigError(f"{path}.{first_line(error)}") from error

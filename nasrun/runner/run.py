@@ -32,7 +32,7 @@ from nasrun.runner.final import Final
 from nasrun.runner.observers import Observers, TableRefresh
 from nasrun.runner.resume import CHANGEABLE, asking_for_data, changed_config, check_trials, replay
 from nasrun.runner.salvage import recalling, save_journal
-from nasrun.runner.search import Search
+from nasrun.runner.search import Search, SearchOptions
 from nasrun.runner.shared_weights import SharedWeights
 from nasrun.runner.startup_messages import look_at_data, startup_messages
 from nasrun.runner.time_budget import first_plan, time_budget
@@ -157,18 +157,11 @@ def _execute(setup: Setup, run: RunRecords, clock: Clock, changes: Mapping[str, 
         setup.strategy,
         executor,
         log,
-        objective,
         observers,
         checkpoints,
-        seed=setup.options.seed,
-        trials=setup.options.trials,
-        repeats=setup.evaluator.repeats,
-        in_flight=setup.hardware.trials_in_flight,
-        max_failures=setup.options.max_failures,
-        order=setup.hardware.order,
+        SearchOptions.of(setup),
         shared=_shared_weights(setup, log, directory, run.header.trials),
         budget=budget,
-        patience=setup.options.patience_trials,
     )
     setup.evaluator.on_progress = watched(log, console.on_progress)
     try:
