@@ -72,7 +72,7 @@ def begin(
     `words`: the command line of this run alone. `began`: from when on a budget of time is spent; None: from now on.
     """
     began = began or this_moment()
-    facts = setup.evaluator.prepare()
+    facts = setup.prepare()
     check_budgets(setup.strategy, setup.evaluator)
     plan = first_plan(setup, began)
     header = RunStarted(
@@ -125,7 +125,7 @@ def resume(
         with asking_for_data(run, config):
             setup = build(config, given)
             check_trials(setup, run, changes)
-            setup.evaluator.prepare(run.header.facts)
+            setup.prepare(run.header.facts)
             check_data(run, config, setup.dataset)
         with _hardware(setup):
             return _execute(setup, run, Clock(setup.hardware.clock, began, run.spent), changes)
