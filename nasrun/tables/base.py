@@ -1,7 +1,6 @@
 """What every benchmark table is: architectures in rows, and for each row the trainings that were made of it."""
 
 import hashlib
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +10,10 @@ from io import BytesIO
 import numpy as np
 
 from nasrun.core import Genome, SearchSpace
+from nasrun.core.averages import exact_mean
 from nasrun.core.options import ConfigError
+
+ROUNDING = 1e-12
 
 
 class TableError(ConfigError):
@@ -41,13 +43,13 @@ class Trainings:
         rows = np.flatnonzero(np.diff(self.starts))
         first = self.starts[rows]
         means = np.add.reduceat(values, first) / (self.starts[rows + 1] - first)
-        return mean(values[self.of(rows[np.argmax(means)])])
+        close = rows[means >= means.max() - ROUNDING * abs(means.max())]  # these means are rounded more than once
+        return max(mean(values[self.of(row)]) for row in close)
 
 
 def mean(values: np.ndarray) -> float:
-    """The mean of a few numbers, rounded once: that of a single one is the number itself."""
-    numbers = values.tolist()
-    return math.fsum(numbers) / len(numbers)
+    """The mean of a few numbers, rounded once: that of equal ones is the number itself."""
+    return exact_mean(values.tolist())
 
 
 class BenchmarkTable(ABC):
@@ -63,6 +65,8 @@ class BenchmarkTable(ABC):
     epochs: tuple[int, ...] = ()
     #: Names of the metrics in `Trainings.spent`, the same for all lengths.
     spends: tuple[str, ...] = ()
+    #: The smallest difference between two accuracies that the table can tell, as a fraction; None: not known.
+    resolution: float | None = None
 
     @property
     @abstractmethod

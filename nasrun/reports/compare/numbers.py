@@ -10,7 +10,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from nasrun.reports.compare import statistics
+from nasrun.core.averages import exact_mean
+from nasrun.reports.compare import statistics, ties
 from nasrun.reports.compare.runs import ComparedRun, Comparison
 
 CURVE_RESAMPLES = 2000
@@ -57,7 +58,7 @@ class Measure:
     """A value that each run has at its end, with what is said of it. `values`: by group, then by seed.
 
     `friedman`: p-value of the test that all groups are alike; `critical_difference`: of average ranks, by Nemenyi;
-    both None below two groups or two common seeds.
+    both None below two groups or two common seeds. Values that are ties are equal (`nasrun.reports.compare.ties`).
     """
 
     name: str
@@ -132,6 +133,8 @@ def _measure(
     average: float | None,
 ) -> Measure:
     sign = 1.0 if mode == "max" else -1.0
+    everything = np.array([value for found in values.values() for value in found.values()])
+    values = ties.merged(values, ties.tolerance(name, comparison.runs, everything))
     seeds = [seed for seed in comparison.seeds if all(np.isfinite(found[seed]) for found in values.values())]
     scores = np.array([[sign * found[seed] for found in values.values()] for seed in seeds])
     ranked = statistics.ranks(scores).mean(axis=0) if seeds and len(values) > 1 else None
@@ -140,7 +143,7 @@ def _measure(
         numbers = np.array([value for value in found.values() if np.isfinite(value)])
         if not len(numbers):
             continue
-        mean = float(numbers.mean())
+        mean = exact_mean(numbers.tolist())
         rows.append(
             Row(
                 group,
@@ -184,7 +187,7 @@ def _tests(groups: Sequence[str], scores: np.ndarray, sign: float, order: Sequen
             first,
             second,
             len(scores),
-            sign * float((column[first] - column[second]).mean()),
+            sign * exact_mean((column[first] - column[second]).tolist()),
             p,
             corrected,
             statistics.paired_cohen_d(column[first], column[second]),
@@ -206,8 +209,13 @@ def trial_curves(comparison: Comparison) -> dict[str, Curve]:
 
 
 def time_curves(comparison: Comparison) -> dict[str, Curve]:
-    """Each group's incumbent over the seconds since its runs began, on a grid from the first result to the last."""
-    curves = {}
+    """Each group's incumbent over the seconds since its runs began, on a grid from the first result to the last.
+
+    Empty where trials were looked up in a table that holds no times.
+    """
+    curves: dict[str, Curve] = {}
+    if not all(run.timed for run in comparison.runs):
+        return curves
     for group, runs in comparison.groups.items():
         first = min(float(run.seconds[0]) for run in runs)
         last = max(float(run.seconds[-1]) for run in runs)
