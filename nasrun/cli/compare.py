@@ -36,7 +36,7 @@ def compare(words: Sequence[str]) -> None:
     found, trials, seconds = measures(comparison), trial_curves(comparison), time_curves(comparison)
     answers = checklist(comparison) if arguments.checklist else None
     figures = draw(found, trials, seconds, simulated=comparison.runs[0].simulated)
-    curves = {"trials": trials, "seconds": seconds}
+    curves = {"trials": trials, **({"seconds": seconds} if seconds else {})}
     try:
         out.mkdir(parents=True, exist_ok=True)
         write_tables(out, comparison, found, curves, save(out, figures))

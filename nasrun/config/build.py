@@ -79,6 +79,7 @@ class RunOptions:
     max_failures: Positive | None = 10
     deduplicate: Literal["reuse", "resample", "never"] = "reuse"
     resume: bool = False
+    changed_code: bool = False
     dry_run: bool = False
     debug: bool = False
 

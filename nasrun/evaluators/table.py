@@ -78,7 +78,17 @@ class Table(Evaluator):
                 raise ConfigError(f"evaluator.{name}={length}: {self._lacks(length)}")
         self._trainings = {epochs: table.trainings(self._dataset, epochs) for epochs in table.epochs}
         self._check_networks()
+        if recorded is None:
+            self._check_draw()
         return facts
+
+    def _check_draw(self) -> None:
+        """ConfigError where one of several trainings is to be drawn, and the table holds one number of each."""
+        if self._draw and all(np.diff(one.starts).max() <= 1 for one in self._trainings.values()):
+            raise ConfigError(
+                f"evaluator.repeat=draw: table {self._table.name} holds one number of each architecture, so that there "
+                "is nothing to draw; leave it out"
+            )
 
     def _check_networks(self) -> None:
         """ConfigError where the space builds other networks than those that the table is about."""

@@ -11,6 +11,7 @@ from nasrun import __version__
 from nasrun.checkpoints.store import CheckpointStore
 from nasrun.config.build import Benchmark, Setup, build, check_budgets
 from nasrun.config.given import Given
+from nasrun.config.own_code import OwnCode, own_code
 from nasrun.config.paths import path_options
 from nasrun.config.stored_run import check_data
 from nasrun.core import SharedEvaluator
@@ -29,6 +30,7 @@ from nasrun.runner.errors import RunError, resumable, watched
 from nasrun.runner.executors import make_executor
 from nasrun.runner.final import Final
 from nasrun.runner.observers import Observers, TableRefresh
+from nasrun.runner.own_code import accepts_changes, changed_code, recorded, stored_files
 from nasrun.runner.resume import CHANGEABLE, asking_for_data, changed_config, check_trials, replay
 from nasrun.runner.salvage import recalling, save_journal
 from nasrun.runner.search import Search
@@ -78,9 +80,12 @@ def begin(
     header |= {"choices": dict(choices), **({"sweep": dict(sweep)} if sweep else {})}
     paths = header_entry(path_options(setup.config), directory)
     header |= {"data": record_of(setup.dataset).to_json(), "paths": paths}
+    code = own_code(setup.config)
+    header |= {"code": code.record()} if code.classes else {}
     header["time"] = journal.now()
     with _hardware(setup):
-        directory = create_directory(directory, OmegaConf.create(setup.config), header, unique=unique, words=words)
+        config, files = OmegaConf.create(setup.config), stored_files(code)
+        directory = create_directory(directory, config, header, unique=unique, words=words, files=files)
         with resumable(directory), locked(directory):
             return _execute(
                 setup, directory, journal.read(directory / journal.NAME), Clock(setup.hardware.clock, began)
@@ -113,16 +118,19 @@ def resume(
         events = journal.repair(directory / journal.NAME)
         if not events:
             raise ConfigError(f"{directory / journal.NAME}: holds no whole line; start the run anew")
+        accepted, overrides = accepts_changes(overrides)
         config, changes = changed_config(directory, events, overrides, chosen)
         clear_temporary(directory)
         with asking_for_data(directory, events[0], config):
             setup = build(config, given)
             check_trials(setup, events, changes)
+            over = events[-1]["event"] == "end" and events[-1]["complete"] and not changes  # no code decides any more
+            code = None if over else changed_code(directory, events, setup.config, accepted)
             setup.evaluator.prepare(events[0]["facts"])
             check_data(directory, events, config, setup.dataset)
         with _hardware(setup):
             clock = Clock(setup.hardware.clock, began, spent_before(events))
-            return _execute(setup, directory, events, clock, changes)
+            return _execute(setup, directory, events, clock, changes, code)
 
 
 def _hardware(setup: Setup) -> contextlib.AbstractContextManager[None]:
@@ -131,9 +139,17 @@ def _hardware(setup: Setup) -> contextlib.AbstractContextManager[None]:
 
 
 def _execute(
-    setup: Setup, directory: Path, events: list[Event], clock: Clock, changes: Mapping[str, Any] | None = None
+    setup: Setup,
+    directory: Path,
+    events: list[Event],
+    clock: Clock,
+    changes: Mapping[str, Any] | None = None,
+    code: OwnCode | None = None,
 ) -> dict[str, Any]:
-    """Replay what the journal holds, search on, finish, and return the summary. `changes`: those of a resume."""
+    """Replay what the journal holds, search on, finish, and return the summary.
+
+    `changes`: those of a resume. `code`: that of the user's own classes, where it is another one from now on.
+    """
     space, objective, output = setup.space, setup.objective, setup.output
     console = make_console(output.console, space, objective)
     config = {**flat(setup.config), **given_paths(events[0])}
@@ -172,7 +188,9 @@ def _execute(
             replay(search, events)
         finished = events[-1]["event"] == "end" and events[-1]["complete"] and not changes
         if changes is not None and not finished:
-            log.append("resume", changes=dict(changes), time=journal.now())
+            gone_on = {"event": "resume", "changes": dict(changes), **recorded(directory, code), "time": journal.now()}
+            log.append_all([gone_on])
+            events = [*events, gone_on]
         observers.on_start(budget.trials if budget else setup.options.trials, search.records, directory)
         if budget is not None:
             budget.begin()

@@ -10,6 +10,7 @@ from nasrun.datasets.overview import overview_of
 from nasrun.datasets.record import doubt_of
 from nasrun.evaluators.train.recipe import summary
 from nasrun.reports.data import write_overview
+from nasrun.runner.own_code import changes_of_code
 from nasrun.runner.salvage import remarks
 from nasrun.storage.journal import Event
 
@@ -37,6 +38,7 @@ def startup_messages(setup: Setup, events: Sequence[Event]) -> Iterator[str]:
         names = ", ".join(one.metric for one in setup.objective.others)
         yield f"the strategy goes by {setup.objective.metric} alone; {names}: in front.csv and the pictures"
     yield from remarks(events)
+    yield from changes_of_code(events)
     length = setup.strategy.length
     if length is not None and setup.options.trials < length:
         yield f"trials={setup.options.trials}: the strategy takes {length} to its end; the last ones are left out"

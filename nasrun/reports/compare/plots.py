@@ -30,13 +30,13 @@ def draw(
     *,
     simulated: bool,
 ) -> "dict[str, Figure]":
-    """All pictures by name, in the order in which they are shown. `measures[0]` is that of the curves."""
+    """All pictures by name, in the order in which they are shown. `measures[0]` is that of the curves.
+    Curves that are empty have no picture."""
     objective = measures[0]
     clock = "Training time of the trials, from the table (s)" if simulated else "Time since the start (s)"
-    figures = {
-        "incumbent_trials": _curves(objective, trials, "Trials", logarithmic=False),
-        "incumbent_seconds": _curves(objective, seconds, clock, logarithmic=True),
-    }
+    figures = {"incumbent_trials": _curves(objective, trials, "Trials", logarithmic=False)}
+    if seconds:
+        figures["incumbent_seconds"] = _curves(objective, seconds, clock, logarithmic=True)
     for measure in measures:
         figures[f"final_{measure.name}"] = _final(measure, list(objective.values))
         if measure.critical_difference is not None:

@@ -37,6 +37,7 @@ DATA = "data"
 ONE = "only runs of one search space, data set, evaluator and objective compare"
 
 _NO_METHOD = ("seed", "output", "hardware", "tracker", "vars", "debug", "dry_run", "resume", "max_failures", "recipe")
+_NO_METHOD += ("changed_code",)
 """Keys and sections that are part of neither the benchmark nor the method. What a recipe comes to is in the keys of the
 evaluator."""
 
@@ -86,6 +87,23 @@ class ComparedRun:
             else:
                 found.pop(key, None)
         return {**found, DATA: self.data.fingerprint}
+
+    @property
+    def table(self) -> str | None:
+        """The name of the benchmark table that the trials were looked up in; None where they were trained."""
+        named = self.header["facts"].get("table")
+        return str(named["name"]) if isinstance(named, dict) and "name" in named else None
+
+    @property
+    def own_files(self) -> Mapping[str, str]:
+        """SHA-256 of the files of the user's own classes, by name; empty where the run had none, or recorded none."""
+        recorded = self.header.get("code")
+        return dict(recorded.get("files", {})) if isinstance(recorded, dict) else {}
+
+    @property
+    def timed(self) -> bool:
+        """Whether `seconds` are those of trainings, and not of look-ups in a table that holds no times."""
+        return self.simulated or self.table is None
 
     def value(self, key: str) -> Any:
         """What a run has for a key: the option chosen in a group, else the value in its config (None without any)."""
@@ -353,8 +371,15 @@ def _remarks(runs: Sequence[ComparedRun], groups: Mapping[str, Sequence[Compared
     places = {
         (run.header["environment"].get("processor"), json.dumps(run.header["facts"].get("runtime"))) for run in runs
     }
-    if len(places) > 1 and not runs[0].simulated:
+    untimed = sorted({str(run.table) for run in runs if not run.timed})
+    if untimed:
+        remarks.append(f"no training times in table {', '.join(untimed)}: there are no curves over time")
+    elif len(places) > 1 and not runs[0].simulated:
         remarks.append("the runs were not made on the same hardware: their times do not compare")
+    files = sorted({name for run in runs for name in run.own_files})
+    changed = [name for name in files if len({run.own_files.get(name) for run in runs} - {None}) > 1]
+    if changed:
+        remarks.append(f"the code of own classes was changed between runs: {', '.join(changed)}")
     versions = {json.dumps(run.header["environment"].get("packages"), sort_keys=True) for run in runs}
     if len(versions) > 1:
         remarks.append("the runs were made with different versions of packages")
