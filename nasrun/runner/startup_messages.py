@@ -34,6 +34,7 @@ def startup_messages(setup: Setup, events: Sequence[Event]) -> Iterator[str]:
     choice = events[0]["facts"].get("replicas")
     if choice and setup.evaluator.repeats * setup.hardware.trials_in_flight > 1:  # else nothing trains together
         yield f"replicas {choice['mode']}: {choice['reason']}"
+    yield from setup.evaluator.messages()
     if setup.objective.others and not setup.strategy.multi_objective:
         names = ", ".join(one.metric for one in setup.objective.others)
         yield f"the strategy goes by {setup.objective.metric} alone; {names}: in front.csv and the pictures"
