@@ -32,8 +32,8 @@ class Table(Evaluator):
 
     Metrics: `val_accuracy` (a fraction; of a table of one's own perhaps `val_loss`), `parameters`, `flops` and
     `epochs`, and what the table says of the trainings: `simulated_seconds` (training time), `energy_kwh`, `co2eq_g`. At
-    the end, as means over the table's repeats: `test_accuracy`, and how far the winner is below the best of the table at
-    that length: `val_regret`, `test_regret`.
+    the end, as means over the table's repeats: `test_accuracy`, and how far the winner is below the best of the table
+    at that length: `val_regret`, `test_regret`.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """One run from a checked config to a finished directory: create, search, test the winner, write the tables."""
 
 import contextlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,16 +64,19 @@ def begin(
     sweep: Mapping[str, Any] | None = None,
     words: Sequence[str] = (),
     began: Instant | None = None,
+    check: Callable[[Setup], None] = lambda setup: None,
 ) -> dict[str, Any]:
     """Run a checked config in a new directory and return its summary.
 
     `unique`: where the directory is taken, a number is added to its name (for names that nasrun chose itself).
     `choices`: the option of each group, by which runs are compared. `sweep`: its `folder` and the number of the `job`.
-    `words`: the command line of this run alone. `began`: from when on a budget of time is spent; None: from now on.
+    `words`: the command line of this run alone. `check`: is called once the data are loaded, before anything is made.
+    `began`: from when on a budget of time is spent; None: from now on.
     """
     began = began or this_moment()
     facts = setup.evaluator.prepare()
     check_budgets(setup.strategy, setup.evaluator)
+    check(setup)
     header = {"event": "run", "format": journal.FORMAT, "nasrun": __version__, "seed": setup.options.seed}
     header |= {"trials": setup.options.trials, "environment": describe_environment(words), "facts": facts}
     header |= first_plan(setup, began)
