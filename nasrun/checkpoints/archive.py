@@ -110,8 +110,6 @@ def load(path: str | Path, space: SearchSpace | None = None) -> "tuple[torch.nn.
     `space`: that of the network, where it is not one of nasrun's own. Raises ArchiveError where the file is no whole
     archive or its parts do not fit each other, OSError where it cannot be read.
     """
-    import torch
-
     from nasrun.spaces.sections import make_space
 
     info = read_info(path)
@@ -124,8 +122,7 @@ def load(path: str | Path, space: SearchSpace | None = None) -> "tuple[torch.nn.
                 raise ValueError("its search space asks for a directory")
             space = make_space(info.section)
         genome: Genome = space.parse(info.genome)
-        with torch.device("meta"):
-            model = space.build(genome, info.task)
+        model = space.outline(genome, info.task)
         _check_fit(model, weights)
         model.load_state_dict(weights, assign=True)
     except ArchiveError:

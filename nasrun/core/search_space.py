@@ -138,6 +138,14 @@ class SearchSpace(ABC):
     def build(self, genome: Genome, task: Task) -> torch.nn.Module:
         """The network: input float (batch, channels, height, width), output as `Task` says for its kind."""
 
+    def outline(self, genome: Genome, task: Task) -> torch.nn.Module:
+        """The network of `build` with shapes and without values: it takes no memory, draws no random numbers, and can
+        be called with a tensor of torch's device `meta`."""
+        from nasrun.core.outlines import outlined
+
+        with outlined():
+            return self.build(genome, task)
+
     def supernet(self, task: Task) -> torch.nn.Module:
         """One network with the weights of all architectures, called with images (batch, channels, height, width) and a
         genome: it computes what `build` would make of that genome, normalised by the batch at hand.

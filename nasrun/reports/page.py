@@ -222,19 +222,18 @@ def _layers(space: SearchSpace, genome: str, task: Task) -> Sequence[Sequence[ob
     import torch
 
     rows: list[Sequence[object]] = [["layer", "kind", "output", "parameters"]]
-    with torch.random.fork_rng([]), torch.device("meta"):
-        network = space.build(space.parse(genome), task).eval()
+    network = space.outline(space.parse(genome), task).eval()
 
-        def note(name: str) -> Any:
-            def hook(module: torch.nn.Module, inputs: object, output: object) -> None:
-                shape = " x ".join(map(str, output.shape[1:])) if isinstance(output, torch.Tensor) else ""
-                size = sum(parameter.numel() for parameter in module.parameters())
-                rows.append([name, type(module).__name__, shape, size])
+    def note(name: str) -> Any:
+        def hook(module: torch.nn.Module, inputs: object, output: object) -> None:
+            shape = " x ".join(map(str, output.shape[1:])) if isinstance(output, torch.Tensor) else ""
+            size = sum(parameter.numel() for parameter in module.parameters())
+            rows.append([name, type(module).__name__, shape, size])
 
-            return hook
+        return hook
 
-        for name, module in network.named_modules():
-            if not list(module.children()):
-                module.register_forward_hook(note(name))
-        network(torch.empty(1, task.channels, task.height, task.width))
+    for name, module in network.named_modules():
+        if not list(module.children()):
+            module.register_forward_hook(note(name))
+    network(torch.empty(1, task.channels, task.height, task.width, device="meta"))
     return rows

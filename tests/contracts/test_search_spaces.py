@@ -222,12 +222,33 @@ def test_build_and_cost(space: SearchSpace, task: Task) -> None:
     import torch
 
     for genome in sampled(space, 20):
-        with torch.device("meta"):
-            model = space.build(genome, task).eval()
-            output = model(torch.empty(3, task.channels, task.height, task.width))
+        model = space.outline(genome, task).eval()
+        output = model(torch.empty(3, task.channels, task.height, task.width, device="meta"))
         assert output.shape == (3, task.outputs)
         assert output.is_floating_point()
         cost = space.cost(genome, task)
         assert cost.parameters == sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
         assert type(cost.parameters) is type(cost.flops) is int
         assert cost.flops > 0
+
+
+def test_an_outline_is_the_network_without_values(space: SearchSpace) -> None:
+    import torch
+
+    genome = next(sampled(space, 1, seed=8))
+    state = torch.random.get_rng_state()
+    outline = space.outline(genome, TASKS[1]).state_dict()
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert all(tensor.is_meta for tensor in outline.values())
+    built = space.build(genome, TASKS[1]).state_dict()
+    shapes = {name: (tensor.shape, tensor.dtype) for name, tensor in outline.items()}
+    assert shapes == {name: (tensor.shape, tensor.dtype) for name, tensor in built.items()}
+
+
+def test_an_outline_is_made_without_the_compiler(config: Path) -> None:
+    script = (
+        "import sys; from tests.contracts.test_search_spaces import *; space = load(Path(sys.argv[1]));"
+        "space.outline(next(sampled(space, 1)), TASKS[1]); assert 'torch._dynamo' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(config)], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

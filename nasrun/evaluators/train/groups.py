@@ -138,15 +138,13 @@ class Groups:
 
     def _shape(self, genome: Genome) -> "Shape | None":
         """The shape of a genome's network, which is built without memory for it; None unless it is plain dense."""
-        import torch
-
         from nasrun.training.dense.steps import dense_shape
 
         if genome not in self._shapes:
             self._shapes[genome] = None
             # A network that cannot be built, or not without memory, trains alone.
-            with contextlib.suppress(Exception), torch.random.fork_rng([]), torch.device("meta"):
-                self._shapes[genome] = dense_shape(self._space.build(genome, self._task))
+            with contextlib.suppress(Exception):
+                self._shapes[genome] = dense_shape(self._space.outline(genome, self._task))
         return self._shapes[genome]
 
 

@@ -129,10 +129,7 @@ class TrainingRecipe(SearchSpace):
             self._base_genome = self._base.parse(genome)
         except ValueError as error:
             raise ValueError(f"genome={genome}: {error}") from None
-        import torch
-
-        with torch.random.fork_rng([]), torch.device("meta"):
-            network = self._base.build(self._base_genome, recipe_models.PROBE)
+        network = self._base.outline(self._base_genome, recipe_models.PROBE)
         self._layers = len(recipe_models.places_of_activations(network))
         if not self._layers:
             raise ValueError(f"genome={genome}: its network has no activation that could be changed")
