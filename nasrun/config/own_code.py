@@ -51,7 +51,8 @@ def digest(code: bytes) -> str:
 
 def own_code(config: Mapping[str, Any]) -> OwnCode:
     """The user's own code that a checked config names; its modules are imported already."""
-    classes, files = {}, {}
+    classes: dict[str, str] = {}
+    files: dict[str, bytes] = {}
     for key, value in flat(config).items():
         section, _, last = key.rpartition(".")
         if last != _TARGET or not isinstance(value, str) or value.partition(".")[0] == "nasrun":
@@ -90,7 +91,8 @@ def _imported(module: str, root: Path) -> set[Path]:
     finder = ModuleFinder(path=[str(root)], excludes=["nasrun"])
     with contextlib.suppress(SyntaxError, UnicodeError):  # of a file that is imported only if it can be
         finder.import_hook(module)
-    files = [Path(one.__file__).resolve() for one in finder.modules.values() if one.__file__]
+    places = [getattr(one, "__file__", None) for one in finder.modules.values()]
+    files = [Path(place).resolve() for place in places if place]
     return {file for file in files if file.suffix == ".py" and file.is_relative_to(root)}
 
 

@@ -24,8 +24,10 @@ from nasrun.storage.paths import data_key, data_there, find_paths, movable, whol
 from nasrun.storage.run_directory import load_config
 from nasrun.storage.stored_config import check_servers, servers
 
-CHANGEABLE = ("trials", "max_failures", "output", "debug", "dry_run", "resume", "hardware.address", "tracker")
-CHANGEABLE += (ACCEPT,)
+CHANGEABLE = (
+    *("trials", "max_failures", "output", "debug", "dry_run", "resume", "hardware.address", "tracker"),
+    ACCEPT,
+)
 """Keys that a resumed run may have changed: none of them changes what was searched so far. Where its data lie may
 change too, if its header records them (`nasrun.storage.paths.movable`)."""
 

@@ -122,7 +122,7 @@ def _contents(run: Path) -> tuple[dict[str, bytes], list[str]]:
 class _Cleaner:
     """Cuts paths to their last names, and home directories to `~`."""
 
-    def __init__(self, run: Path, header: Mapping[str, Any]) -> None:
+    def __init__(self, run: Path, header: journal.Event) -> None:
         places: dict[str, str] = {str(run.absolute()): run.name, str(run.resolve()): run.name}
         for folder in (Path.cwd(), Path((header.get("paths") or {}).get("folder") or Path.cwd())):
             places |= {str(folder): "."} if len(folder.parts) > 1 else {}
@@ -136,7 +136,7 @@ class _Cleaner:
     def text(self, text: str) -> str:
         """A text without paths of this machine."""
         for place, name in self._places:
-            text = re.sub(rf"{re.escape(place)}(?![\w.-])", lambda _, name=name: name, text)
+            text = re.sub(rf"{re.escape(place)}(?![\w.-])", name.replace("\\", r"\\"), text)
         return _HOME.sub("~", text)
 
     def journal(self, events: Sequence[journal.Event]) -> bytes:

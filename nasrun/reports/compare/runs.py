@@ -36,8 +36,10 @@ DATA = "data"
 
 ONE = "only runs of one search space, data set, evaluator and objective compare"
 
-_NO_METHOD = ("seed", "output", "hardware", "tracker", "vars", "debug", "dry_run", "resume", "max_failures", "recipe")
-_NO_METHOD += ("changed_code",)
+_NO_METHOD = (
+    *("seed", "output", "hardware", "tracker", "vars", "debug", "dry_run", "resume", "max_failures", "recipe"),
+    "changed_code",
+)
 """Keys and sections that are part of neither the benchmark nor the method. What a recipe comes to is in the keys of the
 evaluator."""
 
