@@ -33,7 +33,7 @@ def rerun(words: Sequence[str]) -> int:
     equal, code, runs = 0, DONE, find_runs([directory])
     for run in runs:
         try:
-            made: Rerun | None = make_again(run, target / run.resolve().relative_to(directory.resolve()), values)
+            made: Rerun | None = make_again(run, target / run.relative_to(directory), values)
         except Exception as error:
             code = max(code, say(f"{run}: {one_line(error)}", code_of(error)))
             continue

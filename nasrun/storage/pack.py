@@ -69,7 +69,7 @@ def pack(runs: Sequence[Path], folder: Path, path: Path) -> Pack:
     try:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
             for run in runs:
-                place = PurePosixPath(path.stem, *run.resolve().relative_to(folder.resolve()).parts)
+                place = PurePosixPath(path.stem, *run.relative_to(folder).parts)
                 contents, names = _contents(run)
                 told = "holds a path of this machine, and is packed as it is, since the run knows it by its SHA-256"
                 remarks += [f"{run / name}: {told}" for name in names]
