@@ -26,15 +26,7 @@ QUIET = (
 )
 
 FILES = ["anytime.csv", "checklist.md", "compare.csv", "compare.html", "compare.md", "compare.tex"]
-    "anytime.csv",
-    "checklist.md",
-    "compare.csv",
-    "compare.html",
-    "compare.md",
-    "compare.tex",
-    "curves_seconds.csv",
-]
-FILES += ["curves_trials.csv", "pairs.csv", "runs.csv"]
+FILES += ["curves_seconds.csv", "curves_trials.csv", "pairs.csv", "runs.csv"]
 PICTURES = ["critical_difference_val_accuracy", "final_val_accuracy", "incumbent_seconds", "incumbent_trials"]
 
 MISTAKES = [
