@@ -39,7 +39,7 @@ MISTAKES = [
     ("compare sweep where=strtegy=grid", "where=strtegy: no run has such a key; did you mean strategy?"),
     ("compare sweep without=sweep", "without=sweep: leaves no run"),
     ("compare sweep without=gone", "without=gone: no such directory"),
-    ("compare sweep over=dataset", "over=dataset: all runs have"),
+    ("compare sweep over=trials", "over=trials: all runs have 10; leave it out"),
     ("compare sweep at=11", "at=11: the longest run has 10 trials; choose fewer"),
     ("compare sweep at=2.5", "at=2.5: expected a number above 0"),
     ("compare sweep at=x", "at=x: expected a number"),

@@ -95,7 +95,8 @@ def attainment(scores: np.ndarray, grid: np.ndarray) -> np.ndarray:
     """The best second score of the rows of scores (points, 2) whose first one is at least that of the grid (steps,),
     -inf where there is none; higher is better."""
     reached = scores[None, :, 0] >= grid[:, None]
-    return np.where(reached, scores[None, :, 1], -np.inf).max(axis=1, initial=-np.inf)
+    best: np.ndarray = np.where(reached, scores[None, :, 1], -np.inf).max(axis=1, initial=-np.inf)
+    return best
 
 
 def rows_of_fronts(comparison: Comparison) -> list[list[object]]:

@@ -124,7 +124,8 @@ def measures(comparison: Comparison, question: Question = PLAIN) -> list[Measure
     average = random_average(comparison)
     gain = average[0] if average else None
     made = []
-    for cut in question.cuts or [None]:
+    cuts: Sequence[Cut | None] = question.cuts or (None,)
+    for cut in cuts:
         found = {
             group: {run.seed: float(incumbent(run)[: cut.trials(run) if cut else length][-1]) for run in runs}
             for group, runs in groups.items()
