@@ -2,7 +2,7 @@
 
     python scripts/bench_blocks.py [--seconds 2] [--batch 64] [GENOME...]
 
-Whole training steps by `nasrun.training.stepper` (SGD, the precision and memory format that nasrun chooses) on made-up
+Whole training steps by `nasrun.training.single` (SGD, the precision and memory format that nasrun chooses) on made-up
 images of CIFAR-10's size, timed in processor time. Prints Markdown: images per second, FLOPs of a forward pass, and
 FLOPs per second, where a step counts as three forward passes.
 """
@@ -17,7 +17,7 @@ from nasrun.config.compose import compose_config, task_config
 from nasrun.core import Task
 from nasrun.hardware.devices import Hardware
 from nasrun.training.settings import TrainSettings
-from nasrun.training.stepper import Stepper
+from nasrun.training.single import Stepper
 
 TASK = Task("cifar10", 3, 32, 32, 10)
 STEM = "relu-cn_r1_k3_s1_c16-"

@@ -28,8 +28,10 @@ from nasrun.datasets.mnist import Mnist
 from nasrun.evaluators.train.recipe import by_data, recipe_values
 from nasrun.hardware.devices import Hardware
 from nasrun.training.data import DeviceData
-from nasrun.training.loop import measure, train
+from nasrun.training.loop import train
+from nasrun.training.request import TrainingRequest
 from nasrun.training.settings import TrainSettings
+from nasrun.training.single import measure
 
 DATASETS = {"cifar10": Cifar10, "fashion_mnist": FashionMnist, "mnist": Mnist}
 
@@ -97,7 +99,7 @@ def trained(dataset: Dataset, settings: TrainSettings, seed: int) -> Result:
     torch.manual_seed(seeding.integer(seed, seeding.Purpose.INIT))
     model = ResNet8(dataset.task)
     started = time.process_time()
-    train(model, data, settings, runtime, seed, validation=None)
+    train(model, seed, TrainingRequest(data, settings, runtime, validation=None))
     seconds = time.process_time() - started
     once, twice = (replace(settings, flip=True, test_flip=test_flip) for test_flip in (False, True))
     accuracies = (measure(model, data, "validation", runtime, each)["accuracy"] for each in (once, twice))

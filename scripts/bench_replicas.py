@@ -37,6 +37,7 @@ from nasrun.hardware.pool import shares
 from nasrun.training.data import DeviceData
 from nasrun.training.dense.threads import MOST_THREADS
 from nasrun.training.loop import train_together
+from nasrun.training.request import TrainingRequest
 from nasrun.training.settings import TrainSettings
 
 NETWORKS = ((784, 128, 64, 10), (784, 256, 256, 10))
@@ -157,7 +158,7 @@ def ours(count: int, widths: Sequence[int], data: DeviceData, runtime: Runtime) 
     def way() -> tuple[int, float]:
         for size in sizes:
             models = [network(widths) for _ in range(size)]
-            train_together(models, data, SETTINGS, runtime, range(size), validation=None)
+            train_together(models, range(size), TrainingRequest(data, SETTINGS, runtime, validation=None))
         return count * (len(split) // BATCH * BATCH), 0.0
 
     return way

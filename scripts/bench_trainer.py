@@ -30,8 +30,10 @@ from nasrun.core.environment import describe_environment
 from nasrun.datasets import Splits
 from nasrun.hardware.devices import Hardware, Runtime
 from nasrun.training.data import DeviceData
-from nasrun.training.loop import measure, train
+from nasrun.training.loop import train
+from nasrun.training.request import TrainingRequest
 from nasrun.training.settings import TrainSettings
+from nasrun.training.single import measure
 
 CNN = "N32k3relu-R64k3relu-N64k3relu-R128k3relu"
 
@@ -104,7 +106,7 @@ def our_loop(model: torch.nn.Module, data: DeviceData, case: Case, runtime: Runt
     data.split("train")
     synchronise(runtime.device)
     started = time.perf_counter()
-    train(model, data, settings, runtime, seed, validation=None)
+    train(model, seed, TrainingRequest(data, settings, runtime, validation=None))
     synchronise(runtime.device)
     return time.perf_counter() - started
 

@@ -35,8 +35,8 @@ from nasrun.core.environment import describe_environment
 from nasrun.hardware.devices import Hardware
 from nasrun.storage.run_directory import load_config
 from nasrun.training.data import DeviceData
-from nasrun.training.loop import measure
 from nasrun.training.settings import TrainSettings
+from nasrun.training.single import measure
 
 HERE = Path(__file__).parent
 NASRUN = Path(sys.executable).with_name("nasrun")

@@ -64,18 +64,18 @@ def read_row(directory: Path, with_best: bool) -> Row:
     run = read_run(directory)
     if run.final is None or not run.end:
         raise ValueError("the run is not finished, or has no test metrics")
-    config = load_config(directory, [run.header])
+    config = load_config(directory, [])
     objective = Objective(**json.loads((directory / "summary.json").read_text())["objective"])
     record = outcome(run, objective)
     assert record is not None
     total = sum(len(m.history) for one in run.trials.values() for m in one.measurements)
     epochs = round(record.mean("epochs") or 0)
-    name = run.header["choices"].get("strategy") or "strategy"
-    tests = {key: value for key, value in run.final["metrics"].items() if key.startswith("test_")}
+    name = run.header.choices.get("strategy") or "strategy"
+    tests = {key: value for key, value in run.final.metrics.items() if key.startswith("test_")}
     size = sum(path.stat().st_size for path in (directory / "checkpoints").glob("*.zip")) / 1e6
     best = test_of_best(directory, run, objective) if with_best else {}
     label = label_of(config.strategy, name, epochs, len(run.trials))
-    return Row(label, directory, int(run.header["seed"]), total, epochs, tests, best, size)
+    return Row(label, directory, run.header.seed, total, epochs, tests, best, size)
 
 
 def test_of_best(directory: Path, run: RunRecords, objective: Objective) -> Mapping[str, float]:
@@ -87,11 +87,11 @@ def test_of_best(directory: Path, run: RunRecords, objective: Objective) -> Mapp
     files = CheckpointStore(directory, "all").files(number)
     if not files:
         return {}
-    config = find_paths(load_config(directory, [run.header]), run.header, directory)
+    config = find_paths(load_config(directory, []), run.header, directory)
     config.evaluator.final_epochs = None
     setup = build(config)
-    setup.evaluator.prepare(run.header["facts"])
-    check_data(directory, [run.header], config, setup.dataset)
+    setup.evaluator.prepare(run.header.facts)
+    check_data(run, config, setup.dataset)
     result: Mapping[str, float] = setup.evaluator.final(Job(best.trial, 0, 0, str(files[0])))["metrics"]
     return {name: value for name, value in result.items() if name.startswith("test_")}
 

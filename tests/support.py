@@ -16,7 +16,8 @@ from nasrun.datasets.record import record_of
 from nasrun.hardware.inline import InlineExecutor
 from nasrun.runner.search import Ending, Search
 from nasrun.storage import journal
-from nasrun.storage.journal import Event, Journal
+from nasrun.storage.events import events_of
+from nasrun.storage.journal import Journal, Line
 from nasrun.storage.records import Observer
 
 
@@ -62,12 +63,12 @@ def fingerprint(dataset: Dataset) -> str | None:
     return record_of(dataset).fingerprint
 
 
-def search_in(directory: Path, *overrides: str) -> tuple[Search, list[Event]]:
+def search_in(directory: Path, *overrides: str) -> tuple[Search, list[Line]]:
     """A search in a directory, started or resumed: its journal is repaired and replayed first."""
     directory.mkdir(exist_ok=True)
     setup = setup_of(*overrides)
     path = directory / journal.NAME
-    events = journal.repair(path) if path.exists() else []
+    lines = journal.repair(path) if path.exists() else []
     search = Search(
         setup.strategy,
         InlineExecutor(setup.evaluator),
@@ -82,8 +83,8 @@ def search_in(directory: Path, *overrides: str) -> tuple[Search, list[Event]]:
         max_failures=setup.options.max_failures,
         order=setup.hardware.order,
     )
-    search.replay(events)
-    return search, events
+    search.replay(events_of(lines, path))
+    return search, lines
 
 
 def run_in(directory: Path, *overrides: str) -> tuple[Search, Ending]:
@@ -121,7 +122,7 @@ def measure(setup: Setup, trial: Trial) -> Sequence[Measurement]:
     return list(setup.evaluator.evaluate(jobs))
 
 
-def without_time(events: Sequence[Event]) -> list[Event]:
+def without_time(events: Sequence[Line]) -> list[Line]:
     """Events without what depends on the clock, and without the marks of stops and resumes."""
     timeless = [{k: v for k, v in event.items() if k not in ("time", "seconds")} for event in events]
     return [event for event in timeless if event["event"] in ("ask", "measure", "tell", "final")]

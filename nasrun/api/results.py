@@ -66,7 +66,7 @@ class Run:
     def finished(self) -> bool:
         """Whether it came to its end; else `nasrun.resume` goes on with it."""
         end = self._stored.records.end
-        return end is not None and bool(end.get("complete"))
+        return end is not None and end.complete
 
     @cached_property
     def trials(self) -> list[RunTrial]:
@@ -82,7 +82,7 @@ class Run:
     @property
     def final(self) -> Mapping[str, float]:
         """The metrics of the winner after its final training, `test_accuracy` among them; empty before it."""
-        return dict((self._stored.records.final or {}).get("metrics") or {})
+        return self._stored.records.final_metrics
 
     @property
     def summary(self) -> Mapping[str, Any]:

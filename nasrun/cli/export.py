@@ -151,7 +151,7 @@ def _tested(network: "RunNetwork", images: "Images", expected: "np.ndarray") -> 
     test = {"of these files, in fp32": f"{right / count:.4f} ({right:,} of {count:,})"}
     again = measured_again(network, splits)
     if again:
-        precision = network.stored.header["facts"].get("runtime", {}).get("precision")
+        precision = network.stored.header.facts.get("runtime", {}).get("precision")
         again_right = round(again["test_accuracy"] * count)
         shown = f"{again['test_accuracy']:.4f} ({again_right:,} of {count:,})"
         test[f"measured again in the precision of the run, {precision}"] = shown

@@ -160,7 +160,7 @@ def build(config: DictConfig, given: Mapping[str, Given] = {}) -> Setup:
         options = _options_of_shared(options, hardware)
     strategy = wrap(strategy, steered, dataset, options, made.constraints)
     if options.time is not None:
-        strategy = Timed(strategy, space, made.objective, options.patience_trials)
+        strategy = Timed(strategy, steered, made.objective, options.patience_trials)
         options = replace(options, trials=UNCOUNTED, patience_trials=None)
     parts = {**vars(made), "options": options}
     return Setup(**parts, output=output, strategy=strategy, steered=steered, memory=memory, trackers=_trackers(content))

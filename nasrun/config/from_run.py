@@ -9,9 +9,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nasrun.core.home import at_home
 from nasrun.core.options import ConfigError
-from nasrun.storage import journal
 from nasrun.storage.paths import find_paths
-from nasrun.storage.records import CONFIG
+from nasrun.storage.records import CONFIG, read_run
 from nasrun.storage.run_directory import load_config
 from nasrun.storage.stored_config import check_targets, targets
 
@@ -34,8 +33,8 @@ def take_over(config: DictConfig, overrides: Sequence[str]) -> tuple[DictConfig,
     try:
         genome = json.loads((directory / "best.json").read_text())["genome"]
         choices = json.loads((directory / "environment.json").read_text())["choices"]
-        events = journal.read(directory / journal.NAME)
-        stored = find_paths(load_config(directory, events, data_only=True), events[0], directory)
+        run = read_run(directory)
+        stored = find_paths(load_config(directory, run.changes, data_only=True), run.header, directory)
         old: Any = OmegaConf.to_container(stored, resolve=True)
     except (OSError, ValueError, LookupError, OmegaConfBaseException) as error:
         reason = " ".join(str(error).split())

@@ -1,7 +1,7 @@
 """A run directory, opened to be read: its records and what it measured. Nothing is searched or trained, and where the
 header records the data, nothing of them is read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from nasrun.core.options import ConfigError
 from nasrun.datasets import Dataset, DatasetError
 from nasrun.datasets.record import DataRecord, difference, doubt_of, record_of
 from nasrun.storage import journal
-from nasrun.storage.journal import Event
+from nasrun.storage.events import RunStarted
 from nasrun.storage.paths import data_named, find_paths
 from nasrun.storage.records import RunRecords, assemble
 from nasrun.storage.run_directory import holds_run, load_config
@@ -36,20 +36,19 @@ class StoredRun:
 
     directory: Path
     config: DictConfig
-    events: Sequence[Event]
     records: RunRecords
     benchmark: Benchmark
     data: DataRecord | None
 
     @property
-    def header(self) -> Event:
+    def header(self) -> RunStarted:
         """The first event of the journal."""
-        return self.events[0]
+        return self.records.header
 
     @property
     def doubt(self) -> str | None:
         """What cannot be known of a run that recorded nothing of its data, in one line."""
-        return None if self.data is not None else doubt_of(self.header)
+        return None if self.data is not None else doubt_of(self.header.nasrun)
 
 
 def open_run(directory: Path, given: Mapping[str, Given] = {}) -> StoredRun:
@@ -60,25 +59,26 @@ def open_run(directory: Path, given: Mapping[str, Given] = {}) -> StoredRun:
     """
     if not holds_run(directory):
         raise ConfigError(f"{directory}: holds no run (it has no {journal.NAME})")
-    events = journal.read(directory / journal.NAME)
-    records = assemble(directory, events)
-    data = read_data(directory, events)
+    records = assemble(directory, journal.read(directory / journal.NAME))
+    data = read_data(records)
     groups = READ if data is not None else (*READ, "dataset")
     config = find_paths(
-        load_config(directory, events, groups=groups, chosen=[one.path for one in given.values()]), events[0], directory
+        load_config(directory, records.changes, groups=groups, chosen=[one.path for one in given.values()]),
+        records.header,
+        directory,
     )
-    return StoredRun(directory, config, events, records, build_benchmark(config, data, given), data)
+    return StoredRun(directory, config, records, build_benchmark(config, data, given), data)
 
 
-def read_data(directory: Path, events: Sequence[Event]) -> DataRecord | None:
+def read_data(run: RunRecords) -> DataRecord | None:
     """What the header of a run records of its data; None where its version recorded nothing."""
-    with journal.reject_invalid_events(directory / journal.NAME):
-        return DataRecord.of_header(events[0])
+    with journal.reject_invalid_events(run.directory / journal.NAME):
+        return DataRecord.of_header(run.header.data)
 
 
-def check_data(directory: Path, events: Sequence[Event], config: DictConfig, dataset: Dataset) -> None:
+def check_data(run: RunRecords, config: DictConfig, dataset: Dataset) -> None:
     """DataChangedError, in one line, where a data set is not the one that a run recorded: it says what differs."""
-    then = read_data(directory, events)
+    then = read_data(run)
     found = None if then is None else difference(then, record_of(dataset))
     if found is not None:
-        raise DataChangedError(f"{data_named(config, events[0], dataset.name)}: not the data of the run ({found})")
+        raise DataChangedError(f"{data_named(config, run.header, dataset.name)}: not the data of the run ({found})")

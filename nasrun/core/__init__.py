@@ -4,7 +4,7 @@ A run asks a strategy for proposals, numbers them as trials, cuts each trial int
 hands the jobs to an executor whose evaluator measures them, and tells the strategy what was measured.
 """
 
-from nasrun.core.interfaces import Evaluator, Executor, SharedEvaluator, Strategy
+from nasrun.core.interfaces import Evaluator, Executor, SharedEvaluator, Strategy, StrategyWrapper
 from nasrun.core.search_space import SearchSpace
 from nasrun.core.types import (
     CellGraph,
@@ -15,6 +15,7 @@ from nasrun.core.types import (
     Measurement,
     Mutation,
     Objective,
+    Origin,
     Progress,
     Proposal,
     Status,
@@ -35,12 +36,14 @@ __all__ = [
     "Measurement",
     "Mutation",
     "Objective",
+    "Origin",
     "Progress",
     "Proposal",
     "SearchSpace",
     "SharedEvaluator",
     "Status",
     "Strategy",
+    "StrategyWrapper",
     "Task",
     "Token",
     "Trial",

@@ -36,6 +36,9 @@ class Strategy(ABC):
     #: Whether all objectives are improved, where there are several; else the first one alone.
     multi_objective: bool = False
 
+    #: Whether its first proposals are the known networks of the space (`SearchSpace.known`), best first.
+    begins_known: bool = False
+
     #: Whether it takes a space whose limits steer what is drawn (`nasrun.strategies.steering`) in place of the space.
     steerable: bool = True
 
@@ -46,6 +49,13 @@ class Strategy(ABC):
     @abstractmethod
     def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
         """Take in what was measured for a trial, one measurement per repeat; failed trials are told too."""
+
+    def reject(self, proposal: Proposal, reason: str) -> None:
+        """Take in that a proposal was turned down, and why: it is no trial and is never told.
+
+        Another one is asked for in its place. A strategy that counts what it proposed, or waits for it, counts this one
+        out; one that learns from failures may learn from it. Here: nothing is done.
+        """
 
     @property
     def done(self) -> bool:
@@ -78,6 +88,47 @@ class Strategy(ABC):
     def notes(self) -> Mapping[str, Any]:
         """What the strategy learned, as JSON values, for `strategy.json` (loss curves, suggestions); may be empty."""
         return {}
+
+
+class StrategyWrapper(Strategy):
+    """Goes round another strategy (`inner`): whatever a subclass does not define itself is the inner one's."""
+
+    def __init__(self, inner: Strategy) -> None:
+        self._inner = inner
+        self.initial, self.length, self.budgets = inner.initial, inner.length, inner.budgets
+        self.uses_checkpoints, self.multi_objective = inner.uses_checkpoints, inner.multi_objective
+        self.steerable, self.begins_known = inner.steerable, inner.begins_known
+
+    def ask(self, n: int) -> list[Proposal]:
+        return self._inner.ask(n)
+
+    def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
+        self._inner.tell(trial, measurements)
+
+    def reject(self, proposal: Proposal, reason: str) -> None:
+        self._inner.reject(proposal, reason)
+
+    @property
+    def done(self) -> bool:
+        return self._inner.done
+
+    def required_checkpoints(self) -> Collection[int]:
+        return self._inner.required_checkpoints()
+
+    def selected_trial(self) -> int | None:
+        return self._inner.selected_trial()
+
+    def epochs(self, trials: int) -> float | None:
+        return self._inner.epochs(trials)
+
+    def draw(self, rng: np.random.Generator) -> Genome | None:
+        return self._inner.draw(rng)
+
+    def messages(self) -> Sequence[str]:
+        return self._inner.messages()
+
+    def notes(self) -> Mapping[str, Any]:
+        return self._inner.notes()
 
 
 class Evaluator(ABC):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nasrun.core.types import CellGraph, Cost, Genome, Kind, Mutation, Task, Token
@@ -103,6 +103,17 @@ class SearchSpace(ABC):
     def fit(self, genome: Genome) -> Genome:
         """What a genome is proposed as, where limits steer a search (`nasrun.strategies.steering`). Here: itself."""
         return genome
+
+    def sizes(self, genome: Genome) -> Sequence[Genome]:
+        """A genome in the sizes that limits leave room for, largest first, down to its own. Here: itself alone."""
+        return [genome]
+
+    def usage(self, genome: Genome) -> float:
+        """The largest share of a limit that a network uses. Here, without limits: 1."""
+        return 1.0
+
+    def narrow(self, share: float) -> None:
+        """From now on networks are fitted to a share of the limits (`nasrun.strategies.steering`). Here: nothing."""
 
     def flops_limit_for(self, task: Task) -> int | None:
         """`flops_limit` for the images of a task."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from nasrun.core.averages import exact_mean
+from nasrun.core.options import ConfigError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,6 +20,62 @@ Genome = tuple[Token, ...]
 
 Mutation = Callable[[Genome, "np.random.Generator"], Genome]
 Status = Literal["ok", "failed", "infeasible"]
+
+
+class Origin(StrEnum):
+    """How nasrun's own strategies make proposals, beside the mutations of a space, which go by their own names.
+
+    Reports make statistics of them, by name: what is `SAMPLE` is the random average that a search is held against.
+    """
+
+    SAMPLE = "sample"
+    """Drawn at random from the space."""
+    KNOWN = "known"
+    """One of those that a strategy begins with, which people have found or the user gave."""
+    START = "start"
+    """The first of a training that others go on from, drawn at random where there are several."""
+    GRID = "grid"
+    FIXED = "fixed"
+    """One of a list that the user gave."""
+    CROSSOVER = "crossover"
+    """Mixed of several; where it was mutated too, the name of the mutation follows a plus sign."""
+    NEIGHBOUR = "neighbour"
+    """One step away from the best."""
+    POLICY = "policy"
+    """Drawn from what a controller has learned; `GREEDY`, `EXPLORE`: as its best, and at random in some place."""
+    GREEDY = "greedy"
+    EXPLORE = "explore"
+    PREDICTED = "predicted"
+    """The best of many by a predictor; of TPE, of its model."""
+    TPE = "tpe"
+    SUGGESTION = "suggestion"
+    """Widths that a network suggests; `WIDENED`: the first best, made wider."""
+    WIDENED = "widened"
+    PROMOTE = "promote"
+    """Trained on, since it was among the best; `REPEAT`: trained a second time."""
+    REPEAT = "repeat"
+    CONTINUE = "continue"
+    """A member of a population, trained on as it was; `EXPLOIT`: in place of one that was worse."""
+    EXPLOIT = "exploit"
+    UNCHANGED = "unchanged"
+    """A copy of the network that is not mutated; `SELECTION`: the fittest copy; `LAST`: the network at the end."""
+    SELECTION = "selection"
+    LAST = "last"
+
+    def __repr__(self) -> str:
+        return repr(self.value)
+
+
+def check_origin(origin: object) -> None:
+    """ConfigError where an origin is no name that statistics can be made of: letters, digits, spaces and `_-+.`, 80 in
+    all at most."""
+    if not isinstance(origin, str) or not re.fullmatch(r"[\w+. -]{1,80}", origin):
+        raise ConfigError(
+            f"strategy: proposes with the origin {origin!r:.60}; right is the name of what made a proposal, such as "
+            "sample or crossover, in letters, digits, spaces and _-+."
+        )
+
+
 WarmStart = Literal["none", "continue", "inherit"]
 Kind = Literal["classification", "regression"]
 """Classification: one of several classes per image. Regression: a picture of values per image."""
@@ -73,7 +132,8 @@ class Proposal(NamedTuple):
     budget.
     `parent`: the trial this one descends from, and whose checkpoint `warm_start` loads.
     `partners`: further trials, whose weights are averaged with the parent's before the training goes on.
-    `origin`: name of the operator that made it (sample, swap, crossover, ...), for the tables.
+    `origin`: name of the operator that made it, for tables and statistics: an `Origin`, the name of a mutation, or one
+    of a strategy's own (`check_origin`).
     `reuse_of`: an earlier trial of the same architecture and budget whose result is taken over; nothing is trained.
     """
 
@@ -82,7 +142,7 @@ class Proposal(NamedTuple):
     budget: int | None = None
     parent: int | None = None
     warm_start: WarmStart = "none"
-    origin: str = "sample"
+    origin: str = Origin.SAMPLE
     reuse_of: int | None = None
     partners: tuple[int, ...] = ()
     horizon: int | None = None

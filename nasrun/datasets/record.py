@@ -85,9 +85,9 @@ class DataRecord:
         )
 
     @classmethod
-    def of_header(cls, header: Mapping[str, Any]) -> "DataRecord | None":
-        """What the first event of a journal records, read by `from_json`; None where its version recorded nothing."""
-        return cls.from_json(header["data"]) if "data" in header else None
+    def of_header(cls, data: Mapping[str, Any] | None) -> "DataRecord | None":
+        """What the header of a journal records as `data`, read by `from_json`; None where that is nothing."""
+        return None if data is None else cls.from_json(data)
 
 
 def record_of(dataset: Dataset) -> DataRecord:
@@ -95,9 +95,9 @@ def record_of(dataset: Dataset) -> DataRecord:
     return DataRecord(dataset.task) if dataset.loaded is None else _record(dataset.task, dataset.loaded)
 
 
-def doubt_of(header: Mapping[str, Any]) -> str:
-    """What a user of a run without a record is told, in one line."""
-    version = f"begun by nasrun {header.get('nasrun')}, which recorded nothing of the data"
+def doubt_of(version: str | None) -> str:
+    """What a user is told of a run without a record, begun by a `version` of nasrun, in one line."""
+    version = f"begun by nasrun {version}, which recorded nothing of the data"
     return f"{version}: whether they are the same now cannot be checked"
 
 

@@ -49,7 +49,7 @@ def images_of_run(stored: StoredRun, places: Mapping[str, Any]) -> Images:
     try:
         dataset = stored.benchmark.dataset if stored.data is None else _dataset(stored, config)
         splits = dataset.load()
-        check_data(stored.directory, stored.events, config, dataset)
+        check_data(stored.records, config, dataset)
     except DatasetError as error:
         if stored.data is None or places:
             raise

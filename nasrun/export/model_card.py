@@ -77,9 +77,10 @@ def card(network: RunNetwork, files: Sequence[Written], command: str, test: Mapp
     a trial that is not the winner, which the test set is not to be asked about, and where the data of the run are not
     there. `images`: those that the files were compared on."""
     benchmark, task, data = network.stored.benchmark, network.task, network.data
-    environment, directory = network.stored.header["environment"], network.stored.directory
+    environment, directory = network.stored.header.environment, network.stored.directory
     chosen = "the winner of the search" if network.final else f"trial {network.record.trial.number} of the search"
-    trained = (network.stored.records.final or {}).get("trained_on") if network.final else "the search's weights"
+    final = network.stored.records.final
+    trained = (final.result.get("trained_on") if final else None) if network.final else "the search's weights"
     values = "values in their own units" if task.kind == "regression" else "the logits of the classes"
     values += ", means over the image and its mirror image: that is in the files" if network.test_flip else ""
     shape = f"(batch, {task.channels}, {task.height}, {task.width})"

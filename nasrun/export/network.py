@@ -112,7 +112,7 @@ class RunNetwork:
     def metrics(self) -> Mapping[str, float]:
         """What the run measured of these very weights: the test metrics of the winner, or those of the trial."""
         if self.final:
-            return dict((self.stored.records.final or {}).get("metrics") or {})
+            return self.stored.records.final_metrics
         names = sorted({name for m in self.record.measurements for name in m.metrics})
         means = {name: self.record.mean(name) for name in names}
         return {name: value for name, value in means.items() if value is not None}
@@ -146,17 +146,17 @@ def measured_mirrored(path: Path) -> bool:
 def _winner(directory: Path, run: RunRecords) -> tuple[TrialRecord, Path]:
     """The record and the weights of the best."""
     path = directory / "best" / "model.safetensors"
-    if run.final is None or not path.is_file():
+    if run.final is None or run.final.trial is None or not path.is_file():
         kept = _kept(directory, run)
         trials = f"; --trial exports a trial: {_listed(kept)}" if kept else ""
-        if run.end is None or not run.end.get("complete"):
+        if run.end is None or not run.end.complete:
             raise ConfigError(
                 f"{directory}: the run is not finished; go on with: {shell_command('resume', directory)}{trials}"
             )
         raise ConfigError(
             f"{path}: no such file; only runs that train networks leave weights (evaluator=train){trials}"
         )
-    return run.trials[int(run.final["trial"])], path
+    return run.trials[run.final.trial], path
 
 
 def _kept_trial(directory: Path, run: RunRecords, number: int) -> tuple[TrialRecord, Path]:
@@ -202,9 +202,9 @@ def measured_again(network: RunNetwork, splits: Splits) -> Mapping[str, float]:
     cannot be done here."""
     from nasrun.hardware.devices import Runtime
     from nasrun.training.data import DeviceData
-    from nasrun.training.loop import measure
+    from nasrun.training.single import measure
 
-    record = network.stored.header["facts"].get("runtime")
+    record = network.stored.header.facts.get("runtime")
     if not network.final or record is None or (record["device"] == "cuda" and not torch.cuda.is_available()):
         return {}
     runtime = Runtime.from_record(record)

@@ -75,12 +75,12 @@ def write_page(
     the layers of the best network are listed, for which torch is imported.
     """
     records = [run.trials[trial] for trial in sorted(run.trials)]
-    best, choices = summary["best"], run.header.get("choices", {})
+    best, choices = summary["best"], run.header.choices
     rows = [list(row) for row in trial_rows(records, space, objective)]
     names = [str(choices[group]) for group in ("strategy", "search_space", "dataset") if choices.get(group)]
     content = {
         "title": " · ".join(names) or run.directory.name,
-        "lead": f"{run.directory.name}, seed {run.header['seed']}, nasrun {run.header['nasrun']}",
+        "lead": f"{run.directory.name}, seed {run.header.seed}, nasrun {run.header.nasrun}",
         "facts": list(_facts(summary)),
         "genome": best["genome"] if best else None,
         "layers": _layers(space, best["genome"], task) if best and task else None,
@@ -211,10 +211,10 @@ def _records(run: RunRecords) -> Iterator[tuple[str, str]]:
     for title, path in (("Configuration", ".hydra/config.yaml"), ("Command line", ".hydra/overrides.yaml")):
         if (run.directory / path).is_file():
             yield title, (run.directory / path).read_text(encoding="utf-8")
-    yield "Machine and versions", json.dumps(run.header.get("environment", {}), indent=2)
-    if "data" in run.header:
-        yield "Data", json.dumps(run.header["data"], indent=2)
-    yield "Decided at the start", json.dumps(run.header.get("facts", {}), indent=2)
+    yield "Machine and versions", json.dumps(run.header.environment, indent=2)
+    if run.header.data is not None:
+        yield "Data", json.dumps(run.header.data, indent=2)
+    yield "Decided at the start", json.dumps(run.header.facts, indent=2)
 
 
 def _layers(space: SearchSpace, genome: str, task: Task) -> Sequence[Sequence[object]]:

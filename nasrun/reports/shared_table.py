@@ -5,24 +5,21 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from nasrun.storage.journal import Event
+from nasrun.storage.events import SharedTrained
 from nasrun.storage.records import write_text
 
 SHARED = "shared.csv"
 
 
-def write_shared(directory: Path, events: Sequence[Event]) -> None:
-    """Write `shared.csv` from the events of a journal, atomically; nothing where they tell of no shared weights."""
-    epochs = [event for event in events if event["event"] == "shared"]
+def write_shared(directory: Path, epochs: Sequence[SharedTrained]) -> None:
+    """Write `shared.csv`, atomically; nothing where no shared weights were trained."""
     if not epochs:
         return
-    names = list(dict.fromkeys(name for event in epochs for name in event["metrics"]))
+    names = list(dict.fromkeys(name for event in epochs for name in event.metrics))
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["epoch", *names, "seconds"])
     for event in epochs:
-        values = [event["metrics"].get(name) for name in names]
-        table.writerow(
-            [event["version"], *("" if value is None else repr(value) for value in values), event["seconds"]]
-        )
+        values = [event.metrics.get(name) for name in names]
+        table.writerow([event.version, *("" if value is None else repr(value) for value in values), event.seconds])
     write_text(directory / SHARED, text.getvalue())

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nasrun.core import Objective, SearchSpace
+from nasrun.core import Objective, Origin, SearchSpace
 from nasrun.reports.front import describe_front
 from nasrun.reports.tables import one_line, whole
 from nasrun.storage.records import RunRecords, TrialRecord, outcome, write_json
@@ -44,7 +44,7 @@ def summarise(run: RunRecords, space: SearchSpace, objective: Objective) -> dict
     records = list(run.trials.values())
     best = outcome(run, objective)
     status = Counter(record.status for record in records)
-    final = run.final or {}
+    ending = {} if run.final is None else run.final.result
     drawn = _distinct_samples(records, space, objective)
     average = statistics.fmean(drawn) if drawn else None
     summary: dict[str, Any] = {
@@ -54,18 +54,18 @@ def summarise(run: RunRecords, space: SearchSpace, objective: Objective) -> dict
         "reused": sum(map(_reuses, records)),
         "distinct_architectures": len({space.key(record.trial.proposal.genome) for record in records}),
         "best": None,
-        "final": dict(final.get("metrics", {})),
+        "final": run.final_metrics,
         "sample_mean": average,
         "sample_count": len(drawn),
         "improvement_over_sample_mean": None,
         "wall_seconds": run.wall_seconds,
-        "device_seconds": math.fsum(record.seconds for record in records) + float(final.get("seconds", 0.0)),
-        "stop_reason": run.end.get("reason") if run.end else None,
+        "device_seconds": math.fsum(record.seconds for record in records) + (run.final.seconds if run.final else 0.0),
+        "stop_reason": run.end.reason if run.end else None,
     }
-    if "clock" in final:
-        summary["budget"] = {name: final[name] for name in BUDGET}
-    if "choice" in final:
-        summary["choice"] = final["choice"]
+    if "clock" in ending:
+        summary["budget"] = {name: ending[name] for name in BUDGET}
+    if "choice" in ending:
+        summary["choice"] = ending["choice"]
     if objective.others:
         summary["objectives"] = [{"metric": one.metric, "mode": one.mode} for one in objective.all]
         summary["front"] = describe_front(run.trials, objective)
@@ -209,7 +209,7 @@ def _describe_best(run: RunRecords, best: TrialRecord, space: SearchSpace) -> di
         "status": best.status,
         "metrics": metrics,
         "repeats": {name: best.values(name) for name in metrics},
-        "final": dict((run.final or {}).get("metrics", {})),
+        "final": run.final_metrics,
         "hparams": dict(proposal.hparams),
         "budget": proposal.budget,
         "parent": proposal.parent,
@@ -227,7 +227,7 @@ def _distinct_samples(records: Sequence[TrialRecord], space: SearchSpace, object
     """The objective of each architecture that was drawn at random and measured, once per architecture."""
     drawn: dict[Any, float] = {}
     for record in records:
-        if record.trial.proposal.origin == "sample":
+        if record.trial.proposal.origin == Origin.SAMPLE:
             value = record.mean(objective.metric)
             if value is not None:
                 drawn.setdefault(space.key(record.trial.proposal.genome), value)

@@ -13,8 +13,9 @@ from nasrun.core.options import first_line
 from nasrun.runner.errors import RunError
 from nasrun.runner.search import Search
 from nasrun.runner.time_budget import TimeBudget
-from nasrun.storage.journal import Event, Journal, now
-from nasrun.storage.records import Observer, TrialRecord
+from nasrun.storage.events import FinalTested, SegmentBegun
+from nasrun.storage.journal import Journal
+from nasrun.storage.records import Observer, RunRecords, TrialRecord
 
 SEGMENT = 0.25
 """Of the epochs that are left, those of the next segment."""
@@ -31,10 +32,11 @@ class Final:
         self._setup, self._directory, self._search = setup, directory, search
         self._checkpoints, self._log = checkpoints, log
 
-    def run(self, events: Sequence[Event], console: Observer, budget: TimeBudget | None = None) -> None:
-        """Train, test, and put it on record. `budget`: of the time that is left for that. RunError where it fails."""
+    def run(self, run: RunRecords, console: Observer, budget: TimeBudget | None = None) -> None:
+        """Train, test, and put it on record. `run`: what the journal held when the search began or went on; `budget`:
+        of the time that is left for that. RunError where it fails."""
         told, best = len(self._search.records), self._search.winner
-        if best is None or any(event["event"] == "final" and event["told"] == told for event in events):
+        if best is None or (run.final is not None and run.final.told == told):
             Segments.clear(self._directory)
             return
         console.on_final_training(best)
@@ -43,17 +45,15 @@ class Final:
             if budget is None:
                 result = self._setup.evaluator.final(job)
             else:
-                result = Segments(self._setup, self._directory, self._log, budget).run(job, events)
+                result = Segments(self._setup, self._directory, self._log, budget).run(job, run.segments)
         except OSError:
             raise
         except Exception as error:
             raise RunError(f"the winner's final training failed: {first_line(error)}") from error
         # Which network it is where the strategy says so, and not the objective.
-        chosen = {"chosen": True} if self._setup.strategy.selected_trial() is not None else {}
-        timed = {} if budget is None else budget.outcome()
-        self._log.append(
-            "final", fsync=True, trial=best.trial.number, told=told, **chosen, **result, **timed, time=now()
-        )
+        chosen = self._setup.strategy.selected_trial() is not None
+        result = {**result, **({} if budget is None else budget.outcome())}
+        self._log.append(FinalTested(trial=best.trial.number, told=told, chosen=chosen, result=result), fsync=True)
         if budget is not None:
             Segments.clear(self._directory)
 
@@ -92,25 +92,26 @@ class Segments:
     def __init__(self, setup: Setup, directory: Path, log: Journal, budget: TimeBudget) -> None:
         self._setup, self._directory, self._log, self._budget = setup, directory, log, budget
 
-    def run(self, job: Job, events: Sequence[Event]) -> Mapping[str, Any]:
-        """Train from the checkpoint of a job until the time is up, and test; returns what `Evaluator.test` does."""
-        recorded = [event for event in events if event["event"] == "segment"]
+    def run(self, job: Job, recorded: Sequence[SegmentBegun]) -> Mapping[str, Any]:
+        """Train from the checkpoint of a job until the time is up, and test; returns what `Evaluator.test` does.
+
+        `recorded`: the segments that the journal holds."""
         # Where an archive is, all segments before it are done.
-        number = max((int(e["number"]) for e in recorded if self._path(int(e["number"])).is_file()), default=0)
+        number = max((one.number for one in recorded if self._path(one.number).is_file()), default=0)
         told = [self._told(segment, recorded) for segment in range(1, number + 1)]
         epochs, horizon = self._epochs_of(job), None
         if number:
-            epochs, horizon = int(recorded[number - 1]["epochs"]), int(recorded[number - 1]["horizon"])
-        pending, speed = recorded[number:], self._budget.final_epoch_seconds(job.trial.proposal.genome)
+            epochs, horizon = recorded[number - 1].epochs, recorded[number - 1].horizon
+        pending, speed = list(recorded[number:]), self._budget.final_epoch_seconds(job.trial.proposal.genome)
         while horizon is None or epochs < horizon:
-            event = pending.pop(0) if pending else self._decide(number, epochs, speed, told)
-            if event["epochs"] == epochs:  # the time is up before its horizon
+            segment = pending.pop(0) if pending else self._decide(number, epochs, speed, told)
+            if segment.epochs == epochs:  # the time is up before its horizon
                 break
             before = self._budget.clock.spent
-            told.append(self._train(job, event))
+            told.append(self._train(job, segment))
             taken = self._budget.clock.spent - before
-            speed = taken / (int(event["epochs"]) - epochs) if taken > 0 else speed
-            number, epochs, horizon = int(event["number"]), int(event["epochs"]), int(event["horizon"])
+            speed = taken / (segment.epochs - epochs) if taken > 0 else speed
+            number, epochs, horizon = segment.number, segment.epochs, segment.horizon
         result = self._setup.evaluator.test(
             job._replace(load_from=str(self._path(number)) if number else job.load_from)
         )
@@ -118,36 +119,40 @@ class Segments:
         images = f" of {images:,} images" if images else ""
         return {
             **result,
-            "history": [row for segment in told for row in segment["history"]],
-            "seconds": sum(segment["seconds"] for segment in told) + result["seconds"],
+            "history": [row for one in told for row in one["history"]],
+            "seconds": sum(one["seconds"] for one in told) + result["seconds"],
             "trained_on": f"{epochs} epochs{images}, the search's included, on {self._setup.evaluator.final_data}",
         }
 
-    def _decide(self, number: int, epochs: int, speed: float, told: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    def _decide(self, number: int, epochs: int, speed: float, told: Sequence[Mapping[str, Any]]) -> SegmentBegun:
         """What the segment after `number` is to be: none, of no epochs, where no time is left.
 
         It is on record from now on, with what the last one told.
         """
         left = max(0 if epochs else 1, int(self._budget.left / speed))
-        event = {"number": number + 1, "epochs": epochs + ceil(left * SEGMENT), "horizon": epochs + left}
-        last = {"last": dict(told[-1])} if told else {}
-        self._log.append("segment", fsync=True, **event, **last, spent=self._budget.clock.spent, time=now())
-        return event
+        segment = SegmentBegun(
+            number=number + 1,
+            epochs=epochs + ceil(left * SEGMENT),
+            horizon=epochs + left,
+            last=dict(told[-1]) if told else None,
+            spent=self._budget.clock.spent,
+        )
+        self._log.append(segment, fsync=True)
+        return segment
 
-    def _told(self, number: int, recorded: Sequence[Event]) -> Mapping[str, Any]:
+    def _told(self, number: int, recorded: Sequence[SegmentBegun]) -> Mapping[str, Any]:
         """What a segment that was trained before told: the event of the next has it, or its archive but for times."""
         if number < len(recorded):
-            last: Mapping[str, Any] = recorded[number]["last"]
+            last = recorded[number].last
+            assert last is not None
             return last
         return {"history": list(read_info(self._path(number)).history), "seconds": 0.0}
 
-    def _train(self, job: Job, event: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _train(self, job: Job, segment: SegmentBegun) -> Mapping[str, Any]:
         """Train one segment."""
-        number, proposal = int(event["number"]), job.trial.proposal
+        number, proposal = segment.number, job.trial.proposal
         source = str(self._path(number - 1)) if number > 1 else job.load_from
-        goes_on = proposal._replace(
-            budget=int(event["epochs"]), horizon=int(event["horizon"]), warm_start="continue", partners=()
-        )
+        goes_on = proposal._replace(budget=segment.epochs, horizon=segment.horizon, warm_start="continue", partners=())
         result = self._setup.evaluator.train_on(
             Job(
                 Trial(job.trial.number, goes_on),

@@ -20,12 +20,12 @@ from nasrun.config.stored_run import check_data
 from nasrun.core.environment import describe_environment, differences
 from nasrun.core.options import ConfigError, shell_command, show
 from nasrun.runner.clock import Instant
+from nasrun.runner.own_code import last_record
 from nasrun.runner.resume import changed_config
 from nasrun.runner.run import begin
 from nasrun.storage import journal
-from nasrun.storage.journal import Event
 from nasrun.storage.paths import movable
-from nasrun.storage.records import CONFIG, assemble
+from nasrun.storage.records import CONFIG, RunRecords, read_run
 from nasrun.storage.run_directory import holds_run
 
 TABLES = ("trials.csv", "measurements.csv", "history.csv", "genomes.txt", "front.csv", "changes.csv", "shared.csv")
@@ -58,36 +58,35 @@ def rerun(directory: Path, target: Path, overrides: Mapping[str, Any], began: In
     """
     if not holds_run(directory):
         raise ConfigError(f"{directory}: holds no run (it has no {journal.NAME})")
-    events = journal.read(directory / journal.NAME)
-    run = assemble(directory, events)
-    if run.end is None or not run.end.get("complete"):
+    run = read_run(directory)
+    if run.end is None or not run.end.complete:
         raise ConfigError(f"{directory}: is not finished; go on with it first: {shell_command('resume', directory)}")
     for key in overrides:
-        allowed = (*FREE, *movable(events[0]))
+        allowed = (*FREE, *movable(run.header))
         if not any(key == name or key.startswith(f"{name}.") for name in allowed):
             known = ", ".join(allowed)
             raise ConfigError(f"{key}: would make it another run; one that is made again may change {known}")
-    config, _ = changed_config(directory, events, {"tracker": "csv", **overrides})
-    _find_code(directory, events)
+    config, _ = changed_config(run, {"tracker": "csv", **overrides})
+    _find_code(run)
     setup = build(config)
 
     def check(made: Setup) -> None:
-        check_data(directory, events, config, made.dataset)
-        if "table" in events[0]["facts"]:
-            made.evaluator.prepare(events[0]["facts"])  # refuses another one
+        check_data(run, config, made.dataset)
+        if "table" in run.header.facts:
+            made.evaluator.prepare(run.header.facts)  # refuses another one
 
     begin(
         setup,
         target,
         unique=False,
-        choices=events[0].get("choices", {}),
+        choices=run.header.choices,
         words=_words(directory),
         began=began,
         check=check,
     )
     compared = [name for name in (*TABLES, BEST, str(WEIGHTS)) if (directory / name).is_file()]
     different = [line for name in compared if (line := _difference(directory / name, target / name, name))]
-    surroundings = differences(events[0]["environment"], describe_environment())
+    surroundings = differences(run.header.environment, describe_environment())
     return Rerun(target, compared, different, surroundings)
 
 
@@ -98,15 +97,15 @@ def _words(directory: Path) -> list[str]:
     return [str(word) for word in words] if isinstance(words, list) else []
 
 
-def _find_code(directory: Path, events: Sequence[Event]) -> None:
+def _find_code(run: RunRecords) -> None:
     """Put the own classes of a run, which the user has allowed by now, on Python's path, before all others.
 
     ConfigError where they are not those that were recorded, or others were used later on.
     """
-    record = events[0].get("code")
-    if not isinstance(record, dict):
+    record, directory = run.header.code, run.directory
+    if record is None:
         return
-    if any("code" in event for event in events[1:]):
+    if last_record(run)[0] != record:
         raise ConfigError(
             f"{directory}: went on with changed code (changed_code=true), so that it cannot be made in one go"
         )

@@ -1,7 +1,7 @@
 """What a run that is gone on with may have changed, and what that is."""
 
 import contextlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,8 @@ from nasrun.datasets import DatasetError
 from nasrun.runner.errors import RunError
 from nasrun.runner.own_code import ACCEPT
 from nasrun.runner.search import ReplayError, Search
-from nasrun.storage import journal
-from nasrun.storage.journal import Event
 from nasrun.storage.paths import data_key, data_there, find_paths, movable, whole_path
+from nasrun.storage.records import RunRecords, read_run
 from nasrun.storage.run_directory import load_config
 from nasrun.storage.stored_config import check_servers, servers
 
@@ -33,14 +32,14 @@ change too, if its header records them (`nasrun.storage.paths.movable`)."""
 
 
 def changed_config(
-    directory: Path, events: Sequence[Event], overrides: Mapping[str, Any], chosen: Collection[str] = ()
+    run: RunRecords, overrides: Mapping[str, Any], chosen: Collection[str] = ()
 ) -> tuple[DictConfig, dict[str, Any]]:
     """The config under new overrides, and those of them that change something; ConfigError for the forbidden.
 
     `chosen`: classes that the command line names itself. Servers must be named in `overrides`.
     """
-    header, stored = events[0], load_config(directory, events, chosen=chosen)
-    places, config = movable(header), find_paths(stored, events[0], directory)
+    stored = load_config(run.directory, run.changes, chosen=chosen)
+    places, config = movable(run.header), find_paths(stored, run.header, run.directory)
     before = sections_by_name(plain(stored).get(TRACKER, {}))
     config[TRACKER] = _chosen_trackers(overrides[TRACKER]) if TRACKER in overrides else before
     stored[TRACKER] = config[TRACKER].copy()
@@ -53,7 +52,7 @@ def changed_config(
     if plain(config)[TRACKER] != before:  # as a whole, since other trackers have other keys
         changes[TRACKER] = plain(config)[TRACKER]
     named = {key: value for key, value in overrides.items() if key.partition(".")[0] == TRACKER}
-    check_servers(config, directory, servers(named))
+    check_servers(config, run.directory, servers(named))
     return config, changes
 
 
@@ -93,15 +92,15 @@ def _chosen_trackers(value: Any) -> dict[str, dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def asking_for_data(directory: Path, header: Event, config: DictConfig) -> Iterator[None]:
+def asking_for_data(run: RunRecords, config: DictConfig) -> Iterator[None]:
     """A scope in which the data of a run are read again; where they are gone or others, the error says what to type."""
     try:
         yield
     except DatasetError as error:
-        key, changed = data_key(config, header), isinstance(error, DataChangedError)
-        if key not in movable(header) or (data_there(config, header) and not changed):
+        key, changed = data_key(config, run.header), isinstance(error, DataChangedError)
+        if key not in movable(run.header) or (data_there(config, run.header) and not changed):
             raise
-        where = f"if the run's data lie elsewhere now: {shell_command('resume', directory, f'{key}=PATH')}"
+        where = f"if the run's data lie elsewhere now: {shell_command('resume', run.directory, f'{key}=PATH')}"
         raise DatasetError(f"{error}; {where}" + "; other data take a new run" * changed) from error
 
 
@@ -110,7 +109,7 @@ def changes_of(directory: Path, config: DictConfig) -> dict[str, Any]:
 
     Trackers that report to a server are named anew: whoever wrote the config chooses it, and no run directory can.
     """
-    stored = load_config(directory, journal.read(directory / journal.NAME), data_only=True)
+    stored = load_config(directory, read_run(directory).changes, data_only=True)
     old, new = _with_named_trackers(plain(stored)), _with_named_trackers(plain(config))
     before, now = flat(old), flat(new)
     keys = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key) and key not in ("resume", ACCEPT)]
@@ -124,20 +123,19 @@ def _with_named_trackers(content: Mapping[str, Any]) -> dict[str, Any]:
     return {**content, TRACKER: sections_by_name(content.get(TRACKER, {}))}
 
 
-def check_trials(setup: Setup, events: Sequence[Event], changes: Mapping[str, Any]) -> None:
-    """ConfigError where fewer trials are asked for than there are, or any number under a budget of time."""
+def check_trials(setup: Setup, asked: int, changes: Mapping[str, Any]) -> None:
+    """ConfigError where fewer trials are wanted than were `asked` for, or any number under a budget of time."""
     if setup.options.time is not None and "trials" in changes:
         raise ConfigError(f"trials={changes['trials']}: the run has time={setup.options.time}, which decides that")
-    asked = sum(len(event["proposals"]) for event in events if event["event"] == "ask")
     if setup.options.trials < asked:
         raise ConfigError(f"trials={setup.options.trials}: {asked} are already there; a run can only be extended")
 
 
-def replay(search: Search, events: Sequence[Event]) -> None:
+def replay(search: Search, run: RunRecords) -> None:
     """`Search.replay`; RunError where the strategy does not repeat itself, with what is other than at the start."""
     try:
-        search.replay(events)
+        search.replay(run.events)
     except ReplayError as error:
-        found = differences(events[0]["environment"], describe_environment()).items()
+        found = differences(run.header.environment, describe_environment()).items()
         others = ", ".join(f"begun with {name} {old}, now {new}" for name, (old, new) in found)
         raise RunError(f"the search cannot be gone on with here: {error}{f' ({others})' if others else ''}") from error

@@ -36,11 +36,12 @@ from nasrun.runner.salvage import recalling, save_journal
 from nasrun.runner.search import Search
 from nasrun.runner.shared_weights import SharedWeights
 from nasrun.runner.startup_messages import look_at_data, startup_messages
-from nasrun.runner.time_budget import first_plan, spent_before, time_budget
+from nasrun.runner.time_budget import first_plan, time_budget
 from nasrun.storage import journal
-from nasrun.storage.journal import Event, Journal
+from nasrun.storage.events import Ended, Resumed, RunStarted
+from nasrun.storage.journal import Journal
 from nasrun.storage.paths import given_paths, header_entry
-from nasrun.storage.records import assemble, write_json
+from nasrun.storage.records import RunRecords, assemble, read_run, write_json
 from nasrun.storage.run_directory import clear_temporary, create_directory, holds_run, locked
 from nasrun.trackers.observer import Tracking
 
@@ -77,22 +78,25 @@ def begin(
     facts = setup.evaluator.prepare()
     check_budgets(setup.strategy, setup.evaluator)
     check(setup)
-    header = {"event": "run", "format": journal.FORMAT, "nasrun": __version__, "seed": setup.options.seed}
-    header |= {"trials": setup.options.trials, "environment": describe_environment(words), "facts": facts}
-    header |= first_plan(setup, began)
-    header |= {"choices": dict(choices), **({"sweep": dict(sweep)} if sweep else {})}
-    paths = header_entry(path_options(setup.config), directory)
-    header |= {"data": record_of(setup.dataset).to_json(), "paths": paths}
-    code = own_code(setup.config)
-    header |= {"code": code.record()} if code.classes else {}
-    header["time"] = journal.now()
+    plan, code = first_plan(setup, began), own_code(setup.config)
+    header = RunStarted(
+        nasrun=__version__,
+        seed=setup.options.seed,
+        trials=setup.options.trials,
+        environment=describe_environment(words),
+        facts=facts,
+        choices=dict(choices),
+        sweep=dict(sweep) if sweep else None,
+        data=record_of(setup.dataset).to_json(),
+        paths=header_entry(path_options(setup.config), directory),
+        code=code.record() if code.classes else None,
+        **plan,
+    )
     with _hardware(setup):
         config, files = OmegaConf.create(setup.config), stored_files(code)
         directory = create_directory(directory, config, header, unique=unique, words=words, files=files)
         with resumable(directory), locked(directory):
-            return _execute(
-                setup, directory, journal.read(directory / journal.NAME), Clock(setup.hardware.clock, began)
-            )
+            return _execute(setup, read_run(directory), Clock(setup.hardware.clock, began))
 
 
 def resume(
@@ -118,22 +122,22 @@ def resume(
     with resumable(directory), locked(directory):
         if salvage:
             save_journal(directory, chosen)
-        events = journal.repair(directory / journal.NAME)
-        if not events:
+        lines = journal.repair(directory / journal.NAME)
+        if not lines:
             raise ConfigError(f"{directory / journal.NAME}: holds no whole line; start the run anew")
+        run = assemble(directory, lines)
         accepted, overrides = accepts_changes(overrides)
-        config, changes = changed_config(directory, events, overrides, chosen)
+        config, changes = changed_config(run, overrides, chosen)
         clear_temporary(directory)
-        with asking_for_data(directory, events[0], config):
+        with asking_for_data(run, config):
             setup = build(config, given)
-            check_trials(setup, events, changes)
-            over = events[-1]["event"] == "end" and events[-1]["complete"] and not changes  # no code decides any more
-            code = None if over else changed_code(directory, events, setup.config, accepted)
-            setup.evaluator.prepare(events[0]["facts"])
-            check_data(directory, events, config, setup.dataset)
+            check_trials(setup, len(run.asked), changes)
+            over = run.end is not None and run.end.complete and not changes  # no code decides any more
+            code = None if over else changed_code(run, setup.config, accepted)
+            setup.evaluator.prepare(run.header.facts)
+            check_data(run, config, setup.dataset)
         with _hardware(setup):
-            clock = Clock(setup.hardware.clock, began, spent_before(events))
-            return _execute(setup, directory, events, clock, changes, code)
+            return _execute(setup, run, Clock(setup.hardware.clock, began, run.spent), changes, code)
 
 
 def _hardware(setup: Setup) -> contextlib.AbstractContextManager[None]:
@@ -143,8 +147,7 @@ def _hardware(setup: Setup) -> contextlib.AbstractContextManager[None]:
 
 def _execute(
     setup: Setup,
-    directory: Path,
-    events: list[Event],
+    run: RunRecords,
     clock: Clock,
     changes: Mapping[str, Any] | None = None,
     code: OwnCode | None = None,
@@ -153,15 +156,15 @@ def _execute(
 
     `changes`: those of a resume. `code`: that of the user's own classes, where it is another one from now on.
     """
-    space, objective, output = setup.space, setup.objective, setup.output
+    directory, space, objective, output = run.directory, setup.space, setup.objective, setup.output
     console = make_console(output.console, space, objective)
-    config = {**flat(setup.config), **given_paths(events[0])}
-    told = (events[0], config, space, objective, console.message, CHANGEABLE)
+    config = {**flat(setup.config), **given_paths(run.header)}
+    told = (run.header, config, space, objective, console.message, CHANGEABLE)
     tracking = Observers(*(Tracking(name, tracker, *told) for name, tracker in setup.trackers.items()))
     observers = Observers(console, TableRefresh(setup, directory), tracking)
     log = Journal(directory / journal.NAME)
-    executor = make_executor(setup, events[0]["facts"], directory, console.message)
-    executor = recalling(executor, setup, directory, events)
+    executor = make_executor(setup, run.header.facts, directory, console.message)
+    executor = recalling(executor, setup, run)
     keep = output.keep if setup.evaluator.saves else "none"
     uses_checkpoints = setup.strategy.uses_checkpoints and setup.evaluator.saves
     checkpoints = CheckpointStore(
@@ -181,31 +184,31 @@ def _execute(
         in_flight=setup.hardware.trials_in_flight,
         max_failures=setup.options.max_failures,
         order=setup.hardware.order,
-        shared=_shared_weights(setup, log, directory, events[0]["trials"]),
+        shared=_shared_weights(setup, log, directory, run.header.trials),
         budget=budget,
         patience=setup.options.patience_trials,
     )
     setup.evaluator.on_progress = watched(log, console.on_progress)
     try:
         with journal.reject_invalid_events(directory / journal.NAME):
-            replay(search, events)
-        finished = events[-1]["event"] == "end" and events[-1]["complete"] and not changes
+            replay(search, run)
+        finished = run.end is not None and run.end.complete and not changes
         if changes is not None and not finished:
-            gone_on = {"event": "resume", "changes": dict(changes), **recorded(directory, code), "time": journal.now()}
-            log.append_all([gone_on])
-            events = [*events, gone_on]
+            gone_on = Resumed(changes=changes, code=recorded(directory, code))
+            log.append(gone_on)
+            run.take(gone_on)
         observers.on_start(budget.trials if budget else setup.options.trials, search.records, directory)
         if budget is not None:
             budget.begin()
-        for line in (*startup_messages(setup, events), *look_at_data(setup.dataset, directory)):
+        for line in (*startup_messages(setup, run), *look_at_data(setup.dataset, directory)):
             console.message(line)
         ending = search.run()
         executor.close()
         if ending.complete and search.best is not None:
-            Final(setup, directory, search, checkpoints, log).run(events, console, budget)
+            Final(setup, directory, search, checkpoints, log).run(run, console, budget)
             checkpoints.clear()
         if not finished:
-            log.append("end", fsync=True, reason=ending.reason, complete=ending.complete, time=journal.now())
+            log.append(Ended(reason=ending.reason, complete=ending.complete), fsync=True)
         summary = write_results(setup, directory)
         notes = setup.strategy.notes()
         if notes:
@@ -214,8 +217,7 @@ def _execute(
         if output.plots:
             from nasrun.reports.pictures import write_pictures
 
-            run = assemble(directory, journal.read(directory / journal.NAME))
-            write_pictures(run, summary, notes, space, objective)
+            write_pictures(read_run(directory), summary, notes, space, objective)
         if not ending.complete or search.best is None:
             reason = ending.reason if not ending.complete else "no trial succeeded"
             raise RunError(f"{reason}; what there is lies in {directory}")
@@ -247,8 +249,7 @@ def _shared_weights(setup: Setup, log: Journal, directory: Path, trials: int) ->
 
 def write_results(setup: Benchmark, directory: Path) -> dict[str, Any]:
     """(Re)write the tables and summaries of a run directory from its journal; returns the summary."""
-    events = journal.read(directory / journal.NAME)
-    run = assemble(directory, events)
+    run = read_run(directory)
     write_tables(directory, run.trials, setup.space, setup.objective, setup.options.seed)
-    write_shared(directory, events)
+    write_shared(directory, run.shared)
     return write_summary(run, setup.space, setup.objective)

@@ -27,9 +27,10 @@ from nasrun.runner.clock import Clock, this_moment
 from nasrun.runner.search import Search
 from nasrun.runner.time_budget import time_budget
 from nasrun.storage import journal
-from nasrun.storage.journal import Event, Journal
+from nasrun.storage.events import Asked, Event, Measured, Resumed, RunStarted, SharedTrained, events_of
+from nasrun.storage.journal import Journal, Line
 from nasrun.storage.paths import find_paths
-from nasrun.storage.records import Observer
+from nasrun.storage.records import Observer, RunRecords, assemble
 from nasrun.storage.run_directory import load_config
 
 Memory = dict[tuple[int, int], tuple[Proposal, Measurement]]
@@ -37,23 +38,27 @@ Memory = dict[tuple[int, int], tuple[Proposal, Measurement]]
 
 
 class Damaged(NamedTuple):
-    """A journal that is damaged at `line` (from 1): the whole events before it, and those behind it."""
+    """A journal that is damaged at `line` (from 1): the whole lines before it, and those behind it."""
 
     line: int
-    before: list[Event]
-    behind: list[Event]
+    before: list[Line]
+    behind: list[Line]
+
+    def events(self, path: Path) -> list[Event]:
+        """All events that are whole; JournalError, which names the `path`, where one makes no sense."""
+        return events_of([*self.before, *self.behind], path)
 
 
 def inspect(path: Path) -> Damaged | None:
     """What is whole of a journal; None where nothing but its last line, which may be cut short, is damaged."""
     lines = path.read_bytes().split(b"\n")
     last = len(lines) - 1 if lines[-1] else len(lines) - 2
-    events = [journal.parse(line) for line in lines]
-    damage = next((number for number, event in enumerate(events[: max(last, 0)]) if event is None), None)
+    whole = [journal.parse(line) for line in lines]
+    damage = next((number for number, line in enumerate(whole[: max(last, 0)]) if line is None), None)
     if damage is None:
         return None
-    before, behind = events[:damage], events[damage + 1 :]
-    return Damaged(damage + 1, [event for event in before if event], [event for event in behind if event])
+    before, behind = whole[:damage], whole[damage + 1 :]
+    return Damaged(damage + 1, [line for line in before if line], [line for line in behind if line])
 
 
 def save_journal(directory: Path, chosen: Collection[str] = ()) -> None:
@@ -66,39 +71,38 @@ def save_journal(directory: Path, chosen: Collection[str] = ()) -> None:
     damaged = inspect(path)
     if damaged is None:
         raise ConfigError(f"{path}: is not damaged; go on with: {shell_command('resume', directory)}")
-    before = damaged.before or [_header(directory, damaged, chosen)]
+    before = damaged.before or [_header(directory, damaged, chosen).to_json()]
     journal.check_format(before[0], path)
-    setup = build(find_paths(load_config(directory, before, chosen=chosen), before[0], directory))
-    kept = before[: _length(setup, directory, before, damaged.behind)]
-    lost = [*before[len(kept) :], *damaged.behind]
-    changes = {key: value for event in lost for key, value in event.get("changes", {}).items()}
+    run, behind = assemble(directory, before), events_of(damaged.behind, path)
+    setup = build(find_paths(load_config(directory, run.changes, chosen=chosen), run.header, directory))
+    kept = _length(setup, run, behind)
+    lost = [event for event in (*run.events[kept:], *behind) if isinstance(event, Resumed)]
+    changes = {key: value for event in lost for key, value in event.changes.items()}
     aside = _set_aside(path)
-    mark = {"event": "resume", "changes": changes, "damaged": {"line": damaged.line, "file": aside.name}}
+    mark = Resumed(changes=changes, damaged={"line": damaged.line, "file": aside.name})
     temporary = path.with_name(f".{path.name}.tmp")
     with temporary.open("wb") as file:
-        file.write(b"".join(map(journal.line_of, [*kept, {**mark, "time": journal.now()}])))
+        file.write(b"".join(map(journal.line_of, [*before[:kept], mark.to_json()])))
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
 
 
-def remarks(events: Sequence[Event]) -> Iterator[str]:
+def remarks(run: RunRecords) -> Iterator[str]:
     """For the user: what was damaged, where the damaged journal lies, and how many trials the search goes on from."""
-    for position, event in enumerate(events):
-        if "damaged" in event:
-            told = sum(one["event"] == "tell" for one in events[:position])
-            line, file = event["damaged"]["line"], event["damaged"]["file"]
-            yield f"line {line} of the journal was damaged: {told} finished trials kept; the damaged one is now {file}"
+    for line, told, file in run.salvages:
+        yield f"line {line} of the journal was damaged: {told} finished trials kept; the damaged one is now {file}"
 
 
-def recalling(executor: Executor, setup: Setup, directory: Path, events: Sequence[Event]) -> Executor:
+def recalling(executor: Executor, setup: Setup, run: RunRecords) -> Executor:
     """The executor, which where a journal was saved first hands out what that one holds of the trials asked for."""
     memory: Memory = {}
-    for event in events:
-        if "damaged" in event:
-            damaged = inspect(directory / Path(str(event["damaged"]["file"])).name)
-            if damaged is not None and not _depends(setup, [*damaged.before, *damaged.behind]):
-                memory |= _memory(damaged)
+    for salvage in run.salvages:
+        path = run.directory / Path(salvage.file).name
+        damaged = inspect(path)
+        events = [] if damaged is None else damaged.events(path)
+        if not _depends(setup, events):
+            memory |= _memory(events)
     return _Recalling(executor, setup.evaluator, memory) if memory and setup.hardware.order == "proposal" else executor
 
 
@@ -141,37 +145,37 @@ class _Recalling(Executor):
         self._executor.close()
 
 
-def _memory(damaged: Damaged) -> Memory:
-    """The whole measurements of a damaged journal whose proposals are known too."""
+def _memory(events: Sequence[Event]) -> Memory:
+    """The measurements of a damaged journal whose proposals are known too."""
     proposals: dict[int, Proposal] = {}
     memory: Memory = {}
-    for event in (*damaged.before, *damaged.behind):
-        if event["event"] == "ask" and "first" in event:
-            for number, fields in enumerate(event["proposals"], event["first"]):
-                proposals[number] = journal.proposal_from_json(fields)
-        elif event["event"] == "measure" and event["trial"] in proposals:
-            memory[event["trial"], event["repeat"]] = (proposals[event["trial"]], journal.measurement_from_json(event))
+    for event in events:
+        match event:
+            case Asked(first=int(first)):
+                proposals.update(enumerate(event.proposals, first))
+            case Measured(measurement=one) if one.trial in proposals:
+                memory[one.trial, one.repeat] = (proposals[one.trial], one)
     return memory
 
 
 def _depends(setup: Setup, events: Sequence[Event]) -> bool:
     """Whether trials depend on weights that others left behind, so that no measurement stands for itself."""
-    asked = (fields for event in events if event["event"] == "ask" for fields in event["proposals"])
-    warm = any(fields.get("warm_start", "none") != "none" for fields in asked)
+    asked = (proposal for event in events if isinstance(event, Asked) for proposal in event.proposals)
+    warm = any(proposal.warm_start != "none" for proposal in asked)
     return warm or setup.strategy.uses_checkpoints or isinstance(setup.evaluator, SharedEvaluator)
 
 
-def _length(setup: Setup, directory: Path, before: Sequence[Event], behind: Sequence[Event]) -> int:
+def _length(setup: Setup, run: RunRecords, behind: Sequence[Event]) -> int:
     """How many of the events before the damage the search can go on from.
 
     What was measured together stands together: the last measurements may be a part of such a group, and do not count.
     Where trials depend on the weights of others, all that are needed from there on must be on disk.
     """
-    ends = [number for number, event in enumerate(before, 1) if event["event"] != "measure"]
-    if not _depends(setup, [*before, *behind]):
+    ends = [number for number, event in enumerate(run.events, 1) if not isinstance(event, Measured)]
+    if not _depends(setup, [*run.events, *behind]):
         return ends[-1]
     log = Journal(Path(os.devnull))
-    store = CheckpointStore(directory, "none")
+    store = CheckpointStore(run.directory, "none")
     search = Search(
         setup.strategy,
         InlineExecutor(setup.evaluator),
@@ -185,10 +189,10 @@ def _length(setup: Setup, directory: Path, before: Sequence[Event], behind: Sequ
         budget=time_budget(setup, Clock(setup.hardware.clock, this_moment()), log),
     )
     length, weights = 1, True
-    for number, event in enumerate(before, 1):
+    for number, event in enumerate(run.events, 1):
         search.replay([event])
-        if event["event"] == "shared":
-            weights = (directory / shared.FOLDER / f"{event['version']}.safetensors").is_file()
+        if isinstance(event, SharedTrained):
+            weights = (run.directory / shared.FOLDER / f"{event.version}.safetensors").is_file()
         if number in ends and weights and all(_there(search, store, trial) for trial in search.needed()):
             length = number
     with contextlib.suppress(OSError):
@@ -204,7 +208,7 @@ def _there(search: Search, store: CheckpointStore, trial: int) -> bool:
     )
 
 
-def _header(directory: Path, damaged: Damaged, chosen: Collection[str]) -> Event:
+def _header(directory: Path, damaged: Damaged, chosen: Collection[str]) -> RunStarted:
     """The first event of a journal, from the files that were written together with it."""
     try:
         facts = json.loads((directory / "environment.json").read_text(encoding="utf-8"))
@@ -217,19 +221,17 @@ def _header(directory: Path, damaged: Damaged, chosen: Collection[str]) -> Event
             "not say it either: nothing can be saved; start the run anew"
         ) from error
     config = load_config(directory, [], chosen=chosen)
-    begun = min((float(event["time"]) for event in damaged.behind if "time" in event), default=journal.now())
-    return {
-        "event": "run",
-        "format": journal.FORMAT,
-        "nasrun": environment["nasrun"],
-        "seed": config.seed,
-        "trials": config.trials,
-        "environment": environment,
-        "facts": facts,
-        "choices": choices,
+    times = [event.time for event in events_of(damaged.behind, directory / journal.NAME) if event.time is not None]
+    return RunStarted(
+        nasrun=environment["nasrun"],
+        seed=config.seed,
+        trials=config.trials,
+        environment=environment,
+        facts=facts,
+        choices=choices,
         **recorded,
-        "time": begun,
-    }
+        time=min(times, default=journal.now()),
+    )
 
 
 def _set_aside(path: Path) -> Path:

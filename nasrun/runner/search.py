@@ -8,22 +8,15 @@ of the seed and of `in_flight`, never of timing, and a killed run goes on as if 
 import math
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from nasrun.checkpoints.store import CheckpointStore
 from nasrun.core import Executor, Job, Measurement, Objective, Proposal, Strategy, Trial, seeding
+from nasrun.core.types import check_origin
 from nasrun.runner.shared_weights import SharedWeights
 from nasrun.runner.time_budget import TimeBudget
-from nasrun.storage.journal import (
-    FSYNC_AFTER_SECONDS,
-    Event,
-    Journal,
-    measurement_from_json,
-    measurement_to_json,
-    now,
-    proposal_from_json,
-    proposal_to_json,
-)
+from nasrun.storage.events import Asked, Event, Measured, SharedTrained, Told
+from nasrun.storage.journal import FSYNC_AFTER_SECONDS, Journal
 from nasrun.storage.records import Observer, TrialRecord, resolve_trial
 
 
@@ -113,8 +106,9 @@ class Search:
         if wanted <= 0 or self._strategy.done or self._gave_up:
             return
         proposals = self._strategy.ask(wanted)
-        first, recorded = len(self._asked), [proposal_to_json(proposal) for proposal in proposals]
-        self._journal.append("ask", n=wanted, first=first, proposals=recorded, time=now())
+        for proposal in proposals:
+            check_origin(proposal.origin)
+        self._journal.append(Asked(n=wanted, first=len(self._asked), proposals=proposals))
         self._may_ask = False
         for line in self._strategy.messages():
             self._observer.message(line)
@@ -197,8 +191,8 @@ class Search:
             # In one write: a group that was measured together is on record as a whole or not at all, so that a
             # resumed run never trains what is left of it in other company.
             measurements = [fail_non_finite(measurement) for measurement in self._executor.wait()]
-            self._journal.append_all(
-                [{"event": "measure", **measurement_to_json(m), "time": now()} for m in measurements],
+            self._journal.append(
+                *(Measured(measurement=measurement) for measurement in measurements),
                 fsync=any(m.seconds > FSYNC_AFTER_SECONDS for m in measurements),
             )
             for measurement in measurements:
@@ -210,8 +204,7 @@ class Search:
         return len(record.measurements) == self._repeats if original is None else original in self.records
 
     def _tell(self, number: int) -> None:
-        spent: dict[str, Any] = {} if self._budget is None else {"spent": self._budget.clock.spent}
-        self._journal.append("tell", trial=number, **spent, time=now())
+        self._journal.append(Told(trial=number, spent=None if self._budget is None else self._budget.clock.spent))
         record = self._take_in(number)
         self._checkpoints.keep_best(self.records, self._objective, self.needed())
         self._observer.on_trial_complete(record, self.best)
@@ -247,25 +240,26 @@ class Search:
 
     def _replay(self, events: Sequence[Event]) -> None:
         for position, event in enumerate(events):
-            kind = event["event"]
             if self._budget is not None:
                 self._budget.replay(event)
-            if kind == "ask":
-                recorded = [proposal_from_json(fields) for fields in event["proposals"]]
-                if event["n"] > self._in_flight:  # this many would be made before they are compared
-                    raise ReplayError(f"event {position + 1} of the journal asks for {event['n']} trials at once")
-                proposed = self._strategy.ask(event["n"])
-                if proposed != recorded:
-                    where = f"event {position + 1} of the journal"
-                    raise ReplayError(f"{where}: the strategy proposed {recorded} then, but {proposed} now")
-                self._may_ask = False
-                self._admit(proposed)
-            elif kind == "measure":
-                self._asked[event["trial"]].measurements.append(measurement_from_json(event))
-            elif kind == "tell":
-                self._take_in(event["trial"])
-            elif kind == "shared" and self._shared is not None:
-                self._shared.version = event["version"]
+            match event:
+                case Asked():
+                    self._ask_again(event, f"event {position + 1} of the journal")
+                case Measured(measurement=measurement):
+                    self._asked[measurement.trial].measurements.append(measurement)
+                case Told(trial=number):
+                    self._take_in(number)
+                case SharedTrained(version=version) if self._shared is not None:
+                    self._shared.version = version
+
+    def _ask_again(self, event: Asked, where: str) -> None:
+        if event.n > self._in_flight:  # this many would be made before they are compared
+            raise ReplayError(f"{where} asks for {event.n} trials at once")
+        proposed = self._strategy.ask(event.n)
+        if proposed != event.proposals:
+            raise ReplayError(f"{where}: the strategy proposed {event.proposals} then, but {proposed} now")
+        self._may_ask = False
+        self._admit(proposed)
 
     @property
     def winner(self) -> TrialRecord | None:

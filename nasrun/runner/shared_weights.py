@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from nasrun.core import Genome, SearchSpace, SharedEvaluator, Strategy, seeding
-from nasrun.storage.journal import Journal, now
+from nasrun.storage.events import SharedTrained
+from nasrun.storage.journal import Journal
 
 FOLDER = "shared"
 KEPT = 2
@@ -69,7 +70,7 @@ class SharedWeights:
         self._folder.mkdir(exist_ok=True)
         self._evaluator.save(self._path(version))
         _to_disk(self._path(version))
-        self._journal.append("shared", fsync=True, version=version, metrics=dict(metrics), seconds=seconds, time=now())
+        self._journal.append(SharedTrained(version=version, metrics=metrics, seconds=seconds), fsync=True)
         self.version = version
         for path in self._folder.glob("*.safetensors"):
             if path.stem.isdigit() and int(path.stem) <= version - KEPT:

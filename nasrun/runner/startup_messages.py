@@ -1,6 +1,6 @@
 """What the user of a run should know before its first trial."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from nasrun.config.build import Setup
@@ -12,34 +12,35 @@ from nasrun.evaluators.train.recipe import summary
 from nasrun.reports.data import write_overview
 from nasrun.runner.own_code import changes_of_code
 from nasrun.runner.salvage import remarks
-from nasrun.storage.journal import Event
+from nasrun.storage.records import RunRecords
 
 
-def startup_messages(setup: Setup, events: Sequence[Event]) -> Iterator[str]:
-    """What a user should know before the first trial."""
-    for name, (old, new) in differences(events[0]["environment"], describe_environment()).items():
+def startup_messages(setup: Setup, run: RunRecords) -> Iterator[str]:
+    """What a user should know before the first trial, or the next."""
+    facts = run.header.facts
+    for name, (old, new) in differences(run.header.environment, describe_environment()).items():
         yield f"begun with {name} {old}, going on with {new}: results may differ in the last digits"
-    if events[0]["facts"].get("products", {}).get("backend") == "onednn":
+    if facts.get("products", {}).get("backend") == "onednn":
         yield "begun with products by oneDNN, which nasrun no longer uses: results may differ in the last digits"
-    if "data" not in events[0] and setup.dataset.loaded is not None:
-        yield doubt_of(events[0])
-    runtime = events[0]["facts"].get("runtime")
+    if run.header.data is None and setup.dataset.loaded is not None:
+        yield doubt_of(run.header.nasrun)
+    runtime = facts.get("runtime")
     if runtime:
         threads = f", {runtime['threads']} threads" if runtime["device"] == "cpu" else ""
         threads += f", {setup.hardware.worker_summary}" if setup.hardware.worker_summary else ""
         yield f"{runtime['device']}{threads}, {runtime['precision']}: {runtime['reason']}"
-    recipe = events[0]["facts"].get("recipe")
+    recipe = facts.get("recipe")
     if recipe:
         yield summary(recipe)
-    choice = events[0]["facts"].get("replicas")
+    choice = facts.get("replicas")
     if choice and setup.evaluator.repeats * setup.hardware.trials_in_flight > 1:  # else nothing trains together
         yield f"replicas {choice['mode']}: {choice['reason']}"
     yield from setup.evaluator.messages()
     if setup.objective.others and not setup.strategy.multi_objective:
         names = ", ".join(one.metric for one in setup.objective.others)
         yield f"the strategy goes by {setup.objective.metric} alone; {names}: in front.csv and the pictures"
-    yield from remarks(events)
-    yield from changes_of_code(events)
+    yield from remarks(run)
+    yield from changes_of_code(run)
     length = setup.strategy.length
     if length is not None and setup.options.trials < length:
         yield f"trials={setup.options.trials}: the strategy takes {length} to its end; the last ones are left out"

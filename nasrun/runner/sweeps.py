@@ -6,7 +6,8 @@ from typing import Any
 
 from nasrun.core.options import ConfigError, flat, plain
 from nasrun.runner.resume import CHANGEABLE
-from nasrun.storage import journal
+from nasrun.storage.journal import JournalError
+from nasrun.storage.records import read_run
 from nasrun.storage.run_directory import load_config
 
 
@@ -38,10 +39,10 @@ class EarlierRuns:
         """What tells a stored run apart, or None where its directory cannot be read."""
         if directory not in self._contents:
             try:
-                events = journal.read(directory / journal.NAME) if self._read_events else []
-                stored = flat(plain(load_config(directory, events, data_only=True)))
+                changes = read_run(directory).changes if self._read_events else []
+                stored = flat(plain(load_config(directory, changes, data_only=True)))
                 self._contents[directory] = self._identity(stored)
-            except (ConfigError, journal.JournalError, OSError):
+            except (ConfigError, JournalError, OSError):
                 self._contents[directory] = None
         return self._contents[directory]
 

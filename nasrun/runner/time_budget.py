@@ -5,7 +5,7 @@ an architecture takes), `plan` (the first, and each that takes its place). A res
 and decides anew only what was not decided; the time between a kill and the resume does not count.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,9 @@ from nasrun.core import Genome, Proposal, Trial
 from nasrun.core.durations import format_duration
 from nasrun.core.options import ConfigError
 from nasrun.runner.clock import Clock, Instant
-from nasrun.storage.journal import Event, Journal, now
+from nasrun.storage.events import Event, PlanChanged, RunStarted, SpeedMeasured
+from nasrun.storage.journal import Journal
+from nasrun.strategies.timed.affordable import Timing, affordable, wanted_passes
 from nasrun.strategies.timed.choice import noise_of_pairs, noise_of_share, probability_of_best
 from nasrun.strategies.timed.plan import Plan, make_plan, search_seconds
 from nasrun.strategies.timed.strategy import Timed
@@ -81,8 +83,7 @@ class TimeBudget:
     def first_plan(self) -> tuple[Plan, Genome, float]:
         """The plan, and what it follows from: an architecture of the usual price, seconds that a pass over the training
         part takes it. ConfigError where there is no time for any."""
-        genome = self._reference()
-        seconds = self._time(genome)
+        (genome, seconds, best), share = self._reference()
         images = self._images
         least = seconds * LEAST_IMAGES / images
         if self.left < least:
@@ -91,7 +92,8 @@ class TimeBudget:
                 f"time={format_duration(self.seconds)}: {self.clock.spent:.0f} s are spent before anything is trained "
                 f"and {self.reserve:.0f} s go to the end; at least {right:.0f}s is right"
             )
-        return make_plan(self.left, seconds, images, 1 / self._share), genome, seconds
+        plan = make_plan(self.left, seconds, images, 1 / self._share, None if best else genome)
+        return plan._replace(share=share), genome, seconds
 
     def epoch_seconds(self, genome: Genome) -> float:
         """Seconds that an epoch of a genome's network takes: on record, or measured and put there."""
@@ -104,7 +106,7 @@ class TimeBudget:
             images = self._images
             whole = self._passes.get(key) or self._time(genome)
             seconds = whole * min(1.0, (plan.epoch_images or images) / images)
-            self._log.append("speed", genome=genome, epoch_seconds=seconds, time=now())
+            self._log.append(SpeedMeasured(genome=genome, epoch_seconds=seconds))
             self._speeds[key] = seconds
         return self._speeds[key]
 
@@ -119,16 +121,17 @@ class TimeBudget:
 
     def replay(self, event: Event) -> None:
         """Take in an event of the journal."""
-        self._recorded = max(self._recorded, float(event.get("spent", 0.0)))
-        if event["event"] == "speed":
-            self._speeds[self._key(tuple(event["genome"]))] = float(event["epoch_seconds"])
-        elif event["event"] == "plan":
-            self._strategy.follow(plan_from_json(event))
-        elif "plan" in event:
-            genome, seconds = event["plan"]["reference"]
-            self._passes[self._key(tuple(genome))] = float(seconds)
-            self._since = float(event["spent"])
-            self._strategy.follow(plan_from_json(event["plan"]))
+        self._recorded = max(self._recorded, event.spent or 0.0)
+        match event:
+            case SpeedMeasured():
+                self._speeds[self._key(event.genome)] = event.epoch_seconds
+            case PlanChanged(plan=plan):
+                self._strategy.follow(plan_from_json(plan))
+            case RunStarted(plan=plan) if plan is not None:
+                genome, seconds = plan["reference"]
+                self._passes[self._key(tuple(genome))] = float(seconds)
+                self._since = event.spent or 0.0
+                self._strategy.follow(plan_from_json(plan))
 
     def count(self, trial: Trial) -> None:
         """A trial is complete, now or in the journal: what its training was planned to take counts as planned."""
@@ -181,8 +184,7 @@ class TimeBudget:
     def _record(self, plan: Plan, reason: str | None = None) -> Plan:
         """Put a plan into the journal, and go by it."""
         assert self._log is not None
-        why: dict[str, Any] = {} if reason is None else {"reason": reason}
-        self._log.append("plan", **plan_to_json(plan), spent=self.clock.spent, **why, time=now())
+        self._log.append(PlanChanged(plan=plan_to_json(plan), reason=reason, spent=self.clock.spent))
         self._strategy.follow(plan)
         return plan
 
@@ -210,19 +212,36 @@ class TimeBudget:
         rungs = ", ".join(
             f"{survivors} for {rung:.3g} s" for survivors, rung in zip(plan.survivors, plan.rungs, strict=True)
         )
+        if plan.alone is not None:
+            genome = self._setup.space.format(plan.alone)
+            return f"{head}no time for larger networks than {genome}, which is trained for {plan.horizon:.3g} s"
+        if plan.share < 1:
+            head += f"no time for networks that use more than {plan.share:.0%} of what is allowed, "
         repeats = f", {plan.repeats} of them twice" if plan.repeats else ""
         return f"{head}{count} ({rungs}{repeats}), the winner for {plan.horizon:.3g} s in all"
 
-    def _reference(self) -> Genome:
-        """An architecture that stands for those of the search: the best known one, or else of a few drawn ones that of
-        middling price."""
+    def _reference(self) -> tuple[Timing, float]:
+        """An architecture that stands for those of the search, and the share of the limits that they are fitted to.
+
+        Where the strategy begins with known ones, it is the best of them, in a size that there is time for, or a
+        quick one; else of a few drawn ones that of middling price.
+        """
         setup = self._setup
-        known = list(setup.steered.known().values())
+        space, task = setup.steered, setup.dataset.task
+        known = space.known()
+        if known and self._strategy.begins_known:
+            own = [setup.space.known()[name] for name in known]
+            wanted = wanted_passes(self._images)
+            found = affordable(space, task, own, lambda seconds: self.left / seconds, wanted, self._time)
+            whole = found.genome == space.fit(own[0]) or not found.best
+            return found, 1.0 if whole else space.usage(found.genome)
         if known:
-            return known[0]
-        rng, task = sample_rng(setup.options.seed), setup.dataset.task
-        found = [self._strategy.draw(rng) or setup.steered.sample(rng) for _ in range(REFERENCES)]
-        return sorted(found, key=lambda genome: setup.space.cost(genome, task).flops)[REFERENCES // 2]
+            middling = next(iter(known.values()))
+        else:
+            rng = sample_rng(setup.options.seed)
+            drawn = [self._strategy.draw(rng) or space.sample(rng) for _ in range(REFERENCES)]
+            middling = sorted(drawn, key=lambda genome: space.cost(genome, task).flops)[REFERENCES // 2]
+        return Timing(middling, self._time(middling), True), 1.0
 
     def _time(self, genome: Genome) -> float:
         """Seconds that a pass over the training part takes a genome's network, by the clock of the budget."""
@@ -251,7 +270,10 @@ class TimeBudget:
 
 
 def first_plan(setup: Setup, began: Instant) -> dict[str, Any]:
-    """For the first event of a run with a budget of time: its plan, and what was spent by then; else nothing."""
+    """For the first event of a run with a budget of time: its plan, and what was spent by then; else nothing.
+
+    They are fields of `RunStarted`.
+    """
     budget = time_budget(setup, Clock(setup.hardware.clock, began), None)
     if budget is None:
         return {}
@@ -273,10 +295,6 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
 
 def plan_from_json(fields: Mapping[str, Any]) -> Plan:
     """The plan that `plan_to_json` wrote."""
-    values = {name: fields[name] for name in Plan._fields}
-    return Plan(**{**values, "rungs": tuple(values["rungs"]), "survivors": tuple(values["survivors"])})
-
-
-def spent_before(events: Sequence[Event]) -> float:
-    """Seconds that the events of an interrupted run say were spent."""
-    return max((float(event["spent"]) for event in events if "spent" in event), default=0.0)
+    values = {name: fields[name] for name in Plan._fields if name in fields}
+    tuples = {name: tuple(values[name]) for name in ("rungs", "survivors", "alone") if values.get(name) is not None}
+    return Plan(**{**values, **tuples})

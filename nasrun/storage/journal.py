@@ -5,24 +5,23 @@ system before it is acted on, so that a killed process loses nothing; it is forc
 was fsync, and at least ten times a second otherwise. A last line that was cut short is removed before the next append;
 damage anywhere else is refused with its line number (`nasrun.runner.salvage` saves what is whole).
 
-Events: `run` (what was started), `ask` (proposals), `measure` (one repeat of one trial), `tell` (a trial was told to
-the strategy), `shared` (weights that are shared were trained for an epoch), `speed`, `plan`, `segment` (decisions of a
-run within a budget of time), `final` (the winner on the test set), `resume` (the run goes on), `end`.
+What is in the lines are events (`nasrun.storage.events`).
 """
 
 import contextlib
 import json
-import math
 import os
 import time
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nasrun import __version__
-from nasrun.core import Measurement, Proposal
 from nasrun.core.options import ConfigError, shell_command
+
+if TYPE_CHECKING:
+    from nasrun.storage.events import Event
 
 NAME = "journal.jsonl"
 FORMAT = 2
@@ -33,7 +32,8 @@ FSYNC_AFTER_SECONDS = 0.01
 
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
-Event = dict[str, Any]
+Line = dict[str, Any]
+"""A line as its JSON object; `nasrun.storage.events` knows what it says."""
 
 
 _START = time.time() - time.monotonic()
@@ -64,19 +64,19 @@ class Journal:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         self._synced = time.monotonic()
 
-    def append(self, event: str, *, fsync: bool = False, **fields: Any) -> None:
-        """Write one event; see `append_all`."""
-        self.append_all([{"event": event, **fields}], fsync=fsync)
+    def append(self, *events: "Event", fsync: bool = False) -> None:
+        """Write events; see `append_all`."""
+        self.append_all([event.to_json() for event in events], fsync=fsync)
 
-    def append_all(self, events: Sequence[Event], *, fsync: bool = False) -> None:
-        """Write events with a single system call; OSError (disk full, see also `check`) passes through.
+    def append_all(self, lines: Sequence[Line], *, fsync: bool = False) -> None:
+        """Write lines with a single system call; OSError (disk full, see also `check`) passes through.
 
         `fsync`: what the events record took long to make, so it is forced to disk before this returns.
         """
-        lines = b"".join(map(line_of, events))
-        written = os.write(self._file, lines)
-        if written < len(lines):
-            raise OSError(28, f"only {written} of {len(lines)} bytes of a journal event could be written")
+        text = b"".join(map(line_of, lines))
+        written = os.write(self._file, text)
+        if written < len(text):
+            raise OSError(28, f"only {written} of {len(text)} bytes of a journal event could be written")
         moment = time.monotonic()
         if fsync or moment - self._synced >= SYNC_SECONDS:
             os.fdatasync(self._file)
@@ -100,36 +100,36 @@ class Journal:
             os.close(self._file)
 
 
-def line_of(event: Event) -> bytes:
-    """One journal line: the event as JSON, with the CRC-32 of its own text as the last key."""
-    text = _encode(event)[:-1].encode()
+def line_of(line: Line) -> bytes:
+    """The bytes of a line: JSON, with the CRC-32 of its own text as the last key."""
+    text = _encode(line)[:-1].encode()
     return b'%s,"crc":%d}\n' % (text, zlib.crc32(text))
 
 
-def read(path: Path) -> list[Event]:
-    """All events of a journal, without a last line that was cut short; JournalError names a damaged line."""
-    return [event for event, _ in _scan(path)]
+def read(path: Path) -> list[Line]:
+    """All lines of a journal, without a last line that was cut short; JournalError names a damaged line."""
+    return [line for line, _ in _scan(path)]
 
 
-def repair(path: Path) -> list[Event]:
+def repair(path: Path) -> list[Line]:
     """Read a journal and cut off a last line that was cut short, so that it can be appended to."""
-    events, whole = [], 0
-    for event, end in _scan(path):
-        events.append(event)
+    lines, whole = [], 0
+    for line, end in _scan(path):
+        lines.append(line)
         whole = end
     if path.stat().st_size > whole:
         os.truncate(path, whole)
-    return events
+    return lines
 
 
-def _scan(path: Path) -> Iterator[tuple[Event, int]]:
-    """Events and the offset at which each ends."""
+def _scan(path: Path) -> Iterator[tuple[Line, int]]:
+    """Lines and the offset at which each ends."""
     data = path.read_bytes()
     start = told = 0
-    for number, line in enumerate(data.split(b"\n"), 1):
-        end = start + len(line) + 1
-        event = parse(line)
-        if event is None:
+    for number, text in enumerate(data.split(b"\n"), 1):
+        end = start + len(text) + 1
+        line = parse(text)
+        if line is None:
             if end >= len(data):
                 return
             raise JournalError(
@@ -139,13 +139,13 @@ def _scan(path: Path) -> Iterator[tuple[Event, int]]:
         if end > len(data):
             return
         if number == 1:
-            check_format(event, path)
-        told += event.get("event") == "tell"
-        yield event, end
+            check_format(line, path)
+        told += line["event"] == "tell"
+        yield line, end
         start = end
 
 
-def check_format(header: Event, path: Path) -> None:
+def check_format(header: Line, path: Path) -> None:
     """NewerFormatError where the first event of a journal says that this version cannot know what it holds."""
     written = header.get("format", 1)
     if isinstance(written, int) and written > FORMAT:
@@ -155,16 +155,16 @@ def check_format(header: Event, path: Path) -> None:
         )
 
 
-def parse(line: bytes) -> Event | None:
-    """The event of one line, without its end; None where it is not whole."""
+def parse(line: bytes) -> Line | None:
+    """One line as its JSON object, from its bytes without the end; None where it is not whole."""
     text, found, tail = line.rpartition(b',"crc":')
     if not found or not tail.endswith(b"}") or not tail[:-1].isdigit() or int(tail[:-1]) != zlib.crc32(text):
         return None
     try:
-        event: Event = json.loads(text + b"}", parse_constant=_no_number)
+        found_line: Line = json.loads(text + b"}", parse_constant=_no_number)
     except (ValueError, RecursionError):  # the checksum fits, so that someone wrote it by hand
         return None
-    return event if isinstance(event.get("event"), str) else None
+    return found_line if isinstance(found_line, dict) and isinstance(found_line.get("event"), str) else None
 
 
 def _no_number(name: str) -> None:
@@ -180,34 +180,3 @@ def reject_invalid_events(path: Path) -> Iterator[None]:
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         text = " ".join(str(error).split())[:200]
         raise JournalError(f"{path}: does not tell of a run ({type(error).__name__}: {text})") from error
-
-
-def proposal_to_json(proposal: Proposal) -> Event:
-    """A proposal as a JSON object; fields at their defaults are left out."""
-    defaults = Proposal._field_defaults
-    fields: Event = {"genome": proposal.genome}
-    for name, value in zip(Proposal._fields[1:], proposal[1:], strict=True):
-        if value != defaults[name]:
-            fields[name] = value
-    return fields
-
-
-def proposal_from_json(fields: Event) -> Proposal:
-    """The proposal that `proposal_to_json` wrote."""
-    partners = tuple(fields.get("partners", ()))
-    return Proposal(**{**fields, "genome": tuple(fields["genome"]), "partners": partners})
-
-
-def measurement_to_json(measurement: Measurement) -> Event:
-    """A measurement as a JSON object; fields at their defaults are left out."""
-    defaults = Measurement._field_defaults
-    named = zip(Measurement._fields, measurement, strict=True)
-    return {name: value for name, value in named if name not in defaults or value != defaults[name]}
-
-
-def measurement_from_json(fields: Event) -> Measurement:
-    """The measurement that `measurement_to_json` wrote; keys that belong to the event alone are passed over."""
-    measurement = Measurement(**{name: fields[name] for name in Measurement._fields if name in fields})
-    if measurement.metrics and not all(map(math.isfinite, measurement.metrics.values())):
-        raise ValueError(f"a metric of trial {measurement.trial} is no finite number")
-    return measurement

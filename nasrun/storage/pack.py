@@ -20,8 +20,9 @@ import yaml
 
 from nasrun.core.options import ConfigError, show
 from nasrun.storage import journal
+from nasrun.storage.events import RunStarted
 from nasrun.storage.paths import given_paths
-from nasrun.storage.records import CONFIG
+from nasrun.storage.records import CONFIG, assemble
 from nasrun.storage.run_directory import is_free
 
 FILES = (
@@ -103,13 +104,13 @@ def _readme(name: str, count: int, environment: Mapping[str, Any]) -> str:
 
 def _contents(run: Path) -> tuple[dict[str, bytes], list[str]]:
     """The files of a run by name, without paths and user names; and the names of code files that hold such."""
-    events = journal.read(run / journal.NAME)
-    clean = _Cleaner(run, events[0])
+    lines = journal.read(run / journal.NAME)
+    clean = _Cleaner(run, assemble(run, lines).header)
     contents: dict[str, bytes] = {}
     for name in FILES:
         if (run / name).is_file():
             content = (run / name).read_bytes()
-            contents[name] = clean.journal(events) if name == journal.NAME else clean.file(name, content.decode())
+            contents[name] = clean.journal(lines) if name == journal.NAME else clean.file(name, content.decode())
     named = []
     for path in sorted((run / CODE).rglob("*.py")) if (run / CODE).is_dir() else ():
         name, content = path.relative_to(run).as_posix(), path.read_bytes()
@@ -122,9 +123,9 @@ def _contents(run: Path) -> tuple[dict[str, bytes], list[str]]:
 class _Cleaner:
     """Cuts paths to their last names, and home directories to `~`."""
 
-    def __init__(self, run: Path, header: journal.Event) -> None:
+    def __init__(self, run: Path, header: RunStarted) -> None:
         places: dict[str, str] = {str(run.absolute()): run.name, str(run.resolve()): run.name}
-        for folder in (Path.cwd(), Path((header.get("paths") or {}).get("folder") or Path.cwd())):
+        for folder in (Path.cwd(), Path((header.paths or {}).get("folder") or Path.cwd())):
             places |= {str(folder): "."} if len(folder.parts) > 1 else {}
         for value in given_paths(header).values():
             if value is not None and (value.startswith("~") or Path(value).is_absolute()):
@@ -139,9 +140,9 @@ class _Cleaner:
             text = re.sub(rf"{re.escape(place)}(?![\w.-])", name.replace("\\", r"\\"), text)
         return _HOME.sub("~", text)
 
-    def journal(self, events: Sequence[journal.Event]) -> bytes:
+    def journal(self, lines: Sequence[journal.Line]) -> bytes:
         """The journal without them, its checksums made anew."""
-        return b"".join(journal.line_of(self._without_place(self._value(event))) for event in events)
+        return b"".join(journal.line_of(self._without_place(self._value(line))) for line in lines)
 
     def file(self, name: str, text: str) -> bytes:
         """A file of a run without them, in its own format."""

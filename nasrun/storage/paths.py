@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from nasrun.core.home import at_home
 from nasrun.core.options import show
-from nasrun.storage.journal import Event
+from nasrun.storage.events import RunStarted
 
 VERIFIED = ("dataset", "evaluator")
 """Groups whose files a run knows again by their content, so that it may be told that they lie elsewhere."""
@@ -31,17 +31,17 @@ def header_entry(given: Mapping[str, str | None], directory: Path) -> dict[str, 
     return {"given": dict(given), "folder": str(here), "from_run": os.path.relpath(here, directory.absolute())}
 
 
-def given_paths(header: Event) -> dict[str, str | None]:
+def given_paths(header: RunStarted) -> dict[str, str | None]:
     """The dotted keys of a run's config that are paths, as they were typed; none where its version recorded none."""
     return dict(_entry(header).get("given", {}))
 
 
-def movable(header: Event) -> tuple[str, ...]:
+def movable(header: RunStarted) -> tuple[str, ...]:
     """Those of the keys that may be given anew, since what lies there is compared."""
-    return tuple(key for key in given_paths(header) if "data" in header and key.partition(".")[0] in VERIFIED)
+    return tuple(key for key in given_paths(header) if header.data is not None and key.partition(".")[0] in VERIFIED)
 
 
-def find_paths(config: DictConfig, header: Event, directory: Path) -> DictConfig:
+def find_paths(config: DictConfig, header: RunStarted, directory: Path) -> DictConfig:
     """The config of a stored run with its relative paths as they are reached from this working directory.
 
     Looked for in this order: as seen from the run directory, from the working directory that the run began in, and
@@ -63,33 +63,33 @@ def whole_path(value: Any) -> Any:
     return str(Path(value).absolute()) if isinstance(value, str) and _is_relative(value) else value
 
 
-def data_key(config: DictConfig, header: Event) -> str | None:
+def data_key(config: DictConfig, header: RunStarted) -> str | None:
     """The key that says where a run's data lie: the one that is set, else the first; None where there is none."""
     keys = [key for key in given_paths(header) if key.startswith("dataset.")]
     return next((key for key in keys if OmegaConf.select(config, key) is not None), keys[0] if keys else None)
 
 
-def data_named(config: DictConfig, header: Event, name: str) -> str:
+def data_named(config: DictConfig, header: RunStarted, name: str) -> str:
     """A run's data, for messages: `dataset.path=photos`, or by the name of the data set where they have no path."""
     key = data_key(config, header)
     value = None if key is None else OmegaConf.select(config, key)
     return f"dataset {name}" if value is None else f"{key}={show(value)}"
 
 
-def data_there(config: DictConfig, header: Event) -> bool:
+def data_there(config: DictConfig, header: RunStarted) -> bool:
     """Whether anything lies where the config says that a run's data lie; False where it does not say."""
     key = data_key(config, header)
     value = None if key is None else OmegaConf.select(config, key)
     return isinstance(value, str) and at_home(value).exists()
 
 
-def _entry(header: Event) -> Mapping[str, Any]:
+def _entry(header: RunStarted) -> Mapping[str, Any]:
     """What a header says of paths; anyone may have written it."""
-    entry = header.get("paths")
-    return entry if isinstance(entry, dict) and isinstance(entry.get("given"), dict) else {}
+    entry = header.paths
+    return entry if entry is not None and isinstance(entry.get("given"), dict) else {}
 
 
-def _folders(header: Event, directory: Path) -> list[Path]:
+def _folders(header: RunStarted, directory: Path) -> list[Path]:
     """Where relative paths may start from."""
     entry = _entry(header)
     if not isinstance(entry.get("folder"), str) or not isinstance(entry.get("from_run"), str):

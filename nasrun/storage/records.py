@@ -3,15 +3,28 @@
 import json
 import os
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from nasrun.core import Measurement, Objective, Progress, Status, Trial
 from nasrun.core.averages import exact_mean
 from nasrun.storage import journal
-from nasrun.storage.journal import Event
+from nasrun.storage.events import (
+    Asked,
+    Ended,
+    Event,
+    FinalTested,
+    Measured,
+    Resumed,
+    RunStarted,
+    SegmentBegun,
+    SharedTrained,
+    Told,
+    events_of,
+)
+from nasrun.storage.journal import Line
 
 CONFIG = Path(".hydra") / "config.yaml"
 
@@ -71,22 +84,94 @@ def best_of(records: Mapping[int, TrialRecord], objective: Objective) -> TrialRe
     return max(ranked, key=lambda r: (objective.score(r.measurements), -r.trial.number), default=None)
 
 
+class Salvage(NamedTuple):
+    """A journal that was damaged: at which line, how many trials had been told before it, and where the damaged one is
+    now."""
+
+    line: int
+    told: int
+    file: str
+
+
 @dataclass
 class RunRecords:
-    """A run directory as the journal tells it: the trials that were told, and what came at the end."""
+    """What the events of a run have come to, one after the other (`take`): the one reducer of journals.
+
+    `trials`: those that were told, in the order of the tells; `told_at`: for each the seconds since the start, without
+    those between a stop and a resume. `asked`: all that were proposed. `final`, `end`: the last of each; there is no
+    end while the run goes on. `changes`: keys of the config that resumes changed, in their order. `spent`: of a budget
+    of time.
+    """
 
     directory: Path
-    header: Event
-    trials: dict[int, TrialRecord]
-    final: Event | None
-    end: Event | None
-    wall_seconds: float
+    header: RunStarted
+    events: list[Event] = field(default_factory=list)
+    trials: dict[int, TrialRecord] = field(default_factory=dict)
+    told_at: list[float] = field(default_factory=list)
+    asked: dict[int, TrialRecord] = field(default_factory=dict)
+    final: FinalTested | None = None
+    end: Ended | None = None
+    changes: list[tuple[str, Any]] = field(default_factory=list)
+    shared: list[SharedTrained] = field(default_factory=list)
+    segments: list[SegmentBegun] = field(default_factory=list)
+    salvages: list[Salvage] = field(default_factory=list)
+    spent: float = 0.0
+    _gone: float = 0.0
+    _started: float | None = None
+    _last: float = 0.0
+
+    @property
+    def wall_seconds(self) -> float:
+        """Seconds that the run took, without those between a stop and a resume."""
+        return self._gone + self._last - (self._last if self._started is None else self._started)
+
+    @property
+    def final_metrics(self) -> dict[str, float]:
+        """The metrics of the winner after its final training; empty before it."""
+        return {} if self.final is None else dict(self.final.metrics)
+
+    def take(self, event: Event) -> None:
+        """Take in the next event."""
+        self.events.append(event)
+        self._take_time(event)
+        self.spent = max(self.spent, event.spent or 0.0)
+        match event:
+            case Asked():
+                for proposal in event.proposals:
+                    self.asked[len(self.asked)] = TrialRecord(Trial(len(self.asked), proposal))
+            case Measured(measurement=measurement):
+                self.asked[measurement.trial].measurements.append(measurement)
+            case Told():
+                self.trials[event.trial] = resolve_trial(self.asked, event.trial)
+                self.told_at.append(self.wall_seconds)
+            case SharedTrained():
+                self.shared.append(event)
+            case SegmentBegun():
+                self.segments.append(event)
+            case FinalTested():
+                self.final = event
+            case Ended():
+                self.end = event
+            case Resumed():
+                self.end = None
+                self.changes += event.changes.items()
+                if event.damaged is not None:
+                    self.salvages.append(Salvage(event.damaged["line"], len(self.told_at), event.damaged["file"]))
+
+    def _take_time(self, event: Event) -> None:
+        """A clock that was set back takes no time away."""
+        if event.time is None:
+            return
+        if self._started is None or isinstance(event, RunStarted | Resumed):
+            self._gone = self.wall_seconds
+            self._started = self._last = event.time
+        self._last = max(self._last, event.time)
 
 
 def outcome(run: RunRecords, objective: Objective) -> TrialRecord | None:
     """The network that a run came to: the one that its strategy chose at the end, else the best by the objective."""
-    if run.final is not None and run.final.get("chosen"):
-        return run.trials.get(run.final["trial"])
+    if run.final is not None and run.final.chosen:
+        return run.trials.get(run.final.trial) if run.final.trial is not None else None
     return best_of(run.trials, objective)
 
 
@@ -95,44 +180,22 @@ def read_run(directory: Path) -> RunRecords:
 
     Raises FileNotFoundError where the directory holds no run, JournalError where the journal is damaged.
     """
-    events = journal.read(directory / journal.NAME)
-    if not events:
+    lines = journal.read(directory / journal.NAME)
+    if not lines:
         raise FileNotFoundError(f"{directory} holds no run")
-    return assemble(directory, events)
+    return assemble(directory, lines)
 
 
-def assemble(directory: Path, events: list[Event]) -> RunRecords:
-    """The records that a list of journal events amounts to; JournalError where they make no sense."""
-    if not events or events[0]["event"] != "run":
-        raise journal.JournalError(f"{directory / journal.NAME}: does not begin with the start of a run")
-    with journal.reject_invalid_events(directory / journal.NAME):
-        return _assemble(directory, events)
-
-
-def _assemble(directory: Path, events: list[Event]) -> RunRecords:
-    run = RunRecords(directory, events[0], {}, None, None, 0.0)
-    asked: dict[int, TrialRecord] = {}
-    started = last = float(events[0]["time"])
-    for event in events:
-        kind = event["event"]
-        if kind == "ask":
-            for fields in event["proposals"]:
-                trial = Trial(len(asked), journal.proposal_from_json(fields))
-                asked[trial.number] = TrialRecord(trial)
-        elif kind == "measure":
-            asked[event["trial"]].measurements.append(journal.measurement_from_json(event))
-        elif kind == "tell":
-            run.trials[event["trial"]] = resolve_trial(asked, event["trial"])
-        elif kind == "final":
-            run.final = event
-        elif kind in ("run", "resume"):
-            run.wall_seconds += last - started
-            started = last = float(event["time"])
-            run.end = None
-        elif kind == "end":
-            run.end = event
-        last = max(last, float(event.get("time", last)))  # a clock that was set back takes no time away
-    run.wall_seconds += last - started
+def assemble(directory: Path, lines: Sequence[Line]) -> RunRecords:
+    """What the lines of a journal amount to; JournalError where they make no sense."""
+    path = directory / journal.NAME
+    events = events_of(lines, path)
+    if not events or not isinstance(events[0], RunStarted):
+        raise journal.JournalError(f"{path}: does not begin with the start of a run")
+    run = RunRecords(directory, events[0])
+    with journal.reject_invalid_events(path):
+        for event in events:
+            run.take(event)
     return run
 
 

@@ -6,8 +6,9 @@ import itertools
 import os
 import shutil
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 from filelock import FileLock, Timeout
@@ -15,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from nasrun.core.options import ConfigError, shell_command
 from nasrun.storage import journal
-from nasrun.storage.journal import Event
+from nasrun.storage.events import RunStarted
 from nasrun.storage.records import CONFIG, write_json, write_text
 from nasrun.storage.stored_config import check_stored, check_targets, read_stored, refuse_links
 
@@ -30,13 +31,13 @@ def holds_run(directory: Path) -> bool:
 
 def load_config(
     directory: Path,
-    events: Sequence[Event],
+    changes: Iterable[tuple[str, Any]],
     *,
     chosen: Collection[str] = (),
     groups: Collection[str] | None = None,
     data_only: bool = False,
 ) -> DictConfig:
-    """The config of a run as it is now: as it was started, under the changes of its resumes.
+    """The config of a run as it is now: as it was started, under the `changes` of its resumes (`RunRecords`).
 
     Whoever made the directory wrote it: it may name no class outside of nasrun that the user does not allow
     (`nasrun.storage.stored_config`), and the directory may hold no links. `chosen`: classes that the command line names
@@ -45,9 +46,8 @@ def load_config(
     """
     path = directory / CONFIG
     config = read_stored(path)
-    for event in events:
-        for key, value in event.get("changes", {}).items():
-            OmegaConf.update(config, key, value, merge=key != "tracker")  # another tracker has other keys
+    for key, value in changes:
+        OmegaConf.update(config, key, value, merge=key != "tracker")  # another tracker has other keys
     check_stored(config, path)
     if not data_only:
         made = config if groups is None else OmegaConf.masked_copy(config, list(groups))
@@ -59,7 +59,7 @@ def load_config(
 def create_directory(
     directory: Path,
     config: DictConfig,
-    header: Event,
+    header: RunStarted,
     *,
     unique: bool,
     words: Sequence[str] = (),
@@ -77,11 +77,9 @@ def create_directory(
         write_text(folder / CONFIG, OmegaConf.to_yaml(config, resolve=True))
         listed = yaml.safe_dump(list(words), allow_unicode=True, width=sys.maxsize) if words else ""
         write_text(folder / CONFIG.with_name("overrides.yaml"), listed)
-        environment = {**header["environment"], **header["facts"]}
-        environment |= {name: header[name] for name in ("choices", "code", "data", "paths", "sweep") if name in header}
-        write_json(folder / "environment.json", environment)
+        write_json(folder / "environment.json", header.mentions())
         write_files(folder, files)
-        (folder / journal.NAME).write_bytes(journal.line_of(header))
+        (folder / journal.NAME).write_bytes(journal.line_of(header.to_json()))
 
     try:
         for number in itertools.count(1):

@@ -60,6 +60,7 @@ class AgingEvolution(Strategy):
         self._size, self._sample, self._cycles = population, sample, cycles
         self.initial = population
         self._first = StartingGenomes(space, start, population)
+        self.begins_known = self._first.known
         rates = {"add_node": add_node_rate, "add_connection": add_connection_rate}
         self._mutate = Mutator(space, mutations, {name: rate for name, rate in rates.items() if rate is not None})
         self._population: deque[Member] = deque()
@@ -96,6 +97,9 @@ class AgingEvolution(Strategy):
         self._grown = self._grown or len(self._population) == self._size
         if len(self._population) > self._size:
             self._population.popleft()
+
+    def reject(self, proposal: Proposal, reason: str) -> None:
+        self._waiting -= 1
 
     @property
     def _full(self) -> bool:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
-from nasrun.core import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
+from nasrun.core import Genome, Measurement, Objective, Origin, Proposal, SearchSpace, Strategy, Trial
 from nasrun.core.options import Above, Fraction, Positive
 from nasrun.strategies.controllers.vocabulary import TokenVocabulary
 
@@ -97,7 +97,7 @@ class DQN(Strategy):
         return proposals
 
     def _episode(self, slots: TokenVocabulary, learner: "QLearner") -> Proposal:
-        epsilon, origin = self._epsilon, "greedy"
+        epsilon, origin = self._epsilon, Origin.GREEDY
         genome: Genome = ()
         with learner.episode() as reader:
             while legal := self._space.choices(genome):
@@ -105,7 +105,7 @@ class DQN(Strategy):
                 place = 0
                 if len(legal) > 1:
                     if self._rng.random() < epsilon:
-                        place, origin = int(self._rng.integers(len(legal))), "explore"
+                        place, origin = int(self._rng.integers(len(legal))), Origin.EXPLORE
                     else:
                         place = reader.best(known)
                 reader.read(known[place])
@@ -119,18 +119,24 @@ class DQN(Strategy):
         return self._epsilon_start + share * (self._epsilon_end - self._epsilon_start)
 
     def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
-        if self._learned is None:
-            self._learned = self._new_learner()
-        slots, learner = self._learned
-        score = self._objective.score(measurements)
-        failed = score == -float("inf")
-        if not failed:
-            self._scores = np.insert(self._scores, np.searchsorted(self._scores, score), score)
         if measurements[0].status == "infeasible":
             self._begun -= 1
         else:
             self._told += 1
-        genome = trial.proposal.genome
+        self._remember(trial.proposal.genome, self._objective.score(measurements))
+
+    def reject(self, proposal: Proposal, reason: str) -> None:
+        self._begun -= 1
+        self._remember(proposal.genome, -float("inf"))
+
+    def _remember(self, genome: Genome, score: float) -> None:
+        """Put an episode into the replay memory, and learn from some of those in it."""
+        if self._learned is None:
+            self._learned = self._new_learner()
+        slots, learner = self._learned
+        failed = score == -float("inf")
+        if not failed:
+            self._scores = np.insert(self._scores, np.searchsorted(self._scores, score), score)
         episode = [slots.of(position, [token])[0] for position, token in enumerate(genome)]
         legal = [slots.of(position, self._space.choices(genome[:position])) for position in range(1, len(genome) + 1)]
         learner.replay.add(episode, legal, float("nan") if failed else score)

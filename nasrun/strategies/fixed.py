@@ -5,7 +5,7 @@ from typing import Annotated
 
 import numpy as np
 
-from nasrun.core import Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
+from nasrun.core import Measurement, Objective, Origin, Proposal, SearchSpace, Strategy, Trial
 from nasrun.core.options import NotEmpty, show
 
 
@@ -35,7 +35,7 @@ class Fixed(Strategy):
     def ask(self, n: int) -> list[Proposal]:
         numbers = range(self._count, self._count + n)
         self._count += n
-        return [Proposal(self._genomes[number % len(self._genomes)], origin="fixed") for number in numbers]
+        return [Proposal(self._genomes[number % len(self._genomes)], origin=Origin.FIXED) for number in numbers]
 
     def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
         """Nothing depends on it."""

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from nasrun.core import Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
+from nasrun.core import Measurement, Objective, Origin, Proposal, SearchSpace, Strategy, Trial
 from nasrun.core.options import Above, AtLeast, Between, Fraction, NotEmpty, Positive
 from nasrun.strategies.aging_evolution import Member
 from nasrun.strategies.start import Start, StartingGenomes
@@ -50,6 +50,7 @@ class Genetic(Strategy):
         self._size, self._generations = population, generations
         self.initial = population
         self._first = StartingGenomes(space, start, population)
+        self.begins_known = self._first.known
         self._tournament = tournament if selection == "tournament" else None
         self._truncation, self._elitism = truncation, elitism
         self._crossover_rate, self._mutation_rate = crossover_rate, mutation_rate
@@ -79,7 +80,7 @@ class Genetic(Strategy):
         parent = self._select()
         genome, origin = parent.genome, ""
         if self._rng.random() < self._crossover_rate:
-            genome, origin = self._space.crossover(genome, self._select().genome, self._rng), "crossover"
+            genome, origin = self._space.crossover(genome, self._select().genome, self._rng), Origin.CROSSOVER
         if not origin or self._rng.random() < self._mutation_rate:
             genome, mutation = self._mutate(genome, self._rng)
             origin = f"{origin}+{mutation}" if origin else mutation
@@ -98,6 +99,10 @@ class Genetic(Strategy):
         score = self._objective.score(measurements)
         if score > -float("inf"):
             self._members.append(Member(score, trial.proposal.genome, trial.number))
+
+    def reject(self, proposal: Proposal, reason: str) -> None:
+        self._waiting -= 1
+        self._missing += 1
 
     @property
     def done(self) -> bool:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import numpy as np
 
-from nasrun.core import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
+from nasrun.core import Genome, Measurement, Objective, Origin, Proposal, SearchSpace, Strategy, Trial
 from nasrun.core.options import NotEmpty, Positive
 
 
@@ -50,7 +50,7 @@ class Grid(Strategy):
     def ask(self, n: int) -> list[Proposal]:
         proposals: list[Proposal] = []
         while len(proposals) < n and self._next is not None:
-            proposals.append(Proposal(self._next, origin="grid"))
+            proposals.append(Proposal(self._next, origin=Origin.GRID))
             self._next = next(self._genomes, None)
         return proposals
 

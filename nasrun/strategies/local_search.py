@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from nasrun.core import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
+from nasrun.core import Genome, Measurement, Objective, Origin, Proposal, SearchSpace, Strategy, Trial
 from nasrun.core.options import Positive
 from nasrun.strategies.aging_evolution import Member
 from nasrun.strategies.start import Start, StartingGenomes
@@ -49,6 +49,7 @@ class LocalSearch(Strategy):
         self._first, self._starts = neighbours == "first", starts
         self.initial = starts
         self._first_genomes = StartingGenomes(space, start)
+        self.begins_known = self._first_genomes.known
         self._current: Member | None = None
         self._neighbours: dict[Hashable, Genome] = {}
         self._unmeasured: deque[Hashable] = deque()
@@ -81,7 +82,7 @@ class LocalSearch(Strategy):
         while self._unmeasured:
             key = self._unmeasured.popleft()
             if key not in self._proposed:
-                return key, Proposal(self._neighbours[key], parent=self._current.trial, origin="neighbour")
+                return key, Proposal(self._neighbours[key], parent=self._current.trial, origin=Origin.NEIGHBOUR)
         return None
 
     def _start(self) -> tuple[Hashable, Proposal] | None:
@@ -135,6 +136,9 @@ class LocalSearch(Strategy):
             self._started.append(member)
         elif self._first and score > self._current.score:
             self._move(member)
+
+    def reject(self, proposal: Proposal, reason: str) -> None:
+        self._waiting -= 1
 
     @property
     def done(self) -> bool:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 
-from nasrun.core import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
+from nasrun.core import Genome, Measurement, Objective, Origin, Proposal, SearchSpace, Strategy, Trial
 from nasrun.core.options import AtLeast, Positive
 from nasrun.strategies.variation import Mutator
 
@@ -40,6 +40,19 @@ class Copy(NamedTuple):
     first: float | None
     last: float | None
     worth: float | None
+
+
+class Outcome(NamedTuple):
+    """What a proposal came to; `trial`: None where it was turned down."""
+
+    trial: int | None
+    proposal: Proposal
+    measurements: Sequence[Measurement]
+
+    @property
+    def network(self) -> Network:
+        """The network that was trained."""
+        return Network(self.trial, self.proposal.genome, self.proposal.budget or 0)
 
 
 class Miha(Strategy):
@@ -97,9 +110,9 @@ class Miha(Strategy):
         self._network = Network(None, space.start, 0)
         self._phase: Literal["first", "copies", "chosen", "last", "over"] = "first"
         self._cycle = 0
-        self._queue = deque([self._network.trained(m, space.start, "start")])
+        self._queue = deque([self._network.trained(m, space.start, Origin.START)])
         self._waiting = 0
-        self._told: list[tuple[Trial, Sequence[Measurement]]] = []
+        self._told: list[Outcome] = []
         self._lineage: list[int] = []
         self._borders: list[int] = []
         self._changes: list[dict[str, Any]] = []
@@ -110,10 +123,17 @@ class Miha(Strategy):
         return proposals
 
     def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
+        self._settle(trial.number, trial.proposal, measurements)
+
+    def reject(self, proposal: Proposal, reason: str) -> None:
+        self._settle(None, proposal, ())
+
+    def _settle(self, number: int | None, proposal: Proposal, measurements: Sequence[Measurement]) -> None:
+        """Take note of what a proposal came to, as a trial or without; the phase is over when all of it are known."""
         self._waiting -= 1
-        self._told.append((trial, measurements))
+        self._told.append(Outcome(number, proposal, measurements))
         if not self._waiting and not self._queue:
-            told = sorted(self._told, key=lambda one: one[0].number)
+            told = sorted(self._told, key=lambda one: -1 if one.trial is None else one.trial)
             self._told = []
             self._advance(told)
 
@@ -124,7 +144,7 @@ class Miha(Strategy):
     def required_checkpoints(self) -> Collection[int]:
         proposals = list(self._queue)
         found = {number for proposal in proposals for number in (proposal.parent, *proposal.partners)}
-        found |= {self._network.trial, *(trial.number for trial, _ in self._told)}
+        found |= {self._network.trial, *(one.trial for one in self._told)}
         return {number for number in found if number is not None}
 
     def selected_trial(self) -> int | None:
@@ -133,20 +153,20 @@ class Miha(Strategy):
     def notes(self) -> Mapping[str, Any]:
         return {"changes": self._changes, "lineage": self._lineage, "borders": self._borders}
 
-    def _advance(self, told: Sequence[tuple[Trial, Sequence[Measurement]]]) -> None:
+    def _advance(self, told: Sequence[Outcome]) -> None:
         """All trials of a phase are told: take what came of them, and prepare the next phase."""
         if self._phase == "copies":
-            self._choose([self._copy(trial, measurements) for trial, measurements in told])
+            self._choose(list(map(self._copy, told)))
             return
-        [(trial, measurements)] = told
-        if any(measurement.status == "ok" for measurement in measurements):
-            self._take(_network(trial))
+        [one] = told
+        if any(measurement.status == "ok" for measurement in one.measurements):
+            self._take(one.network)
         if self._phase == "last":
             self._phase = "over"
         elif self._cycle == self._cycles:
             self._phase = "last"
             self._borders.append(self._network.epochs)
-            self._queue.append(self._network.trained(self._m, self._network.genome, "last"))
+            self._queue.append(self._network.trained(self._m, self._network.genome, Origin.LAST))
         else:
             self._begin_cycle()
 
@@ -155,9 +175,9 @@ class Miha(Strategy):
         self._phase, self._cycle = "copies", self._cycle + 1
         self._borders.append(self._network.epochs)
         for copy in range(self._pop_size):
-            genome, origin = self._network.genome, "unchanged"
-            if copy or not self._keep_one:
-                genome, origin = self._mutator(genome, self._rng)
+            keep = self._keep_one and copy == 0
+            same = self._network.genome
+            genome, origin = (same, Origin.UNCHANGED) if keep else self._mutator(same, self._rng)
             self._queue.append(self._network.trained(self._n, genome, origin))
 
     def _choose(self, copies: Sequence[Copy]) -> None:
@@ -168,13 +188,13 @@ class Miha(Strategy):
         rows = [self._row(number, parent, copy, copy.network in best) for number, copy in enumerate(copies)]
         self._changes.extend(rows)
         self._phase = "chosen"
-        genome, origin = parent.genome, "selection"
+        genome, origin = parent.genome, Origin.SELECTION
         partners: tuple[int, ...] = ()
         if best:
             genome = best[0].genome
             self._take(best[0])
         if len(best) > 1:
-            origin = "crossover"
+            origin = Origin.CROSSOVER
             for other in best[1:]:
                 genome = self._space.crossover(genome, other.genome, self._rng)
             if self._average:
@@ -186,15 +206,15 @@ class Miha(Strategy):
         assert network.trial is not None
         self._lineage.append(network.trial)
 
-    def _copy(self, trial: Trial, measurements: Sequence[Measurement]) -> Copy:
-        fine = [measurement for measurement in measurements if measurement.status == "ok"]
+    def _copy(self, one: Outcome) -> Copy:
+        fine = [measurement for measurement in one.measurements if measurement.status == "ok"]
         if not fine:
-            return Copy(_network(trial), None, None, None)
+            return Copy(one.network, None, None, None)
         curves = [[row[self._fitness] for row in m.history if self._fitness in row] for m in fine]
         if not all(curves):
-            return Copy(_network(trial), None, None, self._objective.score(measurements))
+            return Copy(one.network, None, None, self._objective.score(one.measurements))
         first, last = fmean(curve[0] for curve in curves), fmean(curve[-1] for curve in curves)
-        return Copy(_network(trial), first, last, (first - last) - last)
+        return Copy(one.network, first, last, (first - last) - last)
 
     def _row(self, copy: int, parent: Network, outcome: Copy, chosen: bool) -> dict[str, Any]:
         """A row of the table of changes."""
@@ -217,11 +237,6 @@ class Miha(Strategy):
         """What stands at some places of a genome, in words."""
         named = getattr(self._space, "name_of", str)
         return " ".join(named(place) for place in places)
-
-
-def _network(trial: Trial) -> Network:
-    """The network that a trial trained."""
-    return Network(trial.number, trial.proposal.genome, trial.proposal.budget or 0)
 
 
 def _number(worth: float | None) -> float:

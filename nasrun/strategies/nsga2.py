@@ -5,7 +5,7 @@ from typing import Annotated, NamedTuple
 
 import numpy as np
 
-from nasrun.core import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
+from nasrun.core import Genome, Measurement, Objective, Origin, Proposal, SearchSpace, Strategy, Trial
 from nasrun.core.options import AtLeast, ConfigError, Fraction, NotEmpty, Positive
 from nasrun.strategies.start import Start, StartingGenomes
 from nasrun.strategies.variation import Mutator
@@ -64,6 +64,7 @@ class Nsga2(Strategy):
         self._size, self._generations = population, generations
         self.initial = population
         self._first = StartingGenomes(space, start, population)
+        self.begins_known = self._first.known
         self._crossover_rate, self._mutation_rate = crossover_rate, mutation_rate
         self._mutate = Mutator(space, mutations)
         self._parents: list[Member] = []
@@ -107,7 +108,7 @@ class Nsga2(Strategy):
         parent = self._select()
         genome, origin = parent.genome, ""
         if self._rng.random() < self._crossover_rate:
-            genome, origin = self._space.crossover(genome, self._select().genome, self._rng), "crossover"
+            genome, origin = self._space.crossover(genome, self._select().genome, self._rng), Origin.CROSSOVER
         if not origin or self._rng.random() < self._mutation_rate:
             genome, mutation = self._mutate(genome, self._rng)
             origin = f"{origin}+{mutation}" if origin else mutation
@@ -125,6 +126,10 @@ class Nsga2(Strategy):
         known = any(member.key == key for member in (*self._parents, *self._children))
         if not known and all(score > -float("inf") for score in scores):
             self._children.append(Member(scores, trial.proposal.genome, trial.number, key))
+
+    def reject(self, proposal: Proposal, reason: str) -> None:
+        self._waiting -= 1
+        self._missing += 1
 
     @property
     def done(self) -> bool:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from nasrun.core import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
+from nasrun.core import Genome, Measurement, Objective, Origin, Proposal, SearchSpace, Strategy, Trial
 from nasrun.core.options import Above, AtLeast, Between, Fraction, Positive
 from nasrun.strategies.start import Start, StartingGenomes
 from nasrun.strategies.variation import Mutator
@@ -78,6 +78,7 @@ class Pbt(Strategy):
         self.initial = population
         self.length = None if generations is None else population * generations
         self._first = StartingGenomes(space, start, population)
+        self.begins_known = self._first.known
         self._members: list[Member] = []
         self._generation = 1
         self._queue: deque[tuple[int, Proposal]] = deque()
@@ -95,15 +96,20 @@ class Pbt(Strategy):
         return [proposal for _, proposal in asked]
 
     def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
-        proposal = trial.proposal._replace(reuse_of=None)
+        self._settle(trial.proposal._replace(reuse_of=None), trial.number, self._objective.score(measurements))
+
+    def reject(self, proposal: Proposal, reason: str) -> None:
+        self._settle(proposal, None, -float("inf"))
+
+    def _settle(self, proposal: Proposal, number: int | None, score: float) -> None:
+        """Give a member its score, from a trial or without one; the next generation begins when all have theirs."""
         place = next(place for place, (_, waiting) in enumerate(self._waiting) if waiting == proposal)
         slot, _ = self._waiting.pop(place)
-        score = self._objective.score(measurements)
         if score > -float("inf"):
-            self._members[slot] = Member(proposal.genome, proposal.hparams, trial.number, proposal.budget or 0, score)
+            self._members[slot] = Member(proposal.genome, proposal.hparams, number, proposal.budget or 0, score)
         else:
             self._members[slot] = replace(self._members[slot], score=score)
-        self._note(slot, trial, score)
+        self._note(slot, proposal, number, score)
         if not self._waiting and not self._queue:
             self._next_generation()
 
@@ -133,7 +139,7 @@ class Pbt(Strategy):
                 best = fine[: self._cut]
                 source = before[best[int(self._rng.integers(len(best)))]] if best else member
                 self._members[slot] = self._explored(source)
-            origin = "exploit" if slot in replaced else "continue"
+            origin = Origin.EXPLOIT if slot in replaced else Origin.CONTINUE
             self._queue.append((slot, self._proposal(self._members[slot], origin)))
 
     def _new(self) -> tuple[Member, str]:
@@ -163,11 +169,10 @@ class Pbt(Strategy):
             return Proposal(member.genome, dict(member.hparams), budget, origin=origin)
         return Proposal(member.genome, dict(member.hparams), budget, member.trial, "continue", origin)
 
-    def _note(self, slot: int, trial: Trial, score: float) -> None:
+    def _note(self, slot: int, proposal: Proposal, number: int | None, score: float) -> None:
         """A row of the table of changes: how a member was trained, and to what score."""
-        proposal = trial.proposal
         said = " ".join(f"{name}={value:.4g}" for name, value in proposal.hparams.items())
-        row = {"cycle": self._generation, "copy": slot, "trial": trial.number, "change": proposal.origin}
+        row = {"cycle": self._generation, "copy": slot, "trial": number, "change": proposal.origin}
         row |= {"from": proposal.parent, "to": f"{self._space.format(proposal.genome)} {said}".strip()}
         row |= {"first_loss": None, "last_loss": None, "chosen": None}
         self._changes.append({**row, "fitness": score if score > -float("inf") else None})

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
-from nasrun.core import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Token, Trial
+from nasrun.core import Genome, Measurement, Objective, Origin, Proposal, SearchSpace, Strategy, Token, Trial
 from nasrun.core.options import Above, AtLeast, Between, Positive
 from nasrun.strategies.controllers.rewards import EnasReward, IEnasReward, Reward
 from nasrun.strategies.controllers.vocabulary import UNKNOWN, TokenVocabulary
@@ -76,7 +76,7 @@ class Reinforce(Strategy):
         self._curves: dict[str, list[float]] = {"entropy": [], "baseline": []}
 
     def ask(self, n: int) -> list[Proposal]:
-        return [Proposal(self.draw(self._rng), origin="policy") for _ in range(n)]
+        return [Proposal(self.draw(self._rng), origin=Origin.POLICY) for _ in range(n)]
 
     def draw(self, rng: np.random.Generator) -> Genome:
         """A genome drawn from the policy as it is, with a generator of the caller; nothing is changed by it."""
@@ -91,12 +91,18 @@ class Reinforce(Strategy):
         return self._space.fit(genome)
 
     def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
+        self._remember(trial.proposal.genome, self._objective.score(measurements))
+
+    def reject(self, proposal: Proposal, reason: str) -> None:
+        self._remember(proposal.genome, -float("inf"))
+
+    def _remember(self, genome: Genome, score: float) -> None:
+        """Keep an episode; when there are enough, learn from them."""
         from nasrun.strategies.controllers.lstm_policy import Episode
 
         learner = self._made()
-        genome = trial.proposal.genome
         legal = [learner.legal(self._rows_of(self._space.choices(genome[:place]))) for place in range(len(genome))]
-        reward = self._reward(self._objective.score(measurements))
+        reward = self._reward(score)
         self._told.append(Episode(self._rows_of(genome), legal, reward))
         if len(self._told) == self._update_every:
             self._curves["entropy"].append(learner.learn(self._told))

@@ -5,13 +5,11 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from nasrun.core import Genome, Proposal, SearchSpace
+from nasrun.core import Genome, Origin, Proposal, SearchSpace
 from nasrun.core.options import NotEmpty, show
 
 Start = Literal["none", "known", "auto"] | Annotated[list[str], NotEmpty()]
 """The option `start` of strategies: `none`, `known`, `auto`, or architectures as the space writes them."""
-
-ORIGIN = "known"
 
 
 class StartingGenomes:
@@ -26,6 +24,8 @@ class StartingGenomes:
     def __init__(self, space: SearchSpace, start: Start, room: int | None = None) -> None:
         self._space = space
         self._waiting: deque[Genome] = deque()
+        #: Whether what comes first are the networks that the space knows.
+        self.known = start in ("known", "auto") and bool(space.known())
         if start in ("known", "auto"):
             known = list(space.known().values())
             if not known and start == "known":
@@ -49,10 +49,10 @@ class StartingGenomes:
         self._waiting.clear()
         return found
 
-    def draw(self, rng: np.random.Generator, origin: str = "sample") -> tuple[Genome, str]:
+    def draw(self, rng: np.random.Generator, origin: str = Origin.SAMPLE) -> tuple[Genome, str]:
         """The next genome to start with, or else a draw of the space, whose origin is `origin`."""
         if self._waiting:
-            return self._waiting.popleft(), ORIGIN
+            return self._waiting.popleft(), Origin.KNOWN
         return self._space.sample(rng), origin
 
     def proposal(self, rng: np.random.Generator) -> Proposal:

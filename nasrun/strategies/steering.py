@@ -50,6 +50,16 @@ class Steering:
         self._latency = latency
         self._floor = FLOOR if grow else 0.0
 
+    def times(self, share: float) -> "Steering":
+        """The same with a share of the limits."""
+        latency = None if self._latency is None else (self._latency[0] * share, self._latency[1])
+        constraints = self._constraints.times(share)
+        return Steering(self._space, self._task, constraints, latency=latency, grow=self._floor > 0)
+
+    def flops(self, genome: Genome) -> int:
+        """The FLOPs of a genome's network for one image of the task."""
+        return self._space.cost(genome, self._task).flops
+
     def usage(self, genome: Genome) -> float:
         """The largest share of a limit that a network uses; above 1 where it is over one."""
         share = self._constraints.usage(self._space.cost(genome, self._task))
@@ -126,7 +136,7 @@ class SteeredSpace(SearchSpace):
     """
 
     def __init__(self, inner: SearchSpace, steering: Steering) -> None:
-        self.inner, self._steering = inner, steering
+        self.inner, self._steering, self._whole = inner, steering, steering
         self.size, self.kinds, self.flops_limit = inner.size, inner.kinds, inner.flops_limit
         self.start, self.section = inner.start, inner.section
         self.mutations = {name: partial(self._mutate, mutation) for name, mutation in inner.mutations.items()}
@@ -144,6 +154,22 @@ class SteeredSpace(SearchSpace):
 
     def fit(self, genome: Genome) -> Genome:
         return self._steering.fit(genome)
+
+    def usage(self, genome: Genome) -> float:
+        return self._whole.usage(genome)
+
+    def narrow(self, share: float) -> None:
+        self._steering = self._whole.times(share)
+
+    def sizes(self, genome: Genome) -> Sequence[Genome]:
+        """The genome fitted to the limits, to a half of them, a quarter and so on, as long as that makes it larger than
+        it is; then as it is, unless it is over the limits."""
+        found, steering = [self.fit(genome)], self._steering
+        own = genome if steering.usage(genome) <= 1 else found[0]
+        while steering.flops(found[-1]) > steering.flops(own):
+            steering = steering.times(0.5)
+            found.append(steering.fit(genome))
+        return list(dict.fromkeys([*found[:-1], own]))
 
     def sample(self, rng: np.random.Generator) -> Genome:
         """A draw of the space within, fitted; drawn again while it cannot be brought within the limits."""

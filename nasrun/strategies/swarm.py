@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from nasrun.core import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
+from nasrun.core import Genome, Measurement, Objective, Origin, Proposal, SearchSpace, Strategy, Trial
 from nasrun.core.options import Above, AtLeast, Between, ConfigError, Fraction
-from nasrun.strategies.start import ORIGIN, Start, StartingGenomes
+from nasrun.strategies.start import Start, StartingGenomes
 
 ENDLESS = 2**31 - 1
 """Generations where none are set: more than there will ever be trials."""
@@ -59,7 +59,9 @@ class Swarm(Strategy):
             raise ConfigError(f"strategy={name} needs pygmo: pip install 'nasrun[swarm]'") from None
         first, second = (int(seed) for seed in rng.integers(2**32, size=2))
         length = len(space.encode(space.sample(rng)))
-        starts = [space.encode(genome) for genome in StartingGenomes(space, start, population).all()]
+        known = StartingGenomes(space, start, population)
+        self.begins_known = known.known
+        starts = [space.encode(genome) for genome in known.all()]
         gen = ENDLESS if generations is None else generations
         chosen = getattr(pygmo, algorithm)(gen=gen, seed=second, **parameters)
 
@@ -101,12 +103,18 @@ class Swarm(Strategy):
         """Where the individual at a place of the batch comes from."""
         if self._batch > 1:
             return self._name
-        return ORIGIN if place < self._starts else "sample"
+        return Origin.KNOWN if place < self._starts else Origin.SAMPLE
 
     def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
+        self._settle(trial.proposal.genome, self._objective.score(measurements))
+
+    def reject(self, proposal: Proposal, reason: str) -> None:
+        self._settle(proposal.genome, -float("inf"))
+
+    def _settle(self, genome: Genome, score: float) -> None:
+        """Give a proposal its fitness; the batch is over when all have theirs."""
         # Vectors of one batch may decode to one genome. Their proposals are equal: the first that waits is meant.
-        place = self._waiting[trial.proposal.genome].popleft()
-        score = self._objective.score(measurements)
+        place = self._waiting[genome].popleft()
         self._fitness[place] = self._penalty if score == -float("inf") else -score
         self._told += 1
         if self._told == len(self._genomes):

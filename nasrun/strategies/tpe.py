@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 
-from nasrun.core import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Token, Trial
+from nasrun.core import Genome, Measurement, Objective, Origin, Proposal, SearchSpace, Strategy, Token, Trial
 from nasrun.core.options import AtLeast, ConfigError, Positive
 
 if TYPE_CHECKING:
@@ -66,23 +66,29 @@ class Tpe(Strategy):
                 trial = self._study.ask()
                 genome = self._decoded(trial) if self._through == "encoding" else self._walked(trial)
                 self._waiting.setdefault(genome, deque()).append(trial)
-                proposals.append(Proposal(genome, origin="sample" if self._asked < self.initial else "tpe"))
+                proposals.append(Proposal(genome, origin=Origin.SAMPLE if self._asked < self.initial else Origin.TPE))
                 self._asked += 1
         return proposals
 
     def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
-        import optuna
-
-        genome = trial.proposal.genome
-        asked = self._waiting[genome].popleft()
-        if not self._waiting[genome]:
-            del self._waiting[genome]
         score = self._objective.score(measurements)
         # A duplicate that was turned down teaches nothing: told again, the best so far would draw all proposals to it.
         again = trial.number in self._told
         self._told.add(trial.number)
+        self._finish(trial.proposal.genome, None if again or score == -float("inf") else score)
+
+    def reject(self, proposal: Proposal, reason: str) -> None:
+        self._finish(proposal.genome, None)
+
+    def _finish(self, genome: Genome, score: float | None) -> None:
+        """Tell the study the score of a genome that was asked for; None: there is none."""
+        import optuna
+
+        asked = self._waiting[genome].popleft()
+        if not self._waiting[genome]:
+            del self._waiting[genome]
         with _quiet():
-            if score > -float("inf") and not again:
+            if score is not None:
                 self._study.tell(asked, score)
             else:
                 self._study.tell(asked, state=optuna.trial.TrialState.FAIL)

@@ -1,20 +1,20 @@
 """Wrappers that go round any strategy: no architecture measured twice, none over the price that was set."""
 
 import json
-from collections.abc import Collection, Hashable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
-from nasrun.core import Cost, Genome, Measurement, Proposal, SearchSpace, Strategy, Task, Trial
+from nasrun.core import Cost, Genome, Measurement, Proposal, SearchSpace, Strategy, StrategyWrapper, Task, Trial
 from nasrun.core.options import Positive
 
 PATIENCE = 1000
 """Proposals in a row that a wrapper turns down before it gives up."""
 
 
-class Deduplicate(Strategy):
+class Deduplicate(StrategyWrapper):
     """Keeps an architecture that was measured at the same budget from being trained again.
 
     `reuse`: the duplicate is a trial like any other, and takes over the result of the first. `resample`: the wrapped
@@ -24,9 +24,8 @@ class Deduplicate(Strategy):
     """
 
     def __init__(self, inner: Strategy, space: SearchSpace, mode: Literal["reuse", "resample"]) -> None:
-        self._inner, self._space, self._mode = inner, space, mode
-        self.initial, self.uses_checkpoints, self.length = inner.initial, inner.uses_checkpoints, inner.length
-        self.multi_objective, self.budgets = inner.multi_objective, inner.budgets
+        super().__init__(inner)
+        self._space, self._mode = space, mode
         self._seen: dict[Hashable, int] = {}
         self._results: dict[int, Sequence[Measurement]] = {}
         self._shadows: dict[int, list[Proposal]] = {}
@@ -88,24 +87,6 @@ class Deduplicate(Strategy):
     def done(self) -> bool:
         return self._inner.done or self._exhausted
 
-    def required_checkpoints(self) -> Collection[int]:
-        return self._inner.required_checkpoints()
-
-    def messages(self) -> Sequence[str]:
-        return self._inner.messages()
-
-    def epochs(self, trials: int) -> float | None:
-        return self._inner.epochs(trials)
-
-    def selected_trial(self) -> int | None:
-        return self._inner.selected_trial()
-
-    def draw(self, rng: np.random.Generator) -> Genome | None:
-        return self._inner.draw(rng)
-
-    def notes(self) -> Mapping[str, Any]:
-        return self._inner.notes()
-
 
 @dataclass(kw_only=True, frozen=True)
 class Constraints:
@@ -131,6 +112,14 @@ class Constraints:
             shares.append(cost.flops / self.flops)
         return max(shares)
 
+    def times(self, share: float) -> "Constraints":
+        """A share of the limits."""
+        return replace(
+            self,
+            parameters=None if self.parameters is None else max(1, int(self.parameters * share)),
+            flops=None if self.flops is None else max(1, int(self.flops * share)),
+        )
+
     def exceeded(self, cost: Cost) -> list[str]:
         """What a price is over, in words; empty where it is within all limits."""
         found = []
@@ -146,19 +135,18 @@ class Constraints:
         return found
 
 
-class Constrain(Strategy):
+class Constrain(StrategyWrapper):
     """Turns down architectures over a price known by formula, before anything is trained; counts them (`turned_down`).
 
-    The wrapped strategy is told `infeasible` and asked again; what was turned down is no trial, and is spoken of in
-    `messages`: the first, the second, the fifth, the tenth and so forth. The search ends when 1,000 proposals in a row
-    were over the price.
+    The wrapped strategy learns of it by `reject` and is asked again; what was turned down is no trial, and is spoken of
+    in `messages`: the first, the second, the fifth, the tenth and so forth. The search ends when 1,000 proposals in a
+    row were over the price.
     """
 
     def __init__(self, inner: Strategy, space: SearchSpace, task: Task, constraints: Constraints) -> None:
-        self._inner, self._space, self._task, self._constraints = inner, space, task, constraints
-        self.initial, self.uses_checkpoints, self.length = inner.initial, inner.uses_checkpoints, inner.length
-        self.multi_objective, self.budgets = inner.multi_objective, inner.budgets
-        self._in_a_row = 0
+        super().__init__(inner)
+        self._space, self._task, self._constraints = space, task, constraints
+        self._in_a_row = self._waiting = 0
         self.proposed = self.turned_down = 0
         self._messages: list[str] = []
 
@@ -167,18 +155,30 @@ class Constrain(Strategy):
         while len(proposals) < n and self._in_a_row < PATIENCE:
             asked = self._inner.ask(n - len(proposals))
             if not asked:
+                self._note_end()
                 break
             for proposal in asked:
                 self.proposed += 1
                 exceeded = self._constraints.exceeded(self._space.cost(proposal.genome, self._task))
                 if not exceeded:
                     self._in_a_row = 0
+                    self._waiting += 1
                     proposals.append(proposal)
                 else:
                     self._in_a_row += 1
                     self._note(exceeded)
-                    self._inner.tell(Trial(-1, proposal), [Measurement(-1, 0, "infeasible", error="over a constraint")])
+                    self._inner.reject(proposal, f"over {' and '.join(exceeded)}")
         return proposals
+
+    def _note_end(self) -> None:
+        """Say so where the wrapped strategy may be waiting for what was turned down, of which it cannot know."""
+        ignorant = type(self._inner).reject is Strategy.reject
+        if ignorant and self.turned_down and not self._waiting and not self._inner.done:
+            name = type(self._inner).__name__
+            self._messages.append(
+                f"{name} proposes nothing more; if it waits for one of the {self.turned_down} that were turned down, "
+                f"give it a method reject(proposal, reason), by which it knows"
+            )
 
     def _note(self, exceeded: Sequence[str]) -> None:
         """Count what was turned down, and say so when the count is 1, 2 or 5 times a power of ten."""
@@ -195,20 +195,12 @@ class Constrain(Strategy):
         return found
 
     def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
-        self._inner.tell(trial, measurements)
+        self._waiting -= 1
+        super().tell(trial, measurements)
 
     @property
     def done(self) -> bool:
         return self._inner.done or self._in_a_row >= PATIENCE
-
-    def required_checkpoints(self) -> Collection[int]:
-        return self._inner.required_checkpoints()
-
-    def epochs(self, trials: int) -> float | None:
-        return self._inner.epochs(trials)
-
-    def selected_trial(self) -> int | None:
-        return self._inner.selected_trial()
 
     def draw(self, rng: np.random.Generator) -> Genome | None:
         """A draw of the wrapped strategy, or of the space, that is within the constraints; the last of 1,000 draws
@@ -219,6 +211,3 @@ class Constrain(Strategy):
             if self._constraints.allow(self._space.cost(genome, self._task)):
                 break
         return genome
-
-    def notes(self) -> Mapping[str, Any]:
-        return self._inner.notes()

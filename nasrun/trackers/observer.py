@@ -10,7 +10,7 @@ from nasrun.core import Objective, SearchSpace
 from nasrun.reports.summary import means
 from nasrun.reports.tables import one_line
 from nasrun.storage import journal
-from nasrun.storage.journal import Event
+from nasrun.storage.events import RunStarted
 from nasrun.storage.records import Observer, TrialRecord
 from nasrun.trackers.base import TrackedRun, TrackedTrial, Tracker
 
@@ -31,7 +31,7 @@ class Tracking(Observer):
         self,
         name: str,
         tracker: Tracker,
-        header: Event,
+        header: RunStarted,
         config: Mapping[str, object],
         space: SearchSpace,
         objective: Objective,
@@ -123,22 +123,22 @@ class Tracking(Observer):
         )
 
 
-def tracked_run(directory: Path, header: Event, config: Mapping[str, object], objective: Objective) -> TrackedRun:
+def tracked_run(directory: Path, header: RunStarted, config: Mapping[str, object], objective: Objective) -> TrackedRun:
     """The run of a directory, by the first event of its journal."""
-    sweep = header.get("sweep")
+    sweep = header.sweep
     folder, name, path = directory.absolute().parent, None, directory.absolute()
     if sweep is not None:
         name = str(sweep["folder"])
         folder = next((above for above in path.parents if above.name == Path(name).name), folder)
     return TrackedRun(
         directory,
-        hashlib.sha256(journal.line_of(header)).hexdigest()[:16],
+        hashlib.sha256(journal.line_of(header.line or header.to_json())).hexdigest()[:16],
         name,
         None if sweep is None else sweep["job"],
         folder,
-        str(header.get("choices", {}).get("strategy") or config.get("strategy._target_", "")),
-        int(header["seed"]),
+        str(header.choices.get("strategy") or config.get("strategy._target_", "")),
+        int(header.seed),
         config,
         objective,
-        float(header["time"]),
+        header.time or 0.0,
     )

@@ -26,18 +26,6 @@ class Training:
     state: dict[str, torch.Tensor] | None = None
 
 
-@dataclass(frozen=True)
-class Limits:
-    """When to stop early: `seconds` of wall time (None: never); of many networks together, of each one's share.
-    `spent`: seconds that count as gone at the start, for a training that begins a second time."""
-
-    seconds: float | None = None
-    spent: float = 0.0
-
-
-NO_LIMITS = Limits()
-
-
 class Best:
     """Early stopping: the epoch with the highest validation accuracy (regression: the lowest validation loss), and when
     to give up waiting for a better."""

@@ -6,11 +6,14 @@ fp16, and where the streams of random numbers are.
 """
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
 
 from nasrun.training.optimizer_state import read_state, restore_state
-from nasrun.training.stepper import Stepper
+
+if TYPE_CHECKING:
+    from nasrun.training.single import Stepper
 
 State = Mapping[str, torch.Tensor]
 
@@ -19,7 +22,7 @@ GLOBAL, GLOBAL_CUDA = "global", "cuda"
 
 
 def read_training(
-    trained: torch.nn.Module, stepper: Stepper, streams: Mapping[str, torch.Generator], seed: int, averaged: bool
+    trained: torch.nn.Module, stepper: "Stepper", streams: Mapping[str, torch.Generator], seed: int, averaged: bool
 ) -> dict[str, torch.Tensor]:
     """The state of a training of `trained`. `averaged`: the weights that are measured are others, means over these.
 
@@ -39,7 +42,7 @@ def read_training(
 
 
 def restore_training(
-    state: State, trained: torch.nn.Module, stepper: Stepper, streams: Mapping[str, torch.Generator], seed: int
+    state: State, trained: torch.nn.Module, stepper: "Stepper", streams: Mapping[str, torch.Generator], seed: int
 ) -> None:
     """Go on from what `read_training` gave of a training with an optimizer of the same kind.
 

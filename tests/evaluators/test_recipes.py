@@ -17,7 +17,7 @@ from nasrun.core.options import ConfigError
 from nasrun.evaluators.costs import WithCosts
 from nasrun.evaluators.train.evaluator import Train
 from nasrun.evaluators.train.recipe import KEYS, recipe_values, summary
-from nasrun.training import loop
+from nasrun.training import single
 from nasrun.training.settings import TrainSettings
 from tests.evaluators.conftest import SMALL, Bench
 from tests.support import setup_of
@@ -237,9 +237,9 @@ def test_a_job_continued_from_its_archive_is_the_one_that_was_not_interrupted(tm
     assert read_info(second).hparams["ema"] == (0.9 if key.startswith("ema") else 0)
     # With partners the weights to go on with are the mean of all.
     given: list[Any] = []
-    restore = loop.restore_training
+    restore = single.restore_training
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "restore_training", lambda state, *rest: (given.append(state), restore(state, *rest)))
+        patch.setattr(single, "restore_training", lambda state, *rest: (given.append(state), restore(state, *rest)))
         partners = going_on._replace(resumable=True, partners=(str(whole),))
         assert bench.measure(partners)[0].status == "ok"
     assert not any(name.startswith("@learned/") for name in given[0])

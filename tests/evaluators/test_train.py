@@ -16,10 +16,12 @@ from nasrun.datasets import Dataset, Splits
 from nasrun.evaluators.train import evaluator as train_module
 from nasrun.evaluators.train.evaluator import reason
 from nasrun.hardware.devices import Hardware, Runtime
-from nasrun.training import loop
+from nasrun.training import loop, single
 from nasrun.training.data import DeviceData
-from nasrun.training.loop import Training, measure
+from nasrun.training.outcomes import Training
+from nasrun.training.request import TrainingRequest
 from nasrun.training.settings import TrainSettings
+from nasrun.training.single import measure
 from tests.evaluators.conftest import Bench
 
 RUNTIME = Runtime("cpu", "fp32", "as configured", 1, True)
@@ -111,7 +113,7 @@ def test_continue_after_early_stopping_counts_the_epochs_of_the_weights(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     accuracies = iter([0.5, 0.6, 0.4, 0.4])
-    monkeypatch.setattr(loop, "measure", lambda *arguments: {"accuracy": next(accuracies), "loss": 1.0})
+    monkeypatch.setattr(single, "measure", lambda *arguments: {"accuracy": next(accuracies), "loss": 1.0})
     path = tmp_path / "0-0.zip"
     [measurement] = bench.measure(bench.job(budget=9, hparams={"patience": 2}, save_to=path))
     assert len(measurement.history) == 4
@@ -170,9 +172,9 @@ def test_hparams_override_settings(bench: Bench, monkeypatch: pytest.MonkeyPatch
     given: list[TrainSettings] = []
     train = loop.train
 
-    def noted(model: Any, data: Any, settings: TrainSettings, *arguments: Any, **named: Any) -> Training:
-        given.append(settings)
-        return train(model, data, settings, *arguments, **named)
+    def noted(model: Any, seed: int, request: TrainingRequest, *arguments: Any) -> Training:
+        given.append(request.settings)
+        return train(model, seed, request, *arguments)
 
     monkeypatch.setattr(loop, "train", noted)
     bench.measure(
@@ -206,7 +208,7 @@ def test_a_bad_budget_fails_the_trial_by_name(bench: Bench) -> None:
 
 def test_a_failed_training_keeps_the_epochs_it_got_through(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     losses = iter([1.0, 2.0, math.nan])
-    monkeypatch.setattr(loop, "measure", lambda *arguments: {"accuracy": 0.5, "loss": next(losses)})
+    monkeypatch.setattr(single, "measure", lambda *arguments: {"accuracy": 0.5, "loss": next(losses)})
     [failed] = bench.measure(bench.job(budget=5))
     assert failed.error == "the validation loss became nan in epoch 3"
     assert failed.metrics == {}
@@ -324,13 +326,13 @@ def test_estimate_is_positive_and_grows_with_the_budget(batch_size: int, monkeyp
     bench = Bench(f"evaluator.batch_size={batch_size}")
     trial = bench.job(budget=4).trial
     assert bench.train.estimate(trial) > 0
-    clock, step = [0.0], loop.Stepper.step
+    clock, step = [0.0], single.Stepper.step
 
-    def ticking(self: loop.Stepper, *arguments: Any) -> torch.Tensor:
+    def ticking(self: single.Stepper, *arguments: Any) -> torch.Tensor:
         clock[0] += 1
         return step(self, *arguments)
 
-    monkeypatch.setattr(loop.Stepper, "step", ticking)
+    monkeypatch.setattr(single.Stepper, "step", ticking)
     monkeypatch.setattr(train_module.time, "monotonic", lambda: clock[0])
     steps = max(1, 140 // batch_size)
     assert bench.train.estimate(trial) == pytest.approx(4 * steps * 1.1)

@@ -17,7 +17,7 @@ from nasrun.hardware.devices import Hardware
 from nasrun.storage import journal
 from nasrun.training import loop
 from nasrun.training.dense.replicas import Replicas
-from nasrun.training.loop import measure
+from nasrun.training.single import measure
 from tests.evaluators.conftest import Bench
 from tests.support import run_in, search_in, without_time
 from tests.training.test_company import LIBRARIES, products_by

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from nasrun.reports.compare.runs import told_at
 from nasrun.runner.run import resume
 from nasrun.storage import journal
 from nasrun.storage.records import read_run
@@ -78,7 +77,7 @@ def test_a_clock_that_is_set_between_stop_and_resume(
     resume(directory, {})
     assert results(directory) == wanted
     assert 0 < json.loads((directory / "summary.json").read_text())["wall_seconds"] < 60
-    seconds = told_at(journal.read(directory / journal.NAME))
+    seconds = read_run(directory).told_at
     assert all(0 <= one <= other < 60 for one, other in pairwise(seconds))
 
 
@@ -91,7 +90,7 @@ def test_journals_whose_times_go_backwards_are_read(tmp_path: Path, nasrun_inpro
             event["time"] = 1e9 + sign * position * (-1) ** position - (position if sign < 0 else 0)
         (directory / journal.NAME).write_bytes(b"".join(map(journal.line_of, events)))
         assert read_run(directory).wall_seconds >= 0
-        seconds = told_at(events)
+        seconds = read_run(directory).told_at
         assert all(0 <= one <= other for one, other in pairwise(seconds))
     before = results(tmp_path / "zigzag")
     for words in ("report zigzag", "compare back zigzag"):

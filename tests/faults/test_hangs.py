@@ -77,7 +77,7 @@ def test_a_trial_that_never_ends_is_ended(
     assert rows[1]["error"] == reason
     end = read_run(tmp_path / "run").end
     assert end is not None
-    assert end["complete"]
+    assert end.complete
 
 
 def jobs(*trials: int) -> list[Job]:

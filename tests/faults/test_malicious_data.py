@@ -101,7 +101,8 @@ def test_names_of_classes_are_text(folder: Path, nasrun_inprocess: Any, tmp_path
     classes = load(folder).classes
     assert len(classes) == 8
     words = "evaluator=train evaluator.epochs=1 evaluator.batch_size=4 evaluator.final_epochs=1 trials=1"
-    words += " strategy=random search_space.max_depth=3 search_space.filters=[2] search_space.kernels=[1]"
+    words += " strategy=random search_space=sequential_cnn search_space.max_depth=3 search_space.filters=[2]"
+    words += " search_space.kernels=[1]"
     words += " search_space.dense=2"
     words += f" dataset=image_folder dataset.path={folder} dataset.height=4 dataset.width=4 dataset.validation=0.3"
     words += " hardware=cpu hardware.threads=1 output.console=none output.plots=false hydra.run.dir=run"

@@ -21,7 +21,7 @@ from nasrun.config.stored_run import READ
 from nasrun.core.config_files import conf_dir
 from nasrun.spaces.sections import make_space
 from nasrun.storage import journal
-from nasrun.storage.journal import Event
+from nasrun.storage.journal import Line
 from nasrun.storage.stored_config import MOST_BYTES
 
 WORDS = "search_space=sequential_cnn "
@@ -58,7 +58,7 @@ def change_config(directory: Path, key: str, value: Any) -> None:
     path.write_text(OmegaConf.to_yaml(config))
 
 
-def change_journal(directory: Path, change: Callable[[Event], None], *, stop: str | None = None) -> None:
+def change_journal(directory: Path, change: Callable[[Line], None], *, stop: str | None = None) -> None:
     """Change the events of a journal, each line whole again; what comes after the first event `stop` is left out."""
     path = directory / journal.NAME
     lines = []
@@ -262,7 +262,7 @@ def contents(path: Path) -> dict[str, bytes]:
     return {str(file): file.read_bytes() for file in files}
 
 
-def nested(event: Event) -> None:
+def nested(event: Line) -> None:
     """JSON of a depth that a parser's stack does not hold, in a place where anything may stand."""
     if event["event"] == "run":
         event["choices"] = deep
@@ -273,7 +273,7 @@ for _ in range(800):
     deep = [deep]
 
 
-CHANGES: dict[str, Callable[[Event], None]] = {
+CHANGES: dict[str, Callable[[Line], None]] = {
     "a trial that is its own original": lambda event: [p.update(reuse_of=0) for p in event.get("proposals", [])],
     "no such trial": lambda event: event.update(trial=10**30) if "trial" in event else None,
     "no proposals": lambda event: event.update(proposals=None) if "proposals" in event else None,
@@ -323,7 +323,7 @@ def test_a_journal_cannot_have_a_thousand_million_trials_proposed(given: Path, n
 
 
 def test_markup_is_text_in_all_that_a_report_writes(given: Path, nasrun_inprocess: Call) -> None:
-    def change(event: Event) -> None:
+    def change(event: Line) -> None:
         if event["event"] == "run":
             event["choices"] = {"strategy": HOSTILE, "dataset": HOSTILE, "search_space": HOSTILE}
             event["environment"]["processor"] = HOSTILE

@@ -29,7 +29,7 @@ from nasrun.training.losses import CrossEntropy, Loss, SquaredError
 from nasrun.training.micro_batches import is_out_of_memory, parts_of
 from nasrun.training.outcomes import TrainingError
 from nasrun.training.settings import TrainSettings
-from nasrun.training.stepper import Stepper
+from nasrun.training.single import Stepper
 from tests.evaluators.conftest import SMALL, Bench
 from tests.support import strategy_setup
 

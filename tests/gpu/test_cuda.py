@@ -9,8 +9,8 @@ import torch
 
 from nasrun.core import Job, Measurement, Proposal, Trial, seeding
 from nasrun.evaluators.train.evaluator import Train
-from nasrun.training.loop import Stepper
 from nasrun.training.settings import TrainSettings
+from nasrun.training.single import Stepper
 from tests.support import setup_of
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]

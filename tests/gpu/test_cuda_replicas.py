@@ -10,6 +10,7 @@ import torch
 from nasrun.core import Job, Measurement
 from nasrun.evaluators.train.evaluator import Train
 from nasrun.training.dense.replicas import Replicas
+from nasrun.training.request import TrainingRequest
 from nasrun.training.settings import TrainSettings
 from tests.evaluators.conftest import Bench
 
@@ -54,7 +55,7 @@ def replicas_of(evaluator: Train, jobs: Sequence[Job], **options: Any) -> Replic
     space, task = evaluator._space, evaluator._dataset.task
     models = [runtime.place(space.build(job.trial.proposal.genome, task)) for job in jobs]
     settings = TrainSettings(**{"batch_size": 32, "optimizer": "adam", **options})
-    return Replicas(models, data, settings, [job.seed for job in jobs], "train", 1000)
+    return Replicas(models, [job.seed for job in jobs], TrainingRequest(data, settings, runtime._replace(graphs=False)))
 
 
 @pytest.fixture

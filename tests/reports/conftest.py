@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from nasrun.core import Cost, Genome, Measurement, Proposal, SearchSpace, Task, Token, Trial
-from nasrun.storage.journal import NAME, Journal, measurement_to_json, proposal_to_json
+from nasrun.storage.events import Asked, Ended, FinalTested, Measured, RunStarted, Told
+from nasrun.storage.journal import NAME, Journal
 from nasrun.storage.records import RunRecords, TrialRecord, read_run
 
 if TYPE_CHECKING:
@@ -105,17 +106,17 @@ def write_journal(
     """Write the journal of a run and read it back; one second passes with each event."""
     directory.mkdir(parents=True, exist_ok=True)
     journal, clock = Journal(directory / NAME), 1000.0
-    journal.append("run", seed=0, nasrun="0", time=clock)
+    journal.append(RunStarted(seed=0, nasrun="0", time=clock))
     for number, (proposal, measurements) in enumerate(trials):
-        journal.append("ask", proposals=[proposal_to_json(proposal)], time=clock)
+        journal.append(Asked(n=1, first=number, proposals=[proposal], time=clock))
         for measurement in measurements:
-            journal.append("measure", **measurement_to_json(measurement), time=clock)
+            journal.append(Measured(measurement=measurement, time=clock))
         clock += 1
-        journal.append("tell", trial=number, time=clock)
+        journal.append(Told(trial=number, time=clock))
     if final is not None:
-        journal.append("final", **final, time=clock)
+        journal.append(FinalTested(result=final, time=clock))
     if reason is not None:
-        journal.append("end", reason=reason, time=clock)
+        journal.append(Ended(reason=reason, time=clock))
     journal.close()
     return read_run(directory)
 

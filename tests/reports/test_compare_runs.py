@@ -13,7 +13,7 @@ from nasrun.core.options import ConfigError
 from nasrun.reports.compare import statistics
 from nasrun.reports.compare.checklist import as_markdown, checklist
 from nasrun.reports.compare.numbers import budget, incumbent, measures, random_average, time_curves, trial_curves
-from nasrun.reports.compare.runs import benchmark_hash, compare_runs, find_runs, read_compared, told_at
+from nasrun.reports.compare.runs import benchmark_hash, compare_runs, find_runs, read_compared
 from nasrun.runner.run import start
 from nasrun.storage import journal
 
@@ -247,11 +247,6 @@ def test_failed_trials_have_no_value(tmp_path: Path) -> None:
     assert 0 < np.isnan(compared.values).sum() < 14
     best = incumbent(compared)
     assert np.nanmax(compared.values) == best[-1]
-
-
-def test_pauses_before_a_resume_do_not_count() -> None:
-    times = [("run", 100), ("tell", 101), ("tell", 103), ("resume", 500), ("tell", 501), ("end", 502)]
-    assert told_at([{"event": kind, "time": time} for kind, time in times]).tolist() == [1, 3, 4]
 
 
 def test_a_single_group_has_a_table_and_no_tests(sweep: Path) -> None:

@@ -18,6 +18,7 @@ from nasrun.reports.console import plain as console
 from nasrun.reports.console.live import Live
 from nasrun.reports.console.plain import make_console
 from nasrun.reports.summary import summarise
+from nasrun.storage.events import RunStarted
 from nasrun.storage.records import Observer, RunRecords, TrialRecord, best_of
 
 SCRIPT = """
@@ -26,6 +27,7 @@ sys.path.insert(0, {here!r})
 from pathlib import Path
 from conftest import NumbersSpace, make_records
 from nasrun.core import Objective, Progress
+from nasrun.storage.events import Ended, FinalTested, RunStarted
 from nasrun.storage.records import RunRecords, best_of
 from nasrun.reports.console.plain import make_console
 from nasrun.reports.summary import summarise
@@ -42,7 +44,9 @@ for number, record in records.items():
     done[number] = record
     view.on_trial_complete(record, best_of(done, objective))
 view.on_final_training(best_of(done, objective))
-run = RunRecords(Path("runs"), {{}}, done, {{"metrics": {{"test_accuracy": 0.8125}}}}, {{"reason": "done"}}, 3.0)
+run = RunRecords(Path("runs"), RunStarted(time=0.0), trials=done)
+for event in FinalTested(time=3.0, result={{"metrics": {{"test_accuracy": 0.8125}}}}), Ended(time=3.0, reason="done"):
+    run.take(event)
 view.on_finish(summarise(run, space, objective))
 view.close()
 loaded = {{name.partition(".")[0] for name in sys.modules}}
@@ -228,7 +232,7 @@ def test_close_can_be_called_at_any_time_and_twice(mode, space, search, capsys):
     view.close()
     stdout = sys.stdout
     records = search(5)
-    view.on_finish(summarise(RunRecords(Path("x"), {}, records, None, None, 1.0), space, Objective()))
+    view.on_finish(summarise(RunRecords(Path("x"), RunStarted(), trials=records), space, Objective()))
     assert sys.stdout is stdout
     assert "genome" in capsys.readouterr().out
 

@@ -4,6 +4,7 @@ import csv
 import io
 import re
 import urllib.parse
+from dataclasses import replace
 from pathlib import Path
 
 from nasrun.core import Objective
@@ -37,7 +38,7 @@ def test_the_page_holds_the_run(write_run: WriteRun, space: NumbersSpace) -> Non
     best = summarise(run, space, OBJECTIVE)["best"]
     assert best["genome"] in text
     assert f"trial {best['trial']}" in text
-    write_tables(run.directory, run.trials, space, OBJECTIVE, run.header["seed"])
+    write_tables(run.directory, run.trials, space, OBJECTIVE, run.header.seed)
     files = downloads(text)
     assert files["trials.csv"] == list(csv.reader((run.directory / TRIALS).open()))
     assert files["incumbent.csv"][0] == ["trial", "val_accuracy", "best_so_far"]
@@ -65,7 +66,7 @@ def test_markup_in_a_run_stays_text(write_run: WriteRun, space: NumbersSpace) ->
     failed = measured(0, 0.5)._replace(status="failed", metrics={}, error=hostile, history=())
     records[0].measurements = [failed]
     run = write_run(as_trials(records))
-    run.header["choices"] = {"strategy": hostile, "dataset": "d", "search_space": "s"}
+    run.header = replace(run.header, choices={"strategy": hostile, "dataset": "d", "search_space": "s"})
     text = page_of(run, space)
     assert "<script>alert" not in text
     assert "<img src=x" not in text

@@ -12,6 +12,7 @@ from nasrun.reports.shared_plots import _places, draw_cells, draw_sampled, movin
 from nasrun.reports.shared_table import write_shared
 from nasrun.spaces.micro_cell.encoding import loose_ends
 from nasrun.spaces.micro_cell.space import MicroCell
+from nasrun.storage.events import SharedTrained
 from nasrun.storage.records import TrialRecord
 
 OPERATIONS: Any = ["conv3", "conv5", "avg3", "max3", "identity"]
@@ -65,7 +66,7 @@ def test_runs_with_shared_weights_have_more_pictures(tmp_path: Path) -> None:
     names = {path.stem for path in write_plots(tmp_path, records, space, Objective())}
     assert "cell" in names
     assert "sampled" not in names
-    write_shared(tmp_path, [{"event": "shared", "version": 1, "metrics": {"train_loss": 2.0}, "seconds": 1.5}])
+    write_shared(tmp_path, [SharedTrained(version=1, metrics={"train_loss": 2.0}, seconds=1.5)])
     assert (tmp_path / "shared.csv").read_text() == "epoch,train_loss,seconds\n1,2.0,1.5\n"
     names = {path.stem for path in write_plots(tmp_path, records, space, Objective())}
     assert {"cell", "sampled"} <= names

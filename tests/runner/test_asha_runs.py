@@ -12,7 +12,7 @@ import torch
 from nasrun.checkpoints.archive import read_info
 from nasrun.config.compose import compose_config, task_config
 from nasrun.runner.run import resume, start
-from nasrun.training import stepper
+from nasrun.training import single
 from nasrun.training.settings import TrainSettings
 from tests.runner.test_crash import SCRIPTS
 from tests.runner.test_miha_runs import rows, run_of, stopped
@@ -55,13 +55,13 @@ def results(directory: Path) -> dict[str, bytes]:
 
 def test_a_promoted_network_is_trained_on_and_not_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rates: list[tuple[int, int]] = []
-    usual = stepper.learning_rate
+    usual = single.learning_rate
 
     def noted(settings: TrainSettings, step: int, steps: int) -> float:
         rates.append((step, steps))
         return usual(settings, step, steps)
 
-    monkeypatch.setattr(stepper, "learning_rate", noted)
+    monkeypatch.setattr(single, "learning_rate", noted)
     directory = run_of(ASHA, tmp_path / "run", "output.keep=all")
     trials, history = rows(directory / "trials.csv"), rows(directory / "history.csv")
     assert [row["status"] for row in trials] == ["ok"] * 18

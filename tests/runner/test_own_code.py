@@ -111,4 +111,4 @@ def test_the_checklist_names_own_code_and_tells_of_changes(
     comparison = compare_runs([folder / "runs"])
     assert checklist(comparison)[0].reply == "no"
     assert "the code of own classes was changed between runs: own_help.py" in comparison.remarks
-    assert open_run(folder / "runs" / "0").header["code"]["classes"] == {"strategy": "own_search.Own"}
+    assert open_run(folder / "runs" / "0").header.code["classes"] == {"strategy": "own_search.Own"}

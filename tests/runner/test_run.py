@@ -55,7 +55,7 @@ def test_an_extended_run_has_the_tables_of_one_that_was_meant_to_be_as_long(tmp_
     resume(tmp_path / "short", {"trials": 30})
     for name in ("trials.csv", "genomes.txt", "best.json"):
         assert (tmp_path / "short" / name).read_bytes() == (tmp_path / "long" / name).read_bytes()
-    assert read_run(tmp_path / "short").header["trials"] == 9
+    assert read_run(tmp_path / "short").header.trials == 9
 
 
 def test_resuming_a_finished_run_changes_nothing(tmp_path: Path) -> None:

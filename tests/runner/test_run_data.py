@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from nasrun.storage import journal
-from nasrun.storage.journal import Event
+from nasrun.storage.journal import Line
 from tests.conftest import COMMAND, Answer
 
 WORDS = (
@@ -63,7 +63,7 @@ def project(finished: Path, tmp_path: Path, nasrun_inprocess: Call, monkeypatch:
     return folder
 
 
-def change_header(directory: Path, change: Callable[[Event], Any]) -> None:
+def change_header(directory: Path, change: Callable[[Line], Any]) -> None:
     """Change the first line of a journal, which stays whole."""
     path = directory / journal.NAME
     first, rest = path.read_bytes().split(b"\n", 1)
@@ -73,7 +73,7 @@ def change_header(directory: Path, change: Callable[[Event], Any]) -> None:
     path.write_bytes(journal.line_of(header) + rest)
 
 
-def events(directory: Path) -> list[Event]:
+def events(directory: Path) -> list[Line]:
     return journal.read(directory / journal.NAME)
 
 
@@ -374,7 +374,7 @@ def test_a_damaged_header_is_made_again_with_the_data(project: Path, nasrun_inpr
     [{"data": {"task": 3}}, {"data": 3}, {"data": {}}, {"data": {"task": {"name": "x"}}}],
     ids=str,
 )
-def test_a_header_that_makes_no_sense_is_refused(damage: Event, project: Path, nasrun_inprocess: Call) -> None:
+def test_a_header_that_makes_no_sense_is_refused(damage: Line, project: Path, nasrun_inprocess: Call) -> None:
     change_header(project / "run", lambda header: header.update(damage))
     for verb in ("resume", "report", "export"):
         answer = nasrun_inprocess(f"{verb} run")

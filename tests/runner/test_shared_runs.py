@@ -14,7 +14,7 @@ from nasrun.config.compose import compose_config, task_config
 from nasrun.runner.errors import RunError
 from nasrun.runner.run import resume, start
 from nasrun.storage import journal
-from nasrun.storage.journal import Event
+from nasrun.storage.journal import Line
 from nasrun.training.outcomes import TrainingError
 
 ROOT = Path(__file__).parents[2]
@@ -100,7 +100,7 @@ def results(directory: Path) -> dict[str, object]:
     return kept
 
 
-def kinds(events: list[Event]) -> str:
+def kinds(events: list[Line]) -> str:
     """The order of the events, a letter each: shared, ask, measure, tell, resume, final, end."""
     return "".join(event["event"][0] for event in events[1:])
 

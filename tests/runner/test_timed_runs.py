@@ -20,7 +20,7 @@ from nasrun.runner.clock import Clock
 from nasrun.runner.run import resume, start
 from nasrun.runner.time_budget import TimeBudget
 from nasrun.storage import journal
-from nasrun.storage.journal import Event
+from nasrun.storage.journal import Line
 from tests.faults.runs import Process, count, cut
 from tests.runner.test_asha_runs import results
 
@@ -77,7 +77,7 @@ def by_events(monkeypatch: pytest.MonkeyPatch) -> None:
 
     usual = journal.Journal.append_all
 
-    def append_all(log: journal.Journal, events: list[Event], *, fsync: bool = False) -> None:
+    def append_all(log: journal.Journal, events: list[Line], *, fsync: bool = False) -> None:
         for event in events:
             _events[event["event"]] = _events.get(event["event"], 0) + 1
         usual(log, events, fsync=fsync)
@@ -93,7 +93,7 @@ def config(*words: str) -> DictConfig:
     return task_config(compose_config([*SMALL, *words]))
 
 
-def events_of(directory: Path, kind: str | None = None) -> list[Event]:
+def events_of(directory: Path, kind: str | None = None) -> list[Line]:
     found = journal.read(directory / journal.NAME)
     return [event for event in found if kind in (None, event["event"])]
 
@@ -155,7 +155,7 @@ def by_events_state() -> dict[str, int]:
     return by_events.events  # type: ignore[attr-defined,no-any-return]
 
 
-def _counted_without_spent(recorded: list[Event]) -> dict[str, int]:
+def _counted_without_spent(recorded: list[Line]) -> dict[str, int]:
     """What the clock counts from: what is on record is that which was spent before the last segment."""
     return {"segment": int(recorded[-1]["event"] == "segment")}
 
@@ -164,7 +164,7 @@ def _stop_before(patch: pytest.MonkeyPatch, kind: str, number: int) -> None:
     """End the run as it is about to write the n-th event of a kind."""
     usual, seen = journal.Journal.append_all, [0]
 
-    def append_all(log: journal.Journal, events: list[Event], *, fsync: bool = False) -> None:
+    def append_all(log: journal.Journal, events: list[Line], *, fsync: bool = False) -> None:
         if events[0]["event"] == kind:
             seen[0] += 1
             if seen[0] > number:

@@ -4,10 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from nasrun.core import Measurement, Proposal
 from nasrun.storage import journal
 
 EVENTS = [
@@ -20,7 +17,7 @@ EVENTS = [
 def written(path: Path, events: list[dict] = EVENTS) -> Path:
     log = journal.Journal(path)
     for event in events:
-        log.append(**event)
+        log.append_all([event])
     log.close()
     return path
 
@@ -64,44 +61,5 @@ def test_numbers_that_json_lacks_are_refused_before_they_are_written(tmp_path: P
     before = path.read_bytes()
     log = journal.Journal(path)
     with pytest.raises(ValueError, match="not JSON compliant"):
-        log.append("measure", metrics={"val_accuracy": float("nan")})
+        log.append_all([{"event": "measure", "metrics": {"val_accuracy": float("nan")}}])
     assert path.read_bytes() == before
-
-
-tokens = st.one_of(st.integers(-5, 600), st.text(max_size=8))
-metrics = st.dictionaries(st.text(max_size=5), st.floats(allow_nan=False, allow_infinity=False), max_size=3)
-
-
-@given(
-    st.builds(
-        Proposal,
-        st.lists(tokens, max_size=9).map(tuple),
-        metrics,
-        st.none() | st.integers(1, 9),
-        st.none() | st.integers(0, 99),
-        st.sampled_from(["none", "continue", "inherit"]),
-        st.text(max_size=9),
-        st.none() | st.integers(0, 99),
-    )
-)
-def test_proposals_survive_json(proposal: Proposal) -> None:
-    text = json.dumps(journal.proposal_to_json(proposal))
-    assert journal.proposal_from_json(json.loads(text)) == proposal
-
-
-@given(
-    st.builds(
-        Measurement,
-        st.integers(0, 99),
-        st.integers(0, 9),
-        st.sampled_from(["ok", "failed", "infeasible"]),
-        metrics,
-        st.none() | st.text(max_size=20),
-        st.floats(0, 1e6),
-        st.lists(metrics, max_size=3),
-    )
-)
-def test_measurements_survive_json(measurement: Measurement) -> None:
-    event = json.loads(json.dumps(journal.measurement_to_json(measurement)))
-    restored = journal.measurement_from_json({"event": "measure", "time": 1.0, **event})
-    assert restored._replace(history=list(restored.history)) == measurement

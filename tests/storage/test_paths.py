@@ -10,6 +10,7 @@ from nasrun.config.paths import path_options
 from nasrun.core.options import IsPath, paths
 from nasrun.evaluators.table import Table
 from nasrun.spaces.training_recipe.space import TrainingRecipe
+from nasrun.storage.events import RunStarted
 from nasrun.storage.paths import find_paths, header_entry, movable, whole_path
 from nasrun.strategies.asnn.strategy import Asnn
 from tests.support import setup_of, strategy_setup
@@ -36,15 +37,15 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "project"
 
 
-def found(directory: Path, header: dict, path: str = "photos") -> str:
+def found(directory: Path, header: RunStarted, path: str = "photos") -> str:
     config = OmegaConf.create({"dataset": {"path": path}})
     return str(find_paths(config, header, directory).dataset.path)
 
 
 def test_a_relative_path_is_found_from_anywhere(project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     directory = project / "outputs" / "run"
-    header = {"paths": header_entry({"dataset.path": "photos"}, Path("outputs/run"))}
-    assert header["paths"] == {"given": {"dataset.path": "photos"}, "folder": str(project), "from_run": "../.."}
+    header = RunStarted(paths=header_entry({"dataset.path": "photos"}, Path("outputs/run")))
+    assert header.paths == {"given": {"dataset.path": "photos"}, "folder": str(project), "from_run": "../.."}
     assert found(directory, header) == "photos"
     monkeypatch.chdir(tmp_path)
     assert found(directory, header) == found(Path("project/outputs/run"), header) == str(project / "photos")
@@ -62,8 +63,8 @@ def test_a_relative_path_is_found_from_anywhere(project: Path, monkeypatch: pyte
 
 @pytest.mark.parametrize("path", ["/somewhere/photos", "~/photos"])
 def test_a_path_that_is_whole_stays(path: str, project: Path) -> None:
-    header = {"paths": header_entry({"dataset.path": path}, Path("outputs/run"))}
-    assert header == {"paths": {"given": {"dataset.path": path}}}, "nothing of the machine"
+    header = RunStarted(paths=header_entry({"dataset.path": path}, Path("outputs/run")))
+    assert header.paths == {"given": {"dataset.path": path}}, "nothing of the machine"
     assert found(project / "outputs" / "run", header, path) == path
     assert whole_path(path) == path
     assert whole_path("photos") == os.path.join(project, "photos")  # noqa: PTH118
@@ -72,6 +73,6 @@ def test_a_path_that_is_whole_stays(path: str, project: Path) -> None:
 
 def test_what_may_be_given_anew_is_what_is_compared() -> None:
     given = {"dataset.path": "a", "evaluator.table": "b", "search_space.run": "c", "strategy.table": "d"}
-    assert movable({"paths": {"given": given}, "data": {}}) == ("dataset.path", "evaluator.table")
-    assert movable({"paths": {"given": given}}) == ()
-    assert movable({}) == ()
+    assert movable(RunStarted(paths={"given": given}, data={})) == ("dataset.path", "evaluator.table")
+    assert movable(RunStarted(paths={"given": given})) == ()
+    assert movable(RunStarted()) == ()

@@ -170,7 +170,7 @@ def test_what_was_reused_or_turned_down_is_no_member() -> None:
     first, second, third = strategy.ask(3)
     told(strategy, 0, first, 0.9)
     told(strategy, 1, second._replace(reuse_of=0), 0.9)
-    told(strategy, -1, third, None)
+    strategy.reject(third, "over a limit")
     fourth, fifth = strategy.ask(2)
     assert (fourth.origin, fifth.origin) == ("start", "start")
     told(strategy, 2, fourth, 0.1)
@@ -178,7 +178,7 @@ def test_what_was_reused_or_turned_down_is_no_member() -> None:
     assert [p.parent for p in strategy.ask(2)] == [0, None]
     limited = asha(configurations=3)
     for number, proposal in enumerate(limited.ask(3)):
-        told(limited, number if number < 2 else -1, proposal, 0.1)
+        told(limited, number, proposal, 0.1) if number < 2 else limited.reject(proposal, "over a limit")
     assert not limited.done
     [another] = limited.ask(1)
     assert another.origin == "start"

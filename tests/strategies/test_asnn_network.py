@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from nasrun.core import Objective
 from nasrun.core.options import ConfigError
 from nasrun.storage import journal
+from nasrun.storage.events import RunStarted
 from nasrun.storage.journal import Journal
 from nasrun.strategies.asnn.network import Ensemble, NetworkSettings
 from nasrun.strategies.asnn.table import MeasuredTable, widths_of
@@ -109,7 +110,7 @@ def begun(directory: Path) -> Path:
     """A run directory whose journal begins as that of a run does."""
     directory.mkdir()
     log = Journal(directory / journal.NAME)
-    log.append("run", time=0.0)
+    log.append(RunStarted(time=0.0))
     log.close()
     return directory
 

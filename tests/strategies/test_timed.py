@@ -160,3 +160,17 @@ def test_noise_comes_from_pairs_or_from_the_images() -> None:
     assert noise_of_pairs(pairs[:1]) is None
     assert noise_of_share(0.7, 480) == pytest.approx(0.0209, abs=1e-4)
     assert noise_of_share(1.0, 480) > 0
+
+
+@pytest.mark.parametrize("origin", ["known", "sample"])
+def test_the_one_that_there_is_time_for_takes_the_place_of_the_first_known_one(origin: str) -> None:
+    setup = setup_of("search_space=staged_cnn", "strategy=aging_evolution")
+    first, other = list(setup.space.known().values())[:2]
+    plan = Plan(1, (2.0,), (1,), 0, 54.0, None, other if origin == "known" else None)
+    strategy = Timed(setup.strategy, setup.space, Objective())
+    strategy.epoch_seconds = lambda genome: 1.0
+    strategy.follow(plan)
+    [proposal] = run(strategy)
+    assert (proposal.genome, proposal.origin) == (other if origin == "known" else first, "known")
+    assert strategy.begins_known
+    assert strategy.done

@@ -1,10 +1,15 @@
 """What goes round any strategy: duplicates and constraints."""
 
+import json
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
 import pytest
 
-from nasrun.core import Cost
-from nasrun.strategies.wrappers import Constraints
-from tests.support import FITTING, options, strategy_setup, trajectory
+from nasrun.core import Cost, Measurement, Proposal, Strategy, StrategyWrapper, Trial
+from nasrun.strategies.wrappers import Constrain, Constraints
+from tests.support import FITTING, measure, options, setup_of, strategy_setup, trajectory
 
 # Parameters and FLOPs that are a limit where the default search space does not fit a strategy.
 LIMITS = {"grid": (110_000, 6_000_000)}
@@ -55,3 +60,120 @@ def test_limits_are_inclusive_and_none_is_no_limit() -> None:
     assert Constraints(parameters=10, flops=None).allow(Cost(10, 10**12))
     assert not Constraints(parameters=10, flops=None).allow(Cost(11, 1))
     assert not Constraints(flops=5).allow(Cost(1, 6))
+
+
+class Recorder(Strategy):
+    """Notes every call, and answers each with a value of its own."""
+
+    initial, uses_checkpoints, length, budgets, multi_objective, steerable = 7, True, 9, (1, 3), True, False
+
+    def __init__(self) -> None:
+        self.calls: list[tuple] = []
+
+    def ask(self, n: int) -> list[Proposal]:
+        return [Proposal((n,))]
+
+    def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
+        self.calls.append(("tell", trial, measurements))
+
+    def reject(self, proposal: Proposal, reason: str) -> None:
+        self.calls.append(("reject", proposal, reason))
+
+    done = True
+
+    def required_checkpoints(self) -> set[int]:
+        return {3}
+
+    def selected_trial(self) -> int:
+        return 4
+
+    def epochs(self, trials: int) -> float:
+        return 2.0 * trials
+
+    def draw(self, rng: np.random.Generator) -> tuple[int]:
+        return (5,)
+
+    def messages(self) -> list[str]:
+        return ["said"]
+
+    def notes(self) -> dict[str, int]:
+        return {"noted": 1}
+
+
+def test_a_wrapper_is_what_it_goes_round() -> None:
+    public = {name for name in vars(Strategy) if not name.startswith("_")}
+    assert public <= set(vars(Recorder)), "this test knows of everything that a strategy may have"
+    inner = Recorder()
+    outer = StrategyWrapper(StrategyWrapper(inner))
+    for name in ("initial", "uses_checkpoints", "length", "budgets", "multi_objective", "steerable", "done"):
+        assert getattr(outer, name) == getattr(inner, name) != getattr(Strategy, name), name
+    proposal, rng = Proposal((2,)), np.random.default_rng(0)
+    assert outer.ask(2) == [proposal]
+    outer.tell(Trial(0, proposal), [])
+    outer.reject(proposal, "why")
+    assert inner.calls == [("tell", Trial(0, proposal), []), ("reject", proposal, "why")]
+    assert (outer.required_checkpoints(), outer.selected_trial(), outer.epochs(3)) == ({3}, 4, 6.0)
+    assert (outer.draw(rng), outer.messages(), outer.notes()) == ((5,), ["said"], {"noted": 1})
+
+
+class Picky(Constraints):
+    """Turns down two fifths of all networks, by their price."""
+
+    def exceeded(self, cost: Cost) -> list[str]:
+        return ["a limit"] if zlib.crc32(repr(cost).encode()) % 5 < 2 else []
+
+
+def constrained(inner: Strategy, setup) -> Constrain:
+    while isinstance(inner, StrategyWrapper):
+        inner = inner._inner
+    return Constrain(inner, setup.space, setup.dataset.task, Picky())
+
+
+@pytest.mark.parametrize("strategy", options("strategy"))
+@pytest.mark.parametrize("in_flight", [1, 4])
+def test_what_is_turned_down_is_no_trial_and_another_one_comes_in_its_place(strategy: str, in_flight: int) -> None:
+    setup = strategy_setup(strategy)
+    picky = constrained(setup.strategy, setup)
+    waiting: list[Trial] = []
+    number = 0
+    while number < 40:
+        proposals = picky.ask(in_flight - len(waiting))
+        assert proposals or waiting or picky.done, "nothing to wait for, yet nothing proposed"
+        for proposal in proposals:
+            assert Picky().allow(setup.space.cost(proposal.genome, setup.dataset.task))
+            assert proposal.parent is None or 0 <= proposal.parent < number
+            waiting.append(Trial(number, proposal))
+            number += 1
+        if not waiting:
+            break
+        trial = waiting.pop(0)
+        picky.tell(trial, measure(setup, trial))
+    assert picky.turned_down or strategy in ONE_NETWORK
+    assert '"trial": -1' not in json.dumps(picky.notes(), default=str)
+
+
+class Waiting(Strategy):
+    """Waits until all of its first four are told; knows nothing of rejections."""
+
+    def __init__(self, space, rng) -> None:
+        self._space, self._rng, self._asked, self._told = space, rng, 0, 0
+
+    def ask(self, n: int) -> list[Proposal]:
+        count = min(n, 4 - self._asked) if self._asked < 4 else n * (self._told == 4)
+        self._asked += count
+        return [Proposal(self._space.sample(self._rng)) for _ in range(count)]
+
+    def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
+        self._told += 1
+
+
+def test_a_strategy_that_waits_for_what_was_turned_down_is_told_what_it_lacks() -> None:
+    setup = setup_of()
+    strategy = constrained(Waiting(setup.space, np.random.default_rng(0)), setup)
+    proposals = trajectory(strategy, setup, 10)
+    assert len(proposals) + strategy.turned_down == 4
+    assert 0 < strategy.turned_down < 4
+    assert strategy.messages()[-1] == (
+        f"Waiting proposes nothing more; if it waits for one of the {strategy.turned_down} that were turned down, give "
+        "it a method reject(proposal, reason), by which it knows"
+    )

@@ -1,18 +1,20 @@
 """What stands between a run and its tracker."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from nasrun.core import Measurement, Objective, Proposal, Trial
+from nasrun.storage.events import RunStarted
 from nasrun.storage.records import TrialRecord
 from nasrun.trackers import TrackedRun, TrackedTrial, Tracker, observer
 from nasrun.trackers.observer import Tracking, tracked_run
 from tests.support import setup_of
 
-HEADER = {"event": "run", "seed": 3, "time": 1000.5, "choices": {"strategy": "genetic"}}
+HEADER = RunStarted(seed=3, time=1000.5, choices={"strategy": "genetic"})
 
 
 class Notebook(Tracker):
@@ -120,11 +122,11 @@ def test_the_run_is_described_without_what_a_resume_may_change(tmp_path: Path) -
     assert (run.name, run.sweep, run.folder, run.started) == ("here", None, tmp_path, 1000.5)
     assert run.tags == {"strategy": "genetic", "seed": "3"}
     assert run.id == tracked_run(Path("moved"), HEADER, {}, Objective()).id
-    assert run.id != tracked_run(Path("moved"), {**HEADER, "seed": 4}, {}, Objective()).id
+    assert run.id != tracked_run(Path("moved"), replace(HEADER, seed=4), {}, Objective()).id
 
 
 def test_the_folder_of_a_sweep_is_found_above_the_run(tmp_path: Path) -> None:
-    header = {**HEADER, "sweep": {"folder": "day/sweep", "job": 7}}
+    header = replace(HEADER, sweep={"folder": "day/sweep", "job": 7})
     run = tracked_run(tmp_path / "day" / "sweep" / "deep" / "7_genetic", header, {}, Objective())
     assert (run.sweep, run.job, run.folder) == ("day/sweep", 7, tmp_path / "day" / "sweep")
     assert run.tags == {"strategy": "genetic", "seed": "3", "sweep": "day/sweep", "job": "7"}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from nasrun.storage import journal
+from nasrun.storage.records import read_run
 from nasrun.storage.run_directory import load_config
 from nasrun.trackers import TrackedTrial
 from nasrun.trackers.csv import Csv
@@ -64,7 +64,7 @@ def test_a_resume_adds_and_takes_away_trackers(tmp_path: Path) -> None:
     assert steps("tensorboard", directory) == [0, 1, 2, 3]
     run_on(directory, tracker="csv", trials=5)
     assert steps("tensorboard", directory) == [0, 1, 2, 3]
-    stored = load_config(directory, journal.read(directory / journal.NAME))
+    stored = load_config(directory, read_run(directory).changes)
     assert OmegaConf.to_container(stored.tracker) == {"csv": {"_target_": f"{Csv.__module__}.Csv"}}
 
 
@@ -82,5 +82,5 @@ def test_a_run_of_a_version_with_one_tracker_goes_on(key: str, tmp_path: Path) -
     assert steps("tensorboard", directory) == [0, 1, 2, 3]
     run_on(directory, **{key: 1, "trials": 5})
     assert steps("tensorboard", directory) == [0, 1, 2, 3, 4]
-    stored = load_config(directory, journal.read(directory / journal.NAME))
+    stored = load_config(directory, read_run(directory).changes)
     assert stored.tracker.tensorboard.detailed == 1

@@ -11,7 +11,9 @@ from nasrun.datasets import Split
 from nasrun.datasets.synthetic import Synthetic
 from nasrun.hardware.devices import Runtime
 from nasrun.training.data import DeviceData
-from nasrun.training.loop import Training, train
+from nasrun.training.loop import train
+from nasrun.training.outcomes import Training
+from nasrun.training.request import TrainingRequest
 from nasrun.training.settings import TrainSettings
 
 Trained = tuple[Training, nn.Module]
@@ -52,13 +54,14 @@ def data() -> DeviceData:
 
 def train_network(data: DeviceData, seed: int = 1, runtime: Runtime | None = None, **options: Any) -> Trained:
     """Train the small network with dropout, from the same initial weights each time."""
-    named = {name: options.pop(name) for name in ("limits", "on_epoch", "first_epoch") if name in options}
+    named = {name: options.pop(name) for name in ("limits", "first_epoch") if name in options}
+    told = {name: options.pop(name) for name in ("on_epoch",) if name in options}
     settings = TrainSettings(**{"epochs": 2, "batch_size": 32, **options})
     with torch.random.fork_rng([]):
         torch.manual_seed(7)
         model = small_network()
         model.insert(6, nn.Dropout(0.1))
-        training = train(model, data, settings, runtime or cpu(), seed, **named)
+        training = train(model, seed, TrainingRequest(data, settings, runtime or cpu(), **named), **told)
     return training, model
 
 

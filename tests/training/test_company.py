@@ -22,6 +22,7 @@ from nasrun.training.data import DeviceData
 from nasrun.training.dense import threads
 from nasrun.training.loop import train, train_together
 from nasrun.training.outcomes import Training, TrainingError
+from nasrun.training.request import TrainingRequest
 from nasrun.training.settings import TrainSettings
 from tests.training.conftest import cpu
 
@@ -90,7 +91,7 @@ def trained(case: Case, sizes: Sequence[int], count: int) -> list[tuple[str, str
     found, place = [], 0
     for size in sizes:
         group, seeds = models[place : place + size], range(place, place + size)
-        outcomes = train_together(group, data, TrainSettings(**case.options), runtime, seeds)
+        outcomes = train_together(group, seeds, TrainingRequest(data, TrainSettings(**case.options), runtime))
         found += [bits(outcome, model) for outcome, model in zip(outcomes, group, strict=True)]
         place += size
     return found
@@ -169,11 +170,9 @@ def test_large_networks_take_all_threads_alone_and_in_a_list(threads_: int, monk
     runtime.apply()
     outcomes = train_together(
         models,
-        data,
-        TrainSettings(**case.options),
-        runtime,
         range(3),
-        on_epoch=lambda network, epoch, metrics: told.append((network, epoch)),
+        TrainingRequest(data, TrainSettings(**case.options), runtime),
+        lambda network, epoch, metrics: told.append((network, epoch)),
     )
     found = [bits(outcome, model) for outcome, model in zip(outcomes, models, strict=True)]
     assert told == [(network, epoch) for network in range(3) for epoch in (1, 2)]
@@ -186,5 +185,6 @@ def test_large_networks_take_all_threads_alone_and_in_a_list(threads_: int, monk
 def test_one_network_by_itself_is_one_of_a_list() -> None:
     case = Case([[31, 5]] * NETWORKS, 9, 3, (50, 33), 0.2, {**ADAM, "batch_size": 7})
     data, models = case.data(), case.models()
-    outcomes = [train(model, data, TrainSettings(**case.options), cpu(), seed) for seed, model in enumerate(models)]
+    request = TrainingRequest(data, TrainSettings(**case.options), cpu())
+    outcomes = [train(model, seed, request) for seed, model in enumerate(models)]
     assert [bits(*pair) for pair in zip(outcomes, models, strict=True)] == trained(case, [NETWORKS], 2)

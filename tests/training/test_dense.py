@@ -15,8 +15,8 @@ from nasrun.hardware.devices import Runtime
 from nasrun.training.dense.layers import matrices
 from nasrun.training.dense.masks import STEPS, Masks
 from nasrun.training.dense.steps import DenseStepper, Shape, dense_shape
-from nasrun.training.loop import Stepper
 from nasrun.training.settings import TrainSettings
+from nasrun.training.single import Stepper
 
 CPU = Runtime("cpu", "fp32", "", 1, True)
 CLASSES, FEATURES = 5, 12

@@ -15,10 +15,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from nasrun.training import loop, stepper
-from nasrun.training.data import DeviceData
-from nasrun.training.loop import Limits, Stepper, Training, TrainingError, measure, steps_per_epoch, train
+from nasrun.training import loop, single
+from nasrun.training.data import DeviceData, steps_per_epoch
+from nasrun.training.loop import train
+from nasrun.training.outcomes import Training, TrainingError
+from nasrun.training.request import Limits, TrainingRequest
 from nasrun.training.settings import TrainSettings
+from nasrun.training.single import Stepper, measure
 from tests.training.conftest import cpu, small_data, small_network, train_network
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -86,7 +89,7 @@ def test_the_seed_decides_order_augmentation_and_dropout_apart(data: DeviceData)
         torch.manual_seed(7)
         model = small_network()
         model.insert(6, nn.Dropout(dropout))
-        train(model, data, TrainSettings(shift=shift, **whole), cpu(), seed)
+        train(model, seed, TrainingRequest(data, TrainSettings(shift=shift, **whole), cpu()))
         trained.append(model[-1].weight.detach())
     one, other = trained[:4], trained[4:]
     torch.testing.assert_close(one[0], other[0], atol=1e-5, rtol=1e-4)
@@ -100,7 +103,7 @@ def test_what_was_drawn_before_makes_no_difference(data: DeviceData) -> None:
         model = small_network()
         model.insert(6, nn.Dropout(0.5))
         torch.manual_seed(before)
-        train(model, data, TrainSettings(epochs=1, shift=1, flip=True), cpu(), 3)
+        train(model, 3, TrainingRequest(data, TrainSettings(epochs=1, shift=1, flip=True), cpu()))
         weights.append(model[-1].weight.detach())
     assert torch.equal(*weights)
 
@@ -109,7 +112,7 @@ def test_every_epoch_trains_in_training_mode_and_measures_in_evaluation_mode(dat
     modes: list[tuple[bool, bool]] = []
     model = small_network()
     model[1].register_forward_hook(lambda module, *rest: modes.append((module.training, torch.is_grad_enabled())))
-    train(model, data, TrainSettings(epochs=2, batch_size=100), cpu(), 3)
+    train(model, 3, TrainingRequest(data, TrainSettings(epochs=2, batch_size=100), cpu()))
     assert modes == 2 * ([(True, True)] * 4 + [(False, False)])
 
 
@@ -130,7 +133,7 @@ def test_dense_networks_stay_in_fp32_on_the_cpu(data: DeviceData) -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(144, 4))
     seen: list[torch.dtype] = []
     model[1].register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
-    half = train(model, data, TrainSettings(epochs=1), cpu("bf16"), 1)
+    half = train(model, 1, TrainingRequest(data, TrainSettings(epochs=1), cpu("bf16")))
     found = measure(model, data, "validation", cpu("bf16"))
     assert set(seen) == {torch.float32}
     assert found["loss"] == pytest.approx(half.metrics["val_loss"], rel=1e-5)
@@ -180,13 +183,13 @@ def test_one_step_is_the_one_written_out(data: DeviceData) -> None:
 
 def test_each_step_has_the_rate_of_its_place_in_the_schedule(data: DeviceData, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[int, int]] = []
-    rate = stepper.learning_rate
+    rate = single.learning_rate
 
     def noted(settings: TrainSettings, step: int, steps: int) -> float:
         asked.append((step, steps))
         return rate(settings, step, steps)
 
-    monkeypatch.setattr(stepper, "learning_rate", noted)
+    monkeypatch.setattr(single, "learning_rate", noted)
     train_network(data, epochs=3, batch_size=100)
     assert asked == [(step, 12) for step in range(12)]
     asked.clear()
@@ -218,7 +221,7 @@ def test_a_batch_larger_than_the_data_is_one_step(data: DeviceData) -> None:
 def scripted(monkeypatch: pytest.MonkeyPatch, accuracies: list[float]) -> None:
     """Validation accuracies that follow a script; the real ones cannot be made to fall."""
     given = iter(accuracies)
-    monkeypatch.setattr(loop, "measure", lambda *arguments: {"accuracy": next(given), "loss": 1.0})
+    monkeypatch.setattr(single, "measure", lambda *arguments: {"accuracy": next(given), "loss": 1.0})
 
 
 def noting_weights(into: list[dict[str, torch.Tensor]], model: nn.Module) -> Callable[[int, object], None]:
@@ -247,7 +250,7 @@ def test_patience_stops_and_takes_the_best_epochs_weights(
     model = small_network()
     weights: list[dict[str, torch.Tensor]] = []
     settings = TrainSettings(epochs=5, batch_size=64, patience=patience)
-    training = train(model, data, settings, cpu(), 1, on_epoch=noting_weights(weights, model))
+    training = train(model, 1, TrainingRequest(data, settings, cpu()), noting_weights(weights, model))
     assert len(training.history) == trained
     assert training.metrics["epoch"] == best
     assert accuracy(training) == accuracies[best - 1]
@@ -295,7 +298,7 @@ def test_a_rate_that_is_far_too_high_is_a_reason(data: DeviceData) -> None:
 def test_a_validation_loss_that_is_not_finite_names_the_epoch(
     data: DeviceData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "measure", lambda *arguments: {"accuracy": 0.1, "loss": float("inf")})
+    monkeypatch.setattr(single, "measure", lambda *arguments: {"accuracy": 0.1, "loss": float("inf")})
     with pytest.raises(TrainingError, match=r"^the validation loss became inf in epoch 1$"):
         train_network(data)
 
@@ -319,7 +322,7 @@ def test_nothing_left_to_train_is_a_reason(data: DeviceData) -> None:
 def test_measure_is_the_mean_over_all_images(
     data: DeviceData, monkeypatch: pytest.MonkeyPatch, part: str, batch: int
 ) -> None:
-    monkeypatch.setattr(loop, "EVALUATION_BATCH", batch)
+    monkeypatch.setattr(single, "EVALUATION_BATCH", batch)
     _, model = train_network(data, epochs=1)
     found = measure(model, data, part, cpu())
     split = data.split(part)

@@ -9,8 +9,10 @@ from torch.nn import functional as F
 from nasrun.config.build import Setup
 from nasrun.core import seeding
 from nasrun.training.data import DeviceData
-from nasrun.training.loop import measure, train
+from nasrun.training.loop import train
+from nasrun.training.request import TrainingRequest
 from nasrun.training.settings import TrainSettings
+from nasrun.training.single import measure
 from tests.support import setup_of
 from tests.training.conftest import cpu
 
@@ -67,7 +69,7 @@ def test_the_same_batches_give_the_same_training(
 ) -> None:
     runtime = cpu(precision, channels_last)
     ours, plain = network(setup), network(setup)
-    training = train(ours, images, SETTINGS, runtime, SEED, validation=None)
+    training = train(ours, SEED, TrainingRequest(images, SETTINGS, runtime, validation=None))
     expected = plain_losses(plain, setup)
     assert [row["train_loss"] for row in training.history] == pytest.approx(expected, rel=tolerance)
     assert expected[-1] < 0.8 * expected[0]

@@ -1,6 +1,7 @@
 """Keys of recipes in training: each does what it says, repeats itself, and goes on as if nothing had interrupted it."""
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,12 +11,13 @@ from torch import nn
 from nasrun.core.options import ConfigError, check_section
 from nasrun.hardware.devices import Runtime
 from nasrun.training.data import DeviceData
-from nasrun.training.loop import Single, make_trainee, measure, train, train_together
+from nasrun.training.loop import make_trainee, train, train_together
 from nasrun.training.micro_batches import parts_of
 from nasrun.training.mirrored import MirrorAverage
 from nasrun.training.outcomes import Training
+from nasrun.training.request import TrainingRequest
 from nasrun.training.settings import BY_AUTOGRAD, TrainSettings
-from nasrun.training.stepper import Stepper
+from nasrun.training.single import Single, Stepper, measure
 from nasrun.training.teacher import Teacher
 from tests.training.conftest import cpu, small_data, small_network
 from tests.training.test_loop import digest
@@ -57,7 +59,8 @@ def trained(
     settings = TrainSettings(**{"epochs": 3, "schedule_epochs": 3, "batch_size": 32, **options})
     model = named.pop("model", None) or network()
     with torch.random.fork_rng([]):
-        training = train(model, data, settings, runtime or cpu(), named.pop("seed", 1), **named)
+        seed = named.pop("seed", 1)
+        training = train(model, seed, TrainingRequest(data, settings, runtime or cpu(), **named))
     return training, model
 
 
@@ -128,9 +131,8 @@ def test_a_training_with_another_seed_has_streams_of_its_own(data: DeviceData) -
     # The order of its own is the one from the beginning of its seed, as it always was.
     orders = []
     for state in (first.state, None):
-        trainee = Single(copy.deepcopy(model), data, TrainSettings(batch_size=32), cpu(), 2, "train", 10)
-        if state is not None:
-            trainee.restore(state)
+        request = TrainingRequest(data, TrainSettings(batch_size=32), cpu(), state=state)
+        trainee = Single(copy.deepcopy(model), 2, request)
         orders.append(torch.cat([labels for _, labels in trainee.batches()]))
     assert torch.equal(*orders)
 
@@ -225,22 +227,23 @@ def test_dense_networks_train_alone_where_by_hand_does_not_do(data: DeviceData) 
         torch.manual_seed(5)
         return nn.Sequential(nn.Flatten(), nn.Linear(144, 8), nn.ReLU(), nn.Linear(8, 4))
 
-    assert not isinstance(make_trainee([dense()], data, TrainSettings(), cpu(), [1]), Single)
+    assert not isinstance(make_trainee([dense()], [1], TrainingRequest(data, TrainSettings(), cpu())), Single)
     for name in BY_AUTOGRAD:
         changed = next(options for options in KEYS.values() if name in options)
         settings = TrainSettings(**changed)
         assert settings.needs_autograd, name
-        assert isinstance(make_trainee([dense()], data, settings, cpu(), [1]), Single), name
+        assert isinstance(make_trainee([dense()], [1], TrainingRequest(data, settings, cpu())), Single), name
     for name in ("linear", "warm_up"):
         settings = TrainSettings(**KEYS[name], epochs=2)
-        assert not isinstance(make_trainee([dense()], data, settings, cpu(), [1]), Single)
+        assert not isinstance(make_trainee([dense()], [1], TrainingRequest(data, settings, cpu())), Single)
         # The same rates by hand and by autograd.
         byhand, single = dense(), dense()
-        [outcome] = train_together([byhand], data, settings, cpu(), [1], validation=None)
+        request = TrainingRequest(data, settings, cpu(), validation=None)
+        [outcome] = train_together([byhand], [1], request)
         assert isinstance(outcome, Training)
-        train(single, data, settings, cpu(), 1, validation=None, resumable=True)
+        train(single, 1, replace(request, resumable=True))
         torch.testing.assert_close(byhand[-1].weight, single[-1].weight, atol=1e-4, rtol=1e-3)
-    assert isinstance(make_trainee([dense()], with_teacher(data), TrainSettings(), cpu(), [1]), Single)
+    assert isinstance(make_trainee([dense()], [1], TrainingRequest(with_teacher(data), TrainSettings(), cpu())), Single)
 
 
 REFUSED = [

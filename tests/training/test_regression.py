@@ -11,11 +11,14 @@ from torch import nn
 from nasrun.core import Task
 from nasrun.datasets import Splits
 from nasrun.datasets.gap_filling import GapFilling
-from nasrun.training import loop
+from nasrun.training import single
 from nasrun.training.data import DeviceData
-from nasrun.training.loop import Stepper, TrainingError, make_trainee, measure, train
+from nasrun.training.loop import make_trainee, train
 from nasrun.training.losses import CrossEntropy, SquaredError
+from nasrun.training.outcomes import TrainingError
+from nasrun.training.request import TrainingRequest
 from nasrun.training.settings import TrainSettings
+from nasrun.training.single import Stepper, measure
 from tests.support import setup_of
 from tests.training.auto_encoders import AutoEncoders, smooth
 from tests.training.conftest import cpu
@@ -175,7 +178,7 @@ def trained(data: DeviceData, seed: int = 1, precision: str = "fp32", **options:
     with torch.random.fork_rng([]):
         torch.manual_seed(3)
         model = AutoEncoders().build((8, 3), Task("pictures", 3, 16, 16, 2, "regression"))
-        training = train(model, data, replace(TRAIN, **options), cpu(precision), seed)
+        training = train(model, seed, TrainingRequest(data, replace(TRAIN, **options), cpu(precision)))
     return [{name: value for name, value in row.items() if name != "seconds"} for row in training.history], model
 
 
@@ -205,16 +208,14 @@ def test_training_lowers_what_counts(splits: Splits) -> None:
 
 def test_patience_goes_by_the_lowest_validation_loss(data: DeviceData, monkeypatch: pytest.MonkeyPatch) -> None:
     given = iter([0.9, 0.5, 0.7, 0.6, 0.1])
-    monkeypatch.setattr(loop, "measure", lambda *arguments: {"loss": next(given), "loss_whole": 0.0})
+    monkeypatch.setattr(single, "measure", lambda *arguments: {"loss": next(given), "loss_whole": 0.0})
     model = Constant(0.0)
     values: list[float] = []
     training = train(
         model,
-        data,
-        replace(TRAIN, epochs=5, patience=2),
-        cpu(),
         1,
-        on_epoch=lambda epoch, metrics: values.append(model.value.item()),
+        TrainingRequest(data, replace(TRAIN, epochs=5, patience=2), cpu()),
+        lambda epoch, metrics: values.append(model.value.item()),
     )
     assert len(training.history) == 4
     assert training.metrics["epoch"] == 2
@@ -223,7 +224,7 @@ def test_patience_goes_by_the_lowest_validation_loss(data: DeviceData, monkeypat
 
 def test_a_dense_network_is_not_trained_by_the_steps_made_for_classes(data: DeviceData) -> None:
     dense = nn.Sequential(nn.Flatten(), nn.Linear(768, 8), nn.ReLU(), nn.Linear(8, 2))
-    trainee = make_trainee([dense], data, TRAIN, cpu(), [1])
+    trainee = make_trainee([dense], [1], TrainingRequest(data, TRAIN, cpu()))
     inputs, labels = next(iter(trainee.batches()))
     with pytest.raises(ValueError, match="the network's output is 2, and must be 2 x 16 x 16"):
         trainee.step(inputs, labels)
@@ -257,6 +258,6 @@ def test_the_blue_marble_can_be_filled() -> None:
     with torch.random.fork_rng([]):
         torch.manual_seed(0)
         model = AutoEncoders().build((8, 3), Task("pictures", 4, 32, 32, 3, "regression"))
-        training = train(model, data, TrainSettings(epochs=3, batch_size=16), cpu(), 1)
+        training = train(model, 1, TrainingRequest(data, TrainSettings(epochs=3, batch_size=16), cpu()))
     assert training.metrics["val_loss"] < 0.3
     assert measure(model, data, "test", cpu())["loss"] < 0.4

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from nasrun.training import loop
 from nasrun.training.data import DeviceData
 from nasrun.training.dense.replicas import Replicas
 from nasrun.training.dense.threads import MOST_THREADS, StoppedError, fit_one_thread, in_parallel, shares, tiny_is_zero
-from nasrun.training.outcomes import NO_LIMITS, Limits
+from nasrun.training.loop import train_here
+from nasrun.training.request import Limits, TrainingRequest
 from nasrun.training.settings import TrainSettings
 from tests.training.conftest import cpu
 from tests.training.test_replicas import SETTINGS, network, ticking, together
@@ -90,13 +91,13 @@ class TestThreads:
         self, data: DeviceData, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         ticking(monkeypatch)
-        stop = threading.Event()
-        plan = loop._Plan(data, TrainSettings(**SETTINGS), cpu(), "train", None, 0, NO_LIMITS, 6, stop, False, None)
+        request = TrainingRequest(data, TrainSettings(**SETTINGS), cpu(), validation=None)
         models, ignored = [network(seed, 8) for seed in range(2)], lambda network, epoch, metrics: None
-        first, _ = loop._train(models, [0, 1], plan, ignored)
+        first, _ = train_here(models, [0, 1], request, ignored, 6, threading.Event())
         assert [row["seconds"] for row in first.history] == [1 / 6] * 3  # type: ignore[union-attr]
         # An epoch of 12 steps takes 14 ticks, and six networks have 24 between them.
-        first, _ = loop._train(models, [0, 1], plan._replace(limits=Limits(4.0)), ignored)
+        limited = replace(request, limits=Limits(4.0))
+        first, _ = train_here(models, [0, 1], limited, ignored, 6, threading.Event())
         assert str(first) == "time limit of 4 s reached in epoch 2"
 
     @pytest.mark.parametrize(

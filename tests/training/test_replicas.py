@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,10 +11,13 @@ from torch import nn
 
 from nasrun.core import seeding
 from nasrun.training import loop
-from nasrun.training.data import DeviceData
+from nasrun.training.data import DeviceData, steps_per_epoch
 from nasrun.training.dense.replicas import Replicas
-from nasrun.training.loop import Limits, Training, TrainingError, measure, steps_per_epoch, train, train_together
+from nasrun.training.loop import train, train_together
+from nasrun.training.outcomes import Training, TrainingError
+from nasrun.training.request import Limits, TrainingRequest
 from nasrun.training.settings import TrainSettings
+from nasrun.training.single import measure
 from tests.training.conftest import cpu, train_network
 
 PIXELS, CLASSES = 144, 4
@@ -38,19 +42,21 @@ def alone(data: DeviceData, seed: int, *hidden: int, threads: int = 1, **options
     model = network(seed, *hidden)
     runtime = cpu()._replace(threads=threads)
     runtime.apply()
-    return train(model, data, TrainSettings(**{**SETTINGS, **options}), runtime, seed), model
+    return train(model, seed, TrainingRequest(data, TrainSettings(**{**SETTINGS, **options}), runtime)), model
 
 
 def together(
     data: DeviceData, hidden: Sequence[Sequence[int]], threads: int = 1, **options: Any
 ) -> list[tuple[Training | TrainingError, nn.Sequential]]:
     """Networks of seeds 0, 1, ... in one computation."""
-    named = {name: options.pop(name) for name in ("limits", "on_epoch") if name in options}
+    limits = options.pop("limits", Limits())
+    told = {name: options.pop(name) for name in ("on_epoch",) if name in options}
     models = options.pop("models", None) or [network(seed, *widths) for seed, widths in enumerate(hidden)]
     runtime = cpu()._replace(threads=threads)
     runtime.apply()
     settings = TrainSettings(**{**SETTINGS, **options})
-    outcomes = train_together(models, data, settings, runtime, range(len(models)), **named)
+    request = TrainingRequest(data, settings, runtime, limits=limits)
+    outcomes = train_together(models, range(len(models)), request, **told)
     return list(zip(outcomes, models, strict=True))
 
 
@@ -120,7 +126,7 @@ def test_dense_networks_learn(data: DeviceData) -> None:
 
 def replicas(data: DeviceData, seeds: Sequence[int], **options: Any) -> Replicas:
     settings = TrainSettings(**{**SETTINGS, **options})
-    return Replicas([network(seed, 8) for seed in seeds], data, settings, seeds, "train", 100)
+    return Replicas([network(seed, 8) for seed in seeds], seeds, TrainingRequest(data, settings, cpu()))
 
 
 @pytest.mark.parametrize("options", [{}, {"shift": 2}, {"flip": True, "shift": 1, "batch_size": 70}])
@@ -147,7 +153,7 @@ def test_all_are_measured_as_one_is(data: DeviceData, part: str) -> None:
         trainee.step(inputs, labels)
     found = trainee.measure(part)
     models = [network(seed, 8) for seed in range(4)]
-    again = Replicas(models, data, TrainSettings(**SETTINGS), range(4), "train", 100)
+    again = Replicas(models, range(4), TrainingRequest(data, TrainSettings(**SETTINGS), cpu()))
     for inputs, labels in again.batches():
         again.step(inputs, labels)
     again.write_back()
@@ -264,6 +270,24 @@ def test_the_time_limit_is_for_each_ones_share(data: DeviceData, monkeypatch: py
     assert [len(outcome.history) for outcome, _ in group] == [2, 2, 2]  # type: ignore[union-attr]
 
 
+def test_what_stopped_before_the_time_was_up_keeps_its_result(
+    data: DeviceData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"patience": 2, "epochs": 12, "schedule": "constant", "lr": 0.01, "shift": 2}
+    whole = [outcome for outcome, _ in together(data, [(24, 10)] * 6, **options)]
+    lengths = [len(outcome.history) for outcome in whole]  # type: ignore[union-attr]
+    ticking(monkeypatch)
+    # Some 5 ticks into the epoch after the one in which the first network stopped.
+    group = together(data, [(24, 10)] * 6, limits=Limits((14 * min(lengths) + 5) / 6), **options)
+    for (outcome, model), expected in zip(group, whole, strict=True):
+        if len(expected.history) > min(lengths):  # type: ignore[union-attr]
+            assert isinstance(outcome, TrainingError)
+            continue
+        assert isinstance(outcome, Training)
+        assert outcome.metrics["epoch"] == expected.metrics["epoch"]  # type: ignore[union-attr]
+        assert measure(model, data, "validation", cpu())["accuracy"] == outcome.metrics["val_accuracy"]
+
+
 def test_seconds_are_shares(data: DeviceData, monkeypatch: pytest.MonkeyPatch) -> None:
     ticking(monkeypatch)
     [(outcome, _), *_] = together(data, [(8,)] * 4, epochs=2)
@@ -272,14 +296,14 @@ def test_seconds_are_shares(data: DeviceData, monkeypatch: pytest.MonkeyPatch) -
 
 def test_what_is_done_already_is_not_trained_again(data: DeviceData) -> None:
     model = network(0, 8)
-    settings = TrainSettings(**SETTINGS)
-    training = train(model, data, settings, cpu(), 0, first_epoch=2)
+    request = TrainingRequest(data, TrainSettings(**SETTINGS), cpu(), first_epoch=2)
+    training = train(model, 0, request)
     assert [row["epoch"] for row in training.history] == [3]
-    outcomes = train_together([model, network(1, 8)], data, settings, cpu(), [0, 1], first_epoch=3)
+    outcomes = train_together([model, network(1, 8)], [0, 1], replace(request, first_epoch=3))
     assert [str(outcome) for outcome in outcomes] == ["nothing left to train: 3 epochs of 3 are done already"] * 2
 
 
 def test_only_dense_networks_train_together(data: DeviceData) -> None:
     _, convolutional = train_network(data, epochs=1)
     with pytest.raises(ValueError, match="unpack"):
-        train_together([convolutional, convolutional], data, TrainSettings(epochs=1), cpu(), [1, 2])
+        train_together([convolutional] * 2, [1, 2], TrainingRequest(data, TrainSettings(epochs=1), cpu()))

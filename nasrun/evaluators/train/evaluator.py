@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from nasrun.training.data import DeviceData
     from nasrun.training.outcomes import Training, TrainingError
+    from nasrun.training.request import Limits, TrainingRequest
 
 FINAL_TRIAL = -1
 RECIPE, TEACHER = "recipe", "teacher"
@@ -218,68 +219,56 @@ class Train(Evaluator):
         self, job: Job, settings: TrainSettings, part: str = "train", validation: str | None = "validation"
     ) -> "tuple[tuple[Training, torch.nn.Module], TrainSettings]":
         """`_train`, in smaller micro-batches where memory runs out; and the settings under which it came to an end."""
-        return within_memory(
-            lambda tried, spent: self._train(job, tried, part, validation, spent), settings, self._retry_parts
-        )
+        from nasrun.training.request import Limits
 
-    def _train(
-        self, job: Job, settings: TrainSettings, part: str, validation: str | None, spent: float
-    ) -> "tuple[Training, torch.nn.Module]":
-        """Build, warm-start and train the network of a job, in a scope of its own for the global generators."""
-        import torch
+        limit = self.time_limit if job.trial.number != FINAL_TRIAL else None
 
-        from nasrun.training.loop import train
-        from nasrun.training.outcomes import Limits
+        def attempt(tried: TrainSettings, spent: float) -> "tuple[Training, torch.nn.Module]":
+            request = self._request(tried, Limits(limit, spent))
+            return self._train(job, replace(request, part=part, validation=validation, resumable=job.resumable))
+
+        return within_memory(attempt, settings, self._retry_parts)
+
+    def _request(self, settings: TrainSettings, limits: "Limits") -> "TrainingRequest":
+        """The request to train on the run's data and hardware; of networks that start from new weights."""
+        from nasrun.training.request import TrainingRequest
 
         runtime, data = self._ready
-        trial, repeat = job.trial.number, job.repeat
+        return TrainingRequest(data, settings, runtime, limits=limits)
+
+    def _train(self, job: Job, request: "TrainingRequest") -> "tuple[Training, torch.nn.Module]":
+        """Build, warm-start and train the network of a job, in a scope of its own for the global generators."""
+        from nasrun.training.loop import train
+
         with self._own_generators():
-            torch.manual_seed(seeding.integer(job.seed, seeding.Purpose.INIT))
-            model = self._space.build(job.trial.proposal.genome, self._dataset.task)
-            first_epoch, state = warm_start(model, job, settings)
-            training = train(
-                model,
-                data,
-                settings,
-                runtime,
-                job.seed,
-                part=part,
-                validation=validation,
-                first_epoch=first_epoch,
-                limits=Limits(self.time_limit if trial != FINAL_TRIAL else None, spent),
-                on_epoch=lambda epoch, metrics: self.on_progress(
-                    Progress(trial, repeat, epoch, settings.epochs, metrics)
-                ),
-                resumable=job.resumable,
-                state=state,
-            )
-        return training, model
+            model = self._new_network(job)
+            first_epoch, state = warm_start(model, job, request.settings)
+            request = replace(request, first_epoch=first_epoch, state=state)
+            return train(model, job.seed, request, partial(self._tell_progress, job, request.settings.epochs)), model
+
+    def _new_network(self, job: Job) -> "torch.nn.Module":
+        """The network of a job, with initial weights that follow from its seed."""
+        import torch
+
+        torch.manual_seed(seeding.integer(job.seed, seeding.Purpose.INIT))
+        return self._space.build(job.trial.proposal.genome, self._dataset.task)
+
+    def _tell_progress(self, job: Job, epochs: int, epoch: int, metrics: Mapping[str, float]) -> None:
+        self.on_progress(Progress(job.trial.number, job.repeat, epoch, epochs, metrics))
 
     def _train_together(self, jobs: Sequence[Job]) -> "list[tuple[Training | TrainingError, torch.nn.Module]]":
         """Build and train the networks of some jobs, which have the same settings and start from new weights."""
-        import torch
-
         from nasrun.training.loop import train_together
-        from nasrun.training.outcomes import Limits
+        from nasrun.training.request import Limits
 
-        runtime, data = self._ready
-        settings = self._settings_of(jobs[0])
+        request = self._request(self._settings_of(jobs[0]), Limits(self.time_limit))
+
+        def tell(network: int, epoch: int, metrics: Mapping[str, float]) -> None:
+            self._tell_progress(jobs[network], request.settings.epochs, epoch, metrics)
+
         with self._own_generators():
-            models = []
-            for job in jobs:
-                torch.manual_seed(seeding.integer(job.seed, seeding.Purpose.INIT))
-                models.append(self._space.build(job.trial.proposal.genome, self._dataset.task))
-            outcomes = train_together(
-                models,
-                data,
-                settings,
-                runtime,
-                [job.seed for job in jobs],
-                limits=Limits(self.time_limit),
-                on_epoch=lambda network, epoch, metrics: self.on_progress(
-                    Progress(jobs[network].trial.number, jobs[network].repeat, epoch, settings.epochs, metrics)
-                ),
-            )
+            models = [self._new_network(job) for job in jobs]
+            outcomes = train_together(models, [job.seed for job in jobs], request, tell)
         return list(zip(outcomes, models, strict=True))
 
     def _own_generators(self) -> "AbstractContextManager[None]":
@@ -341,22 +330,22 @@ class Train(Evaluator):
 
     def estimate(self, trial: Trial, timer: Callable[[], float] | None = None) -> float | None:
         """Seconds of one repeat, from ten steps after a warm-up of three; of repeats that train together, its share."""
-        from nasrun.training.data import steps_per_epoch
         from nasrun.training.dense.threads import fit_one_thread, in_parallel, shares
         from nasrun.training.loop import make_trainee
+        from nasrun.training.request import Limits
 
-        runtime, data = self._ready
+        runtime, _ = self._ready
         group = self.group([Job(trial, repeat, repeat) for repeat in range(self.repeats)])
-        settings = self._settings_of(group[0])
+        request = self._request(self._settings_of(group[0]), Limits())
         with self._own_generators():
             models = [runtime.place(self._space.build(trial.proposal.genome, self._dataset.task)) for _ in group]
             spread = runtime.device == "cpu" and fit_one_thread(models)
             if spread:  # one thread's part: the others are trained at the same time
                 models = models[: max(map(len, shares(len(models), runtime.threads)))]
-            trainee = make_trainee(models, data, settings, runtime, range(len(models)))
+            trainee = make_trainee(models, range(len(models)), request)
             work = partial(step_seconds, trainee, timer or time.monotonic)
             [seconds] = in_parallel([work], Event()) if spread else [work()]
-        return seconds / len(group) * settings.epochs * steps_per_epoch(data.split("train"), settings) * 1.1
+        return seconds / len(group) * request.settings.epochs * request.steps_per_epoch * 1.1
 
     @property
     def _ready(self) -> "tuple[Runtime, DeviceData]":

@@ -17,7 +17,7 @@ def metrics_of_test(
 ) -> dict[str, float]:
     """What is measured on the test set, as `test_accuracy`; where that is of means over an image and its mirror image,
     what one pass gives stands beside it, as `test_without_flip_accuracy`."""
-    from nasrun.training.loop import measure
+    from nasrun.training.single import measure
 
     metrics = {f"test_{name}": value for name, value in measure(model, data, "test", runtime, settings).items()}
     if settings.test_flip:

@@ -7,7 +7,7 @@ hold the evidence; what they cannot know is left to the author as unknown.
 
 import json
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from nasrun.reports.compare.numbers import budget, random_average
 from nasrun.reports.compare.runs import BENCHMARK, FEW_SEEDS, SAME_RESULT, Comparison
@@ -75,7 +75,7 @@ def _code(comparison: Comparison) -> tuple[Reply, str]:
 
 
 def _code_of_nasrun(comparison: Comparison) -> tuple[Reply, str]:
-    places = [run.header["environment"] for run in comparison.runs]
+    places = [run.header.environment for run in comparison.runs]
     versions = sorted({str(place.get("nasrun")) for place in places})
     commits = sorted({str(place["commit"]) for place in places if place.get("commit")})
     if len(versions) > 1 or len(commits) > 1:
@@ -118,7 +118,7 @@ def _benchmark(comparison: Comparison) -> tuple[Reply, str]:
 def _confounders(comparison: Comparison) -> tuple[Reply, str]:
     fields: dict[str, set[str]] = {}
     for run in comparison.runs:
-        place, runtime = run.header["environment"], run.header["facts"].get("runtime") or {}
+        place, runtime = run.header.environment, run.header.facts.get("runtime") or {}
         found = {"processor": place.get("processor"), "python": place.get("python"), "packages": place.get("packages")}
         found |= {name: runtime[name] for name in ("device", "precision", "threads") if name in runtime}
         for name, value in found.items():
@@ -197,7 +197,7 @@ def _trials(comparison: Comparison) -> tuple[Reply, str]:
 
 
 def _setting(comparison: Comparison) -> tuple[Reply, str]:
-    place: dict[str, Any] = comparison.runs[0].header["environment"]
+    place = comparison.runs[0].header.environment
     packages = ", ".join(f"{name} {version}" for name, version in (place.get("packages") or {}).items())
     command = " ".join(place.get("command") or [])
     return (

@@ -130,9 +130,9 @@ def _where(comparison: Comparison) -> list[str]:
     def told(values: Sequence[Any]) -> str:
         return escaped(" / ".join(dict.fromkeys(str(value) for value in values if value)))
 
-    places = [run.header["environment"] for run in comparison.runs]
+    places = [run.header.environment for run in comparison.runs]
     packages = [(place.get("packages") or {}).get("torch") for place in places]
-    devices = told([(run.header["facts"].get("runtime") or {}).get("device") for run in comparison.runs])
+    devices = told([(run.header.facts.get("runtime") or {}).get("device") for run in comparison.runs])
     total = duration(sum(run.wall_seconds for run in comparison.runs))
     commit = told([str(place["commit"])[:12] for place in places if place.get("commit")])
     return [

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from nasrun.core import Genome, Objective
+from nasrun.core import Genome, Objective, Origin
 from nasrun.core.options import flat, plain, shell_command
 from nasrun.datasets.record import DataRecord
 from nasrun.reports.summary import SIMULATED, SUMMARY
 from nasrun.storage import journal
-from nasrun.storage.journal import Event, JournalError
+from nasrun.storage.events import RunStarted
+from nasrun.storage.journal import JournalError
 from nasrun.storage.paths import movable
 from nasrun.storage.records import RunRecords, TrialRecord, assemble
 from nasrun.storage.run_directory import load_config
@@ -52,7 +53,7 @@ class ComparedRun:
     samples: Mapping[Genome, float]
     final: Mapping[str, float]
     wall_seconds: float
-    header: Event
+    header: RunStarted
     data: DataRecord | None
     epochs: np.ndarray | None = None
     segmented: bool = False
@@ -75,7 +76,7 @@ class ComparedRun:
             return found
         for key in movable(self.header):
             if key.startswith("evaluator."):
-                found[key] = self.header["facts"].get(key.partition(".")[2])
+                found[key] = self.header.facts.get(key.partition(".")[2])
             else:
                 found.pop(key, None)
         return {**found, DATA: self.data.fingerprint}
@@ -83,14 +84,14 @@ class ComparedRun:
     @property
     def table(self) -> str | None:
         """The name of the benchmark table that the trials were looked up in; None where they were trained."""
-        named = self.header["facts"].get("table")
+        named = self.header.facts.get("table")
         return str(named["name"]) if isinstance(named, dict) and "name" in named else None
 
     @property
     def own_files(self) -> Mapping[str, str]:
         """SHA-256 of the files of the user's own classes, by name; empty where the run had none, or recorded none."""
-        recorded = self.header.get("code")
-        return dict(recorded.get("files", {})) if isinstance(recorded, dict) else {}
+        recorded = self.header.code
+        return {} if recorded is None else dict(recorded.get("files", {}))
 
     @property
     def timed(self) -> bool:
@@ -105,18 +106,18 @@ class ComparedRun:
 def read_compared(directory: Path) -> ComparedRun | str:
     """A run as a comparison needs it, or why it has to be left out."""
     try:
-        events = journal.read(directory / journal.NAME)
+        lines = journal.read(directory / journal.NAME)
     except (OSError, JournalError) as error:
         return f"cannot be read ({error})"
-    if not events:
+    if not lines:
         return "its journal is empty"
-    run = assemble(directory, events)
-    if run.end is None or not run.end.get("complete"):
-        reason = run.end.get("reason") if run.end else "it was interrupted or is still going"
+    run = assemble(directory, lines)
+    if run.end is None or not run.end.complete:
+        reason = run.end.reason if run.end else "it was interrupted or is still going"
         return f"not finished ({reason}); go on with: {shell_command('resume', directory)}"
-    config = flat(plain(load_config(directory, events, data_only=True)))
+    config = flat(plain(load_config(directory, run.changes, data_only=True)))
     with journal.reject_invalid_events(directory / journal.NAME):
-        data = DataRecord.of_header(events[0])
+        data = DataRecord.of_header(run.header.data)
     try:
         summary = json.loads((directory / SUMMARY).read_text())
         objective, several = Objective(**summary["objective"]), summary.get("objectives") or []
@@ -133,15 +134,15 @@ def read_compared(directory: Path) -> ComparedRun | str:
     values = np.array([np.nan if mean is None else mean for mean in means])
     samples: dict[Genome, float] = {}
     for record, value in zip(records, values.tolist(), strict=True):
-        if record.trial.proposal.origin == "sample" and value == value:
+        if record.trial.proposal.origin == Origin.SAMPLE and value == value:
             samples.setdefault(record.trial.proposal.genome, value)
     simulated = all(record.values(SIMULATED) for record in records if record.status == "ok")
     if simulated:
         made = [0.0 if r.trial.proposal.reuse_of is not None else sum(r.values(SIMULATED)) for r in records]
         seconds = np.cumsum(made)
     else:
-        seconds = told_at(events)
-    final = {name: float(value) for name, value in ((run.final or {}).get("metrics") or {}).items()}
+        seconds = np.array(run.told_at)
+    final = {name: float(value) for name, value in run.final_metrics.items()}
     objectives = [Objective(**one) for one in several]
     scores = [[record.mean(one.metric) for one in objectives] for record in records]
     return ComparedRun(
@@ -155,7 +156,7 @@ def read_compared(directory: Path) -> ComparedRun | str:
         samples,
         final,
         run.wall_seconds,
-        events[0],
+        run.header,
         data,
         _epochs(records),
         any(record.trial.proposal.budget is not None for record in records),
@@ -188,25 +189,9 @@ def _optimum(
 ) -> float | None:
     """The best value of the table that a run looked up in, from the regret of its winner; None where it has none, or
     was tested at another length than it was searched at."""
-    winner = None if run.final is None else run.trials.get(run.final.get("trial", -1))
+    winner = None if run.final is None else run.trials.get(-1 if run.final.trial is None else run.final.trial)
     value = None if winner is None else winner.mean(objective.metric)
     alike = config.get("evaluator.final_epochs") is None and config.get("evaluator.repeat") == "mean"
     if value is None or "val_regret" not in final or not alike:
         return None
     return value + final["val_regret"] if objective.mode == "max" else value - final["val_regret"]
-
-
-def told_at(events: Sequence[Event]) -> np.ndarray:
-    """Seconds from the start of a run to each tell, without the time between a stop and a resume: float (tells,)."""
-    times: list[float] = []
-    gone, started = 0.0, float(events[0]["time"])
-    last = started
-    for event in events:
-        now = max(last, float(event.get("time", last)))
-        if event["event"] == "resume":
-            gone += last - started
-            started = now
-        last = now
-        if event["event"] == "tell":
-            times.append(gone + now - started)
-    return np.array(times)

@@ -14,11 +14,11 @@ from typing import Any
 from nasrun.core import Objective
 from nasrun.core.options import ConfigError, show
 from nasrun.datasets.record import difference
-from nasrun.reports.compare.read import BENCHMARK, DATA, SAME_RESULT, ComparedRun, read_compared, told_at
+from nasrun.reports.compare.read import BENCHMARK, DATA, SAME_RESULT, ComparedRun, read_compared
 from nasrun.storage import journal
 from nasrun.storage.run_directory import holds_run
 
-__all__ = ["BENCHMARK", "SAME_RESULT", "ComparedRun", "Comparison", "read_compared", "told_at"]
+__all__ = ["BENCHMARK", "SAME_RESULT", "ComparedRun", "Comparison", "read_compared"]
 
 ONE = "only runs of one search space, data set, evaluator and objective compare"
 
@@ -221,7 +221,7 @@ def _alike(runs: Sequence[ComparedRun]) -> tuple[Sequence[ComparedRun], list[str
     """The runs, all with a record of their data or all without, and a remark where images were read without."""
     if all(run.data is not None for run in runs):
         return runs, []
-    without = [run.directory for run in runs if run.data is None and "runtime" in run.header["facts"]]
+    without = [run.directory for run in runs if run.data is None and "runtime" in run.header.facts]
     more = f" and {len(without) - 1} more" if len(without) > 1 else ""
     told = "recorded nothing of the data: whether they are those of the others is known by path and options alone"
     remarks = [f"{without[0]}{more}: {told}"] if without and len(runs) > 1 else []
@@ -293,9 +293,7 @@ def _remarks(runs: Sequence[ComparedRun], groups: Mapping[str, Sequence[Compared
         remarks.append(
             f"runs of {trials[0]} to {trials[-1]} trials: compared after {trials[0]}; test metrics are final"
         )
-    places = {
-        (run.header["environment"].get("processor"), json.dumps(run.header["facts"].get("runtime"))) for run in runs
-    }
+    places = {(run.header.environment.get("processor"), json.dumps(run.header.facts.get("runtime"))) for run in runs}
     stepwise = [name for name, group in groups.items() if any(run.segmented for run in group)]
     if stepwise and len(stepwise) < len(groups):
         listed = ", ".join(stepwise)
@@ -309,7 +307,7 @@ def _remarks(runs: Sequence[ComparedRun], groups: Mapping[str, Sequence[Compared
     changed = [name for name in files if len({run.own_files.get(name) for run in runs} - {None}) > 1]
     if changed:
         remarks.append(f"the code of own classes was changed between runs: {', '.join(changed)}")
-    versions = {json.dumps(run.header["environment"].get("packages"), sort_keys=True) for run in runs}
+    versions = {json.dumps(run.header.environment.get("packages"), sort_keys=True) for run in runs}
     if len(versions) > 1:
         remarks.append("the runs were made with different versions of packages")
     return remarks

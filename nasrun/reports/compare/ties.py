@@ -34,7 +34,7 @@ def tolerance(name: str, runs: Sequence[ComparedRun], values: np.ndarray) -> flo
 def _resolution(name: str, run: ComparedRun) -> float | None:
     """The smallest step of a metric of a run; None where it is not known."""
     repeats = int(run.config.get("evaluator.repeats", 1)) if name == run.objective.metric else 1
-    named = (run.header["facts"].get("table") or {}).get("name")
+    named = (run.header.facts.get("table") or {}).get("name")
     if named is not None and name.endswith(("accuracy", "regret")):
         kind = next((kind for kind in SHIPPED if kind.name == named), None)
         return None if kind is None or kind.resolution is None else kind.resolution / repeats

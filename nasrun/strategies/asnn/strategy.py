@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 
-from nasrun.core import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
+from nasrun.core import Genome, Measurement, Objective, Origin, Proposal, SearchSpace, Strategy, Trial
 from nasrun.core.options import Above, AtLeast, IsPath, NotEmpty, Positive
 from nasrun.spaces.mlp.space import Mlp
 from nasrun.strategies.asnn.network import WIDEST, Ensemble, NetworkSettings
@@ -94,7 +94,7 @@ class Asnn(Strategy):
         while len(proposals) < n and not self.done:
             if self._grid:
                 genome: Genome = (self._depth, *self._grid.popleft())
-                origin = "grid"
+                origin = Origin.GRID
             elif self._left:
                 found = self._next_suggestion()
                 if found is None:
@@ -113,11 +113,15 @@ class Asnn(Strategy):
 
     def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
         self._waiting -= 1
-        proposal = trial.proposal
-        if measurements[0].status == "infeasible" and proposal.origin != "grid":
-            self._left += 1
+        if measurements[0].status == "infeasible":
+            self._left += trial.proposal.origin != Origin.GRID
         values = [m.metrics[self._objective.metric] for m in measurements if m.status == "ok"]
-        self._table.add(tuple(self._space.hidden(proposal.genome)), values)
+        self._table.add(tuple(self._space.hidden(trial.proposal.genome)), values)
+
+    def reject(self, proposal: Proposal, reason: str) -> None:
+        self._waiting -= 1
+        self._left += proposal.origin != Origin.GRID
+        self._table.add(tuple(self._space.hidden(proposal.genome)), [])
 
     @property
     def done(self) -> bool:
@@ -146,24 +150,25 @@ class Asnn(Strategy):
                 note |= {"rows": len(inputs), "repeats": inputs.shape[1], "loss": ensemble.losses}
         self._notes.append({**note, "suggestions": []})
 
-    def _next_suggestion(self) -> tuple[Genome, str] | None:
+    def _next_suggestion(self) -> tuple[Genome, Origin] | None:
         """A genome that was neither measured nor proposed, and where it comes from; None where none is left."""
         note: dict[str, Any] = {}
-        origin, wanted = "sample", np.full(self._depth, np.nan)
+        origin, wanted = Origin.SAMPLE, np.full(self._depth, np.nan)
         if self._trained is not None:
             share = self._made % self._suggestions / max(1, self._suggestions - 1)
             target = self._trained.scores + (self._headroom + share * self._spread) * self._trained.deviation
             note["target_mean"] = self._table.value(float(target.mean()))
-            origin, wanted = "suggestion", self._trained.ensemble.widths(target, self._made % self._settings.members)
+            member = self._made % self._settings.members
+            origin, wanted = Origin.SUGGESTION, self._trained.ensemble.widths(target, member)
         elif self._suggest == "widened" and self._first_best is not None:
             self._widened += 1
             factor = 2 ** min(self._widened * log2(self._widening), log2(WIDEST))
-            origin, wanted = "widened", np.array(self._first_best) * factor
+            origin, wanted = Origin.WIDENED, np.array(self._first_best) * factor
         if np.isfinite(wanted).all():
             note["widths"] = wanted.tolist()
             start: Genome = (self._depth, *map(self._space.widths.nearest, wanted.tolist()))
         else:
-            origin, start = "sample", self._space.sample(self._rng)
+            origin, start = Origin.SAMPLE, self._space.sample(self._rng)
         genome = self._nearest_new(start)
         if genome is None:
             return None

@@ -65,12 +65,16 @@ class Asha(Strategy):
     def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
         self._waiting -= 1
         proposal = trial.proposal
-        if trial.number < 0 or trial.number in self._told:
-            self._begun -= 1  # turned down by a wrapper: another one takes its place
+        if trial.number in self._told:
+            self._begun -= 1  # a duplicate that was turned down: another one takes its place
         elif proposal.reuse_of is None:
             self._told.add(trial.number)
             member = self._ladder.member(trial.number, proposal, self._objective.score(measurements))
             self._rungs[self._ladder.rung(proposal)].add(member)
+
+    def reject(self, proposal: Proposal, reason: str) -> None:
+        self._waiting -= 1
+        self._begun -= 1  # another one takes its place
 
     @property
     def done(self) -> bool:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 
-from nasrun.core import Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
+from nasrun.core import Measurement, Objective, Origin, Proposal, SearchSpace, Strategy, Trial
 from nasrun.core.options import AtLeast, Positive
 from nasrun.strategies.multi_fidelity.rungs import Member, Rungs
 from nasrun.strategies.start import Start, StartingGenomes
@@ -74,18 +74,27 @@ class SuccessiveHalving(Strategy):
                 proposals.append(self._queue.popleft())
             else:
                 self._begun += 1
-                proposals.append(self._ladder.start(*self._first.draw(self._rng, "start"), self._rung))
+                proposals.append(self._ladder.start(*self._first.draw(self._rng, Origin.START), self._rung))
         self._waiting += len(proposals)
         return proposals
 
     def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
         self._waiting -= 1
         proposal = trial.proposal
-        if trial.number < 0 or trial.number in self._told:
-            self._begun -= 1  # turned down by a wrapper: another one takes its place
+        if trial.number in self._told:
+            self._begun -= 1  # a duplicate that was turned down: another one takes its place
         elif proposal.reuse_of is None:
             self._told.add(trial.number)
             self._members.append(self._ladder.member(trial.number, proposal, self._objective.score(measurements)))
+        self._end_rung()
+
+    def reject(self, proposal: Proposal, reason: str) -> None:
+        self._waiting -= 1
+        self._begun -= 1  # another one takes its place
+        self._end_rung()
+
+    def _end_rung(self) -> None:
+        """Promote the best where the whole rung is told."""
         if not self._waiting and not self._more:
             self._promote()
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 
-from nasrun.core import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
+from nasrun.core import Genome, Measurement, Objective, Origin, Proposal, SearchSpace, Strategy, Trial
 from nasrun.core.options import Above, AtLeast, NotEmpty, Positive
 from nasrun.strategies.controllers.vocabulary import TokenVocabulary
 from nasrun.strategies.start import Start, StartingGenomes
@@ -22,7 +22,7 @@ class Known(NamedTuple):
 
     score: float
     genome: Genome
-    trial: int
+    trial: int | None
     entries: np.ndarray
 
 
@@ -112,6 +112,10 @@ class Predictor(Strategy):
             self._begun -= 1
         self._known.append(Known(self._objective.score(measurements), genome, trial.number, self._entries(genome)))
 
+    def reject(self, proposal: Proposal, reason: str) -> None:
+        self._begun -= 1
+        self._known.append(Known(-math.inf, proposal.genome, None, self._entries(proposal.genome)))
+
     def _chosen(self) -> list[Proposal]:
         """The candidates of the highest acquisition, best first."""
         from nasrun.strategies.predictor.network import ensemble_predictions  # torch is not imported before
@@ -127,7 +131,7 @@ class Predictor(Strategy):
         )
         values = self._values(predicted.mean(0), predicted.std(0), float(targets.max()))
         order = np.argsort(-values, kind="stable")[: self._batch]
-        return [Proposal(candidates[i].genome, parent=candidates[i].parent, origin="predicted") for i in order]
+        return [Proposal(candidates[i].genome, parent=candidates[i].parent, origin=Origin.PREDICTED) for i in order]
 
     def _values(self, means: np.ndarray, deviations: np.ndarray, best: float) -> np.ndarray:
         """The acquisition function."""

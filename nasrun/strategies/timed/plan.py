@@ -6,7 +6,9 @@ The numbers here are reasoned from short trainings by hand, and not yet chosen b
 from math import ceil, log2
 from typing import NamedTuple
 
-ALONE = 40
+from nasrun.core import Genome
+
+ALONE = 120
 """Trainings of the whole data, in epochs, up to which all the time goes to one network."""
 SHARE_PER_DOUBLING = 0.08
 MOST_SHARE = 0.5
@@ -31,7 +33,9 @@ class Plan(NamedTuple):
     rung, lowest first. `survivors`: architectures that reach each rung. `repeats`: the best of the lowest rung that are
     trained a second time with another seed, which tells how noisy the scores are. `horizon`: seconds of training of
     the network that is chosen, from its first epoch to its last; learning rates follow a schedule over that.
-    `epoch_images`: images that count as an epoch; None: all of the training part.
+    `epoch_images`: images that count as an epoch; None: all of the training part. `alone`: the architecture that is
+    trained in place of the first known one that a strategy begins with, where there is time for no other; else None.
+    `share`: of the limits that steer, what networks are fitted to; below 1 where there is no time for larger ones.
     """
 
     candidates: int
@@ -40,6 +44,8 @@ class Plan(NamedTuple):
     repeats: int
     horizon: float
     epoch_images: int | None
+    alone: Genome | None = None
+    share: float = 1.0
 
     @property
     def trials(self) -> int:
@@ -47,17 +53,22 @@ class Plan(NamedTuple):
         return self.candidates + self.repeats + sum(self.survivors[1:])
 
 
-def make_plan(seconds: float, epoch_seconds: float, images: int, workers: float = 1) -> Plan:
+def make_plan(
+    seconds: float, epoch_seconds: float, images: int, workers: float = 1, alone: Genome | None = None
+) -> Plan:
     """The plan for so many seconds of training.
 
-    `epoch_seconds`: what a pass over the training part, of so many `images`, takes a network of the usual size.
-    `workers`: trainings at a time in the search, divided by those of each architecture; the winner's is one.
+    `epoch_seconds`: what a pass over the training part, of so many `images`, takes a network of the usual size, or
+    the one that is to be `alone`. `workers`: trainings at a time in the search, divided by those of each architecture;
+    the winner's is one.
     """
     epochs = seconds / epoch_seconds
     epoch_images = None
     if epochs < UNITS:
         epoch_images = max(LEAST_IMAGES, ceil(images * epochs / UNITS / ROUND) * ROUND)
         epoch_images = epoch_images if epoch_images < images else None
+    if alone is not None:
+        return Plan(1, (seconds * FIRST_RUNG,), (1,), 0, seconds, epoch_images, alone)
     share = min(MOST_SHARE, max(0.0, SHARE_PER_DOUBLING * log2(epochs / ALONE))) if epochs > ALONE else 0.0
     share = max(share, 1 - ENOUGH / epochs)
     horizon = seconds * (1 - share)

@@ -4,9 +4,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from nasrun.core import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
+from nasrun.core import Genome, Measurement, Objective, Origin, Proposal, SearchSpace, Strategy, StrategyWrapper, Trial
 from nasrun.strategies.timed.plan import Plan
 
 FAILED = -float("inf")
@@ -24,7 +22,7 @@ class Member(NamedTuple):
     score: float
 
 
-class Timed(Strategy):
+class Timed(StrategyWrapper):
     """Goes round a strategy whose proposals have no budgets of their own, and gives them some, by a `Plan`.
 
     Successive halving (Jamieson and Talwalkar 2016, section 3): the strategy within proposes as many architectures as
@@ -37,11 +35,10 @@ class Timed(Strategy):
     architectures in a row were no better than the best before.
     """
 
-    uses_checkpoints = True
-
     def __init__(self, inner: Strategy, space: SearchSpace, objective: Objective, patience: int | None = None) -> None:
-        self._inner, self._space, self._objective, self._patience = inner, space, objective, patience
-        self.initial, self.multi_objective = inner.initial, inner.multi_objective
+        super().__init__(inner)
+        self.uses_checkpoints, self.length, self.budgets = True, None, ()
+        self._space, self._objective, self._patience = space, objective, patience
         self.plan: Plan | None = None
         self.epoch_seconds: Callable[[Genome], float] = _unknown
         """Seconds that an epoch of a genome's network takes; the runner measures it, or knows it from the record."""
@@ -59,6 +56,7 @@ class Timed(Strategy):
     def follow(self, plan: Plan) -> None:
         """Go by a plan from now on; rungs that are begun stay as they are."""
         self.plan = plan
+        self._space.narrow(plan.share)
 
     def ask(self, n: int) -> list[Proposal]:
         assert self.plan is not None, "a plan comes before the first proposal"
@@ -97,6 +95,10 @@ class Timed(Strategy):
         for proposal in self._inner.ask(min(n, self.plan.candidates - self.begun + self._failed)):
             self._proposed += 1
             self.begun += proposal.reuse_of is None
+            if proposal.origin == Origin.KNOWN and self.begins_known:
+                # Fitted again: the plan may have narrowed the limits after the strategy took these.
+                genome = self._space.fit(proposal.genome) if self.plan.alone is None else self.plan.alone
+                proposal = proposal._replace(genome=genome)
             found.append(self._at(proposal, 0, 0))
         self._waiting += len(found)
         self._exhausted = not found and not self._waiting
@@ -121,7 +123,7 @@ class Timed(Strategy):
             chosen = ranked[: self.plan.repeats] if len(ranked) > 1 else []
             self._repeating = {member.genome: member for member in chosen}
             for member in chosen:
-                again = Proposal(member.genome, member.hparams, origin="repeat")
+                again = Proposal(member.genome, member.hparams, origin=Origin.REPEAT)
                 self._queue.append(self._at(again, 0, 0)._replace(budget=member.epochs))
             if chosen:
                 return True
@@ -130,7 +132,7 @@ class Timed(Strategy):
         rung = len(self.rungs)
         for member in ranked[: self.plan.survivors[rung]]:
             proposal = Proposal(
-                member.genome, member.hparams, parent=member.trial, warm_start="continue", origin="promote"
+                member.genome, member.hparams, parent=member.trial, warm_start="continue", origin=Origin.PROMOTE
             )
             self._queue.append(self._at(proposal, rung, member.epochs))
         self.rungs.append([])
@@ -140,7 +142,7 @@ class Timed(Strategy):
         proposal, score = trial.proposal, self._objective.score(measurements)
         self._waiting -= 1
         rung = len(self.rungs) - 1 if proposal.warm_start == "continue" else 0
-        if proposal.origin == "repeat":
+        if proposal.origin == Origin.REPEAT:
             self._repeated(proposal, score)
             return
         if rung == 0:
@@ -199,8 +201,8 @@ class Timed(Strategy):
         ranked = self.ranked
         return ranked[0].trial if ranked else None
 
-    def draw(self, rng: np.random.Generator) -> Genome | None:
-        return self._inner.draw(rng)
+    def epochs(self, trials: int) -> float | None:
+        return None
 
     def notes(self) -> Mapping[str, Any]:
         rows = [[{"trial": m.trial, "epochs": m.epochs, "score": m.score} for m in rung] for rung in self.rungs]

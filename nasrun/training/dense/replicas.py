@@ -13,35 +13,26 @@ from torch.nn import functional as F
 
 from nasrun.core import seeding
 from nasrun.training.augmentation import augmented
-from nasrun.training.data import CHUNK, DeviceData, steps_per_epoch
+from nasrun.training.data import CHUNK, steps_per_epoch
 from nasrun.training.dense.steps import DenseStepper
 from nasrun.training.outcomes import Metrics
-from nasrun.training.settings import TrainSettings
+from nasrun.training.request import TrainingRequest
 
 MEASURED_BATCH = 500
 """Images measured at a time, by all networks."""
 
 
 class Replicas:
-    """Networks of one depth on one part of the data (`part`), each with one of the `seeds`; see `DenseStepper`, for
-    `graphs` too."""
+    """Networks of one depth, each with one of the `seeds`; see `DenseStepper`."""
 
-    def __init__(
-        self,
-        models: Sequence[nn.Module],
-        data: DeviceData,
-        settings: TrainSettings,
-        seeds: Sequence[int],
-        part: str,
-        steps: int,
-        graphs: bool = False,
-    ) -> None:
-        self._data, self._settings = data, settings
-        self._split = data.split(part)
+    def __init__(self, models: Sequence[nn.Module], seeds: Sequence[int], request: TrainingRequest) -> None:
+        self._data, self._settings = request.data, request.settings
+        self._split, settings = request.data.split(request.part), request.settings
         self._batch = min(settings.batch_size, len(self._split))
         self._device = self._split.labels.device
         masks = [_generator(seed, seeding.Purpose.DROPOUT, self._device) for seed in seeds]
-        self.stepper = DenseStepper(models, settings, steps, self._batch, masks, graphs)
+        graphs = request.runtime.graphs
+        self.stepper = DenseStepper(models, settings, request.schedule_steps, self._batch, masks, graphs)
         self._orders = [_generator(seed, seeding.Purpose.ORDER) for seed in seeds]
         self._augments = [_generator(seed, seeding.Purpose.AUGMENT) for seed in seeds]
 

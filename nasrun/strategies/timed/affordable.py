@@ -1,0 +1,70 @@
+"""Which of the networks that people have found to work there is time for."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from nasrun.core import Genome, SearchSpace, Task
+
+LEAST_SEEN = 250_000
+"""Images that a network is trained on before it is worth more than a quicker one, each as often as it comes: of 4,800
+images of CIFAR-10, the ResNet-6 is 3 points behind the quick one after 93,000, and 2 ahead after 500,000."""
+GROWTH = 2
+"""A network that is larger than its authors made it needs more, by this power of the ratio of their FLOPs: at 98,000
+parameters in place of 73,000 the same was half a point behind after 390,000 images."""
+MOST_PASSES = 60
+"""So many passes over few images are enough too."""
+QUICK = 0.5
+"""Of the FLOPs of the best known network, those that one for little time has at most."""
+NEARLY = 0.7
+"""Sizes that would see a smaller share of what is wanted, by their FLOPs, are not timed."""
+
+
+class Timing(NamedTuple):
+    """A network, seconds that a pass over the training part takes it, and whether it is the best known, of any size."""
+
+    genome: Genome
+    seconds: float
+    best: bool
+
+
+def affordable(
+    space: SearchSpace,
+    task: Task,
+    known: Sequence[Genome],
+    passes: Callable[[float], float],
+    wanted: float,
+    seconds_of: Callable[[Genome], float],
+) -> Timing:
+    """Of some known networks, the best first, the largest that there is time to train for the `wanted` passes over the
+    data; the smallest where there is time for none.
+
+    Two are looked at: the best, and the first that takes less than half its FLOPs, both in all sizes that limits leave
+    room for (`SearchSpace.sizes`), for which more passes are wanted. `passes`: how many there is time for, where one
+    takes so many seconds. `seconds_of`: what one takes a network; called for few.
+    """
+
+    def flops(genome: Genome) -> int:
+        return space.cost(genome, task).flops
+
+    quick = [genome for genome in known[1:] if flops(genome) < QUICK * flops(known[0])]
+    kinds = [list(space.sizes(genome)) for genome in (known[0], *quick[:1])]
+    sufficient, timings = [], []
+    for sizes in kinds:
+        rate = None  # seconds for a FLOP
+        for genome in sizes:
+            enough = wanted * (flops(genome) / flops(sizes[-1])) ** GROWTH
+            smallest = sizes is kinds[-1] and genome == sizes[-1]
+            if rate is not None and passes(rate * flops(genome)) < NEARLY * enough and not smallest:
+                continue
+            timing = Timing(genome, seconds_of(genome), sizes is kinds[0])
+            rate = timing.seconds / flops(genome)
+            timings.append(timing)
+            if passes(timing.seconds) >= enough:
+                sufficient.append(timing)
+                break
+    return max(sufficient, key=lambda timing: flops(timing.genome)) if sufficient else timings[-1]
+
+
+def wanted_passes(images: int) -> float:
+    """Passes over so many images that a network is to be trained for."""
+    return min(MOST_PASSES, LEAST_SEEN / images)
