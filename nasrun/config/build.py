@@ -86,6 +86,7 @@ class RunOptions:
     baseline: bool = False
     deduplicate: Literal["reuse", "resample", "never"] = "reuse"
     resume: bool = False
+    changed_code: bool = False
     dry_run: bool = False
     debug: bool = False
 

@@ -181,6 +181,10 @@ class Evaluator(ABC):
         """
         return {}
 
+    def messages(self) -> Sequence[str]:
+        """What the user should know before the first trial, after `prepare`, a line each."""
+        return ()
+
     def measure_also(self, names: Sequence[str]) -> None:
         """Add some of the `optional_metrics` to `metrics`, before `prepare`."""
 

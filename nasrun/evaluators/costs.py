@@ -122,6 +122,9 @@ class WithCosts(Evaluator):
         """Milliseconds that the network of a genome is expected to take; None before `prepare`, or without a limit."""
         return None if self._model is None else self._model.predict(self._space, genome, self._task)
 
+    def messages(self) -> Sequence[str]:
+        return self._inner.messages()
+
     def measure_also(self, names: Sequence[str]) -> None:
         self._inner.measure_also(names)
         self.metrics = (*self.metrics, *(name for name in self._inner.metrics if name not in self.metrics))

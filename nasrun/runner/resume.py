@@ -16,6 +16,7 @@ from nasrun.core.environment import describe_environment, differences
 from nasrun.core.options import ConfigError, flat, nearest, plain, shell_command, show
 from nasrun.datasets import DatasetError
 from nasrun.runner.errors import RunError
+from nasrun.runner.own_code import ACCEPT
 from nasrun.runner.search import ReplayError, Search
 from nasrun.storage.paths import data_key, data_there, find_paths, movable, whole_path
 from nasrun.storage.records import RunRecords, read_run
@@ -25,7 +26,7 @@ from nasrun.storage.stored_config import check_servers, servers
 FINAL_EPOCHS = "evaluator.final_epochs"
 CHANGEABLE = (
     *("trials", "max_failures", "baseline", "output", "debug", "dry_run", "resume"),
-    *("hardware.address", "tracker", FINAL_EPOCHS),
+    *("hardware.address", "tracker", FINAL_EPOCHS, ACCEPT),
 )
 """Keys that a resumed run may have changed: none of them changes what was searched so far. Where its data lie may
 change too, if its header records them (`nasrun.storage.paths.movable`)."""
@@ -112,7 +113,8 @@ def changes_of(directory: Path, config: DictConfig) -> dict[str, Any]:
     stored = load_config(directory, read_run(directory).changes, data_only=True)
     old, new = _with_named_trackers(plain(stored)), _with_named_trackers(plain(config))
     before, now = flat(old), flat(new)
-    keys = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key) and key != "resume"]
+    keys = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key) and key not in ("resume", ACCEPT)]
+    keys += [ACCEPT] if now.get(ACCEPT) else []
     changes = {key: now.get(key) for key in keys if not key.startswith(f"{TRACKER}.")}
     same = old[TRACKER] == new[TRACKER] and not servers(new)
     return changes if same else {**changes, TRACKER: new[TRACKER]}

@@ -10,6 +10,7 @@ from nasrun.datasets.overview import overview_of
 from nasrun.datasets.record import doubt_of
 from nasrun.evaluators.train.recipe import summary
 from nasrun.reports.data import write_overview
+from nasrun.runner.own_code import changes_of_code
 from nasrun.runner.salvage import remarks
 from nasrun.storage.records import RunRecords
 
@@ -38,10 +39,12 @@ def startup_messages(setup: Setup, run: RunRecords) -> Iterator[str]:
     choice = facts.get("replicas")
     if choice and setup.evaluator.repeats * setup.hardware.trials_in_flight > 1:  # else nothing trains together
         yield f"replicas {choice['mode']}: {choice['reason']}"
+    yield from setup.evaluator.messages()
     if setup.objective.others and not setup.strategy.multi_objective:
         names = ", ".join(one.metric for one in setup.objective.others)
         yield f"the strategy goes by {setup.objective.metric} alone; {names}: in front.csv and the pictures"
     yield from remarks(run)
+    yield from changes_of_code(run)
     length = setup.strategy.length
     if length is not None and setup.options.trials < length:
         yield f"trials={setup.options.trials}: the strategy takes {length} to its end; the last ones are left out"

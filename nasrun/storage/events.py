@@ -75,7 +75,8 @@ class RunStarted(Event):
 
     `facts`: what the evaluator decided for good. `choices`: the option of each group. `plan`: the first plan of a run
     within a budget of time. `data`: the record of the data set (`nasrun.datasets.record`); `paths`: the keys that are
-    paths (`nasrun.storage.paths`); `sweep`: its folder and the number of the job. `line`: what it was read from, by
+    paths (`nasrun.storage.paths`); `code`: the classes of the user's own and the SHA-256 of their files; `sweep`: its
+    folder and the number of the job. `line`: what it was read from, by
     which trackers know the run again; None where it is still to be written.
     """
 
@@ -92,12 +93,13 @@ class RunStarted(Event):
     sweep: Mapping[str, Any] | None = None
     data: Mapping[str, Any] | None = None
     paths: Mapping[str, Any] | None = None
+    code: Mapping[str, Any] | None = None
     line: Line | None = field(default=None, repr=False, compare=False)
 
     def _fields(self) -> Line:
         started = {name: getattr(self, name) for name in ("format", "nasrun", "seed", "trials", "environment", "facts")}
         timed = {} if self.plan is None else {"plan": self.plan, "spent": self.spent}
-        recorded = _given(sweep=self.sweep, data=self.data, paths=self.paths)
+        recorded = _given(sweep=self.sweep, data=self.data, paths=self.paths, code=self.code)
         return {**started, **timed, "choices": self.choices, **recorded}
 
     @classmethod
@@ -106,12 +108,13 @@ class RunStarted(Event):
         found |= {name: _mapping(line[name]) for name in ("plan", "sweep", "data") if name in line}
         # Who wrote the paths is of no account: what makes no sense there counts as none.
         found |= {"paths": line["paths"]} if isinstance(line.get("paths"), Mapping) else {}
+        found |= {"code": line["code"]} if isinstance(line.get("code"), Mapping) else {}
         written = {"format": line.get("format", 1), "nasrun": line.get("nasrun")}
         return {**found, **written, "seed": line.get("seed", 0), "trials": line.get("trials", 0), "line": line}
 
     def mentions(self) -> dict[str, Any]:
         """What `environment.json` holds: the environment, the facts, and what is recorded beside them."""
-        recorded = _given(data=self.data, paths=self.paths, sweep=self.sweep)
+        recorded = _given(code=self.code, data=self.data, paths=self.paths, sweep=self.sweep)
         return {**self.environment, **self.facts, "choices": self.choices, **recorded}
 
 
@@ -303,13 +306,15 @@ class BaselineTested(Event):
 @dataclass(frozen=True, kw_only=True)
 class Resumed(Event):
     """The run goes on. `changes`: dotted keys of its config, with their new values. `damaged`: the `line` of the
-    journal that was damaged and the `file` that it was saved to, where the run was salvaged."""
+    journal that was damaged and the `file` that it was saved to, where the run was salvaged. `code`: that of the user's
+    own classes from now on, where it is another one, and the `folder` that it lies in."""
 
     KIND = "resume"
-    READ = {"changes": _mapping, "damaged": _mapping}
+    READ = {"changes": _mapping, "damaged": _mapping, "code": _mapping}
 
     changes: Mapping[str, Any] = field(default_factory=dict)
     damaged: Mapping[str, Any] | None = None
+    code: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

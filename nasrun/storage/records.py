@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nasrun.core import Measurement, Objective, Progress, Status, Trial
+from nasrun.core.averages import exact_mean
 from nasrun.storage import journal
 from nasrun.storage.events import (
     Asked,
@@ -66,7 +67,7 @@ class TrialRecord:
     def mean(self, metric: str) -> float | None:
         """Mean over the repeats, None where none reports the metric."""
         values = self.values(metric)
-        return statistics.fmean(values) if values else None
+        return exact_mean(values) if values else None
 
     def deviation(self, metric: str) -> float | None:
         """Sample standard deviation over the repeats, None below two of them."""

@@ -12,6 +12,8 @@ from nasrun.core.options import show
 from nasrun.reports.compare import tables as tables
 from nasrun.reports.compare.checklist import Answer
 from nasrun.reports.compare.numbers import Curve, Measure, budget, random_average
+from nasrun.reports.compare.plots import CURVE_PICTURES
+from nasrun.reports.compare.question import PLAIN, Question
 from nasrun.reports.compare.runs import Comparison
 from nasrun.reports.compare.sizes import READING, size_cells, size_rows, sizes
 from nasrun.reports.page import Plot, as_svg, data_address, render
@@ -28,6 +30,11 @@ TEMPLATE = "compare.html.jinja"
 CAPTIONS = {
     "incumbent_trials": "Best so far over trials: mean over seeds, with its 95 % interval",
     "incumbent_seconds": "Best so far over time: mean over seeds, with its 95 % interval",
+    "incumbent_epochs": "Best so far over the epochs that were trained: mean over seeds, with its 95 % interval",
+    "regret_trials": "How far the best so far is from the best of the table: mean over seeds, with its 95 % interval",
+    "hypervolume_trials": "Hypervolume of the front over trials: mean over seeds, with its 95 % interval",
+    "front": "Fronts: what half of the runs attain, and the best of all runs",
+    "heat": "Means over seeds by two keys",
     "final": "Every run, with mean and 95 % interval",
     "critical_difference": "Average ranks; a bar joins groups that do not differ (Nemenyi, 5 %)",
 }
@@ -63,6 +70,7 @@ def write_page(
     curves: Mapping[str, Mapping[str, Curve]],
     figures: "Mapping[str, Figure]",
     answers: Sequence[Answer] | None = None,
+    question: Question = PLAIN,
 ) -> Path:
     """Write `compare.html` into a folder and return its path; OSError passes through.
 
@@ -79,15 +87,16 @@ def write_page(
         "remarks": comparison.remarks,
         "facts": list(_facts(comparison, measures[0])),
         "curves": [
-            _plot(f"incumbent_{name}", figures[f"incumbent_{name}"], tables.points(name, found))
+            _plot(CURVE_PICTURES[name], figures[CURVE_PICTURES[name]], tables.points(name, found))
             for name, found in curves.items()
         ],
+        "more": [_plot(name, figure, ()) for name, figure in figures.items() if name.startswith(("heat_", "front"))],
         "sections": [_section(measure, figures) for measure in measures],
         "sizes": _sizes(comparison),
         "runs": list(_runs(comparison, measures)),
         "runs_data": data_address(csv_text(list(tables.runs(comparison, measures)))),
         "checklist": _checklist(answers),
-        "reading": tables.READING,
+        "reading": tables.reading(question),
         "benchmark": "\n".join(f"{key}: {show(value)}" for key, value in run.benchmark.items()),
         "left_out": ", ".join(comparison.by),
     }

@@ -8,7 +8,6 @@ import numpy as np
 
 from nasrun.reports.compare.runs import ComparedRun, Comparison
 
-NAME = "sizes.csv"
 HEAD = ("group", "seeds", "parameters", "flops", "measure", "mean", "on_front")
 READING = "On the front: no group of networks of at most their size, on average over the seeds, is better."
 
