@@ -17,6 +17,7 @@ from nasrun.config.baseline import check_baseline
 from nasrun.config.constraints import ConstraintOptions, check_constraints, check_start
 from nasrun.config.given import MARK, Given, Section
 from nasrun.config.objective import ObjectiveOptions
+from nasrun.config.prescreen import PrescreenOptions
 from nasrun.config.recipe import check_recipe
 from nasrun.config.time_budget import check_time
 from nasrun.config.trackers import GROUP as TRACKER
@@ -29,9 +30,11 @@ from nasrun.core.options import (
     AtLeast,
     ConfigError,
     Positive,
+    check_options,
     check_section,
     first_line,
     from_text,
+    gathered,
     join,
     nearest,
     plain,
@@ -41,6 +44,7 @@ from nasrun.core.options import options as options_of
 from nasrun.datasets import Dataset
 from nasrun.datasets.record import DataRecord, RecordedDataset
 from nasrun.evaluators.costs import COSTS, LATENCY, WithCosts
+from nasrun.evaluators.proxies.screening import Screening
 from nasrun.hardware.devices import Hardware
 from nasrun.hardware.onnx_program import missing_packages
 from nasrun.hardware.ray.cluster import RayCluster
@@ -94,6 +98,7 @@ class RunOptions:
 SECTIONS: dict[str, type] = {
     "objective": ObjectiveOptions,
     "constraints": ConstraintOptions,
+    "prescreen": PrescreenOptions,
     "output": OutputOptions,
 }
 """Sections that are no groups of YAML files, with what they may hold."""
@@ -121,9 +126,18 @@ class Setup(Benchmark):
     strategy: Strategy
     steered: SearchSpace
     """The space as the strategy sees it: limits may steer what is drawn from it."""
+    screening: Screening | None = None
+    """What chooses among the draws of the strategy, if anything does."""
     memory: SharedObject | None = None
     """Where the data lie once they are loaded, if there are several workers."""
     trackers: dict[str, Tracker] = field(default_factory=dict)
+
+    def prepare(self, recorded: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Load what is measured and screened with; returns the facts for the record, or those that are `recorded`."""
+        facts = self.evaluator.prepare(recorded)
+        if self.screening is not None:
+            self.screening.prepare()
+        return facts
 
 
 def build(config: DictConfig, given: Mapping[str, Given] = {}) -> Setup:
@@ -149,10 +163,13 @@ def build(config: DictConfig, given: Mapping[str, Given] = {}) -> Setup:
     check_recipe(_mapping(content, "recipe"), evaluator)
     rng = seeding.generator(options.seed, seeding.Purpose.STRATEGY)
     steered = space
-    if _is_steerable(content):
+    if _strategy_class(content).steerable:
         limits = _section(content, "constraints", ConstraintOptions)
         steered = limits.steered(space, dataset.task, made.objective, evaluator)
-    strategy = create(content, "strategy", Strategy, steered, made.objective, rng)  # type: ignore[type-abstract]
+    prescreen = _section(content, "prescreen", PrescreenOptions)
+    screening = prescreen.screening(_strategy_class(content), steered, dataset, options.seed)
+    drawn_from = prescreen.screened(steered, screening)
+    strategy = create(content, "strategy", Strategy, drawn_from, made.objective, rng)  # type: ignore[type-abstract]
     check_budgets(strategy, evaluator)
     if options.time is not None:
         check_time(options.time, strategy, evaluator, hardware)
@@ -169,7 +186,15 @@ def build(config: DictConfig, given: Mapping[str, Given] = {}) -> Setup:
         strategy = Timed(strategy, steered, made.objective, options.patience_trials)
         options = replace(options, trials=UNCOUNTED, patience_trials=None)
     parts = {**vars(made), "options": options}
-    return Setup(**parts, output=output, strategy=strategy, steered=steered, memory=memory, trackers=_trackers(content))
+    return Setup(
+        **parts,
+        strategy=strategy,
+        steered=steered,
+        screening=screening,
+        memory=memory,
+        output=output,
+        trackers=_trackers(content),
+    )
 
 
 def _trackers(content: dict[str, Any]) -> dict[str, Tracker]:
@@ -181,12 +206,13 @@ def _trackers(content: dict[str, Any]) -> dict[str, Tracker]:
     }
 
 
-def _is_steerable(content: dict[str, Any]) -> bool:
-    """Whether the strategy may be given a space whose limits steer what is drawn from it."""
+def _strategy_class(content: dict[str, Any]) -> type[Strategy]:
+    """The class of the strategy; `Strategy` itself where a function of the calling program makes it."""
     section = content.get("strategy")
     if isinstance(section, Section):
-        return bool(getattr(section.thing, "steerable", Strategy.steerable))
-    return kind_of(content, "strategy", Strategy).steerable  # type: ignore[type-abstract]
+        kind = section.thing if isinstance(section.thing, type) else type(section.thing)
+        return kind if issubclass(kind, Strategy) else Strategy
+    return kind_of(content, "strategy", Strategy)  # type: ignore[type-abstract]
 
 
 def _options_of_shared(options: RunOptions, hardware: Hardware) -> RunOptions:
@@ -346,11 +372,11 @@ def instantiate(section: dict[str, Any], path: str, base: type[T], *runtime: Any
     """The `base` that a section at a dotted path describes."""
     options = dict(section)
     kind = locate(options.pop("_target_"), base, join(path, "_target_"))
-    arguments = check_section(kind, options, path)
+    checked = check_options(kind, options, path)
     try:
-        made = kind(*runtime, **arguments)
+        made = kind(*runtime, **gathered(kind, checked))
         if isinstance(made, SearchSpace) and made.section is None:
-            made.section = {"_target_": f"{kind.__module__}.{kind.__qualname__}", **arguments}
+            made.section = {"_target_": f"{kind.__module__}.{kind.__qualname__}", **checked}
         return made
     except ValueError as error:
         raise ConfigError(f"{path}.{first_line(error)}") from error

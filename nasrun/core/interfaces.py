@@ -42,6 +42,10 @@ class Strategy(ABC):
     #: Whether it takes a space whose limits steer what is drawn (`nasrun.strategies.steering`) in place of the space.
     steerable: bool = True
 
+    #: Whether it proposes what the space samples, mutates or mixes, so that this can be chosen from pools
+    #: (`nasrun.strategies.prescreen`).
+    draws_from_space: bool = True
+
     @abstractmethod
     def ask(self, n: int) -> list[Proposal]:
         """Between 0 and `n` proposals; an empty list means: tell me first (or: I am done)."""
@@ -248,6 +252,11 @@ class SharedEvaluator(Evaluator):
 
     #: Trials after each epoch of the shared weights.
     rounds: int
+
+    def sample(self, rng: np.random.Generator) -> Genome | None:
+        """An architecture on which the weights are trained, where the strategy has no policy that draws one. None: a
+        sample of the space."""
+        return None
 
     def unsupported_budget_reason(self, budget: int) -> str | None:
         return "weights that all architectures share have no budgets; choose evaluator=train or evaluator=table"

@@ -39,6 +39,10 @@ class SearchSpace(ABC):
     #: Whether `supernet` makes a network.
     has_supernet: bool = False
 
+    #: How often each operation is drawn, in proportion to each other, where shared weights are trained on draws of the
+    #: space (`evaluator.operation_weights=auto`): by its token. Empty: as `sample` draws them.
+    operation_weights: Mapping[str, float] = {}
+
     #: The config that this space was made from, `_target_` and options: archives make it anew from that.
     section: Mapping[str, Any] | None = None
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
@@ -204,6 +204,19 @@ class Runtime(NamedTuple):
         if self.precision == "fp32" or (self.device == "cpu" and not has_convolutions(model)):
             return None
         return torch.bfloat16 if self.precision == "bf16" else torch.float16
+
+
+@contextlib.contextmanager
+def single_thread() -> Iterator[None]:
+    """A scope in which torch computes in one thread; the number of threads is set back afterwards."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def has_convolutions(model: "torch.nn.Module") -> bool:

@@ -32,7 +32,7 @@ from nasrun.runner.final import Final
 from nasrun.runner.observers import Observers, TableRefresh
 from nasrun.runner.resume import CHANGEABLE, asking_for_data, changed_config, check_trials, replay
 from nasrun.runner.salvage import recalling, save_journal
-from nasrun.runner.search import Search
+from nasrun.runner.search import Search, SearchOptions
 from nasrun.runner.shared_weights import SharedWeights
 from nasrun.runner.startup_messages import look_at_data, startup_messages
 from nasrun.runner.time_budget import first_plan, time_budget
@@ -72,7 +72,7 @@ def begin(
     `words`: the command line of this run alone. `began`: from when on a budget of time is spent; None: from now on.
     """
     began = began or this_moment()
-    facts = setup.evaluator.prepare()
+    facts = setup.prepare()
     check_budgets(setup.strategy, setup.evaluator)
     plan = first_plan(setup, began)
     header = RunStarted(
@@ -125,7 +125,7 @@ def resume(
         with asking_for_data(run, config):
             setup = build(config, given)
             check_trials(setup, run, changes)
-            setup.evaluator.prepare(run.header.facts)
+            setup.prepare(run.header.facts)
             check_data(run, config, setup.dataset)
         with _hardware(setup):
             return _execute(setup, run, Clock(setup.hardware.clock, began, run.spent), changes)
@@ -157,18 +157,11 @@ def _execute(setup: Setup, run: RunRecords, clock: Clock, changes: Mapping[str, 
         setup.strategy,
         executor,
         log,
-        objective,
         observers,
         checkpoints,
-        seed=setup.options.seed,
-        trials=setup.options.trials,
-        repeats=setup.evaluator.repeats,
-        in_flight=setup.hardware.trials_in_flight,
-        max_failures=setup.options.max_failures,
-        order=setup.hardware.order,
+        SearchOptions.of(setup),
         shared=_shared_weights(setup, log, directory, run.header.trials),
         budget=budget,
-        patience=setup.options.patience_trials,
     )
     setup.evaluator.on_progress = watched(log, console.on_progress)
     try:

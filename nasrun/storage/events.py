@@ -5,7 +5,7 @@ folds the events of a run into what came of it.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -17,6 +17,26 @@ NETWORK = ("name", "genome", "parameters", "flops")
 """What an event says of a known network."""
 
 
+def _given(**values: Any) -> Line:
+    """Those of some keys that are set."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _rest(line: Line, *names: str) -> Line:
+    """What a line says beside some keys, and those of every event."""
+    return {name: value for name, value in line.items() if name not in ("event", "time", "crc", *names)}
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"expected keys with values, not {value!r}")
+    return value
+
+
 @dataclass(frozen=True, kw_only=True)
 class Event:
     """Something that happened in a run. `time`: seconds since 1970; `spent`: seconds of a budget of time that were
@@ -24,6 +44,8 @@ class Event:
 
     KIND: ClassVar[str]
     """What the key `event` says."""
+    READ: ClassVar[Mapping[str, Callable[[Any], Any]]] = {}
+    """The keys of simple events in their order, and how what they say is read."""
 
     time: float | None = field(default_factory=now)
     spent: float | None = None
@@ -33,8 +55,8 @@ class Event:
         return {"event": self.KIND, **self._fields(), "time": self.time}
 
     def _fields(self) -> Line:
-        """What stands between the kind and the time."""
-        raise NotImplementedError
+        """What stands between the kind and the time: here what is read, as far as it is set."""
+        return _given(**{name: getattr(self, name) for name in self.READ}, spent=self.spent)
 
     @classmethod
     def from_json(cls, line: Line) -> Self:
@@ -44,7 +66,7 @@ class Event:
     @classmethod
     def _values(cls, line: Line) -> dict[str, Any]:
         """What the fields of the type are, but for time and spent."""
-        raise NotImplementedError
+        return {name: read(line[name]) for name, read in cls.READ.items() if name in line}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,15 +155,9 @@ class Told(Event):
     """The strategy was told what a trial came to."""
 
     KIND = "tell"
+    READ = {"trial": int}
 
     trial: int
-
-    def _fields(self) -> Line:
-        return {"trial": self.trial, **_given(spent=self.spent)}
-
-    @classmethod
-    def _values(cls, line: Line) -> dict[str, Any]:
-        return {"trial": line["trial"]}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,17 +165,11 @@ class SharedTrained(Event):
     """Shared weights were trained for an epoch, the `version`-th, and lie on disk."""
 
     KIND = "shared"
+    READ = {"version": int, "metrics": _mapping, "seconds": float}
 
     version: int
     metrics: Mapping[str, float]
     seconds: float
-
-    def _fields(self) -> Line:
-        return {"version": self.version, "metrics": dict(self.metrics), "seconds": self.seconds}
-
-    @classmethod
-    def _values(cls, line: Line) -> dict[str, Any]:
-        return {"version": int(line["version"]), "metrics": _mapping(line["metrics"]), "seconds": line["seconds"]}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,16 +177,10 @@ class SpeedMeasured(Event):
     """How long an epoch of a genome's network takes, by the clock of the budget."""
 
     KIND = "speed"
+    READ = {"genome": tuple, "epoch_seconds": float}
 
     genome: Genome
     epoch_seconds: float
-
-    def _fields(self) -> Line:
-        return {"genome": self.genome, "epoch_seconds": self.epoch_seconds}
-
-    @classmethod
-    def _values(cls, line: Line) -> dict[str, Any]:
-        return {"genome": tuple(line["genome"]), "epoch_seconds": float(line["epoch_seconds"])}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,19 +206,12 @@ class SegmentBegun(Event):
     `last`: what the segment before it told."""
 
     KIND = "segment"
+    READ = {"number": int, "epochs": int, "horizon": int, "last": _mapping}
 
     number: int
     epochs: int
     horizon: int
     last: Mapping[str, Any] | None = None
-
-    def _fields(self) -> Line:
-        segment = {"number": self.number, "epochs": self.epochs, "horizon": self.horizon}
-        return {**segment, **_given(last=self.last, spent=self.spent)}
-
-    @classmethod
-    def _values(cls, line: Line) -> dict[str, Any]:
-        return {**{name: int(line[name]) for name in ("number", "epochs", "horizon")}, "last": line.get("last")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -309,17 +306,10 @@ class Resumed(Event):
     journal that was damaged and the `file` that it was saved to, where the run was salvaged."""
 
     KIND = "resume"
+    READ = {"changes": _mapping, "damaged": _mapping}
 
-    changes: Mapping[str, Any]
+    changes: Mapping[str, Any] = field(default_factory=dict)
     damaged: Mapping[str, Any] | None = None
-
-    def _fields(self) -> Line:
-        return {"changes": dict(self.changes), **_given(damaged=self.damaged)}
-
-    @classmethod
-    def _values(cls, line: Line) -> dict[str, Any]:
-        damaged = {"damaged": _mapping(line["damaged"])} if "damaged" in line else {}
-        return {"changes": _mapping(line.get("changes", {})), **damaged}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -327,16 +317,10 @@ class Ended(Event):
     """The run is over; `complete` is False where it gave up."""
 
     KIND = "end"
+    READ = {"reason": str, "complete": bool}
 
     reason: str | None = None
     complete: bool = False
-
-    def _fields(self) -> Line:
-        return {"reason": self.reason, "complete": self.complete}
-
-    @classmethod
-    def _values(cls, line: Line) -> dict[str, Any]:
-        return {"reason": line.get("reason"), "complete": bool(line.get("complete"))}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -417,23 +401,3 @@ def measurement_from_json(fields: Line) -> Measurement:
     if measurement.metrics and not all(map(math.isfinite, measurement.metrics.values())):
         raise ValueError(f"a metric of trial {measurement.trial} is no finite number")
     return measurement
-
-
-def _given(**values: Any) -> Line:
-    """Those of some keys that are set."""
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _rest(line: Line, *names: str) -> Line:
-    """What a line says beside some keys, and those of every event."""
-    return {name: value for name, value in line.items() if name not in ("event", "time", "crc", *names)}
-
-
-def _number(value: Any) -> float | None:
-    return None if value is None else float(value)
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise TypeError(f"expected keys with values, not {value!r}")
-    return value
