@@ -115,7 +115,10 @@ class TestCodeInTheConfig:
     ) -> None:
         plant(given.parent)
         monkeypatch.syspath_prepend(given.parent)
-        change_journal(given, lambda event: event.update(changes={"strategy._target_": "planted.Thing"}), stop="run")
+        change_journal(given, lambda event: None, stop="run")
+        resumed = {"event": "resume", "changes": {"strategy._target_": "planted.Thing"}, "time": 0.0}
+        with (given / journal.NAME).open("ab") as file:
+            file.write(journal.line_of(resumed))
         done = nasrun_inprocess("resume given trials=9")
         assert "strategy._target_=planted.Thing: is not of nasrun" in done.stderr
         assert not (given.parent / "ran").exists()
