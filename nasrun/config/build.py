@@ -163,13 +163,7 @@ def build(config: DictConfig, given: Mapping[str, Given] = {}) -> Setup:
     options, space, dataset, evaluator = made.options, made.space, made.dataset, made.evaluator
     check_recipe(_mapping(content, "recipe"), evaluator)
     rng = seeding.generator(options.seed, seeding.Purpose.STRATEGY)
-    steered = space
-    if _strategy_class(content).steerable:
-        limits = _section(content, "constraints", ConstraintOptions)
-        steered = limits.steered(space, dataset.task, made.objective, evaluator)
-    prescreen = _section(content, "prescreen", PrescreenOptions)
-    screening = prescreen.screening(_strategy_class(content), steered, dataset, options.seed)
-    drawn_from = prescreen.screened(steered, screening)
+    steered, drawn_from, screening = _spaces_of_strategy(content, made)
     strategy = create(content, "strategy", Strategy, drawn_from, made.objective, rng)  # type: ignore[type-abstract]
     check_budgets(strategy, evaluator)
     if options.time is not None:
@@ -189,13 +183,24 @@ def build(config: DictConfig, given: Mapping[str, Given] = {}) -> Setup:
     parts = {**vars(made), "options": options}
     return Setup(
         **parts,
+        output=output,
         strategy=strategy,
         steered=steered,
         screening=screening,
         memory=memory,
-        output=output,
         trackers=_trackers(content),
     )
+
+
+def _spaces_of_strategy(content: dict[str, Any], made: Benchmark) -> tuple[SearchSpace, SearchSpace, Screening | None]:
+    """The space as limits steer it, the same as the strategy draws from it, and what chooses among its draws."""
+    kind, steered = _strategy_class(content), made.space
+    if kind.steerable:
+        limits = _section(content, "constraints", ConstraintOptions)
+        steered = limits.steered(steered, made.dataset.task, made.objective, made.evaluator)
+    prescreen = _section(content, "prescreen", PrescreenOptions)
+    screening = prescreen.screening(kind, steered, made.dataset, made.options.seed)
+    return steered, prescreen.screened(steered, screening), screening
 
 
 def _trackers(content: dict[str, Any]) -> dict[str, Tracker]:

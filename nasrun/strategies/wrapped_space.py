@@ -1,11 +1,12 @@
 """A search space within another, of which strategies see what the outer one makes of it."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nasrun.core import Cost, Genome, SearchSpace, Task, Token
+from nasrun.core.types import CellGraph
 
 if TYPE_CHECKING:
     import torch
@@ -18,6 +19,7 @@ class WrappedSpace(SearchSpace):
         self.inner = inner
         self.size, self.kinds, self.flops_limit = inner.size, inner.kinds, inner.flops_limit
         self.start, self.section, self.mutations = inner.start, inner.section, inner.mutations
+        self.has_supernet, self.operation_weights = inner.has_supernet, inner.operation_weights
 
     def sample(self, rng: np.random.Generator) -> Genome:
         return self.inner.sample(rng)
@@ -58,6 +60,9 @@ class WrappedSpace(SearchSpace):
     def narrow(self, share: float) -> None:
         self.inner.narrow(share)
 
+    def flops_limit_for(self, task: Task) -> int | None:
+        return self.inner.flops_limit_for(task)
+
     def hparams(self, genome: Genome) -> Mapping[str, Any]:
         return self.inner.hparams(genome)
 
@@ -81,3 +86,15 @@ class WrappedSpace(SearchSpace):
 
     def build(self, genome: Genome, task: Task) -> "torch.nn.Module":
         return self.inner.build(genome, task)
+
+    def outline(self, genome: Genome, task: Task) -> "torch.nn.Module":
+        return self.inner.outline(genome, task)
+
+    def supernet(self, task: Task) -> "torch.nn.Module":
+        return self.inner.supernet(task)
+
+    def supernet_name(self, genome: Genome, task: Task) -> Callable[[str], str]:
+        return self.inner.supernet_name(genome, task)
+
+    def cell_graphs(self, genome: Genome) -> Mapping[str, CellGraph]:
+        return self.inner.cell_graphs(genome)

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from nasrun.core import Genome
+from nasrun.core import Genome, SearchSpace
 from nasrun.core.options import ConfigError
 from nasrun.evaluators.proxies.screening import Screening, rank_sums
 from nasrun.spaces.nasbench201.space import NASBench201
 from nasrun.strategies.prescreen import PrescreenedSpace
+from nasrun.strategies.wrapped_space import WrappedSpace
 from tests.support import setup_of, trajectory
 
 SMALL = (
@@ -85,6 +86,15 @@ class TestPools:
         drawn = [screened.mutations["operation"](("none",) * 6, rng) for _ in range(60)]
         assert len(set(drawn)) <= 24
         assert len(drawn) == 60
+
+
+def test_a_wrapped_space_hands_on_all_that_a_space_can_do() -> None:
+    public = {name for name, value in vars(SearchSpace).items() if callable(value) and not name.startswith("_")}
+    assert public <= set(vars(WrappedSpace))
+    space = NASBench201(channels=4)
+    wrapped = WrappedSpace(space)
+    attributes = {name for name in vars(SearchSpace).keys() | SearchSpace.__annotations__ if not name.startswith("_")}
+    assert all(getattr(wrapped, name) == getattr(space, name) for name in attributes - public)
 
 
 def test_ranks_are_added_up() -> None:

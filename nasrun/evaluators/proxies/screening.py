@@ -55,5 +55,4 @@ class Screening:
 def rank_sums(rows: Sequence[Sequence[float]]) -> np.ndarray:
     """For each row of scores the sum over the columns of how many other rows are lower there."""
     table = np.array(rows)
-    sums: np.ndarray = (table[:, None, :] > table[None, :, :]).sum((1, 2))
-    return sums
+    return np.asarray((table[:, None, :] > table[None, :, :]).sum((1, 2)))
