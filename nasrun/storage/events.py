@@ -13,6 +13,9 @@ from typing import Any, ClassVar, Self
 from nasrun.core import Genome, Measurement, Proposal
 from nasrun.storage.journal import FORMAT, Line, now, reject_invalid_events
 
+NETWORK = ("name", "genome", "parameters", "flops")
+"""What an event says of a known network."""
+
 
 def _given(**values: Any) -> Line:
     """Those of some keys that are set."""
@@ -72,7 +75,8 @@ class RunStarted(Event):
 
     `facts`: what the evaluator decided for good. `choices`: the option of each group. `plan`: the first plan of a run
     within a budget of time. `data`: the record of the data set (`nasrun.datasets.record`); `paths`: the keys that are
-    paths (`nasrun.storage.paths`); `sweep`: its folder and the number of the job. `line`: what it was read from, by
+    paths (`nasrun.storage.paths`); `code`: the classes of the user's own and the SHA-256 of their files; `sweep`: its
+    folder and the number of the job. `line`: what it was read from, by
     which trackers know the run again; None where it is still to be written.
     """
 
@@ -89,12 +93,13 @@ class RunStarted(Event):
     sweep: Mapping[str, Any] | None = None
     data: Mapping[str, Any] | None = None
     paths: Mapping[str, Any] | None = None
+    code: Mapping[str, Any] | None = None
     line: Line | None = field(default=None, repr=False, compare=False)
 
     def _fields(self) -> Line:
         started = {name: getattr(self, name) for name in ("format", "nasrun", "seed", "trials", "environment", "facts")}
         timed = {} if self.plan is None else {"plan": self.plan, "spent": self.spent}
-        recorded = _given(sweep=self.sweep, data=self.data, paths=self.paths)
+        recorded = _given(sweep=self.sweep, data=self.data, paths=self.paths, code=self.code)
         return {**started, **timed, "choices": self.choices, **recorded}
 
     @classmethod
@@ -103,12 +108,13 @@ class RunStarted(Event):
         found |= {name: _mapping(line[name]) for name in ("plan", "sweep", "data") if name in line}
         # Who wrote the paths is of no account: what makes no sense there counts as none.
         found |= {"paths": line["paths"]} if isinstance(line.get("paths"), Mapping) else {}
+        found |= {"code": line["code"]} if isinstance(line.get("code"), Mapping) else {}
         written = {"format": line.get("format", 1), "nasrun": line.get("nasrun")}
         return {**found, **written, "seed": line.get("seed", 0), "trials": line.get("trials", 0), "line": line}
 
     def mentions(self) -> dict[str, Any]:
         """What `environment.json` holds: the environment, the facts, and what is recorded beside them."""
-        recorded = _given(data=self.data, paths=self.paths, sweep=self.sweep)
+        recorded = _given(code=self.code, data=self.data, paths=self.paths, sweep=self.sweep)
         return {**self.environment, **self.facts, "choices": self.choices, **recorded}
 
 
@@ -242,21 +248,73 @@ class FinalTested(Event):
         return found
 
     @property
+    def trained_for(self) -> int:
+        """Epochs of the final training, those before a longer one included; 0 where there was none."""
+        return int(self.result.get("final_epochs", len(self.result.get("history") or ())))
+
+    @property
     def seconds(self) -> float:
         """What the final training and the test took."""
         return float(self.result.get("seconds", 0.0))
 
 
 @dataclass(frozen=True, kw_only=True)
+class BaselinePlanned(Event):
+    """A known network is to be trained for as long as the winner was: for so many `epochs`, as the winner for
+    `winner_epochs`. `network`: its `name`, `genome`, `parameters` and `flops`. `epoch_seconds`, `winner_epoch_seconds`:
+    what an epoch takes either."""
+
+    KIND = "baseline_plan"
+
+    network: Mapping[str, Any]
+    epochs: int
+    winner_epochs: int
+    epoch_seconds: float
+    winner_epoch_seconds: float
+
+    def _fields(self) -> Line:
+        epochs = {"epochs": self.epochs, "winner_epochs": self.winner_epochs}
+        seconds = {"epoch_seconds": self.epoch_seconds, "winner_epoch_seconds": self.winner_epoch_seconds}
+        return {**self.network, **epochs, **seconds}
+
+    @classmethod
+    def _values(cls, line: Line) -> dict[str, Any]:
+        counts = {name: int(line[name]) for name in ("epochs", "winner_epochs")}
+        seconds = {name: float(line[name]) for name in ("epoch_seconds", "winner_epoch_seconds")}
+        return {**counts, **seconds, "network": _rest(line, "spent", *counts, *seconds)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaselineTested(Event):
+    """A known network beside the winner was tested. `network`: as it was planned. `result`: its `metrics`, `seconds`,
+    `epochs`, `winner_epochs`; `same` where it is the winner itself, an `error` where its training failed."""
+
+    KIND = "baseline"
+
+    network: Mapping[str, Any]
+    result: Mapping[str, Any]
+
+    def _fields(self) -> Line:
+        return {**self.network, **self.result}
+
+    @classmethod
+    def _values(cls, line: Line) -> dict[str, Any]:
+        network = {name: line[name] for name in NETWORK}
+        return {"network": network, "result": _rest(line, "spent", *network)}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Resumed(Event):
     """The run goes on. `changes`: dotted keys of its config, with their new values. `damaged`: the `line` of the
-    journal that was damaged and the `file` that it was saved to, where the run was salvaged."""
+    journal that was damaged and the `file` that it was saved to, where the run was salvaged. `code`: that of the user's
+    own classes from now on, where it is another one, and the `folder` that it lies in."""
 
     KIND = "resume"
-    READ = {"changes": _mapping, "damaged": _mapping}
+    READ = {"changes": _mapping, "damaged": _mapping, "code": _mapping}
 
     changes: Mapping[str, Any] = field(default_factory=dict)
     damaged: Mapping[str, Any] | None = None
+    code: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -297,6 +355,8 @@ KINDS: Mapping[str, type[Event]] = {
         PlanChanged,
         SegmentBegun,
         FinalTested,
+        BaselinePlanned,
+        BaselineTested,
         Resumed,
         Ended,
     )

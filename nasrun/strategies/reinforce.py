@@ -33,6 +33,8 @@ class Reinforce(Strategy):
     NAS-Bench-201), one trial per step.
     """
 
+    draws_from_space = False
+
     def __init__(
         self,
         space: SearchSpace,

@@ -47,6 +47,8 @@ class Swarm(Strategy):
     the initial population, and every generation of an algorithm with a batch evaluator.
     """
 
+    draws_from_space = False
+
     def __init__(
         self,
         space: SearchSpace,

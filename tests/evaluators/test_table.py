@@ -356,3 +356,14 @@ def test_a_dry_run(nasrun: Callable[..., Any]) -> None:
     assert done.returncode == 0, done.stderr
     assert "microseconds per trial" in done.stdout
     assert "cifar100: 3 x 32 x 32 to 100" in done.stdout
+
+
+def test_draw_is_refused_where_there_is_nothing_to_draw() -> None:
+    setup = setup_of(*CELLS_201, "evaluator.repeat=draw")
+    with pytest.raises(
+        ConfigError, match=r"^evaluator\.repeat=draw: table nasbench201 holds one number of each"
+    ) as caught:
+        setup.evaluator.prepare()
+    assert len(str(caught.value).splitlines()) == 1
+    recorded = prepared(*CELLS_201).evaluator.prepare()
+    assert setup_of(*CELLS_201, "evaluator.repeat=draw").evaluator.prepare(recorded) == recorded  # begun before

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from nasrun.strategies.controllers.controllers import single_thread
+from nasrun.hardware.devices import single_thread
 from nasrun.strategies.controllers.settings import PolicySettings
 
 INITIAL_BOUND = 0.1

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from nasrun.strategies.controllers.controllers import Controller, make_controller, single_thread
+from nasrun.hardware.devices import single_thread
+from nasrun.strategies.controllers.controllers import Controller, make_controller
 from nasrun.strategies.controllers.settings import QSettings
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from nasrun.strategies.controllers.controllers import single_thread
+from nasrun.hardware.devices import single_thread
 from nasrun.strategies.predictor.settings import EnsembleSettings
 
 
