@@ -21,7 +21,7 @@ from nasrun.core import Job, Trial, seeding
 from nasrun.core.environment import describe_environment
 from nasrun.hardware.inline import InlineExecutor
 from nasrun.reports.tables import write_tables
-from nasrun.runner.search import Search
+from nasrun.runner.search import Search, SearchOptions
 from nasrun.storage.journal import Journal
 from nasrun.storage.records import Observer
 
@@ -45,11 +45,9 @@ def run_search(setup: Setup, folder: Path) -> tuple[float, float]:
         setup.strategy,
         InlineExecutor(setup.evaluator),
         log,
-        setup.objective,
         Observer(),
         CheckpointStore(folder, "none"),
-        seed=0,
-        trials=trials,
+        SearchOptions(objective=setup.objective, seed=0, trials=trials),
     )
     started = time.perf_counter()
     runner.run()

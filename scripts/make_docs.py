@@ -20,6 +20,7 @@ import yaml
 from nasrun.config.build import OutputOptions, RunOptions
 from nasrun.config.constraints import ConstraintOptions
 from nasrun.config.objective import ObjectiveOptions
+from nasrun.config.prescreen import PrescreenOptions
 from nasrun.core.config_files import GROUPS, conf_dir
 from nasrun.core.options import describe, options
 from nasrun.evaluators.train.evaluator import Train
@@ -35,7 +36,13 @@ ABOUT = {
     "hardware": ("Hardware", "evaluators.md#hardware"),
     "tracker": ("Trackers", "trackers.md"),
 }
-TOP = {"": RunOptions, "objective": ObjectiveOptions, "constraints": ConstraintOptions, "output": OutputOptions}
+TOP = {
+    "": RunOptions,
+    "objective": ObjectiveOptions,
+    "constraints": ConstraintOptions,
+    "prescreen": PrescreenOptions,
+    "output": OutputOptions,
+}
 
 
 class Key(NamedTuple):

@@ -3,11 +3,12 @@
     python scripts/rank_correlation.py [--channels 4] [--cells 1] [--epochs 20] [--architectures 200] [--samples 5000]
                                        [--validation 0.04] [--dataset cifar10] [--seeds 1] [--device cpu] [WORD...]
 
-Trains a small network of all cells of NAS-Bench-201 on random draws, scores random cells with it on all validation data
-that is not held out (70 % of `--validation`, a share of the training images), and compares with their accuracies after
-200 epochs of training in the shipped table (CIFAR-10, validation). Prints tau-b with a 95 % interval by bootstrap over
-the cells, for each seed, once for the untrained network and after each quarter of the epochs; and, to set it beside,
-the tau of the number of parameters.
+Trains a small network of all cells of NAS-Bench-201 on random draws (evenly, or as WORD says:
+`evaluator.operation_weights=auto`), scores random cells with it on all validation data that is not held out (70 % of
+`--validation`, a share of the training images), and compares with their accuracies after 200 epochs of training in the
+shipped table (CIFAR-10, validation). Prints tau-b with a 95 % interval by bootstrap over the cells, by accuracy and by
+less loss, for each seed, once for the untrained network and after each quarter of the epochs; beside it the tau of the
+number of parameters. Seconds are those of the processor, with the scoring.
 """
 
 import argparse
@@ -18,7 +19,7 @@ import numpy as np
 
 from nasrun.config.build import build
 from nasrun.config.compose import compose_config, task_config
-from nasrun.core import Genome, Job, Proposal, SharedEvaluator, Trial, seeding
+from nasrun.core import Evaluator, Genome, Job, Proposal, SharedEvaluator, Trial, seeding
 
 RESAMPLES = 1000
 
@@ -41,14 +42,14 @@ def accuracies(genomes: list[Genome]) -> np.ndarray:
     """Validation accuracies of the table, after 200 epochs."""
     setup = build(task_config(compose_config(["search_space=nasbench201", "evaluator=table", "strategy=random"])))
     setup.evaluator.prepare()
-    return scores(setup.evaluator, genomes)
+    return scores(setup.evaluator, genomes, "val_accuracy")["val_accuracy"]
 
 
-def scores(evaluator: object, genomes: list[Genome]) -> np.ndarray:
-    """What an evaluator says of some architectures."""
+def scores(evaluator: Evaluator, genomes: list[Genome], *names: str) -> dict[str, np.ndarray]:
+    """What an evaluator says of some architectures, by metric."""
     jobs = [Job(Trial(number, Proposal(genome)), 0, number) for number, genome in enumerate(genomes)]
-    found = [measurement.metrics["val_accuracy"] for measurement in evaluator.evaluate(jobs)]  # type: ignore[attr-defined]
-    return np.array(found)
+    found = [measurement.metrics for measurement in evaluator.evaluate(jobs)]
+    return {name: np.array([metrics[name] for metrics in found]) for name in names}
 
 
 def main() -> None:
@@ -69,6 +70,7 @@ def main() -> None:
         "evaluator=supernet",
         "evaluator.score=whole",
         "evaluator.batch_size=64",
+        "evaluator.operation_weights=null",
         f"dataset={arguments.dataset}",
         f"dataset.train_samples={arguments.samples}",
         f"dataset.validation={arguments.validation}",
@@ -85,23 +87,31 @@ def main() -> None:
     sizes = np.array([space.cost(genome, setup.dataset.task).parameters for genome in genomes], dtype=float)
     low, high = interval(sizes, truth, np.random.default_rng(1))
     print(f"{len(genomes)} cells; parameters: tau {tau(sizes, truth):.3f} ({low:.3f} to {high:.3f})\n")
-    print(
-        "| seed | epochs | training loss | mean score | tau | 95 % interval | seconds |\n|---|---|---|---|---|---|---|"
-    )
+    columns = ("seed", "epochs", "training loss", "mean score", "tau", "95 % interval", "tau by loss", "95 % interval")
+    print(f"| {' | '.join(columns)} | seconds |")
+    print("|---|---|---|---|---|---|---|---|---|")
+
+    def draw(rng: np.random.Generator) -> Genome:
+        genome = evaluator.sample(rng)  # by `evaluator.operation_weights`
+        return space.sample(rng) if genome is None else genome
+
     steps = sorted({0, *(round(arguments.epochs * quarter / 4) for quarter in range(1, 5))})
     for seed in range(arguments.seeds):
-        started, loss = time.monotonic(), float("nan")
+        started, loss = time.process_time(), float("nan")
         for epoch in range(arguments.epochs + 1):
             if epoch:
                 rng = seeding.generator(seed, seeding.Purpose.SHARED, epoch)
-                loss = evaluator.train_shared(space.sample, rng, epoch, arguments.epochs)["train_loss"]
+                loss = evaluator.train_shared(draw, rng, epoch, arguments.epochs)["train_loss"]
             elif seed:
                 continue  # the untrained network is the same
             if epoch in steps:
-                found = scores(evaluator, genomes)
-                low, high = interval(found, truth, np.random.default_rng(1))
-                cells = f"{tau(found, truth):.3f} | {low:.3f} to {high:.3f} | {time.monotonic() - started:.0f}"
-                print(f"| {seed} | {epoch} | {loss:.3f} | {found.mean():.3f} | {cells} |", flush=True)
+                found = scores(evaluator, genomes, "val_accuracy", "val_loss")
+                cells = []
+                for values in (found["val_accuracy"], -found["val_loss"]):
+                    low, high = interval(values, truth, np.random.default_rng(1))
+                    cells.append(f"{tau(values, truth):.3f} | {low:.3f} to {high:.3f}")
+                cells = [f"{loss:.3f}", f"{found['val_accuracy'].mean():.3f}", *cells]
+                print(f"| {seed} | {epoch} | {' | '.join(cells)} | {time.process_time() - started:.0f} |", flush=True)
     print(f"\n{' '.join(sys.argv)}")
 
 

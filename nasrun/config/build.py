@@ -13,9 +13,11 @@ from typing import Annotated, Any, Literal, TypeVar
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
+from nasrun.config.baseline import check_baseline
 from nasrun.config.constraints import ConstraintOptions, check_constraints, check_start
 from nasrun.config.given import MARK, Given, Section
 from nasrun.config.objective import ObjectiveOptions
+from nasrun.config.prescreen import PrescreenOptions
 from nasrun.config.recipe import check_recipe
 from nasrun.config.time_budget import check_time
 from nasrun.config.trackers import GROUP as TRACKER
@@ -28,9 +30,11 @@ from nasrun.core.options import (
     AtLeast,
     ConfigError,
     Positive,
+    check_options,
     check_section,
     first_line,
     from_text,
+    gathered,
     join,
     nearest,
     plain,
@@ -40,7 +44,9 @@ from nasrun.core.options import options as options_of
 from nasrun.datasets import Dataset
 from nasrun.datasets.record import DataRecord, RecordedDataset
 from nasrun.evaluators.costs import COSTS, LATENCY, WithCosts
+from nasrun.evaluators.proxies.screening import Screening
 from nasrun.hardware.devices import Hardware
+from nasrun.hardware.onnx_program import missing_packages
 from nasrun.hardware.ray.cluster import RayCluster
 from nasrun.hardware.shared_memory import SharedObject
 from nasrun.strategies.timed.strategy import Timed
@@ -52,9 +58,9 @@ T = TypeVar("T")
 UNCOUNTED = 1_000_000
 """Trials at most under a budget of time, which ends a search long before."""
 
-FREE = ("vars", "from")
-"""What nothing here reads: values that other keys of the config refer to, such as pairs swept together, and the run
-that `nasrun.config.from_run` took its architecture from."""
+FREE = ("vars", "from", "trial", "init")
+"""What nothing here reads: values that other keys of the config refer to, such as pairs swept together, and the run and
+the trial that `nasrun.config.from_run` took its architecture from, the run whose weights networks begin with."""
 
 
 @dataclass(kw_only=True, frozen=True)
@@ -77,6 +83,7 @@ class RunOptions:
     time: str | int | float | None = None
     patience_trials: Positive | None = None
     max_failures: Positive | None = 10
+    baseline: bool = False
     deduplicate: Literal["reuse", "resample", "never"] = "reuse"
     resume: bool = False
     changed_code: bool = False
@@ -92,6 +99,7 @@ class RunOptions:
 SECTIONS: dict[str, type] = {
     "objective": ObjectiveOptions,
     "constraints": ConstraintOptions,
+    "prescreen": PrescreenOptions,
     "output": OutputOptions,
 }
 """Sections that are no groups of YAML files, with what they may hold."""
@@ -119,9 +127,18 @@ class Setup(Benchmark):
     strategy: Strategy
     steered: SearchSpace
     """The space as the strategy sees it: limits may steer what is drawn from it."""
+    screening: Screening | None = None
+    """What chooses among the draws of the strategy, if anything does."""
     memory: SharedObject | None = None
     """Where the data lie once they are loaded, if there are several workers."""
     trackers: dict[str, Tracker] = field(default_factory=dict)
+
+    def prepare(self, recorded: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Load what is measured and screened with; returns the facts for the record, or those that are `recorded`."""
+        facts = self.evaluator.prepare(recorded)
+        if self.screening is not None:
+            self.screening.prepare()
+        return facts
 
 
 def build(config: DictConfig, given: Mapping[str, Given] = {}) -> Setup:
@@ -146,14 +163,15 @@ def build(config: DictConfig, given: Mapping[str, Given] = {}) -> Setup:
     options, space, dataset, evaluator = made.options, made.space, made.dataset, made.evaluator
     check_recipe(_mapping(content, "recipe"), evaluator)
     rng = seeding.generator(options.seed, seeding.Purpose.STRATEGY)
-    steered = space
-    if _is_steerable(content):
-        limits = _section(content, "constraints", ConstraintOptions)
-        steered = limits.steered(space, dataset.task, made.objective, evaluator)
-    strategy = create(content, "strategy", Strategy, steered, made.objective, rng)  # type: ignore[type-abstract]
+    steered, drawn_from, screening = _spaces_of_strategy(content, made)
+    strategy = create(content, "strategy", Strategy, drawn_from, made.objective, rng)  # type: ignore[type-abstract]
     check_budgets(strategy, evaluator)
     if options.time is not None:
         check_time(options.time, strategy, evaluator, hardware)
+    if content.get("init") is not None and "init" not in content["evaluator"]:
+        raise ConfigError(f"init={show(content['init'])}: needs evaluator=train, whose networks begin with weights")
+    if options.baseline:
+        check_baseline(evaluator, dataset)
     check_constraints(made.constraints, steered, dataset.task, options.seed)
     check_start(_mapping(content, "strategy"), made.constraints, space, dataset.task)
     if isinstance(evaluator, SharedEvaluator):
@@ -163,7 +181,26 @@ def build(config: DictConfig, given: Mapping[str, Given] = {}) -> Setup:
         strategy = Timed(strategy, steered, made.objective, options.patience_trials)
         options = replace(options, trials=UNCOUNTED, patience_trials=None)
     parts = {**vars(made), "options": options}
-    return Setup(**parts, output=output, strategy=strategy, steered=steered, memory=memory, trackers=_trackers(content))
+    return Setup(
+        **parts,
+        output=output,
+        strategy=strategy,
+        steered=steered,
+        screening=screening,
+        memory=memory,
+        trackers=_trackers(content),
+    )
+
+
+def _spaces_of_strategy(content: dict[str, Any], made: Benchmark) -> tuple[SearchSpace, SearchSpace, Screening | None]:
+    """The space as limits steer it, the same as the strategy draws from it, and what chooses among its draws."""
+    kind, steered = _strategy_class(content), made.space
+    if kind.steerable:
+        limits = _section(content, "constraints", ConstraintOptions)
+        steered = limits.steered(steered, made.dataset.task, made.objective, made.evaluator)
+    prescreen = _section(content, "prescreen", PrescreenOptions)
+    screening = prescreen.screening(kind, steered, made.dataset, made.options.seed)
+    return steered, prescreen.screened(steered, screening), screening
 
 
 def _trackers(content: dict[str, Any]) -> dict[str, Tracker]:
@@ -175,12 +212,13 @@ def _trackers(content: dict[str, Any]) -> dict[str, Tracker]:
     }
 
 
-def _is_steerable(content: dict[str, Any]) -> bool:
-    """Whether the strategy may be given a space whose limits steer what is drawn from it."""
+def _strategy_class(content: dict[str, Any]) -> type[Strategy]:
+    """The class of the strategy; `Strategy` itself where a function of the calling program makes it."""
     section = content.get("strategy")
     if isinstance(section, Section):
-        return bool(getattr(section.thing, "steerable", Strategy.steerable))
-    return kind_of(content, "strategy", Strategy).steerable  # type: ignore[type-abstract]
+        kind = section.thing if isinstance(section.thing, type) else type(section.thing)
+        return kind if issubclass(kind, Strategy) else Strategy
+    return kind_of(content, "strategy", Strategy)  # type: ignore[type-abstract]
 
 
 def _options_of_shared(options: RunOptions, hardware: Hardware) -> RunOptions:
@@ -217,7 +255,7 @@ def _benchmark(
         dataset = create(content, "dataset", Dataset)  # type: ignore[type-abstract]
     if memory is not None:
         dataset.place = memory.put
-    evaluator = _evaluator(content, space, dataset, hardware)
+    evaluator = evaluator_of(content, space, dataset, hardware)
     return Benchmark(
         options=options,
         constraints=constraints.resolved(space, dataset.task),
@@ -230,15 +268,25 @@ def _benchmark(
     )
 
 
+def limits_of(content: Mapping[str, Any]) -> ConstraintOptions:
+    """The limits of a config as its user gives them, set to steer."""
+    return replace(_section(dict(content), "constraints", ConstraintOptions), steer=True)
+
+
+def space_of(content: dict[str, Any]) -> SearchSpace:
+    """The search space of a config."""
+    return create(content, "search_space", SearchSpace)  # type: ignore[type-abstract]
+
+
 def rebuild(content: dict[str, Any]) -> tuple[Evaluator, Dataset]:
     """The evaluator of a checked config, with its data set: what a worker process makes for itself."""
     space = create(content, "search_space", SearchSpace)  # type: ignore[type-abstract]
     dataset = create(content, "dataset", Dataset)  # type: ignore[type-abstract]
     hardware = create(content, "hardware", Hardware)
-    return _evaluator(content, space, dataset, hardware), dataset
+    return evaluator_of(content, space, dataset, hardware), dataset
 
 
-def _evaluator(content: dict[str, Any], space: SearchSpace, dataset: Dataset, hardware: Hardware) -> Evaluator:
+def evaluator_of(content: dict[str, Any], space: SearchSpace, dataset: Dataset, hardware: Hardware) -> Evaluator:
     """The evaluator of a config, within one that adds the costs that objectives or constraints name besides."""
     made = create(content, "evaluator", Evaluator, space, dataset, hardware)  # type: ignore[type-abstract]
     objective = _section(content, "objective", ObjectiveOptions)
@@ -251,6 +299,9 @@ def _evaluator(content: dict[str, Any], space: SearchSpace, dataset: Dataset, ha
         named = limits.latency_ms is not None
         key = f"constraints.latency_ms={limits.latency_ms:g}" if named else f"objective.metric={show(objective.metric)}"
         raise ConfigError(f"{key}: weights that all architectures share have no latency; choose evaluator=train")
+    missing = missing_packages() if LATENCY in added and hardware.latency_by == "onnx" else None
+    if missing:
+        raise ConfigError(f"hardware.latency_by=onnx: {missing}")
     return WithCosts(made, space, dataset.task, hardware, added, limits.latency_ms) if added else made
 
 
@@ -258,7 +309,7 @@ def wrap(
     strategy: Strategy, space: SearchSpace, dataset: Dataset, options: RunOptions, constraints: Constraints
 ) -> Strategy:
     """The strategy within its wrappers: constraints first, duplicates last, so that only trials are counted."""
-    if constraints.parameters is not None or constraints.flops is not None:
+    if constraints.limits:
         strategy = Constrain(strategy, space, dataset.task, constraints)
     if options.deduplicate != "never":
         strategy = Deduplicate(strategy, space, options.deduplicate)
@@ -327,11 +378,11 @@ def instantiate(section: dict[str, Any], path: str, base: type[T], *runtime: Any
     """The `base` that a section at a dotted path describes."""
     options = dict(section)
     kind = locate(options.pop("_target_"), base, join(path, "_target_"))
-    arguments = check_section(kind, options, path)
+    checked = check_options(kind, options, path)
     try:
-        made = kind(*runtime, **arguments)
+        made = kind(*runtime, **gathered(kind, checked))
         if isinstance(made, SearchSpace) and made.section is None:
-            made.section = {"_target_": f"{kind.__module__}.{kind.__qualname__}", **arguments}
+            made.section = {"_target_": f"{kind.__module__}.{kind.__qualname__}", **checked}
         return made
     except ValueError as error:
         raise ConfigError(f"{path}.{first_line(error)}") from error

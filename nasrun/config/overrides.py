@@ -27,15 +27,18 @@ _CALL = re.compile(r"(bool|choice|float|glob|int|interval|range|shuffle|sort|str
 
 _REFERENCE = re.compile(r"\$\{[^{}]*\}")
 
+SHORT = {"objective": "metric", "prescreen": "score"}
+"""Sections that may be given a name, with the key that it is the value of."""
+
 _OPENING, _CLOSING = "([{", ")]}"
 
 
 def in_full(words: Sequence[str]) -> list[str]:
     """The words as Hydra reads them.
 
-    `objective=NAME` stands for `objective.metric=NAME`, since a section cannot be replaced by a name or a list. Keys
-    below `vars` may be new ones. A value that is no value of Hydra's grammar is quoted, each of several on its own.
-    `tracker.KEY` belongs to the one tracker of nasrun's that is chosen. Other words stay as they are.
+    `objective=NAME` stands for `objective.metric=NAME` (`SHORT`), since a section cannot be replaced by a name or a
+    list. Keys below `vars` may be new ones. A value that is no value of Hydra's grammar is quoted, each of several on
+    its own. `tracker.KEY` belongs to the one tracker of nasrun's that is chosen. Other words stay as they are.
     """
     return trackers.in_full([_in_full(word) for word in words])
 
@@ -135,10 +138,10 @@ def _in_full(word: str) -> str:
     if key == "vars" or key.startswith("vars."):
         key = f"++{key}"
     full = f"{key}={_readable(value)}"
-    if key == "objective":
+    if key in SHORT:
         override = _parsed(full)
         if override is not None and (override.is_sweep_override() or isinstance(override.value(), str | list)):
-            return f"objective.metric={full.partition('=')[2]}"
+            return f"{key}.{SHORT[key]}={full.partition('=')[2]}"
     return full
 
 

@@ -42,6 +42,10 @@ class Strategy(ABC):
     #: Whether it takes a space whose limits steer what is drawn (`nasrun.strategies.steering`) in place of the space.
     steerable: bool = True
 
+    #: Whether it proposes what the space samples, mutates or mixes, so that this can be chosen from pools
+    #: (`nasrun.strategies.prescreen`).
+    draws_from_space: bool = True
+
     @abstractmethod
     def ask(self, n: int) -> list[Proposal]:
         """Between 0 and `n` proposals; an empty list means: tell me first (or: I am done)."""
@@ -155,6 +159,9 @@ class Evaluator(ABC):
     #: What the winner is trained on, in words.
     final_data: str = "all the training data"
 
+    #: Epochs of the winner's final training; None: there is none, or it is not counted in epochs.
+    final_epochs: int | None = None
+
     #: Seconds that a job may take; an evaluator ends it then, and an executor a worker that does not. None: any.
     time_limit: float | None = None
 
@@ -207,10 +214,17 @@ class Evaluator(ABC):
         """
         return {}
 
-    def train_on(self, job: Job) -> Mapping[str, Any]:
+    def train_longer(self, job: Job, behind: int) -> Mapping[str, Any]:
+        """Train the winner from the weights at `job.load_from`, which have so many epochs of the final training behind
+        them, to `final_epochs` in all, under a schedule of its own; returns what `final` does. For evaluators that say
+        so (`trains_on`).
+        """
+        raise NotImplementedError
+
+    def train_on(self, job: Job, *, search_data: bool = False) -> Mapping[str, Any]:
         """Train the winner of a search on, from the archive at `job.load_from` (None: from new weights) to the budget
-        of its proposal, on the data of the final training. Returns `history` and `seconds`; the archive goes to
-        `job.save_to`. For evaluators that say so (`trains_on`).
+        of its proposal, on the data of the final training, or on those that the search trains on. Returns `history` and
+        `seconds`; the archive goes to `job.save_to`. For evaluators that say so (`trains_on`).
         """
         raise NotImplementedError
 
@@ -242,6 +256,11 @@ class SharedEvaluator(Evaluator):
 
     #: Trials after each epoch of the shared weights.
     rounds: int
+
+    def sample(self, rng: np.random.Generator) -> Genome | None:
+        """An architecture on which the weights are trained, where the strategy has no policy that draws one. None: a
+        sample of the space."""
+        return None
 
     def unsupported_budget_reason(self, budget: int) -> str | None:
         return "weights that all architectures share have no budgets; choose evaluator=train or evaluator=table"

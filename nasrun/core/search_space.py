@@ -39,6 +39,10 @@ class SearchSpace(ABC):
     #: Whether `supernet` makes a network.
     has_supernet: bool = False
 
+    #: How often each operation is drawn, in proportion to each other, where shared weights are trained on draws of the
+    #: space (`evaluator.operation_weights=auto`): by its token. Empty: as `sample` draws them.
+    operation_weights: Mapping[str, float] = {}
+
     #: The config that this space was made from, `_target_` and options: archives make it anew from that.
     section: Mapping[str, Any] | None = None
 
@@ -144,6 +148,15 @@ class SearchSpace(ABC):
     @abstractmethod
     def cost(self, genome: Genome, task: Task) -> Cost:
         """Parameters and FLOPs of the network that `build` makes, by formula, without torch."""
+
+    def peak_values(self, genome: Genome, task: Task) -> int | None:
+        """How many values of one input are in memory at a time at most, while the network computes layer after layer:
+        by formula, without torch. None: the space has none.
+
+        A layer takes its inputs and its output, and what later layers still need. Normalisation, activations and sums
+        overwrite what they are given; weights are not counted.
+        """
+        return None
 
     @abstractmethod
     def build(self, genome: Genome, task: Task) -> torch.nn.Module:

@@ -16,9 +16,11 @@ from nasrun.core import Genome, Job, Measurement, SearchSpace, SharedEvaluator, 
 from nasrun.core.options import Between, ConfigError, Positive
 from nasrun.datasets import Dataset
 from nasrun.datasets.splitting import cut
+from nasrun.evaluators.train.final import predictions_of
 from nasrun.evaluators.train.memory import reason
 from nasrun.hardware.devices import Hardware, Runtime
 from nasrun.spaces.sections import spaces_with_supernet
+from nasrun.training.supernet.sampling import WeightedDraws, Weights
 from nasrun.training.supernet.settings import SharedSettings
 
 if TYPE_CHECKING:
@@ -44,6 +46,10 @@ class Supernet(SharedEvaluator):
     weights would be those of other architectures. At the end the best architecture's weights are copied into a network
     of its own, with running statistics made anew for it, and tested on what was held out and on the test set.
     `pad_to`: smaller images are enlarged to that height and width by repeating their border.
+
+    `operation_weights`: how often each operation is drawn where the weights are trained, by its name in genomes, in
+    place of the strategy's policy. `auto`: as the space says (`SearchSpace.operation_weights`), under strategies that
+    have no policy; None: these draw samples of the space.
     The remaining options are those of `SharedSettings`.
     """
 
@@ -61,6 +67,7 @@ class Supernet(SharedEvaluator):
         score_batch: Annotated[int, Between(2, 1_000_000)] = 128,
         held_out: Annotated[float, Between(0.01, 0.9)] = 0.3,
         pad_to: Positive | None = 32,
+        operation_weights: Weights | Literal["auto"] | None = None,  # as in runs of versions without it
         **settings: Any,
     ) -> None:
         if not space.has_supernet:
@@ -78,6 +85,9 @@ class Supernet(SharedEvaluator):
         self._score, self._score_batch, self._held_out, self.pad_to = score, score_batch, held_out, pad_to
         self._settings = SharedSettings(**settings)
         self._task = dataset.task.enlarged(pad_to)
+        self._in_place_of_policy = isinstance(operation_weights, dict)
+        weights = space.operation_weights if operation_weights == "auto" else operation_weights
+        self._weighted = WeightedDraws(space, weights) if weights is not None and len(weights) else None
         self._runtime: Runtime | None = None
         self._data: DeviceData | None = None
         self._parts: dict[str, DeviceSplit] = {}
@@ -113,11 +123,16 @@ class Supernet(SharedEvaluator):
         self, draw: Callable[[np.random.Generator], Genome], rng: np.random.Generator, epoch: int, epochs: int
     ) -> Mapping[str, float]:
         """One epoch of the shared weights; also tells the accuracy of one more draw on what is held out."""
+        if self._in_place_of_policy and self._weighted is not None:
+            draw = self._weighted.draw
         if epoch == 1:
             self._trainer = self._new(int(rng.integers(2**62)))
         metrics = self._ready.epoch(draw, rng, epoch, epochs)
         found = self._ready.score(draw(rng), self._parts["held_out"], self._score_batch)
         return metrics | {"held_out_accuracy": found["accuracy"]}
+
+    def sample(self, rng: np.random.Generator) -> Genome | None:
+        return None if self._weighted is None else self._weighted.draw(rng)
 
     def evaluate(self, jobs: Sequence[Job]) -> Iterator[Measurement]:
         for job in jobs:
@@ -156,13 +171,15 @@ class Supernet(SharedEvaluator):
         model = self._ready.alone(model, self._space.supernet_name(genome, self._task), STATISTICS_BATCHES)
         metrics: dict[str, float] = {}
         for part, prefix in (("held_out", "test_held_out"), ("test", "test")):
-            found = self._ready.measure(model, self._parts[part])
+            outputs: list[torch.Tensor] = []
+            found = self._ready.measure(model, self._parts[part], on_outputs=outputs.append)
             metrics |= {f"{prefix}_{name}": value for name, value in found.items()}
         if job.save_to is not None:
             splits = self._dataset.load()
             name, section, task = self._space.format(genome), self._space.section, self._dataset.task
             about = Winner(name, section, task, splits.mean, splits.std, splits.classes, self.pad_to)
             save_winner(Path(job.save_to), about, model)
+            predictions_of(torch.cat(outputs), splits).save(Path(job.save_to).parent)
         seconds = time.monotonic() - started
         return {"metrics": metrics, "history": [], "seconds": seconds, "trained_on": "the shared weights"}
 

@@ -25,6 +25,7 @@ from nasrun.reports.shared_table import write_shared
 from nasrun.reports.summary import finite, write_summary
 from nasrun.reports.tables import write_tables
 from nasrun.runner import interrupts
+from nasrun.runner.baseline import Baseline
 from nasrun.runner.clock import Clock, Instant, this_moment
 from nasrun.runner.errors import RunError, resumable, watched
 from nasrun.runner.executors import make_executor
@@ -33,7 +34,7 @@ from nasrun.runner.observers import Observers, TableRefresh
 from nasrun.runner.own_code import accepts_changes, changed_code, recorded, stored_files
 from nasrun.runner.resume import CHANGEABLE, asking_for_data, changed_config, check_trials, replay
 from nasrun.runner.salvage import recalling, save_journal
-from nasrun.runner.search import Search
+from nasrun.runner.search import Search, SearchOptions
 from nasrun.runner.shared_weights import SharedWeights
 from nasrun.runner.startup_messages import look_at_data, startup_messages
 from nasrun.runner.time_budget import first_plan, time_budget
@@ -75,7 +76,7 @@ def begin(
     `began`: from when on a budget of time is spent; None: from now on.
     """
     began = began or this_moment()
-    facts = setup.evaluator.prepare()
+    facts = setup.prepare()
     check_budgets(setup.strategy, setup.evaluator)
     check(setup)
     plan, code = first_plan(setup, began), own_code(setup.config)
@@ -131,10 +132,10 @@ def resume(
         clear_temporary(directory)
         with asking_for_data(run, config):
             setup = build(config, given)
-            check_trials(setup, len(run.asked), changes)
+            check_trials(setup, run, changes)
             over = run.end is not None and run.end.complete and not changes  # no code decides any more
             code = None if over else changed_code(run, setup.config, accepted)
-            setup.evaluator.prepare(run.header.facts)
+            setup.prepare(run.header.facts)
             check_data(run, config, setup.dataset)
         with _hardware(setup):
             return _execute(setup, run, Clock(setup.hardware.clock, began, run.spent), changes, code)
@@ -175,18 +176,11 @@ def _execute(
         setup.strategy,
         executor,
         log,
-        objective,
         observers,
         checkpoints,
-        seed=setup.options.seed,
-        trials=setup.options.trials,
-        repeats=setup.evaluator.repeats,
-        in_flight=setup.hardware.trials_in_flight,
-        max_failures=setup.options.max_failures,
-        order=setup.hardware.order,
+        SearchOptions.of(setup),
         shared=_shared_weights(setup, log, directory, run.header.trials),
         budget=budget,
-        patience=setup.options.patience_trials,
     )
     setup.evaluator.on_progress = watched(log, console.on_progress)
     try:
@@ -206,6 +200,8 @@ def _execute(
         executor.close()
         if ending.complete and search.best is not None:
             Final(setup, directory, search, checkpoints, log).run(run, console, budget)
+            if setup.options.baseline:
+                _train_baseline(setup, directory, log, search, observers)
             checkpoints.clear()
         if not finished:
             log.append(Ended(reason=ending.reason, complete=ending.complete), fsync=True)
@@ -238,6 +234,13 @@ def _execute(
         with contextlib.suppress(OSError):
             log.close()
         tracking.close()
+
+
+def _train_baseline(setup: Setup, directory: Path, log: Journal, search: Search, observers: Observers) -> None:
+    """Train a known network beside the winner, by what the journal holds by now."""
+    run, winner = read_run(directory), search.winner
+    if run.final is not None and winner is not None:
+        Baseline(setup, directory, log, run.header.facts).run(winner, run, observers)
 
 
 def _shared_weights(setup: Setup, log: Journal, directory: Path, trials: int) -> SharedWeights | None:

@@ -61,6 +61,7 @@ class SharedWeights:
 
         def draw(rng: np.random.Generator) -> Genome:
             genome = strategy.draw(rng)
+            genome = self._evaluator.sample(rng) if genome is None else genome
             return self._space.sample(rng) if genome is None else genome
 
         started, version = time.monotonic(), self.version + 1

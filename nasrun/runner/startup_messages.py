@@ -29,6 +29,10 @@ def startup_messages(setup: Setup, run: RunRecords) -> Iterator[str]:
         threads = f", {runtime['threads']} threads" if runtime["device"] == "cpu" else ""
         threads += f", {setup.hardware.worker_summary}" if setup.hardware.worker_summary else ""
         yield f"{runtime['device']}{threads}, {runtime['precision']}: {runtime['reason']}"
+    latency = facts.get("latency", {})
+    if latency.get("networks"):
+        errors = f"{100 * latency['median']:.0f} % off (median), {100 * latency['largest']:.0f} % at most"
+        yield f"latency_ms is added up from a table; the {latency['networks']} whole networks in it: {errors}"
     recipe = facts.get("recipe")
     if recipe:
         yield summary(recipe)

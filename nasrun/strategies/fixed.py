@@ -16,6 +16,8 @@ class Fixed(Strategy):
     `deduplicate=never`, which trains again with other seeds.
     """
 
+    draws_from_space = False
+
     def __init__(
         self,
         space: SearchSpace,

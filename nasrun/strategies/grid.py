@@ -22,6 +22,8 @@ class Grid(Strategy):
     ValueError, beginning with the key, for a string that is no genome, and for a space over the limit.
     """
 
+    draws_from_space = False
+
     def __init__(
         self,
         space: SearchSpace,

@@ -1,17 +1,14 @@
 """Limits that steer: what strategies draw, mutate and mix is scaled in width until it uses most of what is allowed."""
 
 from bisect import bisect_right
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nasrun.core import Cost, Genome, Mutation, SearchSpace, Task, Token
+from nasrun.core import Genome, Mutation, SearchSpace, Task, Token
+from nasrun.strategies.wrapped_space import WrappedSpace
 from nasrun.strategies.wrappers import Constraints
-
-if TYPE_CHECKING:
-    import torch
 
 FLOOR = 0.9
 """Share of a limit from which on a network is left as it is."""
@@ -62,7 +59,7 @@ class Steering:
 
     def usage(self, genome: Genome) -> float:
         """The largest share of a limit that a network uses; above 1 where it is over one."""
-        share = self._constraints.usage(self._space.cost(genome, self._task))
+        share = self._constraints.usage(self._constraints.price(self._space, genome, self._task))
         if self._latency is not None:
             limit, predict = self._latency
             predicted = predict(genome)
@@ -128,17 +125,16 @@ def _with_widths(genome: Genome, places: Sequence[int], widths: Sequence[int]) -
     return tuple(tokens)
 
 
-class SteeredSpace(SearchSpace):
+class SteeredSpace(WrappedSpace):
     """A space as strategies see it where limits are set: whatever it draws, mutates, mixes and decodes is fitted.
 
     Strings, vectors, keys, prices and networks are those of the space within; `choices` too, so that a strategy that
-    writes genomes token by token passes what it wrote through `fit`. `inner`: the space itself.
+    writes genomes token by token passes what it wrote through `fit`.
     """
 
     def __init__(self, inner: SearchSpace, steering: Steering) -> None:
-        self.inner, self._steering, self._whole = inner, steering, steering
-        self.size, self.kinds, self.flops_limit = inner.size, inner.kinds, inner.flops_limit
-        self.start, self.section = inner.start, inner.section
+        super().__init__(inner)
+        self._steering = self._whole = steering
         self.mutations = {name: partial(self._mutate, mutation) for name, mutation in inner.mutations.items()}
 
     def _mutate(self, mutation: Mutation, genome: Genome, rng: np.random.Generator) -> Genome:
@@ -193,38 +189,5 @@ class SteeredSpace(SearchSpace):
         found.pop(genome, None)
         return [other for other in found if self._steering.usage(other) <= 1]
 
-    def choices(self, prefix: Genome) -> tuple[Token, ...]:
-        return self.inner.choices(prefix)
-
-    def encode(self, genome: Genome) -> np.ndarray:
-        return self.inner.encode(genome)
-
     def decode(self, vector: np.ndarray) -> Genome:
         return self.fit(self.inner.decode(vector))
-
-    def width_positions(self, genome: Genome) -> tuple[int, ...]:
-        return self.inner.width_positions(genome)
-
-    def layers(self, genome: Genome) -> int:
-        return self.inner.layers(genome)
-
-    def hparams(self, genome: Genome) -> Mapping[str, Any]:
-        return self.inner.hparams(genome)
-
-    def key(self, genome: Genome) -> Hashable:
-        return self.inner.key(genome)
-
-    def validate(self, genome: Genome) -> None:
-        self.inner.validate(genome)
-
-    def format(self, genome: Genome) -> str:
-        return self.inner.format(genome)
-
-    def parse(self, text: str) -> Genome:
-        return self.inner.parse(text)
-
-    def cost(self, genome: Genome, task: Task) -> Cost:
-        return self.inner.cost(genome, task)
-
-    def build(self, genome: Genome, task: Task) -> "torch.nn.Module":
-        return self.inner.build(genome, task)

@@ -26,6 +26,8 @@ class Tpe(Strategy):
     do not crowd together.
     """
 
+    draws_from_space = False
+
     def __init__(
         self,
         space: SearchSpace,

@@ -10,8 +10,9 @@ import torch
 from nasrun.core import Genome, Job, Proposal, Task, Trial, seeding
 from nasrun.core.options import ConfigError
 from nasrun.evaluators.supernet import Supernet
+from nasrun.spaces.nasbench201.encoding import OPERATIONS
 from nasrun.training.supernet.settings import SharedSettings
-from nasrun.training.supernet.trainer import padded
+from nasrun.training.supernet.trainer import SharedTrainer, padded
 from tests.support import setup_of
 
 SPACES = {
@@ -235,3 +236,80 @@ def test_duplicates_are_scored_again() -> None:
     setup = setup_of(*SMALL, "search_space=nasbench201", "strategy=random")
     assert setup.options.deduplicate == "never"
     assert setup_of("search_space=nasbench201", "strategy=random").options.deduplicate == "reuse"
+
+
+class TestOperationWeights:
+    """Which architectures the weights are trained on."""
+
+    WEIGHTS = "{none:0,skip_connect:1,nor_conv_1x1:2,nor_conv_3x3:4,avg_pool_3x3:1}"
+
+    @staticmethod
+    def drawn(evaluator: Supernet, policy: Any, monkeypatch: pytest.MonkeyPatch) -> list[Genome]:
+        """The architectures of one epoch."""
+        seen: list[Genome] = []
+        step = SharedTrainer.step
+
+        def watched(trainer: SharedTrainer, images: Any, labels: Any, genome: Genome, rate: float) -> torch.Tensor:
+            seen.append(genome)
+            return step(trainer, images, labels, genome, rate)
+
+        monkeypatch.setattr(SharedTrainer, "step", watched)
+        evaluator.train_shared(policy, np.random.default_rng(0), 1, 1)
+        return seen
+
+    def test_operations_are_drawn_in_proportion(self) -> None:
+        evaluator, space = prepared("nasbench201", f"evaluator.operation_weights={self.WEIGHTS}")
+        rng = np.random.default_rng(1)
+        genomes = [evaluator.sample(rng) or () for _ in range(500)]
+        for genome in genomes[:20]:
+            space.validate(genome)
+        tokens = [token for genome in genomes for token in genome]
+        shares = [tokens.count(name) / len(tokens) for name in OPERATIONS]
+        assert shares == pytest.approx([0, 1 / 8, 2 / 8, 4 / 8, 1 / 8], abs=0.03)
+        assert shares[0] == 0
+
+    @spaces
+    def test_draws_belong_to_the_space(self, space: str) -> None:
+        known = {"nasbench201": "none", "micro_cell": "conv3", "macro_cnn": "pool"}[space]
+        evaluator, chosen = prepared(space, f"evaluator.operation_weights={{{known}:3}}")
+        rng = np.random.default_rng(1)
+        for _ in range(50):
+            genome = evaluator.sample(rng)
+            assert genome is not None
+            chosen.validate(genome)
+
+    def test_given_weights_take_the_place_of_the_policy(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        evaluator, _ = prepared("nasbench201", f"evaluator.operation_weights={self.WEIGHTS}")
+        seen = self.drawn(evaluator, lambda rng: ("none",) * 6, monkeypatch)
+        assert seen
+        assert all("none" not in genome for genome in seen)
+
+    @pytest.mark.parametrize("words", [(), ("evaluator.operation_weights=null",)])
+    def test_a_policy_is_kept_without_them(self, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+        evaluator, _ = prepared("nasbench201", *words)
+        policy = ("skip_connect",) * 6
+        assert set(self.drawn(evaluator, lambda rng: policy, monkeypatch)) == {policy}
+
+    def test_auto_is_what_the_space_says(self) -> None:
+        evaluator, space = prepared("nasbench201")
+        rng = np.random.default_rng(1)
+        tokens = [token for _ in range(500) for token in evaluator.sample(rng) or ()]
+        for name, weight in space.operation_weights.items():
+            assert tokens.count(name) / len(tokens) == pytest.approx(weight, abs=0.03)
+        assert prepared("micro_cell")[0].sample(rng) is None
+        assert prepared("nasbench201", "evaluator.operation_weights=null")[0].sample(rng) is None
+
+    @pytest.mark.parametrize(
+        ("value", "text"),
+        [
+            ("{conv9:1}", "evaluator.operation_weights.conv9: no operation of this space; "),
+            ("{none:-1}", "evaluator.operation_weights={none:-1}: "),
+            ("{none:0}", "evaluator.operation_weights={none:0.0}: one of them must be above 0"),
+            ("often", "evaluator.operation_weights=often: "),
+        ],
+    )
+    def test_mistakes_are_said_in_a_line(self, value: str, text: str) -> None:
+        with pytest.raises(ConfigError) as error:
+            setup_of(*SMALL, "search_space=nasbench201", f"evaluator.operation_weights={value}")
+        assert str(error.value).startswith(text), str(error.value)
+        assert len(str(error.value).splitlines()) == 1

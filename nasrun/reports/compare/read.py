@@ -40,7 +40,8 @@ class ComparedRun:
     data; None of a version that recorded nothing. `epochs`: epochs trained until each was told, float (trials,); None
     where that is not known. `segmented`: whether trials are segments of trainings. `scores`: with several objectives
     each of them, float (trials, objectives), NaN where a trial failed, as they were measured; `objectives`: which they
-    are. `optimum`: the best value that the run's benchmark table holds; None where it is not known.
+    are. `optimum`: the best value that the run's benchmark table holds; None where it is not known. `parameters`,
+    `flops`: of the winner; None where not known.
     """
 
     directory: Path
@@ -60,6 +61,8 @@ class ComparedRun:
     objectives: Sequence[Objective] = ()
     scores: np.ndarray | None = None
     optimum: float | None = None
+    parameters: int | None = None
+    flops: int | None = None
 
     @property
     def seed(self) -> int:
@@ -122,6 +125,8 @@ def read_compared(directory: Path) -> ComparedRun | str:
         summary = json.loads((directory / SUMMARY).read_text())
         objective, several = Objective(**summary["objective"]), summary.get("objectives") or []
         choices = json.loads((directory / "environment.json").read_text()).get("choices") or {}
+        best = summary.get("best") or {}
+        price = tuple(None if best.get(name) is None else round(best[name]) for name in ("parameters", "flops"))
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"its {SUMMARY} or environment.json cannot be read ({error}); try: {shell_command('report', directory)}"
     config |= {"objective.metric": objective.metric, "objective.mode": objective.mode}
@@ -163,6 +168,7 @@ def read_compared(directory: Path) -> ComparedRun | str:
         objectives,
         np.array(scores, dtype=float) if several else None,
         _optimum(run, objective, final, config),
+        *price,
     )
 
 

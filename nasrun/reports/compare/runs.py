@@ -24,6 +24,7 @@ ONE = "only runs of one search space, data set, evaluator and objective compare"
 
 _NO_METHOD = (
     *("seed", "output", "hardware", "tracker", "vars", "debug", "dry_run", "resume", "max_failures", "recipe"),
+    "baseline",
     "changed_code",
 )
 """Keys and sections that are part of neither the benchmark nor the method. What a recipe comes to is in the keys of the
@@ -183,10 +184,10 @@ def check_benchmark(runs: Sequence[ComparedRun], by: Sequence[str]) -> None:
         keys = [key for key in {**one, **two} if one.get(key) != two.get(key) and not _below(key, (*by, DATA))]
         if keys:
             key, more = keys[0], f" ({len(keys) - 1} more keys differ)" if len(keys) > 1 else ""
-            raise ConfigError(
-                f"{key}: {_given(one, key)} in {first.directory} but {_given(two, key)} in {other.directory}{more}; "
-                f"{ONE}{_advice(runs, key)}"
-            )
+            told = f"{key}: {_given(one, key)} in {first.directory} but {_given(two, key)} in {other.directory}{more}"
+            limits = [key for key in keys if key.startswith("constraints.")]
+            hint = f"; to compare limits: by={','.join(sorted(limits))}" if len(limits) == len(keys) else ""
+            raise ConfigError(f"{told}; {ONE}{hint}")
 
 
 def _advice(runs: Sequence[ComparedRun], key: str) -> str:

@@ -12,6 +12,8 @@ from nasrun.reports.compare import latex as tex
 from nasrun.reports.compare.numbers import Curve, Measure, Row, Test, budget, random_average
 from nasrun.reports.compare.question import PLAIN, TESTS, Question
 from nasrun.reports.compare.runs import Comparison
+from nasrun.reports.compare.sizes import READING as SIZES
+from nasrun.reports.compare.sizes import size_cells, size_rows, sizes
 from nasrun.reports.tables import csv_text, markdown, one_line
 from nasrun.storage.records import write_text
 
@@ -125,6 +127,15 @@ def print_tables(comparison: Comparison, measures: Sequence[Measure]) -> None:
     console = Tables(highlight=False, markup=False)
     if not console.is_terminal:
         console.width = 200
+
+    def add_table(title: str, rows: Sequence[Sequence[str]]) -> None:
+        table = Table(title=title, title_justify="left")
+        for place, name in enumerate(rows[0]):
+            table.add_column(name, justify="right" if place else "left")
+        for row in rows[1:]:
+            table.add_row(*row)
+        console.print(table)
+
     for line in summary_lines(comparison):
         console.print(printable(line))
     for measure in measures:
@@ -132,16 +143,12 @@ def print_tables(comparison: Comparison, measures: Sequence[Measure]) -> None:
         if not repeats_tests(measure):
             tables.append((f"{heading(measure)}: pairs", pair_cells(measure)))
         for title, rows in tables:
-            if len(rows) == 1:
-                continue
-            table = Table(title=title, title_justify="left")
-            for place, name in enumerate(rows[0]):
-                table.add_column(name, justify="right" if place else "left")
-            for row in rows[1:]:
-                table.add_row(*row)
-            console.print(table)
+            if len(rows) > 1:
+                add_table(title, rows)
         if len(tables) > 1 and omnibus(measure):
             console.print(omnibus(measure))
+    if sized := sizes(comparison):
+        add_table("sizes", size_cells(sized))
 
 
 def write_tables(
@@ -163,6 +170,8 @@ def write_tables(
     tables = {"compare": rows(measures), "runs": runs(comparison, measures)}
     tables["anytime"] = anytime.rows(on_the_way, target)
     tables |= {f"curves_{name}": points(name, found) for name, found in curves.items()}
+    if sized := sizes(comparison):
+        tables["sizes"] = list(size_rows(sized))
     for name, table in tables.items():
         write_text(folder / f"{name}.csv", csv_text(with_keys(table, keys, ("group",))))
     write_text(folder / "pairs.csv", csv_text(with_keys(pairs(measures), keys, ("first", "second"))))
@@ -209,11 +218,13 @@ def pairs(measures: Sequence[Measure]) -> Iterable[Sequence[object]]:
 
 def runs(comparison: Comparison, measures: Sequence[Measure]) -> Iterable[tuple[Any, ...]]:
     """Every run with the final value of each measure, headings first."""
-    yield ("group", "seed", "directory", "trials", "seconds", *(measure.name for measure in measures))
+    heads = ("group", "seed", "directory", "trials", "seconds", "parameters", "flops")
+    yield (*heads, *(measure.name for measure in measures))
     for group, found in comparison.groups.items():
         for run in found:
             values = [measure.values[group][run.seed] for measure in measures]
-            yield (group, run.seed, run.directory, len(run.values), run.wall_seconds, *values)
+            known = (run.directory, len(run.values), run.wall_seconds, run.parameters, run.flops)
+            yield (group, run.seed, *known, *values)
 
 
 def points(name: str, curves: Mapping[str, Curve]) -> Iterable[Sequence[object]]:
@@ -238,6 +249,8 @@ def _markdown(
         parts.append(markdown_table(cells(measure)))
         if measure.tests:
             parts += [markdown_table(pair_cells(measure)), omnibus(measure) + "\n"]
+    if sized := sizes(comparison):
+        parts += ["## Sizes\n", markdown_table(size_cells(sized)), f"{SIZES}\n"]
     parts += ["## On the way\n", markdown_table(progress_cells(on_the_way, measures[0]))]
     parts += [f"![{name.partition('.')[0].replace('_', ' ')}]({name})\n" for name in pictures]
     parts.append(f"{reading(question)}\n")

@@ -7,7 +7,7 @@ imported by `build` alone.
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from functools import cache
 from itertools import product
 from math import isnan
@@ -51,6 +51,15 @@ class NASBench201(SearchSpace):
     """
 
     has_supernet = True
+    # Drawn evenly, operations without weights are as good as trained while each convolution has seen a few hundred
+    # batches, so that cells of pools and skips look best (docs/evaluators.md, "How well shared scores rank").
+    operation_weights: Mapping[str, float] = {
+        "none": 0.05,
+        "skip_connect": 0.15,
+        "nor_conv_1x1": 0.30,
+        "nor_conv_3x3": 0.40,
+        "avg_pool_3x3": 0.10,
+    }
 
     def __init__(self, *, channels: Positive = 16, cells: Positive = 5, merge_isomorphs: bool = False) -> None:
         self.channels = channels

@@ -1,7 +1,5 @@
 """The network of the ASNN: from the accuracies of an architecture's repeats to its widths. Imports torch when used."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -9,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 
 from nasrun.core.options import Above, Positive
+from nasrun.hardware.devices import single_thread
 
 if TYPE_CHECKING:
     import torch
@@ -64,7 +63,7 @@ class Ensemble:
             self._shift, self._scale = 0.0, 0.01
             self._goal_shift, self._goal_scale = np.zeros(goals.shape[1]), np.ones(goals.shape[1])
         generator = torch.Generator().manual_seed(seed)
-        with _one_thread():
+        with single_thread():
             self._parameters = self._initial([inputs.shape[1], *settings.layers, widths.shape[1]], generator)
             #: Mean loss of each epoch over all members, in units of the (standardised) outputs.
             self.losses = self._train(self._scaled(inputs), (goals - self._goal_shift) / self._goal_scale, generator)
@@ -120,23 +119,10 @@ class Ensemble:
         import torch
 
         features = torch.from_numpy(self._scaled(scores)).expand(self._settings.members, 1, -1)
-        with torch.no_grad(), _one_thread():
+        with torch.no_grad(), single_thread():
             output = self._forward(features)[member, 0].numpy()
         goal = output * self._goal_scale + self._goal_shift
         with np.errstate(over="ignore"):
             widths = np.exp2(goal) if self._settings.outputs == "log2" else goal
         bounded: np.ndarray = np.clip(widths, 1.0, WIDEST)
         return bounded
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """torch on one thread inside, on as many as before outside."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

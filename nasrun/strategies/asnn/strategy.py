@@ -44,6 +44,8 @@ class Asnn(Strategy):
     nearest genome that was not. While fewer than two architectures are measured, suggestions are drawn from the space.
     """
 
+    draws_from_space = False
+
     Settings = NetworkSettings
     steerable = False  # widths are what it suggests
 

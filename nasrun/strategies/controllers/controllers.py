@@ -5,8 +5,7 @@ which is the number of slots. This module imports torch: whoever needs it import
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -139,14 +138,3 @@ def make_controller(
         controller = LSTMController(slots, hidden, layers)
     controller.initialize(torch.Generator().manual_seed(seed))
     return controller
-
-
-@contextmanager
-def single_thread() -> Iterator[None]:
-    """A scope in which torch computes in one thread; the number of threads is set back afterwards."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -1,0 +1,100 @@
+"""A search space within another, of which strategies see what the outer one makes of it."""
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nasrun.core import Cost, Genome, SearchSpace, Task, Token
+from nasrun.core.types import CellGraph
+
+if TYPE_CHECKING:
+    import torch
+
+
+class WrappedSpace(SearchSpace):
+    """All that a space can do, done by the one within (`inner`), until a subclass does it otherwise."""
+
+    def __init__(self, inner: SearchSpace) -> None:
+        self.inner = inner
+        self.size, self.kinds, self.flops_limit = inner.size, inner.kinds, inner.flops_limit
+        self.start, self.section, self.mutations = inner.start, inner.section, inner.mutations
+        self.has_supernet, self.operation_weights = inner.has_supernet, inner.operation_weights
+
+    def sample(self, rng: np.random.Generator) -> Genome:
+        return self.inner.sample(rng)
+
+    def crossover(self, first: Genome, second: Genome, rng: np.random.Generator) -> Genome:
+        return self.inner.crossover(first, second, rng)
+
+    def neighbours(self, genome: Genome) -> list[Genome]:
+        return self.inner.neighbours(genome)
+
+    def choices(self, prefix: Genome) -> tuple[Token, ...]:
+        return self.inner.choices(prefix)
+
+    def encode(self, genome: Genome) -> np.ndarray:
+        return self.inner.encode(genome)
+
+    def decode(self, vector: np.ndarray) -> Genome:
+        return self.inner.decode(vector)
+
+    def width_positions(self, genome: Genome) -> tuple[int, ...]:
+        return self.inner.width_positions(genome)
+
+    def layers(self, genome: Genome) -> int:
+        return self.inner.layers(genome)
+
+    def known(self) -> Mapping[str, Genome]:
+        return self.inner.known()
+
+    def fit(self, genome: Genome) -> Genome:
+        return self.inner.fit(genome)
+
+    def sizes(self, genome: Genome) -> Sequence[Genome]:
+        return self.inner.sizes(genome)
+
+    def usage(self, genome: Genome) -> float:
+        return self.inner.usage(genome)
+
+    def narrow(self, share: float) -> None:
+        self.inner.narrow(share)
+
+    def flops_limit_for(self, task: Task) -> int | None:
+        return self.inner.flops_limit_for(task)
+
+    def hparams(self, genome: Genome) -> Mapping[str, Any]:
+        return self.inner.hparams(genome)
+
+    def key(self, genome: Genome) -> Hashable:
+        return self.inner.key(genome)
+
+    def validate(self, genome: Genome) -> None:
+        self.inner.validate(genome)
+
+    def format(self, genome: Genome) -> str:
+        return self.inner.format(genome)
+
+    def parse(self, text: str) -> Genome:
+        return self.inner.parse(text)
+
+    def cost(self, genome: Genome, task: Task) -> Cost:
+        return self.inner.cost(genome, task)
+
+    def peak_values(self, genome: Genome, task: Task) -> int | None:
+        return self.inner.peak_values(genome, task)
+
+    def build(self, genome: Genome, task: Task) -> "torch.nn.Module":
+        return self.inner.build(genome, task)
+
+    def outline(self, genome: Genome, task: Task) -> "torch.nn.Module":
+        return self.inner.outline(genome, task)
+
+    def supernet(self, task: Task) -> "torch.nn.Module":
+        return self.inner.supernet(task)
+
+    def supernet_name(self, genome: Genome, task: Task) -> Callable[[str], str]:
+        return self.inner.supernet_name(genome, task)
+
+    def cell_graphs(self, genome: Genome) -> Mapping[str, CellGraph]:
+        return self.inner.cell_graphs(genome)
