@@ -191,7 +191,7 @@ def test_the_trials_of_a_run_are_a_table(tmp_path: Path, nasrun_inprocess: Calla
     failed = [r for r in run.trials.values() if r.status != "ok"]
     assert failed
     assert {row["status"] for row in rows} == {"ok", "infeasible"}
-    assert read_run(tmp_path / "again").final["metrics"] == {"val_regret": 0.0}
+    assert read_run(tmp_path / "again").final_metrics == {"val_regret": 0.0}
 
 
 def test_parquet(tmp_path: Path) -> None:
