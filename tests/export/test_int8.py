@@ -114,7 +114,7 @@ def test_a_trial_is_not_measured_on_the_test_set(run: Path, tmp_path: Path, nasr
     [
         ("--int8 --no-data", "--int8 --no-data: model.onnx is quantised by the run's training images"),
         ("--int8 --format python", "--int8 --format python: model.onnx is quantised"),
-        ("--int8 dataset.root=gone", "gone"),
+        ("--int8 dataset.root=gone", "dataset.root"),
     ],
 )
 def test_mistakes_are_answered_in_one_line(words: str, reason: str, run: Path, nasrun_inprocess: Callable) -> None:
