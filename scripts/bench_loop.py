@@ -21,14 +21,15 @@ from nasrun.core import Job, Trial, seeding
 from nasrun.core.environment import describe_environment
 from nasrun.hardware.inline import InlineExecutor
 from nasrun.reports.tables import write_tables
-from nasrun.runner.search import Search
+from nasrun.runner.search import Search, SearchOptions
 from nasrun.storage.journal import Journal
 from nasrun.storage.records import Observer
 
 
 def new_setup(trials: int) -> Setup:
     """The main job's space and strategy at the population of the paper, on the made-up landscape."""
-    overrides = ["evaluator=synthetic", f"trials={trials}", "strategy.population=100", "strategy.sample=25"]
+    overrides = ["search_space=sequential_cnn", "evaluator=synthetic", f"trials={trials}"]
+    overrides += ["strategy.population=100", "strategy.sample=25"]
     return build(task_config(compose_config(overrides)))
 
 
@@ -45,11 +46,9 @@ def run_search(setup: Setup, folder: Path) -> tuple[float, float]:
         setup.strategy,
         InlineExecutor(setup.evaluator),
         log,
-        setup.objective,
         Observer(),
         CheckpointStore(folder, "none"),
-        seed=0,
-        trials=trials,
+        SearchOptions(objective=setup.objective, seed=0, trials=trials),
     )
     started = time.perf_counter()
     runner.run()

@@ -1,6 +1,6 @@
 """What comes out of a budget: nasrun beside a hand-written ResNet-8, at equal processor time, the search included.
 
-    python scripts/bench_value.py V1 --seeds 5 [--folder bench] [--rows nasrun handwritten optuna autokeras] [WORD...]
+    python scripts/bench_value.py V1 --seeds 5 [--folder bench] [--rows handwritten optuna nasrun] [WORD...]
 
 Each row of each seed is a process of its own with one thread; the rows take turns, so that the machine's moods hit all
 of them. What a process may take is `time=` with `hardware.clock=cpu` for nasrun and `--seconds` for the others, imports
@@ -22,6 +22,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -138,16 +139,21 @@ def _tested(run: Path, words: str, genome: str) -> float:
     return measure(runtime.place(model), data, "test", runtime, TrainSettings(flip=flip, test_flip=flip))["accuracy"]
 
 
-def handwritten(case: Case, seed: int, folder: Path, words: Sequence[str]) -> dict[str, Any]:
-    """The script that a practitioner writes."""
-    command = [sys.executable, str(HERE / "handwritten_baseline.py"), "--seconds", str(case.seconds)]
+def script(name: str, case: Case, seed: int, folder: Path, words: Sequence[str]) -> dict[str, Any]:
+    """A script beside this one, that takes what `handwritten_baseline.py` does."""
+    command = [sys.executable, str(HERE / f"{name}_baseline.py"), "--seconds", str(case.seconds)]
     command += ["--seed", str(seed), "--parameters", str(case.parameters)]
     command += ["--more", case.more] if case.more else []
-    output, cpu, wall = timed([*command, *case.data], folder / f"handwritten_{case.seconds}s_{seed}.log")
+    output, cpu, wall = timed([*command, *case.data], folder / f"{name}_{case.seconds}s_{seed}.log")
     return {**json.loads(output.splitlines()[-1]), "cpu": cpu, "wall": wall}
 
 
-ROWS: Mapping[str, Row] = {"handwritten": handwritten, "nasrun": nasrun}
+ROWS: Mapping[str, Row] = {
+    "handwritten": partial(script, "handwritten"),
+    "optuna": partial(script, "optuna"),
+    "nasrun": nasrun,
+}
+"""What a practitioner writes; the same with Optuna around its settings; and nasrun."""
 
 
 def interval(values: Sequence[float]) -> str:

@@ -14,6 +14,7 @@ faster.
 import argparse
 import json
 import time
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,12 +22,22 @@ from torch.nn import functional as F
 
 from nasrun.config.build import build
 from nasrun.config.compose import compose_config, task_config
-from nasrun.datasets import Splits
+from nasrun.datasets import Split, Splits
 
-PEAK_RATE, RISE, DECAY, SMOOTHING = 0.3, 0.2, 5e-4, 0.05
+RISE = 0.2
 MIRRORLESS = ("mnist",)
 """Data sets whose images mean something else, or nothing, when mirrored."""
 TIMED_STEPS = 5
+
+
+class Settings(NamedTuple):
+    """What a practitioner sets: the highest learning rate, weight decay, label smoothing, pixels that images are moved
+    by (None: 2 of 28, else 4)."""
+
+    peak: float = 0.3
+    decay: float = 5e-4
+    smoothing: float = 0.05
+    shift: int | None = None
 
 
 class Block(torch.nn.Module):
@@ -71,12 +82,11 @@ def parameters(model: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def scaled(channels: int, classes: int, limit: int) -> torch.nn.Module:
-    """The ResNet-8 of 16 channels, or the widest narrower one with at most `limit` parameters."""
+def widest(channels: int, classes: int, limit: int) -> int:
+    """The width of the ResNet-8 of 16 channels, or of the widest narrower one with at most `limit` parameters."""
     for width in range(16, 1, -1):
-        model = resnet8(channels, classes, width)
-        if parameters(model) <= limit:
-            return model
+        if parameters(resnet8(channels, classes, width)) <= limit:
+            return width
     raise SystemExit(f"--parameters {limit}: no ResNet-8 is that small")
 
 
@@ -94,20 +104,32 @@ def augmented(images: torch.Tensor, shift: int, flip: bool, rng: np.random.Gener
 
 
 class Loop:
-    """The training loop: network, optimizer, data, and the processor time that it may take."""
+    """The training loop: network, optimizer, data, and the processor time that it may take.
 
-    def __init__(self, model: torch.nn.Module, splits: Splits, name: str, seed: int) -> None:
-        whole = splits.whole_training
+    `splits`: whose mean and deviation images are standardised by; `whole`: the images to train on.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        splits: Splits,
+        whole: Split,
+        name: str,
+        seed: int,
+        settings: Settings = Settings(),  # noqa: B008 - it cannot be changed
+    ) -> None:
+        self.settings = settings
         self.mean, self.std = (torch.tensor(v).view(1, -1, 1, 1) for v in (splits.mean, splits.std))
         self.images, self.labels = torch.from_numpy(whole.images), torch.from_numpy(whole.labels)
         self.model = model.to(memory_format=torch.channels_last)
         self.batch = 64 if len(whole) < 10_000 else 128
-        self.shift, self.flip = (2 if whole.images.shape[-1] == 28 else 4), name not in MIRRORLESS
+        self.shift = (2 if whole.images.shape[-1] == 28 else 4) if settings.shift is None else settings.shift
+        self.flip = name not in MIRRORLESS
         self.rng, self.steps, self.bf16 = np.random.default_rng(seed), 0, False
         weights = [p for p in model.parameters() if p.ndim > 1]
         others = [p for p in model.parameters() if p.ndim <= 1]
-        groups = [{"params": weights, "weight_decay": DECAY}, {"params": others, "weight_decay": 0.0}]
-        self.optimizer = torch.optim.SGD(groups, lr=PEAK_RATE, momentum=0.9, nesterov=True, fused=True)
+        groups = [{"params": weights, "weight_decay": settings.decay}, {"params": others, "weight_decay": 0.0}]
+        self.optimizer = torch.optim.SGD(groups, lr=settings.peak, momentum=0.9, nesterov=True, fused=True)
 
     def prepared(self, images: torch.Tensor) -> torch.Tensor:
         """Bytes as standardised floats."""
@@ -119,7 +141,7 @@ class Loop:
         images = self.prepared(augmented(self.images[index], self.shift, self.flip, self.rng))
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
             outputs = self.model(images)
-        loss = F.cross_entropy(outputs.float(), self.labels[index], label_smoothing=SMOOTHING)
+        loss = F.cross_entropy(outputs.float(), self.labels[index], label_smoothing=self.settings.smoothing)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad()
@@ -150,7 +172,8 @@ class Loop:
                 if share >= 1:
                     return self.steps * self.batch / count
                 if len(index) == min(self.batch, count):
-                    self.step(index, PEAK_RATE * (share / RISE if share < RISE else (1 - share) / (1 - RISE)))
+                    rate = share / RISE if share < RISE else (1 - share) / (1 - RISE)
+                    self.step(index, self.settings.peak * rate)
 
     def accuracy(self, images: np.ndarray, labels: np.ndarray) -> float:
         """Share of right answers, running statistics in place of the batch's."""
@@ -165,29 +188,39 @@ class Loop:
         return right / len(labels)
 
 
-def main() -> None:
-    """Train once and print what it came to."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def arguments_of(description: str) -> argparse.Namespace:
+    """The flags, and the words that name the data."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--seconds", type=float, required=True, help="processor time of the whole process")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--parameters", type=int, default=100_000, help="at most so many")
     parser.add_argument("--more", help="another data set of the same classes, whose test images are asked for too")
     parser.add_argument("data", nargs="+", help="a data set, as nasrun's command line names it")
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def tell(loop: Loop, splits: Splits, epochs: float, more: str | None) -> None:
+    """Print what came out as a line of JSON."""
+    found = {"seconds": round(time.process_time(), 1), "parameters": parameters(loop.model)}
+    found |= {"epochs": round(epochs, 1), "bf16": loop.bf16}
+    found["accuracy"] = loop.accuracy(splits.test.images, splits.test.labels)
+    if more:
+        test = build(task_config(compose_config([more]))).dataset.load().test
+        found["more"] = loop.accuracy(test.images, test.labels)
+    print(json.dumps(found))
+
+
+def main() -> None:
+    """Train once and print what it came to."""
+    arguments = arguments_of(__doc__.splitlines()[0])
     torch.set_num_threads(1)
     torch.manual_seed(arguments.seed)
     dataset = build(task_config(compose_config(arguments.data))).dataset
     splits, task = dataset.load(), dataset.task
-    loop = Loop(scaled(task.channels, task.outputs, arguments.parameters), splits, dataset.name, arguments.seed)
+    model = resnet8(task.channels, task.outputs, widest(task.channels, task.outputs, arguments.parameters))
+    loop = Loop(model, splits, splits.whole_training, dataset.name, arguments.seed)
     loop.choose_precision()
-    epochs = loop.train(arguments.seconds)
-    found = {"seconds": round(time.process_time(), 1), "parameters": parameters(loop.model)}
-    found |= {"epochs": round(epochs, 1), "bf16": loop.bf16}
-    found["accuracy"] = loop.accuracy(splits.test.images, splits.test.labels)
-    if arguments.more:
-        test = build(task_config(compose_config([arguments.more]))).dataset.load().test
-        found["more"] = loop.accuracy(test.images, test.labels)
-    print(json.dumps(found))
+    tell(loop, splits, loop.train(arguments.seconds), arguments.more)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any, TypeVar
 
 from omegaconf import DictConfig
 
@@ -11,14 +12,17 @@ from nasrun.config.build import Setup, build
 from nasrun.config.compose import compose_config, task_config
 from nasrun.core import Measurement, Proposal, Strategy, Trial
 from nasrun.core.config_files import conf_dir
+from nasrun.core.options import gathered
 from nasrun.datasets import Dataset
 from nasrun.datasets.record import record_of
 from nasrun.hardware.inline import InlineExecutor
-from nasrun.runner.search import Ending, Search
+from nasrun.runner.search import Ending, Search, SearchOptions
 from nasrun.storage import journal
 from nasrun.storage.events import events_of
 from nasrun.storage.journal import Journal, Line
 from nasrun.storage.records import Observer
+
+Made = TypeVar("Made")
 
 
 def options(group: str) -> list[str]:
@@ -57,6 +61,11 @@ def _composed(*overrides: str) -> DictConfig:
     return task_config(compose_config(overrides))
 
 
+def with_options(cls: type[Made], *arguments: Any, **options: Any) -> Made:
+    """An object of a class with options by the names that they have in its YAML."""
+    return cls(*arguments, **gathered(cls, options))
+
+
 def fingerprint(dataset: Dataset) -> str | None:
     """That of a data set, as runs record it."""
     dataset.load()
@@ -73,15 +82,9 @@ def search_in(directory: Path, *overrides: str) -> tuple[Search, list[Line]]:
         setup.strategy,
         InlineExecutor(setup.evaluator),
         Journal(path),
-        setup.objective,
         Observer(),
         CheckpointStore(directory, "none"),
-        seed=setup.options.seed,
-        trials=setup.options.trials,
-        repeats=setup.evaluator.repeats,
-        in_flight=setup.hardware.trials_in_flight,
-        max_failures=setup.options.max_failures,
-        order=setup.hardware.order,
+        SearchOptions.of(setup),
     )
     search.replay(events_of(lines, path))
     return search, lines

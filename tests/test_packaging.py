@@ -102,3 +102,14 @@ def test_shipped_data_are_found(installed: Path, tmp_path: Path) -> None:
         "from nasrun.datasets.fashion_mnist_mini import FashionMnistMini; print(len(FashionMnistMini().load().train))"
     )
     assert run(tmp_path, installed / "bin" / "python", "-c", code).strip() == "9000"
+
+
+def test_the_citation_is_of_this_version() -> None:
+    import yaml
+
+    from nasrun import __version__
+
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == __version__
+    assert citation["license"] == "MIT"
+    assert {"cff-version", "message", "title", "authors"} <= citation.keys()

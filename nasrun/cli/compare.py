@@ -1,22 +1,47 @@
 """`nasrun compare DIR...`: finished runs side by side, with statistics over seeds."""
 
 import os
+import re
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from nasrun.cli.arguments import Arguments
-from nasrun.core.options import ConfigError
+from nasrun.core.durations import parse_duration
+from nasrun.core.options import ConfigError, show
+from nasrun.reports.compare import over as several
 from nasrun.reports.compare import page as compare_page
+from nasrun.reports.compare.anytime import regret_curves
 from nasrun.reports.compare.checklist import FILE, as_markdown, checklist
-from nasrun.reports.compare.numbers import measures, time_curves, trial_curves
+from nasrun.reports.compare.further_plots import draw_further, rows_of_fronts
+from nasrun.reports.compare.look import PLAIN_LOOK, Look, read_look
+from nasrun.reports.compare.methods import BIBLIOGRAPHY, METHODS, methods
+from nasrun.reports.compare.numbers import epoch_curves, hypervolume_curves, measures, time_curves, trial_curves
+from nasrun.reports.compare.over_tables import print_over, write_over
 from nasrun.reports.compare.plots import draw, save
-from nasrun.reports.compare.runs import compare_runs
-from nasrun.reports.compare.tables import print_tables, write_tables
+from nasrun.reports.compare.question import TESTS, Cut, Question, Unit
+from nasrun.reports.compare.runs import Comparison, compare_selected, selected
+from nasrun.reports.compare.tables import keys_of, print_tables, with_keys, write_tables
 from nasrun.reports.summary import nearby
+from nasrun.reports.tables import csv_text
 from nasrun.storage.records import write_text
 
 USAGE = "nasrun compare DIR... [by=KEY,...] [--checklist] [--out FOLDER]"
+WORDS = ("by", "where", "without", "over", "at", "seconds", "epochs", "reference", "test", "target")
+"""The words `WORD=VALUE` of a command line."""
+
+
+@dataclass
+class _Asked:
+    """What the words of a command line ask for."""
+
+    folders: list[Path] = field(default_factory=list)
+    by: list[str] = field(default_factory=list)
+    over: list[str] = field(default_factory=list)
+    where: dict[str, list[str]] = field(default_factory=dict)
+    without: list[Path] = field(default_factory=list)
+    question: Question = field(default_factory=Question)
 
 
 def compare(words: Sequence[str]) -> None:
@@ -25,51 +50,168 @@ def compare(words: Sequence[str]) -> None:
     ConfigError where the words make no sense, or the runs do not compare.
     """
     parser = Arguments("compare", USAGE, __doc__)
-    what = "a run, or a folder with runs in it; by=KEY: what tells the groups apart (strategy unless it is given)"
-    parser.add_argument("words", nargs="*", metavar="DIR", help=what)
+    what = "a run, or a folder with runs in it; by=KEY: what tells the groups apart (strategy unless it is given); "
+    what += "over=KEY: several benchmarks; where=KEY=VALUE, without=DIR: some runs; at=TRIALS, seconds=S: earlier"
+    parser.add_argument("words", nargs="*", metavar="DIR", help=what + "; reference=GROUP, test=NAME, target=VALUE")
     parser.add_argument("--checklist", action="store_true", help="also fill in the checklist of best practices")
+    parser.add_argument("--methods", action="store_true", help="also write a paragraph on methods, with citations")
+    parser.add_argument("--style", type=Path, help="a YAML file with labels, colours, order, width, height")
     parser.add_argument("--out", type=Path, help="where the files go; by default compare/ in the common folder")
     arguments = parser.parse_intermixed_args(list(words))
-    folders, by = _folders_and_keys(arguments.words)
-    comparison = compare_runs(folders, by)
-    out = arguments.out or Path(os.path.commonpath([folder.absolute() for folder in folders])) / "compare"
-    found, trials, seconds = measures(comparison), trial_curves(comparison), time_curves(comparison)
-    answers = checklist(comparison) if arguments.checklist else None
-    figures = draw(found, trials, seconds, simulated=comparison.runs[0].simulated)
-    curves = {"trials": trials, "seconds": seconds}
+    asked = _read(arguments.words)
+    look = PLAIN_LOOK if arguments.style is None else read_look(arguments.style)
+    common = Path(os.path.commonpath([folder.absolute() for folder in asked.folders]))
+    out = arguments.out or common / "compare"
+    runs, remarks = selected(asked.folders, asked.where, asked.without)
+    extras = (arguments.checklist, arguments.methods)
+    if not asked.over:
+        comparison = look.applied(compare_selected(runs, remarks, asked.by))
+        page = _write(comparison, asked.question, look, out, *extras)
+        _print_remarks(comparison.remarks)
+        print(f"tables and plots written to {nearby(out)}; one page with all: {nearby(page)}")
+        return
+    found = several.compare_over(runs, remarks, asked.over, asked.by, asked.question)
+    try:
+        write_over(out, found)
+    except OSError as error:
+        raise _unwritable(out, error) from error
+    for name, one in found.benchmarks.items():
+        _write(one, asked.question, look, out / re.sub(r"[^\w.-]+", "_", name), *extras, quiet=True)
+    print_over(found)
+    _print_remarks(found.remarks)
+    print(f"tables and plots written to {nearby(out)}, those of each benchmark in a folder of its own there")
+
+
+def _print_remarks(remarks: Sequence[str]) -> None:
+    for remark in remarks:
+        print(f"nasrun: {remark}", file=sys.stderr)
+
+
+def _unwritable(out: Path, error: OSError) -> ConfigError:
+    return ConfigError(f"{out}: cannot be written to ({error.strerror}); choose another: --out FOLDER")
+
+
+def _write(
+    comparison: Comparison,
+    question: Question,
+    look: Look,
+    out: Path,
+    wanted: bool,
+    described: bool,
+    quiet: bool = False,
+) -> Path:
+    """Write a comparison into a folder and print its tables; returns the path of its page.
+
+    `wanted`: with the checklist. `described`: with the paragraph on methods. `quiet`: print nothing.
+    """
+    found, trials = measures(comparison, question), trial_curves(comparison)
+    curves = {"trials": trials, "seconds": time_curves(comparison), "epochs": epoch_curves(comparison)}
+    curves |= {"regret": regret_curves(comparison, trials), "hypervolume": hypervolume_curves(comparison)}
+    curves = {name: one for name, one in curves.items() if one}
+    answers = checklist(comparison) if wanted else None
+    more = {name: one for name, one in curves.items() if name not in ("trials", "seconds")}
+    simulated = comparison.runs[0].simulated
+    figures = draw(found, trials, curves.get("seconds", {}), simulated=simulated, more=more, look=look)
+    figures |= draw_further(comparison, found, look)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        write_tables(out, comparison, found, curves, save(out, figures))
-        page = compare_page.write_page(out, comparison, found, curves, figures, answers)
+        write_tables(out, comparison, found, curves, save(out, figures), question)
+        if comparison.runs[0].objectives:
+            table = with_keys(rows_of_fronts(comparison), keys_of(comparison), ("group",))
+            write_text(out / "fronts.csv", csv_text(table))
+        page = compare_page.write_page(out, comparison, found, curves, figures, answers, question)
         if answers:
             write_text(out / FILE, as_markdown(answers))
+        if described:
+            text, bibliography = methods(comparison, question)
+            write_text(out / METHODS, text)
+            write_text(out / BIBLIOGRAPHY, bibliography)
     except OSError as error:
-        raise ConfigError(f"{out}: cannot be written to ({error.strerror}); choose another: --out FOLDER") from error
+        raise _unwritable(out, error) from error
+    if quiet:
+        return page
     print_tables(comparison, found)
-    for remark in comparison.remarks:
-        print(f"nasrun: {remark}", file=sys.stderr)
     if answers:
         replies = [answer.reply for answer in answers]
         counts = ", ".join(f"{replies.count(reply)} {reply}" for reply in ("yes", "no", "unknown"))
         print(f"checklist: {counts}; see {nearby(out / FILE)}")
-    print(f"tables and plots written to {nearby(out)}; one page with all: {nearby(page)}")
+    if described:
+        print(f"a paragraph on methods: {nearby(out / METHODS)}, with {BIBLIOGRAPHY}")
+    return page
 
 
-def _folders_and_keys(words: Sequence[str]) -> tuple[list[Path], list[str]]:
-    """The folders of a command line, and the keys of its `by=`."""
-    folders: list[Path] = []
-    by: list[str] = []
+def _read(words: Sequence[str]) -> _Asked:
+    """What the words of a command line ask for; ConfigError where they make no sense."""
+    asked, values = _Asked(), dict[str, list[str]]()
     for word in words:
+        name, equals, value = word.partition("=")
         if Path(word).is_dir():
-            folders.append(Path(word))
-        elif word.startswith("by="):
-            by += [key for key in word.removeprefix("by=").split(",") if key]
-            if not by:
-                raise ConfigError("by=: expected one or more keys, e.g. by=strategy.population")
-        elif "=" in word:
+            asked.folders.append(Path(word))
+        elif name == "where" and equals:
+            key, given, wanted = value.partition("=")
+            if not key or not given or not wanted:
+                raise ConfigError(f"{word}: expected where=KEY=VALUE, e.g. where=strategy=random,grid")
+            asked.where.setdefault(key, []).extend(wanted.split(","))
+        elif name in WORDS and equals:
+            values.setdefault(name, []).extend(part for part in value.split(",") if part)
+            if not values[name]:
+                raise ConfigError(f"{name}=: expected one or more {_EXPECTED.get(name, 'values')}")
+        elif equals:
             raise ConfigError(f"{word}: not expected; usage: {USAGE}")
         else:
             raise ConfigError(f"{word}: no such directory; usage: {USAGE}")
-    if not folders:
+    if not asked.folders:
         raise ConfigError(f"compare: expected run directories; usage: {USAGE}")
-    return folders, by
+    asked.by, asked.over = values.get("by", []), values.get("over", [])
+    asked.without = [Path(folder) for folder in values.get("without", [])]
+    gone = next((folder for folder in asked.without if not folder.is_dir()), None)
+    if gone is not None:
+        raise ConfigError(f"without={gone}: no such directory")
+    asked.question = _question(values)
+    return asked
+
+
+_EXPECTED = {
+    "by": "keys, e.g. by=strategy.population",
+    "over": "keys, e.g. over=dataset",
+    "at": "trials, e.g. at=50,100",
+}
+
+
+def _question(values: dict[str, list[str]]) -> Question:
+    units: dict[str, Unit] = {"at": "trials", "seconds": "seconds", "epochs": "epochs"}
+    cuts = [Cut(unit, _amount(word, text)) for word, unit in units.items() for text in values.get(word, [])]
+    test = next((name for name in TESTS if name == _single(values, "test")), None)
+    if "test" in values and test is None:
+        raise ConfigError(f"test={','.join(values['test'])}: unknown; known: {', '.join(TESTS)}")
+    target = _single(values, "target")
+    reference = ",".join(values["reference"]) if "reference" in values else None
+    goal = None if target is None else _number("target", target)
+    return Question(cuts, reference, test or "permutation", goal)
+
+
+def _single(values: dict[str, list[str]], word: str) -> str | None:
+    found = values.get(word, [])
+    if len(found) > 1:
+        raise ConfigError(f"{word}={','.join(found)}: expected one value")
+    return found[0] if found else None
+
+
+def _number(word: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ConfigError(f"{word}={show(text)}: expected a number") from None
+
+
+def _amount(word: str, text: str) -> float:
+    """A number of trials or epochs, or a time in seconds, perhaps with a unit (`20m`)."""
+    if word == "seconds" and not text.replace(".", "", 1).isdigit():
+        try:
+            return parse_duration(text)
+        except ValueError as error:
+            raise ConfigError(f"{word}={show(text)}: {error}") from None
+    value = _number(word, text)
+    if not value > 0 or (word == "at" and value != int(value)):
+        raise ConfigError(f"{word}={show(text)}: expected a number above 0")
+    return value

@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     import numpy as np
 
     from nasrun.export.images import Images
+    from nasrun.export.int8 import Quantised
     from nasrun.export.model_card import Written
     from nasrun.export.network import RunNetwork
 
 USAGE = (
-    "nasrun export DIR [--trial N] [--format onnx|pt2|safetensors|python|all] [--out FOLDER] "
+    "nasrun export DIR [--trial N] [--format onnx|pt2|safetensors|python|all] [--int8] [--out FOLDER] "
     "[--no-data | dataset.path=PATH]"
 )
 FORMATS = ("onnx", "pt2", "safetensors", "python")
@@ -42,6 +43,7 @@ def export(words: Sequence[str]) -> int:
     parser.add_argument("places", nargs="*", default=[], metavar="KEY=PATH", help=where)
     parser.add_argument("--trial", type=int, help="a trial whose weights were kept, in place of the winner")
     parser.add_argument("--format", default="all", help="onnx | pt2 | safetensors | python | all")
+    parser.add_argument("--int8", action="store_true", help="model_int8.onnx too, calibrated on training images")
     parser.add_argument("--out", type=Path, help="where the files go; by default DIR/export, or DIR/export_trialN")
     parser.add_argument("--no-data", action="store_true", help="from the run alone: nothing is measured on its data")
     arguments = parser.parse_intermixed_args(list(words))
@@ -52,12 +54,17 @@ def export(words: Sequence[str]) -> int:
     places = as_values(arguments.places)
     if places and arguments.no_data:
         raise ConfigError(f"--no-data {arguments.places[0]}: only one of these")
+    if arguments.int8 and (arguments.no_data or arguments.format not in ("onnx", "all")):
+        other = "--no-data" if arguments.no_data else f"--format {arguments.format}"
+        raise ConfigError(f"--int8 {other}: model.onnx is quantised by the run's training images; leave out {other}")
     name = "export" if arguments.trial is None else f"export_trial{arguments.trial}"
     out = arguments.out or arguments.directory / name
     chosen = FORMATS if arguments.format == "all" else (arguments.format,)
     network, images = _opened(arguments.directory, arguments.trial, None if arguments.no_data else places)
+    if arguments.int8:
+        _check_int8(network, images)
     try:
-        _write(network, images, chosen, out)
+        _write(network, images, chosen, out, int8=arguments.int8)
     except OSError as error:
         raise ConfigError(f"{out}: cannot be written to ({error.strerror}); choose another: --out FOLDER") from error
     return _remark(network, images)
@@ -70,6 +77,14 @@ def _opened(directory: Path, trial: int | None, places: Mapping[str, Any] | None
 
     network = load_network(directory, trial)
     return network, random_images(network.task) if places is None else images_of_run(network.stored, places)
+
+
+def _check_int8(network: "RunNetwork", images: "Images") -> None:
+    """ConfigError where a network cannot be quantised."""
+    if network.model.regression:
+        raise ConfigError("--int8: for networks that name classes; this one gives pictures")
+    if images.splits is None:
+        raise ConfigError(f"--int8: needs the run's training images; {images.reason}")
 
 
 def _remark(network: "RunNetwork", images: "Images") -> int:
@@ -85,24 +100,27 @@ def _remark(network: "RunNetwork", images: "Images") -> int:
     return 2 if images.changed else 0
 
 
-def _write(network: "RunNetwork", images: "Images", formats: Sequence[str], out: Path) -> None:
+def _write(network: "RunNetwork", images: "Images", formats: Sequence[str], out: Path, *, int8: bool) -> None:
     """Write and check the formats; the model card last."""
     from nasrun.export import model_card as papers
     from nasrun.export.formats import WRITERS
+    from nasrun.export.int8 import INT8
     from nasrun.export.network import json_of, outputs_of
     from nasrun.storage.records import write_text
 
     out.mkdir(parents=True, exist_ok=True)
-    for stale in (papers.CARD, papers.INFO, *(file for file, _ in WRITERS.values())):
+    for stale in (papers.CARD, papers.INFO, INT8, *(file for file, _ in WRITERS.values())):
         (out / stale).unlink(missing_ok=True)
     expected = outputs_of(network.model, images.images)
     written = _write_formats(network, images, expected, formats, out)
+    quantised = _quantised(network, images, expected, out) if int8 else None
     test = _tested(network, images, expected)
     for how, value in test.items():
         show(f"test accuracy      {value}, {how}")
+    papers.write_test_files(network, out)
     write_text(out / papers.INFO, json_of(papers.info(network)))
     command = " ".join(["nasrun", *sys.argv[1:]])
-    write_text(out / papers.CARD, papers.card(network, written, command, test, images))
+    write_text(out / papers.CARD, papers.card(network, written, command, test, images, quantised))
     show(f"{papers.CARD} and {papers.INFO} written to {nearby(out)}")
 
 
@@ -137,6 +155,28 @@ def _write_formats(
         written.append(Written(file, (out / file).stat().st_size, found, speed))
         show(f"{file:<18} {(out / file).stat().st_size:>12,} bytes  {_said(found, images.kind)}")
     return written
+
+
+def _quantised(network: "RunNetwork", images: "Images", expected: "np.ndarray", out: Path) -> "Quantised":
+    """Write `model_int8.onnx`, and say what it costs."""
+    from nasrun.export.formats import FormatError
+    from nasrun.export.int8 import INT8, POINT, quantise
+
+    assert images.splits is not None
+    try:
+        found = quantise(network, images.splits, out, expected)
+    except FormatError as error:
+        raise ExportError(f"{INT8}: {error}") from error
+    fp32, whole = found.test or found.validation
+    on = "test" if found.test else "validation"
+    size = found.path.stat().st_size
+    show(f"{INT8:<18} {size:>12,} bytes  {on} accuracy {whole:.4f}, in fp32 {fp32:.4f}; {found.how}")
+    if len(found.tried) > 1:
+        lost = ", then ".join(f"{points:.2f} points ({words})" for words, points in found.tried)
+        show(f"{INT8} lost on the validation images: {lost}; the best one is kept")
+    if found.lost > 100 * POINT:
+        print(f"nasrun: {INT8} loses {found.lost:.2f} points of {on} accuracy; use model.onnx", file=sys.stderr)
+    return found
 
 
 def _tested(network: "RunNetwork", images: "Images", expected: "np.ndarray") -> dict[str, str]:

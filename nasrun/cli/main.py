@@ -1,4 +1,5 @@
-"""The `nasrun` command: a run or a sweep, or one of the verbs `resume`, `report`, `compare`, `export`, `predict`.
+"""The `nasrun` command: a run or a sweep, or one of the verbs `resume`, `rerun`, `report`,
+`compare`, `export`, `predict`, `pack`, `unpack`.
 
 Everything is checked before anything is created. A mistake ends in one line on stderr and exit code 2.
 """
@@ -45,6 +46,9 @@ def _dispatch(words: list[str]) -> int:
         "compare": _compare,
         "export": _export,
         "predict": _predict,
+        "rerun": _rerun,
+        "pack": _pack,
+        "unpack": _unpack,
     }
     verb = verbs.get(words[0]) if words else None
     if verb is None and any(word in ("-h", "--help") for word in words):
@@ -113,6 +117,24 @@ def _predict(words: list[str]) -> int:
     from nasrun.cli.predict import predict
 
     return predict(words)
+
+
+def _rerun(words: list[str]) -> int:
+    from nasrun.cli.rerun import rerun
+
+    return rerun(words)
+
+
+def _pack(words: list[str]) -> int:
+    from nasrun.cli.pack import pack
+
+    return pack(words)
+
+
+def _unpack(words: list[str]) -> int:
+    from nasrun.cli.pack import unpack
+
+    return unpack(words)
 
 
 if __name__ == "__main__":

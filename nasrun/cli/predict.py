@@ -23,6 +23,8 @@ from nasrun.storage.records import write_text
 from nasrun.storage.run_directory import holds_run
 
 USAGE = "nasrun predict DIR IMAGE_OR_FOLDER... [--top N] [--json] [--csv FILE]"
+STREAM = Path("-")
+"""In place of an image: the names of files are read from standard input, one a line."""
 SHOWN = 3
 """Classes shown of each image unless more are asked for."""
 BATCH = 256
@@ -76,7 +78,7 @@ def _parsed(words: Sequence[str]) -> Namespace:
     """The arguments of the command line; ConfigError where they make no sense."""
     parser = Arguments("predict", USAGE, __doc__)
     parser.add_argument("directory", type=Path, metavar="DIR", help="a run directory, or the folder of an export")
-    what = "image files, or folders of which all images are taken, those in folders below too"
+    what = "image files, folders of which all images are taken, those in folders below too, or - for names on stdin"
     parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE_OR_FOLDER", help=what)
     parser.add_argument("--top", type=int, default=SHOWN, help=f"classes shown of each image [{SHOWN}]")
     parser.add_argument("--json", action="store_true", help="all probabilities, as JSON")
@@ -96,8 +98,13 @@ def _parsed(words: Sequence[str]) -> Namespace:
 def _files(given: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     """The files that were named, and the images in and below the folders that were, in the order of their names.
 
-    Says what else is there. ConfigError where a folder holds no image.
+    Says what else is there. ConfigError where a folder holds no image, or standard input no name.
     """
+    if STREAM in given:
+        streamed = [Path(line) for line in sys.stdin.read().splitlines() if line.strip()]
+        given = [*(path for path in given if path != STREAM), *streamed]
+        if not given:
+            raise ConfigError("predict -: no name on standard input; expected one file a line")
     named, found = [path for path in given if not path.is_dir()], []
     for folder in (path for path in given if path.is_dir()):
         below = (path for path in folder.rglob("*") if path.is_file())

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
+from nasrun.config.baseline import check_baseline
 from nasrun.config.constraints import ConstraintOptions, check_constraints, check_start
 from nasrun.config.given import MARK, Given, Section
 from nasrun.config.objective import ObjectiveOptions
@@ -29,9 +30,11 @@ from nasrun.core.options import (
     AtLeast,
     ConfigError,
     Positive,
+    check_options,
     check_section,
     first_line,
     from_text,
+    gathered,
     join,
     nearest,
     plain,
@@ -43,6 +46,7 @@ from nasrun.datasets.record import DataRecord, RecordedDataset
 from nasrun.evaluators.costs import COSTS, LATENCY, WithCosts
 from nasrun.evaluators.proxies.screening import Screening
 from nasrun.hardware.devices import Hardware
+from nasrun.hardware.onnx_program import missing_packages
 from nasrun.hardware.ray.cluster import RayCluster
 from nasrun.hardware.shared_memory import SharedObject
 from nasrun.strategies.timed.strategy import Timed
@@ -54,9 +58,9 @@ T = TypeVar("T")
 UNCOUNTED = 1_000_000
 """Trials at most under a budget of time, which ends a search long before."""
 
-FREE = ("vars", "from")
-"""What nothing here reads: values that other keys of the config refer to, such as pairs swept together, and the run
-that `nasrun.config.from_run` took its architecture from."""
+FREE = ("vars", "from", "trial", "init")
+"""What nothing here reads: values that other keys of the config refer to, such as pairs swept together, and the run and
+the trial that `nasrun.config.from_run` took its architecture from, the run whose weights networks begin with."""
 
 
 @dataclass(kw_only=True, frozen=True)
@@ -79,8 +83,10 @@ class RunOptions:
     time: str | int | float | None = None
     patience_trials: Positive | None = None
     max_failures: Positive | None = 10
+    baseline: bool = False
     deduplicate: Literal["reuse", "resample", "never"] = "reuse"
     resume: bool = False
+    changed_code: bool = False
     dry_run: bool = False
     debug: bool = False
 
@@ -162,6 +168,10 @@ def build(config: DictConfig, given: Mapping[str, Given] = {}) -> Setup:
     check_budgets(strategy, evaluator)
     if options.time is not None:
         check_time(options.time, strategy, evaluator, hardware)
+    if content.get("init") is not None and "init" not in content["evaluator"]:
+        raise ConfigError(f"init={show(content['init'])}: needs evaluator=train, whose networks begin with weights")
+    if options.baseline:
+        check_baseline(evaluator, dataset)
     check_constraints(made.constraints, steered, dataset.task, options.seed)
     check_start(_mapping(content, "strategy"), made.constraints, space, dataset.task)
     if isinstance(evaluator, SharedEvaluator):
@@ -245,7 +255,7 @@ def _benchmark(
         dataset = create(content, "dataset", Dataset)  # type: ignore[type-abstract]
     if memory is not None:
         dataset.place = memory.put
-    evaluator = _evaluator(content, space, dataset, hardware)
+    evaluator = evaluator_of(content, space, dataset, hardware)
     return Benchmark(
         options=options,
         constraints=constraints.resolved(space, dataset.task),
@@ -258,15 +268,25 @@ def _benchmark(
     )
 
 
+def limits_of(content: Mapping[str, Any]) -> ConstraintOptions:
+    """The limits of a config as its user gives them, set to steer."""
+    return replace(_section(dict(content), "constraints", ConstraintOptions), steer=True)
+
+
+def space_of(content: dict[str, Any]) -> SearchSpace:
+    """The search space of a config."""
+    return create(content, "search_space", SearchSpace)  # type: ignore[type-abstract]
+
+
 def rebuild(content: dict[str, Any]) -> tuple[Evaluator, Dataset]:
     """The evaluator of a checked config, with its data set: what a worker process makes for itself."""
     space = create(content, "search_space", SearchSpace)  # type: ignore[type-abstract]
     dataset = create(content, "dataset", Dataset)  # type: ignore[type-abstract]
     hardware = create(content, "hardware", Hardware)
-    return _evaluator(content, space, dataset, hardware), dataset
+    return evaluator_of(content, space, dataset, hardware), dataset
 
 
-def _evaluator(content: dict[str, Any], space: SearchSpace, dataset: Dataset, hardware: Hardware) -> Evaluator:
+def evaluator_of(content: dict[str, Any], space: SearchSpace, dataset: Dataset, hardware: Hardware) -> Evaluator:
     """The evaluator of a config, within one that adds the costs that objectives or constraints name besides."""
     made = create(content, "evaluator", Evaluator, space, dataset, hardware)  # type: ignore[type-abstract]
     objective = _section(content, "objective", ObjectiveOptions)
@@ -279,6 +299,9 @@ def _evaluator(content: dict[str, Any], space: SearchSpace, dataset: Dataset, ha
         named = limits.latency_ms is not None
         key = f"constraints.latency_ms={limits.latency_ms:g}" if named else f"objective.metric={show(objective.metric)}"
         raise ConfigError(f"{key}: weights that all architectures share have no latency; choose evaluator=train")
+    missing = missing_packages() if LATENCY in added and hardware.latency_by == "onnx" else None
+    if missing:
+        raise ConfigError(f"hardware.latency_by=onnx: {missing}")
     return WithCosts(made, space, dataset.task, hardware, added, limits.latency_ms) if added else made
 
 
@@ -286,7 +309,7 @@ def wrap(
     strategy: Strategy, space: SearchSpace, dataset: Dataset, options: RunOptions, constraints: Constraints
 ) -> Strategy:
     """The strategy within its wrappers: constraints first, duplicates last, so that only trials are counted."""
-    if constraints.parameters is not None or constraints.flops is not None:
+    if constraints.limits:
         strategy = Constrain(strategy, space, dataset.task, constraints)
     if options.deduplicate != "never":
         strategy = Deduplicate(strategy, space, options.deduplicate)
@@ -355,11 +378,11 @@ def instantiate(section: dict[str, Any], path: str, base: type[T], *runtime: Any
     """The `base` that a section at a dotted path describes."""
     options = dict(section)
     kind = locate(options.pop("_target_"), base, join(path, "_target_"))
-    arguments = check_section(kind, options, path)
+    checked = check_options(kind, options, path)
     try:
-        made = kind(*runtime, **arguments)
+        made = kind(*runtime, **gathered(kind, checked))
         if isinstance(made, SearchSpace) and made.section is None:
-            made.section = {"_target_": f"{kind.__module__}.{kind.__qualname__}", **arguments}
+            made.section = {"_target_": f"{kind.__module__}.{kind.__qualname__}", **checked}
         return made
     except ValueError as error:
         raise ConfigError(f"{path}.{first_line(error)}") from error

@@ -1,14 +1,14 @@
 """The section `constraints`: limits as the user gives them, and what they do to a search."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from nasrun.core import Evaluator, Objective, SearchSpace, Task, seeding
 from nasrun.core.options import Above, ConfigError, Positive, show
 from nasrun.evaluators.costs import COSTS, WithCosts
-from nasrun.strategies.steering import SteeredSpace, Steering
-from nasrun.strategies.wrappers import Constraints
+from nasrun.strategies.steering import ATTEMPTS, SteeredSpace, Steering
+from nasrun.strategies.wrappers import UNITS, Constraints
 
 CONSTRAINT_SAMPLES = 10_000
 """Random architectures of which one must be within the constraints; ten times what `Constrain` turns down in a row."""
@@ -19,26 +19,35 @@ class ConstraintOptions:
     """The price that an architecture may have at most; `auto`: the bound that the search space names for itself.
 
     The bound follows the size of the images (`SearchSpace.flops_limit_for`), and is off where the user sets any limit.
-    `latency_ms` is measured by the evaluator (`nasrun.evaluators.costs`), the others are known by formula. `steer`:
-    the user's limits steer the search (`nasrun.strategies.steering`); else what is over them is only turned down.
+    `model_bytes` and `peak_memory`, bytes of the weights and of the activations in memory at a time, are of numbers of
+    `bits`. `latency_ms` is measured by the evaluator (`nasrun.evaluators.costs`), the others are known by formula.
+    `steer`: the user's limits steer the search (`nasrun.strategies.steering`); else what is over them is only turned
+    down.
     """
 
     parameters: Positive | None = None
     flops: Positive | Literal["auto"] | None = "auto"
+    model_bytes: Positive | None = None
+    peak_memory: Positive | None = None
+    bits: Literal[32, 16, 8] = 32
     latency_ms: Annotated[float, Above(0)] | None = None
     steer: bool = True
 
     @property
     def own(self) -> bool:
         """Whether the user sets a limit."""
-        return self.flops not in ("auto", None) or self.parameters is not None or self.latency_ms is not None
+        given = (self.parameters, self.model_bytes, self.peak_memory, self.latency_ms)
+        return self.flops not in ("auto", None) or any(limit is not None for limit in given)
 
     def resolved(self, space: SearchSpace, task: Task) -> Constraints:
         """The limits that are known by formula as numbers, or None for any."""
+        given = Constraints(
+            parameters=self.parameters, model_bytes=self.model_bytes, peak_memory=self.peak_memory, bits=self.bits
+        )
         if self.flops != "auto":
-            return Constraints(parameters=self.parameters, flops=self.flops)
+            return replace(given, flops=self.flops)
         bound = None if self.own else space.flops_limit_for(task)
-        return Constraints(parameters=self.parameters, flops=bound, automatic=bound is not None)
+        return replace(given, flops=bound, automatic=bound is not None)
 
     def steered(self, space: SearchSpace, task: Task, objective: Objective, evaluator: Evaluator) -> SearchSpace:
         """The space as a strategy sees it: limits that the user sets steer what is drawn, where genomes have widths.
@@ -58,28 +67,39 @@ class ConstraintOptions:
 
 def check_constraints(constraints: Constraints, space: SearchSpace, task: Task, seed: int) -> None:
     """ConfigError where no architecture of a large random sample is within the constraints."""
-    limits = {"parameters": constraints.parameters, "flops": constraints.flops}
-    limits = {name: limit for name, limit in limits.items() if limit is not None}
+    limits = constraints.limits
     if not limits:
         return
     rng = seeding.generator(seed, seeding.Purpose.PREVIEW)
+    if constraints.peak_memory is not None and space.peak_values(space.sample(rng), task) is None:
+        raise ConfigError(
+            f"constraints.peak_memory={constraints.peak_memory}: there is no formula for it in this search space; "
+            "choose staged_cnn, sequential_cnn or mlp"
+        )
     smallest = dict.fromkeys(limits, float("inf"))
-    for _ in range(CONSTRAINT_SAMPLES):
-        cost = space.cost(space.sample(rng), task)
-        if constraints.allow(cost):
+    # A steered space draws again by itself where it finds none that can be brought within the limits.
+    draws = CONSTRAINT_SAMPLES // ATTEMPTS if isinstance(space, SteeredSpace) else CONSTRAINT_SAMPLES
+    for _ in range(draws):
+        price = constraints.price(space, space.sample(rng), task)
+        if constraints.allow(price):
             return
-        smallest = {name: min(least, getattr(cost, name)) for name, least in smallest.items()}
+        measured = constraints.measured(price)
+        smallest = {name: min(least, measured[name]) for name, least in smallest.items()}
     given = " ".join(f"constraints.{name}={limit}" for name, limit in limits.items())
-    found = " and ".join(f"{least:,} {name}" for name, least in smallest.items())
+    found = " and ".join(_least(name, least) for name, least in smallest.items())
     raise ConfigError(
         f"{given}: none of {CONSTRAINT_SAMPLES:,} random architectures is that small; the least among them: {found}"
     )
+
+
+def _least(name: str, value: float) -> str:
+    return f"{name} {value:,}" if UNITS[name] == "bytes" else f"{value:,} {name}"
 
 
 def check_start(strategy: Mapping[str, Any], constraints: Constraints, space: SearchSpace, task: Task) -> None:
     """ConfigError where a genome of the user's own (`strategy.start`) is over a limit: it would never be measured."""
     start = strategy.get("start")
     for text in start if isinstance(start, list) else ():
-        exceeded = constraints.exceeded(space.cost(space.parse(str(text)), task))
+        exceeded = constraints.exceeded(constraints.price(space, space.parse(str(text)), task))
         if exceeded:
             raise ConfigError(f"strategy.start={show([text])}: over {' and '.join(exceeded)}")

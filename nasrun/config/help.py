@@ -15,6 +15,8 @@ usage:
   nasrun [GROUP=OPTION ...] [KEY=VALUE ...]     one run
   nasrun -m GROUP=A,B KEY=1,2 ...               a sweep: every combination
   nasrun resume DIR [trials=N] [--salvage]      go on with a run or a sweep, or extend; --salvage: damaged journal
+  nasrun rerun DIR                              make a run again from its record, and say whether it is equal
+  nasrun pack DIR, nasrun unpack FILE.zip       runs as one file for others, without data and paths
   nasrun report DIR                             write tables and plots again
   nasrun compare DIR... [by=KEY]                runs side by side, with statistics over seeds
   nasrun export DIR [--format onnx]             the best network as files that other programs load
@@ -48,7 +50,7 @@ def help_text() -> str:
 def suggest(word: str) -> str:
     """What may have been meant by a word of the command line that is neither a verb nor key=value."""
     meanings: dict[str, list[str]] = {
-        verb: [f"{verb} DIR"] for verb in ("resume", "report", "compare", "export", "predict")
+        verb: [f"{verb} DIR"] for verb in ("resume", "rerun", "report", "compare", "export", "predict", "pack")
     }
     for group in SHOWN:
         meanings.setdefault(group, []).append(f"{group}=OPTION")

@@ -59,7 +59,7 @@ def check_main_file(folders: Sequence[str], name: str) -> None:
     """ConfigError where a main file of the user's own has the name of nasrun's."""
     for file in _files(map(_path, folders), "", name):
         if (conf_dir() / file.name).is_file():
-            of_run = " (or, with the config of a run: nasrun resume DIR)" if file.parent.name == ".hydra" else ""
+            of_run = " (or, with the config of a run: nasrun rerun DIR)" if file.parent.name == ".hydra" else ""
             raise ConfigError(f"{file}: is not read, since nasrun has a {name} of its own; rename yours{of_run}")
 
 

@@ -159,6 +159,9 @@ class Evaluator(ABC):
     #: What the winner is trained on, in words.
     final_data: str = "all the training data"
 
+    #: Epochs of the winner's final training; None: there is none, or it is not counted in epochs.
+    final_epochs: int | None = None
+
     #: Seconds that a job may take; an evaluator ends it then, and an executor a worker that does not. None: any.
     time_limit: float | None = None
 
@@ -177,6 +180,10 @@ class Evaluator(ABC):
         `recorded`: what this returned when an interrupted run was started, which is then taken as it was.
         """
         return {}
+
+    def messages(self) -> Sequence[str]:
+        """What the user should know before the first trial, after `prepare`, a line each."""
+        return ()
 
     def measure_also(self, names: Sequence[str]) -> None:
         """Add some of the `optional_metrics` to `metrics`, before `prepare`."""
@@ -207,10 +214,17 @@ class Evaluator(ABC):
         """
         return {}
 
-    def train_on(self, job: Job) -> Mapping[str, Any]:
+    def train_longer(self, job: Job, behind: int) -> Mapping[str, Any]:
+        """Train the winner from the weights at `job.load_from`, which have so many epochs of the final training behind
+        them, to `final_epochs` in all, under a schedule of its own; returns what `final` does. For evaluators that say
+        so (`trains_on`).
+        """
+        raise NotImplementedError
+
+    def train_on(self, job: Job, *, search_data: bool = False) -> Mapping[str, Any]:
         """Train the winner of a search on, from the archive at `job.load_from` (None: from new weights) to the budget
-        of its proposal, on the data of the final training. Returns `history` and `seconds`; the archive goes to
-        `job.save_to`. For evaluators that say so (`trains_on`).
+        of its proposal, on the data of the final training, or on those that the search trains on. Returns `history` and
+        `seconds`; the archive goes to `job.save_to`. For evaluators that say so (`trains_on`).
         """
         raise NotImplementedError
 

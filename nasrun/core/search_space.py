@@ -149,6 +149,15 @@ class SearchSpace(ABC):
     def cost(self, genome: Genome, task: Task) -> Cost:
         """Parameters and FLOPs of the network that `build` makes, by formula, without torch."""
 
+    def peak_values(self, genome: Genome, task: Task) -> int | None:
+        """How many values of one input are in memory at a time at most, while the network computes layer after layer:
+        by formula, without torch. None: the space has none.
+
+        A layer takes its inputs and its output, and what later layers still need. Normalisation, activations and sums
+        overwrite what they are given; weights are not counted.
+        """
+        return None
+
     @abstractmethod
     def build(self, genome: Genome, task: Task) -> torch.nn.Module:
         """The network: input float (batch, channels, height, width), output as `Task` says for its kind."""

@@ -22,7 +22,8 @@ class Purpose(IntEnum):
     DROPOUT = 7
     PREVIEW = 8
     SHARED = 9
-    PROXY = 10
+    BASELINE = 10
+    PROXY = 11
 
 
 def sequence(seed: int, purpose: Purpose, trial: int = 0, repeat: int = 0) -> np.random.SeedSequence:

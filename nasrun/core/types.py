@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from nasrun.core.averages import exact_mean
 from nasrun.core.options import ConfigError
 
 if TYPE_CHECKING:
@@ -211,11 +212,14 @@ class Objective(NamedTuple):
         return (self._replace(others=()), *self.others)
 
     def score(self, measurements: Sequence[Measurement]) -> float:
-        """Mean of the metric over the repeats that succeeded, turned so that higher is better; -inf where none did."""
+        """Mean of the metric over the repeats that succeeded, turned so that higher is better; -inf where none did.
+
+        Equal measurements give equal scores, however many they are: `nasrun.core.averages`.
+        """
         values = [m.metrics[self.metric] for m in measurements if m.status == "ok"]
         if not values:
             return -float("inf")
-        mean = sum(values) / len(values)
+        mean = exact_mean(values)
         return mean if self.mode == "max" else -mean
 
     def scores(self, measurements: Sequence[Measurement]) -> tuple[float, ...]:

@@ -1,5 +1,6 @@
 """Gap filling: patches of a real satellite picture with cloud-shaped gaps, to be filled with the true values."""
 
+from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
@@ -32,6 +33,34 @@ _RANGE = (0.1, 99.9)
 """Percentiles of a picture of other numbers than bytes that become the bytes 0 and 255 of the input."""
 
 
+@dataclass(kw_only=True, frozen=True)
+class Cutting:
+    """How patches are cut out of a picture. Pixels: `size`, side of a patch; `stride`, from one patch to the next
+    (None: `size`, no overlap); `region`, side of a region.
+
+    `patches`: at most so many, drawn at random, in all parts together; None takes all. `contrast`: the least standard
+    deviation of a patch, as a share of the picture's, in the mean over the bands.
+    """
+
+    size: Annotated[int, Between(4, 1024)] = 32
+    stride: Count | None = None
+    region: Count = 128
+    patches: Count | None = 4000
+    contrast: Annotated[float, AtLeast(0)] = 0.1
+
+    def __post_init__(self) -> None:
+        if self.region < self.size:
+            raise ValueError(f"region={self.region}: must be at least size={self.size}, the side of a patch")
+
+
+@dataclass(kw_only=True, frozen=True)
+class Gaps:
+    """The gaps: `coverage` is the share of each patch that is one."""
+
+    coverage: Annotated[float, Between(0.01, 0.9)] = 0.3
+    gap_seed: Seed = 0
+
+
 class GapFilling(Dataset):
     """Square patches of one large picture. A network is to give the true values of all pixels of a patch.
 
@@ -51,34 +80,25 @@ class GapFilling(Dataset):
         self,
         *,
         path: FilePath | None = None,
-        size: Annotated[int, Between(4, 1024)] = 32,
-        stride: Count | None = None,
-        region: Count = 128,
-        patches: Count | None = 4000,
-        contrast: Annotated[float, AtLeast(0)] = 0.1,
-        coverage: Annotated[float, Between(0.01, 0.9)] = 0.3,
-        gap_seed: Seed = 0,
+        cutting: Cutting = Cutting(),
+        gaps: Gaps = Gaps(),
         known_weight: Fraction = 0.0,
         test: Share = 0.2,
         validation: Share = 0.1,
         split_seed: Seed = 0,
         train_samples: Count | None = None,
     ) -> None:
-        """`path`: a `.npy`, `.npz` or GeoTIFF file; None takes NASA's Blue Marble. Pixels: `size`, side of a patch;
-        `stride`, from one patch to the next (None: `size`, no overlap); `region`, side of a region.
+        """`path`: a `.npy`, `.npz` or GeoTIFF file; None takes NASA's Blue Marble.
 
-        `patches`: at most so many, drawn at random, in all parts together; None takes all. `contrast`: the least
-        standard deviation of a patch, as a share of the picture's, in the mean over the bands. `coverage`: share of
-        each patch that is a gap. `known_weight`: how much a known pixel counts for the training loss, beside 1 for one
+        `known_weight`: how much a known pixel counts for the training loss, beside 1 for one
         in a gap. `test`: share of the regions. `validation`: share of the other regions. `train_samples`: only so many
         training patches. ValueError begins with the name of the option.
         """
         super().__init__(validation=validation, split_seed=split_seed, train_samples=train_samples)
-        if region < size:
-            raise ValueError(f"region={region}: must be at least size={size}, the side of a patch")
-        self.path, self.size, self.region, self.patches = path, size, region, patches
-        self.stride = stride if stride is not None else size
-        self.contrast, self.coverage, self.gap_seed, self.test = contrast, coverage, gap_seed, test
+        self.path, self.test, self.gaps = path, test, gaps
+        self.size, self.region, self.patches = cutting.size, cutting.region, cutting.patches
+        self.stride = cutting.stride if cutting.stride is not None else cutting.size
+        self.contrast = cutting.contrast
         self.background = known_weight
         self._bands: int | None = None if path is not None else BLUE_MARBLE_SHAPE[0]
 
@@ -156,8 +176,8 @@ class GapFilling(Dataset):
         for number, (row, column) in enumerate(corners):
             place = (slice(None), slice(row, row + self.size), slice(column, column + self.size))
             targets[number], images[number, :-1] = picture[place], levels[place]
-        rng = generator(self.gap_seed, Purpose.SPLIT, GAP_STREAM)
-        gaps = cloud_gaps(len(corners), self.size, self.coverage, rng)[:, None]
+        rng = generator(self.gaps.gap_seed, Purpose.SPLIT, GAP_STREAM)
+        gaps = cloud_gaps(len(corners), self.size, self.gaps.coverage, rng)[:, None]
         images[:, :-1] *= 1 - gaps
         images[:, -1:] = 255 * gaps
         return Split(images, np.zeros(len(corners), dtype=np.int64), targets, gaps)

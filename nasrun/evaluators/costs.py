@@ -4,14 +4,19 @@ import statistics
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nasrun.core import Evaluator, Genome, Job, Measurement, Progress, SearchSpace, Task, Trial
+from nasrun.core.options import ConfigError
 from nasrun.evaluators.latency_model import LatencyModel
 from nasrun.hardware.devices import Hardware, Runtime
 from nasrun.hardware.latency import times_of
+from nasrun.hardware.latency_table import LatencyTable, read_table
+from nasrun.hardware.layers import layers_of
+from nasrun.hardware.onnx_program import onnx_call
 
 if TYPE_CHECKING:
     import torch
@@ -22,16 +27,20 @@ COSTS = ("parameters", "flops", LATENCY)
 
 FACTS = "latency"
 TIMED_SECONDS = 0.1
+PYTORCH, ONNX, TABLE = "pytorch", "onnx", "table"
+"""What runs a network whose latency is measured, or that it is added up."""
 
 
 class WithCosts(Evaluator):
     """Goes round an evaluator and adds `names`, of `COSTS`, to the metrics of every measurement that succeeded.
 
-    The latency is measured once per architecture and process, before anything is trained: the median of 20 to 200 calls
-    with one image, in milliseconds, of the untrained network in fp32, on the device and with the threads of the run. It
-    is a measurement like any other: recorded, so that a resumed run goes by the record, and not the same from run to
-    run. Other work on the machine, that of other workers too, makes it longer. A network that takes more than `limit`
-    milliseconds is not trained: it is `infeasible`, and the reason says what it took.
+    The latency is measured once per architecture and process, before anything is trained: the median of 20 to 200
+    calls with one image, in milliseconds, of the untrained network in fp32, on the device and with the threads of
+    the run, or by onnxruntime on the CPU (`Hardware.latency_by`). It is a measurement like any other: recorded, so
+    that a resumed run goes by the record, and not the same from run to run. Other work on the machine, that of
+    other workers too, makes it longer. With `Hardware.latency_table` it is added up from layers measured elsewhere,
+    and repeats. A network that takes more than `limit` milliseconds is not trained: it is `infeasible`, and the
+    reason says what it took.
 
     With a `limit`, in a space whose genomes have widths, some architectures are timed in `prepare`, and from those the
     latencies of others predicted (`LatencyModel`), by which the limit steers the search. The model is one of the facts.
@@ -53,6 +62,8 @@ class WithCosts(Evaluator):
         self._inner, self._space, self._task, self._hardware = inner, space, task, hardware
         self._names, self._limit = names, limit
         self._runtime: Runtime | None = None
+        self._by: str = hardware.latency_by
+        self._table: LatencyTable | None = None
         self._latencies: dict[Hashable, float] = {}
         self._model: LatencyModel | None = None
 
@@ -72,9 +83,15 @@ class WithCosts(Evaluator):
         if LATENCY in self._names:
             own = facts.get("runtime") or self._hardware.resolve()._asdict()
             then = (recorded or {}).get(FACTS, {})
-            self._runtime = Runtime.from_record({**own, **{name: then[name] for name in ("device", "threads") if then}})
+            self._runtime = Runtime.from_record(
+                {**own, **{name: then[name] for name in ("device", "threads") if name in then}}
+            )
             self._runtime.apply()
-            facts[FACTS] = {"device": self._runtime.device, "threads": self._runtime.threads, "images": 1}
+            self._by = str(then.get("by", PYTORCH if then else self._hardware.latency_by))
+            where = "cpu" if self._by == ONNX else self._runtime.device
+            facts[FACTS] = {"device": where, "threads": self._runtime.threads, "images": 1, "by": self._by}
+            if self._hardware.latency_table is not None:
+                facts[FACTS] = self._read_table(self._hardware.latency_table, then)
             if recorded is None:
                 self._model = self._measured_model()
             elif "model" in recorded.get(FACTS, {}):
@@ -82,6 +99,17 @@ class WithCosts(Evaluator):
             if self._model is not None:
                 facts[FACTS]["model"] = asdict(self._model)
         return facts
+
+    def _read_table(self, path: str, then: Mapping[str, Any]) -> dict[str, Any]:
+        """Read the table of latencies; returns what is to be on record. `then`: that of the start, which it must be."""
+        self._table, digest = read_table(path)
+        if then and then.get("sha256") != digest:
+            raise ConfigError(f"hardware.latency_table={path}: not the table that this run began with")
+        try:
+            self._latency(self._space.sample(np.random.default_rng(0)))
+        except LookupError as error:
+            raise ConfigError(f"hardware.latency_table={path}: {error}") from None
+        return {"by": TABLE, "sha256": digest, **self._table.check._asdict()}
 
     def _measured_model(self) -> LatencyModel | None:
         """A model of latencies as they are here and now; None where no limit is to steer by it."""
@@ -93,6 +121,9 @@ class WithCosts(Evaluator):
     def predicted_latency(self, genome: Genome) -> float | None:
         """Milliseconds that the network of a genome is expected to take; None before `prepare`, or without a limit."""
         return None if self._model is None else self._model.predict(self._space, genome, self._task)
+
+    def messages(self) -> Sequence[str]:
+        return self._inner.messages()
 
     def measure_also(self, names: Sequence[str]) -> None:
         self._inner.measure_also(names)
@@ -138,13 +169,21 @@ class WithCosts(Evaluator):
 
     def _latency(self, genome: Genome) -> float:
         """Milliseconds that the network of a genome takes for one image; torch's global generator stays as it was."""
+        if self._table is not None:
+            made = partial(self._space.build, genome, self._task)
+            return self._table.predict(layers_of(lambda: self._inner.deployed(made()), self._task))
         import torch
 
         assert self._runtime is not None, "prepare() comes before anything is evaluated"
         task, runtime = self._task, self._runtime
         with torch.random.fork_rng([]), torch.inference_mode():
             torch.manual_seed(0)
-            model = self._inner.deployed(runtime.place(self._space.build(genome, task))).eval()
+            network = self._space.build(genome, task)
+            if self._by == ONNX:
+                image = torch.randn(1, task.channels, task.height, task.width)
+                run = onnx_call(self._inner.deployed(network).eval(), image, runtime.threads)
+                return statistics.median(times_of(run, TIMED_SECONDS))
+            model = self._inner.deployed(runtime.place(network)).eval()
             image = torch.randn(1, task.channels, task.height, task.width).to(
                 runtime.device, memory_format=runtime.memory_format(model)
             )
@@ -159,8 +198,11 @@ class WithCosts(Evaluator):
     def final(self, job: Job) -> Mapping[str, Any]:
         return self._inner.final(job)
 
-    def train_on(self, job: Job) -> Mapping[str, Any]:
-        return self._inner.train_on(job)
+    def train_longer(self, job: Job, behind: int) -> Mapping[str, Any]:
+        return self._inner.train_longer(job, behind)
+
+    def train_on(self, job: Job, *, search_data: bool = False) -> Mapping[str, Any]:
+        return self._inner.train_on(job, search_data=search_data)
 
     def test(self, job: Job) -> Mapping[str, Any]:
         return self._inner.test(job)

@@ -16,6 +16,7 @@ from nasrun.core import Genome, Job, Measurement, SearchSpace, SharedEvaluator, 
 from nasrun.core.options import Between, ConfigError, Positive
 from nasrun.datasets import Dataset
 from nasrun.datasets.splitting import cut
+from nasrun.evaluators.train.final import predictions_of
 from nasrun.evaluators.train.memory import reason
 from nasrun.hardware.devices import Hardware, Runtime
 from nasrun.spaces.sections import spaces_with_supernet
@@ -170,13 +171,15 @@ class Supernet(SharedEvaluator):
         model = self._ready.alone(model, self._space.supernet_name(genome, self._task), STATISTICS_BATCHES)
         metrics: dict[str, float] = {}
         for part, prefix in (("held_out", "test_held_out"), ("test", "test")):
-            found = self._ready.measure(model, self._parts[part])
+            outputs: list[torch.Tensor] = []
+            found = self._ready.measure(model, self._parts[part], on_outputs=outputs.append)
             metrics |= {f"{prefix}_{name}": value for name, value in found.items()}
         if job.save_to is not None:
             splits = self._dataset.load()
             name, section, task = self._space.format(genome), self._space.section, self._dataset.task
             about = Winner(name, section, task, splits.mean, splits.std, splits.classes, self.pad_to)
             save_winner(Path(job.save_to), about, model)
+            predictions_of(torch.cat(outputs), splits).save(Path(job.save_to).parent)
         seconds = time.monotonic() - started
         return {"metrics": metrics, "history": [], "seconds": seconds, "trained_on": "the shared weights"}
 

@@ -13,8 +13,6 @@ from nasrun.tables import SHIPPED, ShippedTable, TableError, Trainings, choose, 
 NAMES = ("auto", *(kind.name for kind in SHIPPED))
 """Tables that are no files."""
 
-SAMPLES = 100
-"""Architectures drawn in search of one that the table holds, to compare the networks of space and table."""
 TOLERANCE = 0.02
 """Isomorphic cells of NAS-Bench-101 share channels out differently, and differ by up to a hundredth in parameters."""
 
@@ -26,15 +24,16 @@ class NotInTableError(ValueError):
 class Table(Evaluator):
     """Reports what a benchmark table holds of an architecture on the run's data set.
 
-    `table`: a shipped one, the path of a NAS-Bench-101 file, or `auto`: the shipped one of the search space. `epochs`:
-    training length, None for the longest that the table has; a proposal's `budget` goes before it. `repeat`: where the
-    table has several trainings of an architecture, their `mean`, or one that the job's seed draws (`draw`).
-    `final_epochs`: training length at which the winner is tested; None for that of its trial. An architecture, a length
-    or a training setting that the table lacks is `infeasible`.
+    `table`: a shipped one, the path of a NAS-Bench-101 file or of a table of one's own (`nasrun.tables.own`), or
+    `auto`: the shipped one of the search space. `epochs`: training length, None for the longest that the table has; a
+    proposal's `budget` goes before it. `repeat`: where the table has several trainings of an architecture, their
+    `mean`, or one that the job's seed draws (`draw`). `final_epochs`: training length at which the winner is tested;
+    None for that of its trial. An architecture, a length or a training setting that the table lacks is `infeasible`.
 
-    Metrics: `val_accuracy` (a fraction), `parameters`, `flops` and `epochs`, and what the table says of the trainings:
-    `simulated_seconds` (training time), `energy_kwh`, `co2eq_g`. At the end, as means over the table's repeats:
-    `test_accuracy`, and how far the winner is below the best of the table at that length: `val_regret`, `test_regret`.
+    Metrics: `val_accuracy` (a fraction; of a table of one's own perhaps `val_loss`), `parameters`, `flops` and
+    `epochs`, and what the table says of the trainings: `simulated_seconds` (training time), `energy_kwh`, `co2eq_g`. At
+    the end, as means over the table's repeats: `test_accuracy`, and how far the winner is below the best of the table
+    at that length: `val_regret`, `test_regret`.
     """
 
     def __init__(
@@ -50,14 +49,15 @@ class Table(Evaluator):
         final_epochs: Positive | None = None,
     ) -> None:
         self._table = choose(table, space)
-        if dataset.name not in self._table.datasets:
+        if self._table.datasets and dataset.name not in self._table.datasets:
             known = " or ".join(f"dataset={name}" for name in self._table.datasets)
             raise ValueError(f"table={show(table)}: knows nothing of dataset={dataset.name}; choose {known}")
         for name, length in (("epochs", epochs), ("final_epochs", final_epochs)):
             if length is not None and self._table.epochs and length not in self._table.epochs:
                 raise ValueError(f"{name}={length}: {self._lacks(length)}")
         self.repeats = repeats
-        self.metrics = ("val_accuracy", "parameters", "flops", "epochs", *self._table.spends)
+        lengths = ("epochs",) if self._table.has_epochs else ()
+        self.metrics = (self._table.metric, "parameters", "flops", *lengths, *self._table.spends)
         self._space, self._dataset, self._task = space, dataset.name, dataset.task
         self._epochs, self._final_epochs, self._draw = epochs, final_epochs, repeat == "draw"
         self._trainings: dict[int, Trainings] = {}
@@ -78,25 +78,35 @@ class Table(Evaluator):
                 raise ConfigError(f"evaluator.{name}={length}: {self._lacks(length)}")
         self._trainings = {epochs: table.trainings(self._dataset, epochs) for epochs in table.epochs}
         self._check_networks()
+        if recorded is None:
+            self._check_draw()
         return facts
+
+    def messages(self) -> Sequence[str]:
+        if "simulated_seconds" in self._table.spends:
+            return ()
+        return (f"table {self._table.name} holds no training times: seconds are those of look-ups",)
+
+    def _check_draw(self) -> None:
+        """ConfigError where one of several trainings is to be drawn, and the table holds one number of each."""
+        if self._draw and all(np.diff(one.starts).max() <= 1 for one in self._trainings.values()):
+            raise ConfigError(
+                f"evaluator.repeat=draw: table {self._table.name} holds one number of each architecture, so that there "
+                "is nothing to draw; leave it out"
+            )
 
     def _check_networks(self) -> None:
         """ConfigError where the space builds other networks than those that the table is about."""
-        if not isinstance(self._table, ShippedTable):
-            return
-        parameters = self._table.parameters(self._dataset)
-        rng = np.random.default_rng(0)
-        for genome in (self._space.sample(rng) for _ in range(SAMPLES)):
-            row = self._table.find(self._space, genome)
-            if row is not None:
-                ours, theirs = self._space.cost(genome, self._task).parameters, int(parameters[row])
-                if abs(ours - theirs) > TOLERANCE * theirs:
-                    raise ConfigError(
-                        f"evaluator.table: {self._table.name} is about other networks than search_space builds: "
-                        f"{self._space.format(genome)} has {theirs:,} parameters there, {ours:,} here; leave the size "
-                        "of the networks in search_space as it is by default"
-                    )
-                return
+        for genome, theirs in self._table.examples(self._space, self._dataset):
+            ours = self._space.cost(genome, self._task).parameters
+            if abs(ours - theirs) > TOLERANCE * theirs:
+                advice = "leave the size of the networks in search_space as it is by default"
+                if not isinstance(self._table, ShippedTable):
+                    advice = f"choose search_space and dataset={self._dataset} as they were for the table"
+                raise ConfigError(
+                    f"evaluator.table: {self._table.name} is about other networks than search_space builds: "
+                    f"{self._space.format(genome)} has {theirs:,} parameters there, {ours:,} here; {advice}"
+                )
 
     def evaluate(self, jobs: Sequence[Job]) -> Iterator[Measurement]:
         for job in jobs:
@@ -124,8 +134,8 @@ class Table(Evaluator):
             first = place.start + seed % (place.stop - place.start)
             place = slice(first, first + 1)
         cost = self._space.cost(proposal.genome, self._task)
-        metrics = {"val_accuracy": mean(trainings.validation[place]), "parameters": cost.parameters}
-        metrics |= {"flops": cost.flops, "epochs": epochs}
+        metrics = {self._table.metric: mean(trainings.validation[place]), "parameters": cost.parameters}
+        metrics |= {"flops": cost.flops, **({"epochs": epochs} if self._table.has_epochs else {})}
         for name, values in trainings.spent.items():
             metrics[name] = mean(values[place])
         return metrics
@@ -140,7 +150,8 @@ class Table(Evaluator):
             raise NotInTableError(f"table {self._table.name} does not hold this architecture")
         place = trainings.of(row)
         if place.start == place.stop:
-            raise NotInTableError(f"table {self._table.name} holds no training of {epochs} epochs of this architecture")
+            of_length = f" of {epochs} epochs" if self._table.has_epochs else ""
+            raise NotInTableError(f"table {self._table.name} holds no training{of_length} of this architecture")
         return trainings, place
 
     def _length(self, proposal: Proposal) -> int:
@@ -151,9 +162,12 @@ class Table(Evaluator):
 
     def unsupported_budget_reason(self, budget: int) -> str | None:
         """Which lengths the table has, where it has not this one."""
-        return self._lacks(budget) if self._table.epochs and budget not in self._table.epochs else None
+        known = bool(self._table.epochs) or not self._table.has_epochs
+        return self._lacks(budget) if known and budget not in self._table.epochs else None
 
     def _lacks(self, epochs: int) -> str:
+        if not self._table.has_epochs:
+            return f"table {self._table.name} does not say how long trainings were (it has no column epochs)"
         known = ", ".join(map(str, self._table.epochs))
         return f"table {self._table.name} has no trainings of {epochs} epochs; it has those of {known}"
 
@@ -166,9 +180,10 @@ class Table(Evaluator):
         except NotInTableError:
             return {}
         metrics = {}
-        if trainings.test is not None:
-            metrics["test_accuracy"] = mean(trainings.test[place])
-            metrics["test_regret"] = trainings.best(trainings.test) - metrics["test_accuracy"]
-        metrics["val_regret"] = trainings.best(trainings.validation) - mean(trainings.validation[place])
-        looked_up = f"looked up in table {self._table.name} at {epochs} epochs"
+        if trainings.test is not None and np.isfinite(trainings.test[place]).all():
+            metrics[self._table.metric.replace("val_", "test_")] = mean(trainings.test[place])
+            metrics["test_regret"] = trainings.regret(trainings.test, place)
+        metrics["val_regret"] = trainings.regret(trainings.validation, place)
+        at_length = f" at {epochs} epochs" if self._table.has_epochs else ""
+        looked_up = f"looked up in table {self._table.name}{at_length}"
         return {"metrics": metrics, "history": [], "seconds": 0.0, "trained_on": looked_up}

@@ -1,16 +1,11 @@
 """The files of an export: ONNX, a `torch.export` program, safetensors, Python source. Each is read back and compared.
 
 What is written is loaded again as others would load it, and its outputs are compared with those of the network in
-PyTorch. onnx, onnxscript and onnxruntime (`nasrun[export]`) are imported only here.
+PyTorch. onnx and onnxruntime (`nasrun[export]`) are imported when they are needed.
 """
 
-import contextlib
-import io
-import logging
 import runpy
-import warnings
-from collections.abc import Callable, Iterator
-from importlib.util import find_spec
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +16,7 @@ from nasrun.checkpoints.store import save_weights
 from nasrun.export.images import random_images
 from nasrun.export.network import Function, RunNetwork
 from nasrun.export.python_source import NotWritableError, python_source
+from nasrun.hardware.onnx_program import missing_packages, onnx_program, quiet
 from nasrun.storage.records import write_text
 
 ONNX, PROGRAM, WEIGHTS, SOURCE = "model.onnx", "model.pt2", "model.safetensors", "model.py"
@@ -33,28 +29,22 @@ class FormatError(Exception):
 
 def write_onnx(network: RunNetwork, folder: Path) -> Function:
     """`model.onnx`: input `images`, uint8 (batch, channels, height, width), output `outputs`. Run by onnxruntime."""
-    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
-    if missing:
-        raise FormatError(f"needs {' and '.join(missing)}; install nasrun[export]")
+    if missing := missing_packages():
+        raise FormatError(missing)
     import onnx
-    import onnxruntime
 
     path = folder / ONNX
-    with _quiet():
-        program = torch.onnx.export(
-            network.model,
-            (_example(network),),
-            dynamo=True,
-            input_names=["images"],
-            output_names=["outputs"],
-            dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
-            verbose=False,
-        )
-        assert program is not None
-        temporary = path.with_name(f".{ONNX}.tmp")
-        program.save(str(temporary), external_data=False)
-        onnx.checker.check_model(str(temporary), full_check=True)
-        temporary.replace(path)
+    temporary = path.with_name(f".{ONNX}.tmp")
+    onnx_program(network.model, _example(network)).save(str(temporary), external_data=False)
+    onnx.checker.check_model(str(temporary), full_check=True)
+    temporary.replace(path)
+    return onnx_function(path)
+
+
+def onnx_function(path: Path) -> Function:
+    """What runs an ONNX file of an export, by onnxruntime on the CPU."""
+    import onnxruntime
+
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
 
     def call(images: Tensor) -> Tensor:
@@ -66,7 +56,7 @@ def write_onnx(network: RunNetwork, folder: Path) -> Function:
 def write_program(network: RunNetwork, folder: Path) -> Function:
     """`model.pt2`: what `torch.export.load(path).module()` gives is called with images."""
     path = folder / PROGRAM
-    with _quiet():
+    with quiet():
         shapes = ({0: torch.export.Dim("batch", min=1)},)
         program = torch.export.export(network.model, (_example(network),), dynamic_shapes=shapes)
         temporary = path.with_name(f".{PROGRAM}.tmp.pt2")
@@ -129,19 +119,3 @@ def _listed(classes: tuple[str, ...]) -> str:
 def _example(network: RunNetwork) -> Tensor:
     """Two images: with one, the exporter would take the size of the batch for a constant."""
     return torch.from_numpy(random_images(network.task).images[:2])
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """A scope in which the exporters' progress and warnings are not shown; errors are."""
-    names = ("torch.onnx", "onnxscript", "onnx_ir")
-    levels = {name: logging.getLogger(name).level for name in names}
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        for name in names:
-            logging.getLogger(name).setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            for name, level in levels.items():
-                logging.getLogger(name).setLevel(level)

@@ -1,8 +1,9 @@
 """The papers of an export: `MODEL_CARD.md` for people and `export.json` for `nasrun predict`."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,14 +11,21 @@ import torch
 
 from nasrun import __version__
 from nasrun.core.environment import describe_environment
+from nasrun.export.formats import ONNX, onnx_function
 from nasrun.export.images import Images
+from nasrun.export.int8 import Quantised
 from nasrun.export.network import Agreement, Function, RunNetwork
 from nasrun.hardware.latency import times_of
-from nasrun.reports.summary import number
+from nasrun.reports.baseline import baseline_in_words, describe_baseline
+from nasrun.reports.plot_style import save_figure
+from nasrun.reports.summary import choice_of, number
 from nasrun.reports.tables import COUNTS, markdown, one_line
+from nasrun.reports.tested import BINS, CLASSES, CONFUSION, WinnerTest, read_tested, write_test_tables
+from nasrun.reports.tested_plots import draw_test
 
 INFO = "export.json"
 CARD = "MODEL_CARD.md"
+TEST_TABLES, TEST_PICTURES = (CLASSES, CONFUSION), ("test_confusion.png", "test_mistakes.png")
 LATENCY_SECONDS = 0.5
 
 
@@ -72,11 +80,19 @@ def info(network: RunNetwork) -> dict[str, Any]:
     }
 
 
-def card(network: RunNetwork, files: Sequence[Written], command: str, test: Mapping[str, str], images: Images) -> str:
+def card(
+    network: RunNetwork,
+    files: Sequence[Written],
+    command: str,
+    test: Mapping[str, str],
+    images: Images,
+    quantised: Quantised | None = None,
+) -> str:
     """The model card, in Markdown. `test`: what was measured on the test set for this export, by how it was; empty for
     a trial that is not the winner, which the test set is not to be asked about, and where the data of the run are not
     there. `images`: those that the files were compared on."""
     benchmark, task, data = network.stored.benchmark, network.task, network.data
+    tested = _tested(network)
     environment, directory = network.stored.header.environment, network.stored.directory
     chosen = "the winner of the search" if network.final else f"trial {network.record.trial.number} of the search"
     final = network.stored.records.final
@@ -102,8 +118,10 @@ def card(network: RunNetwork, files: Sequence[Written], command: str, test: Mapp
         "| | |\n|---|---|\n" + "".join(f"| {name} | {markdown(value)} |\n" for name, value in rows),
         "## Measured\n",
         _measured(network, test, images),
+        *(["## By class\n", _by_class(tested)] if tested is not None else []),
         "## Files\n",
         _files(files, images.kind),
+        *(["## In int8\n", _int8(network, quantised, images.images)] if quantised is not None else []),
         "## Latency\n",
         _latency(files),
         "## Made by\n",
@@ -116,6 +134,50 @@ def card(network: RunNetwork, files: Sequence[Written], command: str, test: Mapp
     return "\n".join(parts)
 
 
+def write_test_files(network: RunNetwork, folder: Path) -> None:
+    """Tables and pictures of the winner's test, where the run has its answers; files of an earlier export go."""
+    tested = _tested(network)
+    for stale in (*TEST_TABLES, *TEST_PICTURES):
+        (folder / stale).unlink(missing_ok=True)
+    if tested is None:
+        return
+    write_test_tables(tested, folder)
+    for name, figure in draw_test(tested).items():
+        save_figure(figure, folder / f"{name}.png")
+
+
+def _tested(network: RunNetwork) -> WinnerTest | None:
+    return read_tested(network.stored.directory) if network.final else None
+
+
+def _by_class(tested: WinnerTest) -> str:
+    """The test by class, and its pictures, which lie beside the card."""
+    text = "| class | images | accuracy | 95 % interval | mostly taken for |\n|---|---:|---:|---|---|\n"
+    for one in tested.classes:
+        interval = str(one.interval) if one.images else ""
+        cells = (one.name, f"{one.images:,}", number(one.accuracy), interval, one.taken_for or "")
+        text += f"| {' | '.join(map(markdown, cells))} |\n"
+    pictures = "![What the network answered for the images of each class](test_confusion.png)\n"
+    if len(tested.predictions.wrong):
+        pictures += "\n![The most confidently wrong answers](test_mistakes.png)\n"
+    return f"{text}\n{pictures}\nAs tables: `test_classes.csv`, `test_confusion.csv`. Intervals are Wilson's.\n"
+
+
+def _sureness(network: RunNetwork) -> Iterator[str]:
+    """How sure the result is: of the test, and of the choice of this network."""
+    tested = _tested(network)
+    if tested is not None:
+        yield f"test accuracy, 95 % interval: {tested.interval} ({tested.right:,} of {tested.images:,})"
+        yield f"expected calibration error: {number(tested.calibration_error)} ({BINS} bins; 0: confidences are true)"
+    run = network.stored.records
+    if network.final and run.baseline is not None:
+        yield f"known network at the same cost: {markdown(baseline_in_words(describe_baseline(run, tested)))}"
+    choice = choice_of(network.stored.records, network.stored.benchmark.objective) if network.final else None
+    if choice is not None:
+        of, source = len(choice["of"]), choice["noise_from"]
+        yield f"the best of {of} with probability {choice['probability']:.2f}, by the {source}"
+
+
 def _twice(network: RunNetwork) -> str:
     return "; twice, for the image and its mirror image" if network.test_flip else ""
 
@@ -125,6 +187,7 @@ def _measured(network: RunNetwork, test: Mapping[str, str], images: Images) -> s
     lines = [
         f"- {name}: {number(value)} (in the run)\n" for name, value in network.metrics.items() if name not in COUNTS
     ]
+    lines += [f"- {line}\n" for line in _sureness(network)]
     lines += [f"- test accuracy, {how}: {value}\n" for how, value in test.items()]
     if images.splits is None:
         why = f" ({markdown(images.reason)})" if images.reason else ""
@@ -151,6 +214,24 @@ def _files(files: Sequence[Written], kind: str) -> str:
     return (
         f"{text}\nSame class: {kind} for which the file gives the class that the network gives in PyTorch (fp32). "
         "Ties are images whose two best classes are closer than the rounding.\n"
+    )
+
+
+def _int8(network: RunNetwork, found: Quantised, images: np.ndarray) -> str:
+    """The quantised file beside the one in fp32: accuracy, bytes, milliseconds."""
+    on = "test" if found.test is not None else "validation"
+    text = (
+        f"| file | bytes | {on} accuracy | ms of 1 image | ms of {min(64, len(images))} |\n|---|---:|---:|---:|---:|\n"
+    )
+    paths = (found.path.with_name(ONNX), found.path)
+    for path, accuracy in zip(paths, found.test or found.validation, strict=True):
+        speeds = [f"{one.median:.3g}" for one in latencies(path.name, onnx_function(path), images)]
+        speeds = [speeds[0], speeds[-1]]
+        text += f"| {path.name} | {path.stat().st_size:,} | {accuracy:.4f} | {' | '.join(speeds)} |\n"
+    tried = "; ".join(f"{words}: {points:.2f} points" for words, points in found.tried)
+    return (
+        f"{text}\nQuantised by onnxruntime, {found.how}; calibrated on training images. Lost on validation images, by "
+        f"which the way was chosen: {tried}. Medians, by onnxruntime on this machine.\n"
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
-from nasrun.core.options import Above, AtLeast, Between, ConfigError
+from nasrun.core.options import Above, AtLeast, Between, ConfigError, FilePath
 
 if TYPE_CHECKING:
     import torch
@@ -26,7 +26,9 @@ class Hardware:
     the training step of plain dense networks is recorded once and replayed. `grace`: seconds beyond the time limit of
     its trial after which a worker counts as hung and is killed; trainings stop by themselves. `clock`: what a budget of
     time counts: seconds of the `wall`, or those that all threads of the run take of processors (`cpu`), of which other
-    work on the machine takes none.
+    work on the machine takes none. `latency_by`: what runs a network whose latency is measured, PyTorch on the device
+    or onnxruntime on the CPU. `latency_table`: a file by which latencies are added up instead
+    (`nasrun.hardware.latency_table`).
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -39,10 +41,14 @@ class Hardware:
     cuda_graphs: bool = False
     grace: Annotated[float, Above(0)] = 30.0
     clock: Literal["wall", "cpu"] = "wall"
+    latency_by: Literal["pytorch", "onnx"] = "pytorch"
+    latency_table: FilePath | None = None
 
     def __post_init__(self) -> None:
         if self.precision == "fp16" and self.device == "cpu":
             raise ValueError("precision=fp16: needs device=cuda (its loss scaling does); on the CPU use bf16 or fp32")
+        if self.latency_table is not None and self.latency_by == "onnx":
+            raise ValueError("latency_by=onnx: nothing is run where latency_table gives the latencies; leave it out")
         if self.workers > 1 and not hasattr(os, "fork"):
             raise ValueError(f"workers={self.workers}: this operating system cannot fork processes; use workers=1")
 

@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nasrun import __version__
 from nasrun.core import Objective, SearchSpace, Task
+from nasrun.reports.baseline import baseline_in_words
 from nasrun.reports.data import data_section
 from nasrun.reports.plot_data import plot_data
 from nasrun.reports.summary import count, duration, front_in_words, number
 from nasrun.reports.tables import csv_text, one_line, trial_rows
+from nasrun.reports.tested import facts_of_test, read_tested
 from nasrun.storage.records import RunRecords, write_text
 
 if TYPE_CHECKING:
@@ -48,6 +50,8 @@ CAPTIONS = {
     "front": "The first objective against each other one; rings: no trial beats these in all of them",
     "learning_curves": "Learning curves of the best trials",
     "origins": "What each operator gained over the parent",
+    "test_confusion": "What the winner answered for the test images of each class",
+    "test_mistakes": "The most confidently wrong answers: answer, confidence, and what it is",
     "learning_history": "Losses of the network that the search came to, with the borders of the cycles",
 }
 
@@ -68,11 +72,12 @@ def write_page(
     objective: Objective,
     figures: "Mapping[str, Figure]",
     task: Task | None = None,
+    tests: "Mapping[str, Figure] | None" = None,
 ) -> Path:
     """Write `report.html` into a run's directory and return its path; OSError passes through.
 
     `summary`: what `summary.json` holds. `figures`: by name; their background is cleared. `task`: where it is given,
-    the layers of the best network are listed, for which torch is imported.
+    the layers of the best network are listed, for which torch is imported. `tests`: the pictures of the winner's test.
     """
     records = [run.trials[trial] for trial in sorted(run.trials)]
     best, choices = summary["best"], run.header.choices
@@ -85,6 +90,7 @@ def write_page(
         "genome": best["genome"] if best else None,
         "layers": _layers(space, best["genome"], task) if best and task else None,
         "data": data_section(run.directory, summary),
+        "test": _test_section(run.directory, summary, tests or {}),
         "plots": [_plot(name, figure, run, objective) for name, figure in figures.items()],
         "trials": [rows[0], *([_readable(cell) for cell in row] for row in rows[1 : MOST_ROWS + 1])],
         "best": best["trial"] if best else None,
@@ -116,6 +122,12 @@ def _facts(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         for name, result in sorted(summary["final"].items()):
             if isinstance(result, int | float):
                 yield name, number(result)
+        yield from facts_of_test(summary)
+        if "baseline" in summary:
+            yield "known network at the same cost", baseline_in_words(summary["baseline"])
+        if "choice" in summary:
+            choice = summary["choice"]
+            yield f"probability to be the best of {len(choice['of'])}", f"{choice['probability']:.2f}"
         if "front" in summary:
             yield "front", front_in_words(summary)
         if best["parameters"] is not None:
@@ -129,6 +141,26 @@ def _facts(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "time", duration(summary["wall_seconds"])
     if summary["improvement_over_sample_mean"] is not None:
         yield "better than the average random one by", number(summary["improvement_over_sample_mean"])
+
+
+def _test_section(
+    directory: Path, summary: Mapping[str, Any], figures: "Mapping[str, Figure]"
+) -> dict[str, Any] | None:
+    """What the page tells of the winner's test; None where its evaluator left no answers."""
+    tested = read_tested(directory) if "test" in summary else None
+    if tested is None:
+        return None
+    rows = {"test_confusion": tested.confusion_rows, "test_mistakes": tested.wrong_rows}
+    table = [[_readable(cell) for cell in row] for row in tested.class_rows()]
+    return {
+        "lead": f"{tested.right:,} of {tested.images:,} test images were recognised. Intervals are Wilson's, 95 %.",
+        "table": table,
+        "plots": [
+            Plot(name, CAPTIONS[name], as_svg(figure, name, CAPTIONS[name]), data_address(csv_text(list(rows[name]()))))
+            for name, figure in figures.items()
+        ],
+        "data": data_address(csv_text(list(tested.class_rows()))),
+    }
 
 
 def _plot(name: str, figure: "Figure", run: RunRecords, objective: Objective) -> Plot:

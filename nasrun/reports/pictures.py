@@ -7,6 +7,8 @@ from nasrun.core import Objective, SearchSpace, Task
 from nasrun.reports.page import write_page
 from nasrun.reports.plot_style import save_figure
 from nasrun.reports.plots import PLOTS, draw_plots
+from nasrun.reports.tested import read_tested
+from nasrun.reports.tested_plots import draw_test
 from nasrun.storage.records import RunRecords
 
 
@@ -23,6 +25,8 @@ def write_pictures(
     `summary` and `notes`: what `summary.json` and `strategy.json` hold. `task`: see `write_page`.
     """
     figures = draw_plots(run.directory, run.trials, space, objective, notes)
-    for name, figure in figures.items():
+    tested = read_tested(run.directory) if "test" in summary else None
+    tests = {} if tested is None else draw_test(tested)
+    for name, figure in {**figures, **tests}.items():
         save_figure(figure, run.directory / PLOTS / f"{name}.png")
-    write_page(run, summary, space, objective, figures, task)
+    write_page(run, summary, space, objective, figures, task, tests)

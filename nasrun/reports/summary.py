@@ -8,14 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from nasrun.core import Objective, Origin, SearchSpace
+from nasrun.core.choice import noise_of_share, probability_of_best
+from nasrun.reports.baseline import baseline_in_words, describe_baseline
 from nasrun.reports.front import describe_front
 from nasrun.reports.tables import one_line, whole
+from nasrun.reports.tested import Interval, read_tested, write_test_tables
 from nasrun.storage.records import RunRecords, TrialRecord, outcome, write_json
 
 SUMMARY = "summary.json"
 BEST = "best.json"
 BUDGET = ("budget_seconds", "clock", "spent")
 """What the end of a run with a budget of time says of it."""
+NEAR = 6
+"""Deviations of a score below the best up to which a trial may have been the better one."""
 SIMULATED = "simulated_seconds"
 """The metric that says how long a training took that was not made but looked up."""
 
@@ -27,6 +32,12 @@ def write_summary(run: RunRecords, space: SearchSpace, objective: Objective) -> 
     through.
     """
     summary = summarise(run, space, objective)
+    tested = read_tested(run.directory) if run.final is not None else None
+    if tested is not None:
+        summary["test"] = finite(tested.summary())
+        write_test_tables(tested, run.directory)
+    if run.baseline is not None:
+        summary["baseline"] = finite(describe_baseline(run, tested))
     write_json(run.directory / SUMMARY, summary)
     best = outcome(run, objective)
     if best is not None:
@@ -64,8 +75,9 @@ def summarise(run: RunRecords, space: SearchSpace, objective: Objective) -> dict
     }
     if "clock" in ending:
         summary["budget"] = {name: ending[name] for name in BUDGET}
-    if "choice" in ending:
-        summary["choice"] = ending["choice"]
+    choice = choice_of(run, objective)
+    if choice is not None:
+        summary["choice"] = choice
     if objective.others:
         summary["objectives"] = [{"metric": one.metric, "mode": one.mode} for one in objective.all]
         summary["front"] = describe_front(run.trials, objective)
@@ -92,6 +104,30 @@ def summarise(run: RunRecords, space: SearchSpace, objective: Objective) -> dict
     return result
 
 
+def choice_of(run: RunRecords, objective: Objective) -> dict[str, Any] | None:
+    """How sure it is that the winner is the best of those that are near it; None where that is not known.
+
+    Under a budget of time it is on record. Else it follows from the number of validation images, so that how much
+    trainings of one network differ is not in it.
+    """
+    if run.final is not None and "choice" in run.final.result:
+        return dict(run.final.result["choice"])
+    images = ((run.header.data or {}).get("counts") or {}).get("validation")
+    ranked = sorted(
+        (record for record in run.trials.values() if record.status == "ok" and not _reuses(record)),
+        key=lambda record: (-objective.score(record.measurements), record.trial.number),
+    )
+    chosen = run.final is not None and run.final.chosen
+    if objective.metric != "val_accuracy" or not images or len(ranked) < 2 or run.final is None or chosen:
+        return None
+    scores = [objective.score(record.measurements) for record in ranked]
+    noise = noise_of_share(scores[0], images)
+    scores = [score for score in scores if scores[0] - score <= NEAR * noise]
+    trials = [record.trial.number for record in ranked[: len(scores)]]
+    probability = probability_of_best(scores, noise)
+    return {"of": trials, "probability": probability, "noise": noise, "noise_from": "validation images"}
+
+
 def means(record: TrialRecord) -> dict[str, float]:
     """Every metric of a trial as its mean over the repeats that succeeded, by name; parameters and FLOPs as ints."""
     names = sorted({name for m in record.measurements if m.status == "ok" for name in m.metrics})
@@ -114,7 +150,11 @@ def describe(summary: Mapping[str, Any], directory: Path) -> list[str]:
         rows.append((metric, value))
         measured = {name: value for name, value in summary["final"].items() if isinstance(value, int | float)}
         shown = [name for name in sorted(measured) if name.startswith("test_") or name.endswith("_regret")]
-        rows += [(name, number(measured[name])) for name in shown]
+        rows += [(name, number(measured[name]) + _interval(summary, name)) for name in shown]
+        if "test" in summary:
+            rows.append(("calibration", f"expected error {number(summary['test']['calibration_error'])}"))
+        if "baseline" in summary:
+            rows.append(("known network", baseline_in_words(summary["baseline"])))
     if "front" in summary:
         rows.append(("front", front_in_words(summary)))
     status = ", ".join(f"{amount:,} {name}" for name, amount in summary["status"].items() if amount)
@@ -129,6 +169,14 @@ def describe(summary: Mapping[str, Any], directory: Path) -> list[str]:
     rows.append(("run", nearby(directory)))
     label = max(len(name) for name, _ in rows)
     return [f"{name:<{label}}  {value}" for name, value in rows]
+
+
+def _interval(summary: Mapping[str, Any], name: str) -> str:
+    """Behind the test accuracy: where it is on new images."""
+    if name != "test_accuracy" or "test" not in summary:
+        return ""
+    test = summary["test"]
+    return f" (95 %: {Interval(*test['interval'])}, {test['images']:,} images)"
 
 
 def _timed(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

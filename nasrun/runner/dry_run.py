@@ -22,7 +22,11 @@ def show_plan(setup: Setup, began: Instant) -> None:
     space, task = setup.space, setup.dataset.task
     rng = sample_rng(setup.options.seed)
     drawn = (setup.steered.sample(rng) for _ in itertools.count())
-    genomes = list(itertools.islice((g for g in drawn if setup.constraints.allow(space.cost(g, task))), SAMPLES))
+    genomes = list(
+        itertools.islice(
+            (g for g in drawn if setup.constraints.allow(setup.constraints.price(space, g, task))), SAMPLES
+        )
+    )
     costs = [space.cost(genome, task) for genome in genomes]
     names = {group: setup.config[group]["_target_"].rpartition(".")[2] for group in ("search_space", "strategy")}
     size = "unknown" if space.size is None else f"{space.size:,} architectures"

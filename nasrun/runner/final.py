@@ -1,5 +1,6 @@
 """The winner's final training, and its one measurement on the test set."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from math import ceil
 from pathlib import Path
@@ -19,12 +20,17 @@ from nasrun.storage.records import Observer, RunRecords, TrialRecord
 
 SEGMENT = 0.25
 """Of the epochs that are left, those of the next segment."""
+START = "after_{}_epochs.safetensors"
+"""The weights that a winner is trained on from, while it is."""
 KEPT = 2
 """Segments on disk."""
 
 
 class Final:
-    """What comes after the search: the winner is trained and tested, unless the journal holds that already."""
+    """What comes after the search: the winner is trained and tested, unless the journal holds that already.
+
+    Where it does, and the config asks for more epochs by now, the winner is trained on from its weights.
+    """
 
     def __init__(
         self, setup: Setup, directory: Path, search: Search, checkpoints: CheckpointStore, log: Journal
@@ -36,13 +42,21 @@ class Final:
         """Train, test, and put it on record. `run`: what the journal held when the search began or went on; `budget`:
         of the time that is left for that. RunError where it fails."""
         told, best = len(self._search.records), self._search.winner
-        if best is None or (run.final is not None and run.final.told == told):
+        done = run.final if run.final is not None and run.final.told == told else None
+        if done is not None and self._is_asked_for_now(done):
+            done = None
+        behind = 0 if done is None else self._epochs_to_go_on_from(done)
+        if best is None or (done is not None and not behind):
             Segments.clear(self._directory)
+            for start in self._directory.glob(f"best/{START.format('*')}"):
+                start.unlink()
             return
         console.on_final_training(best)
         job = self._job(best)
         try:
-            if budget is None:
+            if behind:
+                result = self._longer(job, behind)
+            elif budget is None:
                 result = self._setup.evaluator.final(job)
             else:
                 result = Segments(self._setup, self._directory, self._log, budget).run(job, run.segments)
@@ -52,10 +66,37 @@ class Final:
             raise RunError(f"the winner's final training failed: {first_line(error)}") from error
         # Which network it is where the strategy says so, and not the objective.
         chosen = self._setup.strategy.selected_trial() is not None
-        result = {**result, **({} if budget is None else budget.outcome())}
+        epochs = self._setup.evaluator.final_epochs
+        length = {"final_epochs": epochs} if budget is None and epochs is not None else {}
+        result = {**result, **({} if budget is None else budget.outcome()), **length}
         self._log.append(FinalTested(trial=best.trial.number, told=told, chosen=chosen, result=result), fsync=True)
         if budget is not None:
             Segments.clear(self._directory)
+        if behind:
+            self._start_of(behind).unlink()
+
+    def _is_asked_for_now(self, done: FinalTested) -> bool:
+        """Whether there was no final training, and there is to be one now."""
+        return self._setup.evaluator.final_epochs is not None and not done.trained_for and "clock" not in done.result
+
+    def _epochs_to_go_on_from(self, done: FinalTested) -> int:
+        """Epochs of a final training that is on record, where more are asked for now; else 0."""
+        wanted, trained = self._setup.evaluator.final_epochs, done.trained_for
+        return trained if wanted is not None and 0 < trained < wanted and "clock" not in done.result else 0
+
+    def _longer(self, job: Job, behind: int) -> Mapping[str, Any]:
+        """Train the winner on from the weights that it has, which are kept until the result is on record."""
+        assert job.save_to is not None
+        start, weights = self._start_of(behind), Path(job.save_to)
+        if not start.is_file():
+            temporary = start.with_name(f".{start.name}.tmp")
+            shutil.copyfile(weights, temporary)
+            temporary.replace(start)
+        seed = seeding.integer(self._setup.options.seed, seeding.Purpose.FINAL, behind)
+        return self._setup.evaluator.train_longer(job._replace(seed=seed, load_from=str(start)), behind)
+
+    def _start_of(self, behind: int) -> Path:
+        return self._directory / "best" / START.format(behind)
 
     def _job(self, best: TrialRecord) -> Job:
         """The job of the final training: which network, from which checkpoint of the search, where its weights go."""

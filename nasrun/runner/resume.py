@@ -16,13 +16,18 @@ from nasrun.core.environment import describe_environment, differences
 from nasrun.core.options import ConfigError, flat, nearest, plain, shell_command, show
 from nasrun.datasets import DatasetError
 from nasrun.runner.errors import RunError
+from nasrun.runner.own_code import ACCEPT
 from nasrun.runner.search import ReplayError, Search
 from nasrun.storage.paths import data_key, data_there, find_paths, movable, whole_path
 from nasrun.storage.records import RunRecords, read_run
 from nasrun.storage.run_directory import load_config
 from nasrun.storage.stored_config import check_servers, servers
 
-CHANGEABLE = ("trials", "max_failures", "output", "debug", "dry_run", "resume", "hardware.address", "tracker")
+FINAL_EPOCHS = "evaluator.final_epochs"
+CHANGEABLE = (
+    *("trials", "max_failures", "baseline", "output", "debug", "dry_run", "resume"),
+    *("hardware.address", "tracker", FINAL_EPOCHS, ACCEPT),
+)
 """Keys that a resumed run may have changed: none of them changes what was searched so far. Where its data lie may
 change too, if its header records them (`nasrun.storage.paths.movable`)."""
 
@@ -108,7 +113,8 @@ def changes_of(directory: Path, config: DictConfig) -> dict[str, Any]:
     stored = load_config(directory, read_run(directory).changes, data_only=True)
     old, new = _with_named_trackers(plain(stored)), _with_named_trackers(plain(config))
     before, now = flat(old), flat(new)
-    keys = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key) and key != "resume"]
+    keys = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key) and key not in ("resume", ACCEPT)]
+    keys += [ACCEPT] if now.get(ACCEPT) else []
     changes = {key: now.get(key) for key in keys if not key.startswith(f"{TRACKER}.")}
     same = old[TRACKER] == new[TRACKER] and not servers(new)
     return changes if same else {**changes, TRACKER: new[TRACKER]}
@@ -118,12 +124,26 @@ def _with_named_trackers(content: Mapping[str, Any]) -> dict[str, Any]:
     return {**content, TRACKER: sections_by_name(content.get(TRACKER, {}))}
 
 
-def check_trials(setup: Setup, asked: int, changes: Mapping[str, Any]) -> None:
-    """ConfigError where fewer trials are wanted than were `asked` for, or any number under a budget of time."""
+def check_trials(setup: Setup, run: RunRecords, changes: Mapping[str, Any]) -> None:
+    """ConfigError where fewer trials are wanted than were asked for, or any number under a budget of time; or another
+    length of the final training that makes no sense."""
+    asked = len(run.asked)
     if setup.options.time is not None and "trials" in changes:
         raise ConfigError(f"trials={changes['trials']}: the run has time={setup.options.time}, which decides that")
+    if FINAL_EPOCHS in changes:
+        _check_final_epochs(setup, run)
     if setup.options.trials < asked:
         raise ConfigError(f"trials={setup.options.trials}: {asked} are already there; a run can only be extended")
+
+
+def _check_final_epochs(setup: Setup, run: RunRecords) -> None:
+    """ConfigError where another length of the final training makes no sense."""
+    wanted = setup.evaluator.final_epochs
+    if setup.options.time is not None:
+        raise ConfigError(f"{FINAL_EPOCHS}={wanted}: the run has time={setup.options.time}, which decides that")
+    trained = run.final.trained_for if run.final is not None else 0
+    if run.final is not None and (wanted is None or wanted < trained):
+        raise ConfigError(f"{FINAL_EPOCHS}={show(wanted)}: the winner was trained for {trained} already; give more")
 
 
 def replay(search: Search, run: RunRecords) -> None:

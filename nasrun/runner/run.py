@@ -1,7 +1,7 @@
 """One run from a checked config to a finished directory: create, search, test the winner, write the tables."""
 
 import contextlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from nasrun import __version__
 from nasrun.checkpoints.store import CheckpointStore
 from nasrun.config.build import Benchmark, Setup, build, check_budgets
 from nasrun.config.given import Given
+from nasrun.config.own_code import OwnCode, own_code
 from nasrun.config.paths import path_options
 from nasrun.config.stored_run import check_data
 from nasrun.core import SharedEvaluator
@@ -24,14 +25,16 @@ from nasrun.reports.shared_table import write_shared
 from nasrun.reports.summary import finite, write_summary
 from nasrun.reports.tables import write_tables
 from nasrun.runner import interrupts
+from nasrun.runner.baseline import Baseline
 from nasrun.runner.clock import Clock, Instant, this_moment
 from nasrun.runner.errors import RunError, resumable, watched
 from nasrun.runner.executors import make_executor
 from nasrun.runner.final import Final
 from nasrun.runner.observers import Observers, TableRefresh
+from nasrun.runner.own_code import accepts_changes, changed_code, recorded, stored_files
 from nasrun.runner.resume import CHANGEABLE, asking_for_data, changed_config, check_trials, replay
 from nasrun.runner.salvage import recalling, save_journal
-from nasrun.runner.search import Search
+from nasrun.runner.search import Search, SearchOptions
 from nasrun.runner.shared_weights import SharedWeights
 from nasrun.runner.startup_messages import look_at_data, startup_messages
 from nasrun.runner.time_budget import first_plan, time_budget
@@ -63,17 +66,20 @@ def begin(
     sweep: Mapping[str, Any] | None = None,
     words: Sequence[str] = (),
     began: Instant | None = None,
+    check: Callable[[Setup], None] = lambda setup: None,
 ) -> dict[str, Any]:
     """Run a checked config in a new directory and return its summary.
 
     `unique`: where the directory is taken, a number is added to its name (for names that nasrun chose itself).
     `choices`: the option of each group, by which runs are compared. `sweep`: its `folder` and the number of the `job`.
-    `words`: the command line of this run alone. `began`: from when on a budget of time is spent; None: from now on.
+    `words`: the command line of this run alone. `check`: is called once the data are loaded, before anything is made.
+    `began`: from when on a budget of time is spent; None: from now on.
     """
     began = began or this_moment()
     facts = setup.prepare()
     check_budgets(setup.strategy, setup.evaluator)
-    plan = first_plan(setup, began)
+    check(setup)
+    plan, code = first_plan(setup, began), own_code(setup.config)
     header = RunStarted(
         nasrun=__version__,
         seed=setup.options.seed,
@@ -84,10 +90,12 @@ def begin(
         sweep=dict(sweep) if sweep else None,
         data=record_of(setup.dataset).to_json(),
         paths=header_entry(path_options(setup.config), directory),
+        code=code.record() if code.classes else None,
         **plan,
     )
     with _hardware(setup):
-        directory = create_directory(directory, OmegaConf.create(setup.config), header, unique=unique, words=words)
+        config, files = OmegaConf.create(setup.config), stored_files(code)
+        directory = create_directory(directory, config, header, unique=unique, words=words, files=files)
         with resumable(directory), locked(directory):
             return _execute(setup, read_run(directory), Clock(setup.hardware.clock, began))
 
@@ -119,15 +127,18 @@ def resume(
         if not lines:
             raise ConfigError(f"{directory / journal.NAME}: holds no whole line; start the run anew")
         run = assemble(directory, lines)
+        accepted, overrides = accepts_changes(overrides)
         config, changes = changed_config(run, overrides, chosen)
         clear_temporary(directory)
         with asking_for_data(run, config):
             setup = build(config, given)
-            check_trials(setup, len(run.asked), changes)
+            check_trials(setup, run, changes)
+            over = run.end is not None and run.end.complete and not changes  # no code decides any more
+            code = None if over else changed_code(run, setup.config, accepted)
             setup.prepare(run.header.facts)
             check_data(run, config, setup.dataset)
         with _hardware(setup):
-            return _execute(setup, run, Clock(setup.hardware.clock, began, run.spent), changes)
+            return _execute(setup, run, Clock(setup.hardware.clock, began, run.spent), changes, code)
 
 
 def _hardware(setup: Setup) -> contextlib.AbstractContextManager[None]:
@@ -135,8 +146,17 @@ def _hardware(setup: Setup) -> contextlib.AbstractContextManager[None]:
     return setup.hardware.opened(0 if data is None else data.nbytes)
 
 
-def _execute(setup: Setup, run: RunRecords, clock: Clock, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Replay what the journal holds, search on, finish, and return the summary. `changes`: those of a resume."""
+def _execute(
+    setup: Setup,
+    run: RunRecords,
+    clock: Clock,
+    changes: Mapping[str, Any] | None = None,
+    code: OwnCode | None = None,
+) -> dict[str, Any]:
+    """Replay what the journal holds, search on, finish, and return the summary.
+
+    `changes`: those of a resume. `code`: that of the user's own classes, where it is another one from now on.
+    """
     directory, space, objective, output = run.directory, setup.space, setup.objective, setup.output
     console = make_console(output.console, space, objective)
     config = {**flat(setup.config), **given_paths(run.header)}
@@ -156,18 +176,11 @@ def _execute(setup: Setup, run: RunRecords, clock: Clock, changes: Mapping[str, 
         setup.strategy,
         executor,
         log,
-        objective,
         observers,
         checkpoints,
-        seed=setup.options.seed,
-        trials=setup.options.trials,
-        repeats=setup.evaluator.repeats,
-        in_flight=setup.hardware.trials_in_flight,
-        max_failures=setup.options.max_failures,
-        order=setup.hardware.order,
+        SearchOptions.of(setup),
         shared=_shared_weights(setup, log, directory, run.header.trials),
         budget=budget,
-        patience=setup.options.patience_trials,
     )
     setup.evaluator.on_progress = watched(log, console.on_progress)
     try:
@@ -175,7 +188,9 @@ def _execute(setup: Setup, run: RunRecords, clock: Clock, changes: Mapping[str, 
             replay(search, run)
         finished = run.end is not None and run.end.complete and not changes
         if changes is not None and not finished:
-            log.append(Resumed(changes=changes))
+            gone_on = Resumed(changes=changes, code=recorded(directory, code))
+            log.append(gone_on)
+            run.take(gone_on)
         observers.on_start(budget.trials if budget else setup.options.trials, search.records, directory)
         if budget is not None:
             budget.begin()
@@ -185,6 +200,8 @@ def _execute(setup: Setup, run: RunRecords, clock: Clock, changes: Mapping[str, 
         executor.close()
         if ending.complete and search.best is not None:
             Final(setup, directory, search, checkpoints, log).run(run, console, budget)
+            if setup.options.baseline:
+                _train_baseline(setup, directory, log, search, observers)
             checkpoints.clear()
         if not finished:
             log.append(Ended(reason=ending.reason, complete=ending.complete), fsync=True)
@@ -217,6 +234,13 @@ def _execute(setup: Setup, run: RunRecords, clock: Clock, changes: Mapping[str, 
         with contextlib.suppress(OSError):
             log.close()
         tracking.close()
+
+
+def _train_baseline(setup: Setup, directory: Path, log: Journal, search: Search, observers: Observers) -> None:
+    """Train a known network beside the winner, by what the journal holds by now."""
+    run, winner = read_run(directory), search.winner
+    if run.final is not None and winner is not None:
+        Baseline(setup, directory, log, run.header.facts).run(winner, run, observers)
 
 
 def _shared_weights(setup: Setup, log: Journal, directory: Path, trials: int) -> SharedWeights | None:

@@ -24,7 +24,7 @@ from nasrun.core.options import ConfigError, shell_command
 from nasrun.hardware.inline import InlineExecutor
 from nasrun.runner import shared_weights as shared
 from nasrun.runner.clock import Clock, this_moment
-from nasrun.runner.search import Search
+from nasrun.runner.search import Search, SearchOptions
 from nasrun.runner.time_budget import time_budget
 from nasrun.storage import journal
 from nasrun.storage.events import Asked, Event, Measured, Resumed, RunStarted, SharedTrained, events_of
@@ -180,12 +180,9 @@ def _length(setup: Setup, run: RunRecords, behind: Sequence[Event]) -> int:
         setup.strategy,
         InlineExecutor(setup.evaluator),
         log,
-        setup.objective,
         Observer(),
         store,
-        seed=setup.options.seed,
-        trials=setup.options.trials,
-        repeats=setup.evaluator.repeats,
+        SearchOptions.of(setup),
         budget=time_budget(setup, Clock(setup.hardware.clock, this_moment()), log),
     )
     length, weights = 1, True

@@ -8,9 +8,11 @@ of the seed and of `in_flight`, never of timing, and a killed run goes on as if 
 import math
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from nasrun.checkpoints.store import CheckpointStore
+from nasrun.config.build import Setup
 from nasrun.core import Executor, Job, Measurement, Objective, Proposal, Strategy, Trial, seeding
 from nasrun.core.types import check_origin
 from nasrun.runner.shared_weights import SharedWeights
@@ -39,6 +41,40 @@ class Ending(NamedTuple):
     complete: bool
 
 
+@dataclass(frozen=True, kw_only=True)
+class SearchOptions:
+    """What is searched for, and how long.
+
+    `repeats`: measurements of each trial. `in_flight`: trials that are measured at a time. `max_failures`: failed
+    trials in a row after which the search gives up; None: never. `order`: trials are told in the order of the
+    proposals, or as they are complete. `patience`: trials in a row, none of them better than the best, after which it
+    ends; None: never.
+    """
+
+    objective: Objective
+    seed: int
+    trials: int
+    repeats: int = 1
+    in_flight: int = 1
+    max_failures: int | None = None
+    order: Literal["proposal", "completion"] = "proposal"
+    patience: int | None = None
+
+    @classmethod
+    def of(cls, setup: Setup) -> "SearchOptions":
+        """Those of a run."""
+        return cls(
+            objective=setup.objective,
+            seed=setup.options.seed,
+            trials=setup.options.trials,
+            repeats=setup.evaluator.repeats,
+            in_flight=setup.hardware.trials_in_flight,
+            max_failures=setup.options.max_failures,
+            order=setup.hardware.order,
+            patience=setup.options.patience_trials,
+        )
+
+
 class Search:
     """One search: a strategy, an executor that measures its proposals, and the journal of both."""
 
@@ -47,26 +83,17 @@ class Search:
         strategy: Strategy,
         executor: Executor,
         journal: Journal,
-        objective: Objective,
         observer: Observer,
         checkpoints: CheckpointStore,
+        options: SearchOptions,
         *,
-        seed: int,
-        trials: int,
-        repeats: int = 1,
-        in_flight: int = 1,
-        max_failures: int | None = None,
-        order: Literal["proposal", "completion"] = "proposal",
         shared: SharedWeights | None = None,
         budget: TimeBudget | None = None,
-        patience: int | None = None,
     ) -> None:
         self._strategy, self._executor, self._journal = strategy, executor, journal
-        self._objective, self._observer, self._checkpoints = objective, observer, checkpoints
-        self._seed, self._trials, self._repeats, self._in_flight = seed, trials, repeats, in_flight
-        self._max_failures = float("inf") if max_failures is None else max_failures
-        self._order, self._shared, self._budget = order, shared, budget
-        self._patience, self._stale = patience, 0
+        self._observer, self._checkpoints, self._options = observer, checkpoints, options
+        self._shared, self._budget = shared, budget
+        self._stale = 0
         self._asked: dict[int, TrialRecord] = {}
         self._reused: dict[int, int] = {}
         self._outstanding: deque[int] = deque()
@@ -85,11 +112,11 @@ class Search:
         if self._shared is not None:
             self._shared.load()
         # What a kill after the last tell left to be cleared away.
-        self._checkpoints.keep_best(self.records, self._objective, self.needed())
+        self._checkpoints.keep_best(self.records, self._options.objective, self.needed())
         for number in self._outstanding:
             self._submit(self._asked[number])
         while True:
-            if self._failures >= self._max_failures:
+            if self._options.max_failures is not None and self._failures >= self._options.max_failures:
                 return Ending(f"{self._failures} trials in a row failed, the last: {self._last_error()}", False)
             if self._may_ask:
                 self._ask()
@@ -101,8 +128,8 @@ class Search:
             self._tell(self._next_complete())
 
     def _ask(self) -> None:
-        most = self._trials if self._shared is None else min(self._trials, self._shared.trials)
-        wanted = min(self._in_flight - len(self._outstanding), most - len(self._asked))
+        most = self._options.trials if self._shared is None else min(self._options.trials, self._shared.trials)
+        wanted = min(self._options.in_flight - len(self._outstanding), most - len(self._asked))
         if wanted <= 0 or self._strategy.done or self._gave_up:
             return
         proposals = self._strategy.ask(wanted)
@@ -121,12 +148,12 @@ class Search:
         """Whether shared weights are to be trained before anything more is asked for."""
         assert self._shared is not None
         over = self._strategy.done or self._gave_up
-        return len(self._asked) == self._shared.trials < self._trials and not over
+        return len(self._asked) == self._shared.trials < self._options.trials and not over
 
     @property
     def _gave_up(self) -> bool:
         """Whether the last trials, so many as the patience is, were no better than the best before them."""
-        return self._patience is not None and self._stale >= self._patience
+        return self._options.patience is not None and self._stale >= self._options.patience
 
     def _admit(self, proposals: Sequence[Proposal]) -> list[TrialRecord]:
         """Number the proposals and put them in line."""
@@ -150,13 +177,13 @@ class Search:
             Job(
                 record.trial,
                 repeat,
-                seeding.integer(self._seed, seeding.Purpose.JOB, number, repeat),
+                seeding.integer(self._options.seed, seeding.Purpose.JOB, number, repeat),
                 self._checkpoints.source(start, repeat),
                 self._checkpoints.target(number, repeat),
                 tuple(str(self._checkpoints.path(partner, repeat)) for partner in start.partners),
                 self._strategy.uses_checkpoints,
             )
-            for repeat in range(self._repeats)
+            for repeat in range(self._options.repeats)
             if repeat not in done
         ]
         if jobs:
@@ -185,7 +212,7 @@ class Search:
     def _next_complete(self) -> int:
         """The next trial to tell; waits until it is complete."""
         while True:
-            for number in self._outstanding if self._order == "completion" else (self._outstanding[0],):
+            for number in self._outstanding if self._options.order == "completion" else (self._outstanding[0],):
                 if self._complete(number):
                     return number
             # In one write: a group that was measured together is on record as a whole or not at all, so that a
@@ -201,12 +228,12 @@ class Search:
     def _complete(self, number: int) -> bool:
         record = self._asked[number]
         original = record.trial.proposal.reuse_of
-        return len(record.measurements) == self._repeats if original is None else original in self.records
+        return len(record.measurements) == self._options.repeats if original is None else original in self.records
 
     def _tell(self, number: int) -> None:
         self._journal.append(Told(trial=number, spent=None if self._budget is None else self._budget.clock.spent))
         record = self._take_in(number)
-        self._checkpoints.keep_best(self.records, self._objective, self.needed())
+        self._checkpoints.keep_best(self.records, self._options.objective, self.needed())
         self._observer.on_trial_complete(record, self.best)
         if self._budget is not None:
             self._budget.adjust()
@@ -220,7 +247,7 @@ class Search:
         self._strategy.tell(record.trial, record.measurements)
         self.records[number] = record
         self._may_ask = True
-        score = self._objective.score(record.measurements)
+        score = self._options.objective.score(record.measurements)
         self._stale += 1
         if score > self._best_score:
             self.best, self._best_score, self._stale = record, score, 0
@@ -253,7 +280,7 @@ class Search:
                     self._shared.version = version
 
     def _ask_again(self, event: Asked, where: str) -> None:
-        if event.n > self._in_flight:  # this many would be made before they are compared
+        if event.n > self._options.in_flight:  # this many would be made before they are compared
             raise ReplayError(f"{where} asks for {event.n} trials at once")
         proposed = self._strategy.ask(event.n)
         if proposed != event.proposals:
@@ -277,10 +304,10 @@ class Search:
         return next((r.error for r in reversed(self.records.values()) if r.error), None) or "no reason given"
 
     def _why_over(self) -> str:
-        if len(self._asked) >= self._trials:
-            return f"all {self._trials} trials done"
+        if len(self._asked) >= self._options.trials:
+            return f"all {self._options.trials} trials done"
         if self._gave_up:
-            return f"no better one in {self._patience} trials"
+            return f"no better one in {self._options.patience} trials"
         if self._budget is not None and self._strategy.done:
             return f"{len(self._asked)} trials, as planned for the time"
         if self._strategy.done:

@@ -10,6 +10,7 @@ from nasrun.datasets.overview import overview_of
 from nasrun.datasets.record import doubt_of
 from nasrun.evaluators.train.recipe import summary
 from nasrun.reports.data import write_overview
+from nasrun.runner.own_code import changes_of_code
 from nasrun.runner.salvage import remarks
 from nasrun.storage.records import RunRecords
 
@@ -28,16 +29,22 @@ def startup_messages(setup: Setup, run: RunRecords) -> Iterator[str]:
         threads = f", {runtime['threads']} threads" if runtime["device"] == "cpu" else ""
         threads += f", {setup.hardware.worker_summary}" if setup.hardware.worker_summary else ""
         yield f"{runtime['device']}{threads}, {runtime['precision']}: {runtime['reason']}"
+    latency = facts.get("latency", {})
+    if latency.get("networks"):
+        errors = f"{100 * latency['median']:.0f} % off (median), {100 * latency['largest']:.0f} % at most"
+        yield f"latency_ms is added up from a table; the {latency['networks']} whole networks in it: {errors}"
     recipe = facts.get("recipe")
     if recipe:
         yield summary(recipe)
     choice = facts.get("replicas")
     if choice and setup.evaluator.repeats * setup.hardware.trials_in_flight > 1:  # else nothing trains together
         yield f"replicas {choice['mode']}: {choice['reason']}"
+    yield from setup.evaluator.messages()
     if setup.objective.others and not setup.strategy.multi_objective:
         names = ", ".join(one.metric for one in setup.objective.others)
         yield f"the strategy goes by {setup.objective.metric} alone; {names}: in front.csv and the pictures"
     yield from remarks(run)
+    yield from changes_of_code(run)
     length = setup.strategy.length
     if length is not None and setup.options.trials < length:
         yield f"trials={setup.options.trials}: the strategy takes {length} to its end; the last ones are left out"

@@ -12,13 +12,13 @@ import numpy as np
 
 from nasrun.config.build import Setup, sample_rng
 from nasrun.core import Genome, Proposal, Trial
+from nasrun.core.choice import noise_of_pairs, noise_of_share, probability_of_best
 from nasrun.core.durations import format_duration
 from nasrun.core.options import ConfigError
 from nasrun.runner.clock import Clock, Instant
 from nasrun.storage.events import Event, PlanChanged, RunStarted, SpeedMeasured
 from nasrun.storage.journal import Journal
 from nasrun.strategies.timed.affordable import Timing, affordable, wanted_passes
-from nasrun.strategies.timed.choice import noise_of_pairs, noise_of_share, probability_of_best
 from nasrun.strategies.timed.plan import Plan, make_plan, search_seconds
 from nasrun.strategies.timed.strategy import Timed
 

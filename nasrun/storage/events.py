@@ -5,13 +5,36 @@ folds the events of a run into what came of it.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from nasrun.core import Genome, Measurement, Proposal
 from nasrun.storage.journal import FORMAT, Line, now, reject_invalid_events
+
+NETWORK = ("name", "genome", "parameters", "flops")
+"""What an event says of a known network."""
+
+
+def _given(**values: Any) -> Line:
+    """Those of some keys that are set."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _rest(line: Line, *names: str) -> Line:
+    """What a line says beside some keys, and those of every event."""
+    return {name: value for name, value in line.items() if name not in ("event", "time", "crc", *names)}
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"expected keys with values, not {value!r}")
+    return value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +44,8 @@ class Event:
 
     KIND: ClassVar[str]
     """What the key `event` says."""
+    READ: ClassVar[Mapping[str, Callable[[Any], Any]]] = {}
+    """The keys of simple events in their order, and how what they say is read."""
 
     time: float | None = field(default_factory=now)
     spent: float | None = None
@@ -30,8 +55,8 @@ class Event:
         return {"event": self.KIND, **self._fields(), "time": self.time}
 
     def _fields(self) -> Line:
-        """What stands between the kind and the time."""
-        raise NotImplementedError
+        """What stands between the kind and the time: here what is read, as far as it is set."""
+        return _given(**{name: getattr(self, name) for name in self.READ}, spent=self.spent)
 
     @classmethod
     def from_json(cls, line: Line) -> Self:
@@ -41,7 +66,7 @@ class Event:
     @classmethod
     def _values(cls, line: Line) -> dict[str, Any]:
         """What the fields of the type are, but for time and spent."""
-        raise NotImplementedError
+        return {name: read(line[name]) for name, read in cls.READ.items() if name in line}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +75,8 @@ class RunStarted(Event):
 
     `facts`: what the evaluator decided for good. `choices`: the option of each group. `plan`: the first plan of a run
     within a budget of time. `data`: the record of the data set (`nasrun.datasets.record`); `paths`: the keys that are
-    paths (`nasrun.storage.paths`); `sweep`: its folder and the number of the job. `line`: what it was read from, by
+    paths (`nasrun.storage.paths`); `code`: the classes of the user's own and the SHA-256 of their files; `sweep`: its
+    folder and the number of the job. `line`: what it was read from, by
     which trackers know the run again; None where it is still to be written.
     """
 
@@ -67,12 +93,13 @@ class RunStarted(Event):
     sweep: Mapping[str, Any] | None = None
     data: Mapping[str, Any] | None = None
     paths: Mapping[str, Any] | None = None
+    code: Mapping[str, Any] | None = None
     line: Line | None = field(default=None, repr=False, compare=False)
 
     def _fields(self) -> Line:
         started = {name: getattr(self, name) for name in ("format", "nasrun", "seed", "trials", "environment", "facts")}
         timed = {} if self.plan is None else {"plan": self.plan, "spent": self.spent}
-        recorded = _given(sweep=self.sweep, data=self.data, paths=self.paths)
+        recorded = _given(sweep=self.sweep, data=self.data, paths=self.paths, code=self.code)
         return {**started, **timed, "choices": self.choices, **recorded}
 
     @classmethod
@@ -81,12 +108,13 @@ class RunStarted(Event):
         found |= {name: _mapping(line[name]) for name in ("plan", "sweep", "data") if name in line}
         # Who wrote the paths is of no account: what makes no sense there counts as none.
         found |= {"paths": line["paths"]} if isinstance(line.get("paths"), Mapping) else {}
+        found |= {"code": line["code"]} if isinstance(line.get("code"), Mapping) else {}
         written = {"format": line.get("format", 1), "nasrun": line.get("nasrun")}
         return {**found, **written, "seed": line.get("seed", 0), "trials": line.get("trials", 0), "line": line}
 
     def mentions(self) -> dict[str, Any]:
         """What `environment.json` holds: the environment, the facts, and what is recorded beside them."""
-        recorded = _given(data=self.data, paths=self.paths, sweep=self.sweep)
+        recorded = _given(code=self.code, data=self.data, paths=self.paths, sweep=self.sweep)
         return {**self.environment, **self.facts, "choices": self.choices, **recorded}
 
 
@@ -130,15 +158,9 @@ class Told(Event):
     """The strategy was told what a trial came to."""
 
     KIND = "tell"
+    READ = {"trial": int}
 
     trial: int
-
-    def _fields(self) -> Line:
-        return {"trial": self.trial, **_given(spent=self.spent)}
-
-    @classmethod
-    def _values(cls, line: Line) -> dict[str, Any]:
-        return {"trial": line["trial"]}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,17 +168,11 @@ class SharedTrained(Event):
     """Shared weights were trained for an epoch, the `version`-th, and lie on disk."""
 
     KIND = "shared"
+    READ = {"version": int, "metrics": _mapping, "seconds": float}
 
     version: int
     metrics: Mapping[str, float]
     seconds: float
-
-    def _fields(self) -> Line:
-        return {"version": self.version, "metrics": dict(self.metrics), "seconds": self.seconds}
-
-    @classmethod
-    def _values(cls, line: Line) -> dict[str, Any]:
-        return {"version": int(line["version"]), "metrics": _mapping(line["metrics"]), "seconds": line["seconds"]}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,16 +180,10 @@ class SpeedMeasured(Event):
     """How long an epoch of a genome's network takes, by the clock of the budget."""
 
     KIND = "speed"
+    READ = {"genome": tuple, "epoch_seconds": float}
 
     genome: Genome
     epoch_seconds: float
-
-    def _fields(self) -> Line:
-        return {"genome": self.genome, "epoch_seconds": self.epoch_seconds}
-
-    @classmethod
-    def _values(cls, line: Line) -> dict[str, Any]:
-        return {"genome": tuple(line["genome"]), "epoch_seconds": float(line["epoch_seconds"])}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,19 +209,12 @@ class SegmentBegun(Event):
     `last`: what the segment before it told."""
 
     KIND = "segment"
+    READ = {"number": int, "epochs": int, "horizon": int, "last": _mapping}
 
     number: int
     epochs: int
     horizon: int
     last: Mapping[str, Any] | None = None
-
-    def _fields(self) -> Line:
-        segment = {"number": self.number, "epochs": self.epochs, "horizon": self.horizon}
-        return {**segment, **_given(last=self.last, spent=self.spent)}
-
-    @classmethod
-    def _values(cls, line: Line) -> dict[str, Any]:
-        return {**{name: int(line[name]) for name in ("number", "epochs", "horizon")}, "last": line.get("last")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,28 +248,73 @@ class FinalTested(Event):
         return found
 
     @property
+    def trained_for(self) -> int:
+        """Epochs of the final training, those before a longer one included; 0 where there was none."""
+        return int(self.result.get("final_epochs", len(self.result.get("history") or ())))
+
+    @property
     def seconds(self) -> float:
         """What the final training and the test took."""
         return float(self.result.get("seconds", 0.0))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Resumed(Event):
-    """The run goes on. `changes`: dotted keys of its config, with their new values. `damaged`: the `line` of the
-    journal that was damaged and the `file` that it was saved to, where the run was salvaged."""
+class BaselinePlanned(Event):
+    """A known network is to be trained for as long as the winner was: for so many `epochs`, as the winner for
+    `winner_epochs`. `network`: its `name`, `genome`, `parameters` and `flops`. `epoch_seconds`, `winner_epoch_seconds`:
+    what an epoch takes either."""
 
-    KIND = "resume"
+    KIND = "baseline_plan"
 
-    changes: Mapping[str, Any]
-    damaged: Mapping[str, Any] | None = None
+    network: Mapping[str, Any]
+    epochs: int
+    winner_epochs: int
+    epoch_seconds: float
+    winner_epoch_seconds: float
 
     def _fields(self) -> Line:
-        return {"changes": dict(self.changes), **_given(damaged=self.damaged)}
+        epochs = {"epochs": self.epochs, "winner_epochs": self.winner_epochs}
+        seconds = {"epoch_seconds": self.epoch_seconds, "winner_epoch_seconds": self.winner_epoch_seconds}
+        return {**self.network, **epochs, **seconds}
 
     @classmethod
     def _values(cls, line: Line) -> dict[str, Any]:
-        damaged = {"damaged": _mapping(line["damaged"])} if "damaged" in line else {}
-        return {"changes": _mapping(line.get("changes", {})), **damaged}
+        counts = {name: int(line[name]) for name in ("epochs", "winner_epochs")}
+        seconds = {name: float(line[name]) for name in ("epoch_seconds", "winner_epoch_seconds")}
+        return {**counts, **seconds, "network": _rest(line, "spent", *counts, *seconds)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaselineTested(Event):
+    """A known network beside the winner was tested. `network`: as it was planned. `result`: its `metrics`, `seconds`,
+    `epochs`, `winner_epochs`; `same` where it is the winner itself, an `error` where its training failed."""
+
+    KIND = "baseline"
+
+    network: Mapping[str, Any]
+    result: Mapping[str, Any]
+
+    def _fields(self) -> Line:
+        return {**self.network, **self.result}
+
+    @classmethod
+    def _values(cls, line: Line) -> dict[str, Any]:
+        network = {name: line[name] for name in NETWORK}
+        return {"network": network, "result": _rest(line, "spent", *network)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resumed(Event):
+    """The run goes on. `changes`: dotted keys of its config, with their new values. `damaged`: the `line` of the
+    journal that was damaged and the `file` that it was saved to, where the run was salvaged. `code`: that of the user's
+    own classes from now on, where it is another one, and the `folder` that it lies in."""
+
+    KIND = "resume"
+    READ = {"changes": _mapping, "damaged": _mapping, "code": _mapping}
+
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    damaged: Mapping[str, Any] | None = None
+    code: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -274,16 +322,10 @@ class Ended(Event):
     """The run is over; `complete` is False where it gave up."""
 
     KIND = "end"
+    READ = {"reason": str, "complete": bool}
 
     reason: str | None = None
     complete: bool = False
-
-    def _fields(self) -> Line:
-        return {"reason": self.reason, "complete": self.complete}
-
-    @classmethod
-    def _values(cls, line: Line) -> dict[str, Any]:
-        return {"reason": line.get("reason"), "complete": bool(line.get("complete"))}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -313,6 +355,8 @@ KINDS: Mapping[str, type[Event]] = {
         PlanChanged,
         SegmentBegun,
         FinalTested,
+        BaselinePlanned,
+        BaselineTested,
         Resumed,
         Ended,
     )
@@ -362,23 +406,3 @@ def measurement_from_json(fields: Line) -> Measurement:
     if measurement.metrics and not all(map(math.isfinite, measurement.metrics.values())):
         raise ValueError(f"a metric of trial {measurement.trial} is no finite number")
     return measurement
-
-
-def _given(**values: Any) -> Line:
-    """Those of some keys that are set."""
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _rest(line: Line, *names: str) -> Line:
-    """What a line says beside some keys, and those of every event."""
-    return {name: value for name, value in line.items() if name not in ("event", "time", "crc", *names)}
-
-
-def _number(value: Any) -> float | None:
-    return None if value is None else float(value)
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise TypeError(f"expected keys with values, not {value!r}")
-    return value

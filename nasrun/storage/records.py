@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nasrun.core import Measurement, Objective, Progress, Status, Trial
+from nasrun.core.averages import exact_mean
 from nasrun.storage import journal
 from nasrun.storage.events import (
     Asked,
+    BaselinePlanned,
+    BaselineTested,
     Ended,
     Event,
     FinalTested,
@@ -64,7 +67,7 @@ class TrialRecord:
     def mean(self, metric: str) -> float | None:
         """Mean over the repeats, None where none reports the metric."""
         values = self.values(metric)
-        return statistics.fmean(values) if values else None
+        return exact_mean(values) if values else None
 
     def deviation(self, metric: str) -> float | None:
         """Sample standard deviation over the repeats, None below two of them."""
@@ -96,10 +99,11 @@ class Salvage(NamedTuple):
 class RunRecords:
     """What the events of a run have come to, one after the other (`take`): the one reducer of journals.
 
-    `trials`: those that were told, in the order of the tells; `told_at`: for each the seconds since the start, without
-    those between a stop and a resume. `asked`: all that were proposed. `final`, `end`: the last of each; there is no
-    end while the run goes on. `changes`: keys of the config that resumes changed, in their order. `spent`: of a budget
-    of time.
+    `trials`: those that were told, in the order of the tells; `told_at`: for each the seconds since the start,
+    without those between a stop and a resume. `asked`: all that were proposed. `final`, `end`: the last of each;
+    there is no end while the run goes on. `baseline_plan`, `baseline`: of a known network at the same cost as the
+    winner of `final`. `changes`: keys of the config that resumes changed, in their order. `spent`: of a budget of
+    time.
     """
 
     directory: Path
@@ -109,6 +113,8 @@ class RunRecords:
     told_at: list[float] = field(default_factory=list)
     asked: dict[int, TrialRecord] = field(default_factory=dict)
     final: FinalTested | None = None
+    baseline_plan: BaselinePlanned | None = None
+    baseline: BaselineTested | None = None
     end: Ended | None = None
     changes: list[tuple[str, Any]] = field(default_factory=list)
     shared: list[SharedTrained] = field(default_factory=list)
@@ -148,7 +154,11 @@ class RunRecords:
             case SegmentBegun():
                 self.segments.append(event)
             case FinalTested():
-                self.final = event
+                self.final, self.baseline_plan, self.baseline = event, None, None
+            case BaselinePlanned():
+                self.baseline_plan = event
+            case BaselineTested():
+                self.baseline = event
             case Ended():
                 self.end = event
             case Resumed():

@@ -6,7 +6,7 @@ import itertools
 import os
 import shutil
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,12 +57,18 @@ def load_config(
 
 
 def create_directory(
-    directory: Path, config: DictConfig, header: RunStarted, *, unique: bool, words: Sequence[str] = ()
+    directory: Path,
+    config: DictConfig,
+    header: RunStarted,
+    *,
+    unique: bool,
+    words: Sequence[str] = (),
+    files: Mapping[str, bytes] = {},
 ) -> Path:
     """Make a run directory with its config, environment and journal, all at once: it appears complete or not at all.
 
-    `words`: the command line, for `overrides.yaml`. Returns its path. ConfigError where the directory is taken and
-    `unique` is off, or cannot be written.
+    `words`: the command line, for `overrides.yaml`. `files`: further ones, by their path in the directory. Returns the
+    path of the directory. ConfigError where it is taken and `unique` is off, or cannot be written.
     """
 
     def write(folder: Path) -> None:
@@ -72,6 +78,7 @@ def create_directory(
         listed = yaml.safe_dump(list(words), allow_unicode=True, width=sys.maxsize) if words else ""
         write_text(folder / CONFIG.with_name("overrides.yaml"), listed)
         write_json(folder / "environment.json", header.mentions())
+        write_files(folder, files)
         (folder / journal.NAME).write_bytes(journal.line_of(header.to_json()))
 
     try:
@@ -86,6 +93,14 @@ def create_directory(
         raise ConfigError(
             f"{directory}: cannot be made ({error.strerror}); choose another: hydra.run.dir=PATH"
         ) from error
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write files by their paths below a folder, which are made as needed."""
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
 
 
 def _make(directory: Path, write: Callable[[Path], None]) -> bool:
@@ -105,7 +120,8 @@ def _make(directory: Path, write: Callable[[Path], None]) -> bool:
             temporary.rename(real)
             return True
         # Of two processes, the one whose folder of configs is there first has the directory.
-        for name in (CONFIG.parts[0], "environment.json", journal.NAME):
+        others = sorted(path.name for path in temporary.iterdir() if path.name not in (CONFIG.parts[0], journal.NAME))
+        for name in (CONFIG.parts[0], *others, journal.NAME):
             (temporary / name).rename(real / name)
         return True
     except OSError as error:

@@ -26,7 +26,7 @@ MOST_BYTES = 2**20
 
 MOST_LEVELS = 50
 
-WRITTEN = (".hydra", "best", "checkpoints", "export", "plots", "shared")
+WRITTEN = (".hydra", "best", "checkpoints", "code", "export", "plots", "shared")
 """Folders of a run directory into which nasrun writes, or in which it deletes."""
 
 STEER = "steer"

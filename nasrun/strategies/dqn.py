@@ -1,12 +1,12 @@
 """Deep Q-learning over the choices of a space."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nasrun.core import Genome, Measurement, Objective, Origin, Proposal, SearchSpace, Strategy, Trial
-from nasrun.core.options import Above, Fraction, Positive
+from nasrun.strategies.controllers.settings import Exploration, QRewards, QSettings
 from nasrun.strategies.controllers.vocabulary import TokenVocabulary
 
 if TYPE_CHECKING:
@@ -47,39 +47,14 @@ class DQN(Strategy):
         objective: Objective,
         rng: np.random.Generator,
         *,
-        controller: Literal["dense", "lstm"] = "dense",
-        target: bool = True,
-        target_every: Positive = 10,
-        hidden: Positive = 64,
-        layers: Positive = 2,
-        lr: Annotated[float, Above(0)] = 0.005,
-        discount: Fraction = 1.0,
-        epsilon_start: Fraction = 1.0,
-        epsilon_end: Fraction = 0.1,
-        epsilon_episodes: Positive = 80,
-        warm_up: Positive = 20,
-        memory: Positive = 10_000,
-        batch_size: Positive = 64,
-        updates: Positive = 4,
-        reward: Literal["rank", "standard", "score"] = "rank",
-        penalty: float | None = None,
+        network: QSettings = QSettings(),
+        exploration: Exploration = Exploration(),
+        rewards: QRewards = QRewards(),
     ) -> None:
-        if epsilon_end > epsilon_start:
-            raise ValueError(f"epsilon_end={epsilon_end}: above epsilon_start={epsilon_start}; at most that is right")
         self._space, self._objective, self._rng = space, objective, rng
-        self._controller = controller
-        self._network: dict[str, Any] = {
-            "hidden": hidden,
-            "layers": layers,
-            "lr": lr,
-            "discount": discount,
-            "target_every": target_every if target else None,
-            "memory": memory,
-        }
-        self._epsilon_start, self._epsilon_end, self._epsilon_episodes = epsilon_start, epsilon_end, epsilon_episodes
-        self.initial = warm_up
-        self._updates, self._batch_size = updates, batch_size
-        self._reward = reward
+        self._network, self._exploration, self._reward = network, exploration, rewards.reward
+        self.initial = exploration.warm_up
+        penalty = rewards.penalty
         self._penalty = penalty if penalty is None or objective.mode == "max" else -penalty
         self._scores = np.empty(0)  # of all trials told, sorted
         self._begun = self._told = 0
@@ -115,8 +90,7 @@ class DQN(Strategy):
     @property
     def _epsilon(self) -> float:
         """The probability of a random token in the episode that begins now."""
-        share = min(1.0, (self._begun - self.initial) / self._epsilon_episodes)
-        return self._epsilon_start + share * (self._epsilon_end - self._epsilon_start)
+        return self._exploration.epsilon(self._begun - self.initial)
 
     def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
         if measurements[0].status == "infeasible":
@@ -141,7 +115,7 @@ class DQN(Strategy):
         legal = [slots.of(position, self._space.choices(genome[:position])) for position in range(1, len(genome) + 1)]
         learner.replay.add(episode, legal, float("nan") if failed else score)
         if self._told >= self.initial and len(self._scores):
-            picks = self._rng.integers(learner.replay.size, size=(self._updates, self._batch_size))
+            picks = self._rng.integers(learner.replay.size, size=(self._network.updates, self._network.batch_size))
             learner.learn(picks, self._rewards)
 
     def _new_learner(self) -> "tuple[TokenVocabulary, QLearner]":
@@ -151,7 +125,7 @@ class DQN(Strategy):
 
         slots = TokenVocabulary(self._space)
         seed = int(self._rng.integers(2**62))
-        return slots, QLearner(self._controller, slots.count, slots.positions, seed, **self._network)
+        return slots, QLearner(self._network, slots.count, slots.positions, seed)
 
     def _rewards(self, scores: np.ndarray) -> np.ndarray:
         """The rewards of some scores as they stand now; NaN is the score of a failed trial."""

@@ -1,6 +1,7 @@
 """A generational genetic algorithm."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
@@ -10,6 +11,35 @@ from nasrun.core.options import Above, AtLeast, Between, Fraction, NotEmpty, Pos
 from nasrun.strategies.aging_evolution import Member
 from nasrun.strategies.start import Start, StartingGenomes
 from nasrun.strategies.variation import Mutator
+
+
+@dataclass(kw_only=True, frozen=True)
+class Selection:
+    """Which models are parents, and which survive: `tournament` draws `tournament` models and takes the best,
+    `truncation` draws from the best `truncation` share; `elitism` models survive unchanged."""
+
+    selection: Literal["tournament", "truncation"] = "tournament"
+    tournament: Positive = 3
+    truncation: Annotated[float, Above(0), Between(0, 1)] = 0.5
+    elitism: Annotated[int, AtLeast(0)] = 1
+
+    def check(self, population: int) -> None:
+        """ValueError where a population is too small."""
+        if self.selection == "tournament" and self.tournament > population:
+            raise ValueError(f"tournament={self.tournament}: larger than population={population}")
+        if self.elitism >= population:
+            raise ValueError(
+                f"elitism={self.elitism}: leaves no room for children; must be below population={population}"
+            )
+
+
+@dataclass(kw_only=True, frozen=True)
+class Variation:
+    """How children are made of their parents; `mutations`: names in use, None uses all of the space."""
+
+    crossover_rate: Fraction = 0.5
+    mutation_rate: Fraction = 0.5
+    mutations: Annotated[list[str], NotEmpty()] | None = None
 
 
 class Genetic(Strategy):
@@ -33,28 +63,18 @@ class Genetic(Strategy):
         *,
         population: Annotated[int, AtLeast(2)] = 20,
         generations: Positive | None = None,
-        selection: Literal["tournament", "truncation"] = "tournament",
-        tournament: Positive = 3,
-        truncation: Annotated[float, Above(0), Between(0, 1)] = 0.5,
-        elitism: Annotated[int, AtLeast(0)] = 1,
-        crossover_rate: Fraction = 0.5,
-        mutation_rate: Fraction = 0.5,
-        mutations: Annotated[list[str], NotEmpty()] | None = None,
         start: Start = "none",
+        selection: Selection = Selection(),
+        variation: Variation = Variation(),
     ) -> None:
-        if selection == "tournament" and tournament > population:
-            raise ValueError(f"tournament={tournament}: larger than population={population}")
-        if elitism >= population:
-            raise ValueError(f"elitism={elitism}: leaves no room for children; must be below population={population}")
+        selection.check(population)
         self._space, self._objective, self._rng = space, objective, rng
         self._size, self._generations = population, generations
         self.initial = population
         self._first = StartingGenomes(space, start, population)
         self.begins_known = self._first.known
-        self._tournament = tournament if selection == "tournament" else None
-        self._truncation, self._elitism = truncation, elitism
-        self._crossover_rate, self._mutation_rate = crossover_rate, mutation_rate
-        self._mutate = Mutator(space, mutations)
+        self._selection, self._variation = selection, variation
+        self._mutate = Mutator(space, variation.mutations)
         self._parents: list[Member] = []
         self._members: list[Member] = []
         self._generation = 0
@@ -72,25 +92,26 @@ class Genetic(Strategy):
     def _next_generation(self) -> None:
         """The members told become parents, best first; where all failed, the next generation is random again."""
         self._parents = sorted(self._members, key=lambda member: -member.score)
-        self._members = self._parents[: self._elitism]
+        self._members = self._parents[: self._selection.elitism]
         self._missing = self._size - len(self._members)
         self._generation += 1
 
     def _child(self) -> Proposal:
         parent = self._select()
         genome, origin = parent.genome, ""
-        if self._rng.random() < self._crossover_rate:
+        if self._rng.random() < self._variation.crossover_rate:
             genome, origin = self._space.crossover(genome, self._select().genome, self._rng), Origin.CROSSOVER
-        if not origin or self._rng.random() < self._mutation_rate:
+        if not origin or self._rng.random() < self._variation.mutation_rate:
             genome, mutation = self._mutate(genome, self._rng)
             origin = f"{origin}+{mutation}" if origin else mutation
         return Proposal(genome, parent=parent.trial, origin=origin)
 
     def _select(self) -> Member:
-        if self._tournament is None:
-            best = max(1, round(self._truncation * len(self._parents)))
+        count = len(self._parents)
+        if self._selection.selection == "truncation":
+            best = max(1, round(self._selection.truncation * count))
             return self._parents[int(self._rng.integers(best))]
-        return self._parents[int(self._rng.integers(len(self._parents), size=self._tournament).min())]
+        return self._parents[int(self._rng.integers(count, size=self._selection.tournament).min())]
 
     def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
         self._waiting -= 1

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -55,6 +56,33 @@ class Outcome(NamedTuple):
         return Network(self.trial, self.proposal.genome, self.proposal.budget or 0)
 
 
+@dataclass(kw_only=True, frozen=True)
+class Phases:
+    """How long the phases are, in epochs (`m` first and last, `n` each copy, `k` the chosen one), and how many copies
+    and cycles there are."""
+
+    m: Positive = 10
+    pop_size: Positive = 5
+    n: Positive = 3
+    k: Positive = 3
+    cycles: Positive | None = 10
+
+    @property
+    def trials(self) -> int | None:
+        """Trials in all; None: any number."""
+        return None if self.cycles is None else 2 + self.cycles * (self.pop_size + 1)
+
+
+@dataclass(kw_only=True, frozen=True)
+class Choice:
+    """What a copy is worth, and what is trained on: the fittest copy or a mixture of the fittest."""
+
+    fitness: Literal["train_loss", "val_loss"] = "train_loss"
+    choose: Literal["selection", "crossover"] = "selection"
+    crossover_parents: Annotated[int, AtLeast(2)] = 2
+    weights: Literal["average", "fittest"] = "average"
+
+
 class Miha(Strategy):
     """One network is trained `m` epochs; then, `cycles` times, copied `pop_size` times, each copy mutated once and
     trained `n` epochs, and the fittest trained on for `k`; at the end `m` epochs more.
@@ -81,36 +109,27 @@ class Miha(Strategy):
         objective: Objective,
         rng: np.random.Generator,
         *,
-        m: Positive = 10,
-        pop_size: Positive = 5,
-        n: Positive = 3,
-        k: Positive = 3,
-        cycles: Positive | None = 10,
+        phases: Phases = Phases(),
+        choice: Choice = Choice(),
         mutations: list[str] | None = None,
         keep_one: bool = False,
-        fitness: Literal["train_loss", "val_loss"] = "train_loss",
-        choose: Literal["selection", "crossover"] = "selection",
-        crossover_parents: Annotated[int, AtLeast(2)] = 2,
-        weights: Literal["average", "fittest"] = "average",
         outcome: Literal["last", "best"] = "last",
     ) -> None:
         if space.start is None:
             raise ValueError("_target_: miha changes how one network is trained; it needs search_space=training_recipe")
-        if choose == "crossover" and crossover_parents > pop_size:
-            raise ValueError(
-                f"crossover_parents={crossover_parents}: there are no more than pop_size={pop_size} copies"
-            )
+        if choice.choose == "crossover" and choice.crossover_parents > phases.pop_size:
+            copies = f"there are no more than pop_size={phases.pop_size} copies"
+            raise ValueError(f"crossover_parents={choice.crossover_parents}: {copies}")
         self._space, self._objective, self._rng = space, objective, rng
         self._mutator = Mutator(space, mutations)
-        self._m, self._n, self._k, self._cycles, self._pop_size = m, n, k, cycles, pop_size
-        self._keep_one, self._fitness, self._outcome = keep_one, fitness, outcome
-        self._parents = crossover_parents if choose == "crossover" else 1
-        self._average = weights == "average"
-        self.length = None if cycles is None else 2 + cycles * (pop_size + 1)
+        self._phases, self._keep_one, self._outcome = phases, keep_one, outcome
+        self._fitness, self._average = choice.fitness, choice.weights == "average"
+        self._parents = choice.crossover_parents if choice.choose == "crossover" else 1
+        self.length = phases.trials
         self._network = Network(None, space.start, 0)
         self._phase: Literal["first", "copies", "chosen", "last", "over"] = "first"
         self._cycle = 0
-        self._queue = deque([self._network.trained(m, space.start, Origin.START)])
+        self._queue = deque([self._network.trained(phases.m, space.start, Origin.START)])
         self._waiting = 0
         self._told: list[Outcome] = []
         self._lineage: list[int] = []
@@ -163,10 +182,10 @@ class Miha(Strategy):
             self._take(one.network)
         if self._phase == "last":
             self._phase = "over"
-        elif self._cycle == self._cycles:
+        elif self._cycle == self._phases.cycles:
             self._phase = "last"
             self._borders.append(self._network.epochs)
-            self._queue.append(self._network.trained(self._m, self._network.genome, Origin.LAST))
+            self._queue.append(self._network.trained(self._phases.m, self._network.genome, Origin.LAST))
         else:
             self._begin_cycle()
 
@@ -174,11 +193,11 @@ class Miha(Strategy):
         """Copies of the network, each mutated once."""
         self._phase, self._cycle = "copies", self._cycle + 1
         self._borders.append(self._network.epochs)
-        for copy in range(self._pop_size):
+        for copy in range(self._phases.pop_size):
             keep = self._keep_one and copy == 0
             same = self._network.genome
             genome, origin = (same, Origin.UNCHANGED) if keep else self._mutator(same, self._rng)
-            self._queue.append(self._network.trained(self._n, genome, origin))
+            self._queue.append(self._network.trained(self._phases.n, genome, origin))
 
     def _choose(self, copies: Sequence[Copy]) -> None:
         """Train on the fittest copy, or a mixture of the fittest."""
@@ -199,7 +218,7 @@ class Miha(Strategy):
                 genome = self._space.crossover(genome, other.genome, self._rng)
             if self._average:
                 partners = tuple(network.trial for network in best[1:] if network.trial is not None)
-        self._queue.append(self._network.trained(self._k, genome, origin, partners))
+        self._queue.append(self._network.trained(self._phases.k, genome, origin, partners))
 
     def _take(self, network: Network) -> None:
         self._network = network

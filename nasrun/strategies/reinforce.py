@@ -1,13 +1,13 @@
 """REINFORCE: a policy over the choices of a space."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nasrun.core import Genome, Measurement, Objective, Origin, Proposal, SearchSpace, Strategy, Token, Trial
-from nasrun.core.options import Above, AtLeast, Between, Positive
 from nasrun.strategies.controllers.rewards import EnasReward, IEnasReward, Reward
+from nasrun.strategies.controllers.settings import PolicyRewards, PolicySettings
 from nasrun.strategies.controllers.vocabulary import UNKNOWN, TokenVocabulary
 
 if TYPE_CHECKING:
@@ -41,36 +41,21 @@ class Reinforce(Strategy):
         objective: Objective,
         rng: np.random.Generator,
         *,
-        reward: Literal["enas", "ienas"] = "enas",
-        window: Positive = 10,
-        threshold: Annotated[float, AtLeast(0)] = 0.7,
-        penalty: Annotated[float, AtLeast(0)] = 0.01,
-        hidden: Positive = 64,
-        temperature: Annotated[float, Above(0)] = 5.0,
-        tanh_constant: Annotated[float, Above(0)] | None = 2.5,
-        lr: Annotated[float, Above(0)] = 0.0035,
-        entropy_weight: Annotated[float, AtLeast(0)] = 0.0001,
-        baseline_decay: Annotated[float, Between(0, 1, open_high=True)] = 0.95,
-        update_every: Positive = 1,
-        clip: Annotated[float, Above(0)] | None = None,
+        rewards: PolicyRewards = PolicyRewards(),
+        policy: PolicySettings = PolicySettings(),
     ) -> None:
-        if reward == "ienas" and objective.mode == "min":
+        modified = rewards.reward == "ienas"
+        if modified and objective.mode == "min":
             raise ValueError(
                 f"reward=ienas: divides by the mean of earlier accuracies, and objective.metric={objective.metric} is "
                 "better where it is lower; reward=enas is right"
             )
         self._space, self._objective, self._rng = space, objective, rng
-        self._reward: Reward = IEnasReward(window, threshold, penalty) if reward == "ienas" else EnasReward(penalty)
-        self._options: dict[str, Any] = {
-            "hidden": hidden,
-            "temperature": temperature,
-            "tanh_constant": tanh_constant,
-            "lr": lr,
-            "entropy_weight": entropy_weight,
-            "baseline_decay": baseline_decay,
-            "clip": clip,
-        }
-        self.initial = self._update_every = update_every
+        self._reward: Reward = (
+            IEnasReward(rewards.window, rewards.threshold, rewards.penalty) if modified else EnasReward(rewards.penalty)
+        )
+        self._policy = policy
+        self.initial = self._update_every = policy.update_every
         self._seed = int(rng.integers(2**62))
         self._rows: dict[Token, int] = {}
         self._learner: PolicyLearner | None = None
@@ -123,7 +108,7 @@ class Reinforce(Strategy):
             self._rows = {
                 token: row for row, token in enumerate(TokenVocabulary(self._space).tokens, start=UNKNOWN + 1)
             }
-            self._learner = PolicyLearner(len(self._rows) + 1, self._seed, **self._options)
+            self._learner = PolicyLearner(len(self._rows) + 1, self._seed, self._policy)
         return self._learner
 
     def _rows_of(self, tokens: Sequence[Token]) -> tuple[int, ...]:

@@ -59,7 +59,7 @@ class Steering:
 
     def usage(self, genome: Genome) -> float:
         """The largest share of a limit that a network uses; above 1 where it is over one."""
-        share = self._constraints.usage(self._space.cost(genome, self._task))
+        share = self._constraints.usage(self._constraints.price(self._space, genome, self._task))
         if self._latency is not None:
             limit, predict = self._latency
             predicted = predict(genome)

@@ -5,6 +5,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Annotated, Any
 
@@ -22,6 +23,18 @@ FAILED = 1e30
 
 Count = Annotated[int, Between(1, ENDLESS)]
 Counted = Annotated[int, Between(0, ENDLESS)]
+
+
+@dataclass(kw_only=True, frozen=True)
+class Individuals:
+    """What all swarms have. `population`: individuals. `generations`: of pygmo, which does not count the initial
+    population; None: as many as there are trials for. `penalty`: fitness of a trial that failed or is infeasible.
+    `start`: known genomes, which the first individuals are."""
+
+    population: Annotated[int, AtLeast(2)] = 30
+    generations: Count | None = None
+    penalty: float = FAILED
+    start: Start = "none"
 
 
 class Swarm(Strategy):
@@ -44,24 +57,20 @@ class Swarm(Strategy):
         name: str,
         algorithm: str,
         parameters: Mapping[str, Any],
-        population: int,
-        generations: int | None,
-        penalty: float,
-        start: Start = "none",
+        individuals: Individuals,
     ) -> None:
         """`name`: of the YAML; also the origin of proposals. `algorithm`: a class of pygmo, with its `parameters`.
 
-        `population`: individuals. `generations`: of pygmo, which does not count the initial population; None: as many
-        as there are trials for. `penalty`: fitness of a trial that failed or is infeasible. `start`: known genomes,
-        which the first individuals are. ConfigError: no pygmo.
+        ConfigError: no pygmo.
         """
+        population, generations = individuals.population, individuals.generations
         try:
             pygmo = importlib.import_module("pygmo")
         except ImportError:
             raise ConfigError(f"strategy={name} needs pygmo: pip install 'nasrun[swarm]'") from None
         first, second = (int(seed) for seed in rng.integers(2**32, size=2))
         length = len(space.encode(space.sample(rng)))
-        known = StartingGenomes(space, start, population)
+        known = StartingGenomes(space, individuals.start, population)
         self.begins_known = known.known
         starts = [space.encode(genome) for genome in known.all()]
         gen = ENDLESS if generations is None else generations
@@ -82,7 +91,7 @@ class Swarm(Strategy):
             pygmo.algorithm(chosen).evolve(swarm)
 
         self.initial = population
-        self._space, self._objective, self._name, self._penalty = space, objective, name, penalty
+        self._space, self._objective, self._name, self._penalty = space, objective, name, individuals.penalty
         self._pygmo = AskTellThread(evolve, length)
         weakref.finalize(self, self._pygmo.close)
         self._batch = 0
@@ -137,6 +146,27 @@ class Swarm(Strategy):
         return self._done
 
 
+@dataclass(kw_only=True, frozen=True)
+class Flight:
+    """How particles move: the parameters of pygmo's `pso` and `pso_gen`, by their names there."""
+
+    omega: Fraction = 0.7298
+    eta1: Annotated[float, Between(0, 4)] = 2.05
+    eta2: Annotated[float, Between(0, 4)] = 2.05
+    max_vel: Annotated[float, Above(0), Between(0, 1)] = 0.5
+    variant: Annotated[int, Between(1, 6)] = 5
+    neighb_type: Annotated[int, Between(1, 4)] = 2
+    neighb_param: Count = 4
+
+    def check(self, population: int) -> None:
+        """ValueError for what pygmo does not check, where it would read memory that is not its own."""
+        ring, neighbours = self.neighb_type == 2, self.neighb_param
+        if ring and neighbours < 2:
+            raise ValueError(f"neighb_param={neighbours}: a ring (neighb_type=2) needs at least 2")
+        if ring and neighbours > 2 * population:
+            raise ValueError(f"neighb_param={neighbours}: must be at most twice the population, {2 * population}")
+
+
 class ParticleSwarm(Swarm):
     """Particle swarm optimization; in generations by default, so that a whole generation can be measured at once.
 
@@ -151,35 +181,28 @@ class ParticleSwarm(Swarm):
         objective: Objective,
         rng: np.random.Generator,
         *,
-        population: Annotated[int, AtLeast(2)] = 30,
-        generations: Count | None = None,
+        individuals: Individuals = Individuals(),
         generational: bool = True,
-        omega: Fraction = 0.7298,
-        eta1: Annotated[float, Between(0, 4)] = 2.05,
-        eta2: Annotated[float, Between(0, 4)] = 2.05,
-        max_vel: Annotated[float, Above(0), Between(0, 1)] = 0.5,
-        variant: Annotated[int, Between(1, 6)] = 5,
-        neighb_type: Annotated[int, Between(1, 4)] = 2,
-        neighb_param: Count = 4,
-        penalty: float = FAILED,
-        start: Start = "none",
+        flight: Flight = Flight(),
     ) -> None:
-        # pygmo does not check these two and would read memory that is not its own.
-        if neighb_type == 2 and neighb_param < 2:
-            raise ValueError(f"neighb_param={neighb_param}: a ring (neighb_type=2) needs at least 2")
-        if neighb_type == 2 and neighb_param > 2 * population:
-            raise ValueError(f"neighb_param={neighb_param}: must be at most twice the population, {2 * population}")
-        parameters = {
-            "omega": omega,
-            "eta1": eta1,
-            "eta2": eta2,
-            "max_vel": max_vel,
-            "variant": variant,
-            "neighb_type": neighb_type,
-            "neighb_param": neighb_param,
-        }
+        flight.check(individuals.population)
         algorithm = "pso_gen" if generational else "pso"
-        super().__init__(space, objective, rng, "pso", algorithm, parameters, population, generations, penalty, start)
+        super().__init__(space, objective, rng, "pso", algorithm, vars(flight), individuals)
+
+
+@dataclass(kw_only=True, frozen=True)
+class Colony:
+    """How ants search: the parameters of pygmo's `gaco`, by their names there. `ker` None: the population."""
+
+    ker: Annotated[int, Between(2, ENDLESS)] | None = 63
+    q: Annotated[float, Above(0)] = 1.0
+    oracle: float = 0.0
+    acc: Annotated[float, AtLeast(0)] = 0.01
+    threshold: Count = 1
+    n_gen_mark: Count = 7
+    impstop: Counted = 100_000
+    evalstop: Counted = 100_000
+    focus: Annotated[float, AtLeast(0)] = 0.0
 
 
 class AntColony(Swarm):
@@ -196,36 +219,16 @@ class AntColony(Swarm):
         objective: Objective,
         rng: np.random.Generator,
         *,
-        population: Annotated[int, AtLeast(2)] = 63,
-        generations: Count | None = None,
-        ker: Annotated[int, Between(2, ENDLESS)] | None = 63,
-        q: Annotated[float, Above(0)] = 1.0,
-        oracle: float = 0.0,
-        acc: Annotated[float, AtLeast(0)] = 0.01,
-        threshold: Count = 1,
-        n_gen_mark: Count = 7,
-        impstop: Counted = 100_000,
-        evalstop: Counted = 100_000,
-        focus: Annotated[float, AtLeast(0)] = 0.0,
-        penalty: float = FAILED,
-        start: Start = "none",
+        individuals: Individuals = Individuals(population=63),
+        colony: Colony = Colony(),
     ) -> None:
-        if ker is not None and ker > population:
-            raise ValueError(f"ker={ker}: must be at most population={population}")
-        if generations is not None and threshold > generations:
-            raise ValueError(f"threshold={threshold}: larger than generations={generations}")
-        parameters = {
-            "ker": population if ker is None else ker,
-            "q": q,
-            "oracle": oracle,
-            "acc": acc,
-            "threshold": threshold,
-            "n_gen_mark": n_gen_mark,
-            "impstop": impstop,
-            "evalstop": evalstop,
-            "focus": focus,
-        }
-        super().__init__(space, objective, rng, "gaco", "gaco", parameters, population, generations, penalty, start)
+        population, generations = individuals.population, individuals.generations
+        if colony.ker is not None and colony.ker > population:
+            raise ValueError(f"ker={colony.ker}: must be at most population={population}")
+        if generations is not None and colony.threshold > generations:
+            raise ValueError(f"threshold={colony.threshold}: larger than generations={generations}")
+        parameters = {**vars(colony), "ker": population if colony.ker is None else colony.ker}
+        super().__init__(space, objective, rng, "gaco", "gaco", parameters, individuals)
 
 
 class BeeColony(Swarm):
@@ -242,16 +245,10 @@ class BeeColony(Swarm):
         objective: Objective,
         rng: np.random.Generator,
         *,
-        population: Annotated[int, AtLeast(2)] = 30,
-        generations: Count | None = None,
+        individuals: Individuals = Individuals(),
         limit: Count = 20,
-        penalty: float = FAILED,
-        start: Start = "none",
     ) -> None:
-        parameters = {"limit": limit}
-        super().__init__(
-            space, objective, rng, "abc", "bee_colony", parameters, population, generations, penalty, start
-        )
+        super().__init__(space, objective, rng, "abc", "bee_colony", {"limit": limit}, individuals)
 
 
 class StoppedError(Exception):

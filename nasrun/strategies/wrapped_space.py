@@ -81,6 +81,9 @@ class WrappedSpace(SearchSpace):
     def cost(self, genome: Genome, task: Task) -> Cost:
         return self.inner.cost(genome, task)
 
+    def peak_values(self, genome: Genome, task: Task) -> int | None:
+        return self.inner.peak_values(genome, task)
+
     def build(self, genome: Genome, task: Task) -> "torch.nn.Module":
         return self.inner.build(genome, task)
 

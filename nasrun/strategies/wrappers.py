@@ -3,7 +3,7 @@
 import json
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from nasrun.core.options import Positive
 
 PATIENCE = 1000
 """Proposals in a row that a wrapper turns down before it gives up."""
+UNITS = {"parameters": "parameters", "flops": "FLOPs", "model_bytes": "bytes", "peak_memory": "bytes"}
+"""What limits are in."""
 
 
 class Deduplicate(StrategyWrapper):
@@ -88,50 +90,77 @@ class Deduplicate(StrategyWrapper):
         return self._inner.done or self._exhausted
 
 
+class Price(NamedTuple):
+    """What limits go by: parameters, FLOPs, and values in memory at a time (`SearchSpace.peak_values`), each of one
+    input; 0 of the last where no limit asks for it."""
+
+    parameters: int
+    flops: int
+    values: int = 0
+
+
 @dataclass(kw_only=True, frozen=True)
 class Constraints:
     """The price that an architecture may have at most, by formula; None for any.
 
-    `automatic`: the limit of FLOPs is not the user's, but the bound of the search space.
+    `automatic`: the limit of FLOPs is not the user's, but the bound of the search space. `model_bytes`: of the weights,
+    `peak_memory`: bytes of the activations that are in memory at a time; both with numbers of so many `bits`.
     """
 
     parameters: Positive | None = None
     flops: Positive | None = None
     automatic: bool = False
+    model_bytes: Positive | None = None
+    peak_memory: Positive | None = None
+    bits: int = 32
 
-    def allow(self, cost: Cost) -> bool:
+    @property
+    def limits(self) -> dict[str, int]:
+        """The limits that are set, by name."""
+        return {name: getattr(self, name) for name in UNITS if getattr(self, name) is not None}
+
+    def price(self, space: SearchSpace, genome: Genome, task: Task) -> Price | Cost:
+        """The price of an architecture, by formula."""
+        cost = space.cost(genome, task)
+        return cost if self.peak_memory is None else Price(*cost, space.peak_values(genome, task) or 0)
+
+    def measured(self, price: Price | Cost) -> dict[str, int]:
+        """A price in the units of each limit that is set."""
+        values = price.values if isinstance(price, Price) else 0
+        found = (price.parameters, price.flops, price.parameters * self.bits // 8, values * self.bits // 8)
+        return {name: amount for name, amount in zip(UNITS, found, strict=True) if getattr(self, name) is not None}
+
+    def allow(self, price: Price | Cost) -> bool:
         """True where a price is within all limits."""
-        return not self.exceeded(cost)
+        return not self.exceeded(price)
 
-    def usage(self, cost: Cost) -> float:
+    def usage(self, price: Price | Cost) -> float:
         """The largest share of a limit that a price is; above 1 where it is over one, 0 without limits."""
-        shares = [0.0]
+        # Called for every width that is tried: without dictionaries.
+        share = 0.0
         if self.parameters is not None:
-            shares.append(cost.parameters / self.parameters)
+            share = price.parameters / self.parameters
         if self.flops is not None:
-            shares.append(cost.flops / self.flops)
-        return max(shares)
+            share = max(share, price.flops / self.flops)
+        if self.model_bytes is not None:
+            share = max(share, price.parameters * self.bits // 8 / self.model_bytes)
+        if self.peak_memory is not None and isinstance(price, Price):
+            share = max(share, price.values * self.bits // 8 / self.peak_memory)
+        return share
 
     def times(self, share: float) -> "Constraints":
         """A share of the limits."""
-        return replace(
-            self,
-            parameters=None if self.parameters is None else max(1, int(self.parameters * share)),
-            flops=None if self.flops is None else max(1, int(self.flops * share)),
-        )
+        smaller: dict[str, Any] = {name: max(1, int(limit * share)) for name, limit in self.limits.items()}
+        return replace(self, **smaller)
 
-    def exceeded(self, cost: Cost) -> list[str]:
+    def exceeded(self, price: Price | Cost) -> list[str]:
         """What a price is over, in words; empty where it is within all limits."""
-        found = []
-        if self.parameters is not None and cost.parameters > self.parameters:
-            found.append(f"constraints.parameters={self.parameters} ({cost.parameters:,} parameters)")
-        if self.flops is not None and cost.flops > self.flops:
-            key = (
-                f"constraints.flops=auto, which is {self.flops:,}"
-                if self.automatic
-                else f"constraints.flops={self.flops}"
-            )
-            found.append(f"{key} ({cost.flops:,} FLOPs)")
+        found, limits = [], self.limits
+        for name, value in self.measured(price).items():
+            if value > limits[name]:
+                automatic = self.automatic and name == "flops"
+                set_to = f"auto, which is {limits[name]:,}" if automatic else str(limits[name])
+                found.append(f"constraints.{name}={set_to} ({value:,} {UNITS[name]})")
         return found
 
 
@@ -159,7 +188,7 @@ class Constrain(StrategyWrapper):
                 break
             for proposal in asked:
                 self.proposed += 1
-                exceeded = self._constraints.exceeded(self._space.cost(proposal.genome, self._task))
+                exceeded = self._constraints.exceeded(self._price(proposal.genome))
                 if not exceeded:
                     self._in_a_row = 0
                     self._waiting += 1
@@ -179,6 +208,9 @@ class Constrain(StrategyWrapper):
                 f"{name} proposes nothing more; if it waits for one of the {self.turned_down} that were turned down, "
                 f"give it a method reject(proposal, reason), by which it knows"
             )
+
+    def _price(self, genome: Genome) -> Price | Cost:
+        return self._constraints.price(self._space, genome, self._task)
 
     def _note(self, exceeded: Sequence[str]) -> None:
         """Count what was turned down, and say so when the count is 1, 2 or 5 times a power of ten."""
@@ -208,6 +240,6 @@ class Constrain(StrategyWrapper):
         for _ in range(PATIENCE):
             genome = self._inner.draw(rng)
             genome = self._space.sample(rng) if genome is None else genome
-            if self._constraints.allow(self._space.cost(genome, self._task)):
+            if self._constraints.allow(self._price(genome)):
                 break
         return genome

@@ -7,6 +7,7 @@ from nasrun.tables.asnn import Asnn
 from nasrun.tables.base import BenchmarkTable, ShippedTable, TableError, Trainings, mean
 from nasrun.tables.nasbench101.table import EcNas, RecordFile
 from nasrun.tables.nasbench201 import NasBench201
+from nasrun.tables.own import ENDINGS, OwnTable
 
 __all__ = ["SHIPPED", "BenchmarkTable", "ShippedTable", "TableError", "Trainings", "choose", "mean"]
 
@@ -26,15 +27,15 @@ def choose(table: str, space: SearchSpace) -> BenchmarkTable:
             raise ValueError(f"table=auto: no table is known for this search space; there are some for {known}")
         return fitting()
     named = next((kind for kind in SHIPPED if kind.name == table), None)
-    chosen = named() if named is not None else _file(table)
-    if chosen.space not in spaces:
+    chosen = named() if named is not None else _file(table, space)
+    if chosen.space and chosen.space not in spaces:
         raise ValueError(f"table={show(table)}: holds architectures of search_space={chosen.space} only")
     return chosen
 
 
-def _file(table: str) -> BenchmarkTable:
+def _file(table: str, space: SearchSpace) -> BenchmarkTable:
     path = at_home(table)
     if not path.is_file():
         known = ", ".join(kind.name for kind in SHIPPED)
         raise ValueError(f"table={show(table)}: no such table, and no such file; known: auto, {known}")
-    return RecordFile(path)
+    return OwnTable(path, space) if path.suffix.lower() in ENDINGS else RecordFile(path)

@@ -16,6 +16,7 @@ from nasrun.tables.base import ShippedTable, Trainings
 PARTS = ("two_layer", "three_layer", "predictions")
 INPUTS, OUTPUTS = 28 * 28, 10
 ACTIVATION = "relu"
+TRAININGS = 10
 UNITS = 10_000
 """Accuracies are printed with four decimals, and stored as whole numbers of the last one."""
 
@@ -28,6 +29,7 @@ class Asnn(ShippedTable):
     space = "mlp"
     datasets = ("mnist",)
     epochs = (50,)
+    resolution = 1 / UNITS / TRAININGS
 
     def _prepare(self, arrays: Mapping[str, np.ndarray]) -> None:
         self._rows = {tuple(w for w in widths if w): row for row, widths in enumerate(arrays["widths"].tolist())}

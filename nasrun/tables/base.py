@@ -1,17 +1,22 @@
 """What every benchmark table is: architectures in rows, and for each row the trainings that were made of it."""
 
 import hashlib
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from io import BytesIO
+from typing import Literal
 
 import numpy as np
 
 from nasrun.core import Genome, SearchSpace
+from nasrun.core.averages import exact_mean
 from nasrun.core.options import ConfigError
+
+ROUNDING = 1e-12
+SAMPLES = 100
+"""Architectures drawn in search of one that a table holds, to compare the networks of space and table."""
 
 
 class TableError(ConfigError):
@@ -24,30 +29,39 @@ class Trainings:
 
     `starts`: integers (rows + 1,); the trainings of row `i` are those from `starts[i]` up to `starts[i + 1]`, which may
     be none. `validation`, `test`: float64 (trainings,), accuracies as fractions; `test` is None where the table holds
-    one accuracy per training. `spent`: by the name of the metric, float64 (trainings,): what a training took.
+    one accuracy per training, and NaN of a training that was not tested. `spent`: by the name of the metric, float64
+    (trainings,): what a training took, or was measured besides. `mode`: which values are the better ones.
     """
 
     starts: np.ndarray
     validation: np.ndarray
     test: np.ndarray | None
     spent: Mapping[str, np.ndarray]
+    mode: Literal["max", "min"] = "max"
 
     def of(self, row: int) -> slice:
         """Where the trainings of a row stand."""
         return slice(int(self.starts[row]), int(self.starts[row + 1]))
 
     def best(self, values: np.ndarray) -> float:
-        """The highest mean of a row, of `validation` or of `test`."""
+        """The best mean of a row, of `validation` or of `test`, if it has a number for each training."""
+        sign = 1.0 if self.mode == "max" else -1.0
         rows = np.flatnonzero(np.diff(self.starts))
         first = self.starts[rows]
-        means = np.add.reduceat(values, first) / (self.starts[rows + 1] - first)
-        return mean(values[self.of(rows[np.argmax(means)])])
+        means = sign * np.add.reduceat(values, first) / (self.starts[rows + 1] - first)
+        top = np.nanmax(means)
+        close = rows[means >= top - ROUNDING * abs(top)]  # these means are rounded more than once
+        return sign * max(sign * mean(values[self.of(row)]) for row in close)
+
+    def regret(self, values: np.ndarray, row: slice) -> float:
+        """How much worse the mean of a row's trainings is than the best one, at least 0."""
+        gap = self.best(values) - mean(values[row])
+        return gap if self.mode == "max" else 0.0 - gap
 
 
 def mean(values: np.ndarray) -> float:
-    """The mean of a few numbers, rounded once: that of a single one is the number itself."""
-    numbers = values.tolist()
-    return math.fsum(numbers) / len(numbers)
+    """The mean of a few numbers, rounded once: that of equal ones is the number itself."""
+    return exact_mean(values.tolist())
 
 
 class BenchmarkTable(ABC):
@@ -55,14 +69,20 @@ class BenchmarkTable(ABC):
 
     #: The name in `evaluator.table`.
     name: str
-    #: Name of the search space, which is that of its module, to whose genomes the rows belong.
+    #: Name of the search space, which is that of its module, to whose genomes the rows belong; empty: any.
     space: str
-    #: Names of the data sets that the table knows.
-    datasets: tuple[str, ...]
+    #: Names of the data sets that the table knows; empty: any, or those that its rows name.
+    datasets: tuple[str, ...] = ()
     #: Training lengths in epochs, rising; empty where they are known only after `load`.
     epochs: tuple[int, ...] = ()
+    #: What networks are compared by.
+    metric: str = "val_accuracy"
+    #: Whether it says how many epochs a training had; if not, its one length is 0.
+    has_epochs: bool = True
     #: Names of the metrics in `Trainings.spent`, the same for all lengths.
     spends: tuple[str, ...] = ()
+    #: The smallest difference between two accuracies that the table can tell, as a fraction; None: not known.
+    resolution: float | None = None
 
     @property
     @abstractmethod
@@ -84,6 +104,10 @@ class BenchmarkTable(ABC):
     @abstractmethod
     def find(self, space: SearchSpace, genome: Genome) -> int | None:
         """The row of a genome of `space`, None where the table has none."""
+
+    def examples(self, space: SearchSpace, dataset: str) -> Iterator[tuple[Genome, int]]:
+        """Architectures with the parameters that the table says they have; none where it says nothing certain."""
+        return iter(())
 
 
 class ShippedTable(BenchmarkTable):
@@ -112,6 +136,15 @@ class ShippedTable(BenchmarkTable):
 
     def _prepare(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Make what `find` needs from the arrays of the file."""
+
+    def examples(self, space: SearchSpace, dataset: str) -> Iterator[tuple[Genome, int]]:
+        """The first architecture that the table holds, of a few that are drawn."""
+        rng = np.random.default_rng(0)
+        for genome in (space.sample(rng) for _ in range(SAMPLES)):
+            row = self.find(space, genome)
+            if row is not None:
+                yield genome, int(self.parameters(dataset)[row])
+                return
 
     @property
     def arrays(self) -> Mapping[str, np.ndarray]:

@@ -34,6 +34,7 @@ class NasBench201(ShippedTable):
     space = "nasbench201"
     datasets = ("cifar10", "cifar100", "imagenet16")
     epochs = (12, 200)
+    resolution = 1 / UNITS
 
     def _prepare(self, arrays: Mapping[str, np.ndarray]) -> None:
         self._rows = np.argsort(arrays["code"])

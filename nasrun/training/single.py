@@ -2,7 +2,7 @@
 
 import contextlib
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import cast
 
 import torch
@@ -155,11 +155,17 @@ class Single:
 
 
 def measure(
-    model: torch.nn.Module, data: DeviceData, part: str, runtime: Runtime, settings: TrainSettings | None = None
+    model: torch.nn.Module,
+    data: DeviceData,
+    part: str,
+    runtime: Runtime,
+    settings: TrainSettings | None = None,
+    on_outputs: Callable[[torch.Tensor], None] = lambda outputs: None,
 ) -> Mapping[str, float]:
     """What the loss of the task measures over one part of the data: `accuracy` and `loss`, or for regression `loss` and
     `loss_whole` (`nasrun.training.losses`). Of the settings count `micro_batch`, images at a time where memory is
-    scarce, `test_flip` and `extra_metrics`."""
+    scarce, `test_flip` and `extra_metrics`. `on_outputs` is told the outputs of each batch, in the order of the part,
+    in float32."""
     settings = settings or TrainSettings()
     split, loss = data.split(part), data.loss()
     memory_format, dtype = runtime.memory_format(model), runtime.autocast_dtype(model)
@@ -171,6 +177,7 @@ def measure(
             with torch.autocast(runtime.device, dtype, enabled=dtype is not None):
                 outputs = network(images)
             meter.add(outputs.float(), labels)
+            on_outputs(outputs.float())
     return meter.metrics(len(split))
 
 

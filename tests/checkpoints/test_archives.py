@@ -23,12 +23,13 @@ from nasrun.checkpoints.archive import (
 )
 from nasrun.core import SearchSpace, Task
 from nasrun.spaces.training_recipe.space import TrainingRecipe
+from tests.support import with_options
 
 TASK = Task("tiny", 1, 4, 4, 3)
 
 
 def space() -> SearchSpace:
-    return TrainingRecipe(widths=[5])
+    return with_options(TrainingRecipe, widths=[5])
 
 
 def info_of(**changes: Any) -> Archive:

@@ -21,7 +21,7 @@ KEYS = [
     ("~evaluator.epoch", "evaluator.epoch: no such key; did you mean 'epochs'?"),
     ("stratgy=random", "stratgy: no such key; did you mean 'strategy'?"),
     ("seeed=3", "seeed: no such key; did you mean 'seed'?"),
-    ("+foo=3", "foo: no such key; known: constraints, dataset, "),
+    ("+foo=3", "foo: no such key; known: baseline, changed_code, constraints, "),
     ("output.plot=false", "output.plot: no such key; did you mean 'plots'?"),
     ("outputs.plots=false", "outputs: no such key; did you mean 'output'?"),
     ("strategy.sample.size=1", "strategy.sample.size: no such key; strategy.sample is a single value"),

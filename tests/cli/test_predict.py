@@ -1,6 +1,7 @@
 """Predictions for the user's own image files: the same from a run and from its export, and what is said of bad ones."""
 
 import csv
+import io
 import json
 import re
 import shutil
@@ -255,3 +256,19 @@ def test_mistake_gets_one_line(
     assert re.fullmatch(r"nasrun: [^\n]+\n", answer.stderr), answer.stderr
     assert row[1] in answer.stderr
     assert sorted(folder.rglob("*")) == before
+
+
+def test_names_may_come_from_standard_input(
+    folder: Path, nasrun_inprocess: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    monkeypatch.setattr("sys.stdin", io.StringIO("3.png\n\n0.png\nbad.png\n"))
+    answer = nasrun_inprocess("predict run - --csv found.csv")
+    assert answer.returncode == 2
+    assert "bad.png: cannot be read as an image" in answer.stderr
+    rows = list(csv.DictReader((tmp_path / "found.csv").open()))
+    assert [row["file"] for row in rows] == ["3.png", "0.png", "bad.png"]
+    assert all(row["class"] for row in rows[:2])
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n"))
+    refused = nasrun_inprocess("predict run -")
+    assert refused.stderr == "nasrun: predict -: no name on standard input; expected one file a line\n"

@@ -46,6 +46,36 @@ def test_the_command_line_lies_over_it(tmp_path: Path, nasrun_inprocess: Callabl
     assert new["strategy"]["genomes"] == [json.loads((tmp_path / "search" / "best.json").read_text())["genome"]]
 
 
+TRAINED = (
+    "search_space=sequential_cnn search_space.max_depth=3 search_space.filters=[4,8] dataset=synthetic "
+    "dataset.samples=90 dataset.height=8 dataset.width=8 strategy=random trials=3 recipe=strong evaluator.shift=1 "
+    "evaluator.epochs=1 evaluator.final_epochs=1 evaluator.class_weights=balanced hardware=cpu hardware.threads=1 "
+    "output.plots=false hydra.run.dir=search"
+)
+
+
+def test_how_a_run_trained_is_followed(tmp_path: Path, nasrun_inprocess: Callable[[str], Any]) -> None:
+    assert nasrun_inprocess(TRAINED).returncode == 0
+    again = "experiment=train_best from=search trial=1 evaluator.epochs=2 output.plots=false hardware.threads=1"
+    done = nasrun_inprocess(f"{again} evaluator.lr=0.05 hydra.run.dir=again")
+    assert done.returncode == 0, done.stderr
+    old, new = (config_of(tmp_path / name)["evaluator"] for name in ("search", "again"))
+    for name in ("optimizer", "schedule", "label_smoothing", "shift", "flip", "batch_size", "class_weights"):
+        assert new[name] == old[name]
+    assert (old["shift"], old["schedule"], old["class_weights"]) == (1, "linear", "balanced")
+    assert (new["epochs"], new["final_epochs"], new["lr"]) == (2, 2, 0.05)
+    genomes = (tmp_path / "search" / "genomes.txt").read_text().splitlines()
+    assert config_of(tmp_path / "again")["strategy"]["genomes"] == [genomes[1].split("\t")[1]]
+    final = json.loads((tmp_path / "again" / "best.json").read_text())["final"]
+    assert "test_accuracy" in final
+    chosen = json.loads((tmp_path / "again" / "environment.json").read_text())["choices"]
+    assert chosen["recipe"] == "strong"
+    own = nasrun_inprocess(f"{again} recipe=plain evaluator.final_epochs=null hydra.run.dir=own dry_run=true")
+    assert own.returncode == 0, own.stderr
+    refused = nasrun_inprocess("experiment=train_best from=search trial=9 hydra.run.dir=no")
+    assert refused.stderr == "nasrun: trial=9: there is no such trial in search; the last one is 2\n"
+
+
 @pytest.mark.parametrize(
     ("words", "text"),
     [

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nasrun.core import Measurement, Objective, Trial
+from nasrun.core import Measurement, Objective, Proposal, Trial
 from tests.support import FITTING, measure, options, setup_of, strategy_setup, trajectory
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -26,6 +26,9 @@ is trained. What they gain is in tests/strategies/test_asha.py."""
 SHORT_GENOMES = ("dqn_single", "dqn_lstm", "dqn_lstm_single")
 """Strategies that in a few hundred trials are surely better than chance on short genomes only: values travel back along
 a genome step by step, and these are slow at the 25 steps of the default space."""
+
+EVERY_MEASUREMENT = ("asnn",)
+"""Strategies that learn from each measurement and not from their mean."""
 
 TRIALS = {"dqn": 250, "pbt": 400}
 """Trials after which strategies are compared with random search, where 120 are too few to learn in."""
@@ -47,6 +50,29 @@ def test_golden_trajectory(strategy: str) -> None:
     path = GOLDEN / f"{strategy}.json"
     assert path.is_file(), f"no pinned trajectory for {strategy}: run python -m tests.golden"
     assert digest(strategy) == json.loads(path.read_text())
+
+
+@strategies
+def test_equal_measurements_are_a_tie_however_many_they_are(strategy: str) -> None:
+    """A search is the same whether a value was measured once or, in some trials, two or three times."""
+
+    def proposals(most: int) -> list[Proposal]:
+        setup = strategy_setup(strategy, "seed=3")
+        made: list[Proposal] = []
+        while len(made) < 40 and not setup.strategy.done:
+            asked = setup.strategy.ask(1)
+            if not asked:
+                break
+            for proposal in asked:
+                trial = Trial(len(made), proposal)
+                made.append(proposal)
+                [one] = measure(setup, trial)
+                coarse = {name: round(value, 1) for name, value in one.metrics.items()}  # so that many are equal
+                repeats = range(1 + trial.number % most)
+                setup.strategy.tell(trial, [one._replace(repeat=repeat, metrics=coarse) for repeat in repeats])
+        return made
+
+    assert proposals(1) == proposals(3) or strategy in EVERY_MEASUREMENT
 
 
 @strategies

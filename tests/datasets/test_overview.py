@@ -18,6 +18,7 @@ from nasrun.datasets.overview import NAMED, Overview, as_json, from_json, overvi
 from nasrun.datasets.synthetic import Synthetic
 from nasrun.reports.data import NAME, data_section, read_overview, result_warnings, write_overview
 from tests.picture_files import CLASSES, fill, picture
+from tests.support import with_options
 from tests.training.auto_encoders import smooth
 
 
@@ -162,7 +163,9 @@ def test_names_of_classes_and_files_obey_no_terminal(tmp_path: Path) -> None:
 
 def test_a_regression_has_no_classes(tmp_path: Path) -> None:
     np.save(tmp_path / "picture.npy", smooth(3, 96, 96))
-    found = overview(GapFilling(path=str(tmp_path / "picture.npy"), size=8, region=16, patches=None, contrast=0.0))
+    found = overview(
+        with_options(GapFilling, path=str(tmp_path / "picture.npy"), size=8, region=16, patches=None, contrast=0.0)
+    )
     train, validation, test = (sum(found.images[part]) for part in ("train", "validation", "test"))
     assert found.lines() == [f"images: {train} to train, {validation} to validate, {test} to test"]
 
@@ -177,7 +180,9 @@ def test_it_comes_back_from_its_file(tmp_path: Path, kind: str) -> None:
         found = overview(Synthetic(samples=100, train_samples=50))
     else:
         np.save(tmp_path / "picture.npy", smooth(3, 96, 96))
-        data = GapFilling(path=str(tmp_path / "picture.npy"), size=8, region=16, patches=None, contrast=0.0)
+        data = with_options(
+            GapFilling, path=str(tmp_path / "picture.npy"), size=8, region=16, patches=None, contrast=0.0
+        )
         found = overview(data)
     assert read_overview(tmp_path) is None
     write_overview(found, tmp_path)

@@ -223,8 +223,12 @@ def test_networks_of_another_size_are_refused(overrides: tuple[str, ...]) -> Non
 
 
 def test_all_cells_of_a_space_may_be_named_otherwise() -> None:
-    prepared(*CELLS_201, "search_space.merge_isomorphs=true")
-    prepared(*CELLS_101, "search_space.chain=true")
+    merged = prepared(*CELLS_201, "search_space.merge_isomorphs=true")
+    assert look_up(merged, BEST) == look_up(prepared(*CELLS_201), BEST)
+    setup = prepared(*CELLS_101, "search_space.chain=true")
+    genome = setup.space.sample(np.random.default_rng(0))
+    known = look_up(setup, setup.space.format(genome))
+    assert known.status == "ok" or known.error == "table ec_nas does not hold this architecture"
 
 
 def test_another_table_than_at_the_start_is_refused() -> None:
@@ -352,3 +356,14 @@ def test_a_dry_run(nasrun: Callable[..., Any]) -> None:
     assert done.returncode == 0, done.stderr
     assert "microseconds per trial" in done.stdout
     assert "cifar100: 3 x 32 x 32 to 100" in done.stdout
+
+
+def test_draw_is_refused_where_there_is_nothing_to_draw() -> None:
+    setup = setup_of(*CELLS_201, "evaluator.repeat=draw")
+    with pytest.raises(
+        ConfigError, match=r"^evaluator\.repeat=draw: table nasbench201 holds one number of each"
+    ) as caught:
+        setup.evaluator.prepare()
+    assert len(str(caught.value).splitlines()) == 1
+    recorded = prepared(*CELLS_201).evaluator.prepare()
+    assert setup_of(*CELLS_201, "evaluator.repeat=draw").evaluator.prepare(recorded) == recorded  # begun before

@@ -46,6 +46,7 @@ SPACES: Mapping[str, tuple[str, ...]] = {
     "staged_cnn": ("constraints.parameters=20000", "search_space.blocks=[ir,bb]"),
 }
 SIZES = {"micro_cell": ("search_space.channels=4",), **SPACES}
+TESTED = ["test_classes.csv", "test_confusion.csv", "test_confusion.png", "test_mistakes.png"]
 HEAD = {"title": "A network", "weights": "w", "inputs": "images", "outputs": "logits", "classes": "()"}
 
 MISTAKES = [
@@ -137,7 +138,7 @@ def test_the_command_writes_files_that_agree_with_the_run(run: Path, nasrun: Cal
     answer = nasrun(f"export {run} --out out")
     assert answer.returncode == 0, answer.stderr
     out, test = tmp_path / "out", FashionMnistMini().load().test
-    names = ["MODEL_CARD.md", "export.json", "model.onnx", "model.pt2", "model.py", "model.safetensors"]
+    names = ["MODEL_CARD.md", "export.json", "model.onnx", "model.pt2", "model.py", "model.safetensors", *TESTED]
     assert sorted(path.name for path in out.iterdir()) == names
     assert answer.stdout.count("same class for 2,000 of 2,000 test images") == 4
     recorded = json.loads((run / "best.json").read_text())["final"]["test_accuracy"]
@@ -168,7 +169,7 @@ def test_the_command_writes_files_that_agree_with_the_run(run: Path, nasrun: Cal
 def test_model_py_needs_torch_alone(run: Path, nasrun_inprocess: Callable, tmp_path: Path) -> None:
     assert nasrun_inprocess(f"export {run} --format python --out out").returncode == 0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        "MODEL_CARD.md", "export.json", "model.py", "model.safetensors",
+        "MODEL_CARD.md", "export.json", "model.py", "model.safetensors", *TESTED,
     ]  # fmt: skip
     code = (
         "import sys, torch\n"

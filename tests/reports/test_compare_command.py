@@ -25,8 +25,8 @@ QUIET = (
     "trials=10",
 )
 
-FILES = ["checklist.md", "compare.csv", "compare.html", "compare.md", "compare.tex", "curves_seconds.csv"]
-FILES += ["curves_trials.csv", "pairs.csv", "runs.csv"]
+FILES = ["anytime.csv", "checklist.md", "compare.csv", "compare.html", "compare.md", "compare.tex"]
+FILES += ["curves_seconds.csv", "curves_trials.csv", "pairs.csv", "runs.csv"]
 PICTURES = ["critical_difference_val_accuracy", "final_val_accuracy", "incumbent_seconds", "incumbent_trials"]
 
 MISTAKES = [
@@ -34,6 +34,21 @@ MISTAKES = [
     ("compare gone", "gone: no such directory; usage: nasrun compare DIR..."),
     ("compare sweep gone", "gone: no such directory"),
     ("compare empty", "empty: holds no run, nor does a folder in it (no journal.jsonl)"),
+    ("compare sweep where=strategy", "where=strategy: expected where=KEY=VALUE, e.g. where=strategy=random,grid"),
+    ("compare sweep where=strategy=grid", "where=strategy=grid: no run has that; there is local_search, random"),
+    ("compare sweep where=strtegy=grid", "where=strtegy: no run has such a key; did you mean strategy?"),
+    ("compare sweep without=sweep", "without=sweep: leaves no run"),
+    ("compare sweep without=gone", "without=gone: no such directory"),
+    ("compare sweep over=trials", "over=trials: all runs have 10; leave it out"),
+    ("compare sweep at=11", "at=11: the longest run has 10 trials; choose fewer"),
+    ("compare sweep at=2.5", "at=2.5: expected a number above 0"),
+    ("compare sweep at=x", "at=x: expected a number"),
+    ("compare sweep seconds=5x", "seconds=5x: expected a number with its unit"),
+    ("compare sweep reference=grid", "reference=grid: no such group; there is random, local_search"),
+    ("compare sweep test=t", "test=t: unknown; known: permutation, wilcoxon, mannwhitney"),
+    ("compare sweep target=1,2", "target=1,2: expected one value"),
+    ("compare sweep --style gone.yaml", "--style gone.yaml: cannot be read (No such file or directory)"),
+    ("compare sweep --style file", "--style file: expected keys, such as labels, colours"),
     ("compare sweep trials=3", "trials=3: not expected; usage: nasrun compare DIR..."),
     ("compare sweep by=", "by=: expected one or more keys"),
     ("compare sweep by=strtegy", "by=strtegy: no run has such a key; did you mean strategy?"),
@@ -41,7 +56,7 @@ MISTAKES = [
     ("compare sweep --chcklist", "unrecognized arguments: --chcklist; usage: nasrun compare DIR..."),
     ("compare sweep --out", "argument --out: expected one argument"),
     ("compare sweep --out file", "file: cannot be written to (File exists); choose another: --out FOLDER"),
-    ("compare sweep sweep/0/copy", "both are random with seed=0; leave one of them out"),
+    ("compare sweep sweep/0/copy", "both are random with seed=0; leave one of them out: without=sweep/0/copy"),
     ("comprae sweep", "comprae: neither a verb nor key=value; did you mean compare DIR?"),
 ]
 
@@ -66,7 +81,7 @@ def test_tables_pictures_and_checklist(folder: Path, nasrun: Callable, tmp_path:
     answer = nasrun("compare sweep --checklist")
     assert answer.returncode == 0, answer.stderr
     out = tmp_path / "sweep" / "compare"
-    expected = [*FILES, *(f"{name}.{kind}" for name in PICTURES for kind in ("png", "svg"))]
+    expected = [*FILES, *(f"{name}.{kind}" for name in PICTURES for kind in ("pdf", "png", "svg"))]
     assert sorted(path.name for path in out.iterdir()) == sorted(expected)
     comparison = compare_runs([tmp_path / "sweep"])
     [measure] = measures(comparison)
@@ -79,7 +94,7 @@ def test_tables_pictures_and_checklist(folder: Path, nasrun: Callable, tmp_path:
     tex = (out / "compare.tex").read_text()
     assert r"local\_search" in tex
     assert "\\textbf{" + digits(100 * measure.rows[0].mean) in tex
-    assert tex.count(r"\begin{tabular}") == tex.count(r"\end{tabular}") == 1
+    assert tex.count(r"\begin{tabular}") == tex.count(r"\end{tabular}") == 2  # the table, and its tests
     assert "below 5 seeds" in answer.stderr
     assert re.search(r"checklist: \d+ yes, \d+ no, \d+ unknown; see ", answer.stdout)
     for name in PICTURES:

@@ -284,3 +284,29 @@ def test_the_checklist_answers_from_the_records(sweep: Path, tmp_path: Path, mon
     assert replies(sweep / "4_aging_evolution", tmp_path / "other")[ablation] == "yes"
     text = as_markdown(checklist(compare_runs([sweep])))
     assert text.count("| **yes** |") + text.count("| **no** |") + text.count("| **unknown** |") == 16
+
+
+def test_a_table_without_times_has_no_times(tmp_path: Path) -> None:
+    """What took milliseconds is a look-up, and not the search."""
+    words = ["search_space=nasbench201", "evaluator=table", "trials=4", "output.plots=false", "output.console=none"]
+    for seed in (0, 1):
+        config = task_config(compose_config([f"seed={seed}", "strategy=random", *words]))
+        start(config, tmp_path / str(seed), unique=False, choices={"strategy": "random", "evaluator": "table"})
+    comparison = compare_runs([tmp_path])
+    assert time_curves(comparison) == {}
+    assert "no training times in table nasbench201: there are no curves over time" in comparison.remarks
+    found = {answer.question: answer for answer in checklist(comparison)}
+    time = found["Is the time of the whole search given, final training included?"]
+    assert (time.reply, "table nasbench201 holds no training times" in time.evidence) == ("no", True)
+    training = found["Are the training settings of the final networks, and their seeds, on record?"]
+    assert (training.reply, training.evidence[:24]) == ("unknown", "nothing was trained here")
+    assert "no training times" in found["Is performance shown over time, not at the end alone?"].evidence
+
+
+def test_a_table_with_times_has_curves_over_them(tmp_path: Path) -> None:
+    words = ["search_space=nasbench101", "evaluator=table", "trials=4", "output.plots=false", "output.console=none"]
+    start(task_config(compose_config(["strategy=random", *words])), tmp_path / "run", unique=False)
+    comparison = compare_runs([tmp_path])
+    assert time_curves(comparison)
+    found = {answer.question: answer.reply for answer in checklist(comparison)}
+    assert found["Is the time of the whole search given, final training included?"] == "yes"

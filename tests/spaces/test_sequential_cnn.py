@@ -283,7 +283,9 @@ def test_crossover_of_parents_with_reductions_at_opposite_ends() -> None:
     normal, reduction = ("N", 8, 3, "relu"), ("R", 16, 1, "tanh")
     first, second = join([reduction] * 2 + [normal] * 4), join([normal] * 4 + [reduction] * 2)
     for _ in range(200):
-        tested.validate(tested.crossover(first, second, rng))
+        child = tested.crossover(first, second, rng)
+        tested.validate(child)
+        assert sum(kind == "R" for kind, *_ in layers(child)) == 2
 
 
 # Strings and vectors

@@ -292,7 +292,7 @@ def test_large_images_are_halved_in_the_stem(side: int, count: int) -> None:
     assert halvings(task, 48) == count
     model: Any = SPACE.build(SPACE.parse(RESNET8), task)
     stem = model[0]
-    assert [layer.stride[0] for layer in stem if isinstance(layer, nn.Conv2d)] == [2] * count or [1]
+    assert [layer.stride[0] for layer in stem if isinstance(layer, nn.Conv2d)] == ([2] * count or [1])
     features = stem(torch.zeros(1, 3, side, side))
     assert features.shape[1] == 16
     assert 24 < features.shape[2] <= 48 or side <= 24

@@ -13,8 +13,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from nasrun.core import Job, Proposal, Task, Trial
 from nasrun.core.options import ConfigError
 from nasrun.spaces.sections import make_space
-from nasrun.spaces.training_recipe.space import ACTIVATIONS, OPTIMIZERS, TrainingRecipe
-from tests.support import setup_of
+from nasrun.spaces.training_recipe.settings import ACTIVATIONS, OPTIMIZERS
+from nasrun.spaces.training_recipe.space import TrainingRecipe
+from tests.support import setup_of, with_options
 
 PICTURES = Task("gaps", 4, 32, 32, 3, kind="regression")
 DIGITS = Task("digits", 1, 28, 28, 10)
@@ -40,7 +41,7 @@ MODELS: list[tuple[dict[str, Any], Task]] = [
 
 @pytest.mark.parametrize(("options", "task"), MODELS)
 def test_cost_and_shape(options: dict[str, Any], task: Task) -> None:
-    space = TrainingRecipe(**options)
+    space = with_options(TrainingRecipe, **options)
     assert task.kind in space.kinds
     assert space.start is not None
     model = space.build(space.start, task)
@@ -55,7 +56,7 @@ def test_cost_and_shape(options: dict[str, Any], task: Task) -> None:
 
 @pytest.mark.parametrize(("options", "task"), MODELS)
 def test_weights_carry_over_between_any_two_genomes(options: dict[str, Any], task: Task) -> None:
-    space = TrainingRecipe(**options)
+    space = with_options(TrainingRecipe, **options)
     rng = np.random.default_rng(1)
     first, second = (space.build(space.sample(rng), task) for _ in range(2))
     second.load_state_dict(first.state_dict())
@@ -63,7 +64,7 @@ def test_weights_carry_over_between_any_two_genomes(options: dict[str, Any], tas
 
 
 def test_genes_are_the_activations_of_the_layers() -> None:
-    space = TrainingRecipe(widths=[8, 8])
+    space = with_options(TrainingRecipe, widths=[8, 8])
     model = space.build(space.parse("sgd-17-Hardshrink-ReLU6"), DIGITS)
     assert [type(part) for part in model] == [
         nn.Flatten,
@@ -78,7 +79,7 @@ def test_genes_are_the_activations_of_the_layers() -> None:
 def test_activations_of_another_space_are_replaced_in_their_order() -> None:
     cnn = dict(setup_of("search_space=sequential_cnn").space.section or {})
     options = base(cnn)
-    space = TrainingRecipe(**options)
+    space = with_options(TrainingRecipe, **options)
     assert space.section is not None
     assert space.start is not None
     original = make_space(cnn).build(make_space(cnn).parse(options["genome"]), DIGITS)
@@ -98,7 +99,7 @@ def test_the_best_of_a_finished_run(tmp_path: Path) -> None:
         "vars: {least: 1}\n"
     )
     (tmp_path / "best.json").write_text('{"genome": "48-16-32"}')
-    space = TrainingRecipe(model="genome", run=str(tmp_path))
+    space = with_options(TrainingRecipe, model="genome", run=str(tmp_path))
     assert space.start == ("adam", 32, "ReLU", "ReLU", "ReLU")
     assert space.section is not None
     assert "run" not in space.section, "an archive needs nothing beside itself"
@@ -122,12 +123,12 @@ def test_the_best_of_a_finished_run(tmp_path: Path) -> None:
 )
 def test_mistakes(options: dict[str, Any], text: str) -> None:
     with pytest.raises(ValueError, match="^" + text.replace("[", r"\[")) as caught:
-        TrainingRecipe(**options)
+        with_options(TrainingRecipe, **options)
     assert len(str(caught.value).splitlines()) == 1
 
 
 def test_pictures_that_cannot_be_halved_are_refused() -> None:
-    space = TrainingRecipe(model="auto_encoder")
+    space = with_options(TrainingRecipe, model="auto_encoder")
     assert space.start is not None
     with pytest.raises(ValueError, match="30 x 30 cannot be halved 2 times"):
         space.build(space.start, Task("odd", 4, 30, 30, 3, kind="regression"))
@@ -155,11 +156,14 @@ def test_hparams_of_a_genome_lie_between_the_evaluators_and_the_proposals() -> N
 
 
 def test_rates_of_the_evaluator() -> None:
-    assert dict(TrainingRecipe(rates="evaluator").hparams(("sgd", 5, "ReLU"))) == {"optimizer": "sgd", "batch_size": 5}
+    assert dict(with_options(TrainingRecipe, rates="evaluator").hparams(("sgd", 5, "ReLU"))) == {
+        "optimizer": "sgd",
+        "batch_size": 5,
+    }
 
 
 def test_learning_rate_and_decay_as_genes() -> None:
-    space = TrainingRecipe(lrs=[0.1, 0.00001, 0.003], weight_decays=[0, 0.5])
+    space = with_options(TrainingRecipe, lrs=[0.1, 0.00001, 0.003], weight_decays=[0, 0.5])
     assert space.start == ("adam", 32, "0.003", "0.5", "ReLU")
     genome = space.parse("sgd-8-0.00001-0-ELU")
     found = space.hparams(genome)
@@ -169,7 +173,7 @@ def test_learning_rate_and_decay_as_genes() -> None:
 
 
 def test_mutations_change_one_gene_as_published() -> None:
-    space = TrainingRecipe(widths=[4, 4], min_batch=1, max_batch=200)
+    space = with_options(TrainingRecipe, widths=[4, 4], min_batch=1, max_batch=200)
     rng = np.random.default_rng(3)
     for genome in (("adam", 32, "ReLU", "Tanh"), ("sgd", 1, "ELU", "ELU"), ("sgd", 200, "ELU", "ELU")):
         reached: dict[str, Counter[object]] = {name: Counter() for name in space.mutations}

@@ -1,6 +1,7 @@
 """The LSTM policy and REINFORCE: probabilities that add up, and gradients that are those of the expected reward."""
 
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -9,24 +10,17 @@ import torch
 
 from nasrun.core import Genome
 from nasrun.strategies.controllers.lstm_policy import Episode, LSTMPolicy, PolicyLearner
+from nasrun.strategies.controllers.settings import PolicySettings
 from nasrun.strategies.controllers.vocabulary import TokenVocabulary
 from tests.strategies.words import Words, value, words
 
-SETTINGS = {
-    "hidden": 16,
-    "temperature": 5.0,
-    "tanh_constant": 2.5,
-    "lr": 0.01,
-    "entropy_weight": 0.0,
-    "baseline_decay": 0.9,
-    "clip": None,
-}
+SETTINGS = PolicySettings(hidden=16, lr=0.01, entropy_weight=0.0, baseline_decay=0.9)
 
 
 def learner_of(space: Words, **given: object) -> tuple[PolicyLearner, dict[object, int]]:
     """A learner over the letters of a space, whose weights are larger than at first, and the rows of the letters."""
     rows = {token: row for row, token in enumerate(TokenVocabulary(space).tokens, start=1)}  # type: ignore[arg-type]
-    learner = PolicyLearner(len(rows) + 1, 0, **{**SETTINGS, **given})  # type: ignore[arg-type]
+    learner = PolicyLearner(len(rows) + 1, 0, replace(SETTINGS, **given))  # type: ignore[arg-type]
     with torch.no_grad():
         for weight in learner.policy.parameters():
             weight *= 8
@@ -160,7 +154,7 @@ def test_a_clipped_gradient_is_a_short_one() -> None:
 
 def test_tokens_that_share_a_row_count_each() -> None:
     """Three tokens, two of which no walk met: they have one logit, and each its share."""
-    learner = PolicyLearner(2, 0, **SETTINGS)  # type: ignore[arg-type]
+    learner = PolicyLearner(2, 0, SETTINGS)
     legal = learner.legal((0, 1, 0))
     with learner.walk() as walker:
         apart = walker.probabilities(legal)

@@ -11,13 +11,14 @@ from nasrun.spaces.mlp.space import Mlp
 from nasrun.spaces.training_recipe.space import TrainingRecipe
 from nasrun.strategies.miha import Miha
 from nasrun.strategies.wrappers import Constrain, Constraints, Deduplicate
+from tests.support import with_options
 
 OPTIONS = {"m": 10, "pop_size": 3, "n": 4, "k": 2, "cycles": 2}
 
 
 def miha(seed: int = 0, **options: Any) -> Miha:
-    space = TrainingRecipe(widths=[4, 4])
-    return Miha(space, Objective(), np.random.default_rng(seed), **{**OPTIONS, **options})
+    space = with_options(TrainingRecipe, widths=[4, 4])
+    return with_options(Miha, space, Objective(), np.random.default_rng(seed), **{**OPTIONS, **options})
 
 
 class Run:
@@ -197,7 +198,7 @@ def test_the_outcome_may_be_left_to_the_objective() -> None:
 
 def test_wrappers_pass_on_what_they_are_asked() -> None:
     task = Task("digits", 1, 28, 28, 10)
-    space = TrainingRecipe(widths=[4, 4])
+    space = with_options(TrainingRecipe, widths=[4, 4])
     inner = miha()
     wrapped = Deduplicate(Constrain(inner, space, task, Constraints(parameters=10**9)), space, "reuse")
     assert (wrapped.uses_checkpoints, wrapped.length) == (True, 10)
@@ -209,7 +210,7 @@ def test_wrappers_pass_on_what_they_are_asked() -> None:
 
 def test_mistakes() -> None:
     with pytest.raises(ValueError, match=r"^_target_: miha changes how one network is trained"):
-        Miha(Mlp(), Objective(), np.random.default_rng(0))
+        with_options(Miha, Mlp(), Objective(), np.random.default_rng(0))
     with pytest.raises(ValueError, match=r"^crossover_parents=4: "):
         miha(choose="crossover", crossover_parents=4)
     with pytest.raises(ValueError, match=r"^mutations=lr: no such mutation"):

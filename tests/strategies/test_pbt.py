@@ -9,6 +9,7 @@ from nasrun.core import Measurement, Objective, Proposal, Trial
 from nasrun.spaces.mlp.space import Mlp
 from nasrun.spaces.training_recipe.space import TrainingRecipe
 from nasrun.strategies.pbt import Pbt
+from tests.support import with_options
 
 OPTIONS: dict[str, Any] = {"population": 8, "ready": 3, "quantile": 0.25, "lr": [0.001, 0.1]}
 
@@ -72,7 +73,7 @@ def test_hyperparameters_are_perturbed_or_drawn_anew_within_their_range() -> Non
 
 
 def test_genes_of_a_recipe_are_explored() -> None:
-    strategy = pbt(space=TrainingRecipe(widths=[4]), lr=None)
+    strategy = pbt(space=with_options(TrainingRecipe, widths=[4]), lr=None)
     first, second = generation(strategy, 0, SCORES), strategy.ask(8)
     for proposal in (second[0], second[4]):
         donor = first[proposal.parent]  # type: ignore[index]

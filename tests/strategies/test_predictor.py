@@ -13,16 +13,17 @@ from nasrun.core import Measurement, Objective, Proposal, Trial
 from nasrun.core.options import ConfigError
 from nasrun.spaces.nasbench201.space import NASBench201
 from nasrun.strategies.predictor.network import ensemble_predictions
+from nasrun.strategies.predictor.settings import EnsembleSettings
 from nasrun.strategies.predictor.strategy import Predictor
 from tests.strategies.words import ok
-from tests.support import measure, setup_of, trajectory
+from tests.support import measure, setup_of, trajectory, with_options
 
-SETTINGS: dict[str, Any] = {"networks": 4, "hidden": 32, "layers": 2, "lr": 0.01, "steps": 200, "batch_size": 32}
+SETTINGS = EnsembleSettings(networks=4, hidden=32, steps=200, batch_size=32)
 QUICK: dict[str, Any] = {"steps": 20, "hidden": 16, "networks": 2, "candidates": 40}
 
 
 def cells(seed: int = 0, mode: Any = "max", **given: Any) -> Predictor:
-    return Predictor(NASBench201(), Objective("val_accuracy", mode), np.random.default_rng(seed), **given)
+    return with_options(Predictor, NASBench201(), Objective("val_accuracy", mode), np.random.default_rng(seed), **given)
 
 
 def worth(proposal: Proposal) -> float:
@@ -49,7 +50,7 @@ def test_the_ensemble_predicts_what_it_did_not_see() -> None:
     def truth(rows: np.ndarray) -> np.ndarray:
         return np.asarray(3 * (rows[:, 0] - rows[:, 1] * rows[:, 2]))
 
-    predicted = ensemble_predictions(known, truth(known), wanted, 0, **SETTINGS)
+    predicted = ensemble_predictions(known, truth(known), wanted, 0, SETTINGS)
     assert predicted.shape == (4, 50)
     assert np.corrcoef(predicted.mean(0), truth(wanted))[0, 1] > 0.95
     assert 0 < predicted.std(0).mean() < 0.3
@@ -58,7 +59,7 @@ def test_the_ensemble_predicts_what_it_did_not_see() -> None:
 def test_the_ensemble_is_less_of_one_mind_far_from_what_it_saw() -> None:
     rng = np.random.default_rng(0)
     known = rng.random((100, 2))
-    predicted = ensemble_predictions(known, known[:, 0], np.array([[0.5, 0.5], [9.0, -9.0]]), 0, **SETTINGS)
+    predicted = ensemble_predictions(known, known[:, 0], np.array([[0.5, 0.5], [9.0, -9.0]]), 0, SETTINGS)
     near, far = predicted.std(0)
     assert far > 5 * near
 
@@ -66,7 +67,7 @@ def test_the_ensemble_is_less_of_one_mind_far_from_what_it_saw() -> None:
 def test_the_ensemble_follows_the_seed_and_its_networks_differ() -> None:
     rng = np.random.default_rng(0)
     known, targets, wanted = rng.random((20, 3)), rng.random(20), rng.random((5, 3))
-    first, again, other = (ensemble_predictions(known, targets, wanted, seed, **SETTINGS) for seed in (3, 3, 4))
+    first, again, other = (ensemble_predictions(known, targets, wanted, seed, SETTINGS) for seed in (3, 3, 4))
     assert (first == again).all()
     assert not np.allclose(first, other)
     assert not np.allclose(first[0], first[1])

@@ -8,6 +8,7 @@ import torch
 
 from nasrun.strategies.controllers.controllers import make_controller
 from nasrun.strategies.controllers.q_learning import QLearner, Replay
+from nasrun.strategies.controllers.settings import QSettings
 from nasrun.strategies.controllers.vocabulary import TokenVocabulary
 from tests.strategies.words import value, words
 
@@ -78,10 +79,18 @@ def test_the_true_values_are_learned(kind: Any, target_every: int | None) -> Non
     """Q*(s, a) is the discounted score of the best word that begins with s and a; illegal actions have no part."""
     space, discount = words(), 0.9
     slots = TokenVocabulary(space)  # type: ignore[arg-type]
-    learner = QLearner(
-        kind, slots.count, slots.positions, 0, hidden=32, layers=1, lr=0.01, discount=discount,
-        target_every=target_every, memory=1000,
-    )  # fmt: skip
+    target = {} if target_every is None else {"target_every": target_every}
+    settings = QSettings(
+        controller=kind,
+        target=target_every is not None,
+        **target,
+        hidden=32,
+        layers=1,
+        lr=0.01,
+        discount=discount,
+        memory=1000,
+    )
+    learner = QLearner(settings, slots.count, slots.positions, 0)
     for word in space.words:
         legal = [slots.of(position, space.choices(word[:position])) for position in range(1, len(word) + 1)]
         learner.replay.add([slots.of(p, [token])[0] for p, token in enumerate(word)], legal, value(word))
@@ -104,7 +113,7 @@ def test_the_true_values_are_learned(kind: Any, target_every: int | None) -> Non
 
 
 def test_the_target_network_follows_every_so_many_steps() -> None:
-    learner = QLearner("dense", 4, 2, 0, hidden=8, layers=2, lr=0.1, discount=1.0, target_every=3, memory=10)
+    learner = QLearner(QSettings(hidden=8, lr=0.1, target_every=3, memory=10), 4, 2, 0)
     learner.replay.add([1, 2], [[2, 3], []], 1.0)
 
     def equal() -> bool:
@@ -119,5 +128,5 @@ def test_the_target_network_follows_every_so_many_steps() -> None:
 
 
 def test_one_network_is_its_own_target() -> None:
-    learner = QLearner("dense", 4, 2, 0, hidden=8, layers=2, lr=0.1, discount=1.0, target_every=None, memory=10)
+    learner = QLearner(QSettings(hidden=8, lr=0.1, target=False, memory=10), 4, 2, 0)
     assert learner._target is learner._prediction

@@ -14,7 +14,7 @@ from nasrun.core.options import ConfigError
 from nasrun.strategies.controllers.rewards import EnasReward, IEnasReward
 from nasrun.strategies.reinforce import Reinforce
 from tests.strategies.words import ok, value, words
-from tests.support import measure, setup_of, trajectory
+from tests.support import measure, setup_of, trajectory, with_options
 
 FAILED = -float("inf")
 
@@ -22,7 +22,7 @@ variants = pytest.mark.parametrize("strategy", ["reinforce", "reinforce_ienas"])
 
 
 def policy(space: Any, seed: int = 0, mode: Any = "max", **given: Any) -> Reinforce:
-    return Reinforce(space, Objective("val_accuracy", mode), np.random.default_rng(seed), **given)
+    return with_options(Reinforce, space, Objective("val_accuracy", mode), np.random.default_rng(seed), **given)
 
 
 def play(strategy: Reinforce, trials: int, start: int = 0) -> list[Proposal]:

@@ -19,7 +19,7 @@ from nasrun.core import Genome, Measurement, Objective, Proposal, Trial
 from nasrun.core.options import ConfigError
 from nasrun.spaces.sequential_cnn.space import SequentialCNN
 from nasrun.strategies.swarm import AntColony, AskTellThread, BeeColony, ParticleSwarm, Swarm
-from tests.support import setup_of, trajectory
+from tests.support import setup_of, trajectory, with_options
 
 ROOT = Path(__file__).resolve().parents[2]
 SEED = 11
@@ -35,28 +35,31 @@ class Case(NamedTuple):
     generations: int
 
 
+RANDOM_NEIGHBOURS: dict[str, Any] = {"variant": 6, "neighb_type": 4, "neighb_param": 3}
+RANDOM_NEIGHBOURS |= {"omega": 0.5, "eta1": 1.0, "eta2": 3.0, "max_vel": 0.2}
+
 # pygmo's own defaults are left to pygmo here, so that ours are compared with them.
 CASES = {
-    "pso": Case(ParticleSwarm, pygmo.pso_gen, 7, 6),
-    "pso, one at a time": Case(partial(ParticleSwarm, generational=False), pygmo.pso, 7, 6),
+    "pso": Case(partial(with_options, ParticleSwarm), pygmo.pso_gen, 7, 6),
+    "pso, one at a time": Case(partial(with_options, ParticleSwarm, generational=False), pygmo.pso, 7, 6),
     "pso, random neighbours": Case(
-        partial(ParticleSwarm, variant=6, neighb_type=4, neighb_param=3, omega=0.5, eta1=1.0, eta2=3.0, max_vel=0.2),
-        partial(pygmo.pso_gen, variant=6, neighb_type=4, neighb_param=3, omega=0.5, eta1=1.0, eta2=3.0, max_vel=0.2),
-        8,
-        6,
+        partial(with_options, ParticleSwarm, **RANDOM_NEIGHBOURS), partial(pygmo.pso_gen, **RANDOM_NEIGHBOURS), 8, 6
     ),
-    "gaco": Case(AntColony, pygmo.gaco, 64, 3),
+    "gaco": Case(partial(with_options, AntColony), pygmo.gaco, 64, 3),
     "gaco, archive as large as the population": Case(
-        partial(AntColony, ker=None, q=0.5, threshold=4, acc=0.0, focus=3.0, oracle=-2.0, n_gen_mark=2),
+        partial(with_options, AntColony, ker=None, q=0.5, threshold=4, acc=0.0, focus=3.0, oracle=-2.0, n_gen_mark=2),
         partial(pygmo.gaco, ker=9, q=0.5, threshold=4, acc=0.0, focus=3.0, oracle=-2.0, n_gen_mark=2),
         9,
         8,
     ),
     "gaco, which stops by itself": Case(
-        partial(AntColony, ker=5, impstop=2, evalstop=3), partial(pygmo.gaco, ker=5, impstop=2, evalstop=3), 6, 500
+        partial(with_options, AntColony, ker=5, impstop=2, evalstop=3),
+        partial(pygmo.gaco, ker=5, impstop=2, evalstop=3),
+        6,
+        500,
     ),
-    "abc": Case(BeeColony, pygmo.bee_colony, 6, 8),
-    "abc, patient": Case(partial(BeeColony, limit=9), partial(pygmo.bee_colony, limit=9), 5, 12),
+    "abc": Case(partial(with_options, BeeColony), pygmo.bee_colony, 6, 8),
+    "abc, patient": Case(partial(with_options, BeeColony, limit=9), partial(pygmo.bee_colony, limit=9), 5, 12),
 }
 
 cases = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
@@ -170,7 +173,9 @@ def test_an_objective_to_be_lowered_is_the_fitness_itself() -> None:
     """The same run with the metric's sign and the mode turned over."""
     genomes = []
     for mode, sign in (("max", 1), ("min", -1)):
-        strategy = ParticleSwarm(recorded(), Objective("loss", mode), np.random.default_rng(0), population=5)
+        strategy = with_options(
+            ParticleSwarm, recorded(), Objective("loss", mode), np.random.default_rng(0), population=5
+        )
         asked: list[Proposal] = []
         while len(asked) < 40:
             asked += strategy.ask(1)
@@ -185,7 +190,7 @@ def test_the_penalty_is_what_pygmo_is_told_for_a_failure() -> None:
     runs = []
     for penalty in (PENALTY, PENALTY, -0.9):
         space = recorded()
-        strategy = BeeColony(space, Objective(), np.random.default_rng(0), population=4, penalty=penalty)
+        strategy = with_options(BeeColony, space, Objective(), np.random.default_rng(0), population=4, penalty=penalty)
         for number in range(60):
             (proposal,) = strategy.ask(1)
             strategy.tell(Trial(number, proposal), measured(Trial(number, proposal)))

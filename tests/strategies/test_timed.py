@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from nasrun.core import Genome, Measurement, Objective, Proposal, Trial, seeding
+from nasrun.core.choice import noise_of_pairs, noise_of_share, probability_of_best
 from nasrun.strategies.random import Random
-from nasrun.strategies.timed.choice import noise_of_pairs, noise_of_share, probability_of_best
 from nasrun.strategies.timed.plan import Plan, make_plan, search_seconds
 from nasrun.strategies.timed.strategy import Timed
 from tests.support import setup_of

@@ -10,7 +10,7 @@ import pytest
 from nasrun.core import Measurement, Objective, Trial
 from nasrun.spaces.training_recipe.space import TrainingRecipe
 from nasrun.strategies.tpe import Tpe
-from tests.support import setup_of, trajectory
+from tests.support import setup_of, trajectory, with_options
 
 
 def told(strategy: Tpe, number: int, proposal: Any, value: float | None) -> None:
@@ -25,7 +25,7 @@ def worth(genome: Any) -> float:
 
 @pytest.mark.parametrize("mode", ["max", "min"])
 def test_proposals_are_optunas(mode: Any) -> None:
-    space = TrainingRecipe(widths=[4])
+    space = with_options(TrainingRecipe, widths=[4])
     strategy = Tpe(space, Objective(mode=mode), np.random.default_rng(3), startup=5)
     rng = np.random.default_rng(3)
     space.sample(rng)
@@ -75,7 +75,7 @@ def test_optunas_log_and_warnings_are_as_before(capfd: pytest.CaptureFixture[str
 
 
 def test_several_in_flight_do_not_crowd_together() -> None:
-    strategy = Tpe(TrainingRecipe(widths=[4]), Objective(), np.random.default_rng(1))
+    strategy = Tpe(with_options(TrainingRecipe, widths=[4]), Objective(), np.random.default_rng(1))
     for number in range(20):
         [proposal] = strategy.ask(1)
         told(strategy, number, proposal, worth(proposal.genome))

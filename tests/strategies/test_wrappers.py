@@ -65,7 +65,8 @@ def test_limits_are_inclusive_and_none_is_no_limit() -> None:
 class Recorder(Strategy):
     """Notes every call, and answers each with a value of its own."""
 
-    initial, uses_checkpoints, length, budgets, multi_objective, steerable = 7, True, 9, (1, 3), True, False
+    initial, uses_checkpoints, length, budgets = 7, True, 9, (1, 3)
+    multi_objective, steerable, begins_known = True, False, True
 
     def __init__(self) -> None:
         self.calls: list[tuple] = []
@@ -105,7 +106,16 @@ def test_a_wrapper_is_what_it_goes_round() -> None:
     assert public <= set(vars(Recorder)), "this test knows of everything that a strategy may have"
     inner = Recorder()
     outer = StrategyWrapper(StrategyWrapper(inner))
-    for name in ("initial", "uses_checkpoints", "length", "budgets", "multi_objective", "steerable", "done"):
+    for name in (
+        "initial",
+        "uses_checkpoints",
+        "length",
+        "budgets",
+        "multi_objective",
+        "steerable",
+        "begins_known",
+        "done",
+    ):
         assert getattr(outer, name) == getattr(inner, name) != getattr(Strategy, name), name
     proposal, rng = Proposal((2,)), np.random.default_rng(0)
     assert outer.ask(2) == [proposal]
@@ -174,6 +184,6 @@ def test_a_strategy_that_waits_for_what_was_turned_down_is_told_what_it_lacks() 
     assert len(proposals) + strategy.turned_down == 4
     assert 0 < strategy.turned_down < 4
     assert strategy.messages()[-1] == (
-        f"Waiting proposes nothing more; if it waits for one of the {strategy.turned_down} that were turned down, give "
-        "it a method reject(proposal, reason), by which it knows"
+        f"Waiting proposes nothing more; if it waits for one of the {strategy.turned_down} that were turned down, "
+        "give it a method reject(proposal, reason), by which it knows"
     )

@@ -8,6 +8,7 @@ import numpy as np
 
 from nasrun.core import Genome, Measurement, Objective, Proposal, Token, Trial
 from nasrun.strategies.dqn import DQN
+from tests.support import with_options
 
 
 class Words:
@@ -39,7 +40,7 @@ def value(word: Genome) -> float:
 
 
 def agent(space: Any, seed: int = 0, mode: Any = "max", **given: Any) -> DQN:
-    return DQN(space, Objective("val_accuracy", mode), np.random.default_rng(seed), **given)
+    return with_options(DQN, space, Objective("val_accuracy", mode), np.random.default_rng(seed), **given)
 
 
 def ok(number: int, score: float) -> list[Measurement]:

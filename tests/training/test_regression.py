@@ -19,7 +19,7 @@ from nasrun.training.outcomes import TrainingError
 from nasrun.training.request import TrainingRequest
 from nasrun.training.settings import TrainSettings
 from nasrun.training.single import Stepper, measure
-from tests.support import setup_of
+from tests.support import setup_of, with_options
 from tests.training.auto_encoders import AutoEncoders, smooth
 from tests.training.conftest import cpu
 
@@ -34,7 +34,7 @@ def picture(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def small(picture: str, **options: Any) -> GapFilling:
-    return GapFilling(path=picture, **{"size": 16, "region": 40, "patches": None, **options})
+    return with_options(GapFilling, path=picture, **{"size": 16, "region": 40, "patches": None, **options})
 
 
 @pytest.fixture(scope="module")
@@ -254,7 +254,7 @@ def test_the_price_of_the_networks_of_these_tests_is_right() -> None:
 
 
 def test_the_blue_marble_can_be_filled() -> None:
-    data = DeviceData(GapFilling(train_samples=800).load(), "cpu")
+    data = DeviceData(with_options(GapFilling, train_samples=800).load(), "cpu")
     with torch.random.fork_rng([]):
         torch.manual_seed(0)
         model = AutoEncoders().build((8, 3), Task("pictures", 4, 32, 32, 3, "regression"))

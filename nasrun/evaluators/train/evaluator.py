@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from threading import Event
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from nasrun.checkpoints.archive import read_info
@@ -20,12 +19,13 @@ from nasrun.core.options import Above, AtLeast, FilePath, Positive, check_sectio
 from nasrun.datasets import Dataset
 from nasrun.evaluators.train.archives import normalisation_of, save_archive, warm_start, winner_of
 from nasrun.evaluators.train.checks import check_task
-from nasrun.evaluators.train.final import metrics_of_test
+from nasrun.evaluators.train.final import measure_test, predictions_of
 from nasrun.evaluators.train.groups import Groups, Replicas
+from nasrun.evaluators.train.initial import InitialWeights, load_initial
 from nasrun.evaluators.train.memory import reason, within_memory
 from nasrun.evaluators.train.recipe import KEYS, settled, without_auto
 from nasrun.evaluators.train.teacher import load_teacher
-from nasrun.evaluators.train.timing import step_seconds
+from nasrun.evaluators.train.timing import training_seconds
 from nasrun.hardware.devices import Hardware, Runtime
 from nasrun.storage.journal import OutputError
 from nasrun.training.settings import TrainSettings
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from nasrun.training.request import Limits, TrainingRequest
 
 FINAL_TRIAL = -1
-RECIPE, TEACHER = "recipe", "teacher"
-"""Facts of a run: what settings that are `auto` came to, and whose weights the teacher's are."""
+RECIPE, TEACHER, INIT = "recipe", "teacher", "init"
+"""Facts of a run: what settings that are `auto` came to, whose weights are the teacher's, or the first ones."""
 REGRESSION_METRICS = ("val_loss", "val_loss_whole", "train_loss", "parameters", "flops")
 
 
@@ -53,8 +53,9 @@ class Train(Evaluator):
     networks train in one computation, `group_size` how many at most (`Groups`): a job's result does not depend on it,
     and its seconds are its share of the group's. `retry_parts`: a training that runs out of memory is tried once more,
     with its batches in so many parts (None: it fails). `teacher`: the directory of a finished run whose network is
-    learned from. The remaining options are those of `TrainSettings`; those of a recipe may be `auto`, which `prepare`
-    settles by the data (`nasrun.evaluators.train.recipe`).
+    learned from. `init`: that of one with whose weights networks begin (`nasrun.evaluators.train.initial`). The
+    remaining options are those of `TrainSettings`; those of a recipe may be `auto`, which `prepare` settles by the
+    data (`nasrun.evaluators.train.recipe`).
     """
 
     Settings = TrainSettings
@@ -81,15 +82,17 @@ class Train(Evaluator):
         group_size: Positive | None = None,
         retry_parts: Annotated[int, AtLeast(2)] | None = 8,
         teacher: FilePath | None = None,
+        init: FilePath | None = None,
         **settings: Any,
     ) -> None:
         self.repeats = repeats
         self._space, self._dataset, self._hardware = space, dataset, hardware
-        self.time_limit, self._final_epochs = time_limit, final_epochs
+        self.time_limit, self.final_epochs = time_limit, final_epochs
         self._final_part = "whole_training" if final_data == "all" else "train"
         self.final_data = "all the training data" if final_data == "all" else "the training part"
         self._given, self._settings = settings, TrainSettings(**without_auto(settings))
-        self._retry_parts, self._teacher = retry_parts, teacher
+        self._retry_parts, self._teacher, self._init = retry_parts, teacher, init
+        self._initial: InitialWeights | None = None
         if dataset.task.kind == "regression":
             self.metrics, self.optional_metrics = REGRESSION_METRICS, ()
         check_task(space, dataset, self._settings, teacher)
@@ -137,6 +140,8 @@ class Train(Evaluator):
             splits, task = self._dataset.load(), self._dataset.task
             data.teacher, record = load_teacher(self._teacher, splits, task, self._space, runtime, then.get(TEACHER))
             facts[TEACHER] = record
+        if self._init is not None:
+            self._initial, facts[INIT] = load_initial(self._init, self._space, self._dataset.load(), then.get(INIT))
         return facts
 
     def group(self, jobs: Sequence[Job]) -> Sequence[Job]:
@@ -247,11 +252,14 @@ class Train(Evaluator):
             return train(model, job.seed, request, partial(self._tell_progress, job, request.settings.epochs)), model
 
     def _new_network(self, job: Job) -> "torch.nn.Module":
-        """The network of a job, with initial weights that follow from its seed."""
+        """The network of a job, with initial weights that follow from its seed, and those to begin with, if any."""
         import torch
 
         torch.manual_seed(seeding.integer(job.seed, seeding.Purpose.INIT))
-        return self._space.build(job.trial.proposal.genome, self._dataset.task)
+        model = self._space.build(job.trial.proposal.genome, self._dataset.task)
+        if self._initial is not None:
+            self._initial.give(model)
+        return model
 
     def _tell_progress(self, job: Job, epochs: int, epoch: int, metrics: Mapping[str, float]) -> None:
         self.on_progress(Progress(job.trial.number, job.repeat, epoch, epochs, metrics))
@@ -279,15 +287,32 @@ class Train(Evaluator):
         return torch.random.fork_rng([torch.cuda.current_device()] if runtime.device == "cuda" else [])
 
     def final(self, job: Job) -> Mapping[str, Any]:
-        if self._final_epochs is None and job.load_from is not None:
+        if self.final_epochs is None and job.load_from is not None:
             return self.test(job)
+        return self._final(job._replace(load_from=None), self.final_epochs or self._settings_of(job).epochs)
+
+    def train_longer(self, job: Job, behind: int) -> Mapping[str, Any]:
+        assert self.final_epochs is not None
+        inherits = job.trial.proposal._replace(warm_start="inherit")
+        found = dict(self._final(job._replace(trial=Trial(FINAL_TRIAL, inherits)), self.final_epochs - behind))
+        history = [{**row, "epoch": row["epoch"] + behind} for row in found["history"]]
+        return found | {"history": history, "trained_on": f"{found['trained_on']}, after {behind} before these"}
+
+    def _final(self, job: Job, epochs: int) -> Mapping[str, Any]:
+        """Train the winner for some epochs, from new weights or those at `job.load_from`, and test it.
+
+        With `patience` it may end early, by a validation part that neither this training nor the test sees.
+        """
         started = time.monotonic()
-        epochs = self._final_epochs or self._settings_of(job).epochs
-        own = {"epochs": epochs, "schedule_epochs": None, "patience": None}
+        kept = self._final_part == "train" and self._dataset.validation != "test"
+        own = {"epochs": epochs, "schedule_epochs": None} | ({} if kept else {"patience": None})
         settings = TrainSettings(**{**vars(self._settings_of(job)), **own})
-        job = job._replace(trial=Trial(FINAL_TRIAL, job.trial.proposal), load_from=None)
-        (training, model), settings = self._train_within_memory(job, settings, self._final_part, None)
+        job = job._replace(trial=Trial(FINAL_TRIAL, job.trial.proposal))
+        validation = "validation" if settings.patience is not None else None
+        (training, model), settings = self._train_within_memory(job, settings, self._final_part, validation)
         trained_on = f"{epochs} epochs on {self.final_data}"
+        if training.metrics["epoch"] < epochs:
+            trained_on = f"{training.metrics['epoch']:.0f} of {trained_on}, the best by patience"
         trained_on += f", {settings.micro_batch} images at a time" if settings.micro_batch is not None else ""
         metrics = self._tested(job, model, settings)
         seconds = time.monotonic() - started
@@ -308,11 +333,12 @@ class Train(Evaluator):
         seconds = time.monotonic() - started
         return {"metrics": metrics, "history": [], "seconds": seconds, "trained_on": "the search's weights"}
 
-    def train_on(self, job: Job) -> Mapping[str, Any]:
+    def train_on(self, job: Job, *, search_data: bool = False) -> Mapping[str, Any]:
         started = time.monotonic()
         job = job._replace(trial=Trial(FINAL_TRIAL, job.trial.proposal))
         settings = replace(self._settings_of(job), patience=None)
-        (training, model), settings = self._train_within_memory(job, settings, self._final_part, None)
+        part = "train" if search_data else self._final_part
+        (training, model), settings = self._train_within_memory(job, settings, part, None)
         save_archive(job, training, model, settings, self._space, self._dataset.task, self._normalisation)
         return {"history": training.history, "seconds": time.monotonic() - started}
 
@@ -321,17 +347,17 @@ class Train(Evaluator):
         import torch
 
         runtime, data = self._ready
-        metrics = metrics_of_test(model, data, runtime, settings)
+        metrics, outputs = measure_test(model, data, runtime, settings)
         if job.save_to is not None:
             save_winner(Path(job.save_to), winner_of(job, settings, self._space, self._dataset), model)
+            if self._dataset.task.kind == "classification":
+                predictions_of(outputs, self._dataset.load()).save(Path(job.save_to).parent)
         if runtime.device == "cuda":
             torch.cuda.synchronize()
         return metrics
 
     def estimate(self, trial: Trial, timer: Callable[[], float] | None = None) -> float | None:
         """Seconds of one repeat, from ten steps after a warm-up of three; of repeats that train together, its share."""
-        from nasrun.training.dense.threads import fit_one_thread, in_parallel, shares
-        from nasrun.training.loop import make_trainee
         from nasrun.training.request import Limits
 
         runtime, _ = self._ready
@@ -339,13 +365,7 @@ class Train(Evaluator):
         request = self._request(self._settings_of(group[0]), Limits())
         with self._own_generators():
             models = [runtime.place(self._space.build(trial.proposal.genome, self._dataset.task)) for _ in group]
-            spread = runtime.device == "cpu" and fit_one_thread(models)
-            if spread:  # one thread's part: the others are trained at the same time
-                models = models[: max(map(len, shares(len(models), runtime.threads)))]
-            trainee = make_trainee(models, range(len(models)), request)
-            work = partial(step_seconds, trainee, timer or time.monotonic)
-            [seconds] = in_parallel([work], Event()) if spread else [work()]
-        return seconds / len(group) * request.settings.epochs * request.steps_per_epoch * 1.1
+            return training_seconds(models, request, timer or time.monotonic) / len(group)
 
     @property
     def _ready(self) -> "tuple[Runtime, DeviceData]":

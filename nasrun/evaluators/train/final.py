@@ -1,9 +1,11 @@
 """The winner's test of evaluator `train`. torch is imported when it is tested."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from nasrun.datasets import Splits
 from nasrun.hardware.devices import Runtime
+from nasrun.storage.predictions import Predictions
 from nasrun.training.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -12,15 +14,30 @@ if TYPE_CHECKING:
     from nasrun.training.data import DeviceData
 
 
-def metrics_of_test(
-    model: "torch.nn.Module", data: "DeviceData", runtime: Runtime, settings: TrainSettings
-) -> dict[str, float]:
+class Measured(NamedTuple):
+    """What a network comes to on the test set: `metrics`, and its `outputs`, float32 (N, ...)."""
+
+    metrics: dict[str, float]
+    outputs: "torch.Tensor"
+
+
+def measure_test(model: "torch.nn.Module", data: "DeviceData", runtime: Runtime, settings: TrainSettings) -> Measured:
     """What is measured on the test set, as `test_accuracy`; where that is of means over an image and its mirror image,
     what one pass gives stands beside it, as `test_without_flip_accuracy`."""
+    import torch
+
     from nasrun.training.single import measure
 
-    metrics = {f"test_{name}": value for name, value in measure(model, data, "test", runtime, settings).items()}
+    outputs: list[torch.Tensor] = []
+    found = measure(model, data, "test", runtime, settings, outputs.append)
+    metrics = {f"test_{name}": value for name, value in found.items()}
     if settings.test_flip:
         alone = measure(model, data, "test", runtime, replace(settings, test_flip=False))
         metrics |= {f"test_without_flip_{name}": value for name, value in alone.items()}
-    return metrics
+    return Measured(metrics, torch.cat(outputs))
+
+
+def predictions_of(outputs: "torch.Tensor", splits: Splits) -> Predictions:
+    """The answers for the test set of a classification, from the logits, float (N, classes)."""
+    test = splits.test
+    return Predictions.of(outputs.cpu().numpy(), test.labels, test.images, splits.classes)

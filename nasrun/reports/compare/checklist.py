@@ -31,7 +31,7 @@ def checklist(comparison: Comparison) -> list[Answer]:
     points: list[tuple[str, str, Callable[[Comparison], tuple[Reply, str]]]] = [
         ("Code", "Can others get the code that searched and trained?", _code),
         ("Code", "Are the search space and its options on record?", _section("search_space")),
-        ("Code", "Are the training settings of the final networks, and their seeds, on record?", _section("evaluator")),
+        ("Code", "Are the training settings of the final networks, and their seeds, on record?", _training),
         ("Code", "Are the options of each search method, and its seeds, on record?", _methods),
         ("Comparison", "Same search space, data, split and training for all methods?", _benchmark),
         ("Comparison", "Same hardware, versions and precision for all methods?", _confounders),
@@ -64,6 +64,17 @@ def as_markdown(answers: list[Answer]) -> str:
 
 
 def _code(comparison: Comparison) -> tuple[Reply, str]:
+    reply, evidence = _code_of_nasrun(comparison)
+    own = {name: sha for run in comparison.runs for name, sha in run.own_files.items()}
+    if any(len({run.own_files.get(name) for run in comparison.runs} - {None}) > 1 for name in own):
+        return "no", f"own classes were changed between runs ({', '.join(own)}); {evidence}"
+    if own:
+        listed = ", ".join(f"{name} (SHA-256 {sha[:12]})" for name, sha in own.items())
+        evidence += f"; source of own classes in `code/` of the runs: {listed}"
+    return reply, evidence
+
+
+def _code_of_nasrun(comparison: Comparison) -> tuple[Reply, str]:
     places = [run.header.environment for run in comparison.runs]
     versions = sorted({str(place.get("nasrun")) for place in places})
     commits = sorted({str(place["commit"]) for place in places if place.get("commit")})
@@ -81,6 +92,13 @@ def _section(name: str) -> Callable[[Comparison], tuple[Reply, str]]:
         return "yes", f"`.hydra/config.yaml` of every run: {name} {chosen}, {len(keys)} keys"
 
     return answer
+
+
+def _training(comparison: Comparison) -> tuple[Reply, str]:
+    table = comparison.runs[0].table
+    if table is None:
+        return _section("evaluator")(comparison)
+    return "unknown", f"nothing was trained here: table {table} was looked up; its makers say how they trained"
 
 
 def _methods(comparison: Comparison) -> tuple[Reply, str]:
@@ -131,6 +149,8 @@ def _protocol(comparison: Comparison) -> tuple[Reply, str]:
 
 
 def _over_time(comparison: Comparison) -> tuple[Reply, str]:
+    if not all(run.timed for run in comparison.runs):
+        return "yes", f"`curves_trials.csv`, with a picture; table {comparison.runs[0].table} holds no training times"
     clock = "training times from the table" if comparison.runs[0].simulated else "seconds since the start"
     return "yes", f"`curves_trials.csv` and `curves_seconds.csv` ({clock}), with pictures"
 
@@ -163,6 +183,8 @@ def _tuning(comparison: Comparison) -> tuple[Reply, str]:
 def _time(comparison: Comparison) -> tuple[Reply, str]:
     total = sum(run.wall_seconds for run in comparison.runs)
     shown = f"`runs.csv`, wall time of each run from start to end, {duration(total)} in all"
+    if not all(run.timed for run in comparison.runs):
+        return "no", shown + f", is that of look-ups; table {comparison.runs[0].table} holds no training times"
     if comparison.runs[0].simulated:
         return "yes", shown + "; the trainings were looked up, `curves_seconds.csv` has what they took"
     return "yes", shown

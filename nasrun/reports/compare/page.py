@@ -12,7 +12,10 @@ from nasrun.core.options import show
 from nasrun.reports.compare import tables as tables
 from nasrun.reports.compare.checklist import Answer
 from nasrun.reports.compare.numbers import Curve, Measure, budget, random_average
+from nasrun.reports.compare.plots import CURVE_PICTURES
+from nasrun.reports.compare.question import PLAIN, Question
 from nasrun.reports.compare.runs import Comparison
+from nasrun.reports.compare.sizes import READING, size_cells, size_rows, sizes
 from nasrun.reports.page import Plot, as_svg, data_address, render
 from nasrun.reports.summary import duration
 from nasrun.reports.tables import csv_text
@@ -27,6 +30,11 @@ TEMPLATE = "compare.html.jinja"
 CAPTIONS = {
     "incumbent_trials": "Best so far over trials: mean over seeds, with its 95 % interval",
     "incumbent_seconds": "Best so far over time: mean over seeds, with its 95 % interval",
+    "incumbent_epochs": "Best so far over the epochs that were trained: mean over seeds, with its 95 % interval",
+    "regret_trials": "How far the best so far is from the best of the table: mean over seeds, with its 95 % interval",
+    "hypervolume_trials": "Hypervolume of the front over trials: mean over seeds, with its 95 % interval",
+    "front": "Fronts: what half of the runs attain, and the best of all runs",
+    "heat": "Means over seeds by two keys",
     "final": "Every run, with mean and 95 % interval",
     "critical_difference": "Average ranks; a bar joins groups that do not differ (Nemenyi, 5 %)",
 }
@@ -62,6 +70,7 @@ def write_page(
     curves: Mapping[str, Mapping[str, Curve]],
     figures: "Mapping[str, Figure]",
     answers: Sequence[Answer] | None = None,
+    question: Question = PLAIN,
 ) -> Path:
     """Write `compare.html` into a folder and return its path; OSError passes through.
 
@@ -78,14 +87,16 @@ def write_page(
         "remarks": comparison.remarks,
         "facts": list(_facts(comparison, measures[0])),
         "curves": [
-            _plot(f"incumbent_{name}", figures[f"incumbent_{name}"], tables.points(name, found))
+            _plot(CURVE_PICTURES[name], figures[CURVE_PICTURES[name]], tables.points(name, found))
             for name, found in curves.items()
         ],
+        "more": [_plot(name, figure, ()) for name, figure in figures.items() if name.startswith(("heat_", "front"))],
         "sections": [_section(measure, figures) for measure in measures],
+        "sizes": _sizes(comparison),
         "runs": list(_runs(comparison, measures)),
         "runs_data": data_address(csv_text(list(tables.runs(comparison, measures)))),
         "checklist": _checklist(answers),
-        "reading": tables.READING,
+        "reading": tables.reading(question),
         "benchmark": "\n".join(f"{key}: {show(value)}" for key, value in run.benchmark.items()),
         "left_out": ", ".join(comparison.by),
     }
@@ -166,10 +177,25 @@ def _runs(comparison: Comparison, measures: Sequence[Measure]) -> Iterator[list[
     """Each run, with where it lies and what it came to."""
     head, *found = tables.runs(comparison, measures)
     scales = [tables.factor(measure) for measure in measures]
-    yield [*head[:5], *map(tables.heading, measures)]
-    for group, seed, directory, trials, seconds, *values in found:
+    yield [*head[:7], *map(tables.heading, measures)]
+    for group, seed, directory, trials, seconds, parameters, flops, *values in found:
         shown = [_cell(tables.digits(scale * value), value) for scale, value in zip(scales, values, strict=True)]
-        yield [group, seed, str(directory), trials, _cell(tables.digits(seconds), seconds), *shown]
+        counts = [_cell("-" if number is None else f"{number:,}", number) for number in (parameters, flops)]
+        yield [group, seed, str(directory), trials, _cell(tables.digits(seconds), seconds), *counts, *shown]
+
+
+def _sizes(comparison: Comparison) -> dict[str, object] | None:
+    """Of runs under different limits: the sizes that they came to, and the front; None of others."""
+    found = sizes(comparison)
+    if not found:
+        return None
+    head, *shown = size_cells(found)
+    rows: list[list[object]] = [list(head)]
+    for one, texts in zip(found, shown, strict=True):
+        values = (one.seeds, one.parameters, one.flops, one.value)
+        cells = [_cell(text, value) for text, value in zip(texts[1:-1], values, strict=True)]
+        rows.append([texts[0], *cells, texts[-1]])
+    return {"table": rows, "data": data_address(csv_text(list(size_rows(found)))), "reading": READING}
 
 
 def _checklist(answers: Sequence[Answer] | None) -> list[list[object]] | None:

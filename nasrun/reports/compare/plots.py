@@ -1,16 +1,18 @@
 """The pictures of a comparison: incumbents over trials and over time, the runs one by one, critical differences.
 
-Each as PNG and as SVG, and all of them on the page of the comparison.
+Each as PNG, SVG and PDF, and all of them on the page of the comparison.
 Figures are built as objects, without pyplot and without changing a default for others.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nasrun.reports.compare import statistics
+from nasrun.reports.compare.look import PLAIN_LOOK, Look
 from nasrun.reports.compare.numbers import Curve, Measure
 from nasrun.reports.compare.tables import factor, heading
 from nasrun.reports.plot_style import GREY, INK, NORMAL, SMALL, add_legend, literal, new_figure
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """By Okabe and Ito; from the eighth group on they come again with another line style."""
 STYLES = ("-", "--", ":", "-.")
+CURVE_PICTURES = {"trials": "incumbent_trials", "seconds": "incumbent_seconds", "epochs": "incumbent_epochs"}
+CURVE_PICTURES |= {"regret": "regret_trials", "hypervolume": "hypervolume_trials"}
+"""The picture of each set of curves."""
 
 
 def draw(
@@ -29,43 +34,97 @@ def draw(
     seconds: Mapping[str, Curve],
     *,
     simulated: bool,
+    more: Mapping[str, Mapping[str, Curve]] = {},
+    look: Look = PLAIN_LOOK,
 ) -> "dict[str, Figure]":
-    """All pictures by name, in the order in which they are shown. `measures[0]` is that of the curves."""
-    objective = measures[0]
+    """All pictures by name, in the order in which they are shown. `measures[0]` is that of the curves.
+    Curves that are empty have no picture. `more`: further curves, by their names in `CURVE_PICTURES`.
+    """
+    objective = replace(measures[0], title=measures[0].metric or measures[0].name)
+    painter = _Painter(look, list(objective.values))
     clock = "Training time of the trials, from the table (s)" if simulated else "Time since the start (s)"
-    figures = {
-        "incumbent_trials": _curves(objective, trials, "Trials", logarithmic=False),
-        "incumbent_seconds": _curves(objective, seconds, clock, logarithmic=True),
-    }
+    figures = {"incumbent_trials": painter.curves(objective, trials, "Trials")}
+    if seconds:
+        figures["incumbent_seconds"] = painter.curves(objective, seconds, clock, logarithmic=True)
+    for name, curves in more.items():
+        if curves:
+            label = "Epochs trained" if name == "epochs" else "Trials"
+            figures[CURVE_PICTURES[name]] = painter.curves(objective, curves, label, kind=name)
     for measure in measures:
-        figures[f"final_{measure.name}"] = _final(measure, list(objective.values))
+        figures[f"final_{measure.name}"] = painter.final(measure)
         if measure.critical_difference is not None:
-            figures[f"critical_difference_{measure.name}"] = _critical_difference(measure)
+            figures[f"critical_difference_{measure.name}"] = critical_difference(measure)
     return figures
 
 
 def save(folder: Path, figures: "Mapping[str, Figure]") -> list[str]:
-    """Write pictures into a folder as PNG and SVG; returns the names of the PNG files. OSError passes through."""
+    """Write pictures into a folder as PNG, SVG and PDF; returns the names of the PNG files. OSError passes through."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, figure in figures.items():
         _save(figure, folder / name)
     return [f"{name}.png" for name in figures]
 
 
-def _curves(measure: Measure, curves: Mapping[str, Curve], label: str, *, logarithmic: bool) -> "Figure":
-    """Mean of the best so far, with the interval of the mean as a band."""
-    figure, axes = new_figure(label, f"Best {heading(measure)} so far")
-    scale = factor(measure)
-    for place, (group, curve) in enumerate(curves.items()):
-        style = _style(place)
-        kept = _changes(curve)
-        x, low, high = curve.x[kept], scale * curve.low[kept], scale * curve.high[kept]
-        axes.plot(x, scale * curve.mean[kept], label=literal(group), linewidth=1.8, drawstyle="steps-post", **style)
-        axes.fill_between(x, low, high, step="post", color=style["color"], alpha=0.15, linewidth=0)
-    if logarithmic and all((curve.x > 0).any() for curve in curves.values()):
-        axes.set_xscale("log")
-    axes.set_ylim(*_limits(measure, [scale * curve.mean for curve in curves.values()]))
-    return add_legend(figure, axes)
+class _Painter:
+    """Draws groups, each in a colour of its own. `groups`: all of them, in order."""
+
+    def __init__(self, look: Look, groups: Sequence[str]) -> None:
+        self._look, self._groups = look, groups
+
+    def curves(
+        self, measure: Measure, curves: Mapping[str, Curve], label: str, *, logarithmic: bool = False, kind: str = ""
+    ) -> "Figure":
+        """Mean of the best so far, with the interval of the mean as a band. `kind`: `regret` is drawn on a log axis,
+        `hypervolume` in its own unit."""
+        scale = 1.0 if kind == "hypervolume" else factor(measure)
+        unit = " (%)" if scale == 100 else ""
+        titles = {"regret": f"Regret: distance to the best of the table{unit}", "hypervolume": "Hypervolume"}
+        figure, axes = new_figure(label, titles.get(kind, f"Best {heading(measure)} so far"))
+        if self._look.width or self._look.height:
+            width, height = figure.get_size_inches()
+            figure.set_size_inches(self._look.width or width, self._look.height or height)
+        floor = _floor(curves) if kind == "regret" else -np.inf
+        for group, curve in curves.items():
+            style = self._style(group)
+            kept = _changes(curve)
+            x, mean = curve.x[kept], scale * np.maximum(curve.mean[kept], floor)
+            low, high = (scale * np.maximum(edge[kept], floor) for edge in (curve.low, curve.high))
+            axes.plot(x, mean, label=literal(group), linewidth=1.8, drawstyle="steps-post", **style)
+            axes.fill_between(x, low, high, step="post", color=style["color"], alpha=0.15, linewidth=0)
+        if logarithmic and all((curve.x > 0).any() for curve in curves.values()):
+            axes.set_xscale("log")
+        if kind == "regret":
+            axes.set_yscale("log")
+        else:
+            better = "max" if kind == "hypervolume" else measure.mode
+            axes.set_ylim(*_limits(better, [scale * curve.mean for curve in curves.values()]))
+        return add_legend(figure, axes)
+
+    def final(self, measure: Measure) -> "Figure":
+        """Every run as a point, the mean with its interval beside them; the best group at the top."""
+        figure, axes = new_figure(heading(measure), "", height=1.3 + 0.42 * len(measure.rows))
+        scale = factor(measure)
+        for place, row in enumerate(reversed(measure.rows)):
+            values = scale * np.array([value for value in measure.values[row.group].values() if np.isfinite(value)])
+            colour = self._style(row.group)["color"]
+            spread = np.linspace(-0.16, 0.16, len(values)) if len(values) > 1 else np.zeros(1)
+            axes.scatter(np.sort(values), place + spread, s=14, color=colour, alpha=0.45, linewidths=0)
+            axes.plot([scale * row.low, scale * row.high], [place, place], color=colour, linewidth=3, alpha=0.8)
+            axes.scatter([scale * row.mean], [place], s=48, color=colour, edgecolors="white", linewidths=1, zorder=4)
+        axes.set_yticks(range(len(measure.rows)), [literal(row.group) for row in reversed(measure.rows)])
+        return figure
+
+    def _style(self, group: str) -> dict[str, Any]:
+        place = self._groups.index(group)
+        style = STYLES[place // len(COLOURS) % len(STYLES)]
+        return {"color": self._look.colour(group) or COLOURS[place % len(COLOURS)], "linestyle": style}
+
+
+def _floor(curves: Mapping[str, Curve]) -> float:
+    """What a regret of 0 is drawn as on a log axis: a third of the smallest one above it."""
+    everything = np.concatenate([curve.mean for curve in curves.values()])
+    above = everything[everything > 1e-12]
+    return float(above.min()) / 3 if len(above) else 1e-6
 
 
 def _changes(curve: Curve) -> np.ndarray:
@@ -76,30 +135,15 @@ def _changes(curve: Curve) -> np.ndarray:
     return changed
 
 
-def _limits(measure: Measure, lines: Sequence[np.ndarray]) -> tuple[float, float]:
+def _limits(mode: str, lines: Sequence[np.ndarray]) -> tuple[float, float]:
     """Limits that show where the curves end: the first steps, far from the best, may be cut off."""
     everything = np.concatenate(lines)
-    low, high = np.quantile(everything, [0.02, 1.0] if measure.mode == "max" else [0.0, 0.98])
+    low, high = np.quantile(everything, [0.02, 1.0] if mode == "max" else [0.0, 0.98])
     margin = 0.06 * (high - low) or 0.01 * abs(high) or 1.0
     return float(low - margin), float(high + margin)
 
 
-def _final(measure: Measure, groups: Sequence[str]) -> "Figure":
-    """Every run as a point, the mean with its interval beside them; the best group at the top."""
-    figure, axes = new_figure(heading(measure), "", height=1.3 + 0.42 * len(measure.rows))
-    scale = factor(measure)
-    for place, row in enumerate(reversed(measure.rows)):
-        values = scale * np.array([value for value in measure.values[row.group].values() if np.isfinite(value)])
-        colour = _style(groups.index(row.group))["color"]
-        spread = np.linspace(-0.16, 0.16, len(values)) if len(values) > 1 else np.zeros(1)
-        axes.scatter(np.sort(values), place + spread, s=14, color=colour, alpha=0.45, linewidths=0)
-        axes.plot([scale * row.low, scale * row.high], [place, place], color=colour, linewidth=3, alpha=0.8)
-        axes.scatter([scale * row.mean], [place], s=48, color=colour, edgecolors="white", linewidths=1, zorder=4)
-    axes.set_yticks(range(len(measure.rows)), [literal(row.group) for row in reversed(measure.rows)])
-    return figure
-
-
-def _critical_difference(measure: Measure) -> "Figure":
+def critical_difference(measure: Measure, over: str = "") -> "Figure":
     """Average ranks on a line, the best at the right; a bar joins groups that do not differ (Demsar 2006, figure 1)."""
     from matplotlib.figure import Figure
 
@@ -135,24 +179,22 @@ def _critical_difference(measure: Measure) -> "Figure":
         ends = average[first] - 0.04, average[last] + 0.04
         axes.plot(ends, [height, height], color=INK, linewidth=4, solid_capstyle="butt")
     title: dict[str, Any] = {"ha": "left", "va": "bottom", "fontsize": NORMAL, "color": INK}
-    axes.text(count, 1.3, f"Average rank by {heading(measure)}", **title)
+    axes.text(count, 1.3, f"Average rank by {heading(measure)}{over}", **title)
     return figure
 
 
-def _style(place: int) -> dict[str, Any]:
-    style = STYLES[place // len(COLOURS) % len(STYLES)]
-    return {"color": COLOURS[place % len(COLOURS)], "linestyle": style}
-
-
 def _save(figure: "Figure", path: Path) -> None:
-    """Write a figure as PNG and SVG, each replaced as a whole; the same numbers give the same bytes."""
+    """Write a figure as PNG, SVG and PDF, each replaced as a whole; the same numbers give the same bytes."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.backend_pdf import FigureCanvasPdf
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     temporary = path.with_name(f".{path.name}.tmp")
     with matplotlib.rc_context({"svg.hashsalt": path.name}):
         FigureCanvasSVG(figure).print_svg(str(temporary), metadata={"Date": None})  # type: ignore[no-untyped-call]
     temporary.replace(path.with_name(f"{path.name}.svg"))
+    FigureCanvasPdf(figure).print_pdf(str(temporary), metadata={"CreationDate": None})  # type: ignore[no-untyped-call]
+    temporary.replace(path.with_name(f"{path.name}.pdf"))
     FigureCanvasAgg(figure).print_png(str(temporary))  # type: ignore[no-untyped-call]
     temporary.replace(path.with_name(f"{path.name}.png"))

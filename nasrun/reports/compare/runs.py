@@ -1,96 +1,36 @@
-"""The runs of a comparison: found below folders, read, checked to be of one benchmark, and grouped.
-
-Only run directories are read: the journal, the config, `environment.json` and `summary.json`.
-"""
+"""The runs of a comparison: found below folders, checked to be of one benchmark, and grouped (`read` reads them)."""
 
 import difflib
 import hashlib
 import itertools
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from nasrun.core import Genome, Objective, Origin
-from nasrun.core.options import ConfigError, flat, plain, shell_command, show
-from nasrun.datasets.record import DataRecord, difference
-from nasrun.reports.summary import SIMULATED, SUMMARY
+from nasrun.core import Objective
+from nasrun.core.options import ConfigError, show
+from nasrun.datasets.record import difference
+from nasrun.reports.compare.read import BENCHMARK, DATA, SAME_RESULT, ComparedRun, read_compared
 from nasrun.storage import journal
-from nasrun.storage.events import RunStarted
-from nasrun.storage.journal import JournalError
-from nasrun.storage.paths import movable
-from nasrun.storage.records import assemble
-from nasrun.storage.run_directory import holds_run, load_config
+from nasrun.storage.run_directory import holds_run
 
-BENCHMARK = ("search_space", "dataset", "evaluator", "objective", "constraints")
-"""Sections of the config that say what is measured: they are the same in all runs of a comparison."""
-
-SAME_RESULT = ("dataset.root", "dataset.mirrors", "evaluator.replicas", "evaluator.group_size", "objective.reference")
-"""Keys below them that change no result: where the files lie, and what is trained together."""
-
-DATA = "data"
-"""The key of the fingerprint of the data in a benchmark."""
+__all__ = ["BENCHMARK", "SAME_RESULT", "ComparedRun", "Comparison", "read_compared"]
 
 ONE = "only runs of one search space, data set, evaluator and objective compare"
 
-_NO_METHOD = ("seed", "output", "hardware", "tracker", "vars", "debug", "dry_run", "resume", "max_failures", "recipe")
+_NO_METHOD = (
+    *("seed", "output", "hardware", "tracker", "vars", "debug", "dry_run", "resume", "max_failures", "recipe"),
+    "baseline",
+    "changed_code",
+)
 """Keys and sections that are part of neither the benchmark nor the method. What a recipe comes to is in the keys of the
 evaluator."""
 
 FEW_SEEDS = 5
-
-
-@dataclass(frozen=True)
-class ComparedRun:
-    """A finished run.
-
-    `values`: the objective of every trial in the order in which they were told, float (trials,), NaN where one failed.
-    `seconds`: the time at which each was told, from the start, pauses left out; with a table that knows them
-    (`simulated`), the training times that it holds, summed up. `samples`: the objective of each architecture that was
-    drawn at random, once per architecture. `final`: the metrics of the winner. `data`: what the run recorded of its
-    data; None of a version that recorded nothing.
-    """
-
-    directory: Path
-    choices: Mapping[str, str | None]
-    config: Mapping[str, Any]
-    objective: Objective
-    values: np.ndarray
-    seconds: np.ndarray
-    simulated: bool
-    samples: Mapping[Genome, float]
-    final: Mapping[str, float]
-    wall_seconds: float
-    header: RunStarted
-    data: DataRecord | None
-
-    @property
-    def seed(self) -> int:
-        """The seed of the run."""
-        return int(self.config["seed"])
-
-    @property
-    def benchmark(self) -> dict[str, Any]:
-        """The dotted keys, with values, of what is measured; what is known by its content, as data and teachers are,
-        is in the place of its path."""
-        keys = {key: value for key, value in self.config.items() if key.partition(".")[0] in BENCHMARK}
-        found = {key: value for key, value in keys.items() if key not in SAME_RESULT}
-        if self.data is None:
-            return found
-        for key in movable(self.header):
-            if key.startswith("evaluator."):
-                found[key] = self.header.facts.get(key.partition(".")[2])
-            else:
-                found.pop(key, None)
-        return {**found, DATA: self.data.fingerprint}
-
-    def value(self, key: str) -> Any:
-        """What a run has for a key: the option chosen in a group, else the value in its config (None without any)."""
-        return self.choices[key] if self.choices.get(key) is not None else self.config.get(key)
 
 
 @dataclass(frozen=True)
@@ -125,46 +65,91 @@ def compare_runs(folders: Sequence[Path], by: Sequence[str] = ()) -> Comparison:
     ConfigError where there is no finished run, where two runs are not of the same benchmark (it names the key), or
     where a group has a seed twice.
     """
+    return compare_selected(*selected(folders), by)
+
+
+def selected(
+    folders: Sequence[Path], where: Mapping[str, Sequence[str]] = {}, without: Sequence[Path] = ()
+) -> tuple[list[ComparedRun], list[str]]:
+    """The finished runs in some folders, and remarks on those that are left out.
+
+    `where`: values that runs must have, by key, as they are typed. `without`: folders whose runs are left out.
+    """
+    out = [folder.resolve() for folder in without]
+    found = [run for run in find_runs(folders) if not any(run.resolve().is_relative_to(folder) for folder in out)]
+    if not found:
+        raise ConfigError(f"without={','.join(map(str, without))}: leaves no run")
+    runs, remarks = _finished(found)
+    for key, values in where.items():
+        check_key(runs, key, "where")
+        kept = [run for run in runs if show(run.value(key)) in values]
+        if not kept:
+            known = ", ".join(sorted({show(run.value(key)) for run in runs}))
+            raise ConfigError(f"where={key}={','.join(values)}: no run has that; there is {known}")
+        runs = kept
+    return runs, remarks
+
+
+def compare_selected(runs: Sequence[ComparedRun], remarks: Sequence[str], by: Sequence[str] = ()) -> Comparison:
+    """As `compare_runs`, of runs that were read already."""
     for key in by:
         if key.partition(".")[0] in ("dataset", "objective", "seed"):
             raise ConfigError(f"by={key}: runs that differ in it do not compare; group by what the method is")
-    runs, remarks = _finished(find_runs(folders))
-    for key in by:
-        if all(key not in run.config and run.choices.get(key) is None for run in runs):
-            known = {name for run in runs for name in (*run.config, *run.choices)}
-            close = difflib.get_close_matches(key, sorted(known), n=1) or ["strategy", "strategy.KEY"]
-            raise ConfigError(f"by={key}: no run has such a key; did you mean {' or '.join(close)}?")
+        check_key(runs, key, "by")
     alike, doubts = _alike(runs)
     compared = [*by, *_of_recipe(runs)] if "recipe" in by else by
     check_benchmark(alike, compared)
     check_data(runs)
     runs = list(alike)
-    remarks += doubts
-    chosen = by or _differing(runs)
+    chosen = by or differing(runs)
     groups: dict[str, list[ComparedRun]] = {}
     for run in runs:
         groups.setdefault(_label(run, chosen), []).append(run)
+    found = [*remarks, *doubts]
     for name, group in groups.items():
         group.sort(key=lambda run: run.seed)
-        remarks += _check_group(name, group, chosen)
-    remarks += _remarks(runs, groups, chosen)
-    return Comparison(groups, chosen, runs[0].objective, benchmark_hash(runs[0], compared), remarks)
+        found += _check_group(name, group, chosen)
+    found += _remarks(runs, groups, chosen)
+    return Comparison(groups, chosen, runs[0].objective, benchmark_hash(runs[0], compared), found)
+
+
+def check_key(runs: Sequence[ComparedRun], key: str, word: str) -> None:
+    """ConfigError where no run has a key that a word of the command line names."""
+    if all(key not in run.config and run.choices.get(key) is None for run in runs):
+        known = {name for run in runs for name in (*run.config, *run.choices)}
+        close = difflib.get_close_matches(key, sorted(known), n=1) or ["strategy", "strategy.KEY"]
+        raise ConfigError(f"{word}={key}: no run has such a key; did you mean {' or '.join(close)}?")
 
 
 def find_runs(folders: Sequence[Path]) -> list[Path]:
-    """The run directories among and below some folders, each once, numbers in names in the order of numbers."""
+    """The run directories among and below some folders, each once, numbers in names in the order of numbers.
+
+    Links to folders are followed.
+    """
     found: dict[Path, Path] = {}
     for folder in folders:
-        below = (
-            [folder]
-            if holds_run(folder)
-            else sorted((path.parent for path in folder.rglob(journal.NAME)), key=lambda path: _numbered(str(path)))
-        )
+        below = [folder] if holds_run(folder) else sorted(_below_folder(folder), key=lambda path: _numbered(str(path)))
         if not below:
             raise ConfigError(f"{folder}: holds no run, nor does a folder in it (no {journal.NAME})")
         for directory in below:
             found.setdefault(directory.resolve(), directory)
     return list(found.values())
+
+
+def _below_folder(folder: Path) -> list[Path]:
+    """The run directories below a folder; a link that leads back to a folder that was seen is not followed again."""
+    found, seen = [], {folder.resolve()}
+    for place, names, files in os.walk(folder, followlinks=True):
+        if journal.NAME in files:
+            found.append(Path(place))
+        kept = []
+        for name in names:
+            inner = Path(place, name)
+            if not inner.is_symlink() or inner.resolve() not in seen:
+                seen |= {inner.resolve()} if inner.is_symlink() else set()
+                kept.append(name)
+        names[:] = kept
+    return found
 
 
 def _numbered(name: str) -> list[tuple[int, str]]:
@@ -185,52 +170,6 @@ def _finished(directories: Sequence[Path]) -> tuple[list[ComparedRun], list[str]
     return runs, remarks
 
 
-def read_compared(directory: Path) -> ComparedRun | str:
-    """A run as a comparison needs it, or why it has to be left out."""
-    try:
-        lines = journal.read(directory / journal.NAME)
-    except (OSError, JournalError) as error:
-        return f"cannot be read ({error})"
-    if not lines:
-        return "its journal is empty"
-    run = assemble(directory, lines)
-    if run.end is None or not run.end.complete:
-        reason = run.end.reason if run.end else "it was interrupted or is still going"
-        return f"not finished ({reason}); go on with: {shell_command('resume', directory)}"
-    config = flat(plain(load_config(directory, run.changes, data_only=True)))
-    with journal.reject_invalid_events(directory / journal.NAME):
-        data = DataRecord.of_header(run.header.data)
-    try:
-        summary = json.loads((directory / SUMMARY).read_text())
-        objective, several = Objective(**summary["objective"]), summary.get("objectives") or []
-        choices = json.loads((directory / "environment.json").read_text()).get("choices") or {}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        return f"its {SUMMARY} or environment.json cannot be read ({error}); try: {shell_command('report', directory)}"
-    config |= {"objective.metric": objective.metric, "objective.mode": objective.mode}
-    if several:
-        config |= {f"objective.{key}": [one[key] for one in several] for key in ("metric", "mode")}
-    records = list(run.trials.values())
-    if not any(record.status == "ok" for record in records):
-        return "no trial succeeded"
-    means = [record.mean(objective.metric) for record in records]
-    values = np.array([np.nan if mean is None else mean for mean in means])
-    samples: dict[Genome, float] = {}
-    for record, value in zip(records, values.tolist(), strict=True):
-        if record.trial.proposal.origin == Origin.SAMPLE and value == value:
-            samples.setdefault(record.trial.proposal.genome, value)
-    simulated = all(record.values(SIMULATED) for record in records if record.status == "ok")
-    if simulated:
-        made = [0.0 if r.trial.proposal.reuse_of is not None else sum(r.values(SIMULATED)) for r in records]
-        seconds = np.cumsum(made)
-    else:
-        seconds = np.array(run.told_at)
-    final = {name: float(value) for name, value in run.final_metrics.items()}
-    wall = run.wall_seconds
-    return ComparedRun(
-        directory, choices, config, objective, values, seconds, simulated, samples, final, wall, run.header, data
-    )
-
-
 def benchmark_hash(run: ComparedRun, by: Sequence[str] = ()) -> str:
     """Twelve hex digits that are equal for runs of the same benchmark (SHA-256 of its keys and values)."""
     kept = {key: value for key, value in run.benchmark.items() if not _below(key, by)}
@@ -245,10 +184,26 @@ def check_benchmark(runs: Sequence[ComparedRun], by: Sequence[str]) -> None:
         keys = [key for key in {**one, **two} if one.get(key) != two.get(key) and not _below(key, (*by, DATA))]
         if keys:
             key, more = keys[0], f" ({len(keys) - 1} more keys differ)" if len(keys) > 1 else ""
-            raise ConfigError(
-                f"{key}: {_given(one, key)} in {first.directory} but {_given(two, key)} in {other.directory}{more}; "
-                + ONE
-            )
+            told = f"{key}: {_given(one, key)} in {first.directory} but {_given(two, key)} in {other.directory}{more}"
+            limits = [key for key in keys if key.startswith("constraints.")]
+            hint = f"; to compare limits: by={','.join(sorted(limits))}" if len(limits) == len(keys) else ""
+            raise ConfigError(f"{told}; {ONE}{hint}")
+
+
+def _advice(runs: Sequence[ComparedRun], key: str) -> str:
+    """What to type where runs differ in a key of the benchmark: several at once, one of them, or groups by it."""
+    section = key.partition(".")[0]
+    chosen = section if len({run.choices.get(section) for run in runs} - {None}) > 1 else key
+    if chosen == DATA:
+        return ""
+    values = list(dict.fromkeys(show(run.value(chosen)) for run in runs))
+    if len(values) < 2:
+        return ""
+    what = {"dataset": "data sets", "search_space": "search spaces"}.get(chosen, f"values of {chosen}")
+    some = ", ".join(values[:6]) + (", ..." if len(values) > 6 else "")
+    groups = f", or as groups: by=strategy,{chosen}" if section in ("evaluator", "constraints", "search_space") else ""
+    one = f"one of them: where={chosen}={values[0]}"
+    return f"; there are {len(values)} {what} ({some}): all of them at once: over={chosen}, or {one}{groups}"
 
 
 def check_data(runs: Sequence[ComparedRun]) -> None:
@@ -260,7 +215,7 @@ def check_data(runs: Sequence[ComparedRun]) -> None:
         assert other.data is not None
         found = difference(one.data, other.data, f"in {one.directory}", f"in {other.directory}")
         if found is not None:
-            raise ConfigError(f"not the same data: {found}; {ONE}")
+            raise ConfigError(f"not the same data: {found}; {ONE}{_advice(runs, 'dataset')}")
 
 
 def _alike(runs: Sequence[ComparedRun]) -> tuple[Sequence[ComparedRun], list[str]]:
@@ -294,7 +249,7 @@ def _method(runs: Sequence[ComparedRun], by: Sequence[str] = ()) -> list[str]:
     return [key for key in own if len({json.dumps(run.config.get(key)) for run in runs}) > 1]
 
 
-def _differing(runs: Sequence[ComparedRun]) -> list[str]:
+def differing(runs: Sequence[ComparedRun]) -> list[str]:
     """What to group by where nothing was said."""
     if len({run.value("strategy") for run in runs}) > 1:
         return ["strategy"]
@@ -311,10 +266,14 @@ def _label(run: ComparedRun, by: Sequence[str]) -> str:
 def _check_group(name: str, group: Sequence[ComparedRun], by: Sequence[str]) -> list[str]:
     """Remarks on a group whose runs are not all of one method; ConfigError where it has a seed twice."""
     mixed = [key for key in _method(group, by) if key != "trials"]
-    advice = f"separate them: by={','.join([*by, mixed[0]])}" if mixed else "leave one of them out"
+    advice = f"separate them: by={','.join([*by, mixed[0]])}" if mixed else ""
     for one, two in itertools.pairwise(group):
         if one.seed == two.seed:
-            raise ConfigError(f"{one.directory} and {two.directory}: both are {name} with seed={one.seed}; {advice}")
+            leave = f"leave one of them out: without={two.directory}"
+            if one.config.get("trials") != two.config.get("trials"):
+                leave = f"separate them: by={','.join([*by, 'trials'])}"
+            told = f"both are {name} with seed={one.seed}; {advice or leave}"
+            raise ConfigError(f"{one.directory} and {two.directory}: {told}")
     if mixed:
         values = ", ".join(dict.fromkeys(show(run.config.get(mixed[0])) for run in group))
         return [f"{name} holds runs of different {mixed[0]} ({values}); {advice}"]
@@ -336,8 +295,19 @@ def _remarks(runs: Sequence[ComparedRun], groups: Mapping[str, Sequence[Compared
             f"runs of {trials[0]} to {trials[-1]} trials: compared after {trials[0]}; test metrics are final"
         )
     places = {(run.header.environment.get("processor"), json.dumps(run.header.facts.get("runtime"))) for run in runs}
-    if len(places) > 1 and not runs[0].simulated:
+    stepwise = [name for name, group in groups.items() if any(run.segmented for run in group)]
+    if stepwise and len(stepwise) < len(groups):
+        listed = ", ".join(stepwise)
+        remarks.append(f"trials of {listed} are steps of trainings, not whole ones: compare over epochs (epochs=N)")
+    untimed = sorted({str(run.table) for run in runs if not run.timed})
+    if untimed:
+        remarks.append(f"no training times in table {', '.join(untimed)}: there are no curves over time")
+    elif len(places) > 1 and not runs[0].simulated:
         remarks.append("the runs were not made on the same hardware: their times do not compare")
+    files = sorted({name for run in runs for name in run.own_files})
+    changed = [name for name in files if len({run.own_files.get(name) for run in runs} - {None}) > 1]
+    if changed:
+        remarks.append(f"the code of own classes was changed between runs: {', '.join(changed)}")
     versions = {json.dumps(run.header.environment.get("packages"), sort_keys=True) for run in runs}
     if len(versions) > 1:
         remarks.append("the runs were made with different versions of packages")

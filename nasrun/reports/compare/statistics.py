@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from nasrun.core.averages import exact_mean
+
 RESAMPLES = 10_000
 EXACT_PAIRS = 14
 """Up to so many pairs all sign patterns are gone through (16,384); beyond, `RESAMPLES` of them are drawn."""
@@ -33,7 +35,7 @@ def interquartile_mean(values: np.ndarray) -> float:
     """
     ordered = np.sort(np.asarray(values, dtype=float))
     cut = len(ordered) // 4
-    return float(ordered[cut : len(ordered) - cut].mean())
+    return exact_mean(ordered[cut : len(ordered) - cut].tolist())
 
 
 def bootstrap_means(values: np.ndarray, resamples: int = RESAMPLES, share: float = 0.95) -> np.ndarray:
@@ -48,7 +50,7 @@ def bootstrap_means(values: np.ndarray, resamples: int = RESAMPLES, share: float
     means = weights @ values.reshape(count, -1)
     tail = (1 - share) / 2
     limits: np.ndarray = np.quantile(means, [tail, 1 - tail], axis=0).reshape(2, *values.shape[1:])
-    return limits
+    return np.where(np.ptp(values, axis=0) == 0, values[0], limits)  # no rounding where all are equal
 
 
 def bootstrap_mean(values: np.ndarray) -> Interval:

@@ -5,32 +5,43 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nasrun.core.averages import exact_mean
 from nasrun.core.options import printable
+from nasrun.reports.compare import anytime
+from nasrun.reports.compare import latex as tex
 from nasrun.reports.compare.numbers import Curve, Measure, Row, Test, budget, random_average
+from nasrun.reports.compare.question import PLAIN, TESTS, Question
 from nasrun.reports.compare.runs import Comparison
+from nasrun.reports.compare.sizes import READING as SIZES
+from nasrun.reports.compare.sizes import size_cells, size_rows, sizes
 from nasrun.reports.tables import csv_text, markdown, one_line
 from nasrun.storage.records import write_text
 
 HEAD = ("group", "seeds", "mean ± sd", "IQM", "95 % interval", "best", "rank")
 GAIN = "over random"
-READING = (
-    "Mean, interquartile mean (IQM) and 95 % percentile bootstrap interval of the mean are over seeds. Pairs: "
-    "two-sided paired permutation test over common seeds, corrected by Holm's method within each table; Cohen's d "
-    "of the paired differences; A12 of Vargha and Delaney, the chance that a run of the first is the better one."
-)
-"""What the columns mean, below the tables."""
 PAIR_HEAD = ("pair, better first", "seeds", "difference", "p", "p (Holm)", "Cohen d", "A12")
+
+
+def reading(question: Question = PLAIN) -> str:
+    """What the columns mean, below the tables."""
+    others = "" if question.reference is None else f" of {question.reference} and each other group"
+    return (
+        "Mean, interquartile mean (IQM) and 95 % percentile bootstrap interval of the mean are over seeds. Pairs"
+        f"{others}: {TESTS[question.test]}, corrected by Holm's method within each table; Cohen's d "
+        "of the paired differences; A12 of Vargha and Delaney, the chance that a run of the first is the better one."
+    )
 
 
 def factor(measure: Measure) -> float:
     """What values are multiplied with to be shown: accuracies and regrets that are shares are shown in percent."""
     shares = all(abs(value) <= 1 for found in measure.values.values() for value in found.values())
-    return 100.0 if shares and measure.name.endswith(("accuracy", "regret")) else 1.0
+    return 100.0 if shares and (measure.metric or measure.name).endswith(("accuracy", "regret")) else 1.0
 
 
 def heading(measure: Measure) -> str:
     """The name of a measure with its unit."""
-    return f"{measure.name} (%)" if factor(measure) == 100 else measure.name
+    name = measure.title or measure.name
+    return f"{name} (%)" if factor(measure) == 100 else name
 
 
 def cells(measure: Measure) -> list[tuple[str, ...]]:
@@ -116,6 +127,15 @@ def print_tables(comparison: Comparison, measures: Sequence[Measure]) -> None:
     console = Tables(highlight=False, markup=False)
     if not console.is_terminal:
         console.width = 200
+
+    def add_table(title: str, rows: Sequence[Sequence[str]]) -> None:
+        table = Table(title=title, title_justify="left")
+        for place, name in enumerate(rows[0]):
+            table.add_column(name, justify="right" if place else "left")
+        for row in rows[1:]:
+            table.add_row(*row)
+        console.print(table)
+
     for line in summary_lines(comparison):
         console.print(printable(line))
     for measure in measures:
@@ -123,16 +143,12 @@ def print_tables(comparison: Comparison, measures: Sequence[Measure]) -> None:
         if not repeats_tests(measure):
             tables.append((f"{heading(measure)}: pairs", pair_cells(measure)))
         for title, rows in tables:
-            if len(rows) == 1:
-                continue
-            table = Table(title=title, title_justify="left")
-            for place, name in enumerate(rows[0]):
-                table.add_column(name, justify="right" if place else "left")
-            for row in rows[1:]:
-                table.add_row(*row)
-            console.print(table)
+            if len(rows) > 1:
+                add_table(title, rows)
         if len(tables) > 1 and omnibus(measure):
             console.print(omnibus(measure))
+    if sized := sizes(comparison):
+        add_table("sizes", size_cells(sized))
 
 
 def write_tables(
@@ -141,18 +157,47 @@ def write_tables(
     measures: Sequence[Measure],
     curves: Mapping[str, Mapping[str, Curve]],
     pictures: Sequence[str],
+    question: Question = PLAIN,
 ) -> None:
-    """Write `compare.csv`, `pairs.csv`, `runs.csv`, a CSV per set of curves, `compare.md` and `compare.tex`.
+    """Write `compare.csv`, `pairs.csv`, `runs.csv`, `anytime.csv`, a CSV per set of curves, `compare.md` and
+    `compare.tex`.
 
-    `curves`: by name (`trials`, `seconds`), then by group. `pictures`: file names to show in the Markdown.
+    `curves`: by name (`trials`, `seconds`), then by group. `pictures`: file names to show in the Markdown. In every CSV
+    the keys that tell the groups apart are columns of their own.
     """
-    write_text(folder / "compare.csv", csv_text(rows(measures)))
-    write_text(folder / "pairs.csv", csv_text(pairs(measures)))
-    write_text(folder / "runs.csv", csv_text(runs(comparison, measures)))
-    for name, found in curves.items():
-        write_text(folder / f"curves_{name}.csv", csv_text(points(name, found)))
-    write_text(folder / "compare.md", _markdown(comparison, measures, pictures))
-    write_text(folder / "compare.tex", _latex(comparison, measures))
+    keys, on_the_way = keys_of(comparison), anytime.progress(comparison, question.target)
+    target = anytime.optimum(comparison) if question.target is None else question.target
+    tables = {"compare": rows(measures), "runs": runs(comparison, measures)}
+    tables["anytime"] = anytime.rows(on_the_way, target)
+    tables |= {f"curves_{name}": points(name, found) for name, found in curves.items()}
+    if sized := sizes(comparison):
+        tables["sizes"] = list(size_rows(sized))
+    for name, table in tables.items():
+        write_text(folder / f"{name}.csv", csv_text(with_keys(table, keys, ("group",))))
+    write_text(folder / "pairs.csv", csv_text(with_keys(pairs(measures), keys, ("first", "second"))))
+    write_text(folder / "compare.md", _markdown(comparison, measures, pictures, question, on_the_way))
+    write_text(folder / "compare.tex", latex(comparison, measures, question))
+
+
+def keys_of(comparison: Comparison) -> dict[str, dict[str, object]]:
+    """By group, the value of each key that tells the groups apart."""
+    return {
+        name: {key: found[0].value(key) for key in comparison.by} for name, found in comparison.groups.items() if found
+    }
+
+
+def with_keys(
+    table: Iterable[Sequence[object]], keys: Mapping[str, Mapping[str, object]], columns: Sequence[str]
+) -> Iterable[Sequence[object]]:
+    """A table with the keys of the groups that some of its columns name as columns of their own, at the end."""
+    rows = iter(table)
+    head = next(rows)
+    places = [(list(head).index(column), column) for column in columns]
+    names = list(next(iter(keys.values()), {}))
+    prefix = {column: "" if len(columns) == 1 else f"{column}_" for column in columns}
+    yield [*head, *(f"{prefix[column]}{name}" for _, column in places for name in names)]
+    for row in rows:
+        yield [*row, *(keys[str(row[place])][name] for place, _ in places for name in names)]
 
 
 def rows(measures: Sequence[Measure]) -> Iterable[Sequence[object]]:
@@ -173,57 +218,102 @@ def pairs(measures: Sequence[Measure]) -> Iterable[Sequence[object]]:
 
 def runs(comparison: Comparison, measures: Sequence[Measure]) -> Iterable[tuple[Any, ...]]:
     """Every run with the final value of each measure, headings first."""
-    yield ("group", "seed", "directory", "trials", "seconds", *(measure.name for measure in measures))
+    heads = ("group", "seed", "directory", "trials", "seconds", "parameters", "flops")
+    yield (*heads, *(measure.name for measure in measures))
     for group, found in comparison.groups.items():
         for run in found:
             values = [measure.values[group][run.seed] for measure in measures]
-            yield (group, run.seed, run.directory, len(run.values), run.wall_seconds, *values)
+            known = (run.directory, len(run.values), run.wall_seconds, run.parameters, run.flops)
+            yield (group, run.seed, *known, *values)
 
 
 def points(name: str, curves: Mapping[str, Curve]) -> Iterable[Sequence[object]]:
-    """The incumbents, over `name` (trials or seconds), headings first."""
-    yield ["group", name, "mean", "low", "high"]
+    """The incumbents, over `name` (trials, seconds or epochs), or what `name` says over trials, headings first."""
+    yield ["group", name if name in ("trials", "seconds", "epochs") else "trials", "mean", "low", "high"]
     for group, curve in curves.items():
         for row in zip(curve.x.tolist(), curve.mean.tolist(), curve.low.tolist(), curve.high.tolist(), strict=True):
             yield [group, *row]
 
 
-def _markdown(comparison: Comparison, measures: Sequence[Measure], pictures: Sequence[str]) -> str:
+def _markdown(
+    comparison: Comparison,
+    measures: Sequence[Measure],
+    pictures: Sequence[str],
+    question: Question,
+    on_the_way: Sequence[anytime.Progress],
+) -> str:
     lines = [*summary_lines(comparison), *comparison.remarks]
     parts = ["# Comparison\n", "".join(f"- {markdown(line)}\n" for line in lines)]
     for measure in measures:
         parts.append(f"## {heading(measure)}\n")
-        parts.append(_markdown_table(cells(measure)))
+        parts.append(markdown_table(cells(measure)))
         if measure.tests:
-            parts += [_markdown_table(pair_cells(measure)), omnibus(measure) + "\n"]
+            parts += [markdown_table(pair_cells(measure)), omnibus(measure) + "\n"]
+    if sized := sizes(comparison):
+        parts += ["## Sizes\n", markdown_table(size_cells(sized)), f"{SIZES}\n"]
+    parts += ["## On the way\n", markdown_table(progress_cells(on_the_way, measures[0]))]
     parts += [f"![{name.partition('.')[0].replace('_', ' ')}]({name})\n" for name in pictures]
-    parts.append(f"{READING}\n")
+    parts.append(f"{reading(question)}\n")
     return "\n".join(parts)
 
 
-def _markdown_table(rows: Sequence[Sequence[str]]) -> str:
+def progress_cells(found: Sequence[anytime.Progress], measure: Measure) -> list[tuple[str, ...]]:
+    """Groups on their way as text, the head first. `measure`: the objective's."""
+    scale, aimed = factor(measure), any(one.reached for one in found)
+    rows: list[tuple[str, ...]] = [("group", "mean of the best so far", *(("reached the target", "trials") * aimed))]
+    for one in found:
+        way = ("-" if one.median is None else f"{one.median:,.0f}",) if aimed else ()
+        count = (f"{one.count} of {len(one.reached)}",) if aimed else ()
+        rows.append((one.group, digits(scale * exact_mean(one.area)), *count, *way))
+    return rows
+
+
+def markdown_table(rows: Sequence[Sequence[str]]) -> str:
     lines = [" | ".join(markdown(cell) for cell in row) for row in rows]
     lines.insert(1, " | ".join(["---", *["---:"] * (len(rows[0]) - 1)]))
     return "".join(f"| {line} |\n" for line in lines)
 
 
-def _latex(comparison: Comparison, measures: Sequence[Measure]) -> str:
-    """A table per measure, for LaTeX with the package booktabs; the best mean is bold."""
-    parts = [f"% {one_line(line)}\n" for line in summary_lines(comparison)] + ["% needs \\usepackage{booktabs}\n"]
+def latex(comparison: Comparison, measures: Sequence[Measure], question: Question = PLAIN) -> str:
+    """For each measure a table over seeds and one of its tests, for LaTeX with the package booktabs.
+
+    The best mean is bold; groups that do not differ from it at 5 % have an equals sign, and p-values below that a star.
+    """
+    parts = [f"% {one_line(line)}\n" for line in summary_lines(comparison)] + [tex.PREAMBLE]
+    about = tex.escaped(_benchmark(comparison))
     for measure in measures:
-        head, *rows = cells(measure)
-        parts.append(f"\n% {heading(measure)}\n\\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}\n\\toprule\n")
-        parts.append(" & ".join(map(_tex, head)) + " \\\\\n\\midrule\n")
-        for place, row in enumerate(rows):
-            shown = [_tex(cell) for cell in row]
-            if place == 0:
-                shown[2] = f"\\textbf{{{shown[2]}}}"
-            parts.append(" & ".join(shown) + " \\\\\n")
-        parts.append("\\bottomrule\n\\end{tabular}\n")
+        head, *body = cells(measure)
+        found = [[tex.escaped(cell) for cell in row] for row in body]
+        alike = _like_the_best(measure)
+        for place, row in enumerate(found):
+            row[2] = tex.bold(row[2]) if place == 0 else row[2] + tex.SAME * (measure.rows[place].group in alike)
+        name = tex.escaped(heading(measure))
+        caption = f"{name} over seeds ({about}). Bold: the best mean"
+        caption += f"; {tex.SAME}: not different from it at 5\\,\\%." if alike else "."
+        parts.append(
+            "\n" + tex.table([list(map(tex.escaped, head)), *found], caption, tex.label("compare", measure.name))
+        )
+        if measure.tests and not repeats_tests(measure):
+            parts.append("\n" + _latex_pairs(measure, question))
     return "".join(parts)
 
 
-def _tex(text: str) -> str:
-    special = {"\\": r"\textbackslash{}", "±": r"$\pm$", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    special |= {character: f"\\{character}" for character in "&%$#_{}"}
-    return "".join(special.get(character, character) for character in text)
+def _like_the_best(measure: Measure) -> set[str]:
+    """The groups that the tests do not tell from the one with the best mean."""
+    best = measure.rows[0].group if measure.rows else None
+    found = set()
+    for test in measure.tests:
+        if best in (test.first, test.second) and test.p_holm >= tex.LEVEL:
+            found.add(test.second if test.first == best else test.first)
+    return found
+
+
+def _latex_pairs(measure: Measure, question: Question) -> str:
+    head, *body = pair_cells(measure)
+    found = []
+    for row, test in zip(body, measure.tests, strict=True):
+        shown = [tex.escaped(cell) for cell in row]
+        shown[4] += tex.SIGNIFICANT * (test.p_holm < tex.LEVEL)
+        found.append(shown)
+    caption = f"{tex.escaped(heading(measure))}: {tex.escaped(TESTS[question.test])}; {tex.SIGNIFICANT}: below 5\\,\\%."
+    return tex.table([list(map(tex.escaped, head)), *found], caption, tex.label("pairs", measure.name))

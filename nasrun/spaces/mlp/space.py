@@ -253,6 +253,11 @@ class Mlp(SearchSpace):
         weights = sum(before * after for before, after in pairwise(sizes))
         return Cost(weights + sum(sizes[1:]), 2 * weights)
 
+    def peak_values(self, genome: Genome, task: Task) -> int:
+        """The inputs and outputs of the layer that has most of both."""
+        sizes = [task.channels * task.height * task.width, *self.hidden(genome), task.outputs]
+        return max(before + after for before, after in pairwise(sizes))
+
     def build(self, genome: Genome, task: Task) -> "torch.nn.Module":
         """The network: input float (batch, channels, height, width), output (batch, task.outputs), the logits. Initial
         weights come from torch's global generator; see `dense_network`."""

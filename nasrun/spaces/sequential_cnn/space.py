@@ -220,6 +220,22 @@ class SequentialCNN(SearchSpace):
         weights = channels * self.dense + self.dense * task.outputs
         return Cost(parameters + weights + self.dense + task.outputs, 2 * (multiply_adds + weights))
 
+    def peak_values(self, genome: Genome, task: Task) -> int:
+        """What a layer takes in and gives out, of the layer where that is most; a 1x1 reduction takes every other pixel
+        first."""
+        channels, height, width = task.channels, task.height, task.width
+        before, most = channels * height * width, 0
+        for kind, filters, kernel, _ in split(genome):
+            if kind == "R":
+                height, width = (height + 1) // 2, (width + 1) // 2
+                if kernel == 1:
+                    taken = channels * height * width
+                    most, before = max(most, before + taken), taken
+            channels = int(filters)
+            after = channels * height * width
+            most, before = max(most, before + after), after
+        return max(most, before + channels, channels + self.dense, self.dense + task.outputs)
+
     def build(self, genome: Genome, task: Task) -> "torch.nn.Module":
         """The network: input float (batch, channels, height, width), output (batch, task.outputs): logits, or the
         values of a regression. Initial weights come from torch's global generator; see `convolutional_network`."""

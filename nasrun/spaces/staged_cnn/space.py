@@ -16,6 +16,7 @@ from nasrun.core.options import Between, ConfigError, NotEmpty, Positive, check_
 from nasrun.spaces.staged_cnn.genome import HEAD, LAYERS, STAGE, name_of, network_of, parsed, text_of
 from nasrun.spaces.staged_cnn.known import KNOWN
 from nasrun.spaces.staged_cnn.limits import STEP, Limits
+from nasrun.spaces.staged_cnn.memory import peak_values
 from nasrun.spaces.staged_cnn.price import price, stem_strides
 from nasrun.spaces.staged_cnn.prior import Prior
 from nasrun.spaces.staged_cnn.variation import Variation
@@ -203,6 +204,10 @@ class StagedCNN(SearchSpace):
     def cost(self, genome: Genome, task: Task) -> Cost:
         """Trainable parameters, and FLOPs of one input; see `price`."""
         return price(genome, task, self.resolution)
+
+    def peak_values(self, genome: Genome, task: Task) -> int:
+        """Values of one input in memory at a time; see `nasrun.spaces.staged_cnn.memory`."""
+        return peak_values(genome, task, self.resolution)
 
     def build(self, genome: Genome, task: Task) -> "torch.nn.Module":
         """The network: input float (batch, channels, height, width), output (batch, task.outputs), the logits. Initial

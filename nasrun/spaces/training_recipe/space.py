@@ -7,23 +7,18 @@ training can go on from that of any other.
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from nasrun.core import Cost, Genome, Mutation, SearchSpace, Task, Token
-from nasrun.core.options import Above, AtLeast, ConfigError, FilePath, NotEmpty, Positive, show
+from nasrun.core.options import ConfigError, show
 from nasrun.spaces.sections import make_space
 from nasrun.spaces.training_recipe import models as recipe_models
+from nasrun.spaces.training_recipe.settings import ACTIVATIONS, OPTIMIZERS, Genes, Network, StartRecipe
 
 if TYPE_CHECKING:
     import torch
-
-Activation = Literal["ELU", "Hardshrink", "Hardsigmoid", "Hardtanh", "ReLU", "ReLU6", "SELU", "Sigmoid", "Tanh"]
-Optimizer = Literal["sgd", "adam", "adamw", "adadelta"]
-
-ACTIVATIONS = ("ELU", "Hardshrink", "Hardsigmoid", "Hardtanh", "ReLU", "ReLU6", "SELU", "Sigmoid", "Tanh")
-OPTIMIZERS = ("sgd", "adam", "adamw", "adadelta")
 
 TORCH: dict[str, dict[str, float | bool]] = {
     "sgd": {"lr": 0.001, "momentum": 0.9, "nesterov": False, "weight_decay": 0.0},
@@ -52,57 +47,29 @@ class TrainingRecipe(SearchSpace):
     def __init__(
         self,
         *,
-        model: recipe_models.Model = "dense",
-        widths: list[Positive] | None = None,
-        run: FilePath | None = None,
-        base: dict[str, Any] | None = None,
-        genome: str | None = None,
-        optimizer: Optimizer = "adam",
-        batch_size: Positive = 32,
-        activation: Activation = "ReLU",
-        optimizers: Annotated[list[Optimizer], NotEmpty()] | None = None,
-        activations: Annotated[list[Activation], NotEmpty()] | None = None,
-        min_batch: Positive = 1,
-        max_batch: Positive = 200,
-        batch_step: Positive = 10,
-        lrs: Annotated[list[Annotated[float, Above(0)]], NotEmpty()] | None = None,
-        weight_decays: Annotated[list[Annotated[float, AtLeast(0)]], NotEmpty()] | None = None,
+        network: Network = Network(),
+        genes: Genes = Genes(),
+        start: StartRecipe = StartRecipe(),
         rates: Literal["torch", "evaluator"] = "torch",
     ) -> None:
-        self.optimizers: tuple[Token, ...] = tuple(optimizers or OPTIMIZERS)
-        self.activations: tuple[Token, ...] = tuple(activations or ACTIVATIONS)
-        if widths is not None and not widths:
-            raise ValueError("widths=[]: expected at least one layer")
-        if not min_batch <= batch_size <= max_batch:
-            raise ValueError(f"batch_size={batch_size}: must be from min_batch={min_batch} to max_batch={max_batch}")
-        for name, value, known in (
-            ("optimizer", optimizer, self.optimizers),
-            ("activation", activation, self.activations),
-        ):
-            if value not in known:
-                raise ValueError(f"{name}={value}: not one of {name}s={show(list(known))}")
-        self.model, self.min_batch, self.max_batch, self._step = model, min_batch, max_batch, batch_step
-        self._rates = rates
-        self._floats = {
-            name: tuple(map(_text, sorted(values)))
-            for name, values in (("lr", lrs), ("weight_decay", weight_decays))
-            if values is not None
-        }
-        if model == "genome":
-            base, genome = (base, genome) if run is None else _best_of(run)
+        start.check(genes)
+        self.optimizers: tuple[Token, ...] = tuple(genes.optimizers or OPTIMIZERS)
+        self.activations: tuple[Token, ...] = tuple(genes.activations or ACTIVATIONS)
+        self.model, self._widths = network.model, tuple(network.widths or recipe_models.WIDTHS.get(network.model, ()))
+        self.min_batch, self.max_batch, self._step = genes.min_batch, genes.max_batch, genes.batch_step
+        self._rates, self._floats = rates, genes.floats
+        base, genome = network.base, network.genome
+        if self.model == "genome":
+            base, genome = (base, genome) if network.run is None else _best_of(network.run)
             self._adopt(base, genome)
-        elif run is not None or base is not None or genome is not None:
-            key = "run" if run is not None else "base" if base is not None else "genome"
-            raise ValueError(f"{key}={show(locals()[key])}: is for model=genome, and model={model}")
-        self._widths = tuple(widths or recipe_models.WIDTHS.get(model, ()))
-        if model != "genome":
-            self._layers = recipe_models.activations_of(model, self._widths)
+        else:
+            self._layers = recipe_models.activations_of(self.model, self._widths)
             both: tuple[Any, ...] = ("classification", "regression")
-            self.kinds = {"dense": both, "small_cnn": both[:1], "auto_encoder": both[1:]}[model]
-        self.start = self._with_floats(optimizer, batch_size, (activation,) * self._layers)
+            self.kinds = {"dense": both, "small_cnn": both[:1], "auto_encoder": both[1:]}[self.model]
+        self.start = self._with_floats(start.optimizer, start.batch_size, (start.activation,) * self._layers)
         self.size = (
             len(self.optimizers)
-            * (max_batch - min_batch + 1)
+            * (self.max_batch - self.min_batch + 1)
             * len(self.activations) ** self._layers
             * int(np.prod([len(values) for values in self._floats.values()], dtype=np.int64))
         )
@@ -110,10 +77,10 @@ class TrainingRecipe(SearchSpace):
         # Without the directory of a run, so that an archive needs nothing beside itself.
         self.section = {
             "_target_": "nasrun.spaces.training_recipe.space.TrainingRecipe",
-            **{"model": model, "widths": widths, "base": base, "genome": genome, "rates": rates},
-            **{"optimizer": optimizer, "batch_size": batch_size, "activation": activation},
-            **{"optimizers": optimizers, "activations": activations, "lrs": lrs, "weight_decays": weight_decays},
-            **{"min_batch": min_batch, "max_batch": max_batch, "batch_step": batch_step},
+            **{"model": self.model, "widths": network.widths, "base": base, "genome": genome, "rates": rates},
+            **vars(start),
+            **{name: getattr(genes, name) for name in ("optimizers", "activations", "lrs", "weight_decays")},
+            **{name: getattr(genes, name) for name in ("min_batch", "max_batch", "batch_step")},
         }
 
     def _adopt(self, base: Mapping[str, Any] | None, genome: str | None) -> None:
@@ -306,11 +273,6 @@ class TrainingRecipe(SearchSpace):
 
 def _replaced(genome: Genome, position: int, token: Token) -> Genome:
     return (*genome[:position], token, *genome[position + 1 :])
-
-
-def _text(value: float) -> str:
-    """A number without an exponent, which would hold the sign that joins tokens."""
-    return np.format_float_positional(value, trim="-")
 
 
 def _best_of(run: str) -> tuple[dict[str, Any], str]:

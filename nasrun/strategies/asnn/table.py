@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from nasrun.core import Genome, Objective
+from nasrun.core.averages import exact_mean
 from nasrun.core.home import at_home
 from nasrun.core.options import show
 from nasrun.storage.journal import JournalError
@@ -51,12 +52,12 @@ class MeasuredTable:
     @property
     def best(self) -> tuple[Widths, list[float]]:
         """The architecture with the highest mean, the first of equals, and its scores."""
-        return max(self._scores.items(), key=lambda row: sum(row[1]) / len(row[1]))
+        return max(self._scores.items(), key=lambda row: exact_mean(row[1]))
 
     @property
     def deviation(self) -> float:
         """Standard deviation of the architectures' means."""
-        return float(np.std([sum(scores) / len(scores) for scores in self._scores.values()]))
+        return float(np.std([exact_mean(scores) for scores in self._scores.values()]))
 
     def augmented(self, rows: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Training rows: scores (rows, repeats) in random orders, and the widths (rows, depth) they belong to.

@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from nasrun.hardware.devices import single_thread
+from nasrun.strategies.controllers.settings import PolicySettings
 
 INITIAL_BOUND = 0.1
 """All weights are drawn uniformly up to this size (I-ENAS, section on the experiments; also ENAS, section 3)."""
@@ -112,20 +113,14 @@ class PolicyLearner:
         self,
         tokens: int,
         seed: int,
-        *,
-        hidden: int,
-        temperature: float,
-        tanh_constant: float | None,
-        lr: float,
-        entropy_weight: float,
-        baseline_decay: float,
-        clip: float | None,
+        settings: PolicySettings,
     ) -> None:
-        self.policy = LSTMPolicy(tokens, hidden, temperature, tanh_constant, seed)
+        self.policy = LSTMPolicy(tokens, settings.hidden, settings.temperature, settings.tanh_constant, seed)
         self.baseline: float | None = None
         self._weights = list(self.policy.parameters())
-        self._optimizer = torch.optim.Adam(self._weights, lr=lr, fused=True)
-        self._entropy_weight, self._baseline_decay, self._clip = entropy_weight, baseline_decay, clip
+        self._optimizer = torch.optim.Adam(self._weights, lr=settings.lr, fused=True)
+        self._entropy_weight, self._baseline_decay = settings.entropy_weight, settings.baseline_decay
+        self._clip = settings.clip
         self.legal = lru_cache(maxsize=4096)(self._legal)
         """The rows of the legal tokens, as a tuple, made ready; the same ones come up again and again."""
 

@@ -6,7 +6,6 @@ This module imports torch: whoever needs it imports it when there is something t
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from torch.nn import functional as F
 
 from nasrun.hardware.devices import single_thread
 from nasrun.strategies.controllers.controllers import Controller, make_controller
+from nasrun.strategies.controllers.settings import QSettings
 
 
 class Replay:
@@ -53,8 +53,8 @@ class QLearner:
     """Learns Q-values of slots from episodes, and walks through new episodes by them.
 
     Source: Mnih et al., "Human-level control through deep reinforcement learning", Nature 518, 2015, algorithm 1, with
-    Adam in place of RMSProp and the clipped error as Huber loss. `target_every`: gradient steps after which the target
-    network becomes a copy of the prediction network; None: one network, which is its own target.
+    Adam in place of RMSProp and the clipped error as Huber loss. Without a target network the
+    prediction network is its own target.
 
     Whatever torch computes here runs in one thread: quicker for matrices this small, and the same on any number of
     cores. The number of threads is set back afterwards.
@@ -62,27 +62,23 @@ class QLearner:
 
     def __init__(
         self,
-        controller: Literal["dense", "lstm"],
+        settings: QSettings,
         slots: int,
         positions: int,
         seed: int,
-        *,
-        hidden: int,
-        layers: int,
-        lr: float,
-        discount: float,
-        target_every: int | None,
-        memory: int,
     ) -> None:
-        self.replay = Replay(memory, slots, positions)
+        self.replay = Replay(settings.memory, slots, positions)
         self.steps = 0
         """Gradient steps done."""
-        self._prediction = make_controller(controller, slots, positions, hidden, layers, seed)
-        self._target = self._prediction if target_every is None else copy.deepcopy(self._prediction)
+        self._prediction = make_controller(
+            settings.controller, slots, positions, settings.hidden, settings.layers, seed
+        )
+        self._target = copy.deepcopy(self._prediction) if settings.target else self._prediction
         self._weights: list[torch.Tensor] = list(self._prediction.parameters())
         self._target_weights: list[torch.Tensor] = list(self._target.parameters())
-        self._optimizer = torch.optim.Adam(self._weights, lr=lr, fused=True)
-        self._discount, self._target_every = discount, target_every
+        self._optimizer = torch.optim.Adam(self._weights, lr=settings.lr, fused=True)
+        self._discount = settings.discount
+        self._target_every = settings.target_every if settings.target else None
 
     def learn(self, picks: np.ndarray, rewards: Callable[[np.ndarray], np.ndarray]) -> None:
         """A gradient step for each row of `picks`, places in the replay memory (steps, batch); `rewards` of scores."""

@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from nasrun.hardware.devices import single_thread
+from nasrun.strategies.predictor.settings import EnsembleSettings
 
 
 def ensemble_predictions(
@@ -17,15 +18,9 @@ def ensemble_predictions(
     targets: np.ndarray,
     wanted: np.ndarray,
     seed: int,
-    *,
-    networks: int,
-    hidden: int,
-    layers: int,
-    lr: float,
-    steps: int,
-    batch_size: int,
+    settings: EnsembleSettings,
 ) -> np.ndarray:
-    """Train an ensemble from new weights and predict with it: (networks, len(wanted)).
+    """Train an ensemble from new weights and predict with it: (settings.networks, len(wanted)).
 
     `known`: encodings (rows, entries) with their `targets` (rows), which should be of mean 0 and standard deviation
     about 1. `wanted`: encodings (rows, entries). Each network is a perceptron of `layers` hidden layers with ReLU, its
@@ -33,9 +28,10 @@ def ensemble_predictions(
     are drawn with replacement, others for each network. Everything random follows from `seed`. Computed in one thread,
     so that it is the same on any number of cores.
     """
+    networks = settings.networks
     generator = torch.Generator().manual_seed(seed)
     inputs, values = torch.from_numpy(known).float(), torch.from_numpy(targets).float()
-    sizes = [inputs.shape[1], *[hidden] * layers, 1]
+    sizes = [inputs.shape[1], *[settings.hidden] * settings.layers, 1]
     weights = []
     for fan_in, fan_out in pairwise(sizes):
         scale = (2 / fan_in) ** 0.5
@@ -44,9 +40,9 @@ def ensemble_predictions(
     with single_thread(), torch.enable_grad():
         for weight in weights:
             weight.requires_grad_()
-        optimizer = torch.optim.Adam(weights, lr=lr, fused=True)
-        for _ in range(steps):
-            picks = torch.randint(len(inputs), (networks, batch_size), generator=generator)
+        optimizer = torch.optim.Adam(weights, lr=settings.lr, fused=True)
+        for _ in range(settings.steps):
+            picks = torch.randint(len(inputs), (networks, settings.batch_size), generator=generator)
             errors = _forward(weights, inputs[picks]) - values[picks]
             # The sum over the networks: none of them has a part in the gradient of another.
             gradients = torch.autograd.grad(errors.square().mean(1).sum(), weights)

@@ -3,13 +3,15 @@
 import math
 from collections import deque
 from collections.abc import Hashable, Sequence
-from typing import Annotated, Any, Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 
 from nasrun.core import Genome, Measurement, Objective, Origin, Proposal, SearchSpace, Strategy, Trial
-from nasrun.core.options import Above, AtLeast, NotEmpty, Positive
+from nasrun.core.options import AtLeast, NotEmpty, Positive
 from nasrun.strategies.controllers.vocabulary import TokenVocabulary
+from nasrun.strategies.predictor.settings import EnsembleSettings
 from nasrun.strategies.start import Start, StartingGenomes
 from nasrun.strategies.variation import Mutator
 
@@ -32,6 +34,31 @@ class Candidate(NamedTuple):
     genome: Genome
     parent: int | None
     entries: np.ndarray
+
+
+@dataclass(kw_only=True, frozen=True)
+class Proposing:
+    """How new architectures are made: `batch` of the best of `candidates`, mutations of the `parents` best.
+
+    `mutations`: names in use; None uses all of the space.
+    """
+
+    batch: Positive = 10
+    candidates: Positive = 200
+    parents: Positive = 10
+    mutations: Annotated[list[str], NotEmpty()] | None = None
+
+    def __post_init__(self) -> None:
+        if self.batch > self.candidates:
+            raise ValueError(f"batch={self.batch}: larger than candidates={self.candidates}; at most that is right")
+
+
+@dataclass(kw_only=True, frozen=True)
+class Acquisition:
+    """What is best of the candidates, by the mean and deviation of what the networks predict."""
+
+    acquisition: Literal["its", "ucb", "ei"] = "its"
+    exploration: Annotated[float, AtLeast(0)] = 0.5
 
 
 class Predictor(Strategy):
@@ -62,31 +89,17 @@ class Predictor(Strategy):
         rng: np.random.Generator,
         *,
         initial: Annotated[int, AtLeast(2)] = 20,
-        batch: Positive = 10,
-        candidates: Positive = 200,
-        parents: Positive = 10,
-        mutations: Annotated[list[str], NotEmpty()] | None = None,
-        acquisition: Literal["its", "ucb", "ei"] = "its",
-        exploration: Annotated[float, AtLeast(0)] = 0.5,
-        encoding: Literal["vector", "tokens"] = "tokens",
-        networks: Annotated[int, AtLeast(2)] = 5,
-        hidden: Positive = 64,
-        layers: Positive = 2,
-        lr: Annotated[float, Above(0)] = 0.01,
-        steps: Positive = 100,
-        batch_size: Positive = 64,
         start: Start = "none",
+        proposing: Proposing = Proposing(),
+        acquisition: Acquisition = Acquisition(),
+        ensemble: EnsembleSettings = EnsembleSettings(),
     ) -> None:
-        if batch > candidates:
-            raise ValueError(f"batch={batch}: larger than candidates={candidates}; at most that is right")
         self._space, self._objective, self._rng = space, objective, rng
-        self._mutate = Mutator(space, mutations)
+        self._mutate = Mutator(space, proposing.mutations)
         self._first = StartingGenomes(space, start, initial)
-        self.initial, self._batch, self._candidates, self._parents = initial, batch, candidates, parents
-        self._acquisition, self._exploration = acquisition, exploration
-        self._network: dict[str, Any] = {"networks": networks, "hidden": hidden, "layers": layers, "lr": lr}
-        self._network |= {"steps": steps, "batch_size": batch_size}
-        self._slots = TokenVocabulary(space) if encoding == "tokens" else None
+        self.initial, self._proposing = initial, proposing
+        self._acquisition, self._ensemble = acquisition, ensemble
+        self._slots = TokenVocabulary(space) if ensemble.encoding == "tokens" else None
         self._begun = 0
         self._seen: set[Hashable] = set()
         self._known: list[Known] = []
@@ -127,18 +140,18 @@ class Predictor(Strategy):
             targets,
             np.stack([candidate.entries for candidate in candidates]),
             int(self._rng.integers(2**62)),
-            **self._network,
+            self._ensemble,
         )
         values = self._values(predicted.mean(0), predicted.std(0), float(targets.max()))
-        order = np.argsort(-values, kind="stable")[: self._batch]
+        order = np.argsort(-values, kind="stable")[: self._proposing.batch]
         return [Proposal(candidates[i].genome, parent=candidates[i].parent, origin=Origin.PREDICTED) for i in order]
 
     def _values(self, means: np.ndarray, deviations: np.ndarray, best: float) -> np.ndarray:
         """The acquisition function."""
-        if self._acquisition == "its":
+        if self._acquisition.acquisition == "its":
             return np.asarray(means + deviations * self._rng.standard_normal(len(means)))
-        if self._acquisition == "ucb":
-            return np.asarray(means + self._exploration * deviations)
+        if self._acquisition.acquisition == "ucb":
+            return np.asarray(means + self._acquisition.exploration * deviations)
         deviations = np.maximum(deviations, 1e-12)
         ratios = (means - best) / deviations
         below = np.array([0.5 * math.erfc(-ratio / 2**0.5) for ratio in ratios])
@@ -154,10 +167,10 @@ class Predictor(Strategy):
 
     def _made_up(self) -> list[Candidate]:
         """Mutations of the best that were not proposed yet; where there are none, random architectures."""
-        best = sorted(self._known, key=lambda known: -known.score)[: self._parents]
+        best = sorted(self._known, key=lambda known: -known.score)[: self._proposing.parents]
         taken: set[Hashable] = set()
         found: list[Candidate] = []
-        for attempt in range(PATIENCE * self._candidates):
+        for attempt in range(PATIENCE * self._proposing.candidates):
             parent = best[attempt % len(best)]
             genome, _ = self._mutate(parent.genome, self._rng)
             while self._rng.random() < 0.5:
@@ -166,10 +179,10 @@ class Predictor(Strategy):
             if key not in self._seen and key not in taken:
                 taken.add(key)
                 found.append(Candidate(genome, parent.trial, self._entries(genome)))
-            if len(found) == self._candidates:
+            if len(found) == self._proposing.candidates:
                 return found
         if not found:
-            drawn = [self._space.sample(self._rng) for _ in range(self._batch)]
+            drawn = [self._space.sample(self._rng) for _ in range(self._proposing.batch)]
             found = [Candidate(genome, None, self._entries(genome)) for genome in drawn]
         return found
 

@@ -175,8 +175,15 @@ class SharedTrainer:
             norm.momentum = momentum
         return model.eval()
 
-    def measure(self, model: torch.nn.Module, split: DeviceSplit, batch_size: int = 1000) -> Mapping[str, float]:
-        """Accuracy and loss of a stand-alone network on a part of the data."""
+    def measure(
+        self,
+        model: torch.nn.Module,
+        split: DeviceSplit,
+        batch_size: int = 1000,
+        on_outputs: Callable[[torch.Tensor], None] = lambda outputs: None,
+    ) -> Mapping[str, float]:
+        """Accuracy and loss of a stand-alone network on a part of the data; `on_outputs` is told the outputs of each
+        batch."""
         sums = torch.zeros(2, dtype=torch.float64, device=self._runtime.device)
         model.eval()
         with torch.inference_mode(), self._autocast:
@@ -185,6 +192,7 @@ class SharedTrainer:
                 outputs = model(images).float()
                 sums[0] += F.cross_entropy(outputs, labels, reduction="sum")
                 sums[1] += (outputs.argmax(1) == labels).sum()
+                on_outputs(outputs)
         loss, right = sums.tolist()
         return {"accuracy": right / len(split), "loss": loss / len(split)}
 

@@ -7,6 +7,7 @@ import numpy as np
 
 POINTS = 2001
 REACH = 8.0
+CERTAIN = REACH + 10
 
 
 def noise_of_pairs(pairs: Sequence[tuple[float, float]]) -> float | None:
@@ -32,5 +33,7 @@ def probability_of_best(scores: Sequence[float], noise: float) -> float:
     density = np.exp(-(grid**2) / 2)
     below = np.ones_like(grid)
     for other in scores[1:]:
+        if scores[0] - other > CERTAIN * noise:
+            continue  # its factor is 1 in all digits
         below *= [(1 + erf(value / sqrt(2))) / 2 for value in grid + (scores[0] - other) / noise]
     return float((density * below).sum() / density.sum())

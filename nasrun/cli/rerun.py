@@ -1,0 +1,67 @@
+"""`nasrun rerun DIR`: make a run again from its record, in a new directory, and say whether it came to the same."""
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+
+from nasrun.cli.arguments import Arguments, directory_among
+from nasrun.cli.ending import DONE, FAILED, code_of, one_line, say
+from nasrun.core.options import ConfigError
+from nasrun.reports.summary import nearby
+from nasrun.storage.run_directory import holds_run, is_free
+
+USAGE = "nasrun rerun DIR [KEY=VALUE ...] [--out FOLDER]"
+
+
+def rerun(words: Sequence[str]) -> int:
+    """Make the runs again that the words name; returns the exit code: 1 where one came to something else."""
+    parser = Arguments("rerun", USAGE, __doc__)
+    what = "a run, or a folder with runs in it; KEY=VALUE: where its data lie (dataset.path=PATH), output"
+    parser.add_argument("words", nargs="*", metavar="DIR", help=what)
+    parser.add_argument("--out", type=Path, help="the new directory; by default DIR_rerun beside it")
+    flags = parser.parse_intermixed_args(list(words))
+    directory, others = directory_among(flags.words, "rerun", USAGE)
+    from nasrun.config.overrides import as_values
+    from nasrun.reports.compare.runs import find_runs
+    from nasrun.runner.clock import process_start
+    from nasrun.runner.rerun import Rerun
+    from nasrun.runner.rerun import rerun as make_again
+
+    target, values = _target(directory, flags.out), as_values(others)
+    if holds_run(directory):
+        return _tell(directory, make_again(directory, target, values, process_start()))
+    equal, code, runs = 0, DONE, find_runs([directory])
+    for run in runs:
+        try:
+            made: Rerun | None = make_again(run, target / run.relative_to(directory), values)
+        except Exception as error:
+            code = max(code, say(f"{run}: {one_line(error)}", code_of(error)))
+            continue
+        assert made is not None
+        told = _tell(run, made)
+        code, equal = max(code, told), equal + (told == DONE)
+    print(f"{equal} of {len(runs)} runs are equal")
+    return code
+
+
+def _target(directory: Path, out: Path | None) -> Path:
+    """Where to make a run again; ConfigError where something is there."""
+    if out is not None:
+        if not is_free(out):
+            raise ConfigError(f"--out {out}: is not an empty folder; choose another")
+        return out
+    whole = directory.resolve()
+    names = (whole.with_name(f"{whole.name}_rerun{'' if n == 1 else f'_{n}'}") for n in itertools.count(1))
+    return Path(nearby(next(path for path in names if not path.exists())))
+
+
+def _tell(directory: Path, made: object) -> int:
+    from nasrun.runner.rerun import Rerun
+
+    assert isinstance(made, Rerun)
+    if not made.different:
+        print(f"{directory}: equal in {', '.join(made.compared)}; made again in {made.directory}")
+        return DONE
+    others = ", ".join(f"{name} {old} then, {new} now" for name, (old, new) in made.surroundings.items())
+    around = f" ({others})" if others else ""
+    return say(f"{directory}: not equal: {'; '.join(made.different)}{around}; made again in {made.directory}", FAILED)

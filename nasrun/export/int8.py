@@ -1,0 +1,155 @@
+"""`model_int8.onnx`: the network in whole numbers of 8 bits, by onnxruntime's static quantisation.
+
+Weights are quantised for each channel apart; what activations need is measured on training images. Where that costs
+more than a point of accuracy on the validation images, remedies are tried in turn; the test set is asked once, about
+the file that is kept.
+"""
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nasrun.datasets import Split, Splits
+from nasrun.export.formats import ONNX, FormatError, onnx_function
+from nasrun.export.network import RunNetwork, outputs_of
+
+INT8 = "model_int8.onnx"
+CALIBRATION = 512
+"""Training images that the ranges of activations are measured on."""
+BATCH = 64
+COMPARED = 2000
+"""Validation images at most that remedies are compared on."""
+POINT = 0.01
+"""Loss of accuracy from which a remedy is tried."""
+
+
+class Attempt(NamedTuple):
+    """One way to quantise: `keep_ends` leaves the first and the last layer in fp32."""
+
+    words: str
+    calibration: str
+    keep_ends: bool
+
+
+ATTEMPTS = (
+    Attempt("weights by channel, ranges of activations from least to largest", "MinMax", keep_ends=False),
+    Attempt("first and last layer in fp32", "MinMax", keep_ends=True),
+    Attempt("first and last layer in fp32, ranges of activations without the 0.001 % outermost", "Percentile", True),
+)
+
+
+class Quantised(NamedTuple):
+    """The file, and what it costs. `accuracies`: of fp32 and int8 on the images compared, then on the test images.
+
+    `how`: the way it was quantised; `tried`: what each way lost on the validation images, in points.
+    """
+
+    path: Path
+    how: str
+    tried: Sequence[tuple[str, float]]
+    validation: tuple[float, float]
+    test: tuple[float, float] | None
+
+    @property
+    def lost(self) -> float:
+        """Points of accuracy that int8 loses: on the test images, or where these are not asked on those compared."""
+        fp32, int8 = self.test or self.validation
+        return 100 * (fp32 - int8)
+
+
+def quantise(network: RunNetwork, splits: Splits, folder: Path, expected: np.ndarray) -> Quantised:
+    """Write `model_int8.onnx` of the `model.onnx` in a folder; FormatError where that cannot be done.
+
+    `expected`: outputs of the network for the test images, of whose accuracy nothing is told for a trial that is not
+    the winner.
+    """
+    compared = _some(splits.validation, COMPARED)
+    fp32 = _accuracy(onnx_function(folder / ONNX), compared)
+    tried: list[tuple[str, float]] = []
+    best: tuple[float, bytes, Attempt] | None = None
+    for attempt in ATTEMPTS:
+        content = _quantised(folder / ONNX, splits.train, attempt)
+        path = folder / INT8
+        _write(path, content)
+        accuracy = _accuracy(onnx_function(path), compared)
+        tried.append((attempt.words, 100 * (fp32 - accuracy)))
+        if best is None or accuracy > best[0]:
+            best = accuracy, content, attempt
+        if fp32 - accuracy <= POINT:
+            break
+    assert best is not None
+    _write(folder / INT8, best[1])
+    test = None
+    if network.final:
+        right = float((expected.argmax(1) == splits.test.labels).mean())
+        test = right, _accuracy(onnx_function(folder / INT8), splits.test)
+    return Quantised(folder / INT8, best[2].words, tried, (fp32, best[0]), test)
+
+
+def _quantised(path: Path, train: Split, attempt: Attempt) -> bytes:
+    """The bytes of a quantised file."""
+    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    with tempfile.TemporaryDirectory() as place:
+        prepared, made = Path(place, "prepared.onnx"), Path(place, "int8.onnx")
+        try:
+            quant_pre_process(str(path), str(prepared), skip_symbolic_shape=True)
+            options: dict[str, Any] = {}
+            if attempt.calibration == "Percentile":
+                options = {"extra_options": {"CalibPercentile": 99.999}}
+            quantize_static(
+                str(prepared),
+                str(made),
+                _Reader(_some(train, CALIBRATION).images),
+                quant_format=QuantFormat.QDQ,
+                per_channel=True,
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                calibrate_method=CalibrationMethod[attempt.calibration],
+                nodes_to_exclude=_ends(prepared) if attempt.keep_ends else [],
+                **options,
+            )
+        except Exception as error:  # its errors have no common kind
+            raise FormatError(f"onnxruntime cannot quantise it ({' '.join(str(error).split())[:200]})") from error
+        return made.read_bytes()
+
+
+class _Reader:
+    """Training images as onnxruntime's calibration takes them, batch by batch."""
+
+    def __init__(self, images: np.ndarray) -> None:
+        self._batches: Iterator[np.ndarray] = (images[start : start + BATCH] for start in range(0, len(images), BATCH))
+
+    def get_next(self) -> Mapping[str, np.ndarray] | None:
+        """The next batch by the name of the input; None after the last."""
+        batch = next(self._batches, None)
+        return None if batch is None else {"images": batch}
+
+
+def _ends(path: Path) -> list[str]:
+    """The names of the first and the last layer with weights."""
+    import onnx
+
+    nodes = [node.name for node in onnx.load(str(path)).graph.node if node.op_type in ("Conv", "Gemm", "MatMul")]
+    return [nodes[0], nodes[-1]] if nodes else []
+
+
+def _some(split: Split, most: int) -> Split:
+    """As many images of a part as are wanted, the same ones at every call."""
+    if len(split) <= most:
+        return split
+    return split.take(np.sort(np.random.default_rng(0).choice(len(split), most, replace=False)))
+
+
+def _accuracy(function: Any, split: Split) -> float:
+    return float((outputs_of(function, split.images).argmax(1) == split.labels).mean())
+
+
+def _write(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_bytes(content)
+    temporary.replace(path)

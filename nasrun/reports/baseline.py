@@ -1,0 +1,43 @@
+"""What a known network, trained for as long as the winner of a run, came to beside it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from nasrun.reports.tables import one_line
+from nasrun.reports.tested import WinnerTest, better_by, read_tested
+from nasrun.storage.records import RunRecords
+
+FOLDER = "baseline"
+KEYS = ("epochs", "winner_epochs", "seconds", "error")
+
+
+def describe_baseline(run: RunRecords, tested: WinnerTest | None) -> dict[str, Any]:
+    """For `summary.json`: the network, its test, and how much better the winner is. `tested`: the winner's test."""
+    event = run.baseline
+    assert event is not None
+    result = event.result
+    found: dict[str, Any] = {**event.network, **{name: result[name] for name in KEYS if name in result}}
+    found |= {"is_winner": bool(result.get("same")), "final": dict(result.get("metrics") or {})}
+    other = read_tested(run.directory, FOLDER) if found["final"] else None
+    if tested is not None and other is not None and other.images == tested.images:
+        found["winner_better_by"], interval = better_by(tested, other)
+        found["interval"] = list(interval)
+    return found
+
+
+def baseline_in_words(baseline: Mapping[str, Any]) -> str:
+    """What `describe_baseline` returned, in a line."""
+    name = f"{one_line(baseline['name'])} ({baseline['parameters']:,} parameters"
+    if baseline["is_winner"]:
+        return f"{name}) is the winner itself"
+    name += f", {baseline['epochs']:,} epochs)" if "epochs" in baseline else ")"
+    if baseline.get("error"):
+        return f"{name} failed: {one_line(baseline['error'])}"
+    told = f"{name}: test_accuracy {baseline['final']['test_accuracy']:.4f}"
+    if "interval" not in baseline:
+        return told
+    low, high = (100 * value for value in baseline["interval"])
+    gain = 100 * baseline["winner_better_by"]
+    side = "better" if gain >= 0 else "worse"
+    low, high = (low, high) if gain >= 0 else (-high, -low)
+    return f"{told}; the winner is {abs(gain):.2f} points {side} (95 %: {low:.2f} to {high:.2f})"

@@ -1,0 +1,49 @@
+"""A comparison as LaTeX: for each measure a table over seeds and one of its tests, with captions, labels and marks."""
+
+import re
+from collections.abc import Sequence
+
+from nasrun.core.options import printable
+
+PREAMBLE = "% needs \\usepackage{booktabs}\n"
+BEST, SAME, SIGNIFICANT = r"\textbf{%s}", r"$^{=}$", r"$^{*}$"
+LEVEL = 0.05
+"""p-values below it, after Holm's correction, are marked."""
+
+_SPECIAL = {"\\": r"\textbackslash{}", "±": r"$\pm$", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+_SPECIAL |= {
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+}
+_SPECIAL |= {character: f"\\{character}" for character in "&%$#_{}"}
+_SPECIAL |= {'"': "''"}
+
+
+def escaped(text: str) -> str:
+    """A text as LaTeX prints it letter by letter; letters that its usual fonts lack (beyond Latin) are `?`."""
+    return "".join(_SPECIAL.get(c, c if ord(c) < 0x180 else "?") for c in printable(text))
+
+
+def label(*words: str) -> str:
+    """A label of a table, of letters and digits."""
+    return "tab:" + "-".join(re.sub(r"[^a-z0-9]+", "-", word.lower()).strip("-") for word in words)
+
+
+def table(rows: Sequence[Sequence[str]], caption: str, name: str) -> str:
+    """A floating table of cells that are LaTeX already, the head first."""
+    head, *body = rows
+    lines = [
+        "\\begin{table}[tbp]\n\\centering\n",
+        f"\\caption{{{caption}}}\n\\label{{{name}}}\n",
+        f"\\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}\n\\toprule\n",
+        " & ".join(head) + " \\\\\n\\midrule\n",
+        *(" & ".join(row) + " \\\\\n" for row in body),
+        "\\bottomrule\n\\end{tabular}\n\\end{table}\n",
+    ]
+    return "".join(lines)
+
+
+def bold(text: str) -> str:
+    """The best of a table."""
+    return BEST % text

@@ -1,0 +1,65 @@
+"""How a comparison looks in print: names, colours and order of the groups, sizes of pictures, from a YAML file."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nasrun.core.options import ConfigError, check_section, nearest, show
+from nasrun.reports.compare.runs import Comparison
+
+
+@dataclass(kw_only=True, frozen=True)
+class Look:
+    """`labels`: the name to show for a group. `colours`: by group or by its label, as matplotlib takes them. `order`:
+    groups that come first, in this order. `width`, `height`: of the pictures of curves, in inches; None: as they are.
+    """
+
+    labels: dict[str, str] = field(default_factory=dict)
+    colours: dict[str, str] = field(default_factory=dict)
+    order: list[str] = field(default_factory=list)
+    width: float | None = None
+    height: float | None = None
+
+    def applied(self, comparison: Comparison) -> Comparison:
+        """The comparison with its groups renamed and in order; ConfigError where a group is named that there is not."""
+        groups = list(comparison.groups)
+        for key, names in (("labels", self.labels), ("order", self.order), ("colours", self.colours)):
+            known = [*groups, *self.labels.values()]
+            for name in names:
+                if name not in (groups if key != "colours" else known):
+                    raise ConfigError(f"--style: {key}: {show(name)}: no such group; {nearest(name, groups)}")
+        shown = {group: self.labels.get(group, group) for group in groups}
+        if len(set(shown.values())) < len(shown):
+            raise ConfigError("--style: labels: two groups have the same name")
+        ordered = [*self.order, *(group for group in groups if group not in self.order)]
+        return replace(comparison, groups={shown[group]: comparison.groups[group] for group in ordered})
+
+    def colour(self, group: str) -> str | None:
+        """The colour of a group by the name that is shown; None: the next of the usual ones."""
+        original = next((name for name, label in self.labels.items() if label == group), group)
+        return self.colours.get(group, self.colours.get(original))
+
+
+PLAIN_LOOK = Look()
+
+
+def read_look(path: Path) -> Look:
+    """The look that a YAML file describes; ConfigError where it is none."""
+    try:
+        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"--style {path}: cannot be read ({error.strerror})") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--style {path}: is no YAML ({' '.join(str(error).split())[:200]})") from error
+    if not isinstance(content, Mapping):
+        raise ConfigError(f"--style {path}: expected keys, such as labels, colours, order, width, height")
+    look = Look(**check_section(Look, dict(content), ""))
+    from matplotlib.colors import is_color_like
+
+    wrong = next((colour for colour in look.colours.values() if not is_color_like(colour)), None)
+    if wrong is not None:
+        raise ConfigError(f"--style {path}: colours: {show(wrong)}: no colour; write it as '#0072B2' or by name")
+    return look

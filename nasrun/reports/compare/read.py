@@ -1,0 +1,203 @@
+"""A finished run as a comparison needs it, read from its journal, config, `environment.json` and `summary.json`."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nasrun.core import Genome, Objective, Origin
+from nasrun.core.options import flat, plain, shell_command
+from nasrun.datasets.record import DataRecord
+from nasrun.reports.summary import SIMULATED, SUMMARY
+from nasrun.storage import journal
+from nasrun.storage.events import RunStarted
+from nasrun.storage.journal import JournalError
+from nasrun.storage.paths import movable
+from nasrun.storage.records import RunRecords, TrialRecord, assemble
+from nasrun.storage.run_directory import load_config
+
+BENCHMARK = ("search_space", "dataset", "evaluator", "objective", "constraints")
+"""Sections of the config that say what is measured: they are the same in all runs of a comparison."""
+
+SAME_RESULT = ("dataset.root", "dataset.mirrors", "evaluator.replicas", "evaluator.group_size", "objective.reference")
+"""Keys below them that change no result: where the files lie, and what is trained together."""
+
+DATA = "data"
+"""The key of the fingerprint of the data in a benchmark."""
+
+
+@dataclass(frozen=True)
+class ComparedRun:
+    """A finished run.
+
+    `values`: the objective of every trial in the order in which they were told, float (trials,), NaN where one failed.
+    `seconds`: the time at which each was told, from the start, pauses left out; with a table that knows them
+    (`simulated`), the training times that it holds, summed up. `samples`: the objective of each architecture that was
+    drawn at random, once per architecture. `final`: the metrics of the winner. `data`: what the run recorded of its
+    data; None of a version that recorded nothing. `epochs`: epochs trained until each was told, float (trials,); None
+    where that is not known. `segmented`: whether trials are segments of trainings. `scores`: with several objectives
+    each of them, float (trials, objectives), NaN where a trial failed, as they were measured; `objectives`: which they
+    are. `optimum`: the best value that the run's benchmark table holds; None where it is not known. `parameters`,
+    `flops`: of the winner; None where not known.
+    """
+
+    directory: Path
+    choices: Mapping[str, str | None]
+    config: Mapping[str, Any]
+    objective: Objective
+    values: np.ndarray
+    seconds: np.ndarray
+    simulated: bool
+    samples: Mapping[Genome, float]
+    final: Mapping[str, float]
+    wall_seconds: float
+    header: RunStarted
+    data: DataRecord | None
+    epochs: np.ndarray | None = None
+    segmented: bool = False
+    objectives: Sequence[Objective] = ()
+    scores: np.ndarray | None = None
+    optimum: float | None = None
+    parameters: int | None = None
+    flops: int | None = None
+
+    @property
+    def seed(self) -> int:
+        """The seed of the run."""
+        return int(self.config["seed"])
+
+    @property
+    def benchmark(self) -> dict[str, Any]:
+        """The dotted keys, with values, of what is measured; what is known by its content, as data and teachers are,
+        is in the place of its path."""
+        keys = {key: value for key, value in self.config.items() if key.partition(".")[0] in BENCHMARK}
+        found = {key: value for key, value in keys.items() if key not in SAME_RESULT}
+        if self.data is None:
+            return found
+        for key in movable(self.header):
+            if key.startswith("evaluator."):
+                found[key] = self.header.facts.get(key.partition(".")[2])
+            else:
+                found.pop(key, None)
+        return {**found, DATA: self.data.fingerprint}
+
+    @property
+    def table(self) -> str | None:
+        """The name of the benchmark table that the trials were looked up in; None where they were trained."""
+        named = self.header.facts.get("table")
+        return str(named["name"]) if isinstance(named, dict) and "name" in named else None
+
+    @property
+    def own_files(self) -> Mapping[str, str]:
+        """SHA-256 of the files of the user's own classes, by name; empty where the run had none, or recorded none."""
+        recorded = self.header.code
+        return {} if recorded is None else dict(recorded.get("files", {}))
+
+    @property
+    def timed(self) -> bool:
+        """Whether `seconds` are those of trainings, and not of look-ups in a table that holds no times."""
+        return self.simulated or self.table is None
+
+    def value(self, key: str) -> Any:
+        """What a run has for a key: the option chosen in a group, else the value in its config (None without any)."""
+        return self.choices[key] if self.choices.get(key) is not None else self.config.get(key)
+
+
+def read_compared(directory: Path) -> ComparedRun | str:
+    """A run as a comparison needs it, or why it has to be left out."""
+    try:
+        lines = journal.read(directory / journal.NAME)
+    except (OSError, JournalError) as error:
+        return f"cannot be read ({error})"
+    if not lines:
+        return "its journal is empty"
+    run = assemble(directory, lines)
+    if run.end is None or not run.end.complete:
+        reason = run.end.reason if run.end else "it was interrupted or is still going"
+        return f"not finished ({reason}); go on with: {shell_command('resume', directory)}"
+    config = flat(plain(load_config(directory, run.changes, data_only=True)))
+    with journal.reject_invalid_events(directory / journal.NAME):
+        data = DataRecord.of_header(run.header.data)
+    try:
+        summary = json.loads((directory / SUMMARY).read_text())
+        objective, several = Objective(**summary["objective"]), summary.get("objectives") or []
+        choices = json.loads((directory / "environment.json").read_text()).get("choices") or {}
+        best = summary.get("best") or {}
+        price = tuple(None if best.get(name) is None else round(best[name]) for name in ("parameters", "flops"))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"its {SUMMARY} or environment.json cannot be read ({error}); try: {shell_command('report', directory)}"
+    config |= {"objective.metric": objective.metric, "objective.mode": objective.mode}
+    if several:
+        config |= {f"objective.{key}": [one[key] for one in several] for key in ("metric", "mode")}
+    records = list(run.trials.values())
+    if not any(record.status == "ok" for record in records):
+        return "no trial succeeded"
+    means = [record.mean(objective.metric) for record in records]
+    values = np.array([np.nan if mean is None else mean for mean in means])
+    samples: dict[Genome, float] = {}
+    for record, value in zip(records, values.tolist(), strict=True):
+        if record.trial.proposal.origin == Origin.SAMPLE and value == value:
+            samples.setdefault(record.trial.proposal.genome, value)
+    simulated = all(record.values(SIMULATED) for record in records if record.status == "ok")
+    if simulated:
+        made = [0.0 if r.trial.proposal.reuse_of is not None else sum(r.values(SIMULATED)) for r in records]
+        seconds = np.cumsum(made)
+    else:
+        seconds = np.array(run.told_at)
+    final = {name: float(value) for name, value in run.final_metrics.items()}
+    objectives = [Objective(**one) for one in several]
+    scores = [[record.mean(one.metric) for one in objectives] for record in records]
+    return ComparedRun(
+        directory,
+        choices,
+        config,
+        objective,
+        values,
+        seconds,
+        simulated,
+        samples,
+        final,
+        run.wall_seconds,
+        run.header,
+        data,
+        _epochs(records),
+        any(record.trial.proposal.budget is not None for record in records),
+        objectives,
+        np.array(scores, dtype=float) if several else None,
+        _optimum(run, objective, final, config),
+        *price,
+    )
+
+
+def _epochs(records: Sequence[TrialRecord]) -> np.ndarray | None:
+    """Epochs that were trained until each trial was told; None where they are not known.
+
+    A trial that goes on from another one has trained what its budget has more than that one's.
+    """
+    budgets = {record.trial.number: record.trial.proposal.budget or 0 for record in records}
+    trained = []
+    for record in records:
+        proposal = record.trial.proposal
+        length = proposal.budget or record.mean("epochs")
+        if length is None and record.status == "ok":
+            return None
+        goes_on = proposal.warm_start == "continue" and proposal.parent is not None
+        before = budgets.get(proposal.parent or 0, 0) if goes_on else 0
+        trained.append(0.0 if proposal.reuse_of is not None else max((length or 0) - before, 0))
+    return np.cumsum(np.array(trained, dtype=float))
+
+
+def _optimum(
+    run: RunRecords, objective: Objective, final: Mapping[str, float], config: Mapping[str, Any]
+) -> float | None:
+    """The best value of the table that a run looked up in, from the regret of its winner; None where it has none, or
+    was tested at another length than it was searched at."""
+    winner = None if run.final is None else run.trials.get(-1 if run.final.trial is None else run.final.trial)
+    value = None if winner is None else winner.mean(objective.metric)
+    alike = config.get("evaluator.final_epochs") is None and config.get("evaluator.repeat") == "mean"
+    if value is None or "val_regret" not in final or not alike:
+        return None
+    return value + final["val_regret"] if objective.mode == "max" else value - final["val_regret"]

@@ -1,0 +1,76 @@
+"""Of runs under different limits: how large the networks are that they came to, how good, and which of them no smaller
+one beats."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from nasrun.reports.compare.runs import ComparedRun, Comparison
+
+HEAD = ("group", "seeds", "parameters", "flops", "measure", "mean", "on_front")
+READING = "On the front: no group of networks of at most their size, on average over the seeds, is better."
+
+
+class Size(NamedTuple):
+    """A group: means over its seeds. `value`: of `measure`, the test accuracy, or the objective where there is none.
+
+    `on_front`: no other group has at most as many parameters and is at least as good, and differs.
+    """
+
+    group: str
+    seeds: int
+    parameters: float
+    flops: float | None
+    measure: str
+    value: float
+    on_front: bool
+
+
+def sizes(comparison: Comparison) -> list[Size]:
+    """The groups by size, smallest first; empty where it is not limits that tell them apart, or sizes are not known."""
+    if not any(key.startswith("constraints.") for key in comparison.by):
+        return []
+    if any(run.parameters is None for run in comparison.runs):
+        return []
+    measure = "test_accuracy"
+    if any(measure not in run.final for run in comparison.runs):
+        measure = comparison.objective.metric
+    larger_is_better = measure == "test_accuracy" or comparison.objective.mode == "max"
+    found = [_size(group, runs, measure, comparison) for group, runs in comparison.groups.items()]
+    sign = 1.0 if larger_is_better else -1.0
+    marked = [one._replace(on_front=not any(_beats(other, one, sign) for other in found)) for one in found]
+    return sorted(marked, key=lambda one: (one.parameters, -sign * one.value))
+
+
+def _size(group: str, runs: Sequence[ComparedRun], measure: str, comparison: Comparison) -> Size:
+    best = np.nanmax if comparison.objective.mode == "max" else np.nanmin
+    values = [run.final[measure] if measure in run.final else float(best(run.values)) for run in runs]
+    flops = [run.flops for run in runs if run.flops is not None]
+    parameters = float(np.mean([run.parameters for run in runs if run.parameters is not None]))
+    mean_flops = float(np.mean(flops)) if len(flops) == len(runs) else None
+    return Size(group, len(runs), parameters, mean_flops, measure, float(np.mean(values)), on_front=False)
+
+
+def _beats(one: Size, other: Size, sign: float) -> bool:
+    smaller, better = one.parameters <= other.parameters, sign * one.value >= sign * other.value
+    return smaller and better and (one.parameters, one.value) != (other.parameters, other.value)
+
+
+def size_rows(found: Sequence[Size]) -> Iterator[Sequence[object]]:
+    """The rows of `sizes.csv`, with all digits, headings first."""
+    yield HEAD
+    for one in found:
+        yield [*one[:-1], int(one.on_front)]
+
+
+def size_cells(found: Sequence[Size]) -> list[tuple[str, ...]]:
+    """The same as text, the head first; accuracies in percent."""
+    percent = found[0].measure.endswith("accuracy") and all(abs(one.value) <= 1 for one in found)
+    head = ("group", "seeds", "parameters", "FLOPs", found[0].measure + (" (%)" if percent else ""), "front")
+    rows: list[tuple[str, ...]] = [head]
+    for one in found:
+        value = f"{100 * one.value:.2f}" if percent else f"{one.value:.4g}"
+        flops = "-" if one.flops is None else f"{one.flops:,.0f}"
+        rows.append((one.group, str(one.seeds), f"{one.parameters:,.0f}", flops, value, "yes" if one.on_front else ""))
+    return rows

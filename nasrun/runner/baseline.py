@@ -1,0 +1,164 @@
+"""`baseline=true`: a known network, trained for as long as the winner was, so that a search has something to beat."""
+
+import time
+from collections.abc import Mapping
+from math import ceil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from nasrun.config.build import Setup, evaluator_of, limits_of, option_section, space_of
+from nasrun.core import Evaluator, Genome, Job, Proposal, SearchSpace, Trial, seeding
+from nasrun.core.options import first_line
+from nasrun.runner.errors import RunError
+from nasrun.storage.events import BaselinePlanned, BaselineTested
+from nasrun.storage.journal import Journal
+from nasrun.storage.records import Observer, RunRecords, TrialRecord
+
+FOLDER = "baseline"
+PIECES = 4
+"""Parts of the training, after each of which there is an archive to go on from."""
+SPACE = "staged_cnn"
+"""The space whose known networks stand for what people use, where the space of the search knows none."""
+
+
+class KnownNetwork(NamedTuple):
+    """`name` and `genome` of a network of `space`; `evaluator` trains the networks of that."""
+
+    name: str
+    genome: Genome
+    space: SearchSpace
+    evaluator: Evaluator
+
+
+def known_network(setup: Setup, facts: Mapping[str, Any]) -> KnownNetwork | None:
+    """The first known network that is within the limits of a run, scaled to them; None where none is.
+
+    `facts`: those of the run, so that it is trained as the winner is: same device, same settings.
+    """
+    task, space, evaluator = setup.dataset.task, setup.space, setup.evaluator
+    if not space.known():
+        # What networks of the search begin with fits no network of another space.
+        own = {
+            "search_space": option_section("search_space", SPACE),
+            "evaluator": {**setup.config["evaluator"], "init": None},
+        }
+        content = {**setup.config, **own}
+        space = space_of(content)
+        evaluator = evaluator_of(content, space, setup.dataset, setup.hardware)
+        evaluator.prepare(facts)
+    fitted = limits_of(setup.config).steered(space, task, setup.objective, evaluator)
+    for name, genome in fitted.known().items():
+        if setup.constraints.automatic or setup.constraints.allow(setup.constraints.price(space, genome, task)):
+            return KnownNetwork(name, genome, space, evaluator)
+    return None
+
+
+class Baseline:
+    """The known network beside the winner of a run.
+
+    How many epochs it gets follows from how long an epoch takes either network here and now, in the units of the
+    winner's: it is decided once, by the event `baseline_plan`. Then it is trained in parts, each with an archive, and
+    tested; the event `baseline` says what it came to. With the same plan it comes to the same weights.
+    """
+
+    def __init__(self, setup: Setup, directory: Path, log: Journal, facts: Mapping[str, Any]) -> None:
+        self._setup, self._directory, self._log, self._facts = setup, directory, log, facts
+
+    def run(self, winner: TrialRecord, run: RunRecords, console: Observer) -> None:
+        """Train and test, unless the journal holds that already for this winner; a failure is put on record.
+
+        `run`: what the journal holds, the winner's test included.
+        """
+        if run.baseline is not None:
+            return
+        known = known_network(self._setup, self._facts)
+        if known is None:
+            console.message("baseline: no known network fits within the limits; none is trained")
+            return
+        network = self._described(known)
+        if self._is_winner(known, winner):
+            console.message(f"baseline: the winner is the known network {known.name} itself; no other is trained")
+            self._log.append(BaselineTested(network=network, result={"same": True}), fsync=True)
+            return
+        plan = run.baseline_plan
+        if plan is None:
+            self._clear()
+            plan = self._plan(known, winner, run)
+        words = f"{plan.epochs} epochs take as long as the winner's {plan.winner_epochs}"
+        console.message(f"baseline: training the known network {known.name}; {words}")
+        started = time.monotonic()
+        try:
+            result = self._train(known, plan, winner, search_data=_tests_the_search(run))
+        except OSError:
+            raise
+        except Exception as error:
+            console.message(f"baseline: the training of {known.name} failed: {first_line(error)}")
+            result = {"metrics": {}, "error": first_line(error)}
+        result |= {"seconds": time.monotonic() - started, "epochs": plan.epochs, "winner_epochs": plan.winner_epochs}
+        self._log.append(BaselineTested(network=network, result=result), fsync=True)
+        self._clear()
+
+    def _is_winner(self, known: KnownNetwork, winner: TrialRecord) -> bool:
+        space, genome = self._setup.space, winner.trial.proposal.genome
+        return known.evaluator is self._setup.evaluator and space.key(known.genome) == space.key(genome)
+
+    def _described(self, known: KnownNetwork) -> dict[str, Any]:
+        cost = known.space.cost(known.genome, self._setup.dataset.task)
+        return {"name": known.name, "genome": known.space.format(known.genome), **cost._asdict()}
+
+    def _plan(self, known: KnownNetwork, winner: TrialRecord, run: RunRecords) -> BaselinePlanned:
+        """Decide on the epochs, and put them on record."""
+        assert run.final is not None
+        setup, proposal, history = self._setup, winner.trial.proposal, run.final.result.get("history")
+        epochs = int(history[-1]["epoch"]) if history else round(winner.mean("epochs") or 1)
+        own = Trial(0, proposal._replace(budget=1, horizon=None))
+        other = Trial(0, self._proposal(known, winner)._replace(budget=1))
+        winners, its = setup.evaluator.estimate(own), known.evaluator.estimate(other)
+        if not winners or not its:
+            raise RunError("baseline=true: the evaluator does not tell how long an epoch takes")
+        plan = BaselinePlanned(
+            network=self._described(known),
+            epochs=max(1, round(epochs * winners / its)),
+            winner_epochs=epochs,
+            epoch_seconds=its,
+            winner_epoch_seconds=winners,
+        )
+        self._log.append(plan, fsync=True)
+        return plan
+
+    def _proposal(self, known: KnownNetwork, winner: TrialRecord) -> Proposal:
+        """The network under the settings that count for the length of an epoch."""
+        hparams = winner.trial.proposal.hparams
+        return Proposal(known.genome, {name: hparams[name] for name in ("epoch_images",) if name in hparams})
+
+    def _train(
+        self, known: KnownNetwork, plan: BaselinePlanned, winner: TrialRecord, *, search_data: bool
+    ) -> dict[str, Any]:
+        """Train by the plan, from the last archive that is there, and test; returns `metrics`."""
+        epochs = plan.epochs
+        budgets = sorted({ceil(epochs * piece / PIECES) for piece in range(1, PIECES + 1)})
+        begun = max((number for number in range(1, len(budgets) + 1) if self._path(number).is_file()), default=0)
+        proposal = self._proposal(known, winner)._replace(horizon=epochs)
+        seed = seeding.integer(self._setup.options.seed, seeding.Purpose.BASELINE)
+        for number, budget in enumerate(budgets[begun:], begun + 1):
+            source = str(self._path(number - 1)) if number > 1 else None
+            goes_on = proposal._replace(budget=budget, warm_start="continue")
+            job = Job(Trial(0, goes_on), 0, seed, source, str(self._path(number)), resumable=True)
+            known.evaluator.train_on(job, search_data=search_data)
+        weights = str(self._directory / FOLDER / "model.safetensors")
+        whole = Trial(0, proposal._replace(budget=epochs))
+        tested = known.evaluator.test(Job(whole, 0, seed, str(self._path(len(budgets))), weights))
+        return {"metrics": tested["metrics"]}
+
+    def _path(self, number: int) -> Path:
+        return self._directory / FOLDER / f"{number}.zip"
+
+    def _clear(self) -> None:
+        """Delete the archives: the last one's weights are those of the network."""
+        for path in (self._directory / FOLDER).glob("*.zip"):
+            path.unlink(missing_ok=True)
+
+
+def _tests_the_search(run: RunRecords) -> bool:
+    """Whether the winner has the weights of the search, which learned from the training part alone."""
+    return run.final is not None and not run.final.result.get("history")

@@ -1,0 +1,83 @@
+"""The user's own classes in a run directory: their source, and what becomes of a resume where it has changed."""
+
+import itertools
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from nasrun.config.own_code import FOLDER, OwnCode, own_code
+from nasrun.core.options import ConfigError, shell_command, show
+from nasrun.storage.events import Resumed, Told
+from nasrun.storage.records import RunRecords
+from nasrun.storage.run_directory import write_files
+
+ACCEPT = "changed_code"
+"""The key that lets a run go on with other code than it began with."""
+
+
+def stored_files(code: OwnCode, folder: str = FOLDER) -> dict[str, bytes]:
+    """The files of own classes by their path in a run directory."""
+    return {f"{folder}/{name}": content for name, content in code.files.items()}
+
+
+def accepts_changes(overrides: Mapping[str, Any]) -> tuple[bool, dict[str, Any]]:
+    """Whether the overrides of a resume let the code be another one, and the other overrides."""
+    others = dict(overrides)
+    accepted = others.pop(ACCEPT, False)
+    if not isinstance(accepted, bool):
+        raise ConfigError(f"{ACCEPT}={show(accepted)}: expected true or false")
+    return accepted, others
+
+
+def last_record(run: RunRecords) -> tuple[Mapping[str, Any] | None, str]:
+    """What a journal says last of the code of own classes, None where it says nothing, and the folder it lies in."""
+    record = run.header.code
+    for event in run.events:
+        record = event.code or record if isinstance(event, Resumed) else record
+    return record, FOLDER if record is None else str(record.get("folder", FOLDER))
+
+
+def changed_code(run: RunRecords, config: Mapping[str, Any], accepted: bool) -> OwnCode | None:
+    """The code of the own classes of a run that goes on, where it has changed and that is accepted; else None.
+
+    ConfigError, naming the file, where it has changed and is not. A run of a version that recorded none has none to
+    compare.
+    """
+    record, folder = last_record(run)
+    if record is None:
+        return None
+    directory = run.directory
+    code = own_code(config)
+    changed = code.changed(record)
+    if not changed:
+        return None
+    if accepted:
+        return code
+    more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
+    again = shell_command("resume", directory, f"{ACCEPT}=true")
+    raise ConfigError(
+        f"{changed[0]}{more}: is not the code that the run was made with, which is in {directory / folder}; put that "
+        f"back, or go on with the changed one: {again}"
+    )
+
+
+def recorded(directory: Path, code: OwnCode | None) -> dict[str, Any] | None:
+    """Write changed code into a run directory, and return what the event of the resume says of it."""
+    if code is None:
+        return None
+    number = next(n for n in itertools.count(1) if not (directory / FOLDER / f"changed_{n}").exists())
+    folder = f"{FOLDER}/changed_{number}"
+    write_files(directory, stored_files(code, folder))
+    return {**code.record(), "folder": folder}
+
+
+def changes_of_code(run: RunRecords) -> Iterator[str]:
+    """What a user should know of a run that has gone on with other code, a line for each time."""
+    record, told = run.header.code, 0
+    for event in run.events:
+        told += isinstance(event, Told)
+        if isinstance(event, Resumed) and event.code is not None and record is not None:
+            files, before = event.code["files"], record["files"]
+            changed = [name for name in {**before, **files} if files.get(name) != before.get(name)]
+            yield f"own classes: gone on with other code since trial {told} ({', '.join(changed)})"
+            record = event.code

@@ -1,0 +1,221 @@
+"""Runs as one zip file for others: what it takes to make them again and to compare, without data, paths or user names.
+
+`nasrun rerun` starts a run from what is in it. Of a run directory weights, pictures and what tells of images stay
+behind; in the other files each path is cut to its last name.
+"""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import stat
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import yaml
+
+from nasrun.core.options import ConfigError, show
+from nasrun.storage import journal
+from nasrun.storage.events import RunStarted
+from nasrun.storage.paths import given_paths
+from nasrun.storage.records import CONFIG, assemble
+from nasrun.storage.run_directory import is_free
+
+FILES = (
+    CONFIG.as_posix(),
+    CONFIG.with_name("overrides.yaml").as_posix(),
+    "environment.json",
+    journal.NAME,
+    "summary.json",
+    "best.json",
+    "trials.csv",
+    "measurements.csv",
+    "history.csv",
+    "genomes.txt",
+    "front.csv",
+    "changes.csv",
+    "shared.csv",
+    "strategy.json",
+)
+"""What is packed of a run directory, as far as it is there, besides its code."""
+CODE = "code"
+README, COMMANDS = "README.txt", "commands.sh"
+MOST_BYTES = 4 * 2**30
+"""Bytes of everything in a pack once it is unpacked."""
+_HOME = re.compile(r"(?<![\w.])(?:/home|/Users|[A-Z]:\\Users)[/\\][^/\\\s\"']+|(?<![\w./])/root(?![\w.-])")
+_STAMP = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Pack:
+    """What was packed: its runs, and lines of what its author should know."""
+
+    path: Path
+    runs: int
+    remarks: Sequence[str]
+
+
+def pack(runs: Sequence[Path], folder: Path, path: Path) -> Pack:
+    """Write run directories into a zip file, by their places below a folder. The same runs give the same bytes.
+
+    ConfigError where the file is there already, or cannot be written.
+    """
+    if path.exists():
+        raise ConfigError(f"{path}: is there already; choose another name: --out FILE.zip")
+    temporary, remarks, commands = path.with_name(f".{path.name}.{os.getpid()}.tmp"), [], []
+    try:
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+            for run in runs:
+                place = PurePosixPath(path.stem, *run.relative_to(folder).parts)
+                contents, names = _contents(run)
+                told = "holds a path of this machine, and is packed as it is, since the run knows it by its SHA-256"
+                remarks += [f"{run / name}: {told}" for name in names]
+                for name, content in contents.items():
+                    archive.writestr(zipfile.ZipInfo(str(place / name), _STAMP), content, zipfile.ZIP_DEFLATED)
+                command = json.loads(contents["environment.json"]).get("command") or ["nasrun"]
+                commands.append(f"{shlex.join(map(str, command))}  # {place}\n")
+            versions = json.loads(contents["environment.json"])
+            for name, text in ((COMMANDS, "".join(commands)), (README, _readme(path.stem, len(runs), versions))):
+                archive.writestr(zipfile.ZipInfo(f"{path.stem}/{name}", _STAMP), text, zipfile.ZIP_DEFLATED)
+        temporary.replace(path)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written ({error.strerror})") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return Pack(path, len(runs), remarks)
+
+
+def _readme(name: str, count: int, environment: Mapping[str, Any]) -> str:
+    packages = ", ".join(f"{package} {version}" for package, version in (environment.get("packages") or {}).items())
+    return (
+        f"{count} run(s) of nasrun {environment.get('nasrun')} (commit {environment.get('commit')}), made with Python "
+        f"{environment.get('python')}, {packages}, on {environment.get('processor')}.\n\n"
+        f"To make them again and compare:\n\n    nasrun unpack {shlex.quote(name + '.zip')}\n"
+        f"    nasrun rerun {shlex.quote(name)}\n\n"
+        f"Data are not part of it; where they are not found by themselves: nasrun rerun DIR dataset.path=PATH\n"
+        f"{COMMANDS} holds the command of each run. Each run's code/ holds the classes of its own author, if it has\n"
+        f"any; they are not run unless you allow it (NASRUN_ALLOW=MODULE).\n"
+    )
+
+
+def _contents(run: Path) -> tuple[dict[str, bytes], list[str]]:
+    """The files of a run by name, without paths and user names; and the names of code files that hold such."""
+    lines = journal.read(run / journal.NAME)
+    clean = _Cleaner(run, assemble(run, lines).header)
+    contents: dict[str, bytes] = {}
+    for name in FILES:
+        if (run / name).is_file():
+            content = (run / name).read_bytes()
+            contents[name] = clean.journal(lines) if name == journal.NAME else clean.file(name, content.decode())
+    named = []
+    for path in sorted((run / CODE).rglob("*.py")) if (run / CODE).is_dir() else ():
+        name, content = path.relative_to(run).as_posix(), path.read_bytes()
+        contents[name] = content
+        text = content.decode("utf-8", "replace")
+        named += [name] if clean.text(text) != text else []
+    return contents, named
+
+
+class _Cleaner:
+    """Cuts paths to their last names, and home directories to `~`."""
+
+    def __init__(self, run: Path, header: RunStarted) -> None:
+        places: dict[str, str] = {str(run.absolute()): run.name, str(run.resolve()): run.name}
+        for folder in (Path.cwd(), Path((header.paths or {}).get("folder") or Path.cwd())):
+            places |= {str(folder): "."} if len(folder.parts) > 1 else {}
+        for value in given_paths(header).values():
+            if value is not None and (value.startswith("~") or Path(value).is_absolute()):
+                places[value] = Path(value).name
+        if len(Path.home().parts) > 1:
+            places[str(Path.home())] = "~"
+        self._places = sorted(places.items(), key=lambda place: -len(place[0]))
+
+    def text(self, text: str) -> str:
+        """A text without paths of this machine."""
+        for place, name in self._places:
+            text = re.sub(rf"{re.escape(place)}(?![\w.-])", name.replace("\\", r"\\"), text)
+        return _HOME.sub("~", text)
+
+    def journal(self, lines: Sequence[journal.Line]) -> bytes:
+        """The journal without them, its checksums made anew."""
+        return b"".join(journal.line_of(self._without_place(self._value(line))) for line in lines)
+
+    def file(self, name: str, text: str) -> bytes:
+        """A file of a run without them, in its own format."""
+        if name.endswith(".json"):
+            return (json.dumps(self._without_place(self._value(json.loads(text))), indent=2) + "\n").encode()
+        if name.endswith(".yaml"):
+            value = self._value(yaml.safe_load(text))
+            return yaml.safe_dump(value, allow_unicode=True, sort_keys=False).encode() if text else b""
+        return self.text(text).encode()
+
+    def _without_place(self, content: dict[str, Any]) -> dict[str, Any]:
+        if isinstance(content.get("paths"), dict):
+            content = {**content, "paths": {"given": content["paths"].get("given", {})}}
+        return content
+
+    def _value(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {self._value(key): self._value(entry) for key, entry in value.items()}
+        if isinstance(value, list):
+            return [self._value(entry) for entry in value]
+        return self.text(value) if isinstance(value, str) else value
+
+
+def unpack(path: Path, folder: Path) -> Path:
+    """The runs of a pack, in a new folder that appears whole or not at all; returns it.
+
+    Whoever made the file may be anyone: it may hold the files of runs alone, no links, and nothing that leads out of
+    the folder. ConfigError, in one line, for any other file.
+    """
+    if not is_free(folder):
+        raise ConfigError(f"{folder}: is there already; choose another: nasrun unpack {path} FOLDER")
+    temporary = folder.absolute().with_name(f".{folder.name}.{os.getpid()}.tmp")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = _members(archive)
+            for member, place in members:
+                target = temporary / place
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with archive.open(member) as source, target.open("wb") as file:
+                    shutil.copyfileobj(source, file)
+        if folder.is_dir():
+            folder.rmdir()
+        temporary.rename(folder)
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+        raise ConfigError(f"{path}: is no pack of runs ({error})") from error
+    except OSError as error:
+        raise ConfigError(f"{error.filename or path}: {error.strerror}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def _members(archive: zipfile.ZipFile) -> list[tuple[zipfile.ZipInfo, PurePosixPath]]:
+    """The files of a pack with their places; ValueError for what has no place in one."""
+    found, places = [], set()
+    if sum(member.file_size for member in archive.infolist()) > MOST_BYTES:
+        raise ValueError(f"more than {MOST_BYTES:,} bytes")
+    for member in archive.infolist():
+        parts = PurePosixPath(member.filename).parts
+        linked = stat.S_ISLNK(member.external_attr >> 16)
+        inside = PurePosixPath(*parts[1:])
+        plain = not any(part in ("..", "/") or "\\" in part or ":" in part for part in parts) and len(parts) > 1
+        if not plain or linked or member.is_dir() or not _belongs(inside) or inside in places:
+            raise ValueError(f"{show(member.filename)} has no place in one")
+        places.add(inside)
+        found.append((member, inside))
+    if not any(place.name == journal.NAME for place in places):
+        raise ValueError("it holds no run")
+    return found
+
+
+def _belongs(place: PurePosixPath) -> bool:
+    """Whether a pack may hold a file."""
+    text = str(place)
+    code = CODE in place.parts[:-1] and place.suffix == ".py"
+    return text in (README, COMMANDS) or code or any(text == name or text.endswith(f"/{name}") for name in FILES)

@@ -1,0 +1,85 @@
+"""The options of controllers, in groups. Nothing here imports torch."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from nasrun.core.options import Above, AtLeast, Between, Fraction, Positive
+
+
+@dataclass(kw_only=True, frozen=True)
+class QSettings:
+    """The networks of Q-learning, and how they learn.
+
+    `target`: a second network gives the values that the first one learns, and becomes a copy of it every `target_every`
+    gradient steps. After each told trial there are `updates` steps, each on `batch_size` transitions drawn from the
+    last `memory`.
+    """
+
+    controller: Literal["dense", "lstm"] = "dense"
+    target: bool = True
+    target_every: Positive = 10
+    hidden: Positive = 64
+    layers: Positive = 2
+    lr: Annotated[float, Above(0)] = 0.005
+    discount: Fraction = 1.0
+    memory: Positive = 10_000
+    batch_size: Positive = 64
+    updates: Positive = 4
+
+
+@dataclass(kw_only=True, frozen=True)
+class Exploration:
+    """How often a token is random: epsilon goes in a straight line from `epsilon_start` to `epsilon_end`, over
+    `epsilon_episodes` after `warm_up` genomes that are random altogether."""
+
+    epsilon_start: Fraction = 1.0
+    epsilon_end: Fraction = 0.1
+    epsilon_episodes: Positive = 80
+    warm_up: Positive = 20
+
+    def __post_init__(self) -> None:
+        if self.epsilon_end > self.epsilon_start:
+            raise ValueError(
+                f"epsilon_end={self.epsilon_end}: above epsilon_start={self.epsilon_start}; at most that is right"
+            )
+
+    def epsilon(self, episode: int) -> float:
+        """The probability of a random token in an episode, counted from 0 after the warm-up."""
+        return self.epsilon_start + min(1.0, episode / self.epsilon_episodes) * (self.epsilon_end - self.epsilon_start)
+
+
+@dataclass(kw_only=True, frozen=True)
+class QRewards:
+    """What an episode is rewarded with: `reward` says how it follows from the score. `penalty`: the metric that a
+    failed trial counts for; None: the worst so far."""
+
+    reward: Literal["rank", "standard", "score"] = "rank"
+    penalty: float | None = None
+
+
+@dataclass(kw_only=True, frozen=True)
+class PolicySettings:
+    """The LSTM of a policy, and how it learns: one gradient step on every `update_every` told trials.
+
+    `clip`: the largest norm of a gradient; None: any. For the rest see `PolicyLearner`.
+    """
+
+    hidden: Positive = 64
+    temperature: Annotated[float, Above(0)] = 5.0
+    tanh_constant: Annotated[float, Above(0)] | None = 2.5
+    lr: Annotated[float, Above(0)] = 0.0035
+    entropy_weight: Annotated[float, AtLeast(0)] = 0.0001
+    baseline_decay: Annotated[float, Between(0, 1, open_high=True)] = 0.95
+    update_every: Positive = 1
+    clip: Annotated[float, Above(0)] | None = None
+
+
+@dataclass(kw_only=True, frozen=True)
+class PolicyRewards:
+    """What a genome is rewarded with (`nasrun.strategies.controllers.rewards`): `window` and `threshold` belong to
+    `ienas`; `penalty`: the reward of a failed or infeasible trial."""
+
+    reward: Literal["enas", "ienas"] = "enas"
+    window: Positive = 10
+    threshold: Annotated[float, AtLeast(0)] = 0.7
+    penalty: Annotated[float, AtLeast(0)] = 0.01

@@ -1,0 +1,265 @@
+"""What a comparison is asked besides its groups: several benchmarks, parts of runs, other tests, print."""
+
+import csv
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from nasrun.config.compose import compose_config, task_config
+from nasrun.core.options import ConfigError
+from nasrun.reports.compare.anytime import optimum, progress, regret_curves
+from nasrun.reports.compare.further_plots import attainment, draw_further
+from nasrun.reports.compare.look import PLAIN_LOOK, Look, read_look
+from nasrun.reports.compare.numbers import (
+    epoch_curves,
+    front_volumes,
+    hypervolume_curves,
+    incumbent,
+    measures,
+    trial_curves,
+)
+from nasrun.reports.compare.over import cells, compare_over
+from nasrun.reports.compare.question import PLAIN, Cut, Question
+from nasrun.reports.compare.runs import compare_runs, compare_selected, find_runs, selected
+from nasrun.runner.run import start
+
+QUIET = ("output.plots=false", "output.console=none")
+TABLE = ("search_space=nasbench201", "evaluator=table", *QUIET)
+DATASETS = ("cifar10", "cifar100", "imagenet16")
+SEEDS = 4
+
+
+def run(directory: Path, strategy: str, seed: int, *words: str, dataset: str = "cifar10") -> None:
+    config = task_config(compose_config([f"strategy={strategy}", f"seed={seed}", f"dataset={dataset}", *words]))
+    choices = {"strategy": strategy, "dataset": dataset, "search_space": "nasbench201", "evaluator": "table"}
+    start(config, directory, unique=False, choices=choices)
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two strategies on three data sets of a table."""
+    folder = tmp_path_factory.mktemp("sweep")
+    for dataset in DATASETS:
+        for strategy in ("random", "local_search"):
+            for seed in range(SEEDS):
+                place = folder / f"{dataset}_{strategy}_{seed}"
+                run(place, strategy, seed, *TABLE, "trials=20", dataset=dataset)
+    return folder
+
+
+@pytest.fixture
+def one(sweep: Path) -> list[Path]:
+    return sorted(sweep.glob("cifar10_*"))
+
+
+def test_a_refusal_names_the_data_sets_and_what_to_type(sweep: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        compare_runs([sweep])
+    assert str(caught.value).endswith(
+        "; there are 3 data sets (cifar10, cifar100, imagenet16): all of them at once: over=dataset, or one of them: "
+        "where=dataset=cifar10"
+    )
+    runs, remarks = selected([sweep], {"dataset": ["cifar10"]})
+    assert len(compare_selected(runs, remarks).runs) == 2 * SEEDS
+    assert (
+        len(compare_over(runs + selected([sweep], {"dataset": ["cifar100"]})[0], [], ["dataset"], [], PLAIN).benchmarks)
+        == 2
+    )
+
+
+def test_ranks_over_benchmarks_are_those_of_their_means(sweep: Path) -> None:
+    found = compare_over(*selected([sweep]), ["dataset"], [], PLAIN)
+    assert list(found.benchmarks) == list(DATASETS)
+    objective = found.measures[0]
+    means = {name: {row.group: row.mean for row in one.rows} for name, one in objective.columns.items()}
+    matrix = np.array([[means[name][group] for group in ("random", "local_search")] for name in DATASETS])
+    expected = stats.rankdata(-matrix, axis=1).mean(axis=0)
+    ranks = {row.group: row.rank for row in objective.ranks.rows}
+    assert [ranks["random"], ranks["local_search"]] == expected.tolist()
+    assert objective.ranks.critical_difference == pytest.approx(1.960 * np.sqrt(2 * 3 / (6 * 3)), abs=0.01)
+    head, *body = cells(objective)
+    assert head[1:4] == tuple(f"{name}: val_accuracy (%)" for name in DATASETS)
+    assert body[0][0] == min(ranks, key=lambda group: ranks[group])
+    assert any("ranks over 3 benchmarks say little" in line for line in found.remarks)
+
+
+def test_links_are_followed_and_loops_are_not(sweep: Path, tmp_path: Path) -> None:
+    (tmp_path / "links").mkdir()
+    for number, place in enumerate(sorted(sweep.glob("cifar10_random_*"))):
+        (tmp_path / "links" / str(number)).symlink_to(place)
+    (tmp_path / "links" / "back").symlink_to(tmp_path)
+    assert len(find_runs([tmp_path])) == SEEDS
+    assert len(compare_runs([tmp_path / "links"]).runs) == SEEDS
+
+
+def test_cuts_are_the_best_until_then(one: list[Path]) -> None:
+    comparison = compare_runs(one)
+    found = measures(comparison, Question(cuts=(Cut("trials", 5), Cut("trials", 20))))
+    assert [measure.name for measure in found[:2]] == ["val_accuracy_at_5_trials", "val_accuracy_at_20_trials"]
+    for place in comparison.groups["random"]:
+        assert found[0].values["random"][place.seed] == incumbent(place)[4]
+    assert found[1].rows == measures(comparison)[0].rows
+    assert found[0].tests[0].p_holm == found[0].tests[0].p, "each table is corrected by itself"
+    for cut, said in (
+        (Cut("seconds", 5), "the table holds no training times"),
+        (Cut("trials", 21), "longest run has 20"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            measures(comparison, Question(cuts=(cut,)))
+
+
+def test_tests_are_those_of_scipy(one: list[Path]) -> None:
+    comparison = compare_runs(one)
+    values = measures(comparison)[0].values
+    first, second = (np.array(list(values[group].values())) for group in ("local_search", "random"))
+    [wilcoxon] = measures(comparison, Question(test="wilcoxon"))[0].tests
+    assert wilcoxon.p == stats.wilcoxon(first, second).pvalue
+    [whitney] = measures(comparison, Question(test="mannwhitney"))[0].tests
+    assert whitney.p == stats.mannwhitneyu(first, second).pvalue
+
+
+def test_a_reference_makes_fewer_pairs(tmp_path: Path) -> None:
+    for population in (2, 3, 4):
+        for seed in range(2):
+            words = (f"strategy.population={population}", "strategy.sample=2", "trials=8", *TABLE)
+            run(tmp_path / f"{population}_{seed}", "aging_evolution", seed, *words)
+    comparison = compare_runs([tmp_path], ["strategy.population"])
+    assert len(measures(comparison)[0].tests) == 3
+    tests = measures(comparison, Question(reference="population=2"))[0].tests
+    assert len(tests) == 2
+    assert all("population=2" in (test.first, test.second) for test in tests)
+
+
+def test_regret_and_the_way_to_a_target(one: list[Path]) -> None:
+    comparison = compare_runs(one)
+    best = optimum(comparison)
+    assert best == pytest.approx(0.91606667, abs=1e-7)
+    curves = trial_curves(comparison)
+    regrets = regret_curves(comparison, curves)
+    assert regrets["random"].mean.tolist() == (best - curves["random"].mean).tolist()
+    assert (regrets["random"].low <= regrets["random"].high).all()
+    target = float(np.median([incumbent(place)[-1] for place in comparison.runs]))
+    for found in progress(comparison, target):
+        expected = []
+        for place in comparison.groups[found.group]:
+            there = np.flatnonzero(incumbent(place) >= target)
+            expected.append(int(there[0]) + 1 if len(there) else None)
+        assert list(found.reached) == expected
+        assert found.area == pytest.approx([incumbent(place).mean() for place in comparison.groups[found.group]])
+    assert sum(found.count for found in progress(comparison, target)) == SEEDS
+
+
+def test_steps_of_trainings_count_by_their_epochs(tmp_path: Path) -> None:
+    for seed in range(2):
+        run(tmp_path / f"asha_{seed}", "asha", seed, "strategy.budgets=[12,200]", "trials=12", *TABLE)
+        run(tmp_path / f"random_{seed}", "random", seed, "trials=3", *TABLE)
+    comparison = compare_runs([tmp_path])
+    asha = comparison.groups["asha"][0]
+    assert asha.epochs is not None
+    steps = np.diff(np.concatenate([[0], asha.epochs]))
+    assert set(steps.tolist()) <= {12.0, 188.0, 0.0}
+    assert (comparison.groups["random"][0].epochs == np.array([200.0, 400.0, 600.0])).all()
+    assert set(epoch_curves(comparison)) == {"asha", "random"}
+    assert any("are steps of trainings" in remark for remark in comparison.remarks)
+    cut = measures(comparison, Question(cuts=(Cut("epochs", 250),)))[0]
+    assert cut.values["random"][0] == comparison.groups["random"][0].values[0]
+
+
+def test_several_objectives_have_a_hypervolume(tmp_path: Path) -> None:
+    pytest.importorskip("pymoo", reason="pymoo is not installed")
+    from pymoo.indicators.hv import HV
+
+    words = ("objective.metric=[val_accuracy,parameters]", "trials=24", *TABLE)
+    for seed in range(2):
+        run(tmp_path / f"nsga2_{seed}", "nsga2", seed, "strategy.population=8", *words)
+        run(tmp_path / f"random_{seed}", "random", seed, *words)
+    comparison = compare_runs([tmp_path])
+    volume = next(measure for measure in measures(comparison) if measure.name == "hypervolume")
+    everything = np.concatenate([place.scores * [1, -1] for place in comparison.runs if place.scores is not None])
+    worst = everything.min(axis=0)
+    for group, runs in comparison.groups.items():
+        for place in runs:
+            assert place.scores is not None
+            expected = HV(ref_point=-worst)(-(place.scores * [1, -1]))
+            assert volume.values[group][place.seed] == pytest.approx(expected)
+    curve = hypervolume_curves(comparison)["nsga2"]
+    assert (np.diff(curve.mean) >= 0).all()
+    assert "front" in draw_further(comparison, [], PLAIN_LOOK)
+    assert front_volumes(compare_runs([tmp_path / "nsga2_0"])) is not None
+    scores = np.array([[1.0, 5.0], [3.0, 2.0]])
+    assert attainment(scores, np.array([0.0, 2.0, 4.0])).tolist() == [5.0, 2.0, -np.inf]
+
+
+def test_two_keys_make_a_heat_map(tmp_path: Path) -> None:
+    for population in (2, 4):
+        for sample in (1, 2):
+            words = (f"strategy.population={population}", f"strategy.sample={sample}", "trials=8", *TABLE)
+            run(tmp_path / f"{population}_{sample}", "aging_evolution", 0, *words)
+    comparison = compare_runs([tmp_path], ["strategy.population", "strategy.sample"])
+    figures = draw_further(comparison, measures(comparison)[:1], PLAIN_LOOK)
+    axes = figures["heat_val_accuracy"].axes[0]
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["2", "4"]
+    assert len(axes.texts) == 4
+
+
+def test_a_look_renames_and_orders(one: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "look.yaml").write_text(
+        "labels: {random: Random search}\ncolours: {random: '#ff0000'}\norder: [local_search, random]\nwidth: 5\n"
+    )
+    look = read_look(tmp_path / "look.yaml")
+    comparison = look.applied(compare_runs(one))
+    assert list(comparison.groups) == ["local_search", "Random search"]
+    assert look.colour("Random search") == "#ff0000"
+    for bad, said in (
+        ("labels: {rndom: x}", "labels: rndom: no such group; did you mean 'random'?"),
+        ("labels: {random: local_search}", "two groups have the same name"),
+    ):
+        (tmp_path / "look.yaml").write_text(bad)
+        with pytest.raises(ConfigError, match=re.escape(said)):
+            read_look(tmp_path / "look.yaml").applied(compare_runs(one))
+    (tmp_path / "look.yaml").write_text("colours: {random: nocolour}")
+    with pytest.raises(ConfigError, match="no colour"):
+        read_look(tmp_path / "look.yaml")
+    assert Look().applied(comparison) == comparison
+
+
+def test_all_files_of_a_paper(sweep: Path, tmp_path: Path, nasrun_inprocess: Callable) -> None:
+    """Tables over three data sets, of one, and the methods: LaTeX that `pdflatex` takes, if it is there."""
+    words = f"compare {sweep} over=dataset by=strategy,trials at=5,20 reference=random --methods --out paper"
+    answer = nasrun_inprocess(words.replace("reference=random ", ""))
+    assert answer.returncode == 0, answer.stderr
+    out = tmp_path / "paper"
+    with (out / "cifar10" / "compare.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {(row["strategy"], row["trials"]) for row in rows} == {("random", "20"), ("local_search", "20")}
+    with (out / "cifar10" / "pairs.csv").open() as file:
+        assert {"first_strategy", "second_strategy"} <= set(next(csv.DictReader(file)))
+    methods = (out / "cifar10" / "methods.tex").read_text()
+    cited = {key for group in re.findall(r"\\cite\{([^}]+)\}", methods) for key in group.split(",")}
+    assert {"dong2020nasbench201", "white2021local", "krizhevsky2009cifar"} <= cited
+    entries = set(re.findall(r"^@\w+\{([^,]+),", (out / "cifar10" / "methods.bib").read_text(), flags=re.MULTILINE))
+    assert entries == cited
+    if shutil.which("pdflatex") is None:
+        pytest.skip("pdflatex is not installed (Debian: texlive-latex-base, texlive-latex-recommended)")
+    inputs = ["cifar10/methods.tex", "over.tex", "cifar10/compare.tex", "cifar100/compare.tex"]
+    pictures = ["critical_difference_over_test_accuracy.pdf", "cifar10/regret_trials.pdf"]
+    body = [f"\\input{{{name}}}\\clearpage" for name in inputs]
+    body += [f"\\includegraphics[width=\\textwidth]{{{name}}}" for name in pictures]
+    preamble = "\\documentclass{article}\\usepackage{booktabs}\\usepackage{graphicx}"
+    text = "\n".join(
+        [preamble, "\\begin{document}", *body, "\\bibliographystyle{plain}\\bibliography{cifar10/methods}"]
+    )
+    (out / "paper.tex").write_text(text + "\\end{document}")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    made = subprocess.run(
+        command, cwd=out, capture_output=True, text=True, env={**os.environ, "TEXMFVAR": str(tmp_path)}
+    )
+    assert made.returncode == 0, made.stdout[-2000:]
+    assert (out / "paper.pdf").read_bytes().startswith(b"%PDF")
