@@ -303,7 +303,8 @@ def test_workers_and_a_resumed_run_come_to_the_same(nasrun_inprocess: Callable[[
     words = " ".join(
         (*SMALL[:-2], "dataset=synthetic", "evaluator.images=8", "objective=rank_sum", "evaluator.reference=3")
     )
-    words += " strategy=aging_evolution trials=6 hardware.threads=1 hardware.in_flight=2 output.console=none"
+    words += " search_space=sequential_cnn recipe=plain strategy=aging_evolution trials=6 hardware.threads=1"
+    words += " hardware.in_flight=2 output.console=none"
     for workers in (1, 2):
         done = nasrun_inprocess(f"{words} hardware.workers={workers} hydra.run.dir=w{workers}")
         assert (done.returncode, done.stderr) == (0, "")
