@@ -117,7 +117,7 @@ def test_a_run_is_planned_and_what_is_planned_is_on_record(tmp_path: Path) -> No
 
 
 def test_the_winner_goes_on_from_what_it_learned_in_the_search(tmp_path: Path, by_events: None) -> None:
-    start(config("time=90s"), tmp_path / "run", unique=False)
+    start(config("time=170s"), tmp_path / "run", unique=False)
     final = events_of(tmp_path / "run", "final")[0]
     asked = [p for event in events_of(tmp_path / "run", "ask") for p in event["proposals"]]
     winner = asked[final["trial"]]
@@ -132,7 +132,7 @@ def test_the_winner_goes_on_from_what_it_learned_in_the_search(tmp_path: Path, b
 @pytest.mark.parametrize(("event", "number"), STOPS)
 def test_a_run_that_is_cut_short_comes_to_the_same(tmp_path: Path, by_events: None, event: str, number: int) -> None:
     whole = tmp_path / "whole"
-    start(config("time=90s"), whole, unique=False)
+    start(config("time=170s"), whole, unique=False)
     expected, told = results(whole), len(events_of(whole, "tell"))
     directory = tmp_path / "cut"
     started = by_events_state()
@@ -140,7 +140,7 @@ def test_a_run_that_is_cut_short_comes_to_the_same(tmp_path: Path, by_events: No
     with pytest.MonkeyPatch.context() as patch:
         _stop_before(patch, event, number)
         with pytest.raises(KeyboardInterrupt):
-            start(config("time=90s"), directory, unique=False)
+            start(config("time=170s"), directory, unique=False)
     recorded = events_of(directory)
     started.clear()
     started.update(_counted_without_spent(recorded))
