@@ -158,7 +158,7 @@ VALUES = [
         "constraints.parameters=10",
         "constraints.parameters=10: none",
         ": none of 10,000 random architectures",
-        "the least among them: 1,",
+        "the least among them: 230 parameters",
     ),
     (
         "constraints.flops=10 constraints.parameters=2000",
