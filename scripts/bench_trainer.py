@@ -51,7 +51,12 @@ class Case:
 
 def cnn() -> torch.nn.Module:
     """A small network of the main job's space: four convolutions with batch normalisation, 121,738 parameters."""
-    overrides = ["search_space.filters=[32,64,128]", "dataset=fashion_mnist_mini"]
+    overrides = [
+        "search_space=sequential_cnn",
+        "recipe=plain",
+        "search_space.filters=[32,64,128]",
+        "dataset=fashion_mnist_mini",
+    ]
     setup = build(task_config(compose_config(overrides)))
     return setup.space.build(setup.space.parse(CNN), setup.dataset.task)
 

@@ -48,6 +48,8 @@ COMMON = (
 IMAGES = ("dataset=fashion_mnist_mini", "dataset.train_samples=600")
 TRAINED = (
     *IMAGES,
+    "search_space=sequential_cnn",
+    "recipe=plain",
     "search_space.max_depth=4",
     "search_space.filters=[4,8]",
     "evaluator.epochs=1",

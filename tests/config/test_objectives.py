@@ -229,7 +229,7 @@ def test_latency_is_measured_once_per_architecture_and_draws_nothing_from_torch(
 
     setup = setup_of("search_space=mlp", "objective.metric=[val_accuracy,latency_ms]", *ALONE)
     facts = setup.evaluator.prepare()
-    assert facts["latency"] == {"device": "cpu", "threads": 1, "images": 1}
+    assert facts["latency"] == {"by": "pytorch", "device": "cpu", "threads": 1, "images": 1}
     before = torch.random.get_rng_state()
     first, again, other = setup.evaluator.evaluate([job(setup), job(setup, 0, 1), job(setup, 1)])
     assert torch.equal(torch.random.get_rng_state(), before)
@@ -249,7 +249,7 @@ def test_latency_is_measured_with_the_threads_on_record(monkeypatch: pytest.Monk
     before = torch.get_num_threads()
     monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1, 2}, raising=False)
     facts = setup.evaluator.prepare()
-    assert facts["latency"] == {"device": "cpu", "threads": 3, "images": 1}
+    assert facts["latency"] == {"by": "pytorch", "device": "cpu", "threads": 3, "images": 1}
     monkeypatch.undo()
     monkeypatch.setattr("os.sched_getaffinity", lambda process: {0}, raising=False)
     assert setup.evaluator.prepare(facts) == facts  # a run that goes on with fewer cores

@@ -186,7 +186,11 @@ def check_benchmark(runs: Sequence[ComparedRun], by: Sequence[str]) -> None:
             key, more = keys[0], f" ({len(keys) - 1} more keys differ)" if len(keys) > 1 else ""
             told = f"{key}: {_given(one, key)} in {first.directory} but {_given(two, key)} in {other.directory}{more}"
             limits = [key for key in keys if key.startswith("constraints.")]
-            hint = f"; to compare limits: by={','.join(sorted(limits))}" if len(limits) == len(keys) else ""
+            hint = (
+                f"; to compare limits: by={','.join(sorted(limits))}"
+                if len(limits) == len(keys)
+                else _advice(runs, key)
+            )
             raise ConfigError(f"{told}; {ONE}{hint}")
 
 
