@@ -64,6 +64,10 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "ray": (f"nasrun {FAST} hardware=ray hardware.workers=1 hydra.run.dir=run",),
     "joblib": (f"nasrun -m {FAST} seed=0,1 hydra/launcher=joblib hydra.sweep.dir=sweep",),
     "submitit": (f"nasrun -m {FAST} seed=0,1 hydra/launcher=submitit_local hydra.sweep.dir=sweep",),
+    "stats": (
+        f"nasrun -m {FAST} strategy=random,aging_evolution seed=0,1 hydra.sweep.dir=sweep",
+        "nasrun compare sweep test=wilcoxon",
+    ),
     "tensorboard": (f"nasrun {FAST} tracker=tensorboard hydra.run.dir=run",),
     "mlflow": (f"nasrun {FAST} tracker=mlflow hydra.run.dir=run",),
     "wandb": (f"nasrun {FAST} tracker=wandb hydra.run.dir=run",),

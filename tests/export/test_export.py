@@ -265,7 +265,7 @@ def test_unfinished_run_says_what_to_do(tmp_path: Path, nasrun_inprocess: Callab
 def test_missing_extra_leaves_one_format_out(
     run: Path, nasrun_inprocess: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("nasrun.export.formats.find_spec", lambda name: None)
+    monkeypatch.setattr("nasrun.hardware.onnx_program.find_spec", lambda name: None)
     answer = nasrun_inprocess(f"export {run} --out all")
     assert answer.returncode == 0
     assert answer.stderr.startswith("nasrun: model.onnx left out: needs onnx and onnxscript and onnxruntime; install")

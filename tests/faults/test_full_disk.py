@@ -16,7 +16,7 @@ from nasrun.storage import journal
 from tests.evaluators.conftest import SMALL
 from tests.faults import disks
 from tests.faults.disks import can_mount, disk, filled
-from tests.faults.runs import COMMAND, Process, count, cut, results, run, temporary_files
+from tests.faults.runs import COMMAND, QUICK, Process, count, cut, results, run, temporary_files
 from tests.runner.test_shared_runs import SMALL as SHARED
 
 TRAIN = (*SMALL, "strategy=random", "trials=5", "output.keep=all", "evaluator.final_epochs=1")
@@ -41,7 +41,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_journal(tmp_path: Path) -> None:
-    words = ("evaluator=synthetic", "dataset=synthetic", "trials=600", "output.plots=false", "output.console=none")
+    words = (*QUICK, "trials=600", "output.plots=false", "output.console=none")
     expected = results(run(tmp_path / "whole", "trials=600"))
     with disk(tmp_path / "disk", 128) as folder:
         program = [] if can_mount() else ["prlimit", f"--fsize={100 * 1024}"]
