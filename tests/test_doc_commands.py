@@ -23,7 +23,7 @@ from tests.runner.test_crash import SCRIPTS, script
 from tests.runner.test_shared_runs import SMALL
 from tests.tables import tfrecord_writer as writer
 
-VERBS = ("resume", "report", "compare", "export", "predict")
+VERBS = ("resume", "report", "compare", "export", "predict", "rerun", "pack", "unpack")
 RUN_ELSEWHERE = ("docs/extending.md", "docs/own_images.md")
 """Pages whose commands tests/test_docs.py runs as they stand there, one after the other."""
 
@@ -152,6 +152,10 @@ def test_the_verbs_take_what_the_documentation_gives_them(
     Image.new("L", (28, 28)).save(tmp_path / "shoe.png")
     if verb == "predict":
         assert nasrun_inprocess("export own --format safetensors").returncode == 0
+    if verb in ("rerun", "unpack"):
+        assert nasrun_inprocess("pack sweep --out paper.zip").returncode == 0
+    if verb == "rerun":
+        assert nasrun_inprocess("unpack paper.zip").returncode == 0
     found = [command for command in commands() if command.program == "nasrun" and command.words[0] == verb]
     assert found
     for command in found:

@@ -102,6 +102,7 @@ class StrategyWrapper(Strategy):
         self.initial, self.length, self.budgets = inner.initial, inner.length, inner.budgets
         self.uses_checkpoints, self.multi_objective = inner.uses_checkpoints, inner.multi_objective
         self.steerable, self.begins_known = inner.steerable, inner.begins_known
+        self.draws_from_space = inner.draws_from_space
 
     def ask(self, n: int) -> list[Proposal]:
         return self._inner.ask(n)

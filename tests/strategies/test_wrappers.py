@@ -66,7 +66,7 @@ class Recorder(Strategy):
     """Notes every call, and answers each with a value of its own."""
 
     initial, uses_checkpoints, length, budgets = 7, True, 9, (1, 3)
-    multi_objective, steerable, begins_known = True, False, True
+    multi_objective, steerable, begins_known, draws_from_space = True, False, True, False
 
     def __init__(self) -> None:
         self.calls: list[tuple] = []
@@ -114,6 +114,7 @@ def test_a_wrapper_is_what_it_goes_round() -> None:
         "multi_objective",
         "steerable",
         "begins_known",
+        "draws_from_space",
         "done",
     ):
         assert getattr(outer, name) == getattr(inner, name) != getattr(Strategy, name), name
