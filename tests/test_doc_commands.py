@@ -74,6 +74,13 @@ def make_photos(folder: Path) -> None:
             Image.fromarray(image[0]).save(folder / name / f"{number}.png")
 
 
+def make_table(path: Path) -> None:
+    """A table of 2,000 dense networks, in which two rows are wrong."""
+    rows = [f"{8 + number // 50}-{8 + number % 50},0.9" for number in range(2000)]
+    rows[17 - 2], rows[40 - 2] = "128-4,0.9", "128-64,93.5"
+    path.write_text("\n".join(["genome,val_accuracy", *rows]) + "\n")
+
+
 @pytest.fixture(scope="module")
 def there(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the runs and files that commands name."""
@@ -88,6 +95,11 @@ def there(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for strategy in ("random", "aging_evolution"):
             words = (*MADE_UP, f"seed={seed}", f"strategy={strategy}")
             make_run(folder / "sweep" / f"{seed}_{strategy}", *words)
+            for dataset in ("cifar10", "cifar100", "imagenet16"):
+                table = ("search_space=nasbench201", "evaluator=table", f"dataset={dataset}", *QUIET, "trials=4")
+                place = folder / "three" / f"{dataset}_{seed}_{strategy}"
+                make_run(place, *table, f"seed={seed}", f"strategy={strategy}")
+    make_table(folder / "mine.csv")
     make_run(folder / "cells", *SMALL, "strategy=random", "trials=4")
     widths = ("search_space=mlp", "search_space.min_depth=2", "search_space.max_depth=2", "strategy=grid")
     make_run(folder / "outputs/grid2/0_grid_mnist_seed0", *MADE_UP, *widths, "search_space.widths=[16,32]")
@@ -146,7 +158,7 @@ def test_the_verbs_take_what_the_documentation_gives_them(
 ) -> None:
     from PIL import Image
 
-    for name in ("sweep", "own", "run"):
+    for name in ("sweep", "own", "run", "three"):
         shutil.copytree(there / name, tmp_path / name)
     shutil.copytree(there / "photos", tmp_path / "moved")
     Image.new("L", (28, 28)).save(tmp_path / "shoe.png")
@@ -175,7 +187,9 @@ def test_the_verbs_take_what_the_documentation_gives_them(
         if verb == "export":
             words += ["--format", "onnx" if "--int8" in words else "safetensors"]
         done = nasrun_inprocess(shlex.join(words))
-        assert (done.returncode, done.stderr) == (0, ""), command
+        # Of several benchmarks a comparison remarks that there are few.
+        said = "" if any(word.startswith("over=") for word in words) else done.stderr
+        assert (done.returncode, said) == (0, ""), command
 
 
 SESSIONS = [block for page in PAGES for block in sessions(page)]
