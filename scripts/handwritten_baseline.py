@@ -168,10 +168,11 @@ class Loop:
         started, count = time.process_time(), len(self.labels)
         while True:
             for index in torch.from_numpy(self.rng.permutation(count)).split(self.batch):
-                share = (time.process_time() - started) / (seconds - started)
-                if share >= 1:
+                now = time.process_time()
+                if now >= seconds:
                     return self.steps * self.batch / count
-                if len(index) == min(self.batch, count):
+                share = (now - started) / (seconds - started)
+                if len(index) == min(self.batch, count):  # the last batch of a pass may be smaller
                     rate = share / RISE if share < RISE else (1 - share) / (1 - RISE)
                     self.step(index, self.settings.peak * rate)
 
