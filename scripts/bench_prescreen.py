@@ -22,8 +22,9 @@ from pathlib import Path
 import numpy as np
 
 from nasrun.config.build import build as build_setup
-from nasrun.config.build import create, wrap
+from nasrun.config.build import wrap
 from nasrun.config.compose import compose_config, task_config
+from nasrun.config.sections import create
 from nasrun.core import Genome, Job, Proposal, Strategy, Trial, seeding
 from nasrun.evaluators.proxies.screening import Screening, rank_sums
 from nasrun.strategies.prescreen import PrescreenedSpace

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from nasrun.config.build import create
 from nasrun.config.compose import Composer, task_config
 from nasrun.config.given import Given
+from nasrun.config.sections import create
 from nasrun.core import Measurement, Objective, Proposal, SearchSpace, Strategy, Trial, seeding
 from nasrun.core.options import plain
 from nasrun.strategies.wrappers import Deduplicate

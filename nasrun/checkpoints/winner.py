@@ -3,6 +3,7 @@
 So it can be used without the run's config and data: as the teacher of other networks, for one.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from nasrun.checkpoints.store import load_weights, save_weights
 from nasrun.core import Genome, SearchSpace, Task
+from nasrun.core.home import at_home
 
 if TYPE_CHECKING:
     import torch
@@ -60,6 +62,25 @@ def read_winner(path: Path) -> Winner | None:
         return Winner(task=Task(**content.pop("task")), **content)
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"cannot be read ({' '.join(str(error).split())[:200]})") from None
+
+
+def winner_of(directory: str, recorded: Mapping[str, Any] | None = None) -> tuple[Path, Winner, dict[str, Any]]:
+    """The network of a finished run: its file, what that tells, and a record by which it is known again (`genome`,
+    `sha256` of the file).
+
+    `recorded`: the record of an interrupted run that used it. ValueError where there is no such network, or it is
+    another one than was recorded.
+    """
+    path = at_home(directory) / FILE
+    if not path.is_file():
+        raise ValueError(f"there is no {FILE} in it; give the directory of a finished run of evaluator=train")
+    about = read_winner(path)
+    if about is None:
+        raise ValueError("an earlier version of nasrun wrote its network; run it again")
+    record = {"genome": about.genome, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    if recorded is not None and recorded != record:
+        raise ValueError(f"holds {about.genome} now, and this run began with other weights, of {recorded['genome']}")
+    return path, about, record
 
 
 def load_winner(path: Path, about: Winner, space: SearchSpace) -> "torch.nn.Module":

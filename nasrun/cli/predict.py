@@ -252,7 +252,7 @@ def _rebuilt(path: Path, info: Mapping[str, Any]) -> Network:
     """The network of an architecture, with the weights of a file."""
     from nasrun.checkpoints.store import load_weights
     from nasrun.checkpoints.winner import build_for
-    from nasrun.config.build import create
+    from nasrun.config.sections import create
     from nasrun.core import SearchSpace, Task
     from nasrun.export.network import Deployed, outputs_of
     from nasrun.training.mirrored import MirrorAverage

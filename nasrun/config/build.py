@@ -4,8 +4,6 @@ YAML `_target_` picks classes; the signature of a class is the schema of its YAM
 """
 
 import contextlib
-import importlib
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal, TypeVar
@@ -15,26 +13,31 @@ from omegaconf import DictConfig, OmegaConf
 
 from nasrun.config.baseline import check_baseline
 from nasrun.config.constraints import ConstraintOptions, check_constraints, check_start
-from nasrun.config.given import MARK, Given, Section
+from nasrun.config.given import Given, Section
 from nasrun.config.objective import ObjectiveOptions
 from nasrun.config.prescreen import PrescreenOptions
 from nasrun.config.recipe import check_recipe
+from nasrun.config.sections import (
+    create,
+    instantiate,
+    kind_of,
+    locate,
+    mapping,
+    section_of,
+)
 from nasrun.config.time_budget import check_time
 from nasrun.config.trackers import GROUP as TRACKER
 from nasrun.config.trackers import class_sections, sections_by_name
 from nasrun.core import Evaluator, Objective, SearchSpace, SharedEvaluator, Strategy, seeding
-from nasrun.core.config_files import GROUPS, conf_dir
+from nasrun.core.config_files import GROUPS
 from nasrun.core.durations import parse_duration
 from nasrun.core.options import (
     Above,
     AtLeast,
     ConfigError,
     Positive,
-    check_options,
     check_section,
-    first_line,
     from_text,
-    gathered,
     join,
     nearest,
     plain,
@@ -152,8 +155,8 @@ def build(config: DictConfig, given: Mapping[str, Given] = {}) -> Setup:
     for name in content:
         if name not in known:
             raise ConfigError(f"{name}: no such key; {nearest(name, known)}")
-    _mapping(content, "vars")
-    output = _section(content, "output", OutputOptions)
+    mapping(content, "vars")
+    output = section_of(content, "output", OutputOptions)
     hardware = create(content, "hardware", Hardware)
     if given and hardware.is_remote:
         named, alone = hardware.named
@@ -161,7 +164,7 @@ def build(config: DictConfig, given: Mapping[str, Given] = {}) -> Setup:
     memory = SharedObject() if hardware.workers > 1 and not isinstance(hardware, RayCluster) else None
     made = _benchmark(content, hardware, memory=memory)
     options, space, dataset, evaluator = made.options, made.space, made.dataset, made.evaluator
-    check_recipe(_mapping(content, "recipe"), evaluator)
+    check_recipe(mapping(content, "recipe"), evaluator)
     rng = seeding.generator(options.seed, seeding.Purpose.STRATEGY)
     steered, drawn_from, screening = _spaces_of_strategy(content, made)
     strategy = create(content, "strategy", Strategy, drawn_from, made.objective, rng)  # type: ignore[type-abstract]
@@ -173,7 +176,7 @@ def build(config: DictConfig, given: Mapping[str, Given] = {}) -> Setup:
     if options.baseline:
         check_baseline(evaluator, dataset)
     check_constraints(made.constraints, steered, dataset.task, options.seed)
-    check_start(_mapping(content, "strategy"), made.constraints, space, dataset.task)
+    check_start(mapping(content, "strategy"), made.constraints, space, dataset.task)
     if isinstance(evaluator, SharedEvaluator):
         options = _options_of_shared(options, hardware)
     strategy = wrap(strategy, steered, dataset, options, made.constraints)
@@ -196,9 +199,9 @@ def _spaces_of_strategy(content: dict[str, Any], made: Benchmark) -> tuple[Searc
     """The space as limits steer it, the same as the strategy draws from it, and what chooses among its draws."""
     kind, steered = _strategy_class(content), made.space
     if kind.steerable:
-        limits = _section(content, "constraints", ConstraintOptions)
+        limits = section_of(content, "constraints", ConstraintOptions)
         steered = limits.steered(steered, made.dataset.task, made.objective, made.evaluator)
-    prescreen = _section(content, "prescreen", PrescreenOptions)
+    prescreen = section_of(content, "prescreen", PrescreenOptions)
     screening = prescreen.screening(kind, steered, made.dataset, made.options.seed)
     return steered, prescreen.screened(steered, screening), screening
 
@@ -248,8 +251,8 @@ def _benchmark(
     """The parts of a benchmark. `memory`: where the data are put once they are loaded."""
     top = {name: value for name, value in content.items() if name in RunOptions.__dataclass_fields__}
     options = RunOptions(**check_section(RunOptions, top, ""))
-    objective = _section(content, "objective", ObjectiveOptions)
-    constraints = _section(content, "constraints", ConstraintOptions)
+    objective = section_of(content, "objective", ObjectiveOptions)
+    constraints = section_of(content, "constraints", ConstraintOptions)
     space = create(content, "search_space", SearchSpace)  # type: ignore[type-abstract]
     if dataset is None:
         dataset = create(content, "dataset", Dataset)  # type: ignore[type-abstract]
@@ -270,7 +273,7 @@ def _benchmark(
 
 def limits_of(content: Mapping[str, Any]) -> ConstraintOptions:
     """The limits of a config as its user gives them, set to steer."""
-    return replace(_section(dict(content), "constraints", ConstraintOptions), steer=True)
+    return replace(section_of(dict(content), "constraints", ConstraintOptions), steer=True)
 
 
 def space_of(content: dict[str, Any]) -> SearchSpace:
@@ -289,8 +292,8 @@ def rebuild(content: dict[str, Any]) -> tuple[Evaluator, Dataset]:
 def evaluator_of(content: dict[str, Any], space: SearchSpace, dataset: Dataset, hardware: Hardware) -> Evaluator:
     """The evaluator of a config, within one that adds the costs that objectives or constraints name besides."""
     made = create(content, "evaluator", Evaluator, space, dataset, hardware)  # type: ignore[type-abstract]
-    objective = _section(content, "objective", ObjectiveOptions)
-    limits = _section(content, "constraints", ConstraintOptions)
+    objective = section_of(content, "objective", ObjectiveOptions)
+    limits = section_of(content, "constraints", ConstraintOptions)
     made.measure_also([name for name in objective.metrics if name in made.optional_metrics])
     added = [name for name in COSTS if name in objective.metrics and name not in made.metrics]
     if limits.latency_ms is not None and LATENCY not in added:
@@ -347,83 +350,6 @@ def _read_section(kind: type, raw: Mapping[str, Any], values: dict[str, Any]) ->
     for name, parameter in options_of(kind).items():
         if name in values and "${" in str(raw[name]):
             values[name] = from_text(parameter.annotation, values[name])
-
-
-def _section(content: dict[str, Any], name: str, kind: type[T]) -> T:
-    """A section that is no group of options, checked."""
-    return kind(**check_section(kind, _mapping(content, name), name))
-
-
-def _mapping(content: dict[str, Any], name: str) -> dict[str, Any]:
-    value = content.get(name, {})
-    if not isinstance(value, dict):
-        raise ConfigError(f"{name}={show(value)}: expected keys below {name}, as in {name}.KEY=VALUE")
-    return {str(key): entry for key, entry in value.items()}
-
-
-def create(content: dict[str, Any], group: str, base: type[T], *runtime: Any) -> T:
-    """The `base` that a group's section describes: `_target_` called with `runtime` and the checked options."""
-    if isinstance(content.get(group), Section):
-        return content[group].make(group, base, runtime)  # type: ignore[no-any-return]
-    if MARK in _mapping(content, group):
-        raise ConfigError(
-            f"{group}: was handed in by the program that started the run; go on from there: "
-            f"nasrun.resume(DIRECTORY, {group}=...)"
-        )
-    kind_of(content, group, base)
-    return instantiate(_mapping(content, group), group, base, *runtime)
-
-
-def instantiate(section: dict[str, Any], path: str, base: type[T], *runtime: Any) -> T:
-    """The `base` that a section at a dotted path describes."""
-    options = dict(section)
-    kind = locate(options.pop("_target_"), base, join(path, "_target_"))
-    checked = check_options(kind, options, path)
-    try:
-        made = kind(*runtime, **gathered(kind, checked))
-        if isinstance(made, SearchSpace) and made.section is None:
-            made.section = {"_target_": f"{kind.__module__}.{kind.__qualname__}", **checked}
-        return made
-    except ValueError as error:
-        raise ConfigError(f"{path}.{first_line(error)}") from error
-
-
-def kind_of(content: dict[str, Any], group: str, base: type[T]) -> type[T]:
-    """The class that a group's section names."""
-    section = _mapping(content, group)
-    if "_target_" not in section:
-        raise ConfigError(f"{group}: not chosen; {nearest('', option_names(group))}")
-    return locate(section["_target_"], base, join(group, "_target_"))
-
-
-def locate(target: Any, base: type[T], path: str) -> type[T]:
-    """The class that a dotted path names; ConfigError where there is none, or it is not a kind of `base`."""
-    module, _, name = str(target).rpartition(".")
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except Exception as error:  # a user's module may raise anything while it is imported
-        first = module.partition(".")[0]
-        outside = isinstance(error, ModuleNotFoundError) and error.name == first
-        where = f"; its folder must be in Python's path: PYTHONPATH=FOLDER nasrun ... (FOLDER has {first}.py)"
-        reason = f"cannot be imported ({first_line(error)}){where if outside else ''}"
-        raise ConfigError(f"{path}={show(target)}: {reason}") from error
-    if not isinstance(found, type) or not issubclass(found, base) or inspect.isabstract(found):
-        public = base.__module__.removesuffix(".interfaces").removesuffix(".search_space")
-        raise ConfigError(f"{path}={target}: expected a class that implements {public}.{base.__name__}")
-    return found
-
-
-def option_section(group: str, name: Any) -> dict[str, Any]:
-    """The section that an option of a group stands for; ConfigError where there is no such option."""
-    known = option_names(group)
-    if name not in known:
-        raise ConfigError(f"{group}={show(name)}: no such option; {nearest(str(name), known)}")
-    return plain(OmegaConf.load(conf_dir() / group / f"{name}.yaml"))  # type: ignore[arg-type]
-
-
-def option_names(group: str) -> list[str]:
-    """The options of a group: the names of its YAML files."""
-    return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
 
 
 def sample_rng(seed: int) -> np.random.Generator:

@@ -23,9 +23,9 @@ from yaml import MarkedYAMLError
 from yaml.reader import ReaderError
 
 from nasrun.config import trackers
-from nasrun.config.build import option_names
 from nasrun.config.overrides import in_full, parse, refuse_several, text_of, values_of
 from nasrun.config.own_files import check_encoding, check_own_files, misspelt_ending
+from nasrun.config.sections import option_names
 from nasrun.core.config_files import GROUPS, conf_dir
 from nasrun.core.home import at_home
 from nasrun.core.options import ConfigError, first_line, join, nearest, show

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from nasrun.config.build import locate
 from nasrun.config.given import MARK
+from nasrun.config.sections import locate
 from nasrun.config.trackers import class_sections
 from nasrun.core.options import join, paths
 

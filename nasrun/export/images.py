@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
-from nasrun.config.build import create
+from nasrun.config.sections import create
 from nasrun.config.stored_run import DataChangedError, StoredRun, check_data
 from nasrun.core import Task
 from nasrun.core.options import ConfigError, nearest, plain

@@ -8,7 +8,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from nasrun.config.build import Setup, option_section
+from nasrun.config.build import Setup
+from nasrun.config.sections import option_section
 from nasrun.config.stored_run import DataChangedError
 from nasrun.config.trackers import GROUP as TRACKER
 from nasrun.config.trackers import qualified, sections_by_name

@@ -63,7 +63,7 @@ def test_every_option_composes_and_builds(choice: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("choice", [choice for choice in FILES if not choice.startswith("experiment=")])
 def test_every_option_file_lists_all_keys_of_its_class(choice: str) -> None:
-    from nasrun.config.build import locate
+    from nasrun.config.sections import locate
 
     group, _, option = choice.partition("=")
     content = OmegaConf.to_container(OmegaConf.load(conf_dir() / group / f"{option}.yaml"))

@@ -31,7 +31,7 @@ installed = pytest.mark.parametrize("tracker", [name for name in options("tracke
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from nasrun.config.build import locate, option_section
+from nasrun.config.sections import locate, option_section
 from nasrun.trackers import Tracker, observer
 from tests.trackers.reading import run
 

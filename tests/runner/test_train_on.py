@@ -144,7 +144,7 @@ def test_networks_begin_with_the_weights_of_another(run: Path) -> None:
         head = {name for name in network.state_dict() if name.startswith(f"{head_of(network)}.")}
         assert head == {"output.weight", "output.bias"}
         assert equal == set(weights) - (set() if same else head)
-        with pytest.raises(ConfigError, match="this run began with weights of another"):
+        with pytest.raises(ConfigError, match="this run began with other weights, of another"):
             setup_of(*SHORT, f"init={run}").evaluator.prepare({**facts, "init": {"genome": "another", "sha256": "0"}})
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from nasrun.config.build import kind_of
 from nasrun.config.compose import compose_config, task_config
+from nasrun.config.sections import kind_of
 from nasrun.core import Measurement, Strategy, Trial
 from nasrun.core.options import ConfigError, options
 from nasrun.runner.run import start

@@ -1,13 +1,11 @@
 """`evaluator.init`: the network of a finished run, with whose weights networks begin. torch is imported to load it."""
 
-import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from nasrun.checkpoints.store import inherit, load_weights
-from nasrun.checkpoints.winner import FILE, read_winner
+from nasrun.checkpoints.winner import winner_of
 from nasrun.core import SearchSpace
-from nasrun.core.home import at_home
 from nasrun.core.options import ConfigError
 from nasrun.datasets import Splits
 
@@ -50,20 +48,12 @@ def load_initial(
     `space`: that of the networks which begin with them. `recorded`: the record of an interrupted run, whose weights
     they must be. ConfigError where there is no such network, or nothing of it can fit.
     """
-    path = at_home(directory) / FILE
     try:
-        if not path.is_file():
-            raise ValueError(f"there is no {FILE} in it; give the directory of a finished run of evaluator=train")
-        about = read_winner(path)
-        if about is None:
-            raise ValueError("an earlier version of nasrun wrote its network; run it again")
+        path, about, record = winner_of(directory, recorded)
         theirs, ours = (str((section or {}).get("_target_")) for section in (about.section, space.section))
         if theirs != ours:
             names = [target.rpartition(".")[2] for target in (theirs, ours)]
             raise ValueError(f"its network is of {names[0]}, of which nothing fits into networks of {names[1]}")
-        record = {"genome": about.genome, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-        if recorded is not None and recorded != record:
-            raise ValueError(f"holds {about.genome} now, and this run began with weights of {recorded['genome']}")
         return InitialWeights(load_weights(path), same_classes=tuple(about.classes) == splits.classes), record
     except Exception as error:  # readers raise many kinds on damaged files
         raise ConfigError(f"evaluator.init={directory}: {' '.join(str(error).split())[:300]}") from error

@@ -1,12 +1,10 @@
 """The teacher of evaluator `train`: the network of a finished run, by its directory. torch is imported to load it."""
 
-import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from nasrun.checkpoints.winner import FILE, Winner, load_winner, read_winner
+from nasrun.checkpoints.winner import Winner, load_winner, winner_of
 from nasrun.core import SearchSpace, Task
-from nasrun.core.home import at_home
 from nasrun.core.options import ConfigError, check_section
 from nasrun.datasets import Splits
 from nasrun.hardware.devices import Runtime
@@ -32,19 +30,9 @@ def load_teacher(
     from nasrun.training.mirrored import MirrorAverage
     from nasrun.training.teacher import Teacher
 
-    path = at_home(directory) / FILE
     try:
-        if not path.is_file():
-            raise ValueError(f"there is no {FILE} in it; give the directory of a finished run of evaluator=train")
-        about = read_winner(path)
-        if about is None:
-            raise ValueError("an earlier version of nasrun wrote its network; run it again")
+        path, about, record = winner_of(directory, recorded)
         _check_task(about, task, splits.classes)
-        record = {"genome": about.genome, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-        if recorded is not None and recorded != record:
-            raise ValueError(
-                f"holds {about.genome} now, and this run began with other weights, of {recorded['genome']}"
-            )
         network = load_winner(path, about, _space(about, space))
     except Exception as error:  # readers raise many kinds on damaged files
         raise ConfigError(f"evaluator.teacher={directory}: {' '.join(str(error).split())[:300]}") from error

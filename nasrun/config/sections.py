@@ -1,0 +1,105 @@
+"""From a section of a config to the object that it describes.
+
+`_target_` names a class, whose signature says what the other keys may be (`nasrun.core.options`).
+"""
+
+import importlib
+import inspect
+from typing import Any, TypeVar
+
+from omegaconf import OmegaConf
+
+from nasrun.config.given import MARK, Section
+from nasrun.core import SearchSpace
+from nasrun.core.config_files import conf_dir
+from nasrun.core.options import (
+    ConfigError,
+    check_options,
+    check_section,
+    first_line,
+    gathered,
+    join,
+    nearest,
+    plain,
+    show,
+)
+
+T = TypeVar("T")
+
+
+def section_of(content: dict[str, Any], name: str, kind: type[T]) -> T:
+    """A section that is no group of options, checked."""
+    return kind(**check_section(kind, mapping(content, name), name))
+
+
+def mapping(content: dict[str, Any], name: str) -> dict[str, Any]:
+    """The keys and values of a section; ConfigError where a single value stands in its place."""
+    value = content.get(name, {})
+    if not isinstance(value, dict):
+        raise ConfigError(f"{name}={show(value)}: expected keys below {name}, as in {name}.KEY=VALUE")
+    return {str(key): entry for key, entry in value.items()}
+
+
+def create(content: dict[str, Any], group: str, base: type[T], *runtime: Any) -> T:
+    """The `base` that a group's section describes: `_target_` called with `runtime` and the checked options."""
+    if isinstance(content.get(group), Section):
+        return content[group].make(group, base, runtime)  # type: ignore[no-any-return]
+    if MARK in mapping(content, group):
+        raise ConfigError(
+            f"{group}: was handed in by the program that started the run; go on from there: "
+            f"nasrun.resume(DIRECTORY, {group}=...)"
+        )
+    kind_of(content, group, base)
+    return instantiate(mapping(content, group), group, base, *runtime)
+
+
+def instantiate(section: dict[str, Any], path: str, base: type[T], *runtime: Any) -> T:
+    """The `base` that a section at a dotted path describes."""
+    options = dict(section)
+    kind = locate(options.pop("_target_"), base, join(path, "_target_"))
+    checked = check_options(kind, options, path)
+    try:
+        made = kind(*runtime, **gathered(kind, checked))
+        if isinstance(made, SearchSpace) and made.section is None:
+            made.section = {"_target_": f"{kind.__module__}.{kind.__qualname__}", **checked}
+        return made
+    except ValueError as error:
+        raise ConfigError(f"{path}.{first_line(error)}") from error
+
+
+def kind_of(content: dict[str, Any], group: str, base: type[T]) -> type[T]:
+    """The class that a group's section names."""
+    section = mapping(content, group)
+    if "_target_" not in section:
+        raise ConfigError(f"{group}: not chosen; {nearest('', option_names(group))}")
+    return locate(section["_target_"], base, join(group, "_target_"))
+
+
+def locate(target: Any, base: type[T], path: str) -> type[T]:
+    """The class that a dotted path names; ConfigError where there is none, or it is not a kind of `base`."""
+    module, _, name = str(target).rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except Exception as error:  # a user's module may raise anything while it is imported
+        first = module.partition(".")[0]
+        outside = isinstance(error, ModuleNotFoundError) and error.name == first
+        where = f"; its folder must be in Python's path: PYTHONPATH=FOLDER nasrun ... (FOLDER has {first}.py)"
+        reason = f"cannot be imported ({first_line(error)}){where if outside else ''}"
+        raise ConfigError(f"{path}={show(target)}: {reason}") from error
+    if not isinstance(found, type) or not issubclass(found, base) or inspect.isabstract(found):
+        public = base.__module__.removesuffix(".interfaces").removesuffix(".search_space")
+        raise ConfigError(f"{path}={target}: expected a class that implements {public}.{base.__name__}")
+    return found
+
+
+def option_section(group: str, name: Any) -> dict[str, Any]:
+    """The section that an option of a group stands for; ConfigError where there is no such option."""
+    known = option_names(group)
+    if name not in known:
+        raise ConfigError(f"{group}={show(name)}: no such option; {nearest(str(name), known)}")
+    return plain(OmegaConf.load(conf_dir() / group / f"{name}.yaml"))  # type: ignore[arg-type]
+
+
+def option_names(group: str) -> list[str]:
+    """The options of a group: the names of its YAML files."""
+    return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
