@@ -27,7 +27,7 @@ def escaped(text: str) -> str:
 
 def label(*words: str) -> str:
     """A label of a table, of letters and digits."""
-    return "tab:" + "-".join(re.sub(r"[^a-z0-9]+", "-", word.lower()).strip("-") for word in words)
+    return "tab:" + "-".join(re.sub(r"[^a-z0-9]+", "-", word.lower()).strip("-") for word in words if word)
 
 
 def table(rows: Sequence[Sequence[str]], caption: str, name: str) -> str:

@@ -5,7 +5,7 @@ of Friedman's test, in which groups are ranked by their means over seeds.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -62,7 +62,8 @@ def compare_over(
     if len(apart) < 2:
         raise ConfigError(f"over={','.join(over)}: all runs have {next(iter(apart))}; leave it out")
     chosen = by or differing(runs)
-    benchmarks = look.applied_to_all({name: compare_selected(found, (), chosen) for name, found in apart.items()})
+    one_by_one = {name: replace(compare_selected(found, (), chosen), name=name) for name, found in apart.items()}
+    benchmarks = look.applied_to_all(one_by_one)
     told = [*remarks, *_told(benchmarks)]
     common = [
         group

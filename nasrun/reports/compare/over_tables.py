@@ -10,7 +10,7 @@ from nasrun.reports.compare import latex as tex
 from nasrun.reports.compare.over import Over, OverMeasure, cells, rows
 from nasrun.reports.compare.page import PAGE, cell, picture
 from nasrun.reports.compare.plots import critical_difference, save
-from nasrun.reports.compare.tables import keys_of, markdown_table, omnibus, with_keys
+from nasrun.reports.compare.tables import heading, keys_of, markdown_table, omnibus, with_keys
 from nasrun.reports.page import data_address, render
 from nasrun.reports.tables import csv_text, markdown
 from nasrun.storage.records import write_text
@@ -111,8 +111,10 @@ def _latex(measure: OverMeasure) -> str:
         best = next((row for row in found if one.rows and row[0] == tex.escaped(one.rows[0].group)), None)
         if best is not None:
             best[place] = tex.bold(best[place])
-    caption = (
-        f"{tex.escaped(measure.name)}: means over seeds and average ranks over {len(measure.columns)} benchmarks. "
-    )
+    headings = {heading(one) for one in measure.columns.values()}
+    if len(headings) == 1:  # said once, in the caption, so that the columns are narrow
+        head = [head[0], *measure.columns, head[-1]]
+    about = tex.escaped(headings.pop() if len(headings) == 1 else measure.name)
+    caption = f"{about}: means over seeds and average ranks over {len(measure.columns)} benchmarks. "
     caption += f"{tex.escaped(omnibus(measure.ranks))} Bold: the best mean of a benchmark."
     return tex.table([list(map(tex.escaped, head)), *found], caption, tex.label("over", measure.name))

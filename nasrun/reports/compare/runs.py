@@ -37,7 +37,8 @@ FEW_SEEDS = 5
 class Comparison:
     """Runs of one benchmark in groups, by seed; `by`: the keys that tell the groups apart.
 
-    `remarks`: what a reader must know, a line each (few seeds, runs left out).
+    `remarks`: what a reader must know, a line each (few seeds, runs left out). `name`: that of the benchmark where
+    there are several.
     """
 
     groups: Mapping[str, Sequence[ComparedRun]]
@@ -45,6 +46,7 @@ class Comparison:
     objective: Objective
     benchmark: str
     remarks: Sequence[str] = field(default_factory=tuple)
+    name: str = ""
 
     @property
     def runs(self) -> list[ComparedRun]:

@@ -290,10 +290,13 @@ def latex(comparison: Comparison, measures: Sequence[Measure], question: Questio
         caption = f"{name} over seeds ({about}). Bold: the best mean"
         caption += f"; {tex.SAME}: not different from it at 5\\,\\%." if alike else "."
         parts.append(
-            "\n" + tex.table([list(map(tex.escaped, head)), *found], caption, tex.label("compare", measure.name))
+            "\n"
+            + tex.table(
+                [list(map(tex.escaped, head)), *found], caption, tex.label("compare", comparison.name, measure.name)
+            )
         )
         if measure.tests and not repeats_tests(measure):
-            parts.append("\n" + _latex_pairs(measure, question))
+            parts.append("\n" + _latex_pairs(comparison.name, measure, question))
     return "".join(parts)
 
 
@@ -307,12 +310,14 @@ def _like_the_best(measure: Measure) -> set[str]:
     return found
 
 
-def _latex_pairs(measure: Measure, question: Question) -> str:
+def _latex_pairs(benchmark: str, measure: Measure, question: Question) -> str:
     head, *body = pair_cells(measure)
     found = []
     for row, test in zip(body, measure.tests, strict=True):
         shown = [tex.escaped(cell) for cell in row]
         shown[4] += tex.SIGNIFICANT * (test.p_holm < tex.LEVEL)
         found.append(shown)
-    caption = f"{tex.escaped(heading(measure))}: {tex.escaped(TESTS[question.test])}; {tex.SIGNIFICANT}: below 5\\,\\%."
-    return tex.table([list(map(tex.escaped, head)), *found], caption, tex.label("pairs", measure.name))
+    about = f" on {tex.escaped(benchmark)}" if benchmark else ""
+    test = tex.escaped(TESTS[question.test])
+    caption = f"{tex.escaped(heading(measure))}{about}: {test}; {tex.SIGNIFICANT}: below 5\\,\\%."
+    return tex.table([list(map(tex.escaped, head)), *found], caption, tex.label("pairs", benchmark, measure.name))
