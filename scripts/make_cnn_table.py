@@ -54,7 +54,10 @@ def main() -> None:
             file.flush()
             if number % 100 == 0:
                 print(f"{number} of {len(genomes)}", file=sys.stderr)
-    print(f"nasrun {' '.join(SPACE)} {TRAINING[0]} evaluator=table evaluator.table={arguments.table.resolve()}")
+    own = [word for word in arguments.words if word.startswith("search_space")]
+    print(
+        f"nasrun {' '.join([*SPACE, *own])} {TRAINING[0]} evaluator=table evaluator.table={arguments.table.resolve()}"
+    )
 
 
 def drawn(space: SearchSpace, count: int, seed: int) -> list[Genome]:

@@ -39,6 +39,7 @@ def test_a_paper_is_made_of_one_sweep(tmp_path: Path) -> None:
 def test_a_table_of_small_networks_is_made_and_searched(tmp_path: Path, nasrun_inprocess: Callable) -> None:
     """Interrupted and gone on with, its rows are the same but for the times; all six strategies search it."""
     words = ("--networks", "5", "evaluator.epochs=1", "dataset.train_samples=100", "hardware.threads=1")
+    words += ("search_space.max_depth=2", "search_space.filters=[4]")  # 9 networks, 5 of which are in the table
     search = call("make_cnn_table", tmp_path / "whole.csv", *words).split()
     whole = (tmp_path / "whole.csv").read_text()
     (tmp_path / "cut.csv").write_text("".join(whole.splitlines(keepends=True)[:3]) + "R4k1re")

@@ -52,7 +52,9 @@ def write_over(folder: Path, found: Over) -> Path:
     path of the page. OSError passes through."""
     folder.mkdir(parents=True, exist_ok=True)
     figures = {
-        f"critical_difference_over_{measure.name}": critical_difference(measure.ranks, f" over {len(measure.columns)}")
+        f"critical_difference_over_{measure.name}": critical_difference(
+            measure.ranks, f" over {len(measure.columns)} benchmarks"
+        )
         for measure in found.measures
         if measure.ranks.critical_difference is not None
     }

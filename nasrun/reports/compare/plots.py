@@ -94,6 +94,9 @@ class _Painter:
         if logarithmic and all((curve.x > 0).any() for curve in curves.values()):
             axes.set_xscale("log")
         if kind == "regret":
+            ends = np.concatenate([np.maximum(edge, floor) for one in curves.values() for edge in (one.low, one.high)])
+            if np.ptp(ends) == 0:  # every run is at the optimum from the first trial on
+                axes.set_ylim(scale * ends[0] / 3, scale * ends[0] * 3)
             axes.set_yscale("log")
         else:
             better = "max" if kind == "hypervolume" else measure.mode
