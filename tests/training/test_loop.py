@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from nasrun.training import data as data_module
 from nasrun.training import loop, single
 from nasrun.training.data import DeviceData, steps_per_epoch
 from nasrun.training.loop import train
@@ -322,7 +323,7 @@ def test_nothing_left_to_train_is_a_reason(data: DeviceData) -> None:
 def test_measure_is_the_mean_over_all_images(
     data: DeviceData, monkeypatch: pytest.MonkeyPatch, part: str, batch: int
 ) -> None:
-    monkeypatch.setattr(single, "EVALUATION_BATCH", batch)
+    monkeypatch.setattr(data_module, "EVALUATION_BATCH", batch)
     _, model = train_network(data, epochs=1)
     found = measure(model, data, part, cpu())
     split = data.split(part)
