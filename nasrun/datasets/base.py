@@ -44,8 +44,8 @@ class DatasetError(ConfigError):
 class Split:
     """Images of one part of a data set, with what is to be said of them.
 
-    `images`: uint8 (N, channels, height, width), pixels 0 to 255: an array, C-contiguous, or images in a file, which are
-    read by index as of an array (`MappedImages`). `labels`: int64 (N,), classes from 0;
+    `images`: uint8 (N, channels, height, width), pixels 0 to 255: an array, C-contiguous, or images in a file, which
+    are read by index as of an array (`MappedImages`). `labels`: int64 (N,), classes from 0;
     for regression all 0, one class. `targets`: the true values of a regression, uint8 or float32 (N, outputs, height,
     width); None for classification. `weights`: uint8 (N, 1, height, width), 1 where the targets count for the loss and
     0 elsewhere; None where all do. ValueError where the arrays are of other types or shapes.
@@ -134,8 +134,8 @@ class Splits:
 
     @property
     def whole_training(self) -> Split:
-        """`train`, `validation` and `left_out`: all that the winner of a search may be trained on. A copy each time, but
-        for images in a file.
+        """`train`, `validation` and `left_out`: all that the winner of a search may be trained on. A copy each time,
+        but for images in a file.
 
         Never the test images, which are what `validation` holds where it is `test`.
         """

@@ -107,7 +107,7 @@ def write_at(descriptor: int, offset: int) -> Write:
     """Writes images into an open file, one after the other from an offset on."""
 
     def write(place: int, pixels: np.ndarray) -> None:
-        rest: Any = memoryview(pixels).cast("B")
+        rest: Any = pixels.data.cast("B")
         at = offset + place * len(rest)
         while len(rest):
             done = os.pwrite(descriptor, rest, at)

@@ -6,6 +6,7 @@ each image (`record_type`), which is written last. So a file without records is 
 
 import hashlib
 import os
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -114,7 +115,7 @@ def taken(images: Images, indices: np.ndarray) -> Images:
     return images.at(indices) if isinstance(images, MappedImages) else images[indices]
 
 
-def joined(parts: "list[Images]") -> Images:
+def joined(parts: Sequence[Images]) -> Images:
     """The images of several parts, one after the other: a copy, unless all are in one file."""
     first = parts[0]
     if isinstance(first, MappedImages):

@@ -28,7 +28,7 @@ ON_GPU = 0.25
 @dataclass(frozen=True)
 class DeviceSplit:
     """`images` uint8 (N, C, H, W) and `labels`, both on the device; or images that stay where they are: then `rows`,
-    int64 (N,), says which of `images`, on the CPU, are those of the part, and they are brought to the device by batches.
+    int64 (N,), says which of `images`, on the CPU, are those of the part, and batches of them are brought to the device.
 
     Labels are int64 (N,), or for regression (N, outputs + 1, H, W): the targets in their own units and type, and their
     weights as last channel.

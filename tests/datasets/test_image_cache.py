@@ -87,7 +87,7 @@ def test_the_file_follows_from_contents_and_what_changes_pixels(pictures: Path, 
     folder(tmp_path / "elsewhere", cache, resize="pad")
     folder(tmp_path / "elsewhere", cache, channels=1)
     assert files() == 3
-    before = os.stat(tmp_path / "elsewhere" / "dog" / "5.png")
+    before = (tmp_path / "elsewhere" / "dog" / "5.png").stat()
     picture = (tmp_path / "elsewhere" / "dog" / "6.png").read_bytes()
     (tmp_path / "elsewhere" / "dog" / "5.png").write_bytes(picture)
     os.utime(tmp_path / "elsewhere" / "dog" / "5.png", ns=(before.st_atime_ns, before.st_mtime_ns))
