@@ -15,7 +15,7 @@ from nasrun.training.teacher import Teacher
 
 CHUNK = 2048
 """Images converted to floats at a time: few enough to stay in the cache, many enough to amortise the calls."""
-CHUNK_BYTES = 32 * 2**20
+CHUNK_BYTES = 12 * 2**20
 """Bytes of pixels at most in what is converted at a time: large images are fewer, down to one batch."""
 EVALUATION_BATCH = 1000
 """Images measured at a time, unless memory is scarce or they are large."""
@@ -27,8 +27,8 @@ ON_GPU = 0.25
 
 @dataclass(frozen=True)
 class DeviceSplit:
-    """`images` uint8 (N, C, H, W) and `labels`, both on the device; or images that stay where they are: then `rows`,
-    int64 (N,), says which of `images`, on the CPU, are those of the part, and batches of them are brought to the device.
+    """`images` uint8 (N, C, H, W) and `labels`, both on the device. Or images that stay where they are: then `rows`,
+    int64 (N,), says which of `images`, on the CPU, are those of the part; batches of them are brought to the device.
 
     Labels are int64 (N,), or for regression (N, outputs + 1, H, W): the targets in their own units and type, and their
     weights as last channel.

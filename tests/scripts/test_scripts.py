@@ -43,6 +43,8 @@ SWEEPS = {
 """Scripts that make tables, with the sweep that each is given."""
 
 LONG = {
+    "bench_images": "writes thousands of pictures, from CIFAR-10, which may not be there",
+    "bench_init": "minutes of processor time, on CIFAR-10",
     "bench_recipes": "reads the whole of a data set, which may not be there",
     "bench_replicas": "minutes; its parts are those of tests/training/test_replicas.py",
     "bench_value": "minutes of processor time",

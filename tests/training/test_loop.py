@@ -350,3 +350,12 @@ def test_measuring_changes_no_weight(data: DeviceData) -> None:
 
 def test_the_small_data_is_the_same_each_time() -> None:
     assert torch.equal(small_data().split("train").images, small_data().split("train").images)
+
+
+def test_the_share_of_an_epoch_that_is_done_is_told(data: DeviceData) -> None:
+    told: list[tuple[int, float]] = []
+    settings = TrainSettings(epochs=2, batch_size=64)
+    request = TrainingRequest(data, settings, cpu(), on_step=lambda done, share: told.append((done, share)))
+    train(small_network(), 0, request)
+    steps = steps_per_epoch(data.split("train"), settings)
+    assert told == [(epoch, step / steps) for epoch in (0, 1) for step in range(1, steps + 1)]
