@@ -10,8 +10,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from nasrun.core import seeding
 from nasrun.hardware.devices import Runtime
+<<<<<<< HEAD
 from nasrun.training.data import DeviceData
 from nasrun.training.growing import Growth, shrunk
+=======
+from nasrun.training.data import DeviceData, measured_at_a_time
+>>>>>>> engineer
 from nasrun.training.losses import CrossEntropy, Loss
 from nasrun.training.micro_batches import parts_of
 from nasrun.training.mirrored import MirrorAverage
@@ -20,9 +24,6 @@ from nasrun.training.schedule import learning_rate, make_optimizer
 from nasrun.training.settings import TrainSettings
 from nasrun.training.state import read_training, restore_training
 from nasrun.training.teacher import Teacher
-
-EVALUATION_BATCH = 1000
-"""Images measured at a time, unless memory is scarce."""
 
 
 class Stepper:
@@ -176,7 +177,7 @@ def measure(
     network = MirrorAverage(model, data.regression) if settings.test_flip else model
     network.eval()
     with torch.inference_mode():
-        for images, labels in data.batches(split, settings.micro_batch or EVALUATION_BATCH, memory_format):
+        for images, labels in data.batches(split, settings.micro_batch or measured_at_a_time(split), memory_format):
             with torch.autocast(runtime.device, dtype, enabled=dtype is not None):
                 outputs = network(images)
             meter.add(outputs.float(), labels)

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from nasrun.training.request import Limits, TrainingRequest
 
 FINAL_TRIAL = -1
+WITHIN_SECONDS = 2.0
+"""Between two signs of life within an epoch."""
 RECIPE, TEACHER, INIT = "recipe", "teacher", "init"
 """Facts of a run: what settings that are `auto` came to, whose weights are the teacher's, or the first ones."""
 REGRESSION_METRICS = ("val_loss", "val_loss_whole", "train_loss", "parameters", "flops")
@@ -250,7 +252,8 @@ class Train(Evaluator):
         with self._own_generators():
             model = self._new_network(job)
             first_epoch, state = warm_start(model, job, request.settings)
-            request = replace(request, first_epoch=first_epoch, state=state)
+            tell_within = self._within(job, request.settings.epochs)
+            request = replace(request, first_epoch=first_epoch, state=state, on_step=tell_within)
             return train(model, job.seed, request, partial(self._tell_progress, job, request.settings.epochs)), model
 
     def _new_network(self, job: Job) -> "torch.nn.Module":
@@ -265,6 +268,18 @@ class Train(Evaluator):
 
     def _tell_progress(self, job: Job, epochs: int, epoch: int, metrics: Mapping[str, float]) -> None:
         self.on_progress(Progress(job.trial.number, job.repeat, epoch, epochs, metrics))
+
+    def _within(self, job: Job, epochs: int) -> Callable[[int, float], None]:
+        """Tells the progress within an epoch now and then."""
+        due = time.monotonic() + WITHIN_SECONDS
+
+        def tell(done: int, share: float) -> None:
+            nonlocal due
+            if share < 1 and time.monotonic() >= due:
+                due = time.monotonic() + WITHIN_SECONDS
+                self.on_progress(Progress(job.trial.number, job.repeat, done, epochs, {}, share))
+
+        return tell
 
     def _train_together(self, jobs: Sequence[Job]) -> "list[tuple[Training | TrainingError, torch.nn.Module]]":
         """Build and train the networks of some jobs, which have the same settings and start from new weights."""
