@@ -10,7 +10,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from nasrun.core import seeding
 from nasrun.hardware.devices import Runtime
+<<<<<<< HEAD
+from nasrun.training.data import DeviceData
+from nasrun.training.growing import Growth, shrunk
+=======
 from nasrun.training.data import DeviceData, measured_at_a_time
+>>>>>>> engineer
 from nasrun.training.losses import CrossEntropy, Loss
 from nasrun.training.micro_batches import parts_of
 from nasrun.training.mirrored import MirrorAverage
@@ -39,6 +44,7 @@ class Stepper:
         self.memory_format = runtime.memory_format(model)
         self.step_number = 0
         self._model, self._settings, self._steps = model, settings, steps
+        self._growth = Growth(settings.first_size, steps)
         self._loss = loss if loss is not None else CrossEntropy(settings.label_smoothing)
         self._teacher = teacher
         dtype = runtime.autocast_dtype(model)
@@ -50,7 +56,8 @@ class Stepper:
 
     def step(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Update the model on one batch; returns the batch's mean loss, still on the device."""
-        rate = learning_rate(self._settings, self.step_number, self._steps)
+        images = shrunk(images, self._growth.size(self.step_number))
+        rate = learning_rate(self._settings, self._growth.position(self.step_number), self._steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         for parameter in self._parameters:

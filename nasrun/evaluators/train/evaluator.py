@@ -23,11 +23,12 @@ from nasrun.evaluators.train.final import measure_test, predictions_of
 from nasrun.evaluators.train.groups import Groups, Replicas
 from nasrun.evaluators.train.initial import InitialWeights, load_initial
 from nasrun.evaluators.train.memory import reason, within_memory
-from nasrun.evaluators.train.recipe import KEYS, settled, without_auto
+from nasrun.evaluators.train.recipe import KEYS, check_sizes, settled, without_auto
 from nasrun.evaluators.train.teacher import load_teacher
 from nasrun.evaluators.train.timing import training_seconds
 from nasrun.hardware.devices import Hardware, Runtime
 from nasrun.storage.journal import OutputError
+from nasrun.training.growing import Growth
 from nasrun.training.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -136,6 +137,7 @@ class Train(Evaluator):
         """Decide settings that are `auto` and load the teacher, or what a record tells of them; returns the facts."""
         self._settings, recipe = settled(self._given, self._dataset, self._space, then.get(RECIPE))
         check_task(self._space, self._dataset, self._settings, self._teacher)
+        check_sizes(self._space, self._dataset, self._settings)
         facts = {RECIPE: recipe} if recipe else {}
         if self._teacher is not None:
             runtime, data = self._ready
@@ -377,10 +379,15 @@ class Train(Evaluator):
 
         runtime, _ = self._ready
         group = self.group([Job(trial, repeat, repeat) for repeat in range(self.repeats)])
-        request = self._request(self._settings_of(group[0]), Limits())
+        settings = self._settings_of(group[0])
+        share = self.work(settings.epochs, settings.schedule_epochs or settings.epochs) / settings.epochs
+        request = self._request(replace(settings, first_size=1.0), Limits())
         with self._own_generators():
             models = [runtime.place(self._space.build(trial.proposal.genome, self._dataset.task)) for _ in group]
-            return training_seconds(models, request, timer or time.monotonic) / len(group)
+            return share * training_seconds(models, request, timer or time.monotonic) / len(group)
+
+    def work(self, epochs: int, horizon: int) -> float:
+        return Growth(self._settings.first_size, horizon).work(epochs)
 
     @property
     def _ready(self) -> "tuple[Runtime, DeviceData]":
