@@ -10,12 +10,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from nasrun.core import seeding
 from nasrun.hardware.devices import Runtime
-<<<<<<< HEAD
-from nasrun.training.data import DeviceData
-from nasrun.training.growing import Growth, shrunk
-=======
 from nasrun.training.data import DeviceData, measured_at_a_time
->>>>>>> engineer
+from nasrun.training.growing import Growth, shrunk
 from nasrun.training.losses import CrossEntropy, Loss
 from nasrun.training.micro_batches import parts_of
 from nasrun.training.mirrored import MirrorAverage
