@@ -10,7 +10,8 @@ from omegaconf import DictConfig, OmegaConf
 from nasrun.config.stored_run import DataChangedError, StoredRun, load_data
 from nasrun.core import Task
 from nasrun.core.options import ConfigError, nearest
-from nasrun.datasets import DatasetError, Splits, mapped
+from nasrun.datasets import DatasetError, Splits
+from nasrun.datasets.mapped import Images as SomeImages
 from nasrun.storage.paths import data_there, movable, whole_path
 
 RANDOM_IMAGES = 256
@@ -24,7 +25,7 @@ class Images(NamedTuple):
     `movable`: the key that says where they lie.
     """
 
-    images: mapped.Images
+    images: SomeImages
     splits: Splits | None
     reason: str | None = None
     changed: bool = False

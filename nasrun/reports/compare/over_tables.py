@@ -91,7 +91,8 @@ def _sections(found: Over, figures: "Mapping[str, Figure]") -> Iterator[dict[str
         for group, *texts in body:
             values = [*(one.get(group) for one in means), ranks.get(group)]
             table.append([group, *(cell(text, value) for text, value in zip(texts, values, strict=True))])
-        name, over = f"critical_difference_over_{measure.name}", [["group", "average_rank", "critical_difference"]]
+        name = f"critical_difference_over_{measure.name}"
+        over: list[list[object]] = [["group", "average_rank", "critical_difference"]]
         over += [[group, rank, measure.ranks.critical_difference] for group, rank in ranks.items()]
         yield {
             "name": f"over_{measure.name}",
