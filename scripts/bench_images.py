@@ -24,8 +24,11 @@ READ = """
 import json, sys, time
 began = time.monotonic()
 from nasrun.datasets.image_folder import ImageFolder
-from nasrun.datasets.overview import overview_of
-from nasrun.datasets.record import record_of
+try:
+    from nasrun.datasets.record import record_of
+    from nasrun.datasets.overview import overview_of
+except ImportError:  # earlier versions did neither
+    record_of = overview_of = lambda data: None
 from nasrun.training.data import DeviceData
 from nasrun.training.settings import TrainSettings
 import torch
@@ -50,7 +53,7 @@ for images, labels in held.training_batches(whole, settings, torch.channels_last
     seen += len(images)
 say("whole")
 print(json.dumps(["seen", seen]), flush=True)
-print(json.dumps(["fingerprint", record.fingerprint]), flush=True)
+print(json.dumps(["fingerprint", getattr(record, "fingerprint", None)]), flush=True)
 """
 
 

@@ -1,4 +1,4 @@
-"""What the weights of a finished run are worth on few images: CIFAR-10's animals, with and without its vehicles'.
+"""What weights of a finished run are worth on few images: CIFAR-10's animals, with those of its vehicles and without.
 
     python scripts/bench_init.py [--seeds 5] [--folder bench_init] [--time 600s] [--epochs 60] [WORD...]
 

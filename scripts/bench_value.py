@@ -10,9 +10,9 @@ and reading the data included; what it took, by the system's count, is printed b
 
 V1, V2 and V6 use the images of `docs/own_images.md`, the first 600 of each class of CIFAR-10 as PNG files of which a
 fifth is cut off as test set; what comes out is tested on CIFAR-10's own 10,000 test images too, which tell differences
-apart that 1,200 do not. E1 has 40, 80, ..., 400 training images of the ten classes, and class weights in both rows;
-there the further images, of which there are equally many of each class, tell the balanced accuracy. Cases for two cores
-get twice the time of one thread. No choice in nasrun was made on any of these test images.
+apart that 1,200 do not. E1 has 40, 80, ..., 400 training images of the ten classes, and class weights in both rows; the
+further images, of which there are equally many of each class, tell the balanced accuracy. Cases for two cores get twice
+the time of one thread. No choice in nasrun was made on any of these test images.
 """
 
 import argparse
