@@ -8,7 +8,7 @@ networks: of all of them together), median and range over the rounds, and the ra
 same round; each by the clock, and by the processor time of all threads and processes, of which other work on the
 machine takes less. The first round warms up and does not count. Pixels and labels are random: the speed does not depend
 on them. Keras is measured where it is installed (`pip install 'nasrun[keras]'`), and only on all threads: it sets its
-own once.
+own once. `--quick`: one round of a few samples, which shows that everything works and says nothing of speed.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import importlib.util
 import multiprocessing
 import os
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -198,7 +199,9 @@ def by_keras(widths: Sequence[int], splits: Splits) -> Way:
     backend = "tensorflow" if importlib.util.find_spec("tensorflow") else "torch"
     os.environ.setdefault("KERAS_BACKEND", backend)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    import keras
+    with tempfile.TemporaryDirectory() as folder:  # Keras would leave its settings in the home folder
+        os.environ.setdefault("KERAS_HOME", folder)
+        import keras
 
     layers: list[Any] = [keras.layers.Input((28, 28)), keras.layers.Flatten()]
     for width in widths[1:-1]:
@@ -264,13 +267,13 @@ def table(found: dict[str, list[Rates]]) -> Iterator[str]:
 def main() -> None:
     """Print one table per network and number of threads."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="two short rounds: to see that it runs")
+    parser.add_argument("--quick", action="store_true", help="one short round: to see that it runs")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--samples", type=int, default=6400, help="training samples of one network in one round")
     parser.add_argument("--threads", type=int, nargs="+", help="default: 1, and all cores that may be used")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     arguments = parser.parse_args()
-    rounds, samples = (2, 1600) if arguments.quick else (arguments.rounds, arguments.samples)
+    rounds, samples = (1, 320) if arguments.quick else (arguments.rounds, arguments.samples)
     runtime = Hardware(device=arguments.device).resolve()
     counts = arguments.threads or sorted({1, runtime.threads}, reverse=True)
     environment, splits = describe_environment(), made_up(samples)

@@ -10,8 +10,9 @@ and reading the data included; what it took, by the system's count, is printed b
 
 V1, V2 and V6 use the images of `docs/own_images.md`, the first 600 of each class of CIFAR-10 as PNG files of which a
 fifth is cut off as test set; what comes out is tested on CIFAR-10's own 10,000 test images too, which tell differences
-apart that 1,200 do not. Cases for two cores get twice the time of one thread. No choice in nasrun was made on any of
-these test images.
+apart that 1,200 do not. E1 has 40, 80, ..., 400 training images of the ten classes, and class weights in both rows;
+there the further images, of which there are equally many of each class, tell the balanced accuracy. Cases for two cores
+get twice the time of one thread. No choice in nasrun was made on any of these test images.
 """
 
 import argparse
@@ -42,16 +43,24 @@ from nasrun.training.single import measure
 HERE = Path(__file__).parent
 NASRUN = Path(sys.executable).with_name("nasrun")
 PER_CLASS = 600
+STEP, TESTED = 40, 100
+"""Of E1: how many more training images each class has than the one before, and test images of each."""
 
 
 class Case(NamedTuple):
-    """What is to be made: the data, processor seconds of one thread, parameters at most, the goal in words."""
+    """What is to be made: the data, processor seconds of one thread, parameters at most, the goal in words.
+
+    `more`: another data set whose test images are asked for too. `words`: of nasrun's command line besides; `flags`: of
+    the hand-written one's.
+    """
 
     data: tuple[str, ...]
     seconds: int
     parameters: int
     goal: str
     more: str | None = None
+    words: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
 
 
 PHOTOS = ("dataset=image_folder", "dataset.path={photos}")
@@ -65,6 +74,15 @@ CASES = {
     "V6_10k": Case(PHOTOS, 120, 10_000, "above the hand-written one of that size", "dataset=cifar10"),
     "V6_30k": Case(PHOTOS, 120, 30_000, "above the hand-written one of that size", "dataset=cifar10"),
     "V6_100k": Case(PHOTOS, 120, 100_000, "above the hand-written one of that size", "dataset=cifar10"),
+    "E1": Case(
+        ("dataset=image_folder", "dataset.path={imbalanced}"),
+        120,
+        100_000,
+        "hand-written + 0.02",
+        "dataset=cifar10",
+        ("evaluator.class_weights=balanced", "objective=val_balanced_accuracy"),
+        ("--balanced",),
+    ),
 }
 
 Row = Callable[[Case, int, Path, Sequence[str]], dict[str, Any]]
@@ -84,6 +102,25 @@ def make_photos(folder: Path) -> None:
         chosen = raw.training.images[raw.training.labels == label][:PER_CLASS]
         for number, image in enumerate(chosen, 1):
             Image.fromarray(image.transpose(1, 2, 0)).save(temporary / name / f"{number}.png")
+    temporary.rename(folder)
+
+
+def make_imbalanced(folder: Path) -> None:
+    """40, 80, ..., 400 images of the classes of CIFAR-10 to train on, 100 further ones of each to test; unless they are
+    there."""
+    from PIL import Image
+
+    if folder.is_dir():
+        return
+    raw = build(task_config(compose_config(["dataset=cifar10"]))).dataset._read()
+    temporary = folder.with_name(f"{folder.name}.tmp")
+    for label, name in enumerate(raw.classes):
+        images = raw.training.images[raw.training.labels == label]
+        kept = STEP * (label + 1)
+        for part, chosen in (("train", images[:kept]), ("test", images[kept : kept + TESTED])):
+            (temporary / part / name).mkdir(parents=True)
+            for number, image in enumerate(chosen, 1):
+                Image.fromarray(image.transpose(1, 2, 0)).save(temporary / part / name / f"{number}.png")
     temporary.rename(folder)
 
 
@@ -110,7 +147,7 @@ def nasrun(case: Case, seed: int, folder: Path, words: Sequence[str]) -> dict[st
     command = [str(NASRUN), *case.data, "search_space=staged_cnn", "recipe=auto"]
     command += [f"time={case.seconds}s", "hardware.clock=cpu"]
     command += ["hardware.threads=1", f"constraints.parameters={case.parameters}", f"seed={seed}"]
-    command += [f"hydra.run.dir={run}", *words]
+    command += [f"hydra.run.dir={run}", *case.words, *words]
     run.parent.mkdir(exist_ok=True)
     _, cpu, wall = timed(command, run.with_suffix(".log"))
     summary = json.loads((run / "summary.json").read_text())
@@ -144,6 +181,7 @@ def script(name: str, case: Case, seed: int, folder: Path, words: Sequence[str])
     command = [sys.executable, str(HERE / f"{name}_baseline.py"), "--seconds", str(case.seconds)]
     command += ["--seed", str(seed), "--parameters", str(case.parameters)]
     command += ["--more", case.more] if case.more else []
+    command += case.flags
     output, cpu, wall = timed([*command, *case.data], folder / f"{name}_{case.seconds}s_{seed}.log")
     return {**json.loads(output.splitlines()[-1]), "cpu": cpu, "wall": wall}
 
@@ -198,10 +236,12 @@ def main() -> None:
     torch.set_num_threads(1)
     folder, case = arguments.folder.absolute(), CASES[arguments.case]
     folder.mkdir(parents=True, exist_ok=True)
-    photos = folder / "photos"
-    if "{photos}" in "".join(case.data):
-        make_photos(photos)
-    case = case._replace(data=tuple(word.format(photos=photos) for word in case.data))
+    places = {"photos": (folder / "photos", make_photos), "imbalanced": (folder / "imbalanced", make_imbalanced)}
+    for name, (place, make) in places.items():
+        if f"{{{name}}}" in "".join(case.data):
+            make(place)
+    names = {name: place for name, (place, _) in places.items()}
+    case = case._replace(data=tuple(word.format(**names) for word in case.data))
     path = folder / f"{arguments.case}.jsonl"
     lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     found = {(line["row"], line["seed"]): line for line in lines}

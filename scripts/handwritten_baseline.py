@@ -32,12 +32,13 @@ TIMED_STEPS = 5
 
 class Settings(NamedTuple):
     """What a practitioner sets: the highest learning rate, weight decay, label smoothing, pixels that images are moved
-    by (None: 2 of 28, else 4)."""
+    by (None: 2 of 28, else 4), whether all classes count alike for the loss."""
 
     peak: float = 0.3
     decay: float = 5e-4
     smoothing: float = 0.05
     shift: int | None = None
+    balanced: bool = False
 
 
 class Block(torch.nn.Module):
@@ -120,7 +121,9 @@ class Loop:
     ) -> None:
         self.settings = settings
         self.mean, self.std = (torch.tensor(v).view(1, -1, 1, 1) for v in (splits.mean, splits.std))
-        self.images, self.labels = torch.from_numpy(whole.images), torch.from_numpy(whole.labels)
+        self.images, self.labels = torch.from_numpy(np.asarray(whole.images)), torch.from_numpy(whole.labels)
+        counts = torch.bincount(self.labels, minlength=len(splits.classes))
+        self.weights = len(whole) / (len(counts) * counts) if settings.balanced else None
         self.model = model.to(memory_format=torch.channels_last)
         self.batch = 64 if len(whole) < 10_000 else 128
         self.shift = (2 if whole.images.shape[-1] == 28 else 4) if settings.shift is None else settings.shift
@@ -141,7 +144,8 @@ class Loop:
         images = self.prepared(augmented(self.images[index], self.shift, self.flip, self.rng))
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
             outputs = self.model(images)
-        loss = F.cross_entropy(outputs.float(), self.labels[index], label_smoothing=self.settings.smoothing)
+        smoothing = self.settings.smoothing
+        loss = F.cross_entropy(outputs.float(), self.labels[index], self.weights, label_smoothing=smoothing)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad()
@@ -195,6 +199,7 @@ def arguments_of(description: str) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, required=True, help="processor time of the whole process")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--parameters", type=int, default=100_000, help="at most so many")
+    parser.add_argument("--balanced", action="store_true", help="images of rare classes count more for the loss")
     parser.add_argument("--more", help="another data set of the same classes, whose test images are asked for too")
     parser.add_argument("data", nargs="+", help="a data set, as nasrun's command line names it")
     return parser.parse_args()
@@ -219,7 +224,8 @@ def main() -> None:
     dataset = build(task_config(compose_config(arguments.data))).dataset
     splits, task = dataset.load(), dataset.task
     model = resnet8(task.channels, task.outputs, widest(task.channels, task.outputs, arguments.parameters))
-    loop = Loop(model, splits, splits.whole_training, dataset.name, arguments.seed)
+    settings = Settings(balanced=arguments.balanced)
+    loop = Loop(model, splits, splits.whole_training, dataset.name, arguments.seed, settings)
     loop.choose_precision()
     tell(loop, splits, loop.train(arguments.seconds), arguments.more)
 

@@ -1,7 +1,6 @@
 """`nasrun compare DIR...`: finished runs side by side, with statistics over seeds."""
 
 import os
-import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from nasrun.reports.compare.further_plots import draw_further, rows_of_fronts
 from nasrun.reports.compare.look import PLAIN_LOOK, Look, read_look
 from nasrun.reports.compare.methods import BIBLIOGRAPHY, METHODS, methods
 from nasrun.reports.compare.numbers import epoch_curves, hypervolume_curves, measures, time_curves, trial_curves
-from nasrun.reports.compare.over_tables import print_over, write_over
+from nasrun.reports.compare.over_tables import folder_of, print_over, write_over
 from nasrun.reports.compare.plots import draw, save
 from nasrun.reports.compare.question import TESTS, Cut, Question, Unit
 from nasrun.reports.compare.runs import Comparison, compare_selected, selected
@@ -64,22 +63,32 @@ def compare(words: Sequence[str]) -> None:
     out = arguments.out or common / "compare"
     runs, remarks = selected(asked.folders, asked.where, asked.without)
     extras = (arguments.checklist, arguments.methods)
+    question = look.asked(asked.question)
     if not asked.over:
         comparison = look.applied(compare_selected(runs, remarks, asked.by))
-        page = _write(comparison, asked.question, look, out, *extras)
+        page = _write(comparison, question, look, out, *extras)
         _print_remarks(comparison.remarks)
         print(f"tables and plots written to {nearby(out)}; one page with all: {nearby(page)}")
         return
-    found = several.compare_over(runs, remarks, asked.over, asked.by, asked.question)
+    found = several.compare_over(runs, remarks, asked.over, asked.by, question, look)
     try:
-        write_over(out, found)
+        page = write_over(out, found)
+        if arguments.methods:
+            _write_methods(out, list(found.benchmarks.values()), question)
     except OSError as error:
         raise _unwritable(out, error) from error
     for name, one in found.benchmarks.items():
-        _write(one, asked.question, look, out / re.sub(r"[^\w.-]+", "_", name), *extras, quiet=True)
+        _write(one, question, look, out / folder_of(name), *extras, quiet=True)
     print_over(found)
     _print_remarks(found.remarks)
-    print(f"tables and plots written to {nearby(out)}, those of each benchmark in a folder of its own there")
+    where = f"tables and plots written to {nearby(out)}, those of each benchmark in a folder of its own there"
+    print(f"{where}; a page with links to them: {nearby(page)}")
+
+
+def _write_methods(out: Path, comparisons: Sequence[Comparison], question: Question) -> None:
+    text, bibliography = methods(comparisons, question)
+    write_text(out / METHODS, text)
+    write_text(out / BIBLIOGRAPHY, bibliography)
 
 
 def _print_remarks(remarks: Sequence[str]) -> None:
@@ -123,9 +132,7 @@ def _write(
         if answers:
             write_text(out / FILE, as_markdown(answers))
         if described:
-            text, bibliography = methods(comparison, question)
-            write_text(out / METHODS, text)
-            write_text(out / BIBLIOGRAPHY, bibliography)
+            _write_methods(out, [comparison], question)
     except OSError as error:
         raise _unwritable(out, error) from error
     if quiet:

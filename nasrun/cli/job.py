@@ -14,8 +14,9 @@ from omegaconf import DictConfig, OmegaConf
 from nasrun.cli.ending import DONE, code_of, one_line, say
 from nasrun.config.build import Setup, build
 from nasrun.config.from_run import take_over
+from nasrun.config.overrides import as_typed
 from nasrun.config.time_budget import check_words
-from nasrun.core.options import ConfigError
+from nasrun.core.options import ConfigError, TextExpectedError
 from nasrun.core.output import show
 from nasrun.runner.clock import process_start
 from nasrun.runner.resume import changes_of
@@ -48,7 +49,10 @@ def check(config: DictConfig) -> Checked:
     check_words(settings.overrides.task, config.get("time"))
     groups = {name: option for name, option in settings.runtime.choices.items() if "/" not in name}
     config, taken = take_over(config, settings.overrides.task)
-    setup = build(config)
+    try:
+        setup = build(config)
+    except TextExpectedError as error:
+        raise as_typed(error, settings.overrides.task) from None
     groups.setdefault("tracker", ",".join(setup.trackers))  # Hydra leaves out a list
     return Checked(setup, groups | taken)
 

@@ -88,16 +88,17 @@ def _resume(words: list[str]) -> int:
 def _report(words: list[str]) -> int:
     from nasrun.cli.arguments import Arguments, directory_among
 
-    usage = "nasrun report DIR"
+    usage = "nasrun report DIR [--no-data]"
     parser = Arguments("report", usage, "Write the tables and plots of a run again, from its journal.")
     parser.add_argument("words", nargs="*", metavar="DIR", help="a run directory")
-    directory, others = directory_among(parser.parse_args(words).words, "report", usage)
+    parser.add_argument("--no-data", action="store_true", help="do not look whether its data are still the same")
+    flags = parser.parse_intermixed_args(words)
+    directory, others = directory_among(flags.words, "report", usage)
     if others:
         raise ConfigError(f"{others[0]}: not expected; usage: {usage}")
     from nasrun.cli.report import report
 
-    report(directory)
-    return DONE
+    return report(directory, look=not flags.no_data)
 
 
 def _compare(words: list[str]) -> int:

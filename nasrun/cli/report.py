@@ -3,16 +3,23 @@
 import json
 from pathlib import Path
 
-from nasrun.config.stored_run import open_run
-from nasrun.core.options import ConfigError
+from nasrun.cli.ending import DONE, USAGE, say
+from nasrun.config.stored_run import StoredRun, load_data, open_run
+from nasrun.core.options import ConfigError, shell_command
+from nasrun.datasets import DatasetError
 from nasrun.reports.changes import write_changes
 from nasrun.reports.page import PAGE
 from nasrun.reports.pictures import write_pictures
 from nasrun.runner.run import NOTES, write_results
+from nasrun.storage.paths import data_there
 
 
-def report(directory: Path) -> None:
-    """Write tables, summaries, plots and `report.html`; the run may be finished, stopped or still going."""
+def report(directory: Path, *, look: bool = True) -> int:
+    """Write tables, summaries, plots and `report.html`; the run may be finished, stopped or still going.
+
+    Returns the exit code: 2 where files lie under the path of the run's data that are not those. `look`: whether they
+    are read.
+    """
     stored = open_run(directory)
     benchmark = stored.benchmark
     try:
@@ -23,3 +30,21 @@ def report(directory: Path) -> None:
     except OSError as error:
         raise ConfigError(f"{directory}: cannot be written to ({error.strerror})") from error
     print(f"tables, plots and {PAGE} written to {directory}")
+    changed = _changed_data(stored) if look else None
+    if changed is None:
+        return DONE
+    advice = f"without looking at data: {shell_command('report', directory, '--no-data')}"
+    return say(f"{changed}; what was written is from the run alone; {advice}", USAGE)
+
+
+def _changed_data(stored: StoredRun) -> str | None:
+    """What became of the data of a run under their path, in one line; None where they are the same, or not there."""
+    if stored.data is None or not data_there(stored.config, stored.header):
+        return None
+    try:
+        load_data(stored, stored.config)
+    except DatasetError as error:
+        return str(error)
+    except ConfigError:  # a class of others, which is not run for a table
+        return None
+    return None

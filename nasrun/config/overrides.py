@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nasrun.config import trackers
 from nasrun.config.help import suggest
-from nasrun.core.options import ConfigError, decoded, first_line
+from nasrun.core.options import ConfigError, TextExpectedError, decoded, first_line
 
 _UNREADABLE = "cannot be read; expected key=value (quote what a shell would eat)"
 
@@ -117,6 +117,15 @@ def quoted(word: str) -> str:
     # A shell is given words in single quotes, within which others are read more easily.
     quote = Quote.single if '"' in value else Quote.double
     return f"{key}={QuotedString(text=value, quote=quote).with_quotes()}"
+
+
+def as_typed(error: TextExpectedError, words: Sequence[str]) -> ConfigError:
+    """The error with the word that was typed, which Hydra read as a number or the like, and how to type it as text."""
+    for word in reversed(words):
+        key, _, value = word.lstrip("+").partition("=")
+        if key == error.key and "${" not in value:
+            return ConfigError(f"{key}={value}: {error.reason}; in quotes: {shlex.quote(quoted(f'{key}={value}'))}")
+    return error
 
 
 @cache

@@ -5,18 +5,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from nasrun.config.build import Benchmark, build_benchmark
 from nasrun.config.given import Given
-from nasrun.core.options import ConfigError
+from nasrun.config.sections import create
+from nasrun.core.options import ConfigError, plain
 from nasrun.datasets import Dataset, DatasetError
 from nasrun.datasets.record import DataRecord, difference, doubt_of, record_of
 from nasrun.storage import journal
 from nasrun.storage.events import RunStarted
 from nasrun.storage.paths import data_named, find_paths
-from nasrun.storage.records import RunRecords, assemble
+from nasrun.storage.records import CONFIG, RunRecords, assemble
 from nasrun.storage.run_directory import holds_run, load_config
+from nasrun.storage.stored_config import check_targets
 
 READ = ("search_space", "evaluator")
 """The groups of which something is made where the header records the data."""
@@ -74,6 +76,21 @@ def read_data(run: RunRecords) -> DataRecord | None:
     """What the header of a run records of its data; None where its version recorded nothing."""
     with journal.reject_invalid_events(run.directory / journal.NAME):
         return DataRecord.of_header(run.header.data)
+
+
+def load_data(stored: StoredRun, config: DictConfig) -> Dataset:
+    """The data set of a run with its images, as a config says where they lie.
+
+    DatasetError where they cannot be read, DataChangedError where they are not those of the run, ConfigError where the
+    class of the data set may not be imported.
+    """
+    dataset = stored.benchmark.dataset
+    if stored.data is not None:
+        check_targets(OmegaConf.masked_copy(config, ["dataset"]), stored.directory / CONFIG)
+        dataset = create(plain(config), "dataset", Dataset)  # type: ignore[type-abstract]
+    dataset.load()
+    check_data(stored.records, config, dataset)
+    return dataset
 
 
 def check_data(run: RunRecords, config: DictConfig, dataset: Dataset) -> None:

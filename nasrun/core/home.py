@@ -10,4 +10,7 @@ def at_home(path: str | Path) -> Path:
     try:
         return Path(path).expanduser()
     except RuntimeError:
-        raise ConfigError(f"{path}: no home folder is known for this user; set HOME, or write out the ~") from None
+        (name, *_), text = Path(path).parts, f"{path}: no home folder is known for"
+        if name == "~":
+            raise ConfigError(f"{text} this user; set HOME, or write out the ~") from None
+        raise ConfigError(f"{text} a user {name[1:]}; a file or folder of that name here: ./{path}") from None

@@ -247,6 +247,11 @@ class Evaluator(ABC):
         """
         return None
 
+    def work(self, epochs: int, horizon: int) -> float:
+        """What the first epochs of a training whose schedule is laid over `horizon` cost, in epochs of the usual price:
+        fewer than they are where the first are cheaper."""
+        return float(epochs)
+
 
 class SharedEvaluator(Evaluator):
     """Measures architectures with weights that all of them share, and that are trained between the trials.

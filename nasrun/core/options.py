@@ -25,6 +25,15 @@ class ConfigError(Exception):
     """A config that cannot be run. Its text is one line: the key, the bad value, and what would be right."""
 
 
+class TextExpectedError(ConfigError):
+    """A value that is no text where text may stand. `key`: the dotted key; `reason`: what is wrong with the value."""
+
+    def __init__(self, key: str, value: Any, reason: str) -> None:
+        quotes = "" if value is None else f"; in quotes: {shlex.quote(_in_quotes(key, value))}"
+        super().__init__(f"{key}={show(value)}: {reason}{quotes}")
+        self.key, self.reason = key, reason
+
+
 @dataclass(frozen=True)
 class AtLeast:
     """A number of at least `low`."""
@@ -195,9 +204,9 @@ def check_value(kind: Any, value: Any, path: str) -> Any:
     try:
         return _convert(kind, value)
     except ValueError as error:
-        single = isinstance(value, int | float | list | Mapping)
-        quotes = f"; in quotes: {shlex.quote(_in_quotes(path, value))}" if single and _takes_text(kind) else ""
-        raise ConfigError(f"{path}={show(value)}: {error}{quotes}") from None
+        if isinstance(value, str) or not _takes_text(kind):
+            raise ConfigError(f"{path}={show(value)}: {error}") from None
+        raise TextExpectedError(path, value, str(error)) from None
 
 
 def from_text(kind: Any, value: Any) -> Any:

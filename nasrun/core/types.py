@@ -188,13 +188,17 @@ class Measurement(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """A sign of life of a job in training: `epoch` of `epochs` done (from 1), with the metrics of that epoch."""
+    """A sign of life of a job in training: `epoch` of `epochs` done (from 1), with the metrics of that epoch.
+
+    Within a long epoch there are others, without metrics: `epoch` are done, and the share `within` of the next.
+    """
 
     trial: int
     repeat: int
     epoch: int
     epochs: int
     metrics: Mapping[str, float]
+    within: float = 0.0
 
 
 class Objective(NamedTuple):

@@ -5,8 +5,9 @@ keyword-only arguments of a data set's constructor are the keys of its YAML. Thr
 `validation`, `split_seed` and `train_samples`.
 """
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -16,6 +17,7 @@ from nasrun.core import Task
 from nasrun.core.options import AtLeast, Between, ConfigError
 from nasrun.core.seeding import Purpose, generator
 from nasrun.datasets import splitting
+from nasrun.datasets.mapped import Images, MappedImages, in_memory, joined, taken
 from nasrun.datasets.notes import ReadingNotes
 
 Share = Annotated[float, Between(0.01, 0.9)]
@@ -28,6 +30,8 @@ Count = Annotated[int, AtLeast(1)]
 # The second number of a stream of `Purpose.SPLIT`: each cut draws from its own, so that none moves another.
 VALIDATION_STREAM, TEST_STREAM, SUBSET_STREAM, SYNTHETIC_STREAM, PATCH_STREAM, GAP_STREAM, MIRROR_STREAM = range(7)
 
+_AT_A_TIME = 2**23
+"""Pixels that are converted to larger numbers at a time."""
 _SMALLEST_STD = 1 / 255
 """One grey level: a channel that hardly varies is not blown up, and a constant one does not divide by zero."""
 
@@ -40,13 +44,14 @@ class DatasetError(ConfigError):
 class Split:
     """Images of one part of a data set, with what is to be said of them.
 
-    `images`: uint8 (N, channels, height, width), C-contiguous, pixels 0 to 255. `labels`: int64 (N,), classes from 0;
+    `images`: uint8 (N, channels, height, width), pixels 0 to 255: an array, C-contiguous, or images in a file, which
+    are read by index as of an array (`MappedImages`). `labels`: int64 (N,), classes from 0;
     for regression all 0, one class. `targets`: the true values of a regression, uint8 or float32 (N, outputs, height,
     width); None for classification. `weights`: uint8 (N, 1, height, width), 1 where the targets count for the loss and
     0 elsewhere; None where all do. ValueError where the arrays are of other types or shapes.
     """
 
-    images: np.ndarray
+    images: Images
     labels: np.ndarray
     targets: np.ndarray | None = None
     weights: np.ndarray | None = None
@@ -76,17 +81,26 @@ class Split:
         return len(self.labels)
 
     @property
-    def arrays(self) -> tuple[np.ndarray, ...]:
+    def arrays(self) -> tuple[Images, ...]:
         """All that it holds: images, labels, and targets and weights where it has them."""
         return tuple(array for array in (self.images, self.labels, self.targets, self.weights) if array is not None)
 
     def take(self, indices: np.ndarray) -> "Split":
-        """What belongs to the images at `indices`, as copies."""
-        return Split(*(array[indices] for array in self.arrays))
+        """What belongs to the images at `indices`, as copies but for images in a file."""
+        return _split(taken(array, indices) for array in self.arrays)
 
     def with_all(self, others: "Sequence[Split]") -> "Split":
-        """This part and others of the same data set, one after the other, as copies."""
-        return Split(*(np.concatenate(arrays) for arrays in zip(*(s.arrays for s in (self, *others)), strict=True)))
+        """This part and others of the same data set, one after the other, as copies but for images in a file."""
+        return _split(joined(arrays) for arrays in zip(*(s.arrays for s in (self, *others)), strict=True))
+
+    def in_memory(self) -> "Split":
+        """The same with all its images in memory."""
+        return replace(self, images=in_memory(self.images))
+
+
+def _split(arrays: Iterable[Images]) -> Split:
+    images, *others = arrays
+    return Split(images, *map(in_memory, others))
 
 
 @dataclass(frozen=True)
@@ -114,18 +128,27 @@ class Splits:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all its arrays; those of test images that are also for validation twice."""
+        """Bytes of all its arrays in memory; those of test images that are also for validation twice."""
         parts = (self.train, self.validation, self.test, self.left_out)
         return sum(array.nbytes for part in parts if part is not None for array in part.arrays)
 
     @property
     def whole_training(self) -> Split:
-        """`train`, `validation` and `left_out`: all that the winner of a search may be trained on. A copy each time.
+        """`train`, `validation` and `left_out`: all that the winner of a search may be trained on. A copy each time,
+        but for images in a file.
 
         Never the test images, which are what `validation` holds where it is `test`.
         """
         rest = (self.validation if self.validation is not self.test else None, self.left_out)
         return self.train.with_all([part for part in rest if part is not None])
+
+    def in_memory(self) -> "Splits":
+        """The same with all images in memory, for processes that cannot see the files of this machine."""
+        same = self.validation is self.test
+        test = self.test.in_memory()
+        left_out = self.left_out and self.left_out.in_memory()
+        validation = test if same else self.validation.in_memory()
+        return replace(self, train=self.train.in_memory(), validation=validation, test=test, left_out=left_out)
 
 
 class Raw(NamedTuple):
@@ -273,22 +296,32 @@ def refuse_samples(samples: int, available: int, classes: int) -> str | None:
     return None
 
 
-def channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel of uint8 (N, C, H, W) images, in pixels scaled to [0, 1].
 
     The sums are of integers, hence exact and the same on every machine.
     """
-    total = np.zeros(images.shape[1], dtype=np.uint64)
-    squares = np.zeros(images.shape[1], dtype=np.uint64)
-    for start in range(0, len(images), 2048):
-        chunk = images[start : start + 2048].astype(np.uint32)
-        total += chunk.sum(axis=(0, 2, 3), dtype=np.uint64)
-        squares += (chunk * chunk).sum(axis=(0, 2, 3), dtype=np.uint64)
-    pixels = images.size // images.shape[1]
+    pixels = len(images) * math.prod(images.shape[2:])
+    if isinstance(images, MappedImages):
+        total, squares = (images.records[name].sum(0, dtype=np.uint64) for name in ("sums", "squares"))
+    else:
+        total, squares = _sums(images)
     mean = [int(value) / pixels for value in total]
     variance = [int(square) / pixels - value * value for square, value in zip(squares, mean, strict=True)]
     std = [max(0.0, value) ** 0.5 / 255 for value in variance]
     return tuple(value / 255 for value in mean), tuple(max(value, _SMALLEST_STD) for value in std)
+
+
+def _sums(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The sum of the pixels of each channel, and that of their squares, each uint64 (C,)."""
+    total = np.zeros(images.shape[1], dtype=np.uint64)
+    squares = np.zeros(images.shape[1], dtype=np.uint64)
+    some = max(1, _AT_A_TIME // max(1, math.prod(images.shape[1:])))
+    for start in range(0, len(images), some):
+        chunk = images[start : start + some].astype(np.uint32)
+        total += chunk.sum(axis=(0, 2, 3), dtype=np.uint64)
+        squares += (chunk * chunk).sum(axis=(0, 2, 3), dtype=np.uint64)
+    return total, squares
 
 
 def target_statistics(targets: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -24,6 +24,7 @@ from nasrun.datasets.base import (
     target_statistics,
 )
 from nasrun.datasets.clouds import cloud_gaps
+from nasrun.datasets.mapped import in_memory
 from nasrun.datasets.pictures import BLUE_MARBLE_SHAPE, blue_marble, picture_shape, read_picture
 
 PARTS = 3
@@ -184,8 +185,9 @@ class GapFilling(Dataset):
 
     def _statistics(self, train: Split) -> tuple[tuple[float, ...], tuple[float, ...]]:
         assert train.weights is not None
-        known = train.images[:, :-1].transpose(1, 0, 2, 3)[:, train.weights[:, 0] == 0]
-        bands, mask = channel_statistics(known[None, :, None]), channel_statistics(train.images[:, -1:])
+        images = in_memory(train.images)
+        known = images[:, :-1].transpose(1, 0, 2, 3)[:, train.weights[:, 0] == 0]
+        bands, mask = channel_statistics(known[None, :, None]), channel_statistics(images[:, -1:])
         return bands[0] + mask[0], bands[1] + mask[1]
 
     def _too_few(self, found: str) -> DatasetError:

@@ -9,12 +9,11 @@ from collections import Counter
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
 from nasrun.datasets.base import DatasetError
-from nasrun.datasets.notes import Picture
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -124,11 +123,20 @@ def _needs() -> dict[str, str]:
     return missing
 
 
+class Decoded(NamedTuple):
+    """A picture as networks get it: `pixels` uint8 (channels, height, width), `width` and `height` as the file has
+    them, and what was lost of it: `frames` after the first, or transparency of `transparent` places."""
+
+    pixels: np.ndarray
+    width: int
+    height: int
+    frames: bool
+    transparent: bool
+
+
 class ImageReader:
     """Reads image files as pixels of one size. Transparency is dropped, of several frames the first is read, and
     photographs are turned as their camera noted.
-
-    `changed`: how many of the images read so far lost something, by what it was. `smallest`, `largest`: of them.
     """
 
     def __init__(self, channels: int, height: int, width: int, resize: Resize = "crop") -> None:
@@ -147,69 +155,60 @@ class ImageReader:
             pillow_heif.register_heif_opener()
         self._pillow, self._operations = PIL.Image, PIL.ImageOps
         self.shape = (channels, height, width)
-        self._resize = resize
-        self.changed: Counter[str] = Counter()
-        self.smallest: Picture | None = None
-        self.largest: Picture | None = None
+        self.resize: Resize = resize
 
     def read(self, path: Path) -> np.ndarray:
-        """One image as uint8 (channels, height, width); ImageError where it cannot be used.
+        """One image as uint8 (channels, height, width); ImageError where it cannot be used."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # remarks on metadata, palettes and large pictures
+            return self.decode(path).pixels
 
-        An image that has the wanted size already keeps every pixel.
+    def decode(self, path: Path) -> Decoded:
+        """One image, with what became of it; ImageError where it cannot be used.
+
+        An image that has the wanted size already keeps every pixel. Several threads may call this; warnings of Pillow
+        are not held back, since that cannot be done for one thread alone.
         """
         if not path.is_file():  # a pipe would be waited on for ever
             raise ImageError(path, "is no file", "remove it, or put an image in its place")
-        pillow = self._pillow
+        limit = self._pillow.MAX_IMAGE_PIXELS or 0
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # remarks on metadata and palettes
-                # A picture that is far larger than any photograph is refused, not just warned about.
-                warnings.simplefilter("error", pillow.DecompressionBombWarning)
-                with pillow.open(path) as opened:
-                    picture = self._decoded(opened, path)
+            with self._pillow.open(path) as opened:
+                # A picture that is far larger than any photograph is refused before its pixels are made.
+                if limit and opened.width * opened.height > limit:
+                    raise HugeImageError(path, limit)
+                return self._decoded(opened, path)
         except ImageError:
             raise
-        except (pillow.DecompressionBombWarning, pillow.DecompressionBombError):
-            raise HugeImageError(path, pillow.MAX_IMAGE_PIXELS or 0) from None
+        except self._pillow.DecompressionBombError:
+            raise HugeImageError(path, limit) from None
         except Exception as error:  # Pillow's readers raise many kinds on damaged files, struct.error among them
             raise CorruptImageError(path, _reason(error, path)) from None
-        pixels = np.asarray(picture, dtype=np.uint8)
-        return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
-    def _decoded(self, opened: "Image.Image", path: Path) -> "Image.Image":
+    def _decoded(self, opened: "Image.Image", path: Path) -> Decoded:
         """The picture in an opened file, in the wanted channels and size."""
         bits = _bits(opened, path)
         if bits > 8:
             raise DeepImageError(path, bits)
         # A camera's MPO holds previews of the same picture beside it.
-        frames = getattr(opened, "is_animated", False) and opened.format != "MPO"
+        frames = bool(getattr(opened, "is_animated", False)) and opened.format != "MPO"
         turned = self._operations.exif_transpose(opened)
         transparent = turned.has_transparency_data and np.asarray(turned.convert("RGBA"))[..., 3].min() < 255
         if turned.mode == "LAB":  # which Pillow converts to RGB alone
             turned = turned.convert("RGB")
         fitted = self._fit(turned.convert("L" if self.shape[0] == 1 else "RGB"))
-        self.changed["with several frames: the first is read"] += bool(frames)
-        self.changed["transparent in places: the colours there are read, the transparency is dropped"] += bool(
-            transparent
-        )
-        self._note_size(Picture(*turned.size, str(path)))
-        return fitted
+        pixels = np.asarray(fitted, dtype=np.uint8)
+        pixels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+        return Decoded(pixels, *turned.size, frames, bool(transparent))
 
     def _fit(self, image: "Image.Image") -> "Image.Image":
         size = (self.shape[2], self.shape[1])
         if image.size == size:
             return image
-        if self._resize == "stretch":
+        if self.resize == "stretch":
             return image.resize(size)
-        fitted: Image.Image = (self._operations.fit if self._resize == "crop" else self._operations.pad)(image, size)
+        fitted: Image.Image = (self._operations.fit if self.resize == "crop" else self._operations.pad)(image, size)
         return fitted
-
-    def _note_size(self, picture: Picture) -> None:
-        pixels = picture.width * picture.height
-        if self.smallest is None or pixels < self.smallest.width * self.smallest.height:
-            self.smallest = picture
-        if self.largest is None or pixels > self.largest.width * self.largest.height:
-            self.largest = picture
 
 
 def _reason(error: Exception, path: Path) -> str:

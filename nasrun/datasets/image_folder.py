@@ -1,17 +1,19 @@
 """The user's own image files, in one folder per class. Needs Pillow (`nasrun[images]`)."""
 
-import hashlib
+import itertools
 from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 
 from nasrun.core import Task
 from nasrun.core.home import at_home
-from nasrun.core.options import FilePath
+from nasrun.core.options import FilePath, IsPath
 from nasrun.datasets import splitting
 from nasrun.datasets.base import TEST_STREAM, Count, Dataset, DatasetError, Raw, Seed, Share, Split
+from nasrun.datasets.image_cache import AUTO, ReadImages, read_images
 from nasrun.datasets.image_files import (
     HIDDEN,
     SUFFIXES,
@@ -22,11 +24,17 @@ from nasrun.datasets.image_files import (
     find_images,
     refusal,
 )
-from nasrun.datasets.notes import ReadingNotes, describe_counts
+from nasrun.datasets.mapped import taken
+from nasrun.datasets.notes import Picture, ReadingNotes, describe_counts
 from nasrun.datasets.part_names import TEST, TRAIN, VALIDATION, part_of
 
 EXAMPLES = 3
 """Pairs of equal images that are named."""
+CHANGES = {
+    "with several frames: the first is read": "frames",
+    "transparent in places: the colours there are read, the transparency is dropped": "transparent",
+}
+"""What is said of pictures that lost something, and the field of their records that tells so."""
 
 
 class _Layout(NamedTuple):
@@ -62,6 +70,7 @@ class ImageFolder(Dataset):
         channels: Literal[1, 3] = 3,
         resize: Resize = "crop",
         corrupt: Literal["refuse", "skip"] = "refuse",
+        cache: Annotated[str, IsPath((AUTO,))] | None = AUTO,
         test: Share = 0.2,
         validation: Share = 0.1,
         split_seed: Seed = 0,
@@ -71,8 +80,9 @@ class ImageFolder(Dataset):
 
         `resize`: how an image of other proportions is fitted: `crop` keeps them and cuts what juts out, `pad` keeps
         them and fills up with black, `stretch` does not keep them. `corrupt`: whether files that cannot be read as
-        images are refused, all of them by one message, or passed over and counted. `test`: share that becomes the test
-        set where there is no folder for it. The other options are those of `Dataset`.
+        images are refused, all of them by one message, or passed over and counted. `cache`: the folder for the file of
+        decoded pictures (`nasrun.datasets.image_cache`). `test`: share that becomes the test set where there is no
+        folder for it. The other options are those of `Dataset`.
         """
         super().__init__(validation=validation, split_seed=split_seed, train_samples=train_samples)
         if not 0.01 <= test <= 0.9:
@@ -81,6 +91,7 @@ class ImageFolder(Dataset):
         self.shape = (int(channels), height, width)
         self.resize: Resize = resize
         self.corrupt = corrupt
+        self.cache = cache
         self.test = test
 
     @property
@@ -91,20 +102,22 @@ class ImageFolder(Dataset):
     def _read(self) -> Raw:
         layout = self._layout()
         classes = self._classes(layout.train)
-        reader = ImageReader(*self.shape, resize=self.resize)
-        reading = _Reading(at_home(self.path), layout, reader, skip=self.corrupt == "skip")
         for folder in layout.folders[1:]:
             for name in _folder_names(folder):
                 if name not in classes:
                     raise self._error(f"{folder / name} is a class that {layout.train} does not have")
-        parts = {folder: reading.part(folder, classes) for folder in layout.folders}
-        if reading.failures:
-            raise self._refusal(reading.failures)
+        reader = ImageReader(*self.shape, resize=self.resize)
+        files = _Files(at_home(self.path), layout, classes)
+        read = read_images(files.paths, reader, self.cache, skip=self.corrupt == "skip")
+        if read.failures:
+            raise self._refusal(read.failures)
+        files.pass_over_corrupt(read.records)
+        parts = files.parts(read)
         for folder, part in parts.items():
-            self._check_filled(folder, part, classes, reading, needed=folder == layout.train)
+            self._check_filled(folder, part, classes, files, needed=folder == layout.train)
         training = parts[layout.train]
         validation = parts[layout.validation] if layout.validation else None
-        notes = reading.notes(self._remarks(layout))
+        notes = files.notes([*self._remarks(layout), *filter(None, [read.remark])], read.records)
         if layout.test:
             return Raw(training, parts[layout.test], classes, validation=validation, notes=notes)
         kept, cut_off = splitting.cut(training.labels, len(classes), self.test, self._stream(TEST_STREAM))
@@ -115,7 +128,7 @@ class ImageFolder(Dataset):
     def _error(self, text: str) -> DatasetError:
         return DatasetError(f"dataset.path={self.path}: {text}")
 
-    def _refusal(self, failures: list[ImageError]) -> DatasetError:
+    def _refusal(self, failures: Sequence[ImageError]) -> DatasetError:
         """All files that cannot be used, in one message."""
         hint = ""
         if any(isinstance(failure, CorruptImageError) for failure in failures):
@@ -155,14 +168,14 @@ class ImageFolder(Dataset):
         return names
 
     def _check_filled(
-        self, folder: Path, part: Split, classes: tuple[str, ...], reading: "_Reading", *, needed: bool
+        self, folder: Path, part: Split, classes: tuple[str, ...], files: "_Files", *, needed: bool
     ) -> None:
         """DatasetError where a part has no image, or one that is `needed` for every class has none of some."""
         counts = np.bincount(part.labels, minlength=len(classes))
         empty = [folder / name for name, count in zip(classes, counts, strict=True) if not count]
         if not empty or (len(part) and not needed):
             return
-        passed_over = sum((reading.passed_over[place] for place in empty), Counter[str]())
+        passed_over = sum((files.passed_over[place] for place in empty), Counter[str]())
         other = f" (passed over: {describe_counts(passed_over)})" if passed_over else ""
         places = ", ".join(map(str, empty)) if len(part) else str(folder)
         holds = "hold no image" if len(part) and len(empty) > 1 else "holds no image"
@@ -183,71 +196,82 @@ class ImageFolder(Dataset):
         return told
 
 
-class _Reading:
-    """Reads the parts of a data set and notes what is passed over and what fails.
+class _Files:
+    """The image files of all parts of a data set, one part after the other, and what is to be said of them.
 
-    `failures`: files that cannot be used. `passed_over`: how many files were left out, by folder of a class and reason.
+    `paths`: of the files. `passed_over`: how many files were left out, by folder of a class and reason.
     """
 
-    def __init__(self, root: Path, layout: _Layout, reader: ImageReader, *, skip: bool) -> None:
-        self._root, self._reader, self._skip = root, reader, skip
-        self.failures: list[ImageError] = []
+    def __init__(self, root: Path, layout: _Layout, classes: tuple[str, ...]) -> None:
+        self._root = root
         self.passed_over: dict[Path, Counter[str]] = defaultdict(Counter)
-        self._seen: dict[bytes, str] = {}
-        self._equal: list[tuple[str, str]] = []
+        self.paths: list[Path] = []
+        self._labels: list[int] = []
+        self._parts: dict[Path, slice] = {}
+        self._good = np.ones(0, dtype=bool)
         for folder in {root, *layout.folders}:
             for path in folder.iterdir():
                 if path.name.startswith("."):
                     self.passed_over[root][HIDDEN] += 1
                 elif not path.is_dir():
                     self.passed_over[root]["not in the folder of a class"] += 1
+        self._folders: list[Path] = []
+        for folder in layout.folders:
+            start = len(self.paths)
+            for label, name in enumerate(classes):
+                if (folder / name).is_dir():
+                    self._add(folder / name, label)
+            self._parts[folder] = slice(start, len(self.paths))
 
-    def part(self, folder: Path, classes: tuple[str, ...]) -> Split:
-        """All images below a folder, class by class, without those that cannot be used."""
-        paths, labels = [], []
-        for label, name in enumerate(classes):
-            if not (folder / name).is_dir():
-                continue
-            found, self.passed_over[folder / name] = find_images(folder / name)
-            paths += found
-            labels += [label] * len(found)
-        images = np.empty((len(paths), *self._reader.shape), dtype=np.uint8)
-        good = np.zeros(len(paths), dtype=bool)
-        for position, path in enumerate(paths):
-            good[position] = self._read(path, images[position], folder / classes[labels[position]])
-        if not good.all():
-            images = images[good]
-        return Split(images, np.array(labels, dtype=np.int64)[good])
+    def _add(self, folder: Path, label: int) -> None:
+        """Take in the files of a class."""
+        found, self.passed_over[folder] = find_images(folder)
+        self.paths += found
+        self._labels += [label] * len(found)
+        self._folders += [folder] * len(found)
 
-    def _read(self, path: Path, into: np.ndarray, folder: Path) -> bool:
-        """Write the pixels of an image of a class's folder; False where they cannot be had."""
-        try:
-            into[:] = self._reader.read(path)
-        except ImageError as error:
-            if self._skip and isinstance(error, CorruptImageError):
-                self.passed_over[folder]["that cannot be read as images (dataset.corrupt=skip)"] += 1
-            else:
-                self.failures.append(error)
-            return False
-        name = str(path.relative_to(self._root))
-        first = self._seen.setdefault(hashlib.sha256(into.data).digest(), name)
-        if first != name and len(self._equal) < EXAMPLES:
-            self._equal.append((first, name))
-        return True
+    def pass_over_corrupt(self, records: np.ndarray) -> None:
+        """Leave out the files that are no images, by the records of their reading."""
+        self._good = ~records["corrupt"]
+        for place in np.flatnonzero(records["corrupt"]):
+            self.passed_over[self._folders[place]]["that cannot be read as images (dataset.corrupt=skip)"] += 1
 
-    def notes(self, remarks: list[str]) -> ReadingNotes:
-        """What was noted so far, after other remarks."""
+    def parts(self, read: ReadImages) -> dict[Path, Split]:
+        """The images of each part that can be used."""
+        labels, places = np.array(self._labels, dtype=np.int64), np.arange(len(self.paths))
+        found = {}
+        for folder, whole in self._parts.items():
+            chosen = places[whole][self._good[whole]]
+            found[folder] = Split(taken(read.images, chosen), labels[chosen])
+        return found
+
+    def notes(self, remarks: list[str], records: np.ndarray) -> ReadingNotes:
+        """What is to be said of the images that can be used, after other remarks."""
+        good = np.flatnonzero(self._good)
         changed = [
             f"{count:,} picture{'s' if count > 1 else ''} {what}"
-            for what, count in self._reader.changed.items()
-            if count
+            for what, name in CHANGES.items()
+            if (count := int(records[name][good].sum()))
         ]
+        pixels = records["width"].astype(np.int64) * records["height"]
+        ends = (good[pixels[good].argmin()], good[pixels[good].argmax()]) if len(good) else ()
         smallest, largest = (
-            picture and picture._replace(file=str(Path(picture.file).relative_to(self._root)))
-            for picture in (self._reader.smallest, self._reader.largest)
+            Picture(int(records["width"][place]), int(records["height"][place]), self._name(place)) for place in ends
         )
         passed_over = sum(self.passed_over.values(), Counter[str]())
-        return ReadingNotes((*remarks, *changed), dict(passed_over), smallest, largest, tuple(self._equal))
+        equal = tuple(itertools.islice(self._equal(records["digest"], good), EXAMPLES))
+        return ReadingNotes((*remarks, *changed), dict(passed_over), smallest, largest, equal)
+
+    def _equal(self, digests: np.ndarray, good: np.ndarray) -> Iterator[tuple[str, str]]:
+        """Pairs of files with equal images: the first one, and another."""
+        seen: dict[bytes, int] = {}
+        for place in good.tolist():
+            first = seen.setdefault(digests[place].tobytes(), place)
+            if first != place:
+                yield self._name(first), self._name(place)
+
+    def _name(self, place: int) -> str:
+        return str(self.paths[place].relative_to(self._root))
 
 
 def _folder_names(folder: Path) -> tuple[str, ...]:

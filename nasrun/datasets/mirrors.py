@@ -9,6 +9,8 @@ from nasrun.core.seeding import Purpose, generator
 from nasrun.datasets.base import MIRROR_STREAM, Dataset, Split
 
 MOST_IMAGES = 4000
+AT_A_TIME = 250
+"""Images in memory as floats."""
 SIDE = 16
 RIDGE = 0.1
 KEPT = 0.9
@@ -50,7 +52,8 @@ def recognised(split: Split, classes: int, rng: np.random.Generator) -> tuple[fl
     """The shares of some images of a part that a linear classifier recognises as they are and mirrored, and of how
     many images."""
     chosen = rng.permutation(len(split))[:MOST_IMAGES]
-    pictures, labels = _small(split.images[chosen]), split.labels[chosen]
+    parts = np.array_split(chosen, -(-len(chosen) // AT_A_TIME))
+    pictures, labels = np.concatenate([_small(split.images[some]) for some in parts]), split.labels[chosen]
     rows = [_standardised(some, pictures) for some in (pictures, pictures[:, :, ::-1])]
     right = np.zeros(2)
     half = len(chosen) // 2

@@ -3,7 +3,6 @@
 It is told on the console and by `dry_run=true`, and kept for the report (`nasrun.reports.data`).
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 
 from nasrun.core.options import printable
 from nasrun.datasets.base import Dataset, Split, Splits
+from nasrun.datasets.mapped import image_digests
 from nasrun.datasets.notes import Picture, ReadingNotes, describe_counts
 
 FEW = 5
@@ -161,10 +161,7 @@ def overview_of(dataset: Dataset) -> Overview | None:
 
 def _equal_images(splits: Splits, parts: dict[str, Split]) -> EqualImages:
     same = splits.validation is splits.test
-    digests = {
-        name: [hashlib.sha256(np.ascontiguousarray(image).data).digest() for image in part.images]
-        for name, part in parts.items()
-    }
+    digests = {name: [row.tobytes() for row in image_digests(part.images)] for name, part in parts.items()}
     distinct = {name: set(found) for name, found in digests.items()}
     training = set().union(*(found for name, found in distinct.items() if name in ("train", "left_out")))
     training |= set() if same else distinct["validation"]

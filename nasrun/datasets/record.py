@@ -16,6 +16,7 @@ import numpy as np
 from nasrun.core import Task
 from nasrun.core.options import printable, show
 from nasrun.datasets.base import Dataset, DatasetError, Split, Splits
+from nasrun.datasets.mapped import image_digests
 
 PARTS = ("train", "validation", "test", "left_out")
 NUMBERS = ("mean", "std", "target_mean", "target_std")
@@ -168,14 +169,8 @@ def _record(task: Task, splits: Splits) -> DataRecord:
 
 def _entries(part: Split) -> np.ndarray:
     """For each image its digest, that of what is to be said of it, and its label: uint8 (N, bytes)."""
-    columns = []
-    for array in (part.images, part.targets, part.weights):
-        if array is None:
-            continue
-        rows = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-        rows = rows.reshape(len(part), math.prod(array.shape[1:]))
-        digests = b"".join(hashlib.sha256(row.data).digest() for row in rows)
-        columns.append(np.frombuffer(digests, np.uint8).reshape(len(part), hashlib.sha256().digest_size))
+    columns = [image_digests(part.images)]
+    columns += [image_digests(array) for array in (part.targets, part.weights) if array is not None]
     labels = np.ascontiguousarray(part.labels, dtype="<i8")
     columns.append(labels.view(np.uint8).reshape(len(part), labels.itemsize))
     return np.concatenate(columns, axis=1)

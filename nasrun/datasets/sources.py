@@ -7,12 +7,10 @@ packed, and a set is never replaced by another.
 """
 
 import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from nasrun.core.home import at_home
+from nasrun.core.locks import locked
 from nasrun.core.options import ConfigError
 from nasrun.datasets import debian, download
 from nasrun.datasets.base import DatasetError
@@ -79,7 +77,7 @@ def _fetch(name: str, published: Published, cached: Path, homes: tuple[str, ...]
     """Bring the missing files into the cache, one process at a time, and return all paths."""
     try:
         cached.mkdir(parents=True, exist_ok=True)
-        with _locked(cached.with_name(f"{cached.name}.lock"), name):
+        with locked(cached.with_name(f"{cached.name}.lock"), name, "fetches"):
             found, missing = _search(cached, published)
             if not missing:  # another process has brought them while this one waited
                 return found
@@ -95,23 +93,6 @@ def _fetch(name: str, published: Published, cached: Path, homes: tuple[str, ...]
     if missing:
         raise DatasetError(_not_found(name, published, missing, cached, reasons))
     return found
-
-
-@contextmanager
-def _locked(path: Path, name: str) -> Iterator[None]:
-    """Hold a lock file; say so once where another process holds it for more than a moment."""
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=1)
-    except Timeout:
-        print(f"{name}: waiting for another process that fetches it ({path})", file=sys.stderr)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _not_found(name: str, published: Published, missing: list[str], cached: Path, reasons: list[str]) -> str:

@@ -210,5 +210,8 @@ class WithCosts(Evaluator):
     def estimate(self, trial: Trial, timer: Callable[[], float] | None = None) -> float | None:
         return self._inner.estimate(trial, timer)
 
+    def work(self, epochs: int, horizon: int) -> float:
+        return self._inner.work(epochs, horizon)
+
     def unsupported_budget_reason(self, budget: int) -> str | None:
         return self._inner.unsupported_budget_reason(budget)

@@ -97,7 +97,7 @@ class Supernet(SharedEvaluator):
         """Load the data and decide the device, or take it from the record of an interrupted run."""
         import torch
 
-        from nasrun.training.data import DeviceData, DeviceSplit
+        from nasrun.training.data import DeviceData
         from nasrun.training.supernet.trainer import padded
 
         self._runtime = Runtime.from_record(recorded["runtime"]) if recorded else self._hardware.resolve()
@@ -115,7 +115,7 @@ class Supernet(SharedEvaluator):
                     f"evaluator.held_out={self._held_out}: leaves nothing of {len(labels)} validation images"
                 )
             index = torch.from_numpy(places).to(self._runtime.device)
-            self._parts[name] = DeviceSplit(validation.images[index], validation.labels[index])
+            self._parts[name] = validation.some(index)
         self._trainer = None
         return dict(recorded) if recorded else {"runtime": self._runtime._asdict()}
 
@@ -151,14 +151,12 @@ class Supernet(SharedEvaluator):
         """What a job is scored on: all of the scored validation data, or a random batch that follows from its seed."""
         import torch
 
-        from nasrun.training.data import DeviceSplit
-
         part = self._parts["scored"]
         if self._score == "whole" or len(part) <= self._score_batch:
             return part
         rng = seeding.generator(job.seed, seeding.Purpose.ORDER)
         index = torch.from_numpy(rng.choice(len(part), self._score_batch, replace=False)).to(part.labels.device)
-        return DeviceSplit(part.images[index], part.labels[index])
+        return part.some(index)
 
     def final(self, job: Job) -> Mapping[str, Any]:
         """The winner with its shared weights, in a network of its own, on what was held out and on the test set."""

@@ -7,14 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
-from nasrun.config.sections import create
-from nasrun.config.stored_run import DataChangedError, StoredRun, check_data
+from nasrun.config.stored_run import DataChangedError, StoredRun, load_data
 from nasrun.core import Task
-from nasrun.core.options import ConfigError, nearest, plain
-from nasrun.datasets import Dataset, DatasetError, Splits
+from nasrun.core.options import ConfigError, nearest
+from nasrun.datasets import DatasetError, Splits
+from nasrun.datasets.mapped import Images as SomeImages
 from nasrun.storage.paths import data_there, movable, whole_path
-from nasrun.storage.records import CONFIG
-from nasrun.storage.stored_config import check_targets
 
 RANDOM_IMAGES = 256
 
@@ -27,7 +25,7 @@ class Images(NamedTuple):
     `movable`: the key that says where they lie.
     """
 
-    images: np.ndarray
+    images: SomeImages
     splits: Splits | None
     reason: str | None = None
     changed: bool = False
@@ -47,9 +45,7 @@ def images_of_run(stored: StoredRun, places: Mapping[str, Any]) -> Images:
     """
     config = _moved(stored, places)
     try:
-        dataset = stored.benchmark.dataset if stored.data is None else _dataset(stored, config)
-        splits = dataset.load()
-        check_data(stored.records, config, dataset)
+        splits = load_data(stored, config).load()
     except DatasetError as error:
         if stored.data is None or places:
             raise
@@ -77,8 +73,3 @@ def _moved(stored: StoredRun, places: Mapping[str, Any]) -> DictConfig:
             raise ConfigError(f"{key}: cannot be given here; {nearest(key, known)}")
         OmegaConf.update(config, key, whole_path(value))
     return config
-
-
-def _dataset(stored: StoredRun, config: DictConfig) -> Dataset:
-    check_targets(OmegaConf.masked_copy(config, ["dataset"]), stored.directory / CONFIG)
-    return create(plain(config), "dataset", Dataset)  # type: ignore[type-abstract]

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nasrun.datasets import Split, Splits
+from nasrun.datasets.mapped import Images as SomeImages
 from nasrun.export.formats import ONNX, FormatError, onnx_function
 from nasrun.export.network import RunNetwork, outputs_of
 
@@ -121,7 +122,7 @@ def _quantised(path: Path, train: Split, attempt: Attempt) -> bytes:
 class _Reader:
     """Training images as onnxruntime's calibration takes them, batch by batch."""
 
-    def __init__(self, images: np.ndarray) -> None:
+    def __init__(self, images: SomeImages) -> None:
         self._batches: Iterator[np.ndarray] = (images[start : start + BATCH] for start in range(0, len(images), BATCH))
 
     def get_next(self) -> Mapping[str, np.ndarray] | None:

@@ -6,11 +6,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 
 from nasrun import __version__
 from nasrun.core.environment import describe_environment
+from nasrun.datasets.mapped import Images as SomeImages
 from nasrun.export.formats import ONNX, onnx_function
 from nasrun.export.images import Images
 from nasrun.export.int8 import Quantised
@@ -50,7 +50,7 @@ class Written(NamedTuple):
     reason: str | None = None
 
 
-def latencies(what: str, function: Function, images: np.ndarray) -> list[Latency]:
+def latencies(what: str, function: Function, images: SomeImages) -> list[Latency]:
     """How long one image takes, and a batch of up to 64: 20 to 200 calls each, within about half a second where that is
     enough for 20, after five that are not counted."""
     found = []
@@ -217,7 +217,7 @@ def _files(files: Sequence[Written], kind: str) -> str:
     )
 
 
-def _int8(network: RunNetwork, found: Quantised, images: np.ndarray) -> str:
+def _int8(network: RunNetwork, found: Quantised, images: SomeImages) -> str:
     """The quantised file beside the one in fp32: accuracy, bytes, milliseconds."""
     on = "test" if found.test is not None else "validation"
     text = (

@@ -22,6 +22,7 @@ from nasrun.config.stored_run import StoredRun, open_run
 from nasrun.core import Cost, SearchSpace, Task
 from nasrun.core.options import ConfigError, shell_command
 from nasrun.datasets import Splits
+from nasrun.datasets.mapped import Images as SomeImages
 from nasrun.datasets.record import DataRecord, record_of
 from nasrun.storage.records import RunRecords, TrialRecord
 from nasrun.training.mirrored import MirrorAverage
@@ -213,7 +214,7 @@ def measured_again(network: RunNetwork, splits: Splits) -> Mapping[str, float]:
     return {f"test_{name}": value for name, value in found.items()}
 
 
-def outputs_of(function: Function, images: np.ndarray) -> np.ndarray:
+def outputs_of(function: Function, images: SomeImages) -> np.ndarray:
     """What a function gives for images uint8 (N, C, H, W), some at a time, as one array."""
     with torch.inference_mode():
         parts = [

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 # Colours by Okabe and Ito, told apart with every kind of colour vision.
 BLUE, ORANGE, GREEN, GREY, INK = "#0072B2", "#D55E00", "#009E73", "#9AA0A8", "#2B2F36"
 SMALL, NORMAL = 9, 10.5
+ROOM, LINE_INCHES = 0.98, 0.19
+"""Of a legend: the share of the figure's width that it may have, and how high a line is."""
 
 
 class Scale(NamedTuple):
@@ -69,14 +71,27 @@ def literal(text: str) -> str:
 
 
 def add_legend(figure: "Figure", axes: "Axes") -> "Figure":
-    """A legend above the axes, where it hides no point, on two lines where one is too narrow."""
+    """A legend above the axes, where it hides no point, on as many lines as it takes; the figure grows by what exceeds
+    two of them. A label that is wider than the figure makes all letters smaller."""
     handles, labels = axes.get_legend_handles_labels()
     if labels[0].endswith(" axis"):
         handles, labels = handles[1:] + handles[:1], labels[1:] + labels[:1]
-    narrow = sum(len(label) + 7 for label in labels) > 115
-    columns = -(-len(labels) // 2) if narrow else len(labels)
-    place: dict[str, Any] = {"loc": "outside upper left", "ncols": columns, "borderaxespad": 0.2, "columnspacing": 1.6}
-    figure.legend(handles, labels, fontsize=SMALL, frameon=False, labelcolor=INK, handletextpad=0.5, **place)
+    place: dict[str, Any] = {"loc": "outside upper left", "borderaxespad": 0.2, "columnspacing": 1.6}
+    style: dict[str, Any] = {"frameon": False, "labelcolor": INK, "handletextpad": 0.5, **place}
+    lines, letters = 1, float(SMALL)
+    while True:
+        columns = -(-len(labels) // lines)
+        legend = figure.legend(handles, labels, ncols=columns, fontsize=letters, **style)
+        share = legend.get_window_extent().width / figure.bbox.width
+        if share <= ROOM:
+            break
+        legend.remove()
+        if columns > 1:
+            lines += 1
+        else:
+            letters *= 0.98 * ROOM / share
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width, height + LINE_INCHES * max(0, lines - 2))
     return figure
 
 

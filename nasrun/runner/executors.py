@@ -7,6 +7,7 @@ from typing import Any
 
 from nasrun.config.build import Setup, rebuild
 from nasrun.core import Executor
+from nasrun.datasets import Splits
 from nasrun.hardware.devices import gpus_of_workers
 from nasrun.hardware.inline import InlineExecutor
 from nasrun.hardware.ray.cluster import RayCluster
@@ -33,7 +34,7 @@ def make_executor(
             Recipe(partial(rebuild, setup.config), facts),
             hardware.workers,
             hardware.resources(on_gpus),
-            splits=setup.dataset.loaded,
+            splits=_sent(setup, hardware),
             directory=directory if writes else None,
             journal=journal.NAME,
             say=say,
@@ -45,3 +46,9 @@ def make_executor(
     recipe = Recipe(partial(rebuild, setup.config), facts, data)
     gpus = gpus_of_workers(hardware.workers) if on_gpus else None
     return ProcessExecutor(setup.evaluator, recipe, hardware.workers, gpus, grace=hardware.grace)
+
+
+def _sent(setup: Setup, hardware: RayCluster) -> Splits | None:
+    """The data for the workers of a cluster: on this machine alone, files of images are found by their path."""
+    splits = setup.dataset.loaded
+    return splits if splits is None or hardware.address is None else splits.in_memory()

@@ -17,6 +17,7 @@ from nasrun.runner.time_budget import TimeBudget
 from nasrun.storage.events import FinalTested, SegmentBegun
 from nasrun.storage.journal import Journal
 from nasrun.storage.records import Observer, RunRecords, TrialRecord
+from nasrun.strategies.timed.strategy import epochs_within
 
 SEGMENT = 0.25
 """Of the epochs that are left, those of the next segment."""
@@ -150,8 +151,9 @@ class Segments:
                 break
             before = self._budget.clock.spent
             told.append(self._train(job, segment))
-            taken = self._budget.clock.spent - before
-            speed = taken / (segment.epochs - epochs) if taken > 0 else speed
+            taken, work = self._budget.clock.spent - before, self._setup.evaluator.work
+            done = work(segment.epochs, segment.horizon) - work(epochs, segment.horizon)
+            speed = taken / done if taken > 0 else speed
             number, epochs, horizon = segment.number, segment.epochs, segment.horizon
         result = self._setup.evaluator.test(
             job._replace(load_from=str(self._path(number)) if number else job.load_from)
@@ -170,11 +172,13 @@ class Segments:
 
         It is on record from now on, with what the last one told.
         """
-        left = max(0 if epochs else 1, int(self._budget.left / speed))
+        work, left = self._setup.evaluator.work, max(0.0, self._budget.left / speed)
+        horizon = epochs_within(left, lambda until: work(until, until) - work(min(epochs, until), until))
+        horizon = max(horizon, epochs, 1)
         segment = SegmentBegun(
             number=number + 1,
-            epochs=epochs + ceil(left * SEGMENT),
-            horizon=epochs + left,
+            epochs=epochs + ceil((horizon - epochs) * SEGMENT),
+            horizon=horizon,
             last=dict(told[-1]) if told else None,
             spent=self._budget.clock.spent,
         )

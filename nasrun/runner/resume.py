@@ -19,7 +19,7 @@ from nasrun.datasets import DatasetError
 from nasrun.runner.errors import RunError
 from nasrun.runner.own_code import ACCEPT
 from nasrun.runner.search import ReplayError, Search
-from nasrun.storage.paths import data_key, data_there, find_paths, movable, whole_path
+from nasrun.storage.paths import data_key, data_there, find_paths, kept_path, movable, whole_path
 from nasrun.storage.records import RunRecords, read_run
 from nasrun.storage.run_directory import load_config
 from nasrun.storage.stored_config import check_servers, servers
@@ -49,7 +49,8 @@ def changed_config(
     for given, value in overrides.items():
         key = qualified(given, list(config[TRACKER]))
         if key != TRACKER and _changes(config, stored, key, value, places):
-            changes[key] = OmegaConf.select(config, key)
+            moved = key in places
+            changes[key] = kept_path(value, run.header, run.directory) if moved else OmegaConf.select(config, key)
     changes = {key: value for key, value in changes.items() if not key.startswith(f"{TRACKER}.")}
     if plain(config)[TRACKER] != before:  # as a whole, since other trackers have other keys
         changes[TRACKER] = plain(config)[TRACKER]

@@ -35,6 +35,8 @@ LEAST_CHANGE = 0.15
 """A plan is changed where the architectures that fit in are more, or fewer, by such a share."""
 ESTIMATED_FOR_MEASURING = 1.1
 """What `Evaluator.estimate` adds for the validation part."""
+LONG = 1000
+"""Epochs of a training in which single ones make no difference."""
 REFERENCES = 3
 """Random architectures of which the one of middling price stands for all."""
 
@@ -53,7 +55,7 @@ class TimeBudget:
         self._passes: dict[Any, float] = {}
         self._since = self._recorded = self._planned = 0.0
         self._live = False
-        strategy.epoch_seconds = self.epoch_seconds
+        strategy.epoch_seconds, strategy.work = self.epoch_seconds, setup.evaluator.work
 
     @property
     def reserve(self) -> float:
@@ -92,7 +94,7 @@ class TimeBudget:
                 f"time={format_duration(self.seconds)}: {self.clock.spent:.0f} s are spent before anything is trained "
                 f"and {self.reserve:.0f} s go to the end; at least {right:.0f}s is right"
             )
-        plan = make_plan(self.left, seconds, images, 1 / self._share, None if best else genome)
+        plan = make_plan(self.left, seconds * self._cheaper, images, 1 / self._share, None if best else genome)
         return plan._replace(share=share), genome, seconds
 
     def epoch_seconds(self, genome: Genome) -> float:
@@ -137,9 +139,11 @@ class TimeBudget:
         """A trial is complete, now or in the journal: what its training was planned to take counts as planned."""
         proposal = trial.proposal
         if proposal.reuse_of is None:
-            epochs = (proposal.budget or 0) - self._strategy.epochs_behind(proposal)
+            epochs, work = proposal.budget or 0, self._setup.evaluator.work
+            horizon = proposal.horizon or epochs
+            new = work(epochs, horizon) - work(self._strategy.epochs_behind(proposal), horizon)
             # One epoch more or less is no delay: what was proposed is what was planned.
-            self._planned += epochs * self.epoch_seconds(proposal.genome) * self._share
+            self._planned += new * self.epoch_seconds(proposal.genome) * self._share
 
     def adjust(self) -> None:
         """After a trial: where the time for the search no longer fits the plan, change it."""
@@ -231,8 +235,8 @@ class TimeBudget:
         known = space.known()
         if known and self._strategy.begins_known:
             own = [setup.space.known()[name] for name in known]
-            wanted = wanted_passes(self._images)
-            found = affordable(space, task, own, lambda seconds: self.left / seconds, wanted, self._time)
+            wanted, cheaper = wanted_passes(self._images), self._cheaper
+            found = affordable(space, task, own, lambda seconds: self.left / seconds / cheaper, wanted, self._time)
             whole = found.genome == space.fit(own[0]) or not found.best
             return found, 1.0 if whole else space.usage(found.genome)
         if known:
@@ -248,7 +252,12 @@ class TimeBudget:
         trial = Trial(0, Proposal(genome, budget=1))
         seconds = self._setup.evaluator.estimate(trial, self.clock.read)
         assert seconds is not None, "a time budget is for evaluators that train"
-        return seconds
+        return seconds / self._setup.evaluator.work(1, 1)
+
+    @property
+    def _cheaper(self) -> float:
+        """What an epoch of a long training costs in the mean, beside one of the usual price."""
+        return self._setup.evaluator.work(LONG, LONG) / LONG
 
     @property
     def _images(self) -> int:

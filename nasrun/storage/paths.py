@@ -63,6 +63,15 @@ def whole_path(value: Any) -> Any:
     return str(Path(value).absolute()) if isinstance(value, str) and _is_relative(value) else value
 
 
+def kept_path(value: Any, header: RunStarted, directory: Path) -> Any:
+    """How a run keeps a path that is given anew: what is typed as a relative one, as seen from where the run's own
+    relative paths start; in full where it has none."""
+    folders = _folders(header, directory)
+    if not isinstance(value, str) or not _is_relative(value) or not folders:
+        return whole_path(value)
+    return os.path.relpath(Path(value).absolute(), folders[0])
+
+
 def data_key(config: DictConfig, header: RunStarted) -> str | None:
     """The key that says where a run's data lie: the one that is set, else the first; None where there is none."""
     keys = [key for key in given_paths(header) if key.startswith("dataset.")]

@@ -7,6 +7,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -14,6 +15,13 @@ NAME = "test_predictions.safetensors"
 WRONG = 24
 """Wrongly answered images that are kept, those of the highest confidence first."""
 ABOUT = "classes"
+
+
+class ByIndex(Protocol):
+    """Images uint8 (N, channels, height, width), in memory or elsewhere."""
+
+    def __getitem__(self, index: np.ndarray, /) -> np.ndarray:
+        """Those at places, as an array."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +42,7 @@ class Predictions:
     classes: tuple[str, ...]
 
     @classmethod
-    def of(cls, logits: np.ndarray, labels: np.ndarray, images: np.ndarray, classes: tuple[str, ...]) -> "Predictions":
+    def of(cls, logits: np.ndarray, labels: np.ndarray, images: ByIndex, classes: tuple[str, ...]) -> "Predictions":
         """The answers that logits, float (N, classes), amount to for images uint8 (N, channels, height, width)."""
         shares = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
         shares /= shares.sum(axis=1, keepdims=True)

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from nasrun.datasets import Split, Splits
+from nasrun.datasets.mapped import MappedImages, in_memory
 from nasrun.training.augmentation import augmented, balanced_order, erase, mixed
 from nasrun.training.losses import CrossEntropy, Loss, SquaredError, class_weights
 from nasrun.training.settings import TrainSettings
@@ -14,11 +15,20 @@ from nasrun.training.teacher import Teacher
 
 CHUNK = 2048
 """Images converted to floats at a time: few enough to stay in the cache, many enough to amortise the calls."""
+CHUNK_BYTES = 12 * 2**20
+"""Bytes of pixels at most in what is converted at a time: large images are fewer, down to one batch."""
+EVALUATION_BATCH = 1000
+"""Images measured at a time, unless memory is scarce or they are large."""
+EVALUATION_PIXELS = 2**20
+"""Pixels of one channel in them at most: as many as 1,024 images of 32 by 32 have."""
+ON_GPU = 0.25
+"""The share of a GPU's memory that images in a file may take; beyond it each batch is brought there alone."""
 
 
 @dataclass(frozen=True)
 class DeviceSplit:
-    """`images` uint8 (N, C, H, W) and `labels`, both on the device.
+    """`images` uint8 (N, C, H, W) and `labels`, both on the device. Or images that stay where they are: then `rows`,
+    int64 (N,), says which of `images`, on the CPU, are those of the part; batches of them are brought to the device.
 
     Labels are int64 (N,), or for regression (N, outputs + 1, H, W): the targets in their own units and type, and their
     weights as last channel.
@@ -26,9 +36,46 @@ class DeviceSplit:
 
     images: torch.Tensor
     labels: torch.Tensor
+    rows: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def shape(self) -> torch.Size:
+        """(C, H, W) of an image."""
+        return self.images.shape[1:]
+
+    def images_at(self, index: torch.Tensor) -> torch.Tensor:
+        """The images at places, int64 (n,), on the device, as a copy there."""
+        if self.rows is None:
+            # Nine times as fast as images[index] on the CPU, for the small rows of such images.
+            return self.images.index_select(0, index)
+        places = self.rows.index_select(0, index.to(self.rows.device))
+        return self.images.index_select(0, places).to(self.labels.device)
+
+    def at(self, index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The images at places and their labels, as copies."""
+        return self.images_at(index), self.labels.index_select(0, index)
+
+    def between(self, start: int, stop: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """The images from one place to before another, and their labels."""
+        if self.rows is None:
+            return self.images[start:stop], self.labels[start:stop]
+        return self.at(torch.arange(start, min(stop, len(self)), device=self.labels.device))
+
+    def some(self, index: torch.Tensor) -> "DeviceSplit":
+        """A part of this part."""
+        if self.rows is None:
+            return DeviceSplit(*self.at(index))
+        return DeviceSplit(
+            self.images, self.labels.index_select(0, index), self.rows.index_select(0, index.to(self.rows.device))
+        )
+
+    def chunk(self, batch: int) -> int:
+        """Images that are converted to floats at a time: whole batches, of as many images each."""
+        most = min(CHUNK, CHUNK_BYTES // self.shape.numel())
+        return max(1, most // batch) * batch
 
 
 class DeviceData:
@@ -52,9 +99,21 @@ class DeviceData:
         """`train`, `validation`, `test` or `whole_training`, moved to the device when it is first asked for."""
         if name not in self._held:
             part: Split = getattr(self._splits, name)
-            images, labels = torch.from_numpy(part.images), torch.from_numpy(_labels(part))
-            self._held[name] = DeviceSplit(images.to(self._device), labels.to(self._device))
+            labels = torch.from_numpy(_labels(part)).to(self._device)
+            if isinstance(part.images, MappedImages) and not self._fits(part.images):
+                images, rows = torch.from_numpy(part.images.file.pixels), torch.from_numpy(part.images.rows)
+                self._held[name] = DeviceSplit(images, labels, rows)
+            else:
+                images = torch.from_numpy(in_memory(part.images))
+                self._held[name] = DeviceSplit(images.to(self._device), labels)
         return self._held[name]
+
+    def _fits(self, images: MappedImages) -> bool:
+        """Whether images in a file are held on the device as a whole: on a GPU that has room for them."""
+        if torch.device(self._device).type != "cuda":
+            return False
+        _, memory = torch.cuda.mem_get_info(self._device)
+        return images.file.pixels.nbytes < ON_GPU * memory
 
     def loss(self) -> Loss:
         """What networks are measured by: cross-entropy, or the squared error of standardised values."""
@@ -96,11 +155,10 @@ class DeviceData:
         every = balanced_order(split.labels, order) if balanced else torch.randperm(len(split), generator=order)
         chosen = every[: steps_per_epoch(split, settings) * size]
         chosen = chosen.to(split.labels.device, non_blocking=True)
-        chunk = max(1, CHUNK // size) * size
+        chunk = split.chunk(size)
         for start in range(0, len(chosen), chunk):
             index = chosen[start : start + chunk]
-            # Nine times as fast as images[index] on the CPU, for the small rows of such images.
-            images, labels = split.images.index_select(0, index), split.labels.index_select(0, index)
+            images, labels = split.at(index)
             if settings.shift or settings.flip:
                 images, labels = self._augmented(images, labels, settings, augment)
             floats = self.normalise(images, memory_format)
@@ -128,8 +186,13 @@ class DeviceData:
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """All of a split in its own order, for measuring."""
         for start in range(0, len(split), size):
-            images, labels = split.images[start : start + size], split.labels[start : start + size]
+            images, labels = split.between(start, start + size)
             yield self.normalise(images, memory_format), labels
+
+
+def measured_at_a_time(split: DeviceSplit) -> int:
+    """Images that a network answers at a time where nothing is learned: fewer of large ones, whose layers are large."""
+    return max(1, min(EVALUATION_BATCH, EVALUATION_PIXELS // split.shape[1:].numel()))
 
 
 def steps_per_epoch(split: DeviceSplit, settings: TrainSettings) -> int:

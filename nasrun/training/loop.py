@@ -101,7 +101,9 @@ def train_here(
 
     for epoch in range(request.first_epoch + 1, settings.epochs + 1):
         epoch_started = time.monotonic()
-        loss_sums = _train_epoch(trainee, torch.zeros(len(models), device=request.runtime.device), clock, stop)
+        told = partial(request.on_step, epoch - 1) if request.on_step is not None and len(models) == 1 else None
+        losses_so_far = torch.zeros(len(models), device=request.runtime.device)
+        loss_sums = _train_epoch(trainee, losses_so_far, clock, stop, told, request.steps_per_epoch)
         if loss_sums is None:
             for course in courses:
                 course.fail(f"time limit of {request.limits.seconds:g} s reached in epoch {epoch}")
@@ -133,12 +135,19 @@ def train_here(
 
 
 def _train_epoch(
-    trainee: "Trainee", losses: torch.Tensor, clock: "_Clock", stop: threading.Event
+    trainee: "Trainee",
+    losses: torch.Tensor,
+    clock: "_Clock",
+    stop: threading.Event,
+    on_step: Callable[[float], None] | None,
+    steps: int,
 ) -> torch.Tensor | None:
     """Train for one epoch; returns the sums of the losses of its steps (networks,), still on the device, or None where
-    the time is up. `losses`: zeros (networks,)."""
-    for inputs, labels in trainee.batches():
+    the time is up. `losses`: zeros (networks,). `on_step`: is told which share of the `steps` is done."""
+    for step, (inputs, labels) in enumerate(trainee.batches(), 1):
         losses += trainee.step(inputs, labels)
+        if on_step is not None:
+            on_step(step / steps)
         if stop.is_set():
             raise StoppedError
         if clock.is_up:

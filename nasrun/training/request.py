@@ -1,6 +1,6 @@
 """What is asked of a training run, the same for all networks that train together."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -27,7 +27,8 @@ class TrainingRequest:
     nothing is measured. Epochs count from `first_epoch`, so that a warm-started network goes on in its schedule.
     `resumable`: the state of the training is given at its end; `state`: the one to go on from, None for a new one. A
     network with either is trained by autograd, alone. With the same seed and schedule, a training that goes on is the
-    one that was not interrupted.
+    one that was not interrupted. `on_step`: is told after each step of a network that trains alone how many epochs are
+    done, and which share of the next.
     """
 
     data: DeviceData
@@ -39,6 +40,7 @@ class TrainingRequest:
     limits: Limits = Limits()
     resumable: bool = False
     state: Mapping[str, torch.Tensor] | None = None
+    on_step: Callable[[int, float], None] | None = None
 
     @property
     def steps_per_epoch(self) -> int:

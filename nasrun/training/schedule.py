@@ -41,13 +41,13 @@ def optimizer_for(
     return kind(groups, lr=lr, weight_decay=0.0, fused=True)
 
 
-def learning_rate(settings: TrainSettings, step: int, steps: int) -> float:
+def learning_rate(settings: TrainSettings, step: float, steps: int) -> float:
     """The rate at `step` of `steps`, without state, so that training can stop and go on anywhere.
 
     `one_cycle` rises to the peak over the first 30 % along a cosine, then falls to a ten-thousandth of the start
     (Smith and Topin, "Super-Convergence", 2018, as in `torch.optim.lr_scheduler.OneCycleLR`). `linear` rises from 0
     over the first 20 % and falls to 0, both in straight lines. `cosine` falls along half a cosine, `constant` stays;
-    with `warm_up` both rise in a straight line first. No step has the rate 0.
+    with `warm_up` both rise in a straight line first. No step has the rate 0. A step need not be a whole number.
     """
     peak, share = settings.peak_lr, WARM_UP.get(settings.schedule, 0.0)
     rise = (share if settings.warm_up is None else settings.warm_up) * steps
@@ -60,7 +60,7 @@ def learning_rate(settings: TrainSettings, step: int, steps: int) -> float:
     return peak if settings.schedule == "constant" else _cosine(peak, 0.0, max(0.0, step - rise) / (steps - rise))
 
 
-def _one_cycle(peak: float, step: int, steps: int, top: float) -> float:
+def _one_cycle(peak: float, step: float, steps: int, top: float) -> float:
     """With the peak at the step `top`, which need not be a whole one."""
     start = peak / START_DIVISOR
     if step <= top:

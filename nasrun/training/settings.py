@@ -26,7 +26,8 @@ class TrainSettings:
     `shift` moves an image by up to that many pixels in each direction, `flip` mirrors it left to right with probability
     one half; `cutout`, `random_erasing`, `mixup`, `cutmix`: see `nasrun.training.augmentation`. `ema`: what is measured
     and kept is a mean over the weights after each step, of which each step keeps that share (exponential moving
-    average). `test_flip`: outputs are means over an image and its mirror image.
+    average). `test_flip`: outputs are means over an image and its mirror image. `first_size`: images begin at that
+    share of their sides and grow to their own (`nasrun.training.growing`).
 
     For classification alone: `label_smoothing`; `class_weights`, how much the images of each class count for the loss,
     the mean over all images being 1 (`balanced`: classes count alike); `sampling` balanced: an epoch has equally many
@@ -53,6 +54,7 @@ class TrainSettings:
     cutmix: Annotated[float, AtLeast(0)] = 0.0
     ema: Annotated[float, Between(0, 1, open_high=True)] = 0.0
     test_flip: bool = False
+    first_size: Annotated[float, Between(0.25, 1)] = 1.0
     class_weights: Literal["none", "balanced"] | tuple[Annotated[float, Above(0)], ...] = "none"
     sampling: Literal["shuffled", "balanced"] = "shuffled"
     teacher_weight: Fraction = 0.5
@@ -102,6 +104,7 @@ BY_AUTOGRAD = (
     "cutmix",
     "ema",
     "test_flip",
+    "first_size",
     "class_weights",
     "sampling",
     "extra_metrics",
@@ -115,6 +118,7 @@ FOR_CLASSES = (
     "random_erasing",
     "mixup",
     "cutmix",
+    "first_size",
     "class_weights",
     "sampling",
     "extra_metrics",

@@ -10,7 +10,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from nasrun.core import seeding
 from nasrun.hardware.devices import Runtime
-from nasrun.training.data import DeviceData
+from nasrun.training.data import DeviceData, measured_at_a_time
+from nasrun.training.growing import Growth, shrunk
 from nasrun.training.losses import CrossEntropy, Loss
 from nasrun.training.micro_batches import parts_of
 from nasrun.training.mirrored import MirrorAverage
@@ -19,9 +20,6 @@ from nasrun.training.schedule import learning_rate, make_optimizer
 from nasrun.training.settings import TrainSettings
 from nasrun.training.state import read_training, restore_training
 from nasrun.training.teacher import Teacher
-
-EVALUATION_BATCH = 1000
-"""Images measured at a time, unless memory is scarce."""
 
 
 class Stepper:
@@ -42,6 +40,7 @@ class Stepper:
         self.memory_format = runtime.memory_format(model)
         self.step_number = 0
         self._model, self._settings, self._steps = model, settings, steps
+        self._growth = Growth(settings.first_size, steps)
         self._loss = loss if loss is not None else CrossEntropy(settings.label_smoothing)
         self._teacher = teacher
         dtype = runtime.autocast_dtype(model)
@@ -53,7 +52,8 @@ class Stepper:
 
     def step(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Update the model on one batch; returns the batch's mean loss, still on the device."""
-        rate = learning_rate(self._settings, self.step_number, self._steps)
+        images = shrunk(images, self._growth.size(self.step_number))
+        rate = learning_rate(self._settings, self._growth.position(self.step_number), self._steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         for parameter in self._parameters:
@@ -173,7 +173,7 @@ def measure(
     network = MirrorAverage(model, data.regression) if settings.test_flip else model
     network.eval()
     with torch.inference_mode():
-        for images, labels in data.batches(split, settings.micro_batch or EVALUATION_BATCH, memory_format):
+        for images, labels in data.batches(split, settings.micro_batch or measured_at_a_time(split), memory_format):
             with torch.autocast(runtime.device, dtype, enabled=dtype is not None):
                 outputs = network(images)
             meter.add(outputs.float(), labels)

@@ -180,6 +180,17 @@ VALUES = [
         "strategy.budgets=[1,3,9]: weights that all architectures share have no budgets",
     ),
     ("dataset=arrays dataset.path=2024", """dataset.path=2024: expected text; in quotes: 'dataset.path="2024"'"""),
+    ("dataset=arrays dataset.path=1e5", """dataset.path=1e5: expected text; in quotes: 'dataset.path="1e5"'"""),
+    (
+        "dataset=arrays dataset.path=2024_01",
+        """dataset.path=2024_01: expected text; in quotes: 'dataset.path="2024_01"'""",
+    ),
+    (
+        "dataset=arrays dataset.path=~nobody.is/x",
+        "~nobody.is/x: no home folder is known for a user nobody.is; ",
+        "./~nobody.is/x",
+    ),
+    ("dataset=arrays ++dataset.path=null", """dataset.path=null: expected text; in quotes: 'dataset.path="null"'"""),
     ("dataset=arrays dataset.path=[x]", """dataset.path=[x]: expected text; in quotes: 'dataset.path="[x]"'"""),
     ("dataset=arrays dataset.path=a,b.npz", """several values make""", """as one text: 'dataset.path="a,b.npz"'"""),
     ("vars=5", "vars=5: expected keys below vars, as in vars.KEY=VALUE"),

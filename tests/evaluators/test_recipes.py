@@ -98,7 +98,7 @@ def test_mirror_images_are_for_the_test_where_they_are_for_the_training(recipe: 
 def test_a_recipe_that_leaves_something_to_the_data_is_recorded_too() -> None:
     bench = Bench("recipe=strong")
     assert bench.facts["recipe"]["name"] is None
-    assert bench.facts["recipe"]["settings"] == {"shift": 1, "flip": False, "test_flip": False}
+    assert bench.facts["recipe"]["settings"] == {"shift": 1, "flip": False, "test_flip": False, "first_size": 1.0}
     assert summary(bench.facts["recipe"]).startswith("settings by the data: 140 training images of 8 x 8; ")
 
 

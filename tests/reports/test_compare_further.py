@@ -28,6 +28,7 @@ from nasrun.reports.compare.numbers import (
 from nasrun.reports.compare.over import cells, compare_over
 from nasrun.reports.compare.question import PLAIN, Cut, Question
 from nasrun.reports.compare.runs import compare_runs, compare_selected, find_runs, selected
+from nasrun.reports.plot_style import add_legend, new_figure
 from nasrun.runner.run import start
 
 QUIET = ("output.plots=false", "output.console=none")
@@ -72,6 +73,31 @@ def test_a_refusal_names_the_data_sets_and_what_to_type(sweep: Path) -> None:
         len(compare_over(runs + selected([sweep], {"dataset": ["cifar100"]})[0], [], ["dataset"], [], PLAIN).benchmarks)
         == 2
     )
+
+
+def test_a_refusal_names_all_that_differs(sweep: Path, tmp_path: Path) -> None:
+    """What is suggested works, also where runs differ in several keys of the benchmark."""
+    for place in sweep.glob("*_[01]"):
+        (tmp_path / place.name).symlink_to(place)
+    for dataset in DATASETS:
+        for seed in range(2):
+            run(
+                tmp_path / f"{dataset}_12_{seed}",
+                "random",
+                seed,
+                *TABLE,
+                "trials=20",
+                "evaluator.epochs=12",
+                dataset=dataset,
+            )
+    with pytest.raises(ConfigError) as caught:
+        compare_runs([tmp_path])
+    advice = "over=dataset,evaluator.epochs, or one of them: where=dataset=cifar10 where=evaluator.epochs=12"
+    values = "3 data sets (cifar10, cifar100, imagenet16) and 2 values of evaluator.epochs (12, null)"
+    assert str(caught.value).endswith(f"; there are {values}: all of them at once: {advice}")
+    assert len(compare_over(*selected([tmp_path]), ["dataset", "evaluator.epochs"], [], PLAIN).benchmarks) == 6
+    runs, remarks = selected([tmp_path], {"dataset": ["cifar10"], "evaluator.epochs": ["12"]})
+    assert len(compare_selected(runs, remarks).runs) == 2
 
 
 def test_ranks_over_benchmarks_are_those_of_their_means(sweep: Path) -> None:
@@ -228,6 +254,34 @@ def test_a_look_renames_and_orders(one: list[Path], tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no colour"):
         read_look(tmp_path / "look.yaml")
     assert Look().applied(comparison) == comparison
+    assert look.asked(Question(reference="random")).reference == "Random search"
+
+
+def test_a_look_is_that_of_all_benchmarks(sweep: Path, tmp_path: Path) -> None:
+    look = Look(labels={"random": "Random search"}, order=["random"])
+    found = compare_over(*selected([sweep]), ["dataset"], [], look.asked(Question(reference="random")), look)
+    assert all(list(one.groups) == ["Random search", "local_search"] for one in found.benchmarks.values())
+    assert {row.group for row in found.measures[0].ranks.rows} == {"Random search", "local_search"}
+    with pytest.raises(ConfigError, match="order: rnd: no such group"):
+        compare_over(*selected([sweep]), ["dataset"], [], PLAIN, Look(order=["rnd"]))
+
+
+def test_a_legend_has_the_lines_it_takes() -> None:
+    """No label leaves the picture, however many there are and however long."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    for count, length in ((2, 10), (7, 12), (16, 6), (16, 24), (16, 60), (1, 100), (5, 0)):
+        figure, axes = new_figure("Trials", "Best so far")
+        before = axes.get_window_extent().height
+        for number in range(count):
+            axes.plot([0, 1], [number, number], label=f"{number:02d}" + "m" * length)
+        add_legend(figure, axes)
+        FigureCanvasAgg(figure).draw()
+        [legend] = figure.legends
+        box = legend.get_window_extent()
+        assert box.x0 >= 0, (count, length)
+        assert box.x1 <= figure.bbox.width, (count, length)
+        assert axes.get_window_extent().height > 0.75 * before, (count, length)
 
 
 def test_all_files_of_a_paper(sweep: Path, tmp_path: Path, nasrun_inprocess: Callable) -> None:
@@ -241,6 +295,10 @@ def test_all_files_of_a_paper(sweep: Path, tmp_path: Path, nasrun_inprocess: Cal
     assert {(row["strategy"], row["trials"]) for row in rows} == {("random", "20"), ("local_search", "20")}
     with (out / "cifar10" / "pairs.csv").open() as file:
         assert {"first_strategy", "second_strategy"} <= set(next(csv.DictReader(file)))
+    page = (out / "over.html").read_text()
+    assert all(f'href="{name}/compare.html"' in page for name in DATASETS)
+    assert 'download="over_test_regret.csv"' in page
+    assert "on each of 3 benchmarks" in (out / "methods.tex").read_text()
     methods = (out / "cifar10" / "methods.tex").read_text()
     cited = {key for group in re.findall(r"\\cite\{([^}]+)\}", methods) for key in group.split(",")}
     assert {"dong2020nasbench201", "white2021local", "krizhevsky2009cifar"} <= cited

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from nasrun.config.compose import compose_config, task_config
+from nasrun.core.averages import exact_mean
 from nasrun.reports.compare import page as compare_page
+from nasrun.reports.compare.anytime import progress
 from nasrun.reports.compare.checklist import checklist
 from nasrun.reports.compare.numbers import measures, time_curves, trial_curves
 from nasrun.reports.compare.plots import draw
@@ -82,7 +84,9 @@ def test_the_numbers_behind_everything_can_be_had(comparison: Comparison, text: 
     files = downloads(text)
     name = measure.name
     names = {"incumbent_trials", "incumbent_seconds", f"final_{name}", f"critical_difference_{name}", name}
-    assert set(files) == {f"{stem}.csv" for stem in (*names, f"pairs_{name}", "runs")}
+    assert set(files) == {f"{stem}.csv" for stem in (*names, f"pairs_{name}", "runs", "anytime")}
+    areas = {row[0]: float(row[2]) for row in files["anytime.csv"][1:]}
+    assert areas == {one.group: exact_mean(one.area) for one in progress(comparison, None)}
     assert float(files["pairs_val_accuracy.csv"][1][5]) == measure.tests[0].p
     curve = trial_curves(comparison)["random"]
     rows = [row for row in files["incumbent_trials.csv"] if row[0] == "random"]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from nasrun.core import Measurement, Objective, Proposal, Trial
+from nasrun.core import Measurement, Objective, Progress, Proposal, Trial
 from nasrun.reports.console import plain as console
 from nasrun.reports.console.live import Live
 from nasrun.reports.console.plain import make_console
@@ -249,3 +249,28 @@ def test_modes(space, capsys, monkeypatch):
     assert type(make_console("auto", space, Objective())) is console._Plain
     monkeypatch.setenv("TERM", "xterm")
     assert type(make_console("auto", space, Objective())) is Live
+
+
+def test_a_long_training_has_a_line_now_and_then(space, capsys, clock):
+    view = make_console("plain", space, Objective())
+    view.on_start(3, {}, Path("run"))
+    for _ in range(40):
+        clock[0] += 1.0
+        view.on_progress(Progress(0, 0, 2, 8, {"val_accuracy": 0.5}))
+        view.on_progress(Progress(0, 1, 2, 8, {}, 0.25))
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "trial 0: 2 of 8 epochs  val_accuracy 0.5000",
+        "trial 0: 2 of 8 epochs  val_accuracy 0.5000",
+    ]
+    clock[0] += 20.0
+    view.on_progress(Progress(-1, 0, 2, 8, {}, 0.25))
+    assert capsys.readouterr().out == "final training: 2 of 8 epochs and 25 % of the next\n"
+
+
+def test_the_live_view_shows_how_far_an_epoch_is(space):
+    view = Live(space, Objective())
+    view.on_progress(Progress(3, 0, 2, 8, {"val_accuracy": 0.5}))
+    view.on_progress(Progress(3, 0, 2, 8, {}, 0.25))
+    [line] = map(str, view._jobs(100))
+    assert "epoch 3/8 25 %" in line
+    assert "val_accuracy 0.5" in line

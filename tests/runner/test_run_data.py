@@ -117,7 +117,7 @@ def test_data_that_moved_are_given_anew(project: Path, nasrun_inprocess: Call, t
     answer = nasrun_inprocess("resume run trials=3 dataset.path=../elsewhere")
     assert answer.returncode == 0, answer.stderr
     [change] = [event["changes"] for event in events(project / "run") if event["event"] == "resume"]
-    assert change == {"trials": 3, "dataset.path": str(project / "../elsewhere")}
+    assert change == {"trials": 3, "dataset.path": "../elsewhere"}
     # From here on it knows where they are.
     assert nasrun_inprocess("resume run trials=4").returncode == 0
     assert nasrun_inprocess("report run").returncode == 0
@@ -126,6 +126,20 @@ def test_data_that_moved_are_given_anew(project: Path, nasrun_inprocess: Call, t
     assert "same class for 12 of 12 test images" in answer.stdout
     answer = nasrun_inprocess(f"compare run {tmp_path / 'before'} by=trials")
     assert answer.returncode == 0, answer.stderr
+
+
+def test_data_that_moved_are_still_found_when_all_of_it_moves(
+    project: Path, nasrun_inprocess: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "deep/er").mkdir(parents=True)
+    shutil.move("photos", "deep/photos")
+    monkeypatch.chdir(project / "deep/er")
+    assert nasrun_inprocess("resume ../../run trials=3 dataset.path=../photos").returncode == 0
+    monkeypatch.chdir("/")
+    shutil.move(project, tmp_path / "renamed")
+    for words in ("resume {} trials=4", "report {}", "export {} --format safetensors"):
+        answer = nasrun_inprocess(words.format(tmp_path / "renamed/run"))
+        assert (answer.returncode, answer.stderr) == (0, "")
 
 
 def nothing_was_measured_of_the_files(card: str) -> bool:
@@ -208,7 +222,7 @@ CHANGES = [renamed, one_more, repainted, other_class]
 def test_changed_data_are_refused_with_what_differs(
     change: Callable[[Path], str], project: Path, nasrun_inprocess: Call
 ) -> None:
-    """By a resume and a comparison; an export measures nothing on them, and says so."""
+    """By a resume and a comparison; an export and a report are of the run alone, and say so."""
     said, before = change(project), events(project / "run")
     refused(nasrun_inprocess("resume run trials=3"), f"dataset.path=photos: not the data of the run ({said}")
     assert events(project / "run") == before
@@ -226,8 +240,10 @@ def test_changed_data_are_refused_with_what_differs(
     answer = nasrun_inprocess(f"{WORDS} {FOLDER} seed=1 hydra.run.dir=second")
     assert answer.returncode == 0, answer.stderr
     refused(nasrun_inprocess("compare run second"), "not the same data: ", said.split(" then")[0].split(":")[0])
-    # What measures nothing needs none.
-    assert nasrun_inprocess("report run").returncode == 0
+    refused(nasrun_inprocess("report run"), f"not the data of the run ({said}", "nasrun report run --no-data")
+    # What is asked to look at none needs none.
+    answer = nasrun_inprocess("report run --no-data")
+    assert (answer.returncode, answer.stderr) == (0, "")
     answer = nasrun_inprocess("predict run photos")
     assert answer.returncode == 0
     assert {line.split()[1] for line in answer.stdout.splitlines()} == {"cat", "dog"}

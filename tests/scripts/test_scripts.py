@@ -24,8 +24,11 @@ SMALLEST = {
     "bench_loop": "--trials 20 --runs 1",
     "bench_prescreen": "--strategies random --scores none flops --seeds 1 --trials 20",
     "bench_proxies": "--cells 3 --scores naswot flops --images 4 --dataset fashion_mnist_mini",
+    "bench_recipes": "plain --dataset fashion_mnist --per-class 20 --epochs 1 --seeds 1",
+    "bench_replicas": "--quick --threads 2",
     "bench_steering": "--trials 6 --seeds 1",
     "bench_tfrecord": "--records 100 --runs 1",
+    "bench_workers": "--quick",
     "bench_trainer": "--samples 256 --epochs 1 --seeds 1 --cases dense --dataset fashion_mnist_mini",
     "handwritten_baseline": "--seconds 8 dataset=fashion_mnist_mini dataset.train_samples=200",
     "optuna_baseline": "--seconds 25 dataset=fashion_mnist_mini dataset.train_samples=200",
@@ -35,6 +38,9 @@ SMALLEST = {
 }
 """Words with which a script takes seconds. OUTPUT: a folder of the test's own."""
 
+SLOW = ("bench_replicas", "bench_workers")
+"""Of these, scripts that take more than 20."""
+
 SWEEPS = {
     "make_regret_table": "experiment=nasbench201_all strategy=random,aging_evolution trials=20",
     "make_front_table": "experiment=nasbench201_fronts strategy=random,nsga2 trials=100",
@@ -43,11 +49,10 @@ SWEEPS = {
 """Scripts that make tables, with the sweep that each is given."""
 
 LONG = {
-    "bench_recipes": "reads the whole of a data set, which may not be there",
-    "bench_replicas": "minutes; its parts are those of tests/training/test_replicas.py",
-    "bench_value": "minutes of processor time",
-    "bench_workers": "minutes; its runs are those of tests/hardware/test_worker_runs.py",
-    "make_tables": "reads the raw tables, which are not shipped",
+    "bench_images": "writes thousands of pictures, from CIFAR-10, which may not be there",
+    "bench_init": "minutes of processor time, on CIFAR-10",
+    "bench_value": "a case is 60 s of processor time or more, on CIFAR-10, which may not be there",
+    "make_tables": "reads the raw tables, which are not shipped; tests/tables/test_shipped.py runs it where they are",
 }
 """Scripts without a smallest form, and why."""
 
@@ -88,8 +93,10 @@ def test_every_script_is_run_by_a_test_or_takes_long() -> None:
     assert {*PROGRAMS} == {*SMALLEST, *SWEEPS, *LONG, *elsewhere, "make_fashion_mnist_mini"}
 
 
-@pytest.mark.parametrize("name", SMALLEST)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in SMALLEST])
 def test_the_smallest_form_of_a_script_runs(name: str, tmp_path: Path) -> None:
+    if "fashion_mnist" in SMALLEST[name].split() and not INSTALLED.is_dir():
+        pytest.skip("needs all of Fashion-MNIST, as Debian installs it")
     assert call(name, *SMALLEST[name].replace("OUTPUT", str(tmp_path / "made")).split()) or (tmp_path / "made").is_dir()
 
 

@@ -30,17 +30,17 @@ def chosen(time: float, limit: int | None = 100_000) -> tuple[str, int, list[Gen
 
 def test_with_much_time_it_is_the_best_in_full_size() -> None:
     genome, parameters, timed = chosen(1e9)
-    assert genome.startswith("hswish-cn_r1_k3_s1")
+    assert genome.startswith("relu-cn_r1_k3_s1_c24-bb_r1_k3_s1")
     assert 90_000 <= parameters <= 100_000
-    assert len(timed) == len(set(timed)) <= 4
+    assert len(timed) == len(set(timed)) <= 6
 
 
 def test_the_less_time_the_fewer_flops() -> None:
-    sizes = [chosen(time)[1] for time in (1e9, 650, 400, 1)]
-    kinds = [chosen(time)[0].split("-")[1] for time in (1e9, 650, 400, 1)]
-    assert kinds == ["cn_r1_k3_s1_c16", "cn_r1_k3_s1_c16", "cn_r1_k3_s2_c16", "cn_r1_k3_s2_c16"]
-    assert sizes[0] > sizes[1]
-    assert sizes[-1] == 78_042  # as its authors have it, though there is room for more
+    found = [chosen(time) for time in (1e9, 2500, 400, 1)]
+    kinds = [genome.split("-")[1] for genome, _, _ in found]
+    assert kinds == ["cn_r1_k3_s1_c24", "cn_r1_k3_s1_c24", "cn_r1_k3_s1_c16", "cn_r1_k3_s2_c16"]
+    assert found[0][1] >= found[1][1] >= 92_618
+    assert found[-1][1] == 78_042  # as its authors have it, though there is room for more
 
 
 def test_a_large_limit_is_not_used_where_there_is_no_time_for_it() -> None:
@@ -51,7 +51,7 @@ def test_a_large_limit_is_not_used_where_there_is_no_time_for_it() -> None:
 
 
 def test_without_limits_all_are_as_they_are() -> None:
-    assert chosen(1e9, None)[1] == 73_370
+    assert chosen(1e9, None)[1] == 92_618
     assert chosen(1, None)[1] == 78_042
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from nasrun.training import data as data_module
 from nasrun.training import loop, single
 from nasrun.training.data import DeviceData, steps_per_epoch
 from nasrun.training.loop import train
@@ -322,7 +323,7 @@ def test_nothing_left_to_train_is_a_reason(data: DeviceData) -> None:
 def test_measure_is_the_mean_over_all_images(
     data: DeviceData, monkeypatch: pytest.MonkeyPatch, part: str, batch: int
 ) -> None:
-    monkeypatch.setattr(single, "EVALUATION_BATCH", batch)
+    monkeypatch.setattr(data_module, "EVALUATION_BATCH", batch)
     _, model = train_network(data, epochs=1)
     found = measure(model, data, part, cpu())
     split = data.split(part)
@@ -349,3 +350,12 @@ def test_measuring_changes_no_weight(data: DeviceData) -> None:
 
 def test_the_small_data_is_the_same_each_time() -> None:
     assert torch.equal(small_data().split("train").images, small_data().split("train").images)
+
+
+def test_the_share_of_an_epoch_that_is_done_is_told(data: DeviceData) -> None:
+    told: list[tuple[int, float]] = []
+    settings = TrainSettings(epochs=2, batch_size=64)
+    request = TrainingRequest(data, settings, cpu(), on_step=lambda done, share: told.append((done, share)))
+    train(small_network(), 0, request)
+    steps = steps_per_epoch(data.split("train"), settings)
+    assert told == [(epoch, step / steps) for epoch in (0, 1) for step in range(1, steps + 1)]

@@ -27,6 +27,7 @@ KEYS: dict[str, dict[str, Any]] = {
     "plain": {},
     "linear": SGD,
     "cutout": {"cutout": 4},
+    "first_size": {"first_size": 0.5, **SGD},
     "random_erasing": {"random_erasing": 0.5},
     "mixup": {"mixup": 0.4},
     "cutmix": {"cutmix": 1.0},

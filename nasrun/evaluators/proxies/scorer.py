@@ -81,7 +81,7 @@ class Scorer:
             rng = seeding.generator(self._dataset.split_seed, seeding.Purpose.PROXY, 0, repeat)
             size = min(self._images, len(split) // BATCHES)
             order = torch.from_numpy(rng.permutation(len(split))[: BATCHES * size]).to(split.labels.device)
-            self._chosen[repeat] = [(split.images[part], split.labels[part]) for part in order.split(size)]
+            self._chosen[repeat] = [split.at(part) for part in order.split(size)]
         return [(self._ready.normalise(images, memory_format), answers) for images, answers in self._chosen[repeat]]
 
     @property

@@ -23,11 +23,12 @@ from nasrun.evaluators.train.final import measure_test, predictions_of
 from nasrun.evaluators.train.groups import Groups, Replicas
 from nasrun.evaluators.train.initial import InitialWeights, load_initial
 from nasrun.evaluators.train.memory import reason, within_memory
-from nasrun.evaluators.train.recipe import KEYS, settled, without_auto
+from nasrun.evaluators.train.recipe import KEYS, check_sizes, settled, without_auto
 from nasrun.evaluators.train.teacher import load_teacher
 from nasrun.evaluators.train.timing import training_seconds
 from nasrun.hardware.devices import Hardware, Runtime
 from nasrun.storage.journal import OutputError
+from nasrun.training.growing import Growth
 from nasrun.training.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from nasrun.training.request import Limits, TrainingRequest
 
 FINAL_TRIAL = -1
+WITHIN_SECONDS = 2.0
+"""Between two signs of life within an epoch."""
 RECIPE, TEACHER, INIT = "recipe", "teacher", "init"
 """Facts of a run: what settings that are `auto` came to, whose weights are the teacher's, or the first ones."""
 REGRESSION_METRICS = ("val_loss", "val_loss_whole", "train_loss", "parameters", "flops")
@@ -134,6 +137,7 @@ class Train(Evaluator):
         """Decide settings that are `auto` and load the teacher, or what a record tells of them; returns the facts."""
         self._settings, recipe = settled(self._given, self._dataset, self._space, then.get(RECIPE))
         check_task(self._space, self._dataset, self._settings, self._teacher)
+        check_sizes(self._space, self._dataset, self._settings)
         facts = {RECIPE: recipe} if recipe else {}
         if self._teacher is not None:
             runtime, data = self._ready
@@ -248,7 +252,8 @@ class Train(Evaluator):
         with self._own_generators():
             model = self._new_network(job)
             first_epoch, state = warm_start(model, job, request.settings)
-            request = replace(request, first_epoch=first_epoch, state=state)
+            tell_within = self._within(job, request.settings.epochs)
+            request = replace(request, first_epoch=first_epoch, state=state, on_step=tell_within)
             return train(model, job.seed, request, partial(self._tell_progress, job, request.settings.epochs)), model
 
     def _new_network(self, job: Job) -> "torch.nn.Module":
@@ -263,6 +268,18 @@ class Train(Evaluator):
 
     def _tell_progress(self, job: Job, epochs: int, epoch: int, metrics: Mapping[str, float]) -> None:
         self.on_progress(Progress(job.trial.number, job.repeat, epoch, epochs, metrics))
+
+    def _within(self, job: Job, epochs: int) -> Callable[[int, float], None]:
+        """Tells the progress within an epoch now and then."""
+        due = time.monotonic() + WITHIN_SECONDS
+
+        def tell(done: int, share: float) -> None:
+            nonlocal due
+            if share < 1 and time.monotonic() >= due:
+                due = time.monotonic() + WITHIN_SECONDS
+                self.on_progress(Progress(job.trial.number, job.repeat, done, epochs, {}, share))
+
+        return tell
 
     def _train_together(self, jobs: Sequence[Job]) -> "list[tuple[Training | TrainingError, torch.nn.Module]]":
         """Build and train the networks of some jobs, which have the same settings and start from new weights."""
@@ -362,10 +379,15 @@ class Train(Evaluator):
 
         runtime, _ = self._ready
         group = self.group([Job(trial, repeat, repeat) for repeat in range(self.repeats)])
-        request = self._request(self._settings_of(group[0]), Limits())
+        settings = self._settings_of(group[0])
+        share = self.work(settings.epochs, settings.schedule_epochs or settings.epochs) / settings.epochs
+        request = self._request(replace(settings, first_size=1.0), Limits())
         with self._own_generators():
             models = [runtime.place(self._space.build(trial.proposal.genome, self._dataset.task)) for _ in group]
-            return training_seconds(models, request, timer or time.monotonic) / len(group)
+            return share * training_seconds(models, request, timer or time.monotonic) / len(group)
+
+    def work(self, epochs: int, horizon: int) -> float:
+        return Growth(self._settings.first_size, horizon).work(epochs)
 
     @property
     def _ready(self) -> "tuple[Runtime, DeviceData]":

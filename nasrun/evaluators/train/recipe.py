@@ -20,6 +20,8 @@ AUTO, TEST_FLIP = "auto", "test_flip"
 FEW_IMAGES = 10_000
 LARGE_IMAGE = 32
 SAMPLES = 5
+FIRST_SIZE, LEAST_SIDE, LARGEST_FIRST = 0.5, 14, 0.75
+"""Images begin at half their sides, and not below 14 pixels; larger shares than three quarters save too little."""
 
 
 class Recipe(NamedTuple):
@@ -70,16 +72,17 @@ def settle(given: Mapping[str, Any], dataset: Dataset, space: SearchSpace) -> tu
         if given.get("optimizer", AUTO) not in (AUTO, values["optimizer"]):
             values["lr"] = None  # the other optimizer's usual one
         reasons, chosen = [reason], {key: values[key] for key in wanted}
-    values, more = by_data({**given, **chosen}, dataset)
+    values, more = by_data({**given, **chosen}, dataset, space)
     chosen = {key: values[key] for key in wanted}
     reasons += [reason for reason in more if reason not in reasons]
     return values, {"name": name, "reason": "; ".join(reasons), "settings": chosen}
 
 
-def by_data(values: Mapping[str, Any], dataset: Dataset) -> tuple[dict[str, Any], list[str]]:
+def by_data(values: Mapping[str, Any], dataset: Dataset, space: SearchSpace) -> tuple[dict[str, Any], list[str]]:
     """Settings with those that the data decide, and the reasons in words. Mirror images are for the test where they are
     for the training, whoever decides that."""
-    found = {name: _RULES[name](dataset) for name, value in values.items() if value == AUTO and name != TEST_FLIP}
+    wanted = [name for name, value in values.items() if value == AUTO and name != TEST_FLIP]
+    found = {name: _RULES[name](dataset, space) for name in wanted}
     reasons = dict.fromkeys(reason for _, reason in found.values())
     settled = {**values, **{name: value for name, (value, _) in found.items()}}
     if settled.get(TEST_FLIP) == AUTO:
@@ -117,21 +120,56 @@ def _images(dataset: Dataset) -> str:
     return f"{len(dataset.load().train):,} training images of {dataset.task.height} x {dataset.task.width}"
 
 
-def _batch_size(dataset: Dataset) -> tuple[int, str]:
+def _batch_size(dataset: Dataset, space: SearchSpace) -> tuple[int, str]:
     return (64 if len(dataset.load().train) < FEW_IMAGES else 128), _images(dataset)
 
 
-def _shift(dataset: Dataset) -> tuple[int, str]:
+def _shift(dataset: Dataset, space: SearchSpace) -> tuple[int, str]:
     size = min(dataset.task.height, dataset.task.width)
     return (max(1, size // 14) if size < LARGE_IMAGE else size // 8), _images(dataset)
 
 
-def _flip(dataset: Dataset) -> tuple[bool, str]:
+def _flip(dataset: Dataset, space: SearchSpace) -> tuple[bool, str]:
     found = mirrors_of(dataset) if dataset.task.kind == "classification" else Mirrors(False, "not known of regression")
     return found.allowed, f"{'mirrored' if found.allowed else 'not mirrored'}: {found.reason}"
 
 
-_RULES = {"batch_size": _batch_size, "shift": _shift, "flip": _flip}
+def _first_size(dataset: Dataset, space: SearchSpace) -> tuple[float, str]:
+    task = dataset.task
+    first = min(1.0, max(FIRST_SIZE, LEAST_SIDE / min(task.height, task.width)))
+    if task.kind != "classification" or first > LARGEST_FIRST or not takes_sizes(space, task, first):
+        return 1.0, _images(dataset)
+    return first, _images(dataset)
+
+
+def check_sizes(space: SearchSpace, dataset: Dataset, settings: TrainSettings) -> None:
+    """ConfigError where images are to begin smaller than networks of the space take them."""
+    first = settings.first_size
+    if first < 1 and not takes_sizes(space, dataset.task, first):
+        name = type(space).__name__
+        raise ConfigError(
+            f"evaluator.first_size={first}: networks of {name} take images of one size alone; needs 1, or another space"
+        )
+
+
+def takes_sizes(space: SearchSpace, task: Task, size: float) -> bool:
+    """Whether some random networks of a space take images of a share of their sides, too."""
+    import torch
+
+    rng, sides = seeding.generator(0, seeding.Purpose.PREVIEW), (round(task.height * size), round(task.width * size))
+    for _ in range(SAMPLES):
+        genome = space.sample(rng)
+        with contextlib.suppress(Exception):
+            model = space.build(genome, task).eval()
+            try:
+                with torch.inference_mode():
+                    model(torch.zeros(1, task.channels, *sides))
+            except RuntimeError:
+                return False
+    return True
+
+
+_RULES = {"batch_size": _batch_size, "shift": _shift, "flip": _flip, "first_size": _first_size}
 """What decides single settings that a recipe leaves to the data; the value, and the reason in words."""
 
 

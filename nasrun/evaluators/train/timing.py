@@ -1,7 +1,7 @@
 """How long a step of training takes, for estimates of time. torch is imported by what is timed."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from threading import Event
 from typing import TYPE_CHECKING
@@ -16,6 +16,8 @@ WITH_MEASURING = 1.1
 """What the measuring after each epoch makes of its steps' time, about."""
 WARM_UP_BATCHES = 3
 TIMED_BATCHES = 10
+TIMED_SECONDS = 2.0
+"""After so long, warm-up and timing each end with the batch that they are at."""
 
 
 def training_seconds(
@@ -36,13 +38,23 @@ def training_seconds(
 
 
 def step_seconds(trainee: "Trainee", timer: Callable[[], float]) -> float:
-    """Seconds of a step by a clock, the mean of ten after a warm-up of three."""
+    """Seconds of a step by a clock, the mean of ten after a warm-up of three; of fewer where steps take long."""
     batches = itertools.chain.from_iterable(trainee.batches() for _ in itertools.count())
-    for inputs, labels in itertools.islice(batches, WARM_UP_BATCHES):
-        loss = trainee.step(inputs, labels)
-    loss.sum().item()
+    _steps(trainee, itertools.islice(batches, WARM_UP_BATCHES), timer)
     started = timer()
-    for inputs, labels in itertools.islice(batches, TIMED_BATCHES):
+    done = _steps(trainee, itertools.islice(batches, TIMED_BATCHES), timer)
+    return (timer() - started) / done
+
+
+def _steps(
+    trainee: "Trainee", batches: "Iterator[tuple[torch.Tensor, torch.Tensor]]", timer: Callable[[], float]
+) -> int:
+    """Train on some batches, or on fewer of them where they take long; returns how many. Ends when the device has."""
+    began, done = timer(), 0
+    for inputs, labels in batches:
         loss = trainee.step(inputs, labels)
+        done += 1
+        if timer() - began > TIMED_SECONDS:
+            break
     loss.sum().item()
-    return (timer() - started) / TIMED_BATCHES
+    return done

@@ -8,6 +8,7 @@ import numpy as np
 
 from nasrun.core.averages import exact_mean
 from nasrun.reports.compare.numbers import Curve, budget, incumbent
+from nasrun.reports.compare.question import Question
 from nasrun.reports.compare.runs import Comparison
 from nasrun.reports.compare.ties import tolerance
 
@@ -56,6 +57,11 @@ def progress(comparison: Comparison, target: float | None) -> list[Progress]:
             reached.append(int(there[0]) + 1 if len(there) else None)
         found.append(Progress(group, [float(np.nanmean(line)) for line in lines], reached))
     return found
+
+
+def target_of(comparison: Comparison, question: Question) -> float | None:
+    """The value whose time is told: that which was asked for, else the best of the table, if it is known."""
+    return optimum(comparison) if question.target is None else question.target
 
 
 def regret_curves(comparison: Comparison, curves: Mapping[str, Curve]) -> dict[str, Curve]:

@@ -1,6 +1,6 @@
 """How a comparison looks in print: names, colours and order of the groups, sizes of pictures, from a YAML file."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from nasrun.core.options import ConfigError, check_section, nearest, show
+from nasrun.reports.compare.question import Question
 from nasrun.reports.compare.runs import Comparison
 
 
@@ -25,17 +26,37 @@ class Look:
 
     def applied(self, comparison: Comparison) -> Comparison:
         """The comparison with its groups renamed and in order; ConfigError where a group is named that there is not."""
-        groups = list(comparison.groups)
+        return self.applied_to_all({"": comparison})[""]
+
+    def applied_to_all(self, comparisons: Mapping[str, Comparison]) -> dict[str, Comparison]:
+        """As `applied`, of comparisons that need not have the same groups: a name is right where one of them has it."""
+        self._check(list(dict.fromkeys(group for one in comparisons.values() for group in one.groups)))
+        return {name: self._renamed(one) for name, one in comparisons.items()}
+
+    def _check(self, groups: Sequence[str]) -> None:
         for key, names in (("labels", self.labels), ("order", self.order), ("colours", self.colours)):
             known = [*groups, *self.labels.values()]
             for name in names:
                 if name not in (groups if key != "colours" else known):
                     raise ConfigError(f"--style: {key}: {show(name)}: no such group; {nearest(name, groups)}")
-        shown = {group: self.labels.get(group, group) for group in groups}
-        if len(set(shown.values())) < len(shown):
+        if len({self.shown(group) for group in groups}) < len(groups):
             raise ConfigError("--style: labels: two groups have the same name")
-        ordered = [*self.order, *(group for group in groups if group not in self.order)]
-        return replace(comparison, groups={shown[group]: comparison.groups[group] for group in ordered})
+
+    def _renamed(self, comparison: Comparison) -> Comparison:
+        groups = comparison.groups
+        ordered = [
+            *(name for name in self.order if name in groups),
+            *(name for name in groups if name not in self.order),
+        ]
+        return replace(comparison, groups={self.shown(name): groups[name] for name in ordered})
+
+    def asked(self, question: Question) -> Question:
+        """A question whose group of reference has the name that is shown."""
+        return question if question.reference is None else replace(question, reference=self.shown(question.reference))
+
+    def shown(self, group: str) -> str:
+        """The name to show for a group."""
+        return self.labels.get(group, group)
 
     def colour(self, group: str) -> str | None:
         """The colour of a group by the name that is shown; None: the next of the usual ones."""

@@ -9,6 +9,7 @@ from nasrun.core.options import show
 from nasrun.reports.compare.latex import escaped
 from nasrun.reports.compare.numbers import budget
 from nasrun.reports.compare.question import Question, TestName
+from nasrun.reports.compare.read import ComparedRun
 from nasrun.reports.compare.runs import Comparison
 from nasrun.reports.summary import duration
 
@@ -53,9 +54,13 @@ _TESTS: dict[TestName, str] = {
 }
 
 
-def methods(comparison: Comparison, question: Question) -> tuple[str, str]:
-    """The paragraph as LaTeX, and the BibTeX entries of what it cites. It says what is on record and nothing else."""
-    text = " ".join([*_what(comparison), *_statistics(comparison, question), *_where(comparison)]) + "\n"
+def methods(comparisons: Sequence[Comparison], question: Question) -> tuple[str, str]:
+    """The paragraph as LaTeX, and the BibTeX entries of what it cites. It says what is on record and nothing else.
+
+    `comparisons`: those of several benchmarks, over which groups are ranked, or one.
+    """
+    runs = [run for one in comparisons for run in one.runs]
+    text = " ".join([*_what(comparisons, runs), *_statistics(comparisons, question), *_where(runs)]) + "\n"
     keys = dict.fromkeys(key for group in re.findall(r"\\cite\{([^}]+)\}", text) for key in group.split(","))
     entries = {entry.partition("{")[2].partition(",")[0]: entry for entry in _entries()}
     return text, "".join(f"{entries[key]}\n" for key in keys)
@@ -66,9 +71,9 @@ def _entries() -> list[str]:
     return [line for line in text.splitlines() if line.startswith("@")]
 
 
-def _named(comparison: Comparison, group: str) -> str:
+def _named(runs: Sequence[ComparedRun], group: str) -> str:
     """The options of a group in all runs, each with its citation."""
-    return _list(list(dict.fromkeys(str(run.value(group)) for run in comparison.runs)), group)
+    return _list(list(dict.fromkeys(str(run.value(group)) for run in runs)), group)
 
 
 def _list(names: Sequence[str], group: str) -> str:
@@ -76,67 +81,84 @@ def _list(names: Sequence[str], group: str) -> str:
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
-def _what(comparison: Comparison) -> list[str]:
-    run, seeds = comparison.runs[0], sorted({one.seed for one in comparison.runs})
-    listed = ", ".join(map(str, seeds)) if len(seeds) < 4 else f"{seeds[0]} to {seeds[-1]}"
-    fewest = min(map(len, comparison.groups.values()))
-    sentences = [
-        f"We compare {_named(comparison, 'strategy')} in the search space {_named(comparison, 'search_space')} on "
-        f"{_named(comparison, 'dataset')}."
-    ]
-    if comparison.by != ["strategy"]:
-        groups = ", ".join(map(escaped, comparison.groups))
-        sentences.append(f"Methods are told apart by {escaped(', '.join(comparison.by))}: {groups}.")
-    if run.table is not None:
-        sentences.append(f"Architectures are not trained but looked up in the table {_list([run.table], 'table')}.")
-    else:
-        keys = {key.partition(".")[2]: value for key, value in run.config.items() if key.startswith("evaluator.")}
+def _what(comparisons: Sequence[Comparison], runs: Sequence[ComparedRun]) -> list[str]:
+    spaces, datasets = _named(runs, "search_space"), _named(runs, "dataset")
+    several = "s" if len({run.value("search_space") for run in runs}) > 1 else ""
+    sentences = [f"We compare {_named(runs, 'strategy')} in the search space{several} {spaces} on {datasets}."]
+    if comparisons[0].by != ["strategy"]:
+        groups = ", ".join(map(escaped, dict.fromkeys(group for one in comparisons for group in one.groups)))
+        sentences.append(f"Methods are told apart by {escaped(', '.join(comparisons[0].by))}: {groups}.")
+    return [*sentences, *_measured(runs), _budget(comparisons, runs)]
+
+
+def _measured(runs: Sequence[ComparedRun]) -> list[str]:
+    """How architectures were measured: looked up, trained, or both."""
+    sentences = []
+    tables = list(dict.fromkeys(run.table for run in runs if run.table is not None))
+    if tables:
+        many = "s" if len(tables) > 1 else ""
+        sentences.append(f"Architectures are not trained but looked up in the table{many} {_list(tables, 'table')}.")
+    measured = [run for run in runs if run.table is None]
+    if measured:
         settings = [
-            f"{name}={show(keys[name])}" for name in ("epochs", "batch_size", "optimizer", "lr") if name in keys
+            f"{name}={' or '.join(values)}"
+            for name in ("epochs", "batch_size", "optimizer", "lr")
+            if (values := _values(measured, f"evaluator.{name}"))
         ]
-        sentences.append(
-            f"Architectures are measured by {_named(comparison, 'evaluator')} ({escaped(', '.join(settings))})."
-        )
-    split = run.config.get("dataset.validation")
-    if split is not None and run.table is None:
-        seed = run.config.get("dataset.split_seed")
-        sentences.append(f"Of the training images {escaped(show(split))} are kept for validation (split seed {seed}).")
-    test = (
-        ", and test data are used once, for the winner of a run"
-        if any(n.startswith("test_") for n in run.final)
-        else ""
-    )
-    sentences.append(
-        f"Each run has {budget(comparison):,} trials and is chosen by {escaped(comparison.objective.metric)}{test}; "
-        f"each method has at least {fewest} runs (seeds {listed})."
-    )
+        told = f" ({escaped(', '.join(settings))})" if settings else ""
+        sentences.append(f"Architectures are measured by {_named(measured, 'evaluator')}{told}.")
+        if splits := _values(measured, "dataset.validation"):
+            seeds = escaped(" or ".join(_values(measured, "dataset.split_seed")))
+            kept = escaped(" or ".join(splits))
+            sentences.append(f"Of the training images {kept} are kept for validation (split seed {seeds}).")
     return sentences
 
 
-def _statistics(comparison: Comparison, question: Question) -> list[str]:
-    if len(comparison.groups) < 2 or len(comparison.seeds) < 2:
+def _values(runs: Sequence[ComparedRun], key: str) -> list[str]:
+    """The different values of a key that is set."""
+    return list(dict.fromkeys(show(run.config[key]) for run in runs if run.config.get(key) is not None))
+
+
+def _budget(comparisons: Sequence[Comparison], runs: Sequence[ComparedRun]) -> str:
+    seeds, trials = sorted({run.seed for run in runs}), sorted({budget(one) for one in comparisons})
+    listed = ", ".join(map(str, seeds)) if len(seeds) < 4 else f"{seeds[0]} to {seeds[-1]}"
+    fewest = min(len(group) for one in comparisons for group in one.groups.values())
+    tested = any(name.startswith("test_") for run in runs for name in run.final)
+    once = ", and test data are used once, for the winner of a run" if tested else ""
+    metrics = " or ".join(dict.fromkeys(escaped(one.objective.metric) for one in comparisons))
+    length = f"{trials[0]:,}" if len(trials) == 1 else f"{trials[0]:,} to {trials[-1]:,}"
+    each = f" on each of {len(comparisons)} benchmarks" if len(comparisons) > 1 else ""
+    return (
+        f"Each run has {length} trials and is chosen by {metrics}{once}; each method has at least {fewest} "
+        f"runs{each} (seeds {listed})."
+    )
+
+
+def _statistics(comparisons: Sequence[Comparison], question: Question) -> list[str]:
+    if all(len(one.groups) < 2 or len(one.seeds) < 2 for one in comparisons):
         return []
     against = "all pairs" if question.reference is None else f"each method and {escaped(question.reference)}"
+    over = "over benchmarks" if len(comparisons) > 1 else "over seeds"
     return [
         r"We report means over seeds with 95\,\% percentile bootstrap intervals and interquartile "
         r"means~\cite{agarwal2021precipice}.",
         rf"Differences of {against} are tested by {_TESTS[question.test]}, corrected by Holm's "
         r"method~\cite{holm1979}; effect sizes are Cohen's d and Vargha and Delaney's $A_{12}$~\cite{vargha2000}.",
-        r"Average ranks are compared by Friedman's and Nemenyi's tests~\cite{demsar2006}.",
+        rf"Average ranks {over} are compared by Friedman's and Nemenyi's tests~\cite{{demsar2006}}.",
     ]
 
 
-def _where(comparison: Comparison) -> list[str]:
+def _where(runs: Sequence[ComparedRun]) -> list[str]:
     def told(values: Sequence[Any]) -> str:
         return escaped(" / ".join(dict.fromkeys(str(value) for value in values if value)))
 
-    places = [run.header.environment for run in comparison.runs]
+    places = [run.header.environment for run in runs]
     packages = [(place.get("packages") or {}).get("torch") for place in places]
-    devices = told([(run.header.facts.get("runtime") or {}).get("device") for run in comparison.runs])
-    total = duration(sum(run.wall_seconds for run in comparison.runs))
+    devices = told([(run.header.facts.get("runtime") or {}).get("device") for run in runs])
+    total = duration(sum(run.wall_seconds for run in runs))
     commit = told([str(place["commit"])[:12] for place in places if place.get("commit")])
     return [
-        f"All {len(comparison.runs)} runs were made with nasrun {told([place.get('nasrun') for place in places])}"
+        f"All {len(runs)} runs were made with nasrun {told([place.get('nasrun') for place in places])}"
         f"{f' (commit {commit})' if commit else ''}, Python {told([place.get('python') for place in places])} and "
         rf"PyTorch~\cite{{paszke2019pytorch}} {told(packages)} on {told([place.get('processor') for place in places])}"
         f"{f' ({devices})' if devices else ''} and took {escaped(total)} in all."

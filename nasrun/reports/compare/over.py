@@ -12,6 +12,7 @@ import numpy as np
 
 from nasrun.core.options import ConfigError, show
 from nasrun.reports.compare import ties
+from nasrun.reports.compare.look import PLAIN_LOOK, Look
 from nasrun.reports.compare.numbers import Measure, measures, tabulate
 from nasrun.reports.compare.question import Question
 from nasrun.reports.compare.read import ComparedRun
@@ -42,7 +43,12 @@ class Over:
 
 
 def compare_over(
-    runs: Sequence[ComparedRun], remarks: Sequence[str], over: Sequence[str], by: Sequence[str], question: Question
+    runs: Sequence[ComparedRun],
+    remarks: Sequence[str],
+    over: Sequence[str],
+    by: Sequence[str],
+    question: Question,
+    look: Look = PLAIN_LOOK,
 ) -> Over:
     """The comparison of runs on several benchmarks. `over`: the keys that tell benchmarks apart, such as `dataset`.
 
@@ -56,7 +62,7 @@ def compare_over(
     if len(apart) < 2:
         raise ConfigError(f"over={','.join(over)}: all runs have {next(iter(apart))}; leave it out")
     chosen = by or differing(runs)
-    benchmarks = {name: compare_selected(found, (), chosen) for name, found in apart.items()}
+    benchmarks = look.applied_to_all({name: compare_selected(found, (), chosen) for name, found in apart.items()})
     told = [*remarks, *_told(benchmarks)]
     common = [
         group

@@ -8,9 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from nasrun.core.averages import exact_mean
 from nasrun.core.options import show
+from nasrun.reports.compare import anytime
 from nasrun.reports.compare import tables as tables
 from nasrun.reports.compare.checklist import Answer
+from nasrun.reports.compare.further_plots import rows_of_fronts
 from nasrun.reports.compare.numbers import Curve, Measure, budget, random_average
 from nasrun.reports.compare.plots import CURVE_PICTURES
 from nasrun.reports.compare.question import PLAIN, Question
@@ -87,10 +90,15 @@ def write_page(
         "remarks": comparison.remarks,
         "facts": list(_facts(comparison, measures[0])),
         "curves": [
-            _plot(CURVE_PICTURES[name], figures[CURVE_PICTURES[name]], tables.points(name, found))
+            picture(CURVE_PICTURES[name], figures[CURVE_PICTURES[name]], tables.points(name, found))
             for name, found in curves.items()
         ],
-        "more": [_plot(name, figure, ()) for name, figure in figures.items() if name.startswith(("heat_", "front"))],
+        "progress": _progress(comparison, measures[0], question),
+        "more": [
+            picture(name, figure, _numbers_of(name, comparison, measures))
+            for name, figure in figures.items()
+            if name.startswith(("heat_", "front"))
+        ],
         "sections": [_section(measure, figures) for measure in measures],
         "sizes": _sizes(comparison),
         "runs": list(_runs(comparison, measures)),
@@ -122,18 +130,41 @@ def _facts(comparison: Comparison, measure: Measure) -> Iterator[tuple[str, str]
     yield "time of all runs", duration(sum(run.wall_seconds for run in comparison.runs))
 
 
-def _plot(name: str, figure: "Figure", rows: Iterable[Sequence[object]]) -> Plot:
+def picture(name: str, figure: "Figure", rows: Iterable[Sequence[object]]) -> Plot:
+    """A picture with its caption and the numbers behind it, headings first."""
     caption = CAPTIONS.get(name) or next(text for kind, text in CAPTIONS.items() if name.startswith(kind))
     return Plot(name, caption, as_svg(figure, name, caption), data_address(csv_text(list(rows))))
+
+
+def _numbers_of(name: str, comparison: Comparison, measures: Sequence[Measure]) -> Iterable[Sequence[object]]:
+    """What a heat map or a picture of fronts shows, headings first."""
+    keys = tables.keys_of(comparison)
+    if name.startswith("front"):
+        return tables.with_keys(rows_of_fronts(comparison), keys, ("group",))
+    shown = [measure for measure in measures if name == f"heat_{measure.name}"]
+    return tables.with_keys(tables.rows(shown), keys, ("group",))
+
+
+def _progress(comparison: Comparison, measure: Measure, question: Question) -> dict[str, object]:
+    """Groups on their way: the area under the curve, and the time to the target."""
+    found, target = anytime.progress(comparison, question.target), anytime.target_of(comparison, question)
+    head, *shown = tables.progress_cells(found, measure)
+    rows: list[list[object]] = [list(head)]
+    for one, texts in zip(found, shown, strict=True):
+        values = [exact_mean(one.area), one.count, one.median]
+        rows.append([texts[0], *(cell(text, value) for text, value in zip(texts[1:], values, strict=False))])
+    scale = tables.factor(measure)
+    aim = "" if target is None else f"The target is {tables.digits(scale * target)}."
+    return {"table": rows, "target": aim, "data": data_address(csv_text(list(anytime.rows(found, target))))}
 
 
 def _section(measure: Measure, figures: "Mapping[str, Figure]") -> Section:
     final, ranks = f"final_{measure.name}", f"critical_difference_{measure.name}"
     values = [[group, seed, value] for group, found in measure.values.items() for seed, value in found.items()]
-    plots = [_plot(final, figures[final], [["group", "seed", measure.name], *values])]
+    plots = [picture(final, figures[final], [["group", "seed", measure.name], *values])]
     if ranks in figures:
         ranked = [[row.group, row.rank, measure.critical_difference] for row in measure.rows if row.rank is not None]
-        plots.append(_plot(ranks, figures[ranks], [["group", "average_rank", "critical_difference"], *ranked]))
+        plots.append(picture(ranks, figures[ranks], [["group", "average_rank", "critical_difference"], *ranked]))
     tested = bool(measure.tests) and not tables.repeats_tests(measure)
     return Section(
         measure.name,
@@ -153,7 +184,7 @@ def _table(measure: Measure) -> list[list[object]]:
     result: list[list[object]] = [list(head)]
     for row, texts in zip(measure.rows, shown, strict=True):
         values = [row.seeds, row.mean, row.iqm, row.low, row.best, row.rank, row.gain]
-        result.append([texts[0], *(_cell(text, value) for text, value in zip(texts[1:], values, strict=False))])
+        result.append([texts[0], *(cell(text, value) for text, value in zip(texts[1:], values, strict=False))])
     return result
 
 
@@ -162,11 +193,11 @@ def _pairs(measure: Measure) -> list[list[object]]:
     result: list[list[object]] = [list(head)]
     for test, texts in zip(measure.tests, shown, strict=True):
         values = [test.pairs, test.difference, test.p, test.p_holm, test.cohen_d, test.a12]
-        result.append([texts[0], *(_cell(text, value) for text, value in zip(texts[1:], values, strict=True))])
+        result.append([texts[0], *(cell(text, value) for text, value in zip(texts[1:], values, strict=True))])
     return result
 
 
-def _cell(text: str, value: float | None) -> Cell:
+def cell(text: str, value: float | None) -> Cell:
     """A number as JavaScript reads it; without any, an empty key, which is sorted last."""
     if value is None or math.isnan(value):
         return Cell(text, "")
@@ -179,9 +210,9 @@ def _runs(comparison: Comparison, measures: Sequence[Measure]) -> Iterator[list[
     scales = [tables.factor(measure) for measure in measures]
     yield [*head[:7], *map(tables.heading, measures)]
     for group, seed, directory, trials, seconds, parameters, flops, *values in found:
-        shown = [_cell(tables.digits(scale * value), value) for scale, value in zip(scales, values, strict=True)]
-        counts = [_cell("-" if number is None else f"{number:,}", number) for number in (parameters, flops)]
-        yield [group, seed, str(directory), trials, _cell(tables.digits(seconds), seconds), *counts, *shown]
+        shown = [cell(tables.digits(scale * value), value) for scale, value in zip(scales, values, strict=True)]
+        counts = [cell("-" if number is None else f"{number:,}", number) for number in (parameters, flops)]
+        yield [group, seed, str(directory), trials, cell(tables.digits(seconds), seconds), *counts, *shown]
 
 
 def _sizes(comparison: Comparison) -> dict[str, object] | None:
@@ -193,7 +224,7 @@ def _sizes(comparison: Comparison) -> dict[str, object] | None:
     rows: list[list[object]] = [list(head)]
     for one, texts in zip(found, shown, strict=True):
         values = (one.seeds, one.parameters, one.flops, one.value)
-        cells = [_cell(text, value) for text, value in zip(texts[1:-1], values, strict=True)]
+        cells = [cell(text, value) for text, value in zip(texts[1:-1], values, strict=True)]
         rows.append([texts[0], *cells, texts[-1]])
     return {"table": rows, "data": data_address(csv_text(list(size_rows(found)))), "reading": READING}
 

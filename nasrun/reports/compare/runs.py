@@ -189,25 +189,40 @@ def check_benchmark(runs: Sequence[ComparedRun], by: Sequence[str]) -> None:
             hint = (
                 f"; to compare limits: by={','.join(sorted(limits))}"
                 if len(limits) == len(keys)
-                else _advice(runs, key)
+                else _advice(runs, _varied(runs, by))
             )
             raise ConfigError(f"{told}; {ONE}{hint}")
 
 
-def _advice(runs: Sequence[ComparedRun], key: str) -> str:
-    """What to type where runs differ in a key of the benchmark: several at once, one of them, or groups by it."""
+def _varied(runs: Sequence[ComparedRun], by: Sequence[str]) -> list[str]:
+    """What of the benchmark is not the same in all runs: groups of options where another one was chosen, else keys."""
+    keys = {key: None for run in runs for key in run.benchmark if not _below(key, (*by, DATA))}
+    differ = [key for key in keys if len({json.dumps(run.benchmark.get(key), sort_keys=True) for run in runs}) > 1]
+    return list(dict.fromkeys(_option(runs, key) for key in differ))
+
+
+def _option(runs: Sequence[ComparedRun], key: str) -> str:
+    """The group of options of a key where runs chose different ones, else the key."""
     section = key.partition(".")[0]
-    chosen = section if len({run.choices.get(section) for run in runs} - {None}) > 1 else key
-    if chosen == DATA:
+    return section if len({run.choices.get(section) for run in runs} - {None}) > 1 else key
+
+
+def _advice(runs: Sequence[ComparedRun], keys: Sequence[str]) -> str:
+    """What to type where runs differ in these of the benchmark: several at once, one of them, or groups by them."""
+    known = {key: list(dict.fromkeys(show(run.value(key)) for run in runs)) for key in keys}
+    known = {key: values for key, values in known.items() if len(values) > 1}
+    if not known:
         return ""
-    values = list(dict.fromkeys(show(run.value(chosen)) for run in runs))
-    if len(values) < 2:
-        return ""
-    what = {"dataset": "data sets", "search_space": "search spaces"}.get(chosen, f"values of {chosen}")
-    some = ", ".join(values[:6]) + (", ..." if len(values) > 6 else "")
-    groups = f", or as groups: by=strategy,{chosen}" if section in ("evaluator", "constraints", "search_space") else ""
-    one = f"one of them: where={chosen}={values[0]}"
-    return f"; there are {len(values)} {what} ({some}): all of them at once: over={chosen}, or {one}{groups}"
+    names = {"dataset": "data sets", "search_space": "search spaces"}
+    counts = []
+    for key, values in known.items():
+        some = ", ".join(values[:6]) + (", ..." if len(values) > 6 else "")
+        counts.append(f"{len(values)} {names.get(key, f'values of {key}')} ({some})")
+    one = " ".join(f"where={key}={values[0]}" for key, values in known.items())
+    methods = all(key.partition(".")[0] in ("evaluator", "constraints", "search_space") for key in known)
+    groups = f", or as groups: by=strategy,{','.join(known)}" if methods else ""
+    all_of_them = f"all of them at once: over={','.join(known)}"
+    return f"; there are {' and '.join(counts)}: {all_of_them}, or one of them: {one}{groups}"
 
 
 def check_data(runs: Sequence[ComparedRun]) -> None:
@@ -219,7 +234,7 @@ def check_data(runs: Sequence[ComparedRun]) -> None:
         assert other.data is not None
         found = difference(one.data, other.data, f"in {one.directory}", f"in {other.directory}")
         if found is not None:
-            raise ConfigError(f"not the same data: {found}; {ONE}{_advice(runs, 'dataset')}")
+            raise ConfigError(f"not the same data: {found}; {ONE}{_advice(runs, ['dataset'])}")
 
 
 def _alike(runs: Sequence[ComparedRun]) -> tuple[Sequence[ComparedRun], list[str]]:

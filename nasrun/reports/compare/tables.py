@@ -166,9 +166,8 @@ def write_tables(
     the keys that tell the groups apart are columns of their own.
     """
     keys, on_the_way = keys_of(comparison), anytime.progress(comparison, question.target)
-    target = anytime.optimum(comparison) if question.target is None else question.target
     tables = {"compare": rows(measures), "runs": runs(comparison, measures)}
-    tables["anytime"] = anytime.rows(on_the_way, target)
+    tables["anytime"] = anytime.rows(on_the_way, anytime.target_of(comparison, question))
     tables |= {f"curves_{name}": points(name, found) for name, found in curves.items()}
     if sized := sizes(comparison):
         tables["sizes"] = list(size_rows(sized))

@@ -74,6 +74,9 @@ class Live(Printer):
         self._asked[trial.number] = trial
 
     def on_progress(self, progress: Progress) -> None:
+        before = self._progress.get(progress.trial)
+        if progress.within and before is not None:  # the metrics of the last epoch stay
+            progress = progress._replace(metrics=before.metrics)
         self._progress[progress.trial] = progress
         self._events += 1
 
@@ -174,8 +177,10 @@ class Live(Printer):
             metrics = "  ".join(
                 f"{metric} {number(value)}" for metric, value in sign.metrics.items() if metric != "seconds"
             )
-            bar = _bar(sign.epoch / max(sign.epochs, 1), width // 2)
+            bar = _bar((sign.epoch + sign.within) / max(sign.epochs, 1), width // 2)
             done = f"  epoch {sign.epoch}/{sign.epochs}  "
+            if sign.within:
+                done = f"  epoch {sign.epoch + 1}/{sign.epochs} {100 * sign.within:.0f} %  "
             lines.append(self._text(width, (f"{name}  ", "cyan"), *bar, (done, ""), (metrics, "dim")))
         if not lines and self._final is not None and not self._ending.is_set():
             lines.append(self._text(width, (f"final training and test of trial {self._final.trial.number}", "cyan")))

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from nasrun.core import Objective, SearchSpace
+from nasrun.core import Objective, Progress, SearchSpace
 from nasrun.reports.console.printer import Printer
 from nasrun.reports.summary import count, duration, nearby, number
 from nasrun.reports.tables import one_line
@@ -20,6 +20,9 @@ from nasrun.storage.records import Observer, TrialRecord
 Mode = Literal["auto", "live", "plain", "none"]
 
 LINE_SECONDS = 0.5
+QUIET_SECONDS = 15.0
+"""After so long without a line, a training that goes on gets one."""
+SHOWN = ("val_accuracy", "val_loss", "train_loss")
 WIDTH = 140
 """Columns of a plain line where the output has none of its own."""
 
@@ -46,12 +49,13 @@ def make_console(mode: Mode, space: SearchSpace, objective: Objective) -> Observ
 
 class _Plain(Printer):
     """One line per trial, fewer where trials are fast; a new best and a failure that were passed over come with the
-    next line."""
+    next line. Where trials take long, a line now and then says how far one is."""
 
     def __init__(self, space: SearchSpace, objective: Objective) -> None:
         super().__init__(space, objective)
         self._done = self._failures = 0
         self._due = 0.0
+        self._quiet_until = time.monotonic() + QUIET_SECONDS
         self._best: TrialRecord | None = None
         self._waiting: dict[str, tuple[int, TrialRecord]] = {}
 
@@ -75,12 +79,27 @@ class _Plain(Printer):
         if now >= self._due:
             self._due = now + LINE_SECONDS * self._catch_up()
 
+    def on_progress(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if now < self._quiet_until:
+            return
+        self._quiet_until = now + QUIET_SECONDS
+        name = f"trial {progress.trial}" if progress.trial >= 0 else "final training"
+        name += f" repeat {progress.repeat + 1}" if progress.repeat else ""
+        within = f" and {100 * progress.within:.0f} % of the next" if progress.within else ""
+        metrics = [f"{metric} {number(value)}" for metric, value in progress.metrics.items() if metric in SHOWN]
+        self._print("  ".join([f"{name}: {progress.epoch} of {progress.epochs} epochs{within}", *metrics]))
+
     def on_final_training(self, best: TrialRecord) -> None:
         self._catch_up()
         self._print(f"final training and test of trial {best.trial.number}: {self._objective_of(best)}")
 
     def close(self) -> None:
         self._catch_up()
+
+    def _print(self, *lines: str) -> None:
+        self._quiet_until = time.monotonic() + QUIET_SECONDS
+        super()._print(*lines)
 
     def _catch_up(self) -> int:
         """Print what waits, each trial once and in order; returns the number of lines."""

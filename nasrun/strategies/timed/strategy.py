@@ -42,6 +42,8 @@ class Timed(StrategyWrapper):
         self.plan: Plan | None = None
         self.epoch_seconds: Callable[[Genome], float] = _unknown
         """Seconds that an epoch of a genome's network takes; the runner measures it, or knows it from the record."""
+        self.work: Callable[[int, int], float] = _even
+        """What the first epochs of a training cost (`Evaluator.work`)."""
         self.rungs: list[list[Member]] = [[]]
         self.pairs: list[tuple[float, float]] = []
         """Scores of architectures that were trained twice at the lowest rung."""
@@ -109,8 +111,10 @@ class Timed(StrategyWrapper):
         plan = self.plan
         assert plan is not None
         seconds = self.epoch_seconds(proposal.genome)
-        budget = max(done + 1, round(plan.rungs[min(rung, len(plan.rungs) - 1)] / seconds))
-        horizon = max(budget, round(plan.horizon / seconds))
+        horizon = max(1, epochs_within(plan.horizon / seconds + 0.5, lambda epochs: self.work(epochs, epochs)))
+        until = plan.rungs[min(rung, len(plan.rungs) - 1)] / seconds
+        budget = max(done + 1, epochs_within(until + 0.5, lambda epochs: self.work(epochs, horizon)))
+        horizon = max(budget, horizon)
         images = {} if plan.epoch_images is None else {"epoch_images": plan.epoch_images}
         return proposal._replace(budget=budget, horizon=horizon, hparams={**proposal.hparams, **images})
 
@@ -207,6 +211,21 @@ class Timed(StrategyWrapper):
     def notes(self) -> Mapping[str, Any]:
         rows = [[{"trial": m.trial, "epochs": m.epochs, "score": m.score} for m in rung] for rung in self.rungs]
         return {**self._inner.notes(), "rungs": rows}
+
+
+def epochs_within(limit: float, work: Callable[[int], float]) -> int:
+    """The most epochs whose `work`, which grows with them, does not pass a limit."""
+    low, high = 0, 1
+    while work(high) <= limit:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if work(middle) <= limit else (low, middle)
+    return low
+
+
+def _even(epochs: int, horizon: int) -> float:
+    return float(epochs)
 
 
 def _unknown(genome: Genome) -> float:

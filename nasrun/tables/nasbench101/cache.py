@@ -11,13 +11,12 @@ import os
 import shutil
 import sys
 from array import array
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from nasrun.core.locks import locked
 from nasrun.datasets.sources import cache_folder
 from nasrun.tables.base import TableError
 from nasrun.tables.nasbench101.arrays import halves_of, starts_of
@@ -45,7 +44,7 @@ def cached(path: Path) -> Path:
     root, prefix = folder.parent, folder.name.rpartition("-")[0]
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with _locked(root / f"{prefix}.lock", path):
+        with locked(root / f"{prefix}.lock", path.name, "reads"):
             if not folder.is_dir():  # another process may have made it while this one waited
                 for old in [entry for entry in root.iterdir() if entry.name.startswith(f"{prefix}-")]:
                     shutil.rmtree(old)
@@ -72,23 +71,6 @@ def folder_of(path: Path) -> Path:
 
 def _short(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-@contextmanager
-def _locked(lock: Path, path: Path) -> Iterator[None]:
-    """Hold a lock file; say so once where another process holds it for more than a moment."""
-    from filelock import FileLock, Timeout
-
-    held = FileLock(lock)
-    try:
-        held.acquire(timeout=1)
-    except Timeout:
-        print(f"{path.name}: waiting for another process that reads it ({lock})", file=sys.stderr)
-        held.acquire()
-    try:
-        yield
-    finally:
-        held.release()
 
 
 def _read(path: Path) -> tuple["Runs", str]:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from nasrun.core import seeding
 from nasrun.training.augmentation import augmented
-from nasrun.training.data import CHUNK, steps_per_epoch
+from nasrun.training.data import steps_per_epoch
 from nasrun.training.dense.steps import DenseStepper
 from nasrun.training.outcomes import Metrics
 from nasrun.training.request import TrainingRequest
@@ -53,15 +53,15 @@ class Replicas:
         orders = torch.stack([torch.randperm(len(self._split), generator=g)[:count] for g in self._orders])
         orders = orders.to(self._device, non_blocking=True)
         inputs = self.stepper.inputs
-        floats = inputs.unflatten(2, self._split.images.shape[1:])
-        chunk = max(1, CHUNK // size) * size
+        floats = inputs.unflatten(2, self._split.shape)
+        chunk = self._split.chunk(size)
         for start in range(0, count, chunk):
             index = orders[:, start : start + chunk]
             altered = self._altered(index) if self._settings.shift or self._settings.flip else None
             for first in range(0, index.shape[1], size):
                 chosen = index[:, first : first + size]
                 if altered is None:
-                    images = self._split.images.index_select(0, chosen.reshape(-1)).view_as(floats)
+                    images = self._split.images_at(chosen.reshape(-1)).view_as(floats)
                 else:
                     images = altered[:, first : first + size]
                 self._data.standardise(floats.copy_(images))
@@ -71,7 +71,7 @@ class Replicas:
         """The images of each network's row of an index, augmented: uint8 (networks, images, C, H, W)."""
         return torch.stack(
             [
-                augmented(self._split.images.index_select(0, row), self._settings, generator)
+                augmented(self._split.images_at(row), self._settings, generator)
                 for row, generator in zip(index, self._augments, strict=True)
             ]
         )

@@ -17,7 +17,7 @@ from nasrun.checkpoints.store import load_weights, save_weights
 from nasrun.core import Genome
 from nasrun.hardware.devices import Runtime
 from nasrun.training.augmentation import augmented
-from nasrun.training.data import CHUNK, DeviceData, DeviceSplit
+from nasrun.training.data import DeviceData, DeviceSplit, measured_at_a_time
 from nasrun.training.outcomes import TrainingError
 from nasrun.training.settings import TrainSettings
 from nasrun.training.supernet.settings import SharedSettings
@@ -91,7 +91,7 @@ class SharedTrainer:
         chosen = chosen.to(self._runtime.device, non_blocking=True)
         sums = torch.zeros(2, device=self._runtime.device)
         self.model.train()
-        chunk = max(1, CHUNK // size) * size
+        chunk = split.chunk(size)
         step, rate = (epoch - 1) * steps, 0.0
         for start in range(0, len(chosen), chunk):
             images, labels = self._inputs(split, chosen[start : start + chunk], augment)
@@ -179,15 +179,15 @@ class SharedTrainer:
         self,
         model: torch.nn.Module,
         split: DeviceSplit,
-        batch_size: int = 1000,
         on_outputs: Callable[[torch.Tensor], None] = lambda outputs: None,
     ) -> Mapping[str, float]:
         """Accuracy and loss of a stand-alone network on a part of the data; `on_outputs` is told the outputs of each
         batch."""
         sums = torch.zeros(2, dtype=torch.float64, device=self._runtime.device)
+        size = measured_at_a_time(split)
         model.eval()
         with torch.inference_mode(), self._autocast:
-            for index in torch.arange(len(split), device=split.labels.device).split(batch_size):
+            for index in torch.arange(len(split), device=split.labels.device).split(size):
                 images, labels = self._inputs(split, index)
                 outputs = model(images).float()
                 sums[0] += F.cross_entropy(outputs, labels, reduction="sum")
@@ -200,7 +200,7 @@ class SharedTrainer:
         self, split: DeviceSplit, index: torch.Tensor, augment: torch.Generator | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Images float (batch, C, H, W), augmented where a generator is given, and their labels."""
-        images, labels = split.images[index], split.labels[index]
+        images, labels = split.at(index)
         if augment is not None and (self._settings.shift or self._settings.flip):
             moves = TrainSettings(shift=self._settings.shift, flip=self._settings.flip)
             images = augmented(images, moves, augment)
@@ -232,11 +232,13 @@ class SharedTrainer:
 def padded(split: DeviceSplit, size: int | None) -> DeviceSplit:
     """A part of the data with its images enlarged to at least `size` in height and width, by repeating the pixels of
     their border on both sides; the same where they are as large already."""
-    images = split.images
+    if all(length >= (size or 0) for length in split.shape[1:]):
+        return split
+    images, labels = split.between(0, len(split))
     for dimension in (2, 3):
         length = images.shape[dimension]
         missing = max(0, (size or 0) - length)
         if missing:
             places = torch.arange(-(missing // 2), length + missing - missing // 2, device=images.device)
             images = images.index_select(dimension, places.clamp_(0, length - 1))
-    return DeviceSplit(images, split.labels)
+    return DeviceSplit(images, labels)
