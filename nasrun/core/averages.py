@@ -10,6 +10,6 @@ def exact_mean(values: Sequence[float]) -> float:
     So it depends neither on their order nor on how often all of them are repeated: the mean of three times 0.1 is 0.1,
     where a sum over 3 would be another number. ValueError (`statistics.StatisticsError`) for no numbers.
     """
-    if values and all(value == values[0] for value in values):
+    if values and values.count(values[0]) == len(values):
         return float(values[0])
     return float(statistics.mean(map(float, values)))

@@ -66,10 +66,13 @@ class Origin(StrEnum):
         return repr(self.value)
 
 
+_NAME = re.compile(r"[\w+. -]{1,80}")
+
+
 def check_origin(origin: object) -> None:
     """ConfigError where an origin is no name that statistics can be made of: letters, digits, spaces and `_-+.`, 80 in
     all at most."""
-    if not isinstance(origin, str) or not re.fullmatch(r"[\w+. -]{1,80}", origin):
+    if not isinstance(origin, str) or not _NAME.fullmatch(origin):
         raise ConfigError(
             f"strategy: proposes with the origin {origin!r:.60}; right is the name of what made a proposal, such as "
             "sample or crossover, in letters, digits, spaces and _-+."

@@ -191,6 +191,8 @@ class Search:
 
     def _with_originals(self, proposal: Proposal) -> Proposal:
         """The proposal with those trials as parent and partners whose checkpoints there are: not the reused."""
+        if proposal.warm_start == "none" and not proposal.partners:
+            return proposal
         parent = proposal.parent
         original = None if parent is None else self._original(parent)
         return proposal._replace(parent=original, partners=tuple(map(self._original, proposal.partners)))
@@ -205,6 +207,8 @@ class Search:
             proposal = self._asked[number].trial.proposal
             if proposal.warm_start != "none":
                 numbers.update(proposal.partners, () if proposal.parent is None else (proposal.parent,))
+        if not numbers:
+            return numbers
         # As sets: there may be thousands, and this is asked after every trial.
         reused = numbers & self._reused.keys()
         return (numbers - reused) | set(map(self._original, reused))

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar, dataclass_transform
 
 from nasrun.core import Genome, Measurement, Proposal
 from nasrun.storage.journal import FORMAT, Line, now, reject_invalid_events
@@ -37,7 +37,20 @@ def _mapping(value: Any) -> Mapping[str, Any]:
     return value
 
 
-@dataclass(frozen=True, kw_only=True)
+T = TypeVar("T")
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
+def event(cls: type[T]) -> type[T]:
+    """A dataclass of an event, which nothing may change.
+
+    Type checkers hold to that; at run time it is no frozen one, which takes three times as long to make, three times
+    for each trial.
+    """
+    return dataclass(kw_only=True)(cls)
+
+
+@event
 class Event:
     """Something that happened in a run. `time`: seconds since 1970; `spent`: seconds of a budget of time that were
     spent by then, where the event says so."""
@@ -52,11 +65,15 @@ class Event:
 
     def to_json(self) -> Line:
         """The line of the journal, but for its checksum."""
-        return {"event": self.KIND, **self._fields(), "time": self.time}
+        line: Line = {"event": self.KIND}
+        line.update(self._fields())
+        line["time"] = self.time
+        return line
 
     def _fields(self) -> Line:
         """What stands between the kind and the time: here what is read, as far as it is set."""
-        return _given(**{name: getattr(self, name) for name in self.READ}, spent=self.spent)
+        said = {name: value for name in self.READ if (value := getattr(self, name)) is not None}
+        return said if self.spent is None else {**said, "spent": self.spent}
 
     @classmethod
     def from_json(cls, line: Line) -> Self:
@@ -69,7 +86,7 @@ class Event:
         return {name: read(line[name]) for name, read in cls.READ.items() if name in line}
 
 
-@dataclass(frozen=True, kw_only=True)
+@event
 class RunStarted(Event):
     """The header of a journal: what was started. What earlier versions did not record is None or empty.
 
@@ -118,7 +135,7 @@ class RunStarted(Event):
         return {**self.environment, **self.facts, "choices": self.choices, **recorded}
 
 
-@dataclass(frozen=True, kw_only=True)
+@event
 class Asked(Event):
     """The strategy was asked for up to `n` proposals. `first`: the number of the first trial that they became."""
 
@@ -137,7 +154,7 @@ class Asked(Event):
         return {"n": int(line.get("n", len(proposals))), "first": line.get("first"), "proposals": proposals}
 
 
-@dataclass(frozen=True, kw_only=True)
+@event
 class Measured(Event):
     """One repeat of a trial was measured."""
 
@@ -153,7 +170,7 @@ class Measured(Event):
         return {"measurement": measurement_from_json(line)}
 
 
-@dataclass(frozen=True, kw_only=True)
+@event
 class Told(Event):
     """The strategy was told what a trial came to."""
 
@@ -163,7 +180,7 @@ class Told(Event):
     trial: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@event
 class SharedTrained(Event):
     """Shared weights were trained for an epoch, the `version`-th, and lie on disk."""
 
@@ -175,7 +192,7 @@ class SharedTrained(Event):
     seconds: float
 
 
-@dataclass(frozen=True, kw_only=True)
+@event
 class SpeedMeasured(Event):
     """How long an epoch of a genome's network takes, by the clock of the budget."""
 
@@ -186,7 +203,7 @@ class SpeedMeasured(Event):
     epoch_seconds: float
 
 
-@dataclass(frozen=True, kw_only=True)
+@event
 class PlanChanged(Event):
     """From now on the run goes by another plan (`nasrun.strategies.timed.plan`). `reason`: why; None for the first."""
 
@@ -203,7 +220,7 @@ class PlanChanged(Event):
         return {"plan": _rest(line, "spent", "reason"), "reason": line.get("reason")}
 
 
-@dataclass(frozen=True, kw_only=True)
+@event
 class SegmentBegun(Event):
     """A segment of the winner's final training within a budget of time: it ends at `epochs`, the schedule at `horizon`.
     `last`: what the segment before it told."""
@@ -217,7 +234,7 @@ class SegmentBegun(Event):
     last: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@event
 class FinalTested(Event):
     """The winner was trained once more and tested.
 
@@ -258,7 +275,7 @@ class FinalTested(Event):
         return float(self.result.get("seconds", 0.0))
 
 
-@dataclass(frozen=True, kw_only=True)
+@event
 class BaselinePlanned(Event):
     """A known network is to be trained for as long as the winner was: for so many `epochs`, as the winner for
     `winner_epochs`. `network`: its `name`, `genome`, `parameters` and `flops`. `epoch_seconds`, `winner_epoch_seconds`:
@@ -284,7 +301,7 @@ class BaselinePlanned(Event):
         return {**counts, **seconds, "network": _rest(line, "spent", *counts, *seconds)}
 
 
-@dataclass(frozen=True, kw_only=True)
+@event
 class BaselineTested(Event):
     """A known network beside the winner was tested. `network`: as it was planned. `result`: its `metrics`, `seconds`,
     `epochs`, `winner_epochs`; `same` where it is the winner itself, an `error` where its training failed."""
@@ -303,7 +320,7 @@ class BaselineTested(Event):
         return {"network": network, "result": _rest(line, "spent", *network)}
 
 
-@dataclass(frozen=True, kw_only=True)
+@event
 class Resumed(Event):
     """The run goes on. `changes`: dotted keys of its config, with their new values. `damaged`: the `line` of the
     journal that was damaged and the `file` that it was saved to, where the run was salvaged. `code`: that of the user's
@@ -317,7 +334,7 @@ class Resumed(Event):
     code: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@event
 class Ended(Event):
     """The run is over; `complete` is False where it gave up."""
 
@@ -328,7 +345,7 @@ class Ended(Event):
     complete: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
+@event
 class Unknown(Event):
     """An event of a later version that changes nothing about what this one knows."""
 
@@ -375,14 +392,15 @@ def events_of(lines: Iterable[Line], path: Path) -> list[Event]:
         return [event_of(line) for line in lines]
 
 
+_REQUIRED = object()
+_PROPOSAL = [(name, Proposal._field_defaults.get(name, _REQUIRED)) for name in Proposal._fields]
+_MEASUREMENT = [(name, Measurement._field_defaults.get(name, _REQUIRED)) for name in Measurement._fields]
+
+
 def proposal_to_json(proposal: Proposal) -> Line:
     """A proposal as a JSON object; fields at their defaults are left out."""
-    defaults = Proposal._field_defaults
-    fields: Line = {"genome": proposal.genome}
-    for name, value in zip(Proposal._fields[1:], proposal[1:], strict=True):
-        if value != defaults[name]:
-            fields[name] = value
-    return fields
+    named = zip(_PROPOSAL, proposal, strict=True)
+    return {name: value for (name, default), value in named if value != default}
 
 
 def proposal_from_json(fields: Line) -> Proposal:
@@ -395,9 +413,8 @@ def proposal_from_json(fields: Line) -> Proposal:
 
 def measurement_to_json(measurement: Measurement) -> Line:
     """A measurement as a JSON object; fields at their defaults are left out."""
-    defaults = Measurement._field_defaults
-    named = zip(Measurement._fields, measurement, strict=True)
-    return {name: value for name, value in named if name not in defaults or value != defaults[name]}
+    named = zip(_MEASUREMENT, measurement, strict=True)
+    return {name: value for (name, default), value in named if value != default}
 
 
 def measurement_from_json(fields: Line) -> Measurement:

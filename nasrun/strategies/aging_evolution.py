@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Annotated, NamedTuple
 
 import numpy as np
@@ -81,8 +82,8 @@ class AgingEvolution(Strategy):
         return proposals
 
     def _child(self) -> Proposal:
-        drawn = self._rng.integers(len(self._population), size=self._sample)
-        parent = max((self._population[i] for i in drawn), key=lambda member: member.score)
+        drawn = self._rng.integers(len(self._population), size=self._sample).tolist()
+        parent = max((self._population[i] for i in drawn), key=attrgetter("score"))
         genome, mutation = self._mutate(parent.genome, self._rng)
         return Proposal(genome, parent=parent.trial, origin=mutation)
 

@@ -132,11 +132,11 @@ class Constraints:
 
     def allow(self, price: Price | Cost) -> bool:
         """True where a price is within all limits."""
-        return not self.exceeded(price)
+        return self.usage(price) <= 1
 
     def usage(self, price: Price | Cost) -> float:
         """The largest share of a limit that a price is; above 1 where it is over one, 0 without limits."""
-        # Called for every width that is tried: without dictionaries.
+        # Called for every architecture that is proposed, and every width that is tried: without dictionaries.
         share = 0.0
         if self.parameters is not None:
             share = price.parameters / self.parameters
@@ -155,6 +155,8 @@ class Constraints:
 
     def exceeded(self, price: Price | Cost) -> list[str]:
         """What a price is over, in words; empty where it is within all limits."""
+        if self.allow(price):
+            return []
         found, limits = [], self.limits
         for name, value in self.measured(price).items():
             if value > limits[name]:

@@ -116,7 +116,7 @@ def _latex(measure: OverMeasure) -> str:
             best[place] = tex.bold(best[place])
     headings = {heading(one) for one in measure.columns.values()}
     if len(headings) == 1:  # said once, in the caption, so that the columns are narrow
-        head = [head[0], *measure.columns, head[-1]]
+        head = (head[0], *measure.columns, head[-1])
     about = tex.escaped(headings.pop() if len(headings) == 1 else measure.name)
     caption = f"{about}: means over seeds and average ranks over {len(measure.columns)} benchmarks. "
     caption += f"{tex.escaped(omnibus(measure.ranks))} Bold: the best mean of a benchmark."

@@ -318,6 +318,6 @@ def _latex_pairs(benchmark: str, measure: Measure, question: Question) -> str:
         shown[4] += tex.SIGNIFICANT * (test.p_holm < tex.LEVEL)
         found.append(shown)
     about = f" on {tex.escaped(benchmark)}" if benchmark else ""
-    test = tex.escaped(TESTS[question.test])
-    caption = f"{tex.escaped(heading(measure))}{about}: {test}; {tex.SIGNIFICANT}: below 5\\,\\%."
+    name = tex.escaped(TESTS[question.test])
+    caption = f"{tex.escaped(heading(measure))}{about}: {name}; {tex.SIGNIFICANT}: below 5\\,\\%."
     return tex.table([list(map(tex.escaped, head)), *found], caption, tex.label("pairs", benchmark, measure.name))
