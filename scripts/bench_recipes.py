@@ -20,6 +20,8 @@ import torch
 import yaml
 from torch import nn
 
+from nasrun.config.build import build
+from nasrun.config.compose import compose_config, task_config
 from nasrun.core import Task, seeding
 from nasrun.datasets import Dataset
 from nasrun.datasets.cifar10 import Cifar10
@@ -79,7 +81,8 @@ def settings_of(words: str, epochs: int, dataset: Dataset) -> TrainSettings:
     name, *changes = words.split()
     pairs = (change.partition("=") for change in changes)
     values = recipe_values(name) | {key: yaml.safe_load(value) for key, _, value in pairs}
-    return TrainSettings(epochs=epochs, **by_data(values, dataset)[0])
+    space = build(task_config(compose_config(["search_space=staged_cnn"]))).space  # one with networks such as this
+    return TrainSettings(epochs=epochs, **by_data(values, dataset, space)[0])
 
 
 class Result(NamedTuple):
