@@ -46,7 +46,8 @@ def test_known_networks_come_first_scaled_to_the_limits(strategy: str) -> None:
     found = [text for text, origin in first(strategy, 40, *words) if origin == "known"]
     # Local search climbs from each in turn; some have a small population at their defaults.
     population = setup_of("search_space=staged_cnn", f"strategy={strategy}").config["strategy"].get("population")
-    count = {"local_search": 1, "abc": 4}.get(strategy, min(len(known), population or len(known)))
+    # The first bracket of Hyperband has nine.
+    count = {"local_search": 1, "abc": 4, "hyperband": 9}.get(strategy, min(len(known), population or len(known)))
     assert found[:count] == known[:count]
     assert len(found) == count or strategy == "local_search"
 
@@ -110,11 +111,11 @@ def test_of_more_known_networks_than_there_is_room_for_the_first_are_taken() -> 
 
 
 def test_tables_say_what_was_known(tmp_path: Path) -> None:
-    words = ["search_space=staged_cnn", "strategy=aging_evolution", "strategy.start=known", "strategy.population=10"]
+    words = ["search_space=staged_cnn", "strategy=aging_evolution", "strategy.start=known", "strategy.population=11"]
     words += ["evaluator=synthetic", "dataset=synthetic", "strategy.sample=4", "trials=14"]
     words += ["output.console=none", "output.plots=false"]
     start(task_config(compose_config(words)), tmp_path / "run", unique=False)
     with open(tmp_path / "run" / "trials.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["origin"] for row in rows[:10]] == ["known"] * 9 + ["sample"]
-    assert not any(row["origin"] == "known" for row in rows[10:])
+    assert [row["origin"] for row in rows[:11]] == ["known"] * 10 + ["sample"]
+    assert not any(row["origin"] == "known" for row in rows[11:])
