@@ -327,3 +327,12 @@ class TestTeacher:
             ConfigError, match=r"its network's classes are 1, 0, 2, 3; those of the data are 0, 1, 2, 3"
         ):
             Bench(f"evaluator.teacher={taught_by}")
+
+
+def test_images_begin_small_only_where_networks_take_them() -> None:
+    words = ("evaluator=train", "dataset=synthetic", "dataset.height=32", "dataset.width=32", "hardware=cpu")
+    with pytest.raises(ConfigError, match=r"evaluator\.first_size=0\.5: networks of Mlp take images of one size alone"):
+        setup_of("search_space=mlp", "evaluator.first_size=0.5", *words).evaluator.prepare()
+    for space, first in (("staged_cnn", 0.5), ("mlp", 1.0)):
+        facts = setup_of(f"search_space={space}", "recipe=strong", *words).evaluator.prepare()
+        assert facts["recipe"]["settings"]["first_size"] == first
