@@ -43,6 +43,10 @@ class SearchSpace(ABC):
     #: space (`evaluator.operation_weights=auto`): by its token. Empty: as `sample` draws them.
     operation_weights: Mapping[str, float] = {}
 
+    #: Training settings for which genomes hold factors (`setting_factors`), by the names of
+    #: `nasrun.training.settings.SCALED`.
+    scaled_settings: tuple[str, ...] = ()
+
     #: The config that this space was made from, `_target_` and options: archives make it anew from that.
     section: Mapping[str, Any] | None = None
 
@@ -127,6 +131,10 @@ class SearchSpace(ABC):
 
     def hparams(self, genome: Genome) -> Mapping[str, Any]:
         """Training settings that a genome holds, laid over those of the evaluator and under those of the proposal."""
+        return {}
+
+    def setting_factors(self, genome: Genome) -> Mapping[str, float]:
+        """By what settings of the evaluator are multiplied for a genome, for each of `scaled_settings`."""
         return {}
 
     def key(self, genome: Genome) -> Hashable:

@@ -30,6 +30,7 @@ def show_plan(setup: Setup, began: Instant) -> None:
     costs = [space.cost(genome, task) for genome in genomes]
     names = {group: setup.config[group]["_target_"].rpartition(".")[2] for group in ("search_space", "strategy")}
     size = "unknown" if space.size is None else f"{space.size:,} architectures"
+    size += f", {', '.join(space.scaled_settings)} included" if space.scaled_settings else ""
     pixels = f" x {task.height} x {task.width}" if task.kind == "regression" else ""
     prepared = _prepared(setup, genomes, began)  # reads the data
     overview = overview_of(setup.dataset)
