@@ -79,8 +79,8 @@ class RecipeGenes(WrappedSpace):
 
     Genome: a factor for each gene, as text (`"0.5"`), then the genome of the space within. String:
     `lr0.5_wd2@hswish-cn_r1_...`; without the part before the `@` all factors are 1. Factors are drawn and mixed each on
-    its own, all alike; a mutation takes the next smaller or larger one. Known networks have factors of 1. The work of an
-    epoch is that of the network, so costs and limits are those of the space within.
+    its own, all alike; a mutation takes the next smaller or larger one. Known networks have factors of 1. The work of
+    an epoch is that of the network, so costs and limits are those of the space within.
     """
 
     def __init__(self, inner: SearchSpace, options: RecipeOptions) -> None:
