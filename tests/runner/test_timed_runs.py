@@ -47,6 +47,12 @@ SMALL = (
 )
 STOPS = [("ask", 4), ("segment", 1)]
 STOPS += [pytest.param(*stop, marks=pytest.mark.slow) for stop in (("ask", 1), ("speed", 2), ("final", 0))]
+ENGINES = {
+    "one process": ("time=60s",),
+    "workers": ("time=60s", "hardware.clock=wall", "hardware.workers=2"),
+    "ray": ("time=90s", "hardware=ray", "hardware.device=cpu", "hardware.clock=wall", "hardware.workers=2"),
+}
+UNTIL_GONE = {"one process": 5, "workers": 5, "ray": 90}  # Ray's processes look now and then whether the run lives
 SECONDS_PER_EVENT = {"measure": 2.0, "segment": 5.0}
 
 
@@ -204,18 +210,16 @@ def test_a_budget_that_is_too_small_is_refused_and_leaves_nothing(tmp_path: Path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("event", ["measure", "segment"])
-def test_a_run_that_is_killed_goes_on_within_its_time(tmp_path: Path, workers: int, event: str) -> None:
+def test_a_run_that_is_killed_goes_on_within_its_time(tmp_path: Path, engine: str, event: str) -> None:
     directory = tmp_path / "run"
-    clock = "wall" if workers > 1 else "cpu"
-    words = (*SMALL, "time=60s", f"hardware.clock={clock}", f"hardware.workers={workers}", f"hydra.run.dir={directory}")
-    process = Process(tmp_path, *words)
+    process = Process(tmp_path, *SMALL, *ENGINES[engine], f"hydra.run.dir={directory}")
     process.wait_for(directory, event, 2)
     process.process.send_signal(signal.SIGKILL)
-    process.end()
+    process.end(UNTIL_GONE[engine])
     before = events_of(directory)
-    code, error = Process(tmp_path, "resume", str(directory)).end()
+    code, error = Process(tmp_path, "resume", str(directory)).end(UNTIL_GONE[engine])
     assert code == 0, error
     after = events_of(directory)
     assert after[: len(before)] == before
