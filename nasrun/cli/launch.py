@@ -148,9 +148,15 @@ def _sweep(composer: Composer, command: Command, words: Sequence[str], jobs: Job
     """Have Hydra's sweeper and launcher do the runs of a sweep."""
     by_clock = is_named_by_clock(plan.config, sweep=True) and not plan.checked.setup.options.resume
     directory = make_unique(plan.directory) if by_clock else plan.directory
-    sweep = Sweep(_earlier_runs(directory, jobs, plan.checked.setup), jobs.swept, jobs.count)
+    forced = composer.forced(words)
+    typed = {word: plain for plain, word in forced.items()}
+    sweep = Sweep(_earlier_runs(directory, jobs, plan.checked.setup), jobs.swept, jobs.count, typed)
     job = Job(unique=True, existing=plan.existing, words=command.file_flags, sweep=sweep)
-    words = [*words, quoted(f"hydra.sweep.dir={directory}"), *_one_by_one(plan.config)]
+    words = [
+        *(forced.get(word, word) for word in words),
+        quoted(f"hydra.sweep.dir={directory}"),
+        *_one_by_one(plan.config),
+    ]
     try:
         _hand_over(composer, ["--multirun", *words], job)
     except KeyboardInterrupt:

@@ -13,7 +13,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, OverrideType
 from hydra.core.plugins import Plugins
 from hydra.errors import MissingConfigException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
@@ -125,6 +125,23 @@ class Composer:
         """The words that each key of a sweep stands for, one for each value (`nasrun.config.overrides.values_of`)."""
         with self._hydra() as loader:
             return values_of(parse(in_full(words)), loader)
+
+    def forced(self, words: Sequence[str]) -> dict[str, str]:
+        """By the word that Hydra has to be given in its place, each word of a sweep that sets a key of swept options.
+
+        Before its first job Hydra composes a config without what is swept, and refuses keys that this one lacks.
+        """
+        overrides = parse(in_full(words))
+        alone = [override for override in overrides if not override.is_sweep_override()]
+        with self._hydra() as loader:
+            groups = {*GROUPS, "experiment", *loader.list_groups("")}
+            if not any(_is_choice(override, groups) for override in overrides if override.is_sweep_override()):
+                return {}
+            base = self._compose([text_of(override) for override in alone if _is_choice(override, groups)])
+        plain = [override for override in alone if override.type is OverrideType.CHANGE]
+        values = [override for override in plain if not _is_choice(override, groups)]
+        missing = [text_of(override) for override in values if not _has_key(base, override, groups)]
+        return {word: f"++{word}" for word in missing}
 
     @contextlib.contextmanager
     def _hydra(self) -> Iterator[ConfigLoader]:
@@ -293,6 +310,15 @@ def _check_trackers(config: DictConfig, choices: Sequence[Override]) -> None:
                     f"{override.input_line}: the keys of {name} take the place of the others; begin its YAML file with "
                     f"# @package {trackers.GROUP}.{name}"
                 )
+
+
+def _has_key(config: DictConfig, override: Override, groups: Collection[str]) -> bool:
+    """Whether the key of a value override is in the config."""
+    try:
+        _check_key(config, override, groups)
+    except ConfigError:
+        return False
+    return True
 
 
 def _check_key(config: DictConfig, override: Override, groups: Collection[str]) -> None:
