@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from nasrun.config.compose import Composer, task_config
 from nasrun.config.given import Given
+from nasrun.config.search_space import space_of
 from nasrun.config.sections import create
 from nasrun.core import Measurement, Objective, Proposal, SearchSpace, Strategy, Trial, seeding
 from nasrun.core.options import plain
@@ -59,7 +60,7 @@ class AskTell:
         content = plain(task_config(Composer().compose([*chosen, *overrides])))
         content |= {group: Given(part).section for group, part in named.items() if not isinstance(part, str)}
         self.objective = Objective(SCORE, mode)
-        self.space = create(content, "search_space", SearchSpace)  # type: ignore[type-abstract]
+        self.space: SearchSpace = space_of(content)
         rng = seeding.generator(seed, seeding.Purpose.STRATEGY)
         inner = create(content, "strategy", Strategy, self.space, self.objective, rng)  # type: ignore[type-abstract]
         self._strategy = Deduplicate(inner, self.space, "reuse")

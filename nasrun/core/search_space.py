@@ -43,6 +43,10 @@ class SearchSpace(ABC):
     """How often each operation is drawn, in proportion to each other, where shared weights are trained on draws of the
     space (`evaluator.operation_weights=auto`): by its token. Empty: as `sample` draws them."""
 
+    scaled_settings: tuple[str, ...] = ()
+    """Training settings for which genomes hold factors (`setting_factors`), by the names of
+    `nasrun.training.settings.SCALED`."""
+
     section: Mapping[str, Any] | None = None
     """The config that this space was made from, `_target_` and options: archives make it anew from that."""
 
@@ -127,6 +131,10 @@ class SearchSpace(ABC):
 
     def hparams(self, genome: Genome) -> Mapping[str, Any]:
         """Training settings that a genome holds, laid over those of the evaluator and under those of the proposal."""
+        return {}
+
+    def setting_factors(self, genome: Genome) -> Mapping[str, float]:
+        """By what settings of the evaluator are multiplied for a genome, for each of `scaled_settings`."""
         return {}
 
     def key(self, genome: Genome) -> Hashable:
