@@ -156,7 +156,7 @@ class Evaluator(ABC):
     """Whether jobs write their weights to `save_to`."""
 
     trains_on: bool = False
-    """Whether trainings are real ones that can be gone on with: `train_on` and `test`."""
+    """Whether trainings are real ones that can be continued: `train_on` and `test`."""
 
     final_data: str = "all the training data"
     """What the winner is trained on, in words."""
