@@ -58,6 +58,8 @@ class Origin(StrEnum):
     """A member of a population, trained on as it was; `EXPLOIT`: in place of one that was worse."""
     EXPLOIT = "exploit"
     UNCHANGED = "unchanged"
+    DERIVED = "derived"
+    """What a differentiable method made of its architecture weights."""
     """A copy of the network that is not mutated; `SELECTION`: the fittest copy; `LAST`: the network at the end."""
     SELECTION = "selection"
     LAST = "last"
@@ -172,6 +174,14 @@ class Job(NamedTuple):
     save_to: str | None = None
     partners: tuple[str, ...] = ()
     resumable: bool = False
+
+
+class Derivation(NamedTuple):
+    """What weights of architectures come to. `genome`: the architecture; `weights`: per position of it how much weight
+    each choice has, in the order of `SearchSpace.positions`, 1 in all."""
+
+    genome: Genome
+    weights: tuple[tuple[float, ...], ...]
 
 
 class Measurement(NamedTuple):

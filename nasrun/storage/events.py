@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar, dataclass_transform
 
-from nasrun.core import Genome, Measurement, Proposal
+from nasrun.core import Derivation, Genome, Measurement, Proposal
 from nasrun.storage.journal import FORMAT, Line, now, reject_invalid_events
 
 NETWORK = ("name", "genome", "parameters", "flops")
@@ -182,7 +182,8 @@ class Told(Event):
 
 @event
 class SharedTrained(Event):
-    """Shared weights were trained for an epoch, the `version`-th, and lie on disk."""
+    """Shared weights were trained for an epoch, the `version`-th, and lie on disk. `derived`: what architecture weights
+    came to, where there are such."""
 
     KIND = "shared"
     READ = {"version": int, "metrics": _mapping, "seconds": float}
@@ -190,6 +191,19 @@ class SharedTrained(Event):
     version: int
     metrics: Mapping[str, float]
     seconds: float
+    derived: Derivation | None = None
+
+    def _fields(self) -> Line:
+        derived = {} if self.derived is None else {"derived": self.derived._asdict()}
+        return {**super()._fields(), **derived}
+
+    @classmethod
+    def _values(cls, line: Line) -> dict[str, Any]:
+        found = super()._values(line)
+        if "derived" in line:
+            rows = tuple(tuple(map(float, row)) for row in line["derived"]["weights"])
+            found["derived"] = Derivation(tuple(line["derived"]["genome"]), rows)
+        return found
 
 
 @event
