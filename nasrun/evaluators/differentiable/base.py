@@ -107,7 +107,7 @@ class Differentiable(WeightSharing):
         trainer = self._mixed
         self._noise = torch.Generator().manual_seed(int(rng.integers(2**62)))
         self._progress = min((epoch - 1) / max(epochs - 1, 1), 1.0)
-        learn = self._learns(trainer.architecture, epoch)
+        learn = self._learns(trainer.architecture, epoch, epochs)
         before = {name: value.clone() for name, value in trainer.architecture.state().items()}
         metrics = trainer.search(rng, epoch, epochs, learn=learn, second_order=self.second_order)
         metrics |= self._after_epoch(trainer.architecture, before, epoch, epochs)
@@ -128,9 +128,9 @@ class Differentiable(WeightSharing):
     def _mixture(self, weights: "ArchitectureWeights") -> "Mixture":
         """What the network computes under architecture weights; whatever is random comes from `_noise`."""
 
-    def _learns(self, weights: "ArchitectureWeights", epoch: int) -> bool:
+    def _learns(self, weights: "ArchitectureWeights", epoch: int, epochs: int) -> bool:
         """Whether architecture weights are learned in an epoch."""
-        return epoch > self._search_settings.architecture_warm_up
+        return epoch > self._search_settings.warm_up_epochs(epochs)
 
     def _after_epoch(
         self, weights: "ArchitectureWeights", before: "Mapping[str, torch.Tensor]", epoch: int, epochs: int

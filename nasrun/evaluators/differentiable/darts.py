@@ -75,8 +75,8 @@ class Darts(Differentiable):
         kept = torch.rand(len(value), 1, 1, 1, generator=self._noise) >= rate
         return value * (kept.to(value.device, value.dtype) / (1 - rate))
 
-    def _learns(self, weights: "ArchitectureWeights", epoch: int) -> bool:
-        return STOPPED not in weights.memory and super()._learns(weights, epoch)
+    def _learns(self, weights: "ArchitectureWeights", epoch: int, epochs: int) -> bool:
+        return STOPPED not in weights.memory and super()._learns(weights, epoch, epochs)
 
     def _after_epoch(
         self, weights: "ArchitectureWeights", before: "Mapping[str, torch.Tensor]", epoch: int, epochs: int

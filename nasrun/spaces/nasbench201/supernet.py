@@ -92,8 +92,7 @@ class _SharedCell(nn.Module):
             return total
 
         # With partial channels no node is zero: some pass by each operation.
-        whole = source is None or self._partial == 1
-        value = mixed(source) if whole else partly(mixed, source, self._partial)
+        value = mixed(source) if source is None or self._partial == 1 else partly(mixed, source, self._partial)
         return None if value is None else mixture.edge(position, value)
 
 

@@ -50,14 +50,18 @@ class ArchitectureSettings:
 
     Defaults are those of DARTS (Liu et al. 2019, arXiv 1806.09055, appendix A.1.1). `architecture_data`: what they are
     learned on, the half of the training images that shared weights are not trained on, or the validation images that
-    architectures are scored on. `architecture_warm_up`: epochs in which the shared weights alone are trained. `affine`:
-    whether normalisations of operations have a scale and an offset, by which one of them may gain weight without being
-    better.
+    architectures are scored on. `architecture_warm_up`: epochs in which the shared weights alone are trained; `auto`:
+    three tenths of all, as PC-DARTS has 15 of 50. `affine`: whether normalisations of operations have a scale and an
+    offset, by which one of them may gain weight without being better.
     """
 
     architecture_lr: Annotated[float, Above(0)] = 0.0003
     architecture_betas: tuple[Beta, Beta] = (0.5, 0.999)
     architecture_weight_decay: Annotated[float, AtLeast(0)] = 0.001
     architecture_data: Literal["half", "validation"] = "half"
-    architecture_warm_up: Annotated[int, AtLeast(0)] = 0
+    architecture_warm_up: Annotated[int, AtLeast(0)] | Literal["auto"] = 0
     affine: bool = False
+
+    def warm_up_epochs(self, epochs: int) -> int:
+        """`architecture_warm_up` of so many epochs."""
+        return 3 * epochs // 10 if self.architecture_warm_up == "auto" else self.architecture_warm_up
