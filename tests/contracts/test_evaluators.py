@@ -41,6 +41,7 @@ SHARED = (
 )
 RUNS = {
     **dict.fromkeys(evaluators_that_derive(), SHARED),
+    "pc_darts": (*SHARED, "evaluator.partial=2"),
     "supernet": SHARED,
     "train": (*SMALL, "evaluator.epochs=1", "evaluator.batch_size=32", "evaluator.final_epochs=2"),
     # The cells of which the table holds several trainings.

@@ -36,7 +36,15 @@ SMALL = (
     "output.console=none",
     "output.plots=false",
 )
-METHODS = {"darts": ("evaluator=darts", "evaluator.max_skips=2", "evaluator.skip_dropout=0.3")}
+METHODS = {
+    "darts": ("evaluator=darts", "evaluator.max_skips=2", "evaluator.skip_dropout=0.3"),
+    "darts_second_order": ("evaluator=darts", "evaluator.second_order=true"),
+    "gdas": ("evaluator=gdas",),
+    "pc_darts": ("evaluator=pc_darts", "evaluator.partial=2", "evaluator.architecture_warm_up=1"),
+    "sgas": ("evaluator=sgas", "evaluator.criterion=2", "evaluator.history=2", "evaluator.warm_up_epochs=1"),
+}
+KILLED = ("darts", "sgas")
+"""Methods that are killed at each phase; the others at many, where tests may be slow."""
 STEPS = 2  # in an epoch of 60 images, the half of 120
 
 KILLER = """
@@ -105,7 +113,7 @@ def test_what_is_derived_is_on_record_proposed_and_chosen(method: str, tmp_path:
     assert origins == {"derived"}
 
 
-@methods
+@pytest.mark.parametrize("method", KILLED)
 @pytest.mark.parametrize(("phase", "after"), [("learn", 2 * STEPS + 1), ("save", 3), ("score", 3)])
 def test_a_killed_run_comes_to_the_same(method: str, phase: str, after: int, tmp_path: Path) -> None:
     expected = results(whole(method, tmp_path / "whole"))
@@ -129,7 +137,7 @@ def test_many_kills_come_to_the_same(method: str, tmp_path: Path) -> None:
     assert results(directory) == expected
 
 
-@methods
+@pytest.mark.parametrize("method", ["darts", "gdas"])
 def test_other_strategies_score_with_its_weights(method: str, tmp_path: Path) -> None:
     more = ("strategy=aging_evolution", "strategy.population=3", "strategy.sample=2", "evaluator.rounds=4", "trials=6")
     directory = whole(method, tmp_path / "run", *more)
