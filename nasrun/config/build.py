@@ -27,6 +27,7 @@ from nasrun.config.sections import (
     mapping,
     section_of,
 )
+from nasrun.config.shared_weights import check_derived, check_workers
 from nasrun.config.time_budget import check_time
 from nasrun.config.trackers import GROUP as TRACKER
 from nasrun.config.trackers import class_sections, sections_by_name
@@ -131,8 +132,11 @@ def build(config: DictConfig, given: Mapping[str, Given] = {}) -> Setup:
         check_baseline(evaluator, dataset)
     check_constraints(made.constraints, steered, dataset.task, options.seed)
     check_start(mapping(content, "strategy"), made.constraints, space, dataset.task)
+    check_derived(strategy, evaluator, options.deduplicate, made.constraints)
     if isinstance(evaluator, SharedEvaluator):
-        options = _options_of_shared(options, hardware)
+        check_workers(hardware)
+        # A score belongs to the shared weights of its time.
+        options = replace(options, deduplicate="never") if options.deduplicate == "reuse" else options
     strategy = wrap(strategy, steered, dataset, options, made.constraints)
     if options.time is not None:
         strategy = Timed(strategy, steered, made.objective, options.patience_trials)
@@ -176,17 +180,6 @@ def _strategy_class(content: dict[str, Any]) -> type[Strategy]:
         kind = section.thing if isinstance(section.thing, type) else type(section.thing)
         return kind if issubclass(kind, Strategy) else Strategy
     return kind_of(content, "strategy", Strategy)  # type: ignore[type-abstract]
-
-
-def _options_of_shared(options: RunOptions, hardware: Hardware) -> RunOptions:
-    """The options of a run whose architectures share their weights; ConfigError where it has several workers."""
-    if hardware.is_remote:
-        named, alone = hardware.named
-        raise ConfigError(
-            f"{named}: weights that all architectures share are trained and used in one process; choose {alone}"
-        )
-    # A score belongs to the shared weights of its time.
-    return replace(options, deduplicate="never") if options.deduplicate == "reuse" else options
 
 
 def build_benchmark(config: DictConfig, data: DataRecord | None = None, given: Mapping[str, Given] = {}) -> Benchmark:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nasrun.core.types import Genome, Job, Measurement, Progress, Proposal, Trial
+from nasrun.core.types import Derivation, Genome, Job, Measurement, Progress, Proposal, Trial
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,6 +47,9 @@ class Strategy(ABC):
     """Whether it proposes what the space samples, mutates or mixes, so that this can be chosen from pools
     (`nasrun.strategies.prescreen`)."""
 
+    follows_derived: bool = False
+    """Whether it proposes what the evaluator derives (`tell_derived`), one architecture after each epoch."""
+
     @abstractmethod
     def ask(self, n: int) -> list[Proposal]:
         """Between 0 and `n` proposals; an empty list means: tell me first (or: I am done)."""
@@ -61,6 +64,10 @@ class Strategy(ABC):
         Another one is asked for in its place. A strategy that counts what it proposed, or waits for it, counts this one
         out; one that learns from failures may learn from it. Here: nothing is done.
         """
+
+    def tell_derived(self, genome: Genome) -> None:
+        """Take in what an evaluator derived from its architecture weights (`SharedEvaluator.derived`) after it trained
+        them for an epoch. Here: nothing is done."""
 
     @property
     def done(self) -> bool:
@@ -103,7 +110,7 @@ class StrategyWrapper(Strategy):
         self.initial, self.length, self.budgets = inner.initial, inner.length, inner.budgets
         self.uses_checkpoints, self.multi_objective = inner.uses_checkpoints, inner.multi_objective
         self.steerable, self.begins_known = inner.steerable, inner.begins_known
-        self.draws_from_space = inner.draws_from_space
+        self.draws_from_space, self.follows_derived = inner.draws_from_space, inner.follows_derived
 
     def ask(self, n: int) -> list[Proposal]:
         return self._inner.ask(n)
@@ -113,6 +120,9 @@ class StrategyWrapper(Strategy):
 
     def reject(self, proposal: Proposal, reason: str) -> None:
         self._inner.reject(proposal, reason)
+
+    def tell_derived(self, genome: Genome) -> None:
+        self._inner.tell_derived(genome)
 
     @property
     def done(self) -> bool:
@@ -263,6 +273,13 @@ class SharedEvaluator(Evaluator):
 
     rounds: int
     """Trials after each epoch of the shared weights."""
+
+    derives: bool = False
+    """Whether it learns weights of architectures and derives one from them (`derived`)."""
+
+    def derived(self) -> Derivation | None:
+        """The architecture that the architecture weights come to by now, and these; None where there are none."""
+        return None
 
     def sample(self, rng: np.random.Generator) -> Genome | None:
         """An architecture on which the weights are trained, where the strategy has no policy that draws one. None: a

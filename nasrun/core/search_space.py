@@ -47,6 +47,19 @@ class SearchSpace(ABC):
     """Training settings for which genomes hold factors (`setting_factors`), by the names of
     `nasrun.training.settings.SCALED`."""
 
+    mixed_channels: int = 0
+    """Channels of the narrowest operation that `relaxed` mixes; 0 where there is no `relaxed`. Choices of a space that
+    has one depend on the position alone, so that they can have weights (`positions`)."""
+
+    skip: Token | None = None
+    """The operation that passes its input on; None: there is none."""
+
+    nothing: Token | None = None
+    """The operation that gives nothing; None: there is none."""
+
+    summed_positions: Sequence[Sequence[int]] = ()
+    """Positions whose operations are added up in one node: what edge normalisation weighs against each other."""
+
     section: Mapping[str, Any] | None = None
     """The config that this space was made from, `_target_` and options: archives make it anew from that."""
 
@@ -189,6 +202,22 @@ class SearchSpace(ABC):
     def supernet_name(self, genome: Genome, task: Task) -> Callable[[str], str]:
         """From the name of a parameter of the network that `build` makes of a genome to its name in the supernet."""
         return lambda name: name
+
+    def positions(self) -> tuple[tuple[Token, ...], ...]:
+        """The choices at each position of a genome, where they depend on the position alone (`mixed_channels`)."""
+        found: list[tuple[Token, ...]] = []
+        while legal := self.choices(tuple(choices[0] for choices in found)):
+            found.append(legal)
+        return tuple(found)
+
+    def relaxed(self, task: Task, partial: int = 1) -> torch.nn.Module:
+        """The network of `supernet`, which also takes a `nasrun.spaces.mixture.Mixture` in place of a genome: then it
+        computes all choices of weight other than 0, added up by their weights. `candidates()`: the modules of these.
+
+        `partial`: operations work on one of so many channels, and the others pass them by (PC-DARTS); then the network
+        of a genome is another one than `build` makes. TypeError where the space has none.
+        """
+        raise TypeError(f"{type(self).__name__} has no network of mixed operations")
 
     def cell_graphs(self, genome: Genome) -> Mapping[str, CellGraph]:
         """The cells of an architecture by title, for a picture of it; empty where it has none."""

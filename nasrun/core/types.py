@@ -56,6 +56,8 @@ class Origin(StrEnum):
     """A member of a population, trained on as it was; `EXPLOIT`: in place of one that was worse."""
     EXPLOIT = "exploit"
     UNCHANGED = "unchanged"
+    DERIVED = "derived"
+    """What a differentiable method made of its architecture weights."""
     """A copy of the network that is not mutated; `SELECTION`: the fittest copy; `LAST`: the network at the end."""
     SELECTION = "selection"
     LAST = "last"
@@ -179,6 +181,14 @@ class Job(NamedTuple):
     """The checkpoints of the proposal's partners."""
     resumable: bool = False
     """Whether later proposals may go on from here, so that the state of the optimizer is saved along."""
+
+
+class Derivation(NamedTuple):
+    """What weights of architectures come to. `genome`: the architecture; `weights`: per position of it how much weight
+    each choice has, in the order of `SearchSpace.positions`, 1 in all."""
+
+    genome: Genome
+    weights: tuple[tuple[float, ...], ...]
 
 
 class Measurement(NamedTuple):

@@ -281,8 +281,8 @@ class Search:
                     self._asked[measurement.trial].measurements.append(measurement)
                 case Told(trial=number):
                     self._take_in(number)
-                case SharedTrained(version=version) if self._shared is not None:
-                    self._shared.version = version
+                case SharedTrained() if self._shared is not None:
+                    self._shared.take(event, self._strategy)
 
     def _ask_again(self, event: Asked, where: str) -> None:
         if event.n > self._options.in_flight:  # this many would be made before they are compared

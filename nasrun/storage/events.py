@@ -9,7 +9,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any
 
-from nasrun.core import Genome, Measurement, Proposal
+from nasrun.core import Derivation, Genome, Measurement, Proposal
 from nasrun.storage.event_base import Event, event, given, mapping, rest
 from nasrun.storage.journal import FORMAT, Line, reject_invalid_events
 from nasrun.storage.trial_json import measurement_from_json, measurement_to_json, proposal_from_json, proposal_to_json
@@ -114,7 +114,8 @@ class Told(Event):
 
 @event
 class SharedTrained(Event):
-    """Shared weights were trained for an epoch, the `version`-th, and lie on disk."""
+    """Shared weights were trained for an epoch, the `version`-th, and lie on disk. `derived`: what architecture weights
+    came to, where there are such."""
 
     KIND = "shared"
     READ = {"version": int, "metrics": mapping, "seconds": float}
@@ -122,6 +123,19 @@ class SharedTrained(Event):
     version: int
     metrics: Mapping[str, float]
     seconds: float
+    derived: Derivation | None = None
+
+    def _fields(self) -> Line:
+        derived = {} if self.derived is None else {"derived": self.derived._asdict()}
+        return {**super()._fields(), **derived}
+
+    @classmethod
+    def _values(cls, line: Line) -> dict[str, Any]:
+        found = super()._values(line)
+        if "derived" in line:
+            rows = tuple(tuple(map(float, row)) for row in line["derived"]["weights"])
+            found["derived"] = Derivation(tuple(line["derived"]["genome"]), rows)
+        return found
 
 
 @event

@@ -39,6 +39,7 @@ FILES = (
     "front.csv",
     "changes.csv",
     "shared.csv",
+    "architecture.csv",
     "strategy.json",
 )
 """What is packed of a run directory, as far as it is there, besides its code."""

@@ -1,5 +1,7 @@
 """What every search space promises, held by spaces with genes for training settings; and what those genes promise."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from omegaconf import OmegaConf
@@ -126,8 +128,8 @@ def test_a_string_without_factors_is_the_network_by_the_recipe_as_it_is(space: S
 @pytest.mark.parametrize("recipe", [["lr", "augmentation"], {"lr": [0.5, 1.0]}])
 @pytest.mark.parametrize("name", SPACES)
 def test_the_section_makes_the_same_space(name: str, recipe: object) -> None:
-    options = OmegaConf.to_container(OmegaConf.load(ROOT / "conf" / "search_space" / f"{name}.yaml"), resolve=True)
-    assert isinstance(options, dict)
+    path = ROOT / "conf" / "search_space" / f"{name}.yaml"
+    options: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
     made = make_space({**options, "recipe": recipe})
     assert isinstance(made, RecipeGenes)
     assert made.section is not None

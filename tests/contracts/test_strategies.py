@@ -16,7 +16,7 @@ from tests.support import FITTING, measure, options, setup_of, strategy_setup, t
 GOLDEN = Path(__file__).parent.parent / "golden"
 COUNT = 60
 
-SEEDLESS = ("grid", "fixed")
+SEEDLESS = ("grid", "fixed", "derived")
 """Strategies that draw nothing at their defaults, or once, and learn nothing."""
 
 SPARING = ("asha", "successive_halving", "hyperband")

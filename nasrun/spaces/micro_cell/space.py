@@ -45,7 +45,7 @@ class MicroCell(SearchSpace):
     depthwise separable and done twice, as in ENAS; otherwise they are plain, once.
     """
 
-    has_supernet = True
+    has_supernet, skip = True, "identity"
 
     def __init__(
         self,
@@ -61,6 +61,7 @@ class MicroCell(SearchSpace):
         if len(operations) == 1 and blocks == 1:
             raise ValueError(f"operations={show(operations)}: one operation in one block leaves too little to search")
         self.blocks, self.layout, self.channels, self.separable = blocks, layout, channels, separable
+        self.mixed_channels = channels
         self.operations: tuple[str, ...] = tuple(operations)
         self.cell_kinds = tuple(kind for kind in (CONVOLUTION, REDUCTION) if kind in layout)
         self._length = TOKENS * blocks * len(self.cell_kinds)
@@ -261,6 +262,11 @@ class MicroCell(SearchSpace):
         from nasrun.spaces.micro_cell.network import MicroNetwork
 
         return MicroNetwork(self, task)
+
+    def relaxed(self, task: Task, partial: int = 1) -> "torch.nn.Module":
+        from nasrun.spaces.micro_cell.network import MicroNetwork
+
+        return MicroNetwork(self, task, partial=partial)
 
     def cell_graphs(self, genome: Genome) -> Mapping[str, CellGraph]:
         """The convolution and the reduction cell, as far as the layout has them."""

@@ -61,8 +61,11 @@ class NASBench201(SearchSpace):
         "avg_pool_3x3": 0.10,
     }
 
+    skip, nothing = "skip_connect", "none"
+    summed_positions = ((1, 2), (3, 4, 5))
+
     def __init__(self, *, channels: Positive = 16, cells: Positive = 5, merge_isomorphs: bool = False) -> None:
-        self.channels = channels
+        self.channels = self.mixed_channels = channels
         self.cells = cells
         self.merge_isomorphs = merge_isomorphs
         self.mutations = {"operation": self.change_operation}
@@ -179,6 +182,11 @@ class NASBench201(SearchSpace):
         from nasrun.spaces.nasbench201.supernet import supernet
 
         return supernet(self.channels, self.cells, task)
+
+    def relaxed(self, task: Task, partial: int = 1) -> "torch.nn.Module":
+        from nasrun.spaces.nasbench201.supernet import supernet
+
+        return supernet(self.channels, self.cells, task, partial)
 
     def supernet_name(self, genome: Genome, task: Task) -> Callable[[str], str]:
         from nasrun.spaces.nasbench201.supernet import supernet_name
