@@ -4,6 +4,7 @@ import contextlib
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -17,7 +18,7 @@ from hydra.core.plugins import Plugins
 from hydra.errors import MissingConfigException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, read_write
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 from yaml import MarkedYAMLError
 from yaml.reader import ReaderError
@@ -202,6 +203,7 @@ def _search_path(folder: Any, word: str) -> str:
     if not isinstance(folder, str):
         raise ConfigError(f"{word}: expected a list of folders in [ ]")
     if folder.startswith("pkg://"):
+        _check_package(folder.removeprefix("pkg://"))
         return folder
     path = at_home(folder.removeprefix("file://"))
     if not path.is_dir():
@@ -209,11 +211,35 @@ def _search_path(folder: Any, word: str) -> str:
     return f"file://{path.resolve()}"
 
 
+def _check_package(name: str) -> None:
+    """ConfigError where a package of `hydra.searchpath` is not there: Hydra would pass over it."""
+    package = name.split("/")[0]
+    try:
+        found = package and find_spec(package)
+    except (ImportError, ValueError):
+        found = None
+    if not found:
+        raise ConfigError(
+            f"{SEARCH_PATH}: pkg://{name}: no such package in Python's path; PYTHONPATH=FOLDER nasrun ..."
+        )
+
+
 def output_directory(config: DictConfig, *, sweep: bool) -> Path:
     """The directory of a run, or of all runs of a sweep, from a composed config."""
     node = config.hydra.sweep if sweep else config.hydra.run
     try:
         return at_home(node.dir)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{error.full_key}: {first_line(error)}") from error
+
+
+def first_directory(config: DictConfig) -> Path:
+    """The directory of the first run of a sweep, from a composed config."""
+    numbered = config.copy()
+    with read_write(numbered.hydra.job):
+        numbered.hydra.job.num, numbered.hydra.job.id = 0, "0"
+    try:
+        return output_directory(numbered, sweep=True) / str(numbered.hydra.sweep.subdir)
     except OmegaConfBaseException as error:
         raise ConfigError(f"{error.full_key}: {first_line(error)}") from error
 

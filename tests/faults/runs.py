@@ -83,10 +83,10 @@ class Process:
             assert self.process.poll() is None, self.process.communicate()[1]
             time.sleep(0.01)
 
-    def end(self) -> tuple[int, str]:
-        """The exit code and what was said on stderr; no process of the run may be left."""
+    def end(self, seconds: float = 5) -> tuple[int, str]:
+        """The exit code and what was said on stderr; no process of the run may be left after so many seconds."""
         error = self.process.communicate(timeout=120)[1]
-        assert gone_within(5, self.mark), "processes are left"
+        assert gone_within(seconds, self.mark), "processes are left"
         return self.process.returncode, error
 
 

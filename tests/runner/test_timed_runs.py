@@ -5,6 +5,7 @@ the same decisions are right whenever they are made.
 """
 
 import json
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -47,6 +48,12 @@ SMALL = (
 )
 STOPS = [("ask", 4), ("segment", 1)]
 STOPS += [pytest.param(*stop, marks=pytest.mark.slow) for stop in (("ask", 1), ("speed", 2), ("final", 0))]
+ENGINES = {
+    "one process": ("time=60s",),
+    "workers": ("time=60s", "hardware.clock=wall", "hardware.workers=2"),
+    "ray": ("time=90s", "hardware=ray", "hardware.device=cpu", "hardware.clock=wall", "hardware.workers=2"),
+}
+UNTIL_GONE = {"one process": 5, "workers": 5, "ray": 90}  # Ray's processes look now and then whether the run lives
 SECONDS_PER_EVENT = {"measure": 2.0, "segment": 5.0}
 
 
@@ -114,6 +121,22 @@ def test_a_run_is_planned_and_what_is_planned_is_on_record(tmp_path: Path) -> No
     assert (tmp_path / "run" / "best" / "model.safetensors").is_file()
     assert summary["budget"]["budget_seconds"] == 8
     assert summary["final"]["test_accuracy"] == final["metrics"]["test_accuracy"]
+
+
+@pytest.mark.parametrize("console", ["plain", "none"])
+def test_what_is_timed_before_the_first_line_of_a_run_is_said(
+    tmp_path: Path, by_events: None, capsys: pytest.CaptureFixture[str], console: str
+) -> None:
+    start(config("time=40s", f"output.console={console}"), tmp_path / "run", unique=False)
+    if console == "none":
+        assert capsys.readouterr().out == ""
+        return
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert first == "40s: networks are timed for the plan"
+    begun = next(place for place, line in enumerate(lines) if line.startswith("run "))
+    assert begun > 0
+    for line in lines[:begun]:
+        assert re.fullmatch(r"timed \S+: \S+ s for \d+ images", line)
 
 
 def test_the_winner_goes_on_from_what_it_learned_in_the_search(tmp_path: Path, by_events: None) -> None:
@@ -204,18 +227,16 @@ def test_a_budget_that_is_too_small_is_refused_and_leaves_nothing(tmp_path: Path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("event", ["measure", "segment"])
-def test_a_run_that_is_killed_goes_on_within_its_time(tmp_path: Path, workers: int, event: str) -> None:
+def test_a_run_that_is_killed_goes_on_within_its_time(tmp_path: Path, engine: str, event: str) -> None:
     directory = tmp_path / "run"
-    clock = "wall" if workers > 1 else "cpu"
-    words = (*SMALL, "time=60s", f"hardware.clock={clock}", f"hardware.workers={workers}", f"hydra.run.dir={directory}")
-    process = Process(tmp_path, *words)
+    process = Process(tmp_path, *SMALL, *ENGINES[engine], f"hydra.run.dir={directory}")
     process.wait_for(directory, event, 2)
     process.process.send_signal(signal.SIGKILL)
-    process.end()
+    process.end(UNTIL_GONE[engine])
     before = events_of(directory)
-    code, error = Process(tmp_path, "resume", str(directory)).end()
+    code, error = Process(tmp_path, "resume", str(directory)).end(UNTIL_GONE[engine])
     assert code == 0, error
     after = events_of(directory)
     assert after[: len(before)] == before
