@@ -167,10 +167,10 @@ def critical_difference(measure: Measure, over: str = "") -> "Figure":
     left, right = (max(map(len, part), default=0) * LETTER for part in (names[half:], names[:half]))
     depth, per_inch = 0.35 + 0.22 * len(bars), (count - 1) / RANK_AXIS
     size = (left + RANK_AXIS + right + 0.3, 1.3 + 0.32 * half + 0.18 * len(bars))
-    figure = Figure(figsize=size, dpi=200, layout="constrained")
-    axes = figure.add_subplot()
+    figure = Figure(figsize=size, dpi=200)
+    axes = figure.add_axes((0, 0, 1, 1))
     axes.set_xlim(count + (left + 0.15) * per_inch, 1 - (right + 0.15) * per_inch)
-    axes.set_ylim(-depth - 0.45 * half, 1.7)
+    axes.set_ylim(-depth - 0.45 * half - 0.1, 1.75)
     axes.axis("off")
     axes.plot([1, count], [0, 0], color=INK, linewidth=1.2)
     for tick in range(1, count + 1, math.ceil(count / MOST_TICKS)):
