@@ -76,8 +76,8 @@ def _fronts(comparison: Comparison, look: Look) -> "Figure":
     one, two = comparison.runs[0].objectives
     signs = np.array([1.0 if objective.mode == "max" else -1.0 for objective in (one, two)])
     scales = np.array([100.0 if objective.metric.endswith("accuracy") else 1.0 for objective in (one, two)])
-    names = [f"{objective.metric}{' (%)' * objective.metric.endswith('accuracy')}" for objective in (one, two)]
-    figure, axes = new_figure(*names)
+    across, up = (f"{objective.metric}{' (%)' * objective.metric.endswith('accuracy')}" for objective in (one, two))
+    figure, axes = new_figure(across, up)
     length, fronts = budget(comparison), []
     for place, (group, runs) in enumerate(comparison.groups.items()):
         colour = look.colour(group) or COLOURS[place % len(COLOURS)]
