@@ -17,6 +17,7 @@ from nasrun.config.given import Given, Section
 from nasrun.config.objective import ObjectiveOptions
 from nasrun.config.prescreen import PrescreenOptions
 from nasrun.config.recipe import check_recipe
+from nasrun.config.search_space import check_genes, given_content, space_of
 from nasrun.config.sections import (
     create,
     instantiate,
@@ -149,7 +150,7 @@ def build(config: DictConfig, given: Mapping[str, Given] = {}) -> Setup:
 
     `given`: objects of the calling program, by group, which take the place of what the config chooses.
     """
-    content = {**plain(config), **{group: one.section for group, one in given.items()}}
+    content = given_content(plain(config), given)
     _read_variables(config, content)
     known = [*GROUPS, *SECTIONS, *FREE, *RunOptions.__dataclass_fields__]
     for name in content:
@@ -241,7 +242,7 @@ def build_benchmark(config: DictConfig, data: DataRecord | None = None, given: M
     `data`: the record of its data, in place of which no data set is made; None where the run has none. `given`: as for
     `build`.
     """
-    content = {**plain(config), **{group: one.section for group, one in given.items()}}
+    content = given_content(plain(config), given)
     return _benchmark(content, Hardware(), None if data is None else RecordedDataset(data))
 
 
@@ -253,7 +254,7 @@ def _benchmark(
     options = RunOptions(**check_section(RunOptions, top, ""))
     objective = section_of(content, "objective", ObjectiveOptions)
     constraints = section_of(content, "constraints", ConstraintOptions)
-    space = create(content, "search_space", SearchSpace)  # type: ignore[type-abstract]
+    space = space_of(content)
     if dataset is None:
         dataset = create(content, "dataset", Dataset)  # type: ignore[type-abstract]
     if memory is not None:
@@ -276,14 +277,9 @@ def limits_of(content: Mapping[str, Any]) -> ConstraintOptions:
     return replace(section_of(dict(content), "constraints", ConstraintOptions), steer=True)
 
 
-def space_of(content: dict[str, Any]) -> SearchSpace:
-    """The search space of a config."""
-    return create(content, "search_space", SearchSpace)  # type: ignore[type-abstract]
-
-
 def rebuild(content: dict[str, Any]) -> tuple[Evaluator, Dataset]:
     """The evaluator of a checked config, with its data set: what a worker process makes for itself."""
-    space = create(content, "search_space", SearchSpace)  # type: ignore[type-abstract]
+    space = space_of(content)
     dataset = create(content, "dataset", Dataset)  # type: ignore[type-abstract]
     hardware = create(content, "hardware", Hardware)
     return evaluator_of(content, space, dataset, hardware), dataset
@@ -291,6 +287,7 @@ def rebuild(content: dict[str, Any]) -> tuple[Evaluator, Dataset]:
 
 def evaluator_of(content: dict[str, Any], space: SearchSpace, dataset: Dataset, hardware: Hardware) -> Evaluator:
     """The evaluator of a config, within one that adds the costs that objectives or constraints name besides."""
+    check_genes(space, content)
     made = create(content, "evaluator", Evaluator, space, dataset, hardware)  # type: ignore[type-abstract]
     objective = section_of(content, "objective", ObjectiveOptions)
     limits = section_of(content, "constraints", ConstraintOptions)

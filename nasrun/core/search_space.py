@@ -19,32 +19,36 @@ class SearchSpace(ABC):
     Every method that takes a generator draws from it alone, so that a seeded search repeats itself.
     """
 
-    #: Named mutations. Each yields a valid genome different from its parent wherever one exists, else the parent.
     mutations: Mapping[str, Mutation]
+    """Named mutations. Each yields a valid genome different from its parent wherever one exists, else the parent."""
 
-    #: Number of genomes in the space; None where it is unknown.
     size: int | None = None
+    """Number of genomes in the space; None where it is unknown."""
 
-    #: The kinds of tasks that `build` makes networks for.
     kinds: tuple[Kind, ...] = ("classification",)
+    """The kinds of tasks that `build` makes networks for."""
 
-    #: FLOPs that a network for images of 32 by 32 pixels or fewer may have under `constraints.flops=auto`, so that a
-    #: trial takes seconds; for larger images in proportion to their pixels (`flops_limit_for`). None: any number.
     flops_limit: int | None = None
+    """FLOPs that a network for images of 32 by 32 pixels or fewer may have under `constraints.flops=auto`, so that a
+    trial takes seconds; for larger images in proportion to their pixels (`flops_limit_for`). None: any number."""
 
-    #: Where all genomes are one network that is trained in different ways, so that weights carry over from any to any:
-    #: the genome to set out from. None: genomes are different networks.
     start: Genome | None = None
+    """Where all genomes are one network that is trained in different ways, so that weights carry over from any to any:
+    the genome to set out from. None: genomes are different networks."""
 
-    #: Whether `supernet` makes a network.
     has_supernet: bool = False
+    """Whether `supernet` makes a network."""
 
-    #: How often each operation is drawn, in proportion to each other, where shared weights are trained on draws of the
-    #: space (`evaluator.operation_weights=auto`): by its token. Empty: as `sample` draws them.
     operation_weights: Mapping[str, float] = {}
+    """How often each operation is drawn, in proportion to each other, where shared weights are trained on draws of the
+    space (`evaluator.operation_weights=auto`): by its token. Empty: as `sample` draws them."""
 
-    #: The config that this space was made from, `_target_` and options: archives make it anew from that.
+    scaled_settings: tuple[str, ...] = ()
+    """Training settings for which genomes hold factors (`setting_factors`), by the names of
+    `nasrun.training.settings.SCALED`."""
+
     section: Mapping[str, Any] | None = None
+    """The config that this space was made from, `_target_` and options: archives make it anew from that."""
 
     @abstractmethod
     def sample(self, rng: np.random.Generator) -> Genome:
@@ -148,6 +152,10 @@ class SearchSpace(ABC):
 
     def hparams(self, genome: Genome) -> Mapping[str, Any]:
         """Training settings that a genome holds, laid over those of the evaluator and under those of the proposal."""
+        return {}
+
+    def setting_factors(self, genome: Genome) -> Mapping[str, float]:
+        """By what settings of the evaluator are multiplied for a genome, for each of `scaled_settings`."""
         return {}
 
     def key(self, genome: Genome) -> Hashable:

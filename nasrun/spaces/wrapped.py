@@ -20,6 +20,7 @@ class WrappedSpace(SearchSpace):
         self.size, self.kinds, self.flops_limit = inner.size, inner.kinds, inner.flops_limit
         self.start, self.section, self.mutations = inner.start, inner.section, inner.mutations
         self.has_supernet, self.operation_weights = inner.has_supernet, inner.operation_weights
+        self.scaled_settings = inner.scaled_settings
 
     def sample(self, rng: np.random.Generator) -> Genome:
         return self.inner.sample(rng)
@@ -74,6 +75,9 @@ class WrappedSpace(SearchSpace):
 
     def hparams(self, genome: Genome) -> Mapping[str, Any]:
         return self.inner.hparams(genome)
+
+    def setting_factors(self, genome: Genome) -> Mapping[str, float]:
+        return self.inner.setting_factors(genome)
 
     def key(self, genome: Genome) -> Hashable:
         return self.inner.key(genome)
