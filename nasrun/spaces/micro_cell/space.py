@@ -6,7 +6,7 @@ Search via Rewarding Modifications", section V. torch is imported by `build` alo
 """
 
 from bisect import bisect_right
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import cache
 from itertools import product
 from math import isnan
@@ -133,7 +133,7 @@ class MicroCell(SearchSpace):
             used = self._used(cell)
             if used < self.blocks:
                 start = place * TOKENS * self.blocks + TOKENS * used
-                blocks = product(*self._choices[start : start + TOKENS])
+                blocks: Iterable[Genome] = product(*self._choices[start : start + TOKENS])
                 found += [genome[:start] + block + genome[start + TOKENS :] for block in blocks]
         found = [other for other in found if self.parts(other) > self.parts(genome)]
         return list(dict.fromkeys(found))
