@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from nasrun.config.build import OutputOptions, RunOptions
 from nasrun.config.constraints import ConstraintOptions
 from nasrun.config.objective import ObjectiveOptions
 from nasrun.config.prescreen import PrescreenOptions
+from nasrun.config.run_options import OutputOptions, RunOptions
 from nasrun.core.config_files import GROUPS, conf_dir
 from nasrun.core.options import describe, options
 from nasrun.evaluators.train.evaluator import Train

@@ -1,6 +1,7 @@
 """What several tests need: checked configs as objects, and small searches in this process."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,8 +11,9 @@ from omegaconf import DictConfig
 from nasrun.checkpoints.store import CheckpointStore
 from nasrun.config.build import Setup, build
 from nasrun.config.compose import compose_config, task_config
-from nasrun.core import Measurement, Proposal, Strategy, Trial
+from nasrun.core import Measurement, Proposal, SearchSpace, Strategy, StrategyWrapper, Trial, seeding
 from nasrun.core.config_files import conf_dir
+from nasrun.core.option_classes import option_classes
 from nasrun.core.options import gathered
 from nasrun.datasets import Dataset
 from nasrun.datasets.record import record_of
@@ -37,17 +39,42 @@ MADE_UP = ("evaluator=synthetic", "dataset=synthetic", "search_space=sequential_
 FITTING: dict[str, tuple[str, ...]] = {
     "abc": ("search_space=sequential_cnn", "deduplicate=resample"),
     "asnn": ("search_space=mlp", "strategy.rows=1000"),
+    "derived": ("evaluator=darts", "search_space=nasbench201"),
     "grid": ("search_space=nasbench201",),
     "miha": ("search_space=training_recipe", "strategy.cycles=40"),
+    "nao": ("search_space=nasbench201", "strategy.steps=120"),
     "pbt": ("search_space=training_recipe",),
     "successive_halving": ("search_space=sequential_cnn", "strategy.configurations=200"),
 }
 """What strategies are tested with that do not run on every search space, or would take long at their defaults."""
 
 
+class EpochBeforeEachAsk(StrategyWrapper):
+    """Round a strategy that follows what is derived: as in the loop, it is told of an architecture before each ask."""
+
+    def __init__(self, inner: Strategy, space: SearchSpace, seed: int) -> None:
+        super().__init__(inner)
+        self._space, self._rng = space, seeding.generator(seed, seeding.Purpose.SHARED)
+
+    def ask(self, n: int) -> list[Proposal]:
+        self.tell_derived(self._space.sample(self._rng))
+        return super().ask(n)
+
+
 def strategy_setup(strategy: str, *overrides: str) -> Setup:
     """`setup_of` with a strategy, on the default search space unless that does not fit it."""
-    return setup_of(f"strategy={strategy}", *FITTING.get(strategy, ()), *overrides)
+    setup = setup_of(f"strategy={strategy}", *FITTING.get(strategy, ()), *overrides)
+    if not setup.strategy.follows_derived:
+        return setup
+    made_up = setup_of(*FITTING[strategy], "evaluator=synthetic", *overrides).evaluator
+    return replace(
+        setup, strategy=EpochBeforeEachAsk(setup.strategy, setup.space, setup.options.seed), evaluator=made_up
+    )
+
+
+def searching() -> list[str]:
+    """The strategies that search by themselves, with any evaluator."""
+    return [name for name, kind in option_classes("strategy").items() if not kind.follows_derived]
 
 
 def setup_of(*overrides: str) -> Setup:
@@ -115,7 +142,7 @@ def trajectory(strategy: Strategy, setup: Setup, count: int) -> list[Proposal]:
 
 def measure(setup: Setup, trial: Trial) -> Sequence[Measurement]:
     """What the evaluator of a setup measures for a trial, with seeds that follow from its number."""
-    from nasrun.core import Job, seeding
+    from nasrun.core import Job
 
     seed = setup.options.seed
     jobs = [

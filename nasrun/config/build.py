@@ -6,7 +6,7 @@ YAML `_target_` picks classes; the signature of a class is the schema of its YAM
 import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any
 
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
@@ -17,6 +17,7 @@ from nasrun.config.given import Given, Section
 from nasrun.config.objective import ObjectiveOptions
 from nasrun.config.prescreen import PrescreenOptions
 from nasrun.config.recipe import check_recipe
+from nasrun.config.run_options import SECTIONS, OutputOptions, RunOptions
 from nasrun.config.search_space import check_genes, given_content, space_of
 from nasrun.config.sections import (
     create,
@@ -26,17 +27,14 @@ from nasrun.config.sections import (
     mapping,
     section_of,
 )
+from nasrun.config.shared_weights import check_derived, check_workers
 from nasrun.config.time_budget import check_time
 from nasrun.config.trackers import GROUP as TRACKER
 from nasrun.config.trackers import class_sections, sections_by_name
 from nasrun.core import Evaluator, Objective, SearchSpace, SharedEvaluator, Strategy, seeding
 from nasrun.core.config_files import GROUPS
-from nasrun.core.durations import parse_duration
 from nasrun.core.options import (
-    Above,
-    AtLeast,
     ConfigError,
-    Positive,
     check_section,
     from_text,
     join,
@@ -57,56 +55,12 @@ from nasrun.strategies.timed.strategy import Timed
 from nasrun.strategies.wrappers import Constrain, Constraints, Deduplicate
 from nasrun.trackers import Tracker
 
-T = TypeVar("T")
-
 UNCOUNTED = 1_000_000
 """Trials at most under a budget of time, which ends a search long before."""
 
 FREE = ("vars", "from", "trial", "init")
 """What nothing here reads: values that other keys of the config refer to, such as pairs swept together, and the run and
 the trial that `nasrun.config.from_run` took its architecture from, the run whose weights networks begin with."""
-
-
-@dataclass(kw_only=True, frozen=True)
-class OutputOptions:
-    """What a run shows and keeps. None of it changes the search."""
-
-    console: Literal["auto", "live", "plain", "none"] = "auto"
-    keep: Literal["best", "all", "none"] = "best"
-    keep_count: Positive = 1
-    limit_mb: Annotated[float, Above(0)] = 1000.0
-    plots: bool = True
-
-
-@dataclass(kw_only=True, frozen=True)
-class RunOptions:
-    """The top-level keys that belong to no group of YAML files."""
-
-    seed: Annotated[int, AtLeast(0)] = 0
-    trials: Positive = 24
-    time: str | int | float | None = None
-    patience_trials: Positive | None = None
-    max_failures: Positive | None = 10
-    baseline: bool = False
-    deduplicate: Literal["reuse", "resample", "never"] = "reuse"
-    resume: bool = False
-    changed_code: bool = False
-    dry_run: bool = False
-    debug: bool = False
-
-    @property
-    def seconds(self) -> float | None:
-        """The budget of time; None where trials and epochs say how long a run takes."""
-        return None if self.time is None else parse_duration(str(self.time))
-
-
-SECTIONS: dict[str, type] = {
-    "objective": ObjectiveOptions,
-    "constraints": ConstraintOptions,
-    "prescreen": PrescreenOptions,
-    "output": OutputOptions,
-}
-"""Sections that are no groups of YAML files, with what they may hold."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,8 +132,11 @@ def build(config: DictConfig, given: Mapping[str, Given] = {}) -> Setup:
         check_baseline(evaluator, dataset)
     check_constraints(made.constraints, steered, dataset.task, options.seed)
     check_start(mapping(content, "strategy"), made.constraints, space, dataset.task)
+    check_derived(strategy, evaluator, options.deduplicate, made.constraints)
     if isinstance(evaluator, SharedEvaluator):
-        options = _options_of_shared(options, hardware)
+        check_workers(hardware)
+        # A score belongs to the shared weights of its time.
+        options = replace(options, deduplicate="never") if options.deduplicate == "reuse" else options
     strategy = wrap(strategy, steered, dataset, options, made.constraints)
     if options.time is not None:
         strategy = Timed(strategy, steered, made.objective, options.patience_trials)
@@ -223,17 +180,6 @@ def _strategy_class(content: dict[str, Any]) -> type[Strategy]:
         kind = section.thing if isinstance(section.thing, type) else type(section.thing)
         return kind if issubclass(kind, Strategy) else Strategy
     return kind_of(content, "strategy", Strategy)  # type: ignore[type-abstract]
-
-
-def _options_of_shared(options: RunOptions, hardware: Hardware) -> RunOptions:
-    """The options of a run whose architectures share their weights; ConfigError where it has several workers."""
-    if hardware.is_remote:
-        named, alone = hardware.named
-        raise ConfigError(
-            f"{named}: weights that all architectures share are trained and used in one process; choose {alone}"
-        )
-    # A score belongs to the shared weights of its time.
-    return replace(options, deduplicate="never") if options.deduplicate == "reuse" else options
 
 
 def build_benchmark(config: DictConfig, data: DataRecord | None = None, given: Mapping[str, Given] = {}) -> Benchmark:

@@ -9,6 +9,7 @@ from nasrun.core.search_space import SearchSpace
 from nasrun.core.types import (
     CellGraph,
     Cost,
+    Derivation,
     Genome,
     Job,
     Kind,
@@ -28,6 +29,7 @@ from nasrun.core.types import (
 __all__ = [
     "CellGraph",
     "Cost",
+    "Derivation",
     "Evaluator",
     "Executor",
     "Genome",

@@ -19,36 +19,49 @@ class SearchSpace(ABC):
     Every method that takes a generator draws from it alone, so that a seeded search repeats itself.
     """
 
-    #: Named mutations. Each yields a valid genome different from its parent wherever one exists, else the parent.
     mutations: Mapping[str, Mutation]
+    """Named mutations. Each yields a valid genome different from its parent wherever one exists, else the parent."""
 
-    #: Number of genomes in the space; None where it is unknown.
     size: int | None = None
+    """Number of genomes in the space; None where it is unknown."""
 
-    #: The kinds of tasks that `build` makes networks for.
     kinds: tuple[Kind, ...] = ("classification",)
+    """The kinds of tasks that `build` makes networks for."""
 
-    #: FLOPs that a network for images of 32 by 32 pixels or fewer may have under `constraints.flops=auto`, so that a
-    #: trial takes seconds; for larger images in proportion to their pixels (`flops_limit_for`). None: any number.
     flops_limit: int | None = None
+    """FLOPs that a network for images of 32 by 32 pixels or fewer may have under `constraints.flops=auto`, so that a
+    trial takes seconds; for larger images in proportion to their pixels (`flops_limit_for`). None: any number."""
 
-    #: Where all genomes are one network that is trained in different ways, so that weights carry over from any to any:
-    #: the genome to set out from. None: genomes are different networks.
     start: Genome | None = None
+    """Where all genomes are one network that is trained in different ways, so that weights carry over from any to any:
+    the genome to set out from. None: genomes are different networks."""
 
-    #: Whether `supernet` makes a network.
     has_supernet: bool = False
+    """Whether `supernet` makes a network."""
 
-    #: How often each operation is drawn, in proportion to each other, where shared weights are trained on draws of the
-    #: space (`evaluator.operation_weights=auto`): by its token. Empty: as `sample` draws them.
     operation_weights: Mapping[str, float] = {}
+    """How often each operation is drawn, in proportion to each other, where shared weights are trained on draws of the
+    space (`evaluator.operation_weights=auto`): by its token. Empty: as `sample` draws them."""
 
-    #: Training settings for which genomes hold factors (`setting_factors`), by the names of
-    #: `nasrun.training.settings.SCALED`.
     scaled_settings: tuple[str, ...] = ()
+    """Training settings for which genomes hold factors (`setting_factors`), by the names of
+    `nasrun.training.settings.SCALED`."""
 
-    #: The config that this space was made from, `_target_` and options: archives make it anew from that.
+    mixed_channels: int = 0
+    """Channels of the narrowest operation that `relaxed` mixes; 0 where there is no `relaxed`. Choices of a space that
+    has one depend on the position alone, so that they can have weights (`positions`)."""
+
+    skip: Token | None = None
+    """The operation that passes its input on; None: there is none."""
+
+    nothing: Token | None = None
+    """The operation that gives nothing; None: there is none."""
+
+    summed_positions: Sequence[Sequence[int]] = ()
+    """Positions whose operations are added up in one node: what edge normalisation weighs against each other."""
+
     section: Mapping[str, Any] | None = None
+    """The config that this space was made from, `_target_` and options: archives make it anew from that."""
 
     @abstractmethod
     def sample(self, rng: np.random.Generator) -> Genome:
@@ -103,6 +116,27 @@ class SearchSpace(ABC):
     def layers(self, genome: Genome) -> int:
         """About how many layers there are one behind the other, by which latencies are predicted. Here: the tokens."""
         return len(genome)
+
+    def parts(self, genome: Genome) -> int | None:
+        """How many parts a genome has (layers, blocks, edges), by which `strategy=pnas` goes from simple to complex.
+        None: nothing that such a search passes through. Here: the tokens."""
+        return len(genome)
+
+    def simplest(self, rng: np.random.Generator) -> Genome:
+        """Draw one of the simplest genomes. Here: a sample, less and less of it until every neighbour has as many parts
+        or more."""
+        genome = self.sample(rng)
+        while self.parts(genome) is None:
+            genome = self.sample(rng)
+        while simpler := [other for other in self.neighbours(genome) if _fewer(self.parts(other), self.parts(genome))]:
+            genome = simpler[int(rng.integers(len(simpler)))]
+        return genome
+
+    def grown(self, genome: Genome) -> list[Genome]:
+        """The genomes that have a part more, each once, in a fixed order; empty where there is none. Here: the
+        neighbours with more parts."""
+        parts = self.parts(genome)
+        return [other for other in self.neighbours(genome) if _fewer(parts, self.parts(other))]
 
     def known(self) -> Mapping[str, Genome]:
         """Networks that people have found to work, by name, best first: what `strategy.start=known` begins with."""
@@ -190,6 +224,26 @@ class SearchSpace(ABC):
         """From the name of a parameter of the network that `build` makes of a genome to its name in the supernet."""
         return lambda name: name
 
+    def positions(self) -> tuple[tuple[Token, ...], ...]:
+        """The choices at each position of a genome, where they depend on the position alone (`mixed_channels`)."""
+        found: list[tuple[Token, ...]] = []
+        while legal := self.choices(tuple(choices[0] for choices in found)):
+            found.append(legal)
+        return tuple(found)
+
+    def relaxed(self, task: Task, partial: int = 1) -> torch.nn.Module:
+        """The network of `supernet`, which also takes a `nasrun.spaces.mixture.Mixture` in place of a genome: then it
+        computes all choices of weight other than 0, added up by their weights. `candidates()`: the modules of these.
+
+        `partial`: operations work on one of so many channels, and the others pass them by (PC-DARTS); then the network
+        of a genome is another one than `build` makes. TypeError where the space has none.
+        """
+        raise TypeError(f"{type(self).__name__} has no network of mixed operations")
+
     def cell_graphs(self, genome: Genome) -> Mapping[str, CellGraph]:
         """The cells of an architecture by title, for a picture of it; empty where it has none."""
         return {}
+
+
+def _fewer(one: int | None, other: int | None) -> bool:
+    return one is not None and other is not None and one < other

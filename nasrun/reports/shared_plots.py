@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nasrun.core import CellGraph, Objective, SearchSpace
+from nasrun.reports.architecture_plot import draw_architecture, read_architecture
 from nasrun.reports.plot_style import BLUE, GREEN, GREY, INK, NORMAL, ORANGE, SMALL
 from nasrun.reports.shared_table import SHARED
 from nasrun.storage.records import TrialRecord
@@ -33,7 +34,8 @@ COLUMN, ROW, WIDTH = 2.5, 1.35, 1.3
 def more_figures(
     directory: Path, records: Sequence[TrialRecord], space: SearchSpace, objective: Objective
 ) -> "dict[str, Figure]":
-    """The pictures by name: `sampled`, where weights were shared, and `cell`, where the space has cells to draw."""
+    """The pictures by name: `sampled`, where weights were shared, `architecture`, where architectures had weights, and
+    `cell`, where the space has cells to draw."""
     figures = {}
     ranked = [record for record in records if record.status == "ok"]
     if (directory / SHARED).is_file():
@@ -41,6 +43,9 @@ def more_figures(
         label = objective.metric.replace("_", " ")
         figures["sampled"] = draw_sampled({"": (np.array([r.trial.number for r in ranked]), values)}, label)
     best = max(ranked, key=lambda record: (objective.score(record.measurements), -record.trial.number))
+    weights = read_architecture(directory)
+    if weights:
+        figures["architecture"] = draw_architecture(weights)
     graphs = space.cell_graphs(best.trial.proposal.genome)
     if graphs:
         figures["cell"] = draw_cells(graphs)

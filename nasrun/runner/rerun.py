@@ -28,7 +28,16 @@ from nasrun.storage.paths import movable
 from nasrun.storage.records import CONFIG, RunRecords, read_run
 from nasrun.storage.run_directory import holds_run
 
-TABLES = ("trials.csv", "measurements.csv", "history.csv", "genomes.txt", "front.csv", "changes.csv", "shared.csv")
+TABLES = (
+    "trials.csv",
+    "measurements.csv",
+    "history.csv",
+    "genomes.txt",
+    "front.csv",
+    "changes.csv",
+    "shared.csv",
+    "architecture.csv",
+)
 BEST = "best.json"
 WEIGHTS = Path("best") / "model.safetensors"
 TIMES = ("seconds", "latency_ms")

@@ -19,6 +19,7 @@ from nasrun.core.environment import describe_environment
 from nasrun.core.options import ConfigError, flat
 from nasrun.core.output import show
 from nasrun.datasets.record import record_of
+from nasrun.reports.architecture_table import write_architecture
 from nasrun.reports.changes import write_changes
 from nasrun.reports.console.plain import make_console
 from nasrun.reports.data import read_overview, result_warnings
@@ -257,4 +258,5 @@ def write_results(setup: Benchmark, directory: Path) -> dict[str, Any]:
     run = read_run(directory)
     write_tables(directory, run.trials, setup.space, setup.objective, setup.options.seed)
     write_shared(directory, run.shared)
+    write_architecture(directory, run.shared, setup.space)
     return write_summary(run, setup.space, setup.objective)

@@ -17,7 +17,8 @@ from nasrun.core import Executor, Job, Measurement, Objective, Proposal, Strateg
 from nasrun.core.types import check_origin
 from nasrun.runner.shared_weights import SharedWeights
 from nasrun.runner.time_budget import TimeBudget
-from nasrun.storage.events import Asked, Event, Measured, SharedTrained, Told
+from nasrun.storage.event_base import Event
+from nasrun.storage.events import Asked, Measured, SharedTrained, Told
 from nasrun.storage.journal import FSYNC_AFTER_SECONDS, Journal
 from nasrun.storage.records import Observer, TrialRecord, resolve_trial
 
@@ -280,8 +281,8 @@ class Search:
                     self._asked[measurement.trial].measurements.append(measurement)
                 case Told(trial=number):
                     self._take_in(number)
-                case SharedTrained(version=version) if self._shared is not None:
-                    self._shared.version = version
+                case SharedTrained() if self._shared is not None:
+                    self._shared.take(event, self._strategy)
 
     def _ask_again(self, event: Asked, where: str) -> None:
         if event.n > self._options.in_flight:  # this many would be made before they are compared

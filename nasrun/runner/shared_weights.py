@@ -57,7 +57,8 @@ class SharedWeights:
             self._evaluator.load(path)
 
     def train(self, strategy: Strategy) -> str:
-        """Train one more epoch, on what the strategy's policy draws, and put it on record; returns it in words."""
+        """Train one more epoch, on what the strategy's policy draws, put it on record, and tell the strategy what was
+        derived; returns it in words."""
 
         def draw(rng: np.random.Generator) -> Genome:
             genome = strategy.draw(rng)
@@ -71,13 +72,20 @@ class SharedWeights:
         self._folder.mkdir(exist_ok=True)
         self._evaluator.save(self._path(version))
         _to_disk(self._path(version))
-        self._journal.append(SharedTrained(version=version, metrics=metrics, seconds=seconds), fsync=True)
-        self.version = version
+        event = SharedTrained(version=version, metrics=metrics, seconds=seconds, derived=self._evaluator.derived())
+        self._journal.append(event, fsync=True)
+        self.take(event, strategy)
         for path in self._folder.glob("*.safetensors"):
             if path.stem.isdigit() and int(path.stem) <= version - KEPT:
                 path.unlink(missing_ok=True)
         told = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
         return f"shared weights, epoch {version} of {max(self._epochs, version)}: {told}; {seconds:.1f} s"
+
+    def take(self, event: SharedTrained, strategy: Strategy) -> None:
+        """What an epoch changes, at its first time and when it is replayed."""
+        self.version = event.version
+        if event.derived is not None:
+            strategy.tell_derived(event.derived.genome)
 
     def _path(self, version: int) -> Path:
         return self._folder / f"{version}.safetensors"

@@ -16,7 +16,8 @@ from nasrun.core.choice import noise_of_pairs, noise_of_share, probability_of_be
 from nasrun.core.durations import format_duration
 from nasrun.core.options import ConfigError
 from nasrun.runner.clock import Clock, Instant
-from nasrun.storage.events import Event, PlanChanged, RunStarted, SpeedMeasured
+from nasrun.storage.event_base import Event
+from nasrun.storage.events import PlanChanged, RunStarted, SpeedMeasured
 from nasrun.storage.journal import Journal
 from nasrun.strategies.timed.affordable import Timing, affordable, wanted_passes
 from nasrun.strategies.timed.plan import Plan, make_plan, search_seconds

@@ -1,9 +1,10 @@
 """torch modules that the search spaces build networks from. Imported by `build` alone, because it imports torch."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -93,3 +94,17 @@ def normalise_by_batch(model: nn.Module) -> nn.Module:
             module.track_running_stats = False
             module.running_mean = module.running_var = module.num_batches_tracked = None
     return model
+
+
+def partly(operation: Callable[[Tensor], Tensor | None], features: Tensor, partial: int) -> Tensor:
+    """The operation on the first of `partial` shares of the channels, the others as they are, all of them shuffled so
+    that the next operation sees others first. An operation that gives None gives zero.
+
+    Source: Xu et al., "PC-DARTS: Partial Channel Connections for Memory-Efficient Architecture Search", ICLR 2020
+    (arXiv 1907.05737), section 3.2; the shuffle is that of the authors' code.
+    """
+    width = features.shape[1] // partial
+    own, others = features[:, :width], features[:, width:]
+    result = operation(own)
+    joined = torch.cat((torch.zeros_like(own) if result is None else result.to(features.dtype), others), 1)
+    return functional.channel_shuffle(joined, partial)

@@ -6,13 +6,10 @@ Only classes of `nasrun.spaces` are made, so that what a file says can choose a 
 import importlib
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import yaml
-
 from nasrun.core import SearchSpace
-from nasrun.core.config_files import conf_dir
+from nasrun.core.option_classes import option_classes
 from nasrun.core.options import ConfigError, check_section, show
 from nasrun.core.renamed import current_path
 from nasrun.spaces.recipe_genes import take_options, with_genes
@@ -47,11 +44,10 @@ def make_space(section: Mapping[str, Any]) -> SearchSpace:
 
 def spaces_with_supernet() -> list[str]:
     """The options of `search_space` whose networks can share their weights (`SearchSpace.supernet`)."""
-    return [path.stem for path in sorted((conf_dir() / "search_space").glob("*.yaml")) if _kind_of(path).has_supernet]
+    return [name for name, kind in option_classes("search_space").items() if kind.has_supernet]
 
 
-def _kind_of(path: Path) -> type[SearchSpace]:
-    target = str(yaml.safe_load(path.read_text(encoding="utf-8"))["_target_"])
-    module, _, name = target.rpartition(".")
-    kind: type[SearchSpace] = getattr(importlib.import_module(module), name)
-    return kind
+def spaces_with_relaxation() -> list[str]:
+    """The options of `search_space` whose operations can be mixed (`SearchSpace.relaxed`)."""
+    spaces = option_classes("search_space").items()
+    return [name for name, kind in spaces if kind.relaxed is not SearchSpace.relaxed]

@@ -21,6 +21,8 @@ class WrappedSpace(SearchSpace):
         self.start, self.section, self.mutations = inner.start, inner.section, inner.mutations
         self.has_supernet, self.operation_weights = inner.has_supernet, inner.operation_weights
         self.scaled_settings = inner.scaled_settings
+        self.mixed_channels, self.summed_positions = inner.mixed_channels, inner.summed_positions
+        self.skip, self.nothing = inner.skip, inner.nothing
 
     def sample(self, rng: np.random.Generator) -> Genome:
         return self.inner.sample(rng)
@@ -45,6 +47,15 @@ class WrappedSpace(SearchSpace):
 
     def layers(self, genome: Genome) -> int:
         return self.inner.layers(genome)
+
+    def parts(self, genome: Genome) -> int | None:
+        return self.inner.parts(genome)
+
+    def simplest(self, rng: np.random.Generator) -> Genome:
+        return self.inner.simplest(rng)
+
+    def grown(self, genome: Genome) -> list[Genome]:
+        return self.inner.grown(genome)
 
     def known(self) -> Mapping[str, Genome]:
         return self.inner.known()
@@ -99,6 +110,12 @@ class WrappedSpace(SearchSpace):
 
     def supernet_name(self, genome: Genome, task: Task) -> Callable[[str], str]:
         return self.inner.supernet_name(genome, task)
+
+    def positions(self) -> tuple[tuple[Token, ...], ...]:
+        return self.inner.positions()
+
+    def relaxed(self, task: Task, partial: int = 1) -> "torch.nn.Module":
+        return self.inner.relaxed(task, partial)
 
     def cell_graphs(self, genome: Genome) -> Mapping[str, CellGraph]:
         return self.inner.cell_graphs(genome)

@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 
 from nasrun.config.build import build
 from nasrun.config.compose import Composer, Jobs, combined, compose_config, output_directory, own_folders, task_config
+from nasrun.config.shared_weights import evaluators_that_derive
 from nasrun.core.config_files import GROUPS, conf_dir
 from nasrun.core.options import ConfigError, options
 from nasrun.evaluators.train.recipe import KEYS
@@ -27,7 +28,7 @@ def needed(choice: str, folder: Path) -> list[str]:
         return [f"dataset.path={folder}"]
     if choice == "dataset=gap_filling":
         return ["evaluator=synthetic"]  # the networks of the default search space are for classification
-    if choice == "evaluator=supernet":
+    if choice.removeprefix("evaluator=") in ("supernet", *evaluators_that_derive()):
         return ["search_space=micro_cell"]
     if choice == "evaluator=table":
         return ["search_space=nasbench201"]

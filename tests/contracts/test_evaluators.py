@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from nasrun.config.build import Setup
+from nasrun.config.shared_weights import evaluators_that_derive
 from nasrun.core import Job, Measurement, Proposal, Trial, seeding
 from tests.support import options, setup_of
 
@@ -29,17 +30,20 @@ SMALL = (
     "search_space.kernels=[1,3]",
 )
 # The run in which an evaluator is held to the contract. One that is not named here runs at its defaults on SMALL.
+SHARED = (
+    *SMALL[:-3],
+    "search_space=micro_cell",
+    "search_space.blocks=1",
+    "search_space.layout=cr",
+    "search_space.channels=2",
+    "evaluator.score_batch=16",
+    "evaluator.pad_to=null",  # or networks would be for other images than those of the data set
+)
 RUNS = {
+    **dict.fromkeys(evaluators_that_derive(), SHARED),
+    "pc_darts": (*SHARED, "evaluator.partial=2"),
+    "supernet": SHARED,
     "train": (*SMALL, "evaluator.epochs=1", "evaluator.batch_size=32", "evaluator.final_epochs=2"),
-    "supernet": (
-        *SMALL[:-3],
-        "search_space=micro_cell",
-        "search_space.blocks=1",
-        "search_space.layout=cr",
-        "search_space.channels=2",
-        "evaluator.score_batch=16",
-        "evaluator.pad_to=null",  # or networks would be for other images than those of the data set
-    ),
     # The cells of which the table holds several trainings.
     "table": ("search_space=nasbench101", "search_space.vertices=4", "dataset=cifar10", "evaluator.repeat=draw"),
 }

@@ -11,7 +11,7 @@ import pytest
 from nasrun.config.build import Setup
 from nasrun.core import Measurement, Trial
 from nasrun.core.options import ConfigError
-from tests.support import measure, options, setup_of, trajectory
+from tests.support import FITTING, measure, options, setup_of, trajectory
 
 PAIRS = list(itertools.product(options("strategy"), options("search_space")))
 
@@ -37,7 +37,7 @@ def test_every_strategy_runs_on_some_space(strategy: str) -> None:
     running = 0
     for space in options("search_space"):
         try:
-            setup_of(f"strategy={strategy}", f"search_space={space}")
+            setup_of(f"strategy={strategy}", *FITTING.get(strategy, ()), f"search_space={space}")
         except ConfigError:
             continue
         running += 1

@@ -6,7 +6,7 @@ import pytest
 
 from nasrun.runner.search import ReplayError
 from nasrun.storage import journal
-from tests.support import FITTING, options, run_in, search_in, without_time
+from tests.support import FITTING, run_in, search_in, searching, without_time
 
 SMALL_SPACE = ("search_space.max_depth=4", "search_space.filters=[8,16]", "search_space.activations=[relu]")
 
@@ -21,7 +21,7 @@ SMALL_SPACES = {
 
 @pytest.mark.parametrize("in_flight", [1, 3])
 @pytest.mark.parametrize("deduplicate", ["reuse", "resample", "never"])
-@pytest.mark.parametrize("strategy", options("strategy"))
+@pytest.mark.parametrize("strategy", searching())
 def test_a_search_cut_after_any_event_goes_on_as_if_nothing_had_happened(
     tmp_path: Path, strategy: str, deduplicate: str, in_flight: int
 ) -> None:

@@ -3,7 +3,7 @@
 Source: Pham et al. 2018 (arXiv 1802.03268), section 2.4 and figure 3; what the paper leaves open is said below.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nasrun.core import Genome, Task
-from nasrun.spaces.layers import GlobalAveragePool
-from nasrun.spaces.micro_cell.encoding import KERNELS, Place, blocks_of, loose_ends
+from nasrun.spaces.layers import GlobalAveragePool, partly
+from nasrun.spaces.micro_cell.encoding import KERNELS, TOKENS, Place, blocks_of, loose_ends
+from nasrun.spaces.mixture import Mixture, Term, mixture_of
 
 if TYPE_CHECKING:
     from nasrun.spaces.micro_cell.space import MicroCell
@@ -24,13 +25,14 @@ class MicroNetwork(nn.Module):
     With a `genome` it holds the operations of that architecture; without one those of all architectures, and `forward`
     is told which to compute. A parameter has the same name in both, so that the weights of an architecture are a
     selection of the shared ones. Shared networks normalise by the batch at hand and keep no running statistics, which
-    would be an average over different networks.
+    would be an average over different networks. They also take a mixture in place of a genome; with `partial`, their
+    operations see one of so many channels.
 
     The stem is a 3x3 convolution, normalised. Initial weights, from torch's global generator: He normal by fan-in
     (He et al. 2015, "Delving Deep into Rectifiers", section 2.2), the dense layer as torch's own default.
     """
 
-    def __init__(self, space: "MicroCell", task: Task, genome: Genome | None = None) -> None:
+    def __init__(self, space: "MicroCell", task: Task, genome: Genome | None = None, partial: int = 1) -> None:
         super().__init__()
         self._space, self._genome = space, genome
         shared = genome is None
@@ -38,7 +40,9 @@ class MicroNetwork(nn.Module):
         self.stem_norm = _norm(space.channels, shared)
         cells = self._cells(genome)
         places = space.places(task)
-        self.cells = nn.ModuleList([Cell(space, place, cells[place.kind] if cells else None) for place in places])
+        self.cells = nn.ModuleList(
+            [Cell(space, place, cells[place.kind] if cells else None, partial) for place in places]
+        )
         self.pool = GlobalAveragePool()
         self.output = nn.Linear(places[-1].channels, task.outputs)
         for module in self.modules():
@@ -48,14 +52,20 @@ class MicroNetwork(nn.Module):
     def _cells(self, genome: Genome | None) -> dict[str, Genome]:
         return dict(zip(self._space.cell_kinds, self._space.cells(genome), strict=True)) if genome is not None else {}
 
-    def forward(self, images: Tensor, genome: Genome | None = None) -> Tensor:
-        """Logits of images. `genome`: the architecture, in a network that holds all of them."""
-        cells = self._cells(genome if genome is not None else self._genome)
+    def forward(self, images: Tensor, architecture: Genome | Mixture | None = None) -> Tensor:
+        """Logits of images. `architecture`: which, or a mixture of all, in a network that holds all of them."""
+        chosen = architecture if architecture is not None else self._genome
+        assert chosen is not None, "a network of all architectures is told which to compute"
+        mixture = mixture_of(chosen)
         before = last = self.stem_norm(self.stem(images))
         for cell in self.cells:
-            before, last = last, cell(before, last, cells[str(cell.kind)])
+            before, last = last, cell(before, last, mixture)
         result: Tensor = self.output(self.pool(functional.relu(last)).flatten(1))
         return result
+
+    def candidates(self) -> Iterator[nn.Module]:
+        """What the halves of blocks have to choose from."""
+        return (cell.operations for cell in self.cells)  # type: ignore[misc]
 
 
 class Cell(nn.Module):
@@ -65,33 +75,71 @@ class Cell(nn.Module):
     each side, for each input a convolution of its own, as in ENAS.
     """
 
-    def __init__(self, space: "MicroCell", place: Place, tokens: Genome | None) -> None:
+    def __init__(self, space: "MicroCell", place: Place, tokens: Genome | None, partial: int) -> None:
         super().__init__()
         shared, channels = tokens is None, place.channels
-        self.kind = place.kind
+        self._blocks, self._partial = space.blocks, partial
+        self._start = TOKENS * space.blocks * space.cell_kinds.index(place.kind)
         self.fits = nn.ModuleList([_fit(*given, channels, shared) for given in place.inputs])
         wanted = _convolutions(tokens) if tokens is not None else _all_convolutions(space)
         self.operations = nn.ModuleDict(
-            {name: _convolution(channels, kernel, space.separable, shared) for name, kernel in wanted}
+            {name: _convolution(channels // partial, kernel, space.separable, shared) for name, kernel in wanted}
         )
         nodes = loose_ends(tokens) if tokens is not None else range(2 + space.blocks)
         self.joins = nn.ModuleDict({str(node): nn.Conv2d(channels, channels, 1, bias=False) for node in nodes})
         self.norm = _norm(channels, shared)
 
-    def forward(self, before: Tensor, last: Tensor, tokens: Genome) -> Tensor:
+    def forward(self, before: Tensor, last: Tensor, mixture: Mixture) -> Tensor:
         nodes = [self.fits[0](before), self.fits[1](last)]
-        for block, (one, two, first, second) in enumerate(blocks_of(tokens)):
-            left = self._half(str(first), block, 0, int(one), nodes)
-            nodes.append(left + self._half(str(second), block, 1, int(two), nodes))
-        ends = loose_ends(tokens)
+        for block in range(self._blocks):
+            left = self._half(block, 0, nodes, mixture)
+            nodes.append(left + self._half(block, 1, nodes, mixture))
+        ends = [end for node in range(len(nodes)) if (end := self._loose(node, mixture)) is not None]
         # One convolution of all loose ends together; its weights are kept apart by node, as other cells lack some.
-        joined = functional.relu(torch.cat([nodes[node] for node in ends], 1))
-        weight = torch.cat([self.joins[str(node)].weight for node in ends], 1)  # type: ignore[misc]
+        joined = functional.relu(torch.cat([nodes[int(end.token)] for end in ends], 1))
+        weight = torch.cat([end.times(self.joins[str(end.token)].weight) for end in ends], 1)  # type: ignore[arg-type]
         result: Tensor = self.norm(functional.conv2d(joined, weight))
         return result
 
-    def _half(self, operation: str, block: int, side: int, node: int, nodes: list[Tensor]) -> Tensor:
-        features = nodes[node]
+    def _half(self, block: int, side: int, nodes: list[Tensor], mixture: Mixture) -> Tensor:
+        """One side of a block: the sum over its inputs of the sum of its operations on them."""
+        source = self._start + TOKENS * block + side
+        total: Tensor | None = None
+        for given in mixture.at(source):
+
+            def mixed(features: Tensor, node: int = int(given.token)) -> Tensor:
+                value: Tensor | None = None
+                for term in mixture.at(source + 2):
+                    result = self._operation(block, side, node, str(term.token), features)
+                    result = term.times(mixture.dropped(term.token, result))
+                    value = result if value is None else value + result
+                assert value is not None
+                return value
+
+            features = nodes[int(given.token)]
+            value = given.times(mixed(features) if self._partial == 1 else partly(mixed, features, self._partial))
+            total = value if total is None else total + value
+        assert total is not None
+        return total
+
+    def _loose(self, node: int, mixture: Mixture) -> Term | None:
+        """A node among what the cell's output is made of, weighted by how far no block uses it; None where one does.
+
+        That is the product over all inputs of blocks of what weight they leave to other nodes: of one architecture it
+        is 1 or 0, as `loose_ends` says.
+        """
+        weight: Tensor | None = None
+        for block in range(max(0, node - 1), self._blocks):
+            for side in range(2):
+                inputs = list(mixture.at(self._start + TOKENS * block + side))
+                used = next((term for term in inputs if term.token == node), None)
+                if used is not None and len(inputs) == 1:
+                    return None
+                if used is not None and used.weight is not None:
+                    weight = 1 - used.weight if weight is None else weight * (1 - used.weight)
+        return Term(node, weight)
+
+    def _operation(self, block: int, side: int, node: int, operation: str, features: Tensor) -> Tensor:
         if operation == "identity":
             return features
         if operation == "avg3":

@@ -61,8 +61,11 @@ class NASBench201(SearchSpace):
         "avg_pool_3x3": 0.10,
     }
 
+    skip, nothing = "skip_connect", "none"
+    summed_positions = ((1, 2), (3, 4, 5))
+
     def __init__(self, *, channels: Positive = 16, cells: Positive = 5, merge_isomorphs: bool = False) -> None:
-        self.channels = channels
+        self.channels = self.mixed_channels = channels
         self.cells = cells
         self.merge_isomorphs = merge_isomorphs
         self.mutations = {"operation": self.change_operation}
@@ -90,6 +93,14 @@ class NASBench201(SearchSpace):
     def choices(self, prefix: Genome) -> tuple[Token, ...]:
         """All operations, in the order of the benchmark, at each of the six edges."""
         return OPERATIONS if len(prefix) < len(EDGES) else ()
+
+    def parts(self, genome: Genome) -> int | None:
+        """The edges that are not `none`; None where these do not lead from the input of the cell to its output."""
+        reached = {0}
+        for (target, source), operation in zip(EDGES, genome, strict=True):
+            if source in reached and operation != OPERATIONS[0]:
+                reached.add(target)
+        return len(EDGES) - genome.count(OPERATIONS[0]) if EDGES[-1][0] in reached else None
 
     def encode(self, genome: Genome) -> np.ndarray:
         """Vector of 6 entries: the place of each edge's operation in `OPERATIONS`, as (place + 1/2) / 5.
@@ -179,6 +190,11 @@ class NASBench201(SearchSpace):
         from nasrun.spaces.nasbench201.supernet import supernet
 
         return supernet(self.channels, self.cells, task)
+
+    def relaxed(self, task: Task, partial: int = 1) -> "torch.nn.Module":
+        from nasrun.spaces.nasbench201.supernet import supernet
+
+        return supernet(self.channels, self.cells, task, partial)
 
     def supernet_name(self, genome: Genome, task: Task) -> Callable[[str], str]:
         from nasrun.spaces.nasbench201.supernet import supernet_name

@@ -1,21 +1,23 @@
 """NAS-Bench-201 as one network with the weights of all cells. Imports torch."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from nasrun.core import Genome, Task
-from nasrun.spaces.layers import normalise_by_batch
+from nasrun.spaces.layers import normalise_by_batch, partly
+from nasrun.spaces.mixture import Mixture, Term, mixture_of
 from nasrun.spaces.nasbench201.encoding import EDGES, STAGES
 from nasrun.spaces.nasbench201.network import OUTPUT, ReluConvNorm, network
 
 
-def supernet(channels: int, cells: int, task: Task) -> nn.Module:
-    """The network of all cells: `channels` in the first stage, `cells` in each; see `SearchSpace.supernet`."""
-    return normalise_by_batch(NASBench201Network(channels, cells, task))
+def supernet(channels: int, cells: int, task: Task, partial: int = 1) -> nn.Module:
+    """The network of all cells: `channels` in the first stage, `cells` in each; see `SearchSpace.supernet` and
+    `SearchSpace.relaxed`."""
+    return normalise_by_batch(NASBench201Network(channels, cells, task, partial))
 
 
 def supernet_name(genome: Genome) -> Callable[[str], str]:
@@ -25,51 +27,86 @@ def supernet_name(genome: Genome) -> Callable[[str], str]:
 
 
 class NASBench201Network(nn.Module):
-    """NAS-Bench-201: on each edge of each cell a convolution of either size, as far as the space has them."""
+    """NAS-Bench-201: on each edge of each cell a convolution of either size, as far as the space has them.
 
-    def __init__(self, width: int, cells: int, task: Task) -> None:
+    `partial`: operations see one of so many channels.
+    """
+
+    def __init__(self, width: int, cells: int, task: Task, partial: int = 1) -> None:
         super().__init__()
         own = network([], task.channels, task.outputs, channels=width, stages=STAGES, cells=cells)
         for name, part in own.named_children():
             _, cell, _ = name.partition("_cell")
             channels = width * 2 ** (int(name[5]) - 1) if cell else 0
-            self.add_module(name, _SharedCell(channels) if cell else part)
+            self.add_module(name, _SharedCell(channels, partial) if cell else part)
 
-    def forward(self, images: Tensor, genome: Genome) -> Tensor:
-        """Logits of images under one architecture."""
-        features = images
+    def forward(self, images: Tensor, architecture: Genome | Mixture) -> Tensor:
+        """Logits of images under one architecture, or a mixture of all."""
+        features, mixture = images, mixture_of(architecture)
         for part in self.children():
-            features = part(features, genome) if isinstance(part, _SharedCell) else part(features)
+            features = part(features, mixture) if isinstance(part, _SharedCell) else part(features)
         return features
+
+    def candidates(self) -> Iterator[nn.Module]:
+        """What edges have to choose from."""
+        return (part.operations for part in self.children() if isinstance(part, _SharedCell))
 
 
 class _SharedCell(nn.Module):
     """A cell with all convolutions that its edges may have."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, partial: int) -> None:
         super().__init__()
+        self._partial = partial
         kernels = {"nor_conv_1x1": 1, "nor_conv_3x3": 3}
+        width = channels // partial
         self.operations = nn.ModuleDict(
             {
                 f"{target}_{source}": nn.ModuleDict(
-                    {name: ReluConvNorm(channels, channels, kernel) for name, kernel in kernels.items()}
+                    {name: ReluConvNorm(width, width, kernel) for name, kernel in kernels.items()}
                 )
                 for target, source in EDGES
             }
         )
 
-    def forward(self, features: Tensor, genome: Genome) -> Tensor:
+    def forward(self, features: Tensor, mixture: Mixture) -> Tensor:
         nodes: dict[int, Tensor] = {0: features}  # a node that is not in it is zero
-        for (target, source), operation in zip(EDGES, genome, strict=True):
-            value = nodes.get(source)
-            if operation == "none" or (value is None and not str(operation).startswith("nor_conv")):
-                continue
-            if str(operation).startswith("nor_conv"):
-                convolutions: Mapping[str, nn.Module] = self.operations[f"{target}_{source}"]  # type: ignore[assignment]
-                value = convolutions[str(operation)](value if value is not None else torch.zeros_like(features))
-            elif operation == "avg_pool_3x3":
-                assert value is not None
-                value = functional.avg_pool2d(value, 3, stride=1, padding=1, count_include_pad=False)
-            assert value is not None
-            nodes[target] = nodes[target] + value if target in nodes else value
+        for position, (target, source) in enumerate(EDGES):
+            value = self._edge(position, nodes.get(source), features, mixture)
+            if value is not None:
+                nodes[target] = nodes[target] + value if target in nodes else value
         return nodes[OUTPUT] if OUTPUT in nodes else torch.zeros_like(features)
+
+    def _edge(self, position: int, source: Tensor | None, features: Tensor, mixture: Mixture) -> Tensor | None:
+        """What an edge adds to its target; None where it is zero. `source`: None where that is zero."""
+        target, origin = EDGES[position]
+        convolutions: Mapping[str, nn.Module] = self.operations[f"{target}_{origin}"]  # type: ignore[assignment]
+
+        def mixed(value: Tensor | None) -> Tensor | None:
+            total: Tensor | None = None
+            for term in mixture.at(position):
+                result = _operation(term, value, features, convolutions)
+                if result is not None:
+                    result = term.times(mixture.dropped(term.token, result))
+                    total = result if total is None else total + result
+            return total
+
+        # With partial channels no node is zero: some pass by each operation.
+        value = mixed(source) if source is None or self._partial == 1 else partly(mixed, source, self._partial)
+        return None if value is None else mixture.edge(position, value)
+
+
+def _operation(
+    term: Term, value: Tensor | None, features: Tensor, convolutions: Mapping[str, nn.Module]
+) -> Tensor | None:
+    """The result of an operation, None where it is zero; `value` None is zero like `features`."""
+    name = str(term.token)
+    if name == "none" or (value is None and name not in convolutions):
+        return None
+    if name in convolutions:
+        result: Tensor = convolutions[name](value if value is not None else torch.zeros_like(features))
+        return result
+    assert value is not None
+    if name == "avg_pool_3x3":
+        return functional.avg_pool2d(value, 3, stride=1, padding=1, count_include_pad=False)
+    return value

@@ -1,8 +1,8 @@
-"""The options of training shared weights: what the YAML of the evaluator `supernet` may set."""
+"""The options of training shared weights, and the weights of architectures: what YAMLs of evaluators may set."""
 
 import math
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from nasrun.core.options import Above, AtLeast, Between, Positive
 
@@ -39,3 +39,29 @@ class SharedSettings:
             start, length = start + length, length * self.cycle_growth
         share = min((epoch - start) / length, 1.0)
         return self.lr_min + (self.lr - self.lr_min) * (1 + math.cos(math.pi * share)) / 2
+
+
+Beta = Annotated[float, Between(0, 1, open_high=True)]
+
+
+@dataclass(kw_only=True, frozen=True)
+class ArchitectureSettings:
+    """How weights of architectures are learned: by Adam, each step before one of the shared weights.
+
+    Defaults are those of DARTS (Liu et al. 2019, arXiv 1806.09055, appendix A.1.1). `architecture_data`: what they are
+    learned on, the half of the training images that shared weights are not trained on, or the validation images that
+    architectures are scored on. `architecture_warm_up`: epochs in which the shared weights alone are trained; `auto`:
+    three tenths of all, as PC-DARTS has 15 of 50. `affine`: whether normalisations of operations have a scale and an
+    offset, by which one of them may gain weight without being better.
+    """
+
+    architecture_lr: Annotated[float, Above(0)] = 0.0003
+    architecture_betas: tuple[Beta, Beta] = (0.5, 0.999)
+    architecture_weight_decay: Annotated[float, AtLeast(0)] = 0.001
+    architecture_data: Literal["half", "validation"] = "half"
+    architecture_warm_up: Annotated[int, AtLeast(0)] | Literal["auto"] = 0
+    affine: bool = False
+
+    def warm_up_epochs(self, epochs: int) -> int:
+        """`architecture_warm_up` of so many epochs."""
+        return 3 * epochs // 10 if self.architecture_warm_up == "auto" else self.architecture_warm_up

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from nasrun.checkpoints.store import load_weights, save_weights
 from nasrun.core import Genome
 from nasrun.hardware.devices import Runtime
+from nasrun.spaces.mixture import Mixture
 from nasrun.training.augmentation import augmented
 from nasrun.training.data import DeviceData, DeviceSplit, measured_at_a_time
 from nasrun.training.outcomes import TrainingError
@@ -25,14 +26,17 @@ from nasrun.training.supernet.settings import SharedSettings
 WEIGHT, MOMENTUM, SCALE = "weight.", "momentum.", "scaler."
 """What the names of tensors in a checkpoint begin with."""
 
-Draw = Callable[[np.random.Generator], Genome]
+Draw = Callable[[np.random.Generator], Genome | Mixture]
+Batch = tuple[torch.Tensor, torch.Tensor]
+"""Images float (batch, C, H, W), and their labels."""
 
 
 class SharedNetwork(Protocol):
     """A network that holds the weights of all architectures of a space, and computes one of them."""
 
-    def __call__(self, images: torch.Tensor, genome: Genome) -> torch.Tensor:
-        """Logits (batch, outputs) of one architecture, normalised by the statistics of the batch."""
+    def __call__(self, images: torch.Tensor, architecture: Genome | Mixture) -> torch.Tensor:
+        """Logits (batch, outputs) of one architecture, normalised by the statistics of the batch. Mixtures: see
+        `SearchSpace.relaxed`."""
 
 
 class SharedTrainer:
@@ -76,11 +80,19 @@ class SharedTrainer:
         """Batches of an epoch: every image is in one; the last is filled up with some of the first again."""
         return -(-len(self._split) // self._settings.batch_size)
 
-    def epoch(self, draw: Draw, rng: np.random.Generator, epoch: int, epochs: int) -> dict[str, float]:
+    def epoch(
+        self,
+        draw: Draw,
+        rng: np.random.Generator,
+        epoch: int,
+        epochs: int,
+        before_step: Callable[[Batch, float], None] = lambda batch, rate: None,
+    ) -> dict[str, float]:
         """Train for one epoch (from 1) of a schedule of `epochs`, each batch with an architecture that `draw` gives.
 
-        Returns the mean loss and accuracy over the batches, and the last learning rate. Raises TrainingError where the
-        loss is not finite.
+        `before_step` is told each batch, with the learning rate, before the weights are trained on it. Returns the mean
+        loss and accuracy over the batches, and the last learning rate. Raises TrainingError where the loss is not
+        finite.
         """
         order = torch.Generator().manual_seed(int(rng.integers(2**62)))
         augment = torch.Generator().manual_seed(int(rng.integers(2**62)))
@@ -97,6 +109,7 @@ class SharedTrainer:
             images, labels = self._inputs(split, chosen[start : start + chunk], augment)
             for batch, answers in zip(images.split(size), labels.split(size), strict=True):
                 rate = self._settings.rate(step, steps, epochs)
+                before_step((batch, answers), rate)
                 sums += self.step(batch, answers, draw(rng), rate)
                 step += 1
         loss, right = sums.tolist()
@@ -104,11 +117,13 @@ class SharedTrainer:
             raise TrainingError(f"shared weights: the training loss became {loss} in epoch {epoch}")
         return {"train_loss": loss / steps, "train_accuracy": right / (steps * size), "lr": rate}
 
-    def step(self, images: torch.Tensor, labels: torch.Tensor, genome: Genome, rate: float) -> torch.Tensor:
-        """Update the weights of one architecture on a batch; returns float (2,) on the device: the mean loss, and how
-        many answers were right."""
+    def step(
+        self, images: torch.Tensor, labels: torch.Tensor, architecture: Genome | Mixture, rate: float
+    ) -> torch.Tensor:
+        """Update the weights that an architecture or a mixture uses on a batch; returns float (2,) on the device: the
+        mean loss, and how many answers were right."""
         with self._autocast:
-            outputs = self.model(images, genome)
+            outputs = self.model(images, architecture)
         outputs = outputs.float()
         loss = F.cross_entropy(outputs, labels)
         self._scaler.scale(loss).backward()
@@ -126,11 +141,15 @@ class SharedTrainer:
             weight.grad = None
         return torch.stack((loss.detach(), (outputs.detach().argmax(1) == labels).sum()))
 
-    def time_step(self, genome: Genome) -> None:
+    def time_step(self, architecture: Genome | Mixture) -> None:
         """A step on the first images that ends when the device has done it, for estimates of time."""
-        count = min(self._settings.batch_size, len(self._split))
-        images, labels = self._inputs(self._split, torch.arange(count, device=self._split.labels.device))
-        self.step(images, labels, genome, self._settings.lr).sum().item()
+        images, labels = self.first_batch(self._split)
+        self.step(images, labels, architecture, self._settings.lr).sum().item()
+
+    def first_batch(self, split: DeviceSplit) -> Batch:
+        """The first images of a part of the data."""
+        count = min(self._settings.batch_size, len(split))
+        return self._inputs(split, torch.arange(count, device=split.labels.device))
 
     def score(self, genome: Genome, split: DeviceSplit, batch_size: int) -> Mapping[str, float]:
         """Accuracy and loss of an architecture on a part of the data, with the weights as they are.
@@ -196,9 +215,7 @@ class SharedTrainer:
         loss, right = sums.tolist()
         return {"accuracy": right / len(split), "loss": loss / len(split)}
 
-    def _inputs(
-        self, split: DeviceSplit, index: torch.Tensor, augment: torch.Generator | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def _inputs(self, split: DeviceSplit, index: torch.Tensor, augment: torch.Generator | None = None) -> Batch:
         """Images float (batch, C, H, W), augmented where a generator is given, and their labels."""
         images, labels = split.at(index)
         if augment is not None and (self._settings.shift or self._settings.flip):
@@ -208,17 +225,22 @@ class SharedTrainer:
 
     def save(self, path: Path) -> None:
         """Write weights, momentum and, in fp16, the state of the loss scale as safetensors, atomically."""
+        save_weights(path, self._state())
+
+    def _state(self) -> dict[str, torch.Tensor]:
         tensors: dict[str, torch.Tensor] = {WEIGHT + name: weight for name, weight in self._weights.items()}
         for name, weight in self._weights.items():
             if weight in self._optimizer.state:
                 tensors[MOMENTUM + name] = self._optimizer.state[weight]["momentum_buffer"]
         for name, value in self._scaler.state_dict().items():
             tensors[SCALE + name] = torch.tensor(value, dtype=torch.float64)
-        save_weights(path, tensors)
+        return tensors
 
     def load(self, path: Path) -> None:
         """Read what `save` wrote; KeyError where it is of another network."""
-        tensors = load_weights(path)
+        self._restore(load_weights(path))
+
+    def _restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
         with torch.no_grad():
             for name, weight in self._weights.items():
                 weight.copy_(tensors[WEIGHT + name])

@@ -1,0 +1,49 @@
+"""What a run must keep to whose architectures share their weights, and one that proposes what these derive."""
+
+from nasrun.core import Evaluator, SharedEvaluator, Strategy
+from nasrun.core.option_classes import option_classes
+from nasrun.core.options import ConfigError
+from nasrun.hardware.devices import Hardware
+from nasrun.strategies.wrappers import Constraints
+
+
+def check_workers(hardware: Hardware) -> None:
+    """ConfigError where a run whose architectures share their weights has several workers."""
+    if hardware.is_remote:
+        named, alone = hardware.named
+        raise ConfigError(
+            f"{named}: weights that all architectures share are trained and used in one process; choose {alone}"
+        )
+
+
+def check_derived(strategy: Strategy, evaluator: Evaluator, deduplicate: str, constraints: Constraints) -> None:
+    """ConfigError where a strategy follows what an evaluator derives, and this derives nothing, or not after each
+    trial, or what it derives may be turned down."""
+    if not strategy.follows_derived:
+        return
+    if not (isinstance(evaluator, SharedEvaluator) and evaluator.derives):
+        raise ConfigError(
+            "strategy=derived: proposes what the evaluator derives, and this one derives nothing; choose "
+            f"evaluator={' or '.join(evaluators_that_derive())}"
+        )
+    if evaluator.rounds != 1:
+        raise ConfigError(
+            f"evaluator.rounds={evaluator.rounds}: strategy=derived proposes one architecture after each epoch; use "
+            "evaluator.rounds=1"
+        )
+    if deduplicate == "resample":
+        raise ConfigError(
+            "deduplicate=resample: strategy=derived has no other proposal than what is derived, which may be the same "
+            "for many epochs; use deduplicate=never"
+        )
+    if constraints.limits:
+        [name, limit], *_ = constraints.limits.items()
+        raise ConfigError(
+            f"constraints.{name}={limit}: strategy=derived proposes what is derived, which knows no limits; use "
+            f"constraints.{name}=null, or another strategy"
+        )
+
+
+def evaluators_that_derive() -> list[str]:
+    """The options of `evaluator` that derive an architecture."""
+    return [name for name, kind in option_classes("evaluator").items() if getattr(kind, "derives", False)]
