@@ -1,5 +1,12 @@
 """nasrun: neural architecture search, from the command line and from Python.
 
+```python
+import nasrun
+
+run = nasrun.run(["strategy=aging_evolution", "trials=50"])
+print(run.best, run.final)
+```
+
 What is here is the public interface: `run`, `sweep`, `resume`, `load_run`, `compare` and `AskTell`, and the classes to
 subclass. It is described, with examples that are tested, in `docs/api.md`. Nothing is imported before it is asked for.
 """
@@ -20,6 +27,7 @@ if TYPE_CHECKING:
     from nasrun.runner.errors import RunError
 
 __version__ = "0.1.0"
+__docformat__ = "google"
 
 _HOME = {
     "AskTell": "nasrun.api.ask_tell",
@@ -66,7 +74,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+    found = globals()[name] = getattr(import_module(_HOME[name]), name)
+    return found
 
 
 def __dir__() -> list[str]:

@@ -1,12 +1,16 @@
 """A folder of pictures: seconds to decode, memory, and images a second, as they are read for a training.
 
     python scripts/bench_images.py [--count 20000] [--size 224] [--python PYTHON] [--folder FOLDER]
+    python scripts/bench_images.py --count 100000 --size 128 --run trials=1 evaluator.epochs=1
 
-Makes a folder of JPEGs, the first training images of CIFAR-10 enlarged to `--size`, unless it is there already. Then a
-process reads it as a run does (decode and split; look at the data and record them; one epoch of augmented batches), a
-second time too, when nothing is left to decode. Memory is that of the process and all its children, sampled every
-50 ms: `own` is RssAnon + RssShmem, what the system cannot drop; `resident` also counts pages of mapped files, which it
-can. `--python`: the interpreter of another version of nasrun to measure, to compare.
+Makes a folder of JPEGs, the first training images of CIFAR-10 enlarged to `--size`, unless it is there already; beyond
+its 50,000 they come again, with noise of their own. Then a process reads it as a run does (decode and split; look at
+the data and record them; one epoch of augmented batches), a second time too, when nothing is left to decode. With
+`--run` it is a whole run of nasrun instead, with these words: decoding, search, final training, test and report.
+
+Memory is that of the process and all its children, sampled every 50 ms: `own` is RssAnon + RssShmem, what the system
+cannot drop; `resident` also counts pages of mapped files, which it can. `--python`: the interpreter of another version
+of nasrun to measure, to compare.
 """
 
 import argparse
@@ -16,9 +20,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+
+NOISE = 8.0
+"""Standard deviation of the noise of pictures that come again, of 256 levels."""
 
 READ = """
 import json, sys, time
@@ -66,11 +74,24 @@ def main() -> None:
     parser.add_argument("--python", default=sys.executable, help="interpreter with the nasrun to measure [this one]")
     parser.add_argument("--cache", type=Path, help="folder for decoded pictures; default: a temporary one")
     parser.add_argument("--again", type=int, default=1, help="readings after the first [1]")
+    parser.add_argument("--run", nargs="+", metavar="WORD", help="measure a run of nasrun, with these words")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         folder = arguments.folder or Path(place, "pictures")
         make(folder, arguments.count, arguments.size)
         cache = (arguments.cache or Path(place, "cache")).absolute()
+        if arguments.run:
+            data = ["dataset=image_folder", f"dataset.path={folder.absolute()}"]
+            size = [f"dataset.{side}={arguments.size}" for side in ("height", "width")]
+            print("| run | seconds | own, MB | resident, MB |\n|---|---|---|---|")
+            for reading in range(1 + arguments.again):
+                command = [str(Path(arguments.python).with_name("nasrun")), *data, *size, *arguments.run]
+                started = time.monotonic()
+                _, own, resident = watched([*command, f"hydra.run.dir={place}/run{reading}"], cache)
+                print(
+                    f"| {reading + 1} | {time.monotonic() - started:.0f} | {own:,.0f} | {resident:,.0f} |", flush=True
+                )
+            return
         print("| reading | decode and split | look and record | batches, images/s | own, MB | resident, MB |")
         print("|---|---|---|---|---|---|")
         for reading in range(1 + arguments.again):
@@ -85,33 +106,42 @@ def make(folder: Path, count: int, size: int) -> None:
 
     if folder.exists():
         return
-    raw = Cifar10()._read()
+    raw, rng = Cifar10()._read(), np.random.default_rng(0)
     for number in range(count):
-        place = folder / raw.classes[raw.training.labels[number]]
+        again, which = divmod(number, len(raw.training))
+        place = folder / raw.classes[raw.training.labels[which]]
         place.mkdir(parents=True, exist_ok=True)
-        pixels = np.asarray(raw.training.images[number]).transpose(1, 2, 0)
+        pixels = np.asarray(raw.training.images[which]).transpose(1, 2, 0)
+        if again:
+            pixels = np.clip(pixels + rng.normal(0, NOISE, pixels.shape), 0, 255).astype(np.uint8)
         picture = Image.fromarray(pixels).resize((size, size), Image.Resampling.BICUBIC)
         picture.save(place / f"{number:06d}.jpg", quality=90)
 
 
 def measured(python: str, folder: Path, size: int, cache: Path) -> dict[str, float]:
     """What a process tells of its phases, and the most memory that it and its children took."""
-    environment = {**os.environ, "NASRUN_CACHE": str(cache)}
-    command = [python, "-c", READ, str(folder.absolute()), str(size)]
-    # From elsewhere, so that Python does not find this nasrun in the working directory.
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=cache.parent)
-    own = resident = 0
-    while process.poll() is None:
-        taken = [memory(number) for number in tree(process.pid)]
-        own = max(own, sum(one for one, _ in taken))
-        resident = max(resident, sum(other for _, other in taken))
-        time.sleep(0.05)
-    assert process.stdout is not None
-    if process.returncode:
-        sys.exit(process.returncode)
-    told = dict(json.loads(line) for line in process.stdout)
+    output, own, resident = watched([python, "-c", READ, str(folder.absolute()), str(size)], cache)
+    told = dict(json.loads(line) for line in output.splitlines())
     print(f"fingerprint of the data: {told.pop('fingerprint')}", file=sys.stderr)
-    return {**told, "own": own / 2**20, "resident": resident / 2**20}
+    return {**told, "own": own, "resident": resident}
+
+
+def watched(command: Sequence[str], cache: Path) -> tuple[str, float, float]:
+    """What a process prints, and the most own and resident memory of it and its children, in MB."""
+    environment = {**os.environ, "NASRUN_CACHE": str(cache)}
+    own = resident = 0
+    with tempfile.TemporaryFile("w+") as output:
+        # From elsewhere, so that Python does not find this nasrun in the working directory.
+        process = subprocess.Popen(command, stdout=output, text=True, env=environment, cwd=cache.parent)
+        while process.poll() is None:
+            taken = [memory(number) for number in tree(process.pid)]
+            own = max(own, sum(one for one, _ in taken))
+            resident = max(resident, sum(other for _, other in taken))
+            time.sleep(0.05)
+        if process.returncode:
+            sys.exit(process.returncode)
+        output.seek(0)
+        return output.read(), own / 2**20, resident / 2**20
 
 
 def row(found: dict[str, float]) -> str:

@@ -1,12 +1,13 @@
 """What comes out of a budget: nasrun beside a hand-written ResNet-8, at equal processor time, the search included.
 
-    python scripts/bench_value.py V1 --seeds 5 [--folder bench] [--rows handwritten optuna nasrun] [WORD...]
+    python scripts/bench_value.py V1 --seeds 5 [--folder bench] [--rows handwritten optuna nasrun genes] [WORD...]
 
 Each row of each seed is a process of its own with one thread; the rows take turns, so that the machine's moods hit all
 of them. What a process may take is `time=` with `hardware.clock=cpu` for nasrun and `--seconds` for the others, imports
-and reading the data included; what it took, by the system's count, is printed beside. Results are appended to
-`FOLDER/CASE.jsonl`, and what is there already is not run again. Words are added to nasrun's command line, as
-`strategy.start=random` for an ablation; give another folder then.
+and reading the data included; what it took, by the system's count, is printed beside. Row `genes` is nasrun that has
+genes for learning rate, weight decay and augmentation beside the architecture. Differences are to the first row.
+Results are appended to `FOLDER/CASE.jsonl`, and what is there already is not run again. Words are added to nasrun's
+command line, as `strategy.start=random` for an ablation; give another folder then.
 
 V1, V2 and V6 use the images of `docs/own_images.md`, the first 600 of each class of CIFAR-10 as PNG files of which a
 fifth is cut off as test set; what comes out is tested on CIFAR-10's own 10,000 test images too, which tell differences
@@ -43,6 +44,7 @@ from nasrun.training.single import measure
 HERE = Path(__file__).parent
 NASRUN = Path(sys.executable).with_name("nasrun")
 PER_CLASS = 600
+GENES = "search_space.recipe=[lr,weight_decay,augmentation]"
 STEP, TESTED = 40, 100
 """Of E1: how many more training images each class has than the one before, and test images of each."""
 
@@ -141,9 +143,9 @@ def timed(command: Sequence[str], log: Path) -> tuple[str, float, float]:
     return output, float(cpu), float(wall)
 
 
-def nasrun(case: Case, seed: int, folder: Path, words: Sequence[str]) -> dict[str, Any]:
-    """One command of nasrun."""
-    run = folder / "runs" / f"{case.seconds}s_{case.parameters}_{seed}"
+def nasrun(case: Case, seed: int, folder: Path, words: Sequence[str], kind: str = "") -> dict[str, Any]:
+    """One command of nasrun. `kind`: goes into the name of its directory."""
+    run = folder / "runs" / f"{kind}{case.seconds}s_{case.parameters}_{seed}"
     command = [str(NASRUN), *case.data, "search_space=staged_cnn", "recipe=auto"]
     command += [f"time={case.seconds}s", "hardware.clock=cpu"]
     command += ["hardware.threads=1", f"constraints.parameters={case.parameters}", f"seed={seed}"]
@@ -155,6 +157,11 @@ def nasrun(case: Case, seed: int, folder: Path, words: Sequence[str]) -> dict[st
     found = {"accuracy": summary["final"]["test_accuracy"], "parameters": best["parameters"], "genome": best["genome"]}
     found |= {"trials": summary["trials"], "cpu": cpu, "wall": wall, "trained_on": _trained_on(run)}
     return found | ({"more": _tested(run, case.more, best["genome"])} if case.more else {})
+
+
+def genes(case: Case, seed: int, folder: Path, words: Sequence[str]) -> dict[str, Any]:
+    """The same that searches for training settings too."""
+    return nasrun(case, seed, folder, [GENES, *words], "genes_")
 
 
 def _trained_on(run: Path) -> str:
@@ -190,8 +197,10 @@ ROWS: Mapping[str, Row] = {
     "handwritten": partial(script, "handwritten"),
     "optuna": partial(script, "optuna"),
     "nasrun": nasrun,
+    "genes": genes,
 }
-"""What a practitioner writes; the same with Optuna around its settings; and nasrun."""
+"""What a practitioner writes; the same with Optuna around its settings; nasrun; and nasrun that searches for training
+settings beside the architecture."""
 
 
 def interval(values: Sequence[float]) -> str:
@@ -204,7 +213,7 @@ def interval(values: Sequence[float]) -> str:
 
 
 def report(name: str, case: Case, found: Mapping[tuple[str, int], Mapping[str, Any]], rows: Sequence[str]) -> None:
-    """Print a table of the rows, and their paired differences to the hand-written one."""
+    """Print a table of the rows, and their paired differences to the first one."""
     print(f"\n{name}: {case.seconds} s of one thread, at most {case.parameters:,} parameters; goal: {case.goal}")
     for key in ("accuracy", "more") if case.more else ("accuracy",):
         print(f"| {'test accuracy' if key == 'accuracy' else 'on 10,000 further images'} | n | mean | difference |")
@@ -213,8 +222,8 @@ def report(name: str, case: Case, found: Mapping[tuple[str, int], Mapping[str, A
             seeds = [seed for kind, seed in found if kind == row and key in found[kind, seed]]
             if not seeds:
                 continue
-            paired = [s for s in seeds if ("handwritten", s) in found and row != "handwritten"]
-            gaps = [found[row, s][key] - found["handwritten", s][key] for s in paired]
+            paired = [s for s in seeds if (rows[0], s) in found and row != rows[0]]
+            gaps = [found[row, s][key] - found[rows[0], s][key] for s in paired]
             gap = interval(gaps) if gaps else "-"
             print(f"| {row} | {len(seeds)} | {interval([found[row, s][key] for s in seeds])} | {gap} |")
     for row in rows:

@@ -17,13 +17,14 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from nasrun.config.build import OutputOptions, RunOptions
 from nasrun.config.constraints import ConstraintOptions
 from nasrun.config.objective import ObjectiveOptions
 from nasrun.config.prescreen import PrescreenOptions
+from nasrun.config.run_options import OutputOptions, RunOptions
 from nasrun.core.config_files import GROUPS, conf_dir
 from nasrun.core.options import describe, options
 from nasrun.evaluators.train.evaluator import Train
+from nasrun.spaces.recipe_genes import RecipeOptions
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "options"
 NOTE = "*Written by `python scripts/make_docs.py` from `{source}`; what is said here is said there.*\n"
@@ -38,6 +39,7 @@ ABOUT = {
 }
 TOP = {
     "": RunOptions,
+    "search_space": RecipeOptions,
     "objective": ObjectiveOptions,
     "constraints": ConstraintOptions,
     "prescreen": PrescreenOptions,

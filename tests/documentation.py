@@ -39,6 +39,19 @@ def fences(page: Path) -> list[tuple[str, str]]:
     return _FENCE.findall(page.read_text(encoding="utf-8"))
 
 
+def extension_files() -> dict[str, str]:
+    """The files that docs/extending.md shows, by the names that it gives them."""
+    text = (DOCS / "extending.md").read_text(encoding="utf-8")
+    return dict(re.findall(r"^`([\w./]+)`:\n\n```\w+\n(.*?)```", text, re.DOTALL | re.MULTILINE))
+
+
+def write_extensions(folder: Path) -> None:
+    """Write these files into a folder."""
+    for name, text in extension_files().items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+
+
 def prose(page: Path) -> str:
     """A page without its blocks of code."""
     return _FENCE.sub("", page.read_text(encoding="utf-8"))

@@ -216,11 +216,18 @@ class ParsedError(Exception):
     """The arguments of a script were taken: it goes no further."""
 
 
-def stopping(parse: Callable[..., Any]) -> Callable[..., Any]:
-    """A way to parse arguments that goes no further than that."""
+def stopping(parse: Callable[..., Any], inside: list[None]) -> Callable[..., Any]:
+    """A way to parse arguments that goes no further than that. `inside`: as many as there are calls in one another: one
+    way calls another, and only the outermost refuses what it does not know."""
 
     def parsed(*given: Any) -> Any:
-        parse(*given)
+        inside.append(None)
+        try:
+            found = parse(*given)
+        finally:
+            inside.pop()
+        if inside:
+            return found
         raise ParsedError
 
     return parsed
@@ -232,8 +239,10 @@ def test_a_script_takes_the_arguments(command: Command, monkeypatch: pytest.Monk
     assert folder == "scripts"
     monkeypatch.syspath_prepend(SCRIPTS)  # as Python does for a script
     module = script(name.removesuffix(".py"))
+    inside: list[None] = []
     for method in ("parse_args", "parse_known_args", "parse_intermixed_args"):
-        monkeypatch.setattr(argparse.ArgumentParser, method, stopping(getattr(argparse.ArgumentParser, method)))
+        parse = getattr(argparse.ArgumentParser, method)
+        monkeypatch.setattr(argparse.ArgumentParser, method, stopping(parse, inside))
     monkeypatch.setattr(sys, "argv", list(command.words))
     with pytest.raises(ParsedError):
         module.main()

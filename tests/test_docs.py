@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from nasrun.core import Task
-from tests.documentation import DOCS, PAGES, README, anchors, links
+from tests.documentation import DOCS, PAGES, README, anchors, extension_files, links, write_extensions
 from tests.runner.test_crash import script
 
 
@@ -37,11 +37,8 @@ def commands(page: str) -> list[str]:
 def extensions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files that docs/extending.md shows, under the names that it gives them."""
     folder = tmp_path_factory.mktemp("extensions")
-    found = re.findall(r"^`([\w./]+)`:\n\n```\w+\n(.*?)```", (DOCS / "extending.md").read_text(), re.DOTALL | re.M)
-    assert len(found) == 8
-    for name, text in found:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
+    assert len(extension_files()) == 8
+    write_extensions(folder)
     return folder
 
 

@@ -47,7 +47,7 @@ def test_the_course_table_has_a_row_per_mutation(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     table = subprocess.run(
-        [sys.executable, SCRIPTS / "make_course_table.py", sweep], capture_output=True, text=True, check=True
+        [sys.executable, SCRIPTS / "tables.py", "course", sweep], capture_output=True, text=True, check=True
     )
     rows = [line.split("|")[1].strip() for line in table.stdout.splitlines() if line.startswith("|")]
     assert rows[2:] == ["swap", "inversion", "filters", "replace_layer", "add_layer"]

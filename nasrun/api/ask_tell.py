@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from nasrun.config.compose import Composer, task_config
 from nasrun.config.given import Given
+from nasrun.config.search_space import space_of
 from nasrun.config.sections import create
 from nasrun.core import Measurement, Objective, Proposal, SearchSpace, Strategy, Trial, seeding
 from nasrun.core.options import plain
@@ -16,17 +17,22 @@ SCORE = "score"
 class AskTell:
     """A strategy on a search space, asked for architectures and told what became of them.
 
-        loop = nasrun.AskTell("nasbench201", "aging_evolution", seed=1)
-        for _ in range(100):
-            [trial] = loop.ask()
-            loop.tell(trial, my_accuracy(loop.space.format(trial.proposal.genome)))
-        loop.best
+    ```python
+    loop = nasrun.AskTell("nasbench201", "aging_evolution", seed=1)
+    for _ in range(100):
+        [trial] = loop.ask()
+        loop.tell(trial, my_accuracy(loop.space.format(trial.proposal.genome)))
+    loop.best
+    ```
 
-    `search_space` and `strategy`: names of options, or what `nasrun.run` takes. `overrides`: further `key=value` words
-    of these two. `mode`: whether a higher score is better. The same seed and scores give the same proposals, whatever
-    else the program does. An architecture that was measured already is not asked for again: the strategy is told the
-    score that it has.
+    The same seed and scores give the same proposals, whatever else the program does. An architecture that was measured
+    already is not asked for again: the strategy is told the score that it has.
     """
+
+    space: SearchSpace
+    """The search space: `format`, `parse`, `build` and `cost` of genomes."""
+    objective: Objective
+    """The score, and in which direction it is better."""
 
     def __init__(
         self,
@@ -37,12 +43,24 @@ class AskTell:
         mode: Literal["max", "min"] = "max",
         seed: int = 0,
     ) -> None:
+        """Make the space and the strategy.
+
+        Args:
+            search_space: the name of an option, or a class, object or function, as for `nasrun.run`.
+            strategy: the same.
+            overrides: further `key=value` words of these two.
+            mode: whether a higher (`max`) or a lower score (`min`) is better.
+            seed: of the strategy's random generator.
+
+        Raises:
+            ConfigError: there is no such option, or a value is not allowed.
+        """
         named = {"search_space": search_space, "strategy": strategy}
         chosen = [f"{group}={part}" for group, part in named.items() if isinstance(part, str)]
         content = plain(task_config(Composer().compose([*chosen, *overrides])))
         content |= {group: Given(part).section for group, part in named.items() if not isinstance(part, str)}
         self.objective = Objective(SCORE, mode)
-        self.space: SearchSpace = create(content, "search_space", SearchSpace)  # type: ignore[type-abstract]
+        self.space: SearchSpace = space_of(content)
         rng = seeding.generator(seed, seeding.Purpose.STRATEGY)
         inner = create(content, "strategy", Strategy, self.space, self.objective, rng)  # type: ignore[type-abstract]
         self._strategy = Deduplicate(inner, self.space, "reuse")
@@ -51,9 +69,13 @@ class AskTell:
         self._duplicates: list[Trial] = []
 
     def ask(self, n: int = 1) -> list[Trial]:
-        """Up to `n` trials to be measured; fewer, or none, where the strategy is done or must be told of others first.
+        """Trials to be measured next: `trial.proposal.genome` is the architecture, `trial.number` counts all trials.
 
-        `trial.number` counts all trials, `trial.proposal.genome` is the architecture (`space.format`, `space.build`).
+        Args:
+            n: how many at most.
+
+        Returns:
+            Up to `n` trials; fewer, or none, where the strategy is done or must be told of others first.
         """
         fresh: list[Trial] = []
         while len(fresh) < n and not self._strategy.done:
@@ -67,9 +89,15 @@ class AskTell:
         return fresh
 
     def tell(self, trial: Trial, score: float | None, metrics: Mapping[str, float] = {}) -> None:
-        """Tell the score of a trial; None: it failed. `metrics`: further numbers, kept beside the score.
+        """Tell what became of a trial.
 
-        ValueError where the trial was not asked for, or was told before, or the score is no finite number.
+        Args:
+            trial: one that `ask` gave.
+            score: a finite number; None: the trial failed.
+            metrics: further numbers, kept beside the score.
+
+        Raises:
+            ValueError: the trial was not asked for, or was told before, or the score is no finite number.
         """
         if trial.number >= len(self._asked) or self._asked[trial.number] != trial:
             raise ValueError(f"trial {trial.number}: was not asked for")

@@ -13,25 +13,36 @@ from nasrun.reports.compare.tables import cells, summary_lines
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs of one benchmark in groups. `by`: the keys that tell the groups apart, in the order of `groups`.
-
-    `measures`: for the objective, the test metrics and the regrets, as far as the runs have them: a table over seeds
-    (`rows`), tests of all pairs (`tests`), Friedman's p-value (`friedman`). `curves`: by group the incumbent over
-    trials, with its 95 % interval. `remarks`: what a reader must know, such as runs that were left out.
-    """
+    """Runs of one benchmark in groups, over seeds; `nasrun.compare` makes it."""
 
     by: Sequence[str]
+    """The keys that tell the groups apart."""
     groups: Sequence[str]
+    """The names of the groups, the values of `by`."""
     measures: Sequence[Measure]
+    """The objective, the test metrics and the regrets, as far as the runs have them. Each has a table over seeds
+    (`rows`), tests of all pairs (`tests`) and Friedman's p-value (`friedman`)."""
     curves: dict[str, Curve]
+    """By group, the incumbent over trials (`x`, `mean`) with the 95 % bootstrap interval of the mean (`low`,
+    `high`)."""
     remarks: Sequence[str]
+    """What a reader must know, such as runs that were left out."""
     text: str
+    """All of it as text; what `print` shows."""
 
     def __str__(self) -> str:
         return self.text
 
     def frame(self, measure: str | None = None) -> Any:
-        """The table of a measure (by default the objective) as a pandas frame; ImportError without pandas."""
+        """The table over seeds of a measure as a pandas frame, a row per group.
+
+        Args:
+            measure: its name; None: the objective.
+
+        Raises:
+            KeyError: there is no such measure.
+            ImportError: pandas is not installed.
+        """
         import pandas
 
         names = {one.name: one for one in self.measures}
@@ -42,9 +53,14 @@ class Comparison:
 
 
 def compare(runs: Sequence[Run | str | Path] | str | Path, by: Sequence[str] = ()) -> Comparison:
-    """Compare runs, or all runs below folders, over seeds. `by`: what tells the groups apart; by default `strategy`.
+    """Compare runs over seeds; the numbers are those of `nasrun compare`.
 
-    ConfigError where there is no finished run, or two are not of the same benchmark; it names the key.
+    Args:
+        runs: runs, or folders below which all runs are taken.
+        by: keys of the config that tell the groups apart; by default `strategy`.
+
+    Raises:
+        ConfigError: there is no finished run, or two are not of the same benchmark; it names the key.
     """
     given = [runs] if isinstance(runs, str | Path) else runs
     folders = [one.directory if isinstance(one, Run) else Path(one) for one in given]

@@ -25,24 +25,38 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunTrial:
-    """One trial. `genome`: as its space writes it. `metrics`: means over the repeats that succeeded. `score`: the
-    objective, None where it failed. `origin`: the operator that made it. `seconds`: of all repeats, 0 for a
-    duplicate."""
+    """One trial of a run."""
 
     number: int
+    """From 0, in the order of the proposals."""
     genome: str
+    """The architecture, as its space writes it; `Run.space` parses it."""
     status: str
+    """`ok`, `failed` or `infeasible`."""
     score: float | None
+    """The objective, mean over the repeats that succeeded; None where it failed."""
     metrics: Mapping[str, float]
+    """All metrics by name, means over the repeats that succeeded."""
     origin: str
+    """The operator that made it: `sample`, `crossover`, the name of a mutation, ..."""
     parent: int | None
+    """The trial that it descends from."""
     reuse_of: int | None
+    """The trial of the same architecture whose result was taken over."""
     seconds: float
+    """The time that all repeats took together; 0 for a duplicate."""
     error: str | None
+    """Why it failed, in one line."""
 
 
 class Run:
-    """A run directory, finished or not. What is shown is what its journal held when it was loaded."""
+    """A run directory, finished or not. What is shown is what its journal held when it was loaded.
+
+    `nasrun.run`, `nasrun.sweep`, `nasrun.resume` and `nasrun.load_run` make it.
+    """
+
+    directory: Path
+    """Where its files lie."""
 
     def __init__(self, directory: Path, given: Mapping[str, Given] = {}) -> None:
         self.directory = directory
@@ -91,7 +105,11 @@ class Run:
         return content
 
     def frame(self) -> Any:
-        """`trials.csv` as a pandas frame, a row per trial; ImportError without pandas."""
+        """`trials.csv` as a pandas frame, a row per trial.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
         import pandas
 
         return pandas.read_csv(self.directory / TRIALS).set_index("trial")
@@ -104,9 +122,13 @@ class Run:
         return best
 
     def model(self, trial: int | None = None) -> "Model":
-        """The trained network: of the winner, or of a trial whose weights were kept (`output.keep=all`).
+        """The trained network.
 
-        ConfigError where there are no such weights.
+        Args:
+            trial: the number of a trial whose weights were kept (`output.keep=all`); None: the winner.
+
+        Raises:
+            ConfigError: there are no such weights.
         """
         from nasrun.export.network import load_network
 
@@ -131,23 +153,38 @@ class Run:
 
 
 class Model:
-    """A trained network behind the normalisation of its data.
+    """A trained network behind the normalisation of its data; `Run.model` makes it."""
 
-    `module`: the torch module, uint8 (batch, channels, height, width) to logits. `classes`: the names of its outputs.
-    """
+    module: "torch.nn.Module"
+    """The torch module: uint8 (batch, channels, height, width) to logits."""
+    genome: str
+    """The architecture, as its space writes it."""
+    classes: Sequence[str]
+    """The names of its outputs; empty for regression."""
+    parameters: int
+    """Its trainable parameters."""
+    flops: int
+    """Floating-point operations of one forward pass of one image."""
 
     def __init__(self, network: "RunNetwork") -> None:
         self._network = network
-        self.module: torch.nn.Module = network.model
+        self.module = network.model
         self.genome = network.genome
-        self.classes: Sequence[str] = network.data.classes
+        self.classes = network.data.classes
         self.parameters, self.flops = network.cost
 
     def __call__(self, images: Any) -> np.ndarray:
-        """Probabilities of the classes, float (batch, classes); for regression the values in their own units.
+        """What the network says of images.
 
-        `images`: uint8 (batch, channels, height, width), or one of them without batch, of the size of the data set.
-        ValueError where they are something else.
+        Args:
+            images: uint8 (batch, channels, height, width), or one of them without batch, of the size of the data set.
+
+        Returns:
+            Probabilities of the classes, float (batch, classes). For regression the values in their own units, float
+            (batch, outputs, height, width).
+
+        Raises:
+            ValueError: the images are of another type or shape.
         """
         from nasrun.export.network import outputs_of
 
@@ -167,14 +204,19 @@ class Model:
         return probabilities
 
     def predict(self, images: Any) -> list[str]:
-        """The name of the most probable class of each image; see `__call__`."""
+        """The name of the most probable class of each image; images as in a call."""
         return [self.classes[place] for place in self(images).argmax(axis=1)]
 
 
 def load_run(directory: str | Path, **parts: Any) -> Run:
-    """The run in a directory. `parts`: the objects that it was started with, if any.
+    """The run in a directory, finished or not.
 
-    ConfigError where the directory holds no run, or names classes that may not be imported (`NASRUN_ALLOW`).
+    Args:
+        directory: what `nasrun.run` or the command line wrote.
+        parts: the objects that the run was started with, if any (`strategy=...`, `search_space=...`).
+
+    Raises:
+        ConfigError: the directory holds no run, or names classes that may not be imported (`NASRUN_ALLOW`).
     """
     if not Path(directory).is_dir():
         raise ConfigError(f"{directory}: no such directory")

@@ -36,14 +36,20 @@ def run(
 ) -> Run:
     """Run a search to its end and return it.
 
-    `overrides`: `key=value` words as on the command line. `directory`: of the run, new or empty; by default a new one
-    below `outputs/`. `config_dir`: a folder of YAML files of one's own. `progress`: whether the run shows itself on
-    stdout. `parts`: for `search_space`, `strategy`, `evaluator` and `dataset` the name of an option, a class, an
-    object, or a function that makes one (a strategy is made from its space, objective and random generator, an
-    evaluator from space, data set and hardware).
+    An interrupted run goes on with `nasrun.resume`.
 
-    Raises ConfigError, before anything is created, where this makes no sense, and RunError where the run failed. An
-    interrupted run goes on with `resume`.
+    Args:
+        overrides: `key=value` words as on the command line.
+        directory: where the run is written, new or empty; by default a new one below `outputs/`.
+        config_dir: a folder of YAML files of one's own.
+        progress: whether the run shows itself on stdout.
+        parts: for `search_space`, `strategy`, `evaluator` and `dataset` the name of an option, a class, an object, or a
+            function that makes one (a strategy is made from its space, objective and random generator, an evaluator
+            from space, data set and hardware).
+
+    Raises:
+        ConfigError: this cannot be run; nothing was created.
+        RunError: the run failed.
     """
     call = _Call.of(overrides, parts, config_dir, progress)
     place = [f"hydra.run.dir={directory}"] if directory is not None else []
@@ -58,9 +64,16 @@ def run(
 
 
 def resume(directory: str | Path, overrides: Sequence[str] | Mapping[str, Any] = (), **parts: Any) -> Run:
-    """Go on with a run that was interrupted, or extend a finished one (`["trials=200"]`), and return it.
+    """Go on with a run that was interrupted, or extend a finished one, and return it.
 
-    `parts`: the objects that it was started with, if any. ConfigError where an override would change the search.
+    Args:
+        directory: of the run.
+        overrides: what is to be changed, such as `["trials=200"]`, or a mapping from keys to values.
+        parts: the objects that the run was started with, if any (`strategy=...`, `search_space=...`).
+
+    Raises:
+        ConfigError: an override would change the search, or the directory holds no run.
+        RunError: the run failed.
     """
     given = {group: _given(group, part) for group, part in parts.items()}
     changes = overrides if isinstance(overrides, Mapping) else as_values(overrides)
@@ -76,10 +89,21 @@ def sweep(
     progress: bool = False,
     **parts: Any,
 ) -> list[Run]:
-    """All combinations of the values of the words, one run after the other: `["seed=0,1,2", "strategy=random,grid"]`.
+    """Run all combinations of the values of the words, one run after the other, and return the runs in their order.
 
-    `directory`: holds a numbered directory for each run. Runs of the sweep that are there already are taken as they
-    are, or gone on with: the same call again ends an interrupted sweep. The rest is as for `run`.
+    Runs of the sweep that are there already are taken as they are, or continued: the same call again ends an
+    interrupted sweep.
+
+    Args:
+        overrides: words with several values each: `["seed=0,1,2", "strategy=random,grid"]`.
+        directory: holds a numbered directory for each run.
+        config_dir: a folder of YAML files of one's own.
+        progress: whether the runs show themselves on stdout.
+        parts: as for `nasrun.run`.
+
+    Raises:
+        ConfigError: one of the runs cannot be run; nothing was created.
+        RunError: a run failed.
     """
     call = _Call.of(overrides, parts, config_dir, progress)
     folder, values = Path(directory), call.composer.values(call.words)

@@ -1,6 +1,6 @@
 """The words of a command line: the flags of runs and sweeps, and how the verbs read theirs."""
 
-from argparse import ArgumentParser, Namespace
+from argparse import Action, ArgumentParser, Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,13 +8,25 @@ from typing import Any, NoReturn
 
 from nasrun.core.options import ConfigError, nearest
 
+
+class Once(Action):
+    """A flag whose second value would take the place of the first in silence."""
+
+    def __call__(self, parser: ArgumentParser, flags: Namespace, value: Any, _: str | None = None) -> None:
+        flag = self.option_strings[0]
+        if getattr(flags, self.dest) is not None:
+            hint = f"; a second folder: 'hydra.searchpath=[{value}]'" if flag == "--config-dir" else ""
+            raise ConfigError(f"{flag}={value}: {flag} was given before{hint}")
+        setattr(flags, self.dest, value)
+
+
 _SWITCH = {"action": "store_true"}
 _INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 _FLAGS: dict[str, tuple[str, dict[str, Any]]] = {
     "--multirun": ("-m", _SWITCH),
     "--run": ("-r", _SWITCH),
-    "--config-dir": ("-cd", {}),
-    "--config-name": ("-cn", {}),
+    "--config-dir": ("-cd", {"action": Once}),
+    "--config-name": ("-cn", {"action": Once}),
     "--config-path": ("-cp", {}),
     "--cfg": ("-c", {"choices": ("job", "hydra", "all")}),
     "--resolve": ("", _SWITCH),

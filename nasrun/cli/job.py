@@ -2,7 +2,7 @@
 
 import os
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,11 +36,14 @@ class Checked:
 
 @dataclass(frozen=True)
 class Sweep:
-    """What the runs of a sweep have in common. `count`: how many they are; None where the sweeper decides."""
+    """What the runs of a sweep have in common. `count`: how many they are; None where the sweeper decides.
+
+    `typed`: by a word that Hydra was given, the one that was typed (`Composer.forced`)."""
 
     earlier: EarlierRuns
     swept: frozenset[str]
     count: int | None
+    typed: Mapping[str, str]
 
 
 def check(config: DictConfig) -> Checked:
@@ -117,9 +120,15 @@ class Job:
             unique=self._unique,
             choices=checked.choices,
             sweep=None if self._sweep is None else _place(),
-            words=[*self._words, *(HydraConfig.get().overrides.task if self._sweep is not None else ())],
+            words=[*self._words, *self._words_of_job()],
             began=began,
         )
+
+    def _words_of_job(self) -> list[str]:
+        """The words that make this run of a sweep, as they were typed; none for a run alone."""
+        if self._sweep is None:
+            return []
+        return [self._sweep.typed.get(word, word) for word in HydraConfig.get().overrides.task]
 
     def _announce(self, setup: Setup) -> None:
         """Say which run of a sweep begins; Hydra's other launchers do so themselves."""

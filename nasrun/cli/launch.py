@@ -1,5 +1,6 @@
 """A run or a sweep: all of it is checked; then nasrun does a run itself, and has Hydra do the runs of a sweep."""
 
+import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,7 @@ from nasrun.config.compose import (
     VERSION_BASE,
     Composer,
     Jobs,
+    first_directory,
     is_named_by_clock,
     output_directory,
     own_folders,
@@ -63,6 +65,7 @@ def launch(command: Command) -> int:
     """Run what was typed; returns the exit code. ConfigError, before anything is created, where it makes no sense."""
     # Hydra would print errors its own way and exit; so they reach main() as they are.
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    logging.raiseExceptions = False  # what Hydra logs to a reader that is gone costs no traceback per line
     words, folders = own_folders(command.words, command.config_dir)
     if command.config_name is not None:
         check_main_file(folders, command.config_name)
@@ -98,6 +101,8 @@ def _check(jobs: Jobs) -> _Plan:
         options, key = checked.setup.options, "hydra.sweep.dir" if jobs.sweep else "hydra.run.dir"
         may_exist = jobs.sweep or options.resume or is_named_by_clock(config, sweep=False)
         existing = check_place(directory, key, may_exist=may_exist)
+        if jobs.sweep:
+            check_place(first_directory(config), "hydra.sweep.subdir", may_exist=True)
         if options.dry_run:
             show_plan(checked.setup, process_start())
         elif plan is None and jobs.sweep and (jobs.count or MANY_RUNS) >= MANY_RUNS:
@@ -143,9 +148,15 @@ def _sweep(composer: Composer, command: Command, words: Sequence[str], jobs: Job
     """Have Hydra's sweeper and launcher do the runs of a sweep."""
     by_clock = is_named_by_clock(plan.config, sweep=True) and not plan.checked.setup.options.resume
     directory = make_unique(plan.directory) if by_clock else plan.directory
-    sweep = Sweep(_earlier_runs(directory, jobs, plan.checked.setup), jobs.swept, jobs.count)
+    forced = composer.forced(words)
+    typed = {word: plain for plain, word in forced.items()}
+    sweep = Sweep(_earlier_runs(directory, jobs, plan.checked.setup), jobs.swept, jobs.count, typed)
     job = Job(unique=True, existing=plan.existing, words=command.file_flags, sweep=sweep)
-    words = [*words, quoted(f"hydra.sweep.dir={directory}"), *_one_by_one(plan.config)]
+    words = [
+        *(forced.get(word, word) for word in words),
+        quoted(f"hydra.sweep.dir={directory}"),
+        *_one_by_one(plan.config),
+    ]
     try:
         _hand_over(composer, ["--multirun", *words], job)
     except KeyboardInterrupt:

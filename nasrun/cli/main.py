@@ -11,13 +11,14 @@ from pathlib import Path
 
 from nasrun.cli.ending import DONE, INTERRUPTED, code_of, one_line, say
 from nasrun.core.options import ConfigError
-from nasrun.core.output import give_up_output
+from nasrun.core.output import give_up_output, open_standard_streams
 from nasrun.runner import interrupts
 
 
 def main() -> int:
     """Run the command line of this process and return its exit code."""
     words = sys.argv[1:]
+    open_standard_streams()
     interrupts.listen()
     try:
         code = _dispatch(words)

@@ -252,13 +252,13 @@ def _rebuilt(path: Path, info: Mapping[str, Any]) -> Network:
     """The network of an architecture, with the weights of a file."""
     from nasrun.checkpoints.store import load_weights
     from nasrun.checkpoints.winner import build_for
-    from nasrun.config.sections import create
-    from nasrun.core import SearchSpace, Task
+    from nasrun.config.search_space import space_of
+    from nasrun.core import Task
     from nasrun.export.network import Deployed, outputs_of
     from nasrun.training.mirrored import MirrorAverage
 
     try:
-        space = create(dict(info), "search_space", SearchSpace)  # type: ignore[type-abstract]
+        space = space_of(info)
         task = Task(**info["task"])
         network = build_for(space, space.parse(info["genome"]), task, info.get("pad_to"))
         network = MirrorAverage(network) if info.get("test_flip") else network

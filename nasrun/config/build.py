@@ -6,7 +6,7 @@ YAML `_target_` picks classes; the signature of a class is the schema of its YAM
 import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any
 
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
@@ -17,6 +17,8 @@ from nasrun.config.given import Given, Section
 from nasrun.config.objective import ObjectiveOptions
 from nasrun.config.prescreen import PrescreenOptions
 from nasrun.config.recipe import check_recipe
+from nasrun.config.run_options import SECTIONS, OutputOptions, RunOptions
+from nasrun.config.search_space import check_genes, given_content, space_of
 from nasrun.config.sections import (
     create,
     instantiate,
@@ -31,12 +33,8 @@ from nasrun.config.trackers import GROUP as TRACKER
 from nasrun.config.trackers import class_sections, sections_by_name
 from nasrun.core import Evaluator, Objective, SearchSpace, SharedEvaluator, Strategy, seeding
 from nasrun.core.config_files import GROUPS
-from nasrun.core.durations import parse_duration
 from nasrun.core.options import (
-    Above,
-    AtLeast,
     ConfigError,
-    Positive,
     check_section,
     from_text,
     join,
@@ -57,56 +55,12 @@ from nasrun.strategies.timed.strategy import Timed
 from nasrun.strategies.wrappers import Constrain, Constraints, Deduplicate
 from nasrun.trackers import Tracker
 
-T = TypeVar("T")
-
 UNCOUNTED = 1_000_000
 """Trials at most under a budget of time, which ends a search long before."""
 
 FREE = ("vars", "from", "trial", "init")
 """What nothing here reads: values that other keys of the config refer to, such as pairs swept together, and the run and
 the trial that `nasrun.config.from_run` took its architecture from, the run whose weights networks begin with."""
-
-
-@dataclass(kw_only=True, frozen=True)
-class OutputOptions:
-    """What a run shows and keeps. None of it changes the search."""
-
-    console: Literal["auto", "live", "plain", "none"] = "auto"
-    keep: Literal["best", "all", "none"] = "best"
-    keep_count: Positive = 1
-    limit_mb: Annotated[float, Above(0)] = 1000.0
-    plots: bool = True
-
-
-@dataclass(kw_only=True, frozen=True)
-class RunOptions:
-    """The top-level keys that belong to no group of YAML files."""
-
-    seed: Annotated[int, AtLeast(0)] = 0
-    trials: Positive = 24
-    time: str | int | float | None = None
-    patience_trials: Positive | None = None
-    max_failures: Positive | None = 10
-    baseline: bool = False
-    deduplicate: Literal["reuse", "resample", "never"] = "reuse"
-    resume: bool = False
-    changed_code: bool = False
-    dry_run: bool = False
-    debug: bool = False
-
-    @property
-    def seconds(self) -> float | None:
-        """The budget of time; None where trials and epochs say how long a run takes."""
-        return None if self.time is None else parse_duration(str(self.time))
-
-
-SECTIONS: dict[str, type] = {
-    "objective": ObjectiveOptions,
-    "constraints": ConstraintOptions,
-    "prescreen": PrescreenOptions,
-    "output": OutputOptions,
-}
-"""Sections that are no groups of YAML files, with what they may hold."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +104,7 @@ def build(config: DictConfig, given: Mapping[str, Given] = {}) -> Setup:
 
     `given`: objects of the calling program, by group, which take the place of what the config chooses.
     """
-    content = {**plain(config), **{group: one.section for group, one in given.items()}}
+    content = given_content(plain(config), given)
     _read_variables(config, content)
     known = [*GROUPS, *SECTIONS, *FREE, *RunOptions.__dataclass_fields__]
     for name in content:
@@ -234,7 +188,7 @@ def build_benchmark(config: DictConfig, data: DataRecord | None = None, given: M
     `data`: the record of its data, in place of which no data set is made; None where the run has none. `given`: as for
     `build`.
     """
-    content = {**plain(config), **{group: one.section for group, one in given.items()}}
+    content = given_content(plain(config), given)
     return _benchmark(content, Hardware(), None if data is None else RecordedDataset(data))
 
 
@@ -246,7 +200,7 @@ def _benchmark(
     options = RunOptions(**check_section(RunOptions, top, ""))
     objective = section_of(content, "objective", ObjectiveOptions)
     constraints = section_of(content, "constraints", ConstraintOptions)
-    space = create(content, "search_space", SearchSpace)  # type: ignore[type-abstract]
+    space = space_of(content)
     if dataset is None:
         dataset = create(content, "dataset", Dataset)  # type: ignore[type-abstract]
     if memory is not None:
@@ -269,14 +223,9 @@ def limits_of(content: Mapping[str, Any]) -> ConstraintOptions:
     return replace(section_of(dict(content), "constraints", ConstraintOptions), steer=True)
 
 
-def space_of(content: dict[str, Any]) -> SearchSpace:
-    """The search space of a config."""
-    return create(content, "search_space", SearchSpace)  # type: ignore[type-abstract]
-
-
 def rebuild(content: dict[str, Any]) -> tuple[Evaluator, Dataset]:
     """The evaluator of a checked config, with its data set: what a worker process makes for itself."""
-    space = create(content, "search_space", SearchSpace)  # type: ignore[type-abstract]
+    space = space_of(content)
     dataset = create(content, "dataset", Dataset)  # type: ignore[type-abstract]
     hardware = create(content, "hardware", Hardware)
     return evaluator_of(content, space, dataset, hardware), dataset
@@ -284,6 +233,7 @@ def rebuild(content: dict[str, Any]) -> tuple[Evaluator, Dataset]:
 
 def evaluator_of(content: dict[str, Any], space: SearchSpace, dataset: Dataset, hardware: Hardware) -> Evaluator:
     """The evaluator of a config, within one that adds the costs that objectives or constraints name besides."""
+    check_genes(space, content)
     made = create(content, "evaluator", Evaluator, space, dataset, hardware)  # type: ignore[type-abstract]
     objective = section_of(content, "objective", ObjectiveOptions)
     limits = section_of(content, "constraints", ConstraintOptions)

@@ -4,6 +4,7 @@ import contextlib
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -12,12 +13,12 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, OverrideType
 from hydra.core.plugins import Plugins
 from hydra.errors import MissingConfigException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, read_write
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 from yaml import MarkedYAMLError
 from yaml.reader import ReaderError
@@ -125,6 +126,23 @@ class Composer:
         with self._hydra() as loader:
             return values_of(parse(in_full(words)), loader)
 
+    def forced(self, words: Sequence[str]) -> dict[str, str]:
+        """By the word that Hydra has to be given in its place, each word of a sweep that sets a key of swept options.
+
+        Before its first job Hydra composes a config without what is swept, and refuses keys that this one lacks.
+        """
+        overrides = parse(in_full(words))
+        alone = [override for override in overrides if not override.is_sweep_override()]
+        with self._hydra() as loader:
+            groups = {*GROUPS, "experiment", *loader.list_groups("")}
+            if not any(_is_choice(override, groups) for override in overrides if override.is_sweep_override()):
+                return {}
+            base = self._compose([text_of(override) for override in alone if _is_choice(override, groups)])
+        plain = [override for override in alone if override.type is OverrideType.CHANGE]
+        values = [override for override in plain if not _is_choice(override, groups)]
+        missing = [text_of(override) for override in values if not _has_key(base, override, groups)]
+        return {word: f"++{word}" for word in missing}
+
     @contextlib.contextmanager
     def _hydra(self) -> Iterator[ConfigLoader]:
         around = GlobalHydra.instance().hydra  # of a program that uses Hydra itself
@@ -185,6 +203,7 @@ def _search_path(folder: Any, word: str) -> str:
     if not isinstance(folder, str):
         raise ConfigError(f"{word}: expected a list of folders in [ ]")
     if folder.startswith("pkg://"):
+        _check_package(folder.removeprefix("pkg://"))
         return folder
     path = at_home(folder.removeprefix("file://"))
     if not path.is_dir():
@@ -192,11 +211,35 @@ def _search_path(folder: Any, word: str) -> str:
     return f"file://{path.resolve()}"
 
 
+def _check_package(name: str) -> None:
+    """ConfigError where a package of `hydra.searchpath` is not there: Hydra would pass over it."""
+    package = name.split("/")[0]
+    try:
+        found = package and find_spec(package)
+    except (ImportError, ValueError):
+        found = None
+    if not found:
+        raise ConfigError(
+            f"{SEARCH_PATH}: pkg://{name}: no such package in Python's path; PYTHONPATH=FOLDER nasrun ..."
+        )
+
+
 def output_directory(config: DictConfig, *, sweep: bool) -> Path:
     """The directory of a run, or of all runs of a sweep, from a composed config."""
     node = config.hydra.sweep if sweep else config.hydra.run
     try:
         return at_home(node.dir)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{error.full_key}: {first_line(error)}") from error
+
+
+def first_directory(config: DictConfig) -> Path:
+    """The directory of the first run of a sweep, from a composed config."""
+    numbered = config.copy()
+    with read_write(numbered.hydra.job):
+        numbered.hydra.job.num, numbered.hydra.job.id = 0, "0"
+    try:
+        return output_directory(numbered, sweep=True) / str(numbered.hydra.sweep.subdir)
     except OmegaConfBaseException as error:
         raise ConfigError(f"{error.full_key}: {first_line(error)}") from error
 
@@ -267,6 +310,15 @@ def _check_trackers(config: DictConfig, choices: Sequence[Override]) -> None:
                     f"{override.input_line}: the keys of {name} take the place of the others; begin its YAML file with "
                     f"# @package {trackers.GROUP}.{name}"
                 )
+
+
+def _has_key(config: DictConfig, override: Override, groups: Collection[str]) -> bool:
+    """Whether the key of a value override is in the config."""
+    try:
+        _check_key(config, override, groups)
+    except ConfigError:
+        return False
+    return True
 
 
 def _check_key(config: DictConfig, override: Override, groups: Collection[str]) -> None:

@@ -1,6 +1,6 @@
 """The section `objective` of a config: one metric or several, and in which direction each is better."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from nasrun.core import Evaluator, Objective
@@ -57,7 +57,7 @@ class ObjectiveOptions:
             Objective(name, mode if mode != "auto" else _better(name), (), reference)
             for name, mode, reference in zip(names, modes, references, strict=True)
         ]
-        return first._replace(others=tuple(others))
+        return replace(first, others=tuple(others))
 
 
 def _better(metric: str) -> Literal["max", "min"]:

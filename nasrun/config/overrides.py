@@ -144,7 +144,7 @@ def _in_full(word: str) -> str:
     key, separator, value = word.partition("=")
     if not separator or word.startswith("="):
         return word
-    if key == "vars" or key.startswith("vars."):
+    if (key == "vars" or key.startswith("vars.")) and _parsed(f"++{key}=0") is not None:
         key = f"++{key}"
     full = f"{key}={_readable(value)}"
     if key in SHORT:

@@ -1,6 +1,8 @@
 """What can be wrong with YAML files of the user's own: the answer names the file and what to do."""
 
+import re
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -10,6 +12,9 @@ from nasrun.core.options import ConfigError
 
 PACKAGE = "# @package _global_"
 """The first line of a file whose keys are those of the whole config, as every experiment's are."""
+
+_PACKAGE, _HEADER = re.compile(r"#\s*@package\s+_global_"), re.compile(r"#\s*@")
+"""That line as Hydra reads it, and the lines among which it looks."""
 
 _MARK = b"\xef\xbb\xbf"
 
@@ -38,14 +43,20 @@ def check_package(file: Path) -> None:
     start = file.read_bytes()[:512]
     if start.startswith(_MARK):
         raise ConfigError(f"{file}: begins with a byte-order mark, which hides its first line; save it without (UTF-8)")
-    if PACKAGE.encode() not in start:
+    if not _has_package(start.decode(errors="replace")):
         raise ConfigError(f"{file}: its first line must be: {PACKAGE}")
+
+
+def _has_package(start: str) -> bool:
+    """Whether Hydra sees the line `PACKAGE`: among the first lines, before any other comment."""
+    lines = (line.strip() for line in start.splitlines() if line.strip())
+    return any(_PACKAGE.fullmatch(line) for line in takewhile(_HEADER.match, lines))
 
 
 def check_encoding(folders: Sequence[str]) -> None:
     """ConfigError that names the first file in the folders of a search path that is no text in UTF-8."""
     for folder in map(_path, folders):
-        for file in sorted(folder.rglob("*.yaml")):
+        for file in sorted(path for path in folder.rglob("*.yaml") if path.is_file()):
             content = file.read_bytes()
             try:
                 readable = "\0" not in content.decode()

@@ -21,33 +21,34 @@ class Strategy(ABC):
     The proposals of one strategy become the trials 0, 1, 2, ... in the order in which `ask` returned them.
     """
 
-    #: Trials that are proposed before anything that was told is made use of; 0 where it makes no difference.
     initial: int = 0
+    """Trials that are proposed before anything that was told is made use of; 0 where it makes no difference."""
 
-    #: Whether proposals go on from checkpoints of earlier trials (`warm_start`), which `required_checkpoints` names.
     uses_checkpoints: bool = False
+    """Whether proposals go on from checkpoints of earlier trials (`warm_start`), which `required_checkpoints` names."""
 
-    #: Trials that the strategy takes from beginning to end; None: any number will do.
     length: int | None = None
+    """Trials that the strategy takes from beginning to end; None: any number will do."""
 
-    #: Cumulative epochs that its proposals have, lowest first, where these are known beforehand; empty: any.
     budgets: tuple[int, ...] = ()
+    """Cumulative epochs that its proposals have, lowest first, where these are known beforehand; empty: any."""
 
-    #: Whether all objectives are improved, where there are several; else the first one alone.
     multi_objective: bool = False
+    """Whether all objectives are improved, where there are several; else the first one alone."""
 
-    #: Whether its first proposals are the known networks of the space (`SearchSpace.known`), best first.
     begins_known: bool = False
+    """Whether its first proposals are the known networks of the space (`SearchSpace.known`), best first."""
 
-    #: Whether it takes a space whose limits steer what is drawn (`nasrun.strategies.steering`) in place of the space.
     steerable: bool = True
+    """Whether it takes a space whose limits steer what is drawn (`nasrun.strategies.steering`) in place of the space
+    itself."""
 
-    #: Whether it proposes what the space samples, mutates or mixes, so that this can be chosen from pools
-    #: (`nasrun.strategies.prescreen`).
     draws_from_space: bool = True
+    """Whether it proposes what the space samples, mutates or mixes, so that this can be chosen from pools
+    (`nasrun.strategies.prescreen`)."""
 
-    #: Whether it proposes what the evaluator derives (`tell_derived`), one architecture after each epoch.
     follows_derived: bool = False
+    """Whether it proposes what the evaluator derives (`tell_derived`), one architecture after each epoch."""
 
     @abstractmethod
     def ask(self, n: int) -> list[Proposal]:
@@ -149,41 +150,41 @@ class StrategyWrapper(Strategy):
 class Evaluator(ABC):
     """Measures architectures. It knows nothing of strategies, journals or tables."""
 
-    #: Called with the progress of the job in training; the executor sets it.
     on_progress: Callable[[Progress], None] = staticmethod(lambda progress: None)
+    """Called with the progress of the job in training; the executor sets it."""
 
-    #: The metrics that `evaluate` reports for every trial that succeeds: what an objective may name.
     metrics: tuple[str, ...] = ("val_accuracy",)
+    """The metrics that `evaluate` reports for every trial that succeeds: what an objective may name."""
 
-    #: Further metrics, which it reports where `measure_also` asks for them.
     optional_metrics: tuple[str, ...] = ()
+    """Further metrics, which it reports where `measure_also` asks for them."""
 
-    #: Measurements of one trial: seeds, initial weights and data order differ between them.
     repeats: int = 1
+    """Measurements of one trial: seeds, initial weights and data order differ between them."""
 
-    #: Whether jobs write their weights to `save_to`.
     saves: bool = False
+    """Whether jobs write their weights to `save_to`."""
 
-    #: Whether trainings are real ones that can be gone on with: `train_on` and `test`.
     trains_on: bool = False
+    """Whether trainings are real ones that can be continued: `train_on` and `test`."""
 
-    #: What the winner is trained on, in words.
     final_data: str = "all the training data"
+    """What the winner is trained on, in words."""
 
-    #: Epochs of the winner's final training; None: there is none, or it is not counted in epochs.
     final_epochs: int | None = None
+    """Epochs of the winner's final training; None: there is none, or it is not counted in epochs."""
 
-    #: Seconds that a job may take; an evaluator ends it then, and an executor a worker that does not. None: any.
     time_limit: float | None = None
+    """Seconds that a job may take; an evaluator ends it then, and an executor a worker that does not. None: any."""
 
-    #: Whether networks are trained as the config's section `recipe` says.
     follows_recipe: bool = False
+    """Whether networks are trained as the config's section `recipe` says."""
 
-    #: Images are enlarged to that many pixels in height and width by repeating their border; None: left as they are.
     pad_to: int | None = None
+    """Images are enlarged to that many pixels in height and width by repeating their border; None: left as they are."""
 
-    #: Modules that worker processes import before anything else, once for all of them.
     preload: tuple[str, ...] = ()
+    """Modules that worker processes import before anything else, once for all of them."""
 
     def prepare(self, recorded: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Decide what is decided once per run (device, precision) and load the data; returns facts for the record.
@@ -270,11 +271,11 @@ class SharedEvaluator(Evaluator):
     they are, so that the order of the trials of a round makes no difference.
     """
 
-    #: Trials after each epoch of the shared weights.
     rounds: int
+    """Trials after each epoch of the shared weights."""
 
-    #: Whether it learns weights of architectures and derives one from them (`derived`).
     derives: bool = False
+    """Whether it learns weights of architectures and derives one from them (`derived`)."""
 
     def derived(self) -> Derivation | None:
         """The architecture that the architecture weights come to by now, and these; None where there are none."""

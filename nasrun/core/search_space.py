@@ -19,43 +19,49 @@ class SearchSpace(ABC):
     Every method that takes a generator draws from it alone, so that a seeded search repeats itself.
     """
 
-    #: Named mutations. Each yields a valid genome different from its parent wherever one exists, else the parent.
     mutations: Mapping[str, Mutation]
+    """Named mutations. Each yields a valid genome different from its parent wherever one exists, else the parent."""
 
-    #: Number of genomes in the space; None where it is unknown.
     size: int | None = None
+    """Number of genomes in the space; None where it is unknown."""
 
-    #: The kinds of tasks that `build` makes networks for.
     kinds: tuple[Kind, ...] = ("classification",)
+    """The kinds of tasks that `build` makes networks for."""
 
-    #: FLOPs that a network for images of 32 by 32 pixels or fewer may have under `constraints.flops=auto`, so that a
-    #: trial takes seconds; for larger images in proportion to their pixels (`flops_limit_for`). None: any number.
     flops_limit: int | None = None
+    """FLOPs that a network for images of 32 by 32 pixels or fewer may have under `constraints.flops=auto`, so that a
+    trial takes seconds; for larger images in proportion to their pixels (`flops_limit_for`). None: any number."""
 
-    #: Where all genomes are one network that is trained in different ways, so that weights carry over from any to any:
-    #: the genome to set out from. None: genomes are different networks.
     start: Genome | None = None
+    """Where all genomes are one network that is trained in different ways, so that weights carry over from any to any:
+    the genome to set out from. None: genomes are different networks."""
 
-    #: Whether `supernet` makes a network.
     has_supernet: bool = False
+    """Whether `supernet` makes a network."""
 
-    #: How often each operation is drawn, in proportion to each other, where shared weights are trained on draws of the
-    #: space (`evaluator.operation_weights=auto`): by its token. Empty: as `sample` draws them.
     operation_weights: Mapping[str, float] = {}
+    """How often each operation is drawn, in proportion to each other, where shared weights are trained on draws of the
+    space (`evaluator.operation_weights=auto`): by its token. Empty: as `sample` draws them."""
 
-    #: Channels of the narrowest operation that `relaxed` mixes; 0 where there is no `relaxed`. Choices of a space that
-    #: has one depend on the position alone, so that they can have weights (`positions`).
+    scaled_settings: tuple[str, ...] = ()
+    """Training settings for which genomes hold factors (`setting_factors`), by the names of
+    `nasrun.training.settings.SCALED`."""
+
     mixed_channels: int = 0
+    """Channels of the narrowest operation that `relaxed` mixes; 0 where there is no `relaxed`. Choices of a space that
+    has one depend on the position alone, so that they can have weights (`positions`)."""
 
-    #: The operation that passes its input on, and the one that gives nothing, as tokens; None: there is none.
     skip: Token | None = None
+    """The operation that passes its input on, as a token; None: there is none."""
+
     nothing: Token | None = None
+    """The operation that gives nothing, as a token; None: there is none."""
 
-    #: Positions whose operations are added up in one node: what edge normalisation weighs against each other.
     summed_positions: Sequence[Sequence[int]] = ()
+    """Positions whose operations are added up in one node: what edge normalisation weighs against each other."""
 
-    #: The config that this space was made from, `_target_` and options: archives make it anew from that.
     section: Mapping[str, Any] | None = None
+    """The config that this space was made from, `_target_` and options: archives make it anew from that."""
 
     @abstractmethod
     def sample(self, rng: np.random.Generator) -> Genome:
@@ -138,6 +144,10 @@ class SearchSpace(ABC):
 
     def hparams(self, genome: Genome) -> Mapping[str, Any]:
         """Training settings that a genome holds, laid over those of the evaluator and under those of the proposal."""
+        return {}
+
+    def setting_factors(self, genome: Genome) -> Mapping[str, float]:
+        """By what settings of the evaluator are multiplied for a genome, for each of `scaled_settings`."""
         return {}
 
     def key(self, genome: Genome) -> Hashable:

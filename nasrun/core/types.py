@@ -1,7 +1,5 @@
 """What is passed around: genomes, proposals, trials, jobs, measurements."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -88,92 +86,101 @@ Kind = Literal["classification", "regression"]
 
 @dataclass(frozen=True)
 class Task:
-    """What a network must do: the shape of one input, and what comes out.
-
-    `channels`, `height`, `width`: pixels of one input. `outputs`: for classification the classes, and the network's
-    output is (batch, outputs); for regression the channels of the picture that it gives for each input, of the same
-    height and width, and its output is (batch, outputs, height, width), in standardised values.
-    """
+    """What a network must do: the shape of one input, and what comes out."""
 
     name: str
+    """The name of the data set."""
     channels: int
+    """Channels of one input; inputs are (batch, channels, height, width)."""
     height: int
+    """Pixels from top to bottom."""
     width: int
+    """Pixels from left to right."""
     outputs: int
+    """Classification: the number of classes; the network's output is (batch, outputs). Regression: the channels of the
+    picture that it gives for each input, of the same height and width; the output is (batch, outputs, height, width),
+    in standardised values."""
     kind: Kind = "classification"
+    """`classification` or `regression`."""
 
-    def enlarged(self, size: int | None) -> Task:
+    def enlarged(self, size: int | None) -> "Task":
         """The same with inputs of at least `size` in height and width; None: as they are."""
         return replace(self, height=max(self.height, size or 0), width=max(self.width, size or 0))
 
 
 class Cost(NamedTuple):
-    """The price of a network, by formula: trainable parameters, and floating-point operations (a multiply-add
-    counts as two, as `torch.utils.flop_counter` does) of one forward pass of one input."""
+    """The price of a network, by formula."""
 
     parameters: int
+    """Trainable parameters."""
     flops: int
+    """Floating-point operations of one forward pass of one input; a multiply-add counts as two, as in
+    `torch.utils.flop_counter`."""
 
 
 class CellGraph(NamedTuple):
     """A cell as a graph. Nodes are numbered: the inputs first, then the blocks, each the sum of operations on earlier
-    nodes.
-
-    `inputs`: their labels. `blocks`: for each, pairs of a source node and the name of an operation. `outputs`: the
-    nodes that the output of the cell is made of.
-    """
+    nodes."""
 
     inputs: tuple[str, ...]
+    """The labels of the inputs."""
     blocks: tuple[tuple[tuple[int, str], ...], ...]
+    """For each block, pairs of a source node and the name of an operation."""
     outputs: tuple[int, ...]
+    """The nodes that the output of the cell is made of."""
 
 
 class Proposal(NamedTuple):
-    """What a strategy wants measured.
-
-    `hparams`: training settings that belong to the proposal, laid over the evaluator's own (optimizer, batch size).
-    `budget`: cumulative epochs; None means the evaluator's default.
-    `horizon`: epochs over which the schedule of the learning rate is laid, where a trial may be trained on; None: its
-    budget.
-    `parent`: the trial this one descends from, and whose checkpoint `warm_start` loads.
-    `partners`: further trials, whose weights are averaged with the parent's before the training goes on.
-    `origin`: name of the operator that made it, for tables and statistics: an `Origin`, the name of a mutation, or one
-    of a strategy's own (`check_origin`).
-    `reuse_of`: an earlier trial of the same architecture and budget whose result is taken over; nothing is trained.
-    """
+    """What a strategy wants measured."""
 
     genome: Genome
+    """The architecture, as its space encodes it."""
     hparams: Mapping[str, Any] = {}
+    """Training settings that belong to the proposal, laid over the evaluator's own (optimizer, batch size)."""
     budget: int | None = None
+    """Cumulative epochs; None: the evaluator's default."""
     parent: int | None = None
+    """The trial this one descends from, and whose checkpoint `warm_start` loads."""
     warm_start: WarmStart = "none"
+    """What is loaded of the parent's checkpoint: nothing, all (`continue`), or the weights that fit (`inherit`)."""
     origin: str = Origin.SAMPLE
+    """The operator that made it, for tables and statistics: an `Origin`, the name of a mutation, or a strategy's own:
+    letters, digits, spaces and `_-+.`, 80 at most."""
     reuse_of: int | None = None
+    """An earlier trial of the same architecture and budget whose result is taken over; nothing is trained."""
     partners: tuple[int, ...] = ()
+    """Further trials, whose weights are averaged with the parent's before the training goes on."""
     horizon: int | None = None
+    """Epochs over which the schedule of the learning rate is laid, where a trial may be trained on; None: its
+    budget."""
 
 
 class Trial(NamedTuple):
-    """A numbered proposal. The runner numbers trials from 0 in the order of the proposals."""
+    """A numbered proposal."""
 
     number: int
+    """From 0, in the order of the proposals."""
     proposal: Proposal
+    """What is measured."""
 
 
 class Job(NamedTuple):
-    """One repeat of a trial: picklable, and all that an executor or evaluator ever sees of it.
-
-    `load_from`, `save_to`: checkpoints of the parent and of this job; `partners`: those of the proposal's partners.
-    `resumable`: later proposals may go on from here, so that the state of the optimizer is saved along.
-    """
+    """One repeat of a trial: picklable, and all that an executor or evaluator ever sees of it."""
 
     trial: Trial
+    """What is measured."""
     repeat: int
+    """From 0; repeats of a trial differ by their seed."""
     seed: int
+    """Gives initial weights, order of the data, augmentation and dropout."""
     load_from: str | None = None
+    """The checkpoint of the parent."""
     save_to: str | None = None
+    """Where the checkpoint of this job goes."""
     partners: tuple[str, ...] = ()
+    """The checkpoints of the proposal's partners."""
     resumable: bool = False
+    """Whether later proposals may go on from here, so that the state of the optimizer is saved along."""
 
 
 class Derivation(NamedTuple):
@@ -185,48 +192,60 @@ class Derivation(NamedTuple):
 
 
 class Measurement(NamedTuple):
-    """What came of a job. `metrics` holds finite floats (`val_accuracy`, `parameters`, ...) and is empty unless
-    `status` is ok; `history` holds one mapping per epoch; `seconds` is the time the job took."""
+    """What came of a job."""
 
     trial: int
+    """The number of the trial."""
     repeat: int
+    """Which repeat of it, from 0."""
     status: Status
+    """`ok`, `failed`, or `infeasible` for what cannot be measured."""
     metrics: Mapping[str, float] = {}
+    """Finite floats by name (`val_accuracy`, `parameters`, ...); empty unless `status` is ok."""
     error: str | None = None
+    """Why it failed, in one line."""
     seconds: float = 0.0
+    """The time that the job took."""
     history: Sequence[Mapping[str, float]] = ()
+    """One mapping of metrics per epoch."""
 
 
 class Progress(NamedTuple):
-    """A sign of life of a job in training: `epoch` of `epochs` done (from 1), with the metrics of that epoch.
-
-    Within a long epoch there are others, without metrics: `epoch` are done, and the share `within` of the next.
-    """
+    """A sign of life of a job in training: after each epoch, and from time to time within a long one."""
 
     trial: int
+    """The number of the trial."""
     repeat: int
+    """Which repeat of it, from 0."""
     epoch: int
+    """Epochs that are done."""
     epochs: int
+    """Epochs in all."""
     metrics: Mapping[str, float]
+    """Those of the epoch that was done just now; empty within an epoch."""
     within: float = 0.0
+    """The share of the next epoch that is done."""
 
 
-class Objective(NamedTuple):
-    """The metric that a search improves, and in which direction; `others`: further ones, where there are several.
-
-    The first is the score: what decides for a strategy that knows one objective alone, and who wins. `reference`: the
-    worst value of the metric that counts for the hypervolume of a front; None: the worst that a run measured.
-    """
+@dataclass(frozen=True)
+class Objective:
+    """The metric that a search improves, and in which direction."""
 
     metric: str = "val_accuracy"
+    """The name of the metric. It is the score: what decides for a strategy that knows one objective alone, and who
+    wins."""
     mode: Literal["max", "min"] = "max"
-    others: tuple[Objective, ...] = ()
+    """Whether more or less of it is better."""
+    others: tuple["Objective", ...] = ()
+    """Further objectives, where there are several."""
     reference: float | None = None
+    """The worst value of the metric that counts for the hypervolume of a front; None: the worst that a run
+    measured."""
 
     @property
-    def all(self) -> tuple[Objective, ...]:
+    def all(self) -> "tuple[Objective, ...]":
         """Every objective on its own, the first one first."""
-        return (self._replace(others=()), *self.others)
+        return (replace(self, others=()), *self.others)
 
     def score(self, measurements: Sequence[Measurement]) -> float:
         """Mean of the metric over the repeats that succeeded, turned so that higher is better; -inf where none did.

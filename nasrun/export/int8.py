@@ -5,6 +5,8 @@ more than a point of accuracy on the validation images, remedies are tried in tu
 the file that is kept.
 """
 
+import contextlib
+import io
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -102,18 +104,19 @@ def _quantised(path: Path, train: Split, attempt: Attempt) -> bytes:
             options: dict[str, Any] = {}
             if attempt.calibration == "Percentile":
                 options = {"extra_options": {"CalibPercentile": 99.999}}
-            quantize_static(
-                str(prepared),
-                str(made),
-                _Reader(_some(train, CALIBRATION).images),
-                quant_format=QuantFormat.QDQ,
-                per_channel=True,
-                activation_type=QuantType.QUInt8,
-                weight_type=QuantType.QInt8,
-                calibrate_method=CalibrationMethod[attempt.calibration],
-                nodes_to_exclude=_ends(prepared) if attempt.keep_ends else [],
-                **options,
-            )
+            with contextlib.redirect_stdout(io.StringIO()):  # it prints what it is at
+                quantize_static(
+                    str(prepared),
+                    str(made),
+                    _Reader(_some(train, CALIBRATION).images),
+                    quant_format=QuantFormat.QDQ,
+                    per_channel=True,
+                    activation_type=QuantType.QUInt8,
+                    weight_type=QuantType.QInt8,
+                    calibrate_method=CalibrationMethod[attempt.calibration],
+                    nodes_to_exclude=_ends(prepared) if attempt.keep_ends else [],
+                    **options,
+                )
         except Exception as error:  # its errors have no common kind
             raise FormatError(f"onnxruntime cannot quantise it ({' '.join(str(error).split())[:200]})") from error
         return made.read_bytes()

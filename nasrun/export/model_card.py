@@ -1,4 +1,4 @@
-"""The papers of an export: `MODEL_CARD.md` for people and `export.json` for `nasrun predict`."""
+"""The model card of an export: `MODEL_CARD.md` for people and `export.json` for `nasrun predict`."""
 
 import statistics
 from collections.abc import Iterator, Mapping, Sequence

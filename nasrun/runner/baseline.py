@@ -6,7 +6,8 @@ from math import ceil
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nasrun.config.build import Setup, evaluator_of, limits_of, space_of
+from nasrun.config.build import Setup, evaluator_of, limits_of
+from nasrun.config.search_space import space_of
 from nasrun.config.sections import option_section
 from nasrun.core import Evaluator, Genome, Job, Proposal, SearchSpace, Trial, seeding
 from nasrun.core.options import first_line

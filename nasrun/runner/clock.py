@@ -6,6 +6,9 @@ from typing import Literal, NamedTuple
 
 Kind = Literal["wall", "cpu"]
 MOST_DELAY = 8.0
+BEGAN = "NASRUN_BEGAN"
+"""The variable of the environment in which `scripts/nasrun`, which sets up an environment first, says when it is done
+with that: seconds since the system started, as the first number of /proc/uptime."""
 
 
 class Instant(NamedTuple):
@@ -21,7 +24,10 @@ def this_moment() -> Instant:
 
 
 def process_start() -> Instant:
-    """When this process began: what was imported before nasrun could look at a clock counts too."""
+    """When this process began: what was imported before nasrun could look at a clock counts too.
+
+    Where it was another program at first, which says when it became nasrun (`BEGAN`), it began then.
+    """
     return Instant(time.monotonic() - _age(), 0.0)
 
 
@@ -32,10 +38,21 @@ def _age() -> float:
         with open("/proc/self/stat", encoding="ascii", errors="replace") as file:
             ticks = int(file.read().rpartition(")")[2].split()[19])
         with open("/proc/uptime", encoding="ascii") as file:
-            age = float(file.read().split()[0]) - ticks / float(os.sysconf("SC_CLK_TCK"))
-        return max(0.0, age)
+            now = float(file.read().split()[0])
+        # A process that was started later inherits what another one said.
+        began = max(ticks / float(os.sysconf("SC_CLK_TCK")), _said(now))
+        return max(0.0, now - began)
     except (OSError, ValueError, IndexError, AttributeError):
         return time.process_time()
+
+
+def _said(now: float) -> float:
+    """When another program became nasrun, as it says; 0 where it says nothing, or nothing that can be."""
+    try:
+        said = float(os.environ.get(BEGAN, "0"))
+    except ValueError:
+        return 0.0
+    return said if 0 <= said <= now else 0.0
 
 
 class Clock:

@@ -5,6 +5,8 @@ import statistics
 
 from nasrun.config.build import Setup, check_budgets, sample_rng
 from nasrun.core import Proposal, Trial
+from nasrun.core.output import show
+from nasrun.core.progress import progress
 from nasrun.datasets.overview import overview_of
 from nasrun.evaluators.train.recipe import summary
 from nasrun.runner.clock import Clock, Instant
@@ -30,6 +32,7 @@ def show_plan(setup: Setup, began: Instant) -> None:
     costs = [space.cost(genome, task) for genome in genomes]
     names = {group: setup.config[group]["_target_"].rpartition(".")[2] for group in ("search_space", "strategy")}
     size = "unknown" if space.size is None else f"{space.size:,} architectures"
+    size += f", {', '.join(space.scaled_settings)} included" if space.scaled_settings else ""
     pixels = f" x {task.height} x {task.width}" if task.kind == "regression" else ""
     prepared = _prepared(setup, genomes, began)  # reads the data
     overview = overview_of(setup.dataset)
@@ -62,7 +65,7 @@ def _budgets(setup: Setup) -> list[tuple[str, str]]:
 
 def _timed(setup: Setup, began: Instant) -> str:
     """The plan that a run with a budget of time would have."""
-    budget = time_budget(setup, Clock(setup.hardware.clock, began), None)
+    budget = time_budget(setup, Clock(setup.hardware.clock, began), None, show)
     assert budget is not None
     return budget.describe(budget.first_plan()[0])
 
@@ -87,7 +90,11 @@ def _time(setup: Setup, genomes: list[tuple[int | str, ...]]) -> str:
     epochs = setup.strategy.epochs(setup.options.trials)
     budget = None if epochs is None else 1
     proposals = [Proposal(genome, budget=budget) for genome in chosen]
-    seconds = [setup.evaluator.estimate(Trial(number, proposal)) for number, proposal in enumerate(proposals)]
+    seconds = []
+    with progress("timing architectures", len(proposals)) as tell:
+        for number, proposal in enumerate(proposals):
+            seconds.append(setup.evaluator.estimate(Trial(number, proposal)))
+            tell(number + 1)
     known = [value for value in seconds if value is not None]
     if not known:
         return "microseconds per trial"

@@ -72,12 +72,12 @@ def recorded(directory: Path, code: OwnCode | None) -> dict[str, Any] | None:
 
 
 def changes_of_code(run: RunRecords) -> Iterator[str]:
-    """What a user should know of a run that has gone on with other code, a line for each time."""
+    """What a user should know of a run that was resumed with other code, a line for each time."""
     record, told = run.header.code, 0
     for event in run.events:
         told += isinstance(event, Told)
         if isinstance(event, Resumed) and event.code is not None and record is not None:
             files, before = event.code["files"], record["files"]
             changed = [name for name in {**before, **files} if files.get(name) != before.get(name)]
-            yield f"own classes: gone on with other code since trial {told} ({', '.join(changed)})"
+            yield f"own classes: resumed with other code since trial {told} ({', '.join(changed)})"
             record = event.code

@@ -1,4 +1,4 @@
-"""What a run that is gone on with may have changed, and what that is."""
+"""Which keys of a run's config a resume may change, and which it does."""
 
 import contextlib
 from collections.abc import Collection, Iterator, Mapping
@@ -155,4 +155,4 @@ def replay(search: Search, run: RunRecords) -> None:
     except ReplayError as error:
         found = differences(run.header.environment, describe_environment()).items()
         others = ", ".join(f"begun with {name} {old}, now {new}" for name, (old, new) in found)
-        raise RunError(f"the search cannot be gone on with here: {error}{f' ({others})' if others else ''}") from error
+        raise RunError(f"the search cannot be resumed here: {error}{f' ({others})' if others else ''}") from error

@@ -17,6 +17,7 @@ from nasrun.config.stored_run import check_data
 from nasrun.core import SharedEvaluator
 from nasrun.core.environment import describe_environment
 from nasrun.core.options import ConfigError, flat
+from nasrun.core.output import show
 from nasrun.datasets.record import record_of
 from nasrun.reports.architecture_table import write_architecture
 from nasrun.reports.changes import write_changes
@@ -80,7 +81,8 @@ def begin(
     facts = setup.prepare()
     check_budgets(setup.strategy, setup.evaluator)
     check(setup)
-    plan, code = first_plan(setup, began), own_code(setup.config)
+    say = show if setup.output.console != "none" else (lambda text: None)
+    plan, code = first_plan(setup, began, say), own_code(setup.config)
     header = RunStarted(
         nasrun=__version__,
         seed=setup.options.seed,

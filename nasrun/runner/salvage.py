@@ -27,7 +27,8 @@ from nasrun.runner.clock import Clock, this_moment
 from nasrun.runner.search import Search, SearchOptions
 from nasrun.runner.time_budget import time_budget
 from nasrun.storage import journal
-from nasrun.storage.events import Asked, Event, Measured, Resumed, RunStarted, SharedTrained, events_of
+from nasrun.storage.event_base import Event
+from nasrun.storage.events import Asked, Measured, Resumed, RunStarted, SharedTrained, events_of
 from nasrun.storage.journal import Journal, Line
 from nasrun.storage.paths import find_paths
 from nasrun.storage.records import Observer, RunRecords, assemble

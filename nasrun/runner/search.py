@@ -17,7 +17,8 @@ from nasrun.core import Executor, Job, Measurement, Objective, Proposal, Strateg
 from nasrun.core.types import check_origin
 from nasrun.runner.shared_weights import SharedWeights
 from nasrun.runner.time_budget import TimeBudget
-from nasrun.storage.events import Asked, Event, Measured, SharedTrained, Told
+from nasrun.storage.event_base import Event
+from nasrun.storage.events import Asked, Measured, SharedTrained, Told
 from nasrun.storage.journal import FSYNC_AFTER_SECONDS, Journal
 from nasrun.storage.records import Observer, TrialRecord, resolve_trial
 

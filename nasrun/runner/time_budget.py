@@ -16,7 +16,8 @@ from nasrun.core.choice import noise_of_pairs, noise_of_share, probability_of_be
 from nasrun.core.durations import format_duration
 from nasrun.core.options import ConfigError
 from nasrun.runner.clock import Clock, Instant
-from nasrun.storage.events import Event, PlanChanged, RunStarted, SpeedMeasured
+from nasrun.storage.event_base import Event
+from nasrun.storage.events import PlanChanged, RunStarted, SpeedMeasured
 from nasrun.storage.journal import Journal
 from nasrun.strategies.timed.affordable import Timing, affordable, wanted_passes
 from nasrun.strategies.timed.plan import Plan, make_plan, search_seconds
@@ -233,10 +234,13 @@ class TimeBudget:
         setup = self._setup
         space, task = setup.steered, setup.dataset.task
         known = space.known()
+        self._say(f"{format_duration(self.seconds)}: networks are timed for the plan")
         if known and self._strategy.begins_known:
             own = [setup.space.known()[name] for name in known]
             wanted, cheaper = wanted_passes(self._images), self._cheaper
-            found = affordable(space, task, own, lambda seconds: self.left / seconds / cheaper, wanted, self._time)
+            found = affordable(
+                space, task, own, lambda seconds: self.left / seconds / cheaper, wanted, self._time_aloud
+            )
             whole = found.genome == space.fit(own[0]) or not found.best
             return found, 1.0 if whole else space.usage(found.genome)
         if known:
@@ -245,7 +249,13 @@ class TimeBudget:
             rng = sample_rng(setup.options.seed)
             drawn = [self._strategy.draw(rng) or space.sample(rng) for _ in range(REFERENCES)]
             middling = sorted(drawn, key=lambda genome: space.cost(genome, task).flops)[REFERENCES // 2]
-        return Timing(middling, self._time(middling), True), 1.0
+        return Timing(middling, self._time_aloud(middling), True), 1.0
+
+    def _time_aloud(self, genome: Genome) -> float:
+        """`_time`, of which the user is told, since it takes seconds."""
+        seconds = self._time(genome)
+        self._say(f"timed {self._setup.space.format(genome)}: {seconds:.3g} s for {self._images:,} images")
+        return seconds
 
     def _time(self, genome: Genome) -> float:
         """Seconds that a pass over the training part takes a genome's network, by the clock of the budget."""
@@ -278,12 +288,12 @@ class TimeBudget:
         return self._setup.space.key(genome)
 
 
-def first_plan(setup: Setup, began: Instant) -> dict[str, Any]:
+def first_plan(setup: Setup, began: Instant, say: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
     """For the first event of a run with a budget of time: its plan, and what was spent by then; else nothing.
 
-    They are fields of `RunStarted`.
+    They are fields of `RunStarted`. `say` tells the user what is being done meanwhile.
     """
-    budget = time_budget(setup, Clock(setup.hardware.clock, began), None)
+    budget = time_budget(setup, Clock(setup.hardware.clock, began), None, say)
     if budget is None:
         return {}
     plan, genome, seconds = budget.first_plan()

@@ -12,6 +12,7 @@ from nasrun.core import SearchSpace
 from nasrun.core.option_classes import option_classes
 from nasrun.core.options import ConfigError, check_section, show
 from nasrun.core.renamed import current_path
+from nasrun.spaces.recipe_genes import take_options, with_genes
 
 _TARGET = re.compile(r"nasrun\.spaces\.([a-z0-9_]+\.){1,2}[A-Za-z0-9]+")
 
@@ -32,12 +33,13 @@ def make_space(section: Mapping[str, Any]) -> SearchSpace:
     if not isinstance(kind, type) or not issubclass(kind, SearchSpace) or not kind.__module__.startswith("nasrun."):
         raise ValueError(f"_target_={target}: is no search space")
     try:
+        genes = take_options(options, "")
         space = kind(**check_section(kind, options, ""))
     except ConfigError as error:
         raise ValueError(str(error)) from None
     if space.section is None:
         space.section = {"_target_": target, **options}
-    return space
+    return with_genes(space, genes)
 
 
 def spaces_with_supernet() -> list[str]:

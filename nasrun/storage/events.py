@@ -4,86 +4,18 @@
 folds the events of a run into what came of it.
 """
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import field
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeVar, dataclass_transform
+from typing import Any
 
 from nasrun.core import Derivation, Genome, Measurement, Proposal
-from nasrun.storage.journal import FORMAT, Line, now, reject_invalid_events
+from nasrun.storage.event_base import Event, event, given, mapping, rest
+from nasrun.storage.journal import FORMAT, Line, reject_invalid_events
+from nasrun.storage.trial_json import measurement_from_json, measurement_to_json, proposal_from_json, proposal_to_json
 
 NETWORK = ("name", "genome", "parameters", "flops")
 """What an event says of a known network."""
-
-
-def _given(**values: Any) -> Line:
-    """Those of some keys that are set."""
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _rest(line: Line, *names: str) -> Line:
-    """What a line says beside some keys, and those of every event."""
-    return {name: value for name, value in line.items() if name not in ("event", "time", "crc", *names)}
-
-
-def _number(value: Any) -> float | None:
-    return None if value is None else float(value)
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise TypeError(f"expected keys with values, not {value!r}")
-    return value
-
-
-T = TypeVar("T")
-
-
-@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
-def event(cls: type[T]) -> type[T]:
-    """A dataclass of an event, which nothing may change.
-
-    Type checkers hold to that; at run time it is no frozen one, which takes three times as long to make, three times
-    for each trial.
-    """
-    return dataclass(kw_only=True)(cls)
-
-
-@event
-class Event:
-    """Something that happened in a run. `time`: seconds since 1970; `spent`: seconds of a budget of time that were
-    spent by then, where the event says so."""
-
-    KIND: ClassVar[str]
-    """What the key `event` says."""
-    READ: ClassVar[Mapping[str, Callable[[Any], Any]]] = {}
-    """The keys of simple events in their order, and how what they say is read."""
-
-    time: float | None = field(default_factory=now)
-    spent: float | None = None
-
-    def to_json(self) -> Line:
-        """The line of the journal, but for its checksum."""
-        line: Line = {"event": self.KIND}
-        line.update(self._fields())
-        line["time"] = self.time
-        return line
-
-    def _fields(self) -> Line:
-        """What stands between the kind and the time: here what is read, as far as it is set."""
-        said = {name: value for name in self.READ if (value := getattr(self, name)) is not None}
-        return said if self.spent is None else {**said, "spent": self.spent}
-
-    @classmethod
-    def from_json(cls, line: Line) -> Self:
-        """The event of a line; KeyError, TypeError or ValueError where it does not say what it must."""
-        return cls(**cls._values(line), time=_number(line.get("time")), spent=_number(line.get("spent")))
-
-    @classmethod
-    def _values(cls, line: Line) -> dict[str, Any]:
-        """What the fields of the type are, but for time and spent."""
-        return {name: read(line[name]) for name, read in cls.READ.items() if name in line}
 
 
 @event
@@ -116,13 +48,13 @@ class RunStarted(Event):
     def _fields(self) -> Line:
         started = {name: getattr(self, name) for name in ("format", "nasrun", "seed", "trials", "environment", "facts")}
         timed = {} if self.plan is None else {"plan": self.plan, "spent": self.spent}
-        recorded = _given(sweep=self.sweep, data=self.data, paths=self.paths, code=self.code)
+        recorded = given(sweep=self.sweep, data=self.data, paths=self.paths, code=self.code)
         return {**started, **timed, "choices": self.choices, **recorded}
 
     @classmethod
     def _values(cls, line: Line) -> dict[str, Any]:
-        found = {name: _mapping(line.get(name) or {}) for name in ("environment", "facts", "choices")}
-        found |= {name: _mapping(line[name]) for name in ("plan", "sweep", "data") if name in line}
+        found = {name: mapping(line.get(name) or {}) for name in ("environment", "facts", "choices")}
+        found |= {name: mapping(line[name]) for name in ("plan", "sweep", "data") if name in line}
         # Who wrote the paths is of no account: what makes no sense there counts as none.
         found |= {"paths": line["paths"]} if isinstance(line.get("paths"), Mapping) else {}
         found |= {"code": line["code"]} if isinstance(line.get("code"), Mapping) else {}
@@ -131,7 +63,7 @@ class RunStarted(Event):
 
     def mentions(self) -> dict[str, Any]:
         """What `environment.json` holds: the environment, the facts, and what is recorded beside them."""
-        recorded = _given(code=self.code, data=self.data, paths=self.paths, sweep=self.sweep)
+        recorded = given(code=self.code, data=self.data, paths=self.paths, sweep=self.sweep)
         return {**self.environment, **self.facts, "choices": self.choices, **recorded}
 
 
@@ -186,7 +118,7 @@ class SharedTrained(Event):
     came to, where there are such."""
 
     KIND = "shared"
-    READ = {"version": int, "metrics": _mapping, "seconds": float}
+    READ = {"version": int, "metrics": mapping, "seconds": float}
 
     version: int
     metrics: Mapping[str, float]
@@ -227,11 +159,11 @@ class PlanChanged(Event):
     reason: str | None = None
 
     def _fields(self) -> Line:
-        return {**self.plan, **_given(spent=self.spent, reason=self.reason)}
+        return {**self.plan, **given(spent=self.spent, reason=self.reason)}
 
     @classmethod
     def _values(cls, line: Line) -> dict[str, Any]:
-        return {"plan": _rest(line, "spent", "reason"), "reason": line.get("reason")}
+        return {"plan": rest(line, "spent", "reason"), "reason": line.get("reason")}
 
 
 @event
@@ -240,7 +172,7 @@ class SegmentBegun(Event):
     `last`: what the segment before it told."""
 
     KIND = "segment"
-    READ = {"number": int, "epochs": int, "horizon": int, "last": _mapping}
+    READ = {"number": int, "epochs": int, "horizon": int, "last": mapping}
 
     number: int
     epochs: int
@@ -270,7 +202,7 @@ class FinalTested(Event):
     @classmethod
     def _values(cls, line: Line) -> dict[str, Any]:
         trial = {"trial": line.get("trial"), "told": line.get("told"), "chosen": bool(line.get("chosen"))}
-        return {**trial, "result": _rest(line, *trial)}
+        return {**trial, "result": rest(line, *trial)}
 
     @property
     def metrics(self) -> Mapping[str, float]:
@@ -312,7 +244,7 @@ class BaselinePlanned(Event):
     def _values(cls, line: Line) -> dict[str, Any]:
         counts = {name: int(line[name]) for name in ("epochs", "winner_epochs")}
         seconds = {name: float(line[name]) for name in ("epoch_seconds", "winner_epoch_seconds")}
-        return {**counts, **seconds, "network": _rest(line, "spent", *counts, *seconds)}
+        return {**counts, **seconds, "network": rest(line, "spent", *counts, *seconds)}
 
 
 @event
@@ -331,7 +263,7 @@ class BaselineTested(Event):
     @classmethod
     def _values(cls, line: Line) -> dict[str, Any]:
         network = {name: line[name] for name in NETWORK}
-        return {"network": network, "result": _rest(line, "spent", *network)}
+        return {"network": network, "result": rest(line, "spent", *network)}
 
 
 @event
@@ -341,7 +273,7 @@ class Resumed(Event):
     own classes from now on, where it is another one, and the `folder` that it lies in."""
 
     KIND = "resume"
-    READ = {"changes": _mapping, "damaged": _mapping, "code": _mapping}
+    READ = {"changes": mapping, "damaged": mapping, "code": mapping}
 
     changes: Mapping[str, Any] = field(default_factory=dict)
     damaged: Mapping[str, Any] | None = None
@@ -404,36 +336,3 @@ def events_of(lines: Iterable[Line], path: Path) -> list[Event]:
     """The events of the lines of a journal; JournalError, which names its `path`, where one makes no sense."""
     with reject_invalid_events(path):
         return [event_of(line) for line in lines]
-
-
-_REQUIRED = object()
-_PROPOSAL = [(name, Proposal._field_defaults.get(name, _REQUIRED)) for name in Proposal._fields]
-_MEASUREMENT = [(name, Measurement._field_defaults.get(name, _REQUIRED)) for name in Measurement._fields]
-
-
-def proposal_to_json(proposal: Proposal) -> Line:
-    """A proposal as a JSON object; fields at their defaults are left out."""
-    named = zip(_PROPOSAL, proposal, strict=True)
-    return {name: value for (name, default), value in named if value != default}
-
-
-def proposal_from_json(fields: Line) -> Proposal:
-    """The proposal that `proposal_to_json` wrote."""
-    partners = tuple(fields.get("partners", ()))
-    # Earlier versions gave children of what was turned down a parent of -1.
-    parent = None if fields.get("parent") == -1 else fields.get("parent")
-    return Proposal(**{**fields, "genome": tuple(fields["genome"]), "partners": partners, "parent": parent})
-
-
-def measurement_to_json(measurement: Measurement) -> Line:
-    """A measurement as a JSON object; fields at their defaults are left out."""
-    named = zip(_MEASUREMENT, measurement, strict=True)
-    return {name: value for (name, default), value in named if value != default}
-
-
-def measurement_from_json(fields: Line) -> Measurement:
-    """The measurement that `measurement_to_json` wrote; keys that belong to the event alone are passed over."""
-    measurement = Measurement(**{name: fields[name] for name in Measurement._fields if name in fields})
-    if measurement.metrics and not all(map(math.isfinite, measurement.metrics.values())):
-        raise ValueError(f"a metric of trial {measurement.trial} is no finite number")
-    return measurement

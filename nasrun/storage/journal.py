@@ -21,7 +21,7 @@ from nasrun import __version__
 from nasrun.core.options import ConfigError, shell_command
 
 if TYPE_CHECKING:
-    from nasrun.storage.events import Event
+    from nasrun.storage.event_base import Event
 
 NAME = "journal.jsonl"
 FORMAT = 2

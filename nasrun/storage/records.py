@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 from nasrun.core import Measurement, Objective, Progress, Status, Trial
 from nasrun.core.averages import exact_mean
 from nasrun.storage import journal
+from nasrun.storage.event_base import Event
 from nasrun.storage.events import (
     Asked,
     BaselinePlanned,
     BaselineTested,
     Ended,
-    Event,
     FinalTested,
     Measured,
     Resumed,

@@ -24,6 +24,10 @@ BESIDE = ("*.log", "*.out", "*.err", "lost+found")
 """What may be in the folder of a new run: logs, which may be opened before it begins, and what a file system keeps."""
 
 
+_ADDED = 20
+"""Bytes that are added to the name of a run directory while it is made, or to make it unique."""
+
+
 def holds_run(directory: Path) -> bool:
     """True where a directory holds the journal of a run."""
     return (directory / journal.NAME).is_file()
@@ -163,6 +167,12 @@ def check_place(directory: Path, key: str, *, may_exist: bool) -> Path:
     existing = next(parent for parent in (directory, *directory.absolute().parents) if parent.exists())
     if not existing.is_dir():
         raise ConfigError(f"{existing}: is a file, so {directory} cannot be made; {choose}")
+    longest = os.pathconf(existing, "PC_NAME_MAX") - _ADDED
+    for name in directory.parts:
+        if len(os.fsencode(name)) > longest:
+            raise ConfigError(
+                f"{name[:40]}…: the name is too long; choose a shorter one of at most {longest} bytes: {key}=PATH"
+            )
     if not os.access(existing, os.W_OK | os.X_OK):
         raise ConfigError(f"{existing}: cannot be written to; choose another folder: {key}=PATH")
     return existing

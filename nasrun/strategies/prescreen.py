@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 
 from nasrun.core import Genome, Mutation, SearchSpace
-from nasrun.strategies.wrapped_space import WrappedSpace
+from nasrun.spaces.wrapped import WrappedSpace
 
 Best = Callable[[Sequence[Genome]], Genome]
 """The most promising of some genomes."""

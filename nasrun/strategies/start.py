@@ -24,7 +24,7 @@ class StartingGenomes:
     def __init__(self, space: SearchSpace, start: Start, room: int | None = None) -> None:
         self._space = space
         self._waiting: deque[Genome] = deque()
-        #: Whether what comes first are the networks that the space knows.
+        # Whether what comes first are the networks that the space knows.
         self.known = start in ("known", "auto") and bool(space.known())
         if start in ("known", "auto"):
             known = list(space.known().values())

@@ -81,7 +81,7 @@ class Deduplicate(StrategyWrapper):
     def _exhausted(self) -> bool:
         if self._mode == "reuse":
             return False
-        # Where trainings are gone on with, there is more to do than there are architectures.
+        # Where trainings are continued, there is more to do than there are architectures.
         every = not self._inner.uses_checkpoints and len(self._seen) == self._space.size
         return self._turned_down >= PATIENCE or every
 

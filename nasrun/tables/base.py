@@ -67,22 +67,22 @@ def mean(values: np.ndarray) -> float:
 class BenchmarkTable(ABC):
     """Accuracies of the architectures of one search space, measured by others. Nothing is read before `load`."""
 
-    #: The name in `evaluator.table`.
     name: str
-    #: Name of the search space, which is that of its module, to whose genomes the rows belong; empty: any.
+    """The name in `evaluator.table`."""
     space: str
-    #: Names of the data sets that the table knows; empty: any, or those that its rows name.
+    """Name of the search space, which is that of its module, to whose genomes the rows belong; empty: any."""
     datasets: tuple[str, ...] = ()
-    #: Training lengths in epochs, rising; empty where they are known only after `load`.
+    """Names of the data sets that the table knows; empty: any, or those that its rows name."""
     epochs: tuple[int, ...] = ()
-    #: What networks are compared by.
+    """Training lengths in epochs, rising; empty where they are known only after `load`."""
     metric: str = "val_accuracy"
-    #: Whether it says how many epochs a training had; if not, its one length is 0.
+    """What networks are compared by."""
     has_epochs: bool = True
-    #: Names of the metrics in `Trainings.spent`, the same for all lengths.
+    """Whether it says how many epochs a training had; if not, its one length is 0."""
     spends: tuple[str, ...] = ()
-    #: The smallest difference between two accuracies that the table can tell, as a fraction; None: not known.
+    """Names of the metrics in `Trainings.spent`, the same for all lengths."""
     resolution: float | None = None
+    """The smallest difference between two accuracies that the table can tell, as a fraction; None: not known."""
 
     @property
     @abstractmethod

@@ -90,8 +90,8 @@ class Tracker(ABC):
     imported is kept out of the global generators, the output and, once closed, the threads and processes of the run.
     """
 
-    #: Whether there is anything to be told: not where the tables of the run are all that is wanted.
     active: bool = True
+    """Whether there is anything to be told: not where the tables of the run are all that is wanted."""
 
     @abstractmethod
     def begin(self, run: TrackedRun, trials: Sequence[TrackedTrial]) -> None:

@@ -110,6 +110,7 @@ class Tracking(Observer):
             self._best, self._best_value = score, record.mean(self._objective.metric)
         proposal = record.trial.proposal
         settings: dict[str, object] = {f"token_{n:02d}": token for n, token in enumerate(proposal.genome)}
+        settings |= {f"{name}_factor": one for name, one in self._space.setting_factors(proposal.genome).items()}
         settings |= {**self._space.hparams(proposal.genome), **proposal.hparams, "origin": proposal.origin}
         return TrackedTrial(
             record,

@@ -1,7 +1,7 @@
 """The options of training: what the YAML of an evaluator may set, and what a proposal's `hparams` may change."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from nasrun.core.options import Above, AtLeast, Between, Fraction, Positive
@@ -81,6 +81,18 @@ class TrainSettings:
         """The learning rate at the peak of the schedule."""
         return self.lr if self.lr is not None else DEFAULT_LR[self.optimizer]
 
+    def scaled(self, factors: Mapping[str, float]) -> "TrainSettings":
+        """With the settings that each of `SCALED` names multiplied by its factor; pixels are rounded, and shares are 1
+        at most."""
+        found: dict[str, float] = {}
+        for named, factor in factors.items():
+            for name in SCALED[named] if factor != 1 else ():
+                value = self.peak_lr if name == "lr" else getattr(self, name)
+                found[name] = round(value * factor) if isinstance(value, int) else value * factor
+        if "random_erasing" in found:
+            found["random_erasing"] = min(found["random_erasing"], 1.0)
+        return replace(self, **found)  # type: ignore[arg-type]
+
     @property
     def needs_autograd(self) -> bool:
         """Whether there is something that networks trained by hand (`nasrun.training.dense`) do not know of."""
@@ -95,6 +107,15 @@ class TrainSettings:
 DEFAULT_LR = {"sgd": 0.1, "adam": 0.003, "adamw": 0.003, "adadelta": 1.0}
 """Peak rates that suit small convolutional networks with batch normalisation under a one-cycle schedule; of adadelta,
 which finds its own steps, torch's default."""
+
+SCALED = {
+    "lr": ("lr",),
+    "weight_decay": ("weight_decay",),
+    "augmentation": ("shift", "cutout", "random_erasing", "mixup", "cutmix"),
+    "label_smoothing": ("label_smoothing",),
+}
+"""What a search may multiply for each network, and the settings that are meant: none that changes the work of an epoch,
+by which networks are compared, and time is planned."""
 
 BY_AUTOGRAD = (
     "decay_all",

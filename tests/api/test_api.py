@@ -1,6 +1,7 @@
 """The public Python interface: what `docs/api.md` shows runs, and what it promises holds."""
 
 import math
+import os
 import re
 import subprocess
 import sys
@@ -11,9 +12,13 @@ import pytest
 
 import nasrun
 from nasrun.core import Proposal
+from tests.documentation import write_extensions
 
 PAGE = Path(__file__).parents[2] / "docs" / "api.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+[FIFTEEN] = [block for block in BLOCKS if "pyplot" in block]
+AGG = {"MPLBACKEND": "agg"}
+"""The environment of a program that draws where there is no screen."""
 LOOKUP = ("evaluator=table", "search_space=nasbench201", "output.plots=false")
 
 
@@ -31,11 +36,27 @@ class Sampler(nasrun.Strategy):
 
 
 def test_the_page_runs(tmp_path: Path) -> None:
-    code = "\n".join(BLOCKS)
-    assert len(BLOCKS) == 4
+    code = "\n".join(block for block in BLOCKS if block != FIFTEEN)
+    assert len(BLOCKS) == 5
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"one", "trained", "shuffled", "evolution"}
+
+
+def test_a_script_of_fifteen_lines_has_a_space_and_a_strategy_of_its_own(tmp_path: Path) -> None:
+    assert len([line for line in FIFTEEN.splitlines() if line]) <= 15
+    write_extensions(tmp_path)
+    (tmp_path / "script.py").write_text(FIFTEEN)
+    words = [sys.executable, "script.py"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False, env=os.environ | AGG)
+    assert done.returncode == 0, done.stderr
+    genome, accuracy, *answer, label = done.stdout.split()
+    assert {*genome.split("-")} <= {"4", "8", "16"}
+    assert 0 <= float(accuracy) <= 1
+    assert "".join(answer).startswith("['")
+    assert 0 <= int(label) <= 9
+    assert (tmp_path / "incumbent.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "towers" / "trials.csv").read_text().count(",climb,") == 7
 
 
 def test_every_public_name_is_there() -> None:

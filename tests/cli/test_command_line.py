@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -317,6 +318,31 @@ def test_a_reader_that_goes_away_costs_no_files(words: str, file: str, trained: 
     code = {"predict": 2}.get(words.split()[0], 0)  # a table is no picture
     assert done.stdout == f"{code}\n"
     assert (tmp_path / file).is_file()
+
+
+def test_closed_streams_cost_nothing(open_folder: Path) -> None:
+    for number, closed in enumerate((">&-", "2>&-", "<&- >&- 2>&-")):
+        command = f"{COMMAND} {QUICK} hydra.run.dir=run{number} {closed}"
+        assert subprocess.run(["bash", "-c", command], cwd=open_folder, capture_output=True).stderr == b""
+        assert len((open_folder / f"run{number}" / "trials.csv").read_text().splitlines()) == 4
+    wrong = subprocess.run(["bash", "-c", f"{COMMAND} seed=x 2>&-"], cwd=open_folder, capture_output=True)
+    assert (wrong.returncode, wrong.stdout) == (2, b"")
+
+
+def test_a_log_whose_reader_goes_away_costs_no_traceback(open_folder: Path) -> None:
+    done = subprocess.run(
+        ["bash", "-c", f"{COMMAND} --info | head -2"], cwd=open_folder, capture_output=True, text=True
+    )
+    assert (done.stdout.count("\n"), done.stderr) == (2, "")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize("words", ["report {}", "resume {}", "dataset=arrays dataset.path={}", "hydra.run.dir={}"])
+def test_a_place_that_must_not_be_looked_into(words: str, open_folder: Path) -> None:
+    (open_folder / "closed").mkdir(mode=0o700)
+    command = ["setpriv", "--reuid=54321", "--clear-groups", COMMAND, *words.format("closed/in/it").split()]
+    done = subprocess.run(command, cwd=open_folder, capture_output=True, text=True)
+    assert re.match(r"(.*/)?closed/in(/it)?: access is denied; ", refused(done))
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,9 @@ import pytest
 
 from nasrun.core.config_files import conf_dir
 
+LONG, TOO_LONG = 300 * "n", "nnn…: the name is too long; choose a shorter one"
+VERBS = ("resume", "report", "rerun", "compare", "export", "predict", "pack", "unpack")
+
 KEYS = [
     ("evaluator.epochs=abc", "evaluator.epochs=abc: expected a whole number"),
     ("evaluator.epoch=3", "evaluator.epoch: no such key; did you mean 'epochs'?"),
@@ -223,6 +226,18 @@ FLAGS = [
     ("hydra.searchpath=[3]", "hydra.searchpath=[3]: expected a list of folders in [ ]"),
     ("hydra.job.chdir=true", "hydra.job.chdir=true: a run stays in the folder that it was started in"),
     ("hydra.output_subdir=x", "hydra.output_subdir=x: nasrun keeps the config of a run itself, in .hydra"),
+    ("hydra.searchpath=[pkg://no_such_package.x]", "hydra.searchpath: pkg://no_such_package.x: no such package in"),
+    ("--config-dir=. --config-dir=own", "--config-dir=own: --config-dir was given before", "'hydra.searchpath=[own]'"),
+    ("-cn=config -cn own", "--config-name=own: --config-name was given before"),
+    ("'vars.ä=3'", "vars.ä=3: cannot be read"),
+    (f"hydra.run.dir={LONG}", TOO_LONG),
+    (f"-m seed=1,2 hydra.sweep.dir={LONG}", TOO_LONG),
+    (f"-m seed=1,2 hydra.sweep.dir=swept hydra.sweep.subdir={LONG}", TOO_LONG),
+    ("-m seed=1,2 hydra.sweep.dir=swept 'hydra.sweep.subdir=${nope}'", "hydra.sweep.subdir: Interpolation key 'nope'"),
+    (f"--config-dir={LONG}", TOO_LONG),
+    (f"dataset=arrays dataset.path={LONG}", TOO_LONG),
+    (f"dataset=image_folder dataset.path={LONG}", TOO_LONG),
+    *((f"{verb} {LONG} x.png"[: None if verb == "predict" else -6], TOO_LONG) for verb in VERBS),
     ("resume trials=5", "resume: expected a run directory; usage: nasrun resume DIR"),
     ("resume gone", "gone: no such directory"),
     ("resume .", r".: holds no run that could be resumed"),

@@ -296,3 +296,18 @@ def test_the_command_of_a_run_is_its_own(nasrun_inprocess: Callable, tmp_path: P
         alone = tmp_path / f"alone{config['seed']}"
         assert yaml.safe_load((alone / ".hydra" / "config.yaml").read_text()) == config
         assert (alone / "genomes.txt").read_bytes() == (tmp_path / "swept" / run / "genomes.txt").read_bytes()
+
+
+def test_a_key_that_only_the_swept_options_have(nasrun_inprocess: Callable, tmp_path: Path) -> None:
+    # Hydra composes a config without what is swept first, in which the default strategy has no such key.
+    words = f"-m {QUICK.replace('=random', '=asha,hyperband')} 'strategy.budgets=[1,2]' trials=3 hydra.sweep.dir=swept"
+    answer = nasrun_inprocess(words)
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert [config["strategy"]["budgets"] for config in runs_of(tmp_path / "swept").values()] == [[1, 2], [1, 2]]
+    for run in runs_of(tmp_path / "swept"):
+        listed = (tmp_path / "swept" / run / ".hydra" / "overrides.yaml").read_text()
+        assert "\n- strategy.budgets=[1,2]\n" in listed
+    assert nasrun_inprocess("resume swept seed=0,1").returncode == 0
+    assert seeds_of(tmp_path / "swept") == [0, 0, 1, 1]
+    said = line(nasrun_inprocess(words.replace("budgets", "budgots").replace("swept", "other")), 2)
+    assert said == "strategy.budgots: no such key; did you mean 'budgets'?"

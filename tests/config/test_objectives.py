@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -195,7 +196,7 @@ def test_the_front_is_drawn_with_a_panel_for_each_objective_after_the_first(whol
     setup, found = build(composed()), read_run(whole).trials
     one = [Objective("flops", "min")]
     for others, panels in ((TWO.others, 1), ((*TWO.others, *one), 2)):
-        objective = TWO._replace(others=tuple(others))
+        objective = replace(TWO, others=tuple(others))
         figures = draw_plots(whole, found, setup.space, objective, {})
         assert len(figures["front"].axes) == panels
         assert "accuracy_parameters" not in figures, "the picture of the front shows it"

@@ -43,6 +43,12 @@ REFUSED = {
         "experiment=e",
         "mine/experiment/e.yaml: its first line must be: # @package _global_",
     ),
+    "the line after another comment": (
+        "experiment/e.yaml",
+        f"# an experiment\n{GOOD}",
+        "experiment=e",
+        "mine/experiment/e.yaml: its first line must be: # @package _global_",
+    ),
     "no package, a group of one's own": (
         "presets/e.yaml",
         "trials: 3\n",
@@ -102,6 +108,22 @@ def test_a_file_that_is_not_read_as_it_is_meant_is_refused(case: str, own: Path,
         compose(own, word)
     assert str(caught.value).startswith(answer)
     assert "\n" not in str(caught.value)
+
+
+def test_a_link_to_nothing_does_not_hide_what_is_wrong(own: Path, tmp_path: Path) -> None:
+    write(tmp_path, "strategy/e.yaml", f"# für mich\n{RANDOM}".encode("latin-1"))
+    (own / "strategy" / ".#a.yaml").symlink_to("nowhere")  # as editors leave it
+    (own / "strategy" / "b.yaml").mkdir()
+    with pytest.raises(ConfigError, match=r"^mine/strategy/e\.yaml: is no text in UTF-8"):
+        compose(own, "strategy=e")
+
+
+@pytest.mark.parametrize(
+    "start", ["\n\n# @package _global_\n", "#@package  _global_\n", "# @x y\n# @package _global_\r\n"]
+)
+def test_the_first_line_is_seen_where_hydra_sees_it(start: str, own: Path, tmp_path: Path) -> None:
+    write(tmp_path, "experiment/e.yaml", f"{start}trials: 3\n")
+    assert compose(own, "experiment=e").trials == 3
 
 
 def test_a_mark_does_no_harm_where_there_is_no_first_line_to_be_read(own: Path, tmp_path: Path) -> None:

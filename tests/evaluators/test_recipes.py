@@ -72,7 +72,7 @@ def test_auto_chooses_by_the_data_and_the_networks(words: tuple[str, ...], name:
     json.dumps(record)
 
 
-@pytest.mark.parametrize(("side", "shift"), [(8, 1), (16, 1), (28, 2), (32, 4), (64, 8)])
+@pytest.mark.parametrize(("side", "shift"), [(8, 1), (16, 1), (28, 2), (32, 2), (64, 4), (224, 14)])
 def test_images_move_in_proportion_to_their_size(side: int, shift: int) -> None:
     size = (f"dataset.height={side}", f"dataset.width={side + 4}")
     assert settings_of(Bench("evaluator.shift=auto", *size)).shift == shift

@@ -81,11 +81,12 @@ def test_the_same_run_gives_the_same_file(network: RunNetwork, tmp_path: Path) -
 
 
 def test_remedies_are_tried_in_turn_and_the_best_is_kept(
-    network: RunNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    network: RunNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(int8, "POINT", -1.0)  # as if every loss were too much
     splits = FashionMnistMini().load()
     found = int8.quantise(network, splits, tmp_path, outputs_of(network.model, splits.test.images))
+    assert capsys.readouterr().out == ""
     assert [words for words, _ in found.tried] == [attempt.words for attempt in int8.ATTEMPTS]
     assert (found.how, min(lost for _, lost in found.tried)) in found.tried
     fp32, kept = found.validation

@@ -274,5 +274,6 @@ def test_workers_end_at_once_when_they_are_closed_in_the_midst(make: Make, tmp_p
     while len(list(tmp_path.glob("0-*"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.01)
     executor.close()
-    for path in tmp_path.glob("0-*"):
-        assert gone(int(path.read_text()))
+    begun = list(tmp_path.glob("0-*"))
+    assert len(begun) == 2
+    assert all(gone(int(path.read_text())) for path in begun)

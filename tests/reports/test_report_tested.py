@@ -3,12 +3,15 @@
 import csv
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.stats import binomtest
 
 from nasrun.config.compose import compose_config, task_config
@@ -22,6 +25,7 @@ from tests.reports.browser import CONTRAST, OVERFLOW, keep_screenshot, needs_chr
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+ROOT = Path(__file__).resolve().parents[2]
 SHORT = "search_space=sequential_cnn search_space.max_depth=3 search_space.filters=[4,8] recipe=plain trials=2"
 SHORT += " strategy=random evaluator.epochs=1 evaluator.final_epochs=1 dataset.train_samples=200 hardware=cpu"
 SHORT += " hardware.threads=1 output.console=none"
@@ -168,6 +172,19 @@ def test_the_new_section_fits_and_can_be_read(browser: "Browser", run: Path, wid
     assert page.evaluate(CONTRAST) >= 4.5
     page.locator("figure#test_confusion").scroll_into_view_if_needed()
     keep_screenshot(page, f"report_test_{width}_{scheme}")
+
+
+@needs_chromium
+@pytest.mark.slow
+def test_the_pictures_of_the_docs_are_made_of_a_run(run: Path, tmp_path: Path) -> None:
+    words = [sys.executable, ROOT / "scripts" / "make_pictures.py", run, tmp_path / "made"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    made = {path.name: Image.open(path) for path in (tmp_path / "made").iterdir()}
+    shown = {path.name for path in (ROOT / "docs" / "pictures").glob("*.png") if not path.name.startswith("compare")}
+    assert set(made) == shown
+    assert all(picture.width == (390 if "narrow" in name else 1280) for name, picture in made.items())
+    assert all(len(picture.getcolors() or []) > 10 for picture in made.values())
 
 
 def test_the_card_of_an_export_tells_of_the_test(run: Path, tmp_path: Path, nasrun_inprocess: Callable) -> None:

@@ -164,7 +164,7 @@ def test_the_table_of_epochs_until_a_level(tmp_path: Path) -> None:
             config = task_config(compose_config([*SMALL, f"strategy={strategy}", f"seed={seed}", *words]))
             directory = tmp_path / strategy / f"{seed}_{strategy}"
             start(config, directory, unique=False, choices={"strategy": strategy})
-    command = [sys.executable, SCRIPTS / "make_time_table.py", tmp_path]
+    command = [sys.executable, SCRIPTS / "tables.py", "speed", tmp_path]
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in printed.splitlines() if line[:4] != "|---"]
     for seed in (0, 1):
@@ -181,6 +181,6 @@ def test_the_table_of_epochs_until_a_level(tmp_path: Path) -> None:
         expected = [f"{max(full):.4f}", f"{max(ends):.4f}", str(needed), f"{'' if reached else '> '}{epochs}"]
         assert lines[1 + seed] == [str(seed), *expected, f"{'' if reached else '< '}{needed / epochs:.2f}"]
     assert ["epochs in all", "36 ± 0"] in [line[:2] for line in lines]
-    nothing = subprocess.run([*command[:2], tmp_path / "asha"], capture_output=True, text=True, check=False)
+    nothing = subprocess.run([*command[:3], tmp_path / "asha"], capture_output=True, text=True, check=False)
     assert (nothing.returncode, nothing.stdout) == (2, "")
     assert "holds no finished runs of strategy=random" in nothing.stderr

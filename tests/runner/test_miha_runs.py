@@ -289,7 +289,7 @@ def test_the_smoke_experiments_and_their_table(tmp_path: Path) -> None:
         words = [program, f"experiment={name}", "output.console=none", f"hydra.run.dir={tmp_path / name}"]
         subprocess.run(words, check=True)
         assert (tmp_path / name / "plots" / "learning_history.png").is_file()
-    table = [sys.executable, SCRIPTS / "make_miha_tables.py", tmp_path, "--best", "--csv", tmp_path / "table.csv"]
+    table = [sys.executable, SCRIPTS / "tables.py", "miha", tmp_path, "--best", "--csv", tmp_path / "table.csv"]
     printed = subprocess.run(table, check=True, capture_output=True, text=True).stdout
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in printed.splitlines()]
     assert [line[:4] for line in lines[2:]] == [["miha crossover average", "1", "20", "12"], ["pbt", "1", "24", "6"]]

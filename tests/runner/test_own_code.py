@@ -91,7 +91,7 @@ def test_a_resume_with_other_code_is_refused_unless_it_is_accepted(folder: Path,
     [event] = [event for event in journal.read(run / "journal.jsonl") if "code" in event and event["event"] == "resume"]
     assert event["changes"] == {"trials": 10}
     assert event["code"]["folder"] == "code/changed_1"
-    assert "own classes: gone on with other code since trial 8 (own_help.py)" in gone_on.stdout
+    assert "own classes: resumed with other code since trial 8 (own_help.py)" in gone_on.stdout
     assert nasrun("resume run trials=11", **place).returncode == 0, "that code is the run's from now on"
     (folder / "own_help.py").write_text(HELP)
     assert "run/code/changed_1" in nasrun("resume run trials=12", **place).stderr

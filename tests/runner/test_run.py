@@ -143,7 +143,7 @@ def test_a_search_that_does_not_repeat_itself_on_another_processor_says_so(
     with pytest.raises(run.RunError) as caught:
         resume(tmp_path / "run", {"trials": 4})
     said = str(caught.value)
-    assert said.startswith("the search cannot be gone on with here: event 2 of the journal: the strategy proposed ")
+    assert said.startswith("the search cannot be resumed here: event 2 of the journal: the strategy proposed ")
     assert said.endswith(", now another)")
     assert len(said.splitlines()) == 1
     assert (tmp_path / "run" / journal.NAME).read_bytes() == before

@@ -5,6 +5,7 @@ the same decisions are right whenever they are made.
 """
 
 import json
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -120,6 +121,22 @@ def test_a_run_is_planned_and_what_is_planned_is_on_record(tmp_path: Path) -> No
     assert (tmp_path / "run" / "best" / "model.safetensors").is_file()
     assert summary["budget"]["budget_seconds"] == 8
     assert summary["final"]["test_accuracy"] == final["metrics"]["test_accuracy"]
+
+
+@pytest.mark.parametrize("console", ["plain", "none"])
+def test_what_is_timed_before_the_first_line_of_a_run_is_said(
+    tmp_path: Path, by_events: None, capsys: pytest.CaptureFixture[str], console: str
+) -> None:
+    start(config("time=40s", f"output.console={console}"), tmp_path / "run", unique=False)
+    if console == "none":
+        assert capsys.readouterr().out == ""
+        return
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert first == "40s: networks are timed for the plan"
+    begun = next(place for place, line in enumerate(lines) if line.startswith("run "))
+    assert begun > 0
+    for line in lines[:begun]:
+        assert re.fullmatch(r"timed \S+: \S+ s for \d+ images", line)
 
 
 def test_the_winner_goes_on_from_what_it_learned_in_the_search(tmp_path: Path, by_events: None) -> None:

@@ -3,19 +3,17 @@
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from nasrun.datasets.fashion_mnist_mini import FILE
 from tests.runner.test_crash import SCRIPTS
-from tests.scripts.test_shared_scripts import call, rows
+from tests.scripts.test_shared_scripts import call
 
 TESTS = SCRIPTS.parent / "tests"
 INSTALLED = Path("/usr/share/datasets/fashion-mnist")
-MODULES = ("ray_nodes", "sweep_runs")
+MODULES = ("ray_nodes",)
 """What other scripts import; not programs."""
 
 SMALLEST = {
@@ -40,13 +38,6 @@ SMALLEST = {
 
 SLOW = ("bench_replicas", "bench_workers")
 """Of these, scripts that take more than 20."""
-
-SWEEPS = {
-    "make_regret_table": "experiment=nasbench201_all strategy=random,aging_evolution trials=20",
-    "make_front_table": "experiment=nasbench201_fronts strategy=random,nsga2 trials=100",
-    "make_slides_tables": "experiment=slides_swarm strategy=random,pso trials=60",
-}
-"""Scripts that make tables, with the sweep that each is given."""
 
 LONG = {
     "bench_images": "writes thousands of pictures, from CIFAR-10, which may not be there",
@@ -90,7 +81,7 @@ def test_what_is_no_program_is_imported_by_one(name: str) -> None:
 def test_every_script_is_run_by_a_test_or_takes_long() -> None:
     sources = [path.read_text() for path in TESTS.rglob("test_*.py") if path != Path(__file__)]
     elsewhere = {name for name in PROGRAMS if any(re.search(rf'["/]{name}(\.py|")', text) for text in sources)}
-    assert {*PROGRAMS} == {*SMALLEST, *SWEEPS, *LONG, *elsewhere, "make_fashion_mnist_mini"}
+    assert {*PROGRAMS} == {*SMALLEST, *LONG, *elsewhere, "make_fashion_mnist_mini"}
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in SMALLEST])
@@ -105,19 +96,3 @@ def test_the_smallest_form_of_a_script_runs(name: str, tmp_path: Path) -> None:
 def test_the_images_that_are_shipped_are_made_again(tmp_path: Path) -> None:
     call("make_fashion_mnist_mini", tmp_path / FILE)
     assert (tmp_path / FILE).read_bytes() == (SCRIPTS.parent / "nasrun" / "datasets" / "data" / FILE).read_bytes()
-
-
-@pytest.mark.parametrize("name", SWEEPS)
-def test_a_table_is_made_of_a_sweep(name: str, nasrun_inprocess: Callable[[str], Any], tmp_path: Path) -> None:
-    done = nasrun_inprocess(f"{SWEEPS[name]} seed=0,1,2 output.console=none hydra.sweep.dir=sweep")
-    assert (done.returncode, done.stderr) == (0, "")
-    cells = [cell for row in rows(call(name, tmp_path / "sweep")) for cell in row]
-    other = re.findall(r"random,(\w+)", SWEEPS[name])[0]
-    assert {"random", other} <= {cell.lower() for cell in cells}
-
-
-def test_a_folder_without_runs_is_said_in_a_line(tmp_path: Path) -> None:
-    for name in SWEEPS:
-        words = [sys.executable, SCRIPTS / f"{name}.py", tmp_path]
-        done = subprocess.run(words, capture_output=True, text=True, check=False)
-        assert (done.returncode, done.stderr) == (2, f"{tmp_path}: holds no finished runs\n")

@@ -48,7 +48,7 @@ def test_table_one_is_of_the_epoch_of_the_first_maximum(tmp_path: Path) -> None:
                 tmp_path / name / "trials.csv", delimiter=",", names=True, dtype=None, encoding="utf-8"
             )
             accuracies[strategy, seed] = table["val_accuracy"]
-    text = call("make_ienas_tables", tmp_path, "--plot", tmp_path / "both.png")
+    text = call("tables", "ienas", tmp_path, "--plot", tmp_path / "both.png")
     found = rows(text)
     epochs = []
     for seed in (0, 1):
@@ -61,7 +61,7 @@ def test_table_one_is_of_the_epoch_of_the_first_maximum(tmp_path: Path) -> None:
     assert ["synthetic", "mean of 2", "", *(f"{value:.3f}" for value in np.mean(epochs, axis=0))] in found
     assert sum(row[1] == "I-ENAS" for row in found) == sum(row[1] == "ENAS" for row in found) == 2
     assert (tmp_path / "both.png").read_bytes().startswith(b"\x89PNG")
-    chosen = rows(call("make_ienas_tables", tmp_path, "--epoch", "2"))
+    chosen = rows(call("tables", "ienas", tmp_path, "--epoch", "2"))
     assert chosen[1][:3] == ["synthetic", "0", "2"]
 
 

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from nasrun.core import Measurement, Proposal
 from nasrun.storage import journal
+from nasrun.storage.event_base import Event
 from nasrun.storage.events import (
     Asked,
     Ended,
-    Event,
     FinalTested,
     Measured,
     PlanChanged,
@@ -25,13 +25,10 @@ from nasrun.storage.events import (
     Unknown,
     event_of,
     events_of,
-    measurement_from_json,
-    measurement_to_json,
-    proposal_from_json,
-    proposal_to_json,
 )
 from nasrun.storage.journal import JournalError
 from nasrun.storage.records import assemble
+from nasrun.storage.trial_json import measurement_from_json, measurement_to_json, proposal_from_json, proposal_to_json
 
 STORED = Path(__file__).parent / "stored_runs"
 

@@ -261,7 +261,7 @@ def test_the_papers_layout_from_a_run(nasrun: Callable[..., Any], tmp_path: Path
     words = f"search_space=mlp {widths} strategy=grid evaluator=table evaluator.repeat=draw evaluator.repeats=10"
     done = nasrun(f"{words} dataset=mnist trials=25 output.plots=false hydra.run.dir=run")
     assert done.returncode == 0, done.stderr
-    script = [sys.executable, SCRIPTS / "make_asnn_tables.py"]
+    script = [sys.executable, SCRIPTS / "tables.py", "asnn"]
     table = subprocess.run(
         [*script, "run", "--csv", "table.csv"], cwd=tmp_path, capture_output=True, text=True, check=True
     )

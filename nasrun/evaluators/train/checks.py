@@ -3,7 +3,19 @@
 from nasrun.core import SearchSpace
 from nasrun.core.options import ConfigError, show
 from nasrun.datasets import Dataset
-from nasrun.training.settings import FOR_CLASSES, TrainSettings
+from nasrun.training.settings import FOR_CLASSES, SCALED, TrainSettings
+
+
+def check_scaled(space: SearchSpace, settings: TrainSettings) -> None:
+    """ConfigError where a setting that a search multiplies is 0: that is what it would stay."""
+    for gene in space.scaled_settings:
+        names = [name for name in SCALED[gene] if name != "lr"]  # null is the optimizer's usual rate
+        if names and not any(getattr(settings, name) for name in names):
+            keys = ", ".join(f"evaluator.{name}" for name in names)
+            raise ConfigError(
+                f"search_space.recipe={show(list(space.scaled_settings))}: {gene} multiplies {keys}, 0 in this run; "
+                f"leave {gene} out, set {'it' if len(names) == 1 else 'one of them'}, or choose recipe=strong"
+            )
 
 
 def check_task(space: SearchSpace, dataset: Dataset, settings: TrainSettings, teacher: str | None) -> None:

@@ -18,7 +18,7 @@ from nasrun.core import Evaluator, Job, Measurement, Progress, SearchSpace, Tria
 from nasrun.core.options import Above, AtLeast, FilePath, Positive, check_section
 from nasrun.datasets import Dataset
 from nasrun.evaluators.train.archives import normalisation_of, save_archive, warm_start, winner_of
-from nasrun.evaluators.train.checks import check_task
+from nasrun.evaluators.train.checks import check_scaled, check_task
 from nasrun.evaluators.train.final import measure_test, predictions_of
 from nasrun.evaluators.train.groups import Groups, Replicas
 from nasrun.evaluators.train.initial import InitialWeights, load_initial
@@ -138,6 +138,7 @@ class Train(Evaluator):
         self._settings, recipe = settled(self._given, self._dataset, self._space, then.get(RECIPE))
         check_task(self._space, self._dataset, self._settings, self._teacher)
         check_sizes(self._space, self._dataset, self._settings)
+        check_scaled(self._space, self._settings)
         facts = {RECIPE: recipe} if recipe else {}
         if self._teacher is not None:
             runtime, data = self._ready
@@ -217,12 +218,14 @@ class Train(Evaluator):
         return Measurement(job.trial.number, job.repeat, "failed", {}, reason(error), seconds, history)
 
     def _settings_of(self, job: Job) -> TrainSettings:
-        """The evaluator's settings under those of the genome, and these under the proposal's own hparams and budget."""
+        """The evaluator's settings, multiplied as the genome has it, under those of the genome, and these under the
+        proposal's own hparams and budget."""
         proposal = job.trial.proposal
+        settings = self._settings.scaled(self._space.setting_factors(proposal.genome))
         own = {**self._space.hparams(proposal.genome), **proposal.hparams}
         own |= {"epochs": proposal.budget} if proposal.budget is not None else {}
         own |= {"schedule_epochs": proposal.horizon} if proposal.horizon is not None else {}
-        return TrainSettings(**{**vars(self._settings), **check_section(TrainSettings, own, "hparams")})
+        return TrainSettings(**{**vars(settings), **check_section(TrainSettings, own, "hparams")})
 
     def _train_within_memory(
         self, job: Job, settings: TrainSettings, part: str = "train", validation: str | None = "validation"

@@ -126,7 +126,9 @@ def _batch_size(dataset: Dataset, space: SearchSpace) -> tuple[int, str]:
 
 def _shift(dataset: Dataset, space: SearchSpace) -> tuple[int, str]:
     size = min(dataset.task.height, dataset.task.width)
-    return (max(1, size // 14) if size < LARGE_IMAGE else size // 8), _images(dataset)
+    if size < LARGE_IMAGE:
+        return max(1, size // 14), _images(dataset)
+    return size // (16 if len(dataset.load().train) < FEW_IMAGES else 8), _images(dataset)
 
 
 def _flip(dataset: Dataset, space: SearchSpace) -> tuple[bool, str]:

@@ -111,7 +111,7 @@ def serve(control: int, lifeline: int) -> NoReturn:
     evaluator, dataset = recipe.make()
     for name in evaluator.preload:
         importlib.import_module(name)
-    # The system buries the workers that end.
+    # Ignored, so that the kernel reaps workers that exit: none stays as a zombie.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(fileno=control) as requests:
         while True:
@@ -149,6 +149,6 @@ def _end_workers() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.killpg(0, signal.SIGTERM)
     os.killpg(0, signal.SIGCONT)
-    # Whoever takes in orphans on this machine may not bury them.
+    # The process that adopts orphans on this machine may not reap them.
     with contextlib.suppress(ChildProcessError):
         os.wait()

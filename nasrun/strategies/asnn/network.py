@@ -65,7 +65,7 @@ class Ensemble:
         generator = torch.Generator().manual_seed(seed)
         with single_thread():
             self._parameters = self._initial([inputs.shape[1], *settings.layers, widths.shape[1]], generator)
-            #: Mean loss of each epoch over all members, in units of the (standardised) outputs.
+            # Mean loss of each epoch over all members, in units of the (standardised) outputs.
             self.losses = self._train(self._scaled(inputs), (goals - self._goal_shift) / self._goal_scale, generator)
 
     def _initial(self, sizes: list[int], generator: "torch.Generator") -> "list[torch.Tensor]":

@@ -1,11 +1,11 @@
 """Table I of the I-ENAS paper, and its figure, from run directories.
 
-    python scripts/make_ienas_tables.py RUN... [--epoch N] [--plot FILE]
+    python scripts/tables.py ienas DIR... [--epoch N] [--plot FILE]
 
-RUN is a run directory of a search with shared weights, or the folder of a sweep. Runs of one data set whose strategies
-are `reinforce` with `reward=ienas` and `reward=enas` are compared; more runs of the same kind are seeds.
+The runs are searches with shared weights. Runs of one data set whose strategies are `reinforce` with `reward=ienas` and
+`reward=enas` are compared; more runs of the same kind are seeds.
 
-Prints Markdown: for each data set mean and standard deviation of the accuracies of all networks that were sampled in
+For each data set mean and standard deviation of the accuracies of all networks that were sampled in
 one epoch. The epoch is that in which I-ENAS first reached its highest accuracy, in each seed by itself, as in the
 paper; or `--epoch`. ENAS is read at the same epoch of the run with the same seed. Then, by run, the first maximum.
 `--plot` draws the accuracies of the first ENAS and the first I-ENAS run of the first data set in one figure.
@@ -14,14 +14,16 @@ paper; or `--epoch`. ENAS is read at the same epoch of the run with the same see
 import argparse
 import csv
 import json
-import statistics
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import yaml
 
+from nasrun.core.averages import exact_mean
+from nasrun.core.options import ConfigError
 from nasrun.reports.shared_plots import draw_sampled
+from table_kinds.shared import add_runs, directories, over_seeds, print_table
 
 REWARDS = {"ienas": "I-ENAS", "enas": "ENAS"}
 
@@ -45,11 +47,6 @@ class Run(NamedTuple):
         """The accuracies of all networks sampled in an epoch, from 1."""
         values: list[float] = self.accuracies[(number - 1) * self.rounds : number * self.rounds].tolist()
         return values
-
-
-def runs_of(path: Path) -> list[Path]:
-    """The run directories below a sweep's folder, in order of their names; a run directory itself."""
-    return sorted(found.parent for found in path.glob("*/trials.csv")) or [path]
 
 
 def read_run(path: Path) -> Run:
@@ -77,40 +74,35 @@ def table(runs: list[Run], epoch: int | None) -> list[list[str]]:
         chosen = epoch or ours.first_maximum // ours.rounds + 1
         found = [run.epoch(chosen) for run in (ours, theirs)]
         if min(map(len, found)) < 2:
-            raise ValueError(f"epoch {chosen} is not in both runs of seed {ours.seed}")
-        values = [function(each) for function in (statistics.fmean, statistics.stdev) for each in found]
+            raise ConfigError(f"epoch {chosen} is not in both runs of seed {ours.seed}")
+        both = [over_seeds(each) for each in found]
+        values = [*(one.mean for one in both), *(one.deviation or 0.0 for one in both)]
         numbers.append(values)
         rows.append([ours.dataset, str(ours.seed), str(chosen), *(f"{value:.3f}" for value in values)])
     if len(numbers) > 1:
-        means = [statistics.fmean(column) for column in zip(*numbers, strict=True)]
+        means = [exact_mean(column) for column in zip(*numbers, strict=True)]
         rows.append([runs[0].dataset, f"mean of {len(numbers)}", "", *(f"{value:.3f}" for value in means)])
     return rows
 
 
-def print_table(header: list[str], rows: list[list[str]]) -> None:
-    print(f"| {' | '.join(header)} |\n{'|---' * len(header)}|")
-    for row in rows:
-        print(f"| {' | '.join(row)} |")
-
-
-def main() -> None:
-    """Print the tables of some run directories."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The runs, the epoch to tabulate, and where the figure goes."""
+    add_runs(parser)
     parser.add_argument("--epoch", type=int, metavar="N", help="the epoch to tabulate, in place of the first maximum's")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw ENAS against I-ENAS there, as PNG")
-    arguments = parser.parse_args()
+
+
+def make(arguments: argparse.Namespace) -> None:
+    """Print the tables of some run directories."""
     runs: list[Run] = []
-    for path in (run for given in arguments.runs for run in runs_of(given)):
+    for path in directories(arguments.runs):
         try:
             runs.append(read_run(path))
         except (OSError, KeyError, TypeError, ValueError) as error:
-            parser.error(f"{path}: not a finished search of strategy=reinforce with evaluator=supernet ({error})")
+            what = "not a finished search of strategy=reinforce with evaluator=supernet"
+            raise ConfigError(f"{path}: {what} ({error})") from error
     datasets = {run.dataset: [other for other in runs if other.dataset == run.dataset] for run in runs}
-    try:
-        rows = [row for found in datasets.values() for row in table(found, arguments.epoch)]
-    except ValueError as error:
-        parser.error(str(error))
+    rows = [row for found in datasets.values() for row in table(found, arguments.epoch)]
     print_table(["data", "seed", "epoch", "avg I-ENAS", "avg ENAS", "std I-ENAS", "std ENAS"], rows)
     print("\nThe first maximum:\n")
     firsts = []
@@ -120,17 +112,18 @@ def main() -> None:
         firsts.append([run.dataset, REWARDS[run.reward], *place, f"{run.accuracies[trial]:.4f}"])
     print_table(["data", "reward", "seed", "trial", "epoch", "accuracy"], firsts)
     if arguments.plot:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-        first = {run.reward: run for run in reversed(next(iter(datasets.values())))}
-        series = {
-            REWARDS[reward]: (np.arange(len(first[reward].accuracies)), first[reward].accuracies)
-            for reward in ("enas", "ienas")
-            if reward in first
-        }
-        label = f"Validation accuracy, {runs[0].dataset.replace('_', '-')}"
-        FigureCanvasAgg(draw_sampled(series, label)).print_png(str(arguments.plot))
+        draw(next(iter(datasets.values())), arguments.plot)
 
 
-if __name__ == "__main__":
-    main()
+def draw(runs: list[Run], path: Path) -> None:
+    """Draw the accuracies of the first run of each reward into a file."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    first = {run.reward: run for run in reversed(runs)}
+    series = {
+        REWARDS[reward]: (np.arange(len(first[reward].accuracies)), first[reward].accuracies)
+        for reward in ("enas", "ienas")
+        if reward in first
+    }
+    label = f"Validation accuracy, {runs[0].dataset.replace('_', '-')}"
+    FigureCanvasAgg(draw_sampled(series, label)).print_png(str(path))

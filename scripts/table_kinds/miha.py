@@ -1,8 +1,6 @@
 """The table of MIHA and its opponents from run directories: a row per strategy, mean and spread over seeds.
 
-    python scripts/make_miha_tables.py RUN... [--best] [--csv FILE]
-
-RUN is a run directory, or a folder with run directories in it (a sweep).
+    python scripts/tables.py miha DIR... [--best] [--csv FILE]
 
 Columns: runs (seeds); epochs trained in all, and behind the network that the run came to; its test metric, measured
 once (accuracy, or for regression the loss on the gaps and on the whole picture), as mean, sample standard deviation,
@@ -14,7 +12,6 @@ that. `--csv` writes a row per run.
 import argparse
 import csv
 import json
-import statistics
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,10 +21,13 @@ from nasrun.checkpoints.store import CheckpointStore
 from nasrun.config.build import build
 from nasrun.config.stored_run import check_data
 from nasrun.core import Job, Objective
+from nasrun.core.averages import exact_mean
+from nasrun.core.options import ConfigError
 from nasrun.storage import journal
 from nasrun.storage.paths import find_paths
 from nasrun.storage.records import RunRecords, best_of, outcome, read_run
 from nasrun.storage.run_directory import load_config
+from table_kinds import shared
 
 
 class Row(NamedTuple):
@@ -100,8 +100,7 @@ def spread(values: list[float]) -> str:
     """Mean and sample standard deviation, and the range."""
     if not values:
         return "-"
-    deviation = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
-    return f"{statistics.fmean(values):.4f}{deviation} ({min(values):.4f} to {max(values):.4f})"
+    return f"{shared.spread(values, 4, '±')} ({min(values):.4f} to {max(values):.4f})"
 
 
 def table(rows: list[Row], with_best: bool) -> Iterator[list[str]]:
@@ -122,7 +121,7 @@ def table(rows: list[Row], with_best: bool) -> Iterator[list[str]]:
         cells += [spread([row.tests[name] for row in group if name in row.tests]) for name in metrics]
         if with_best:
             cells += [spread([row.best[name] for row in group if name in row.best]) for name in metrics]
-        yield [*cells, f"{statistics.fmean(row.megabytes for row in group):.1f}"]
+        yield [*cells, f"{exact_mean([row.megabytes for row in group]):.1f}"]
 
 
 def _regression(rows: list[Row]) -> bool:
@@ -133,13 +132,15 @@ def _range(values: list[int]) -> str:
     return str(values[0]) if len(set(values)) == 1 else f"{min(values)} to {max(values)}"
 
 
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The runs, and what is made of them."""
+    shared.add_runs(parser)
     parser.add_argument("--best", action="store_true", help="test the best trial by the objective too")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write a row per run there")
-    arguments = parser.parse_args()
+
+
+def make(arguments: argparse.Namespace) -> None:
+    """Print the table."""
     rows = []
     for directory in (run for path in arguments.runs for run in runs_of(path)):
         try:
@@ -147,22 +148,19 @@ def main() -> None:
         except (OSError, ValueError, KeyError) as error:
             print(f"{directory}: left out: {error}", file=sys.stderr)
     if not rows:
-        parser.error("no finished run there")
+        raise ConfigError("no finished run there")
     header, *lines = table(rows, arguments.best)
-    print(f"| {' | '.join(header)} |\n{'|---' * len(header)}|")
-    for line in lines:
-        print(f"| {' | '.join(line)} |")
+    shared.print_table(header, lines)
     if arguments.csv:
-        metrics = list(rows[0].tests)
-        with arguments.csv.open("w", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["strategy", "run", "seed", "total_epochs", "epochs", *metrics, "megabytes"])
-            for row in rows:
-                tests = [row.tests.get(name) for name in metrics]
-                writer.writerow(
-                    [row.label, row.directory, row.seed, row.total_epochs, row.epochs, *tests, row.megabytes]
-                )
+        write_rows(rows, arguments.csv)
 
 
-if __name__ == "__main__":
-    main()
+def write_rows(rows: list[Row], path: Path) -> None:
+    """Write a row per run."""
+    metrics = list(rows[0].tests)
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["strategy", "run", "seed", "total_epochs", "epochs", *metrics, "megabytes"])
+        for row in rows:
+            tests = [row.tests.get(name) for name in metrics]
+            writer.writerow([row.label, row.directory, row.seed, row.total_epochs, row.epochs, *tests, row.megabytes])

@@ -1,10 +1,8 @@
 """The ASNN paper's tables from run directories: a row per architecture, its repeats and their mean.
 
-    python scripts/make_asnn_tables.py RUN... [--csv FILE]
+    python scripts/tables.py asnn DIR... [--csv FILE]
 
-RUN is a run directory, or the folder of a sweep with all its runs.
-
-Prints Markdown: L1, L2 (and L3), E1, E2, ... and the mean, the widest first where a grid made the rows, else in the
+L1, L2 (and L3), E1, E2, ... and the mean, the widest first where a grid made the rows, else in the
 order of the trials; the best architecture of each run, by what proposed it; and, where the paper prints the same
 widths, its mean beside the one measured here. `--csv` writes the first table. All runs must be of one depth.
 """
@@ -13,12 +11,14 @@ import argparse
 import csv
 import json
 import math
-import statistics
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from nasrun.core.averages import exact_mean
+from nasrun.core.options import ConfigError
 from nasrun.tables.asnn import UNITS, Asnn
+from table_kinds.shared import add_runs, directories, over_seeds, print_table
 
 
 class Row(NamedTuple):
@@ -31,12 +31,7 @@ class Row(NamedTuple):
 
     @property
     def mean(self) -> float:
-        return statistics.fmean(self.values)
-
-
-def runs_of(path: Path) -> list[Path]:
-    """The run directories below a sweep's folder, in order of their names; a run directory itself."""
-    return sorted(found.parent for found in path.glob("*/summary.json")) or [path]
+        return exact_mean(self.values)
 
 
 def read_rows(run: Path) -> tuple[str, list[Row]]:
@@ -58,8 +53,10 @@ def read_rows(run: Path) -> tuple[str, list[Row]]:
 
 
 def interval(values: list[float]) -> float:
-    """Half the width of the 95 % interval of a mean, by the normal approximation."""
-    return 1.96 * statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    """Half the width of the 95 % interval of a mean, by the normal approximation: with it the difference of two means
+    has an interval too, also where only the printed repeats of one are known."""
+    deviation = over_seeds(values).deviation
+    return math.nan if deviation is None else 1.96 * deviation / math.sqrt(len(values))
 
 
 def paper_layout(rows: list[Row]) -> tuple[list[str], list[list[str]]]:
@@ -72,12 +69,6 @@ def paper_layout(rows: list[Row]) -> tuple[list[str], list[list[str]]]:
         measured = [f"{value:.4f}" for value in row.values] + [""] * (repeats - len(row.values))
         cells.append([*map(str, row.widths), *measured, f"{row.mean:.5f}"])
     return header, cells
-
-
-def print_table(header: list[str], cells: list[list[str]]) -> None:
-    print(f"| {' | '.join(header)} |\n{'|---' * len(header)}|")
-    for line in cells:
-        print(f"| {' | '.join(line)} |")
 
 
 def best_by_origin(rows: list[Row]) -> list[list[str]]:
@@ -107,31 +98,33 @@ def beside_the_paper(rows: list[Row]) -> list[list[str]]:
         cells.append(
             [
                 "-".join(map(str, row.widths)),
-                f"{statistics.fmean(theirs):.5f} +- {interval(theirs):.5f}",
+                f"{exact_mean(theirs):.5f} +- {interval(theirs):.5f}",
                 f"{row.mean:.5f} +- {interval(row.values):.5f}",
-                f"{row.mean - statistics.fmean(theirs):+.5f} +- {both:.5f}",
+                f"{row.mean - exact_mean(theirs):+.5f} +- {both:.5f}",
             ]
         )
     return cells
 
 
-def main() -> None:
-    """Print the tables of some run directories."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The runs, and where the rows go."""
+    add_runs(parser)
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write the rows of the paper's layout there")
-    arguments = parser.parse_args()
+
+
+def make(arguments: argparse.Namespace) -> None:
+    """Print the tables of some run directories."""
     rows: list[Row] = []
     objectives: dict[str, None] = {}
-    for run in (run for path in arguments.runs for run in runs_of(path)):
+    for run in directories(arguments.runs):
         try:
             objective, found = read_rows(run)
         except (OSError, ValueError) as error:
-            parser.error(f"{run}: not a finished run of search_space=mlp ({error})")
+            raise ConfigError(f"{run}: not a finished run of search_space=mlp ({error})") from error
         objectives[objective] = None
         rows += found
     if not rows or len({len(row.widths) for row in rows}) > 1 or len(objectives) > 1:
-        parser.error("the runs must hold measured architectures of one depth and one objective")
+        raise ConfigError("the runs must hold measured architectures of one depth and one objective")
     header, cells = paper_layout(rows)
     print(f"{next(iter(objectives))} of each repeat:\n")
     print_table(header, cells)
@@ -145,7 +138,3 @@ def main() -> None:
         with arguments.csv.open("w", newline="") as file:
             csv.writer(file, lineterminator="\n").writerows([header, *cells])
         print(f"\nwritten: {arguments.csv}", file=sys.stderr)
-
-
-if __name__ == "__main__":
-    main()

@@ -22,6 +22,7 @@ class WrappedSpace(SearchSpace):
         self.has_supernet, self.operation_weights = inner.has_supernet, inner.operation_weights
         self.mixed_channels, self.summed_positions = inner.mixed_channels, inner.summed_positions
         self.skip, self.nothing = inner.skip, inner.nothing
+        self.scaled_settings = inner.scaled_settings
 
     def sample(self, rng: np.random.Generator) -> Genome:
         return self.inner.sample(rng)
@@ -67,6 +68,9 @@ class WrappedSpace(SearchSpace):
 
     def hparams(self, genome: Genome) -> Mapping[str, Any]:
         return self.inner.hparams(genome)
+
+    def setting_factors(self, genome: Genome) -> Mapping[str, float]:
+        return self.inner.setting_factors(genome)
 
     def key(self, genome: Genome) -> Hashable:
         return self.inner.key(genome)

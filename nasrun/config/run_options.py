@@ -1,0 +1,52 @@
+"""The keys of a config that belong to no group of YAML files."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from nasrun.config.constraints import ConstraintOptions
+from nasrun.config.objective import ObjectiveOptions
+from nasrun.config.prescreen import PrescreenOptions
+from nasrun.core.durations import parse_duration
+from nasrun.core.options import Above, AtLeast, Positive
+
+
+@dataclass(kw_only=True, frozen=True)
+class OutputOptions:
+    """What a run shows and keeps. None of it changes the search."""
+
+    console: Literal["auto", "live", "plain", "none"] = "auto"
+    keep: Literal["best", "all", "none"] = "best"
+    keep_count: Positive = 1
+    limit_mb: Annotated[float, Above(0)] = 1000.0
+    plots: bool = True
+
+
+@dataclass(kw_only=True, frozen=True)
+class RunOptions:
+    """The top-level keys that belong to no group of YAML files."""
+
+    seed: Annotated[int, AtLeast(0)] = 0
+    trials: Positive = 24
+    time: str | int | float | None = None
+    patience_trials: Positive | None = None
+    max_failures: Positive | None = 10
+    baseline: bool = False
+    deduplicate: Literal["reuse", "resample", "never"] = "reuse"
+    resume: bool = False
+    changed_code: bool = False
+    dry_run: bool = False
+    debug: bool = False
+
+    @property
+    def seconds(self) -> float | None:
+        """The budget of time; None where trials and epochs say how long a run takes."""
+        return None if self.time is None else parse_duration(str(self.time))
+
+
+SECTIONS: dict[str, type] = {
+    "objective": ObjectiveOptions,
+    "constraints": ConstraintOptions,
+    "prescreen": PrescreenOptions,
+    "output": OutputOptions,
+}
+"""Sections that are no groups of YAML files, with what they may hold."""

@@ -1,0 +1,43 @@
+"""Options and their types: the signature of a class is the schema of its YAML.
+
+Whatever a class lets its YAML set are the keyword-only arguments of its constructor, and the fields of those that are
+settings objects; their annotations say what is allowed: `int`, `float`, `bool`, `str`, `Literal[...]`, `list[...]`,
+`tuple[..., ...]`, unions with None or others, and `Annotated[...]` with one of the rules here.
+"""
+
+from nasrun.core.options.errors import ConfigError, TextExpectedError
+from nasrun.core.options.rules import Above, AtLeast, Between, FilePath, Fraction, IsPath, NotEmpty, Positive
+from nasrun.core.options.sections import plain
+from nasrun.core.options.signature import check_options, check_section, gathered, options, paths
+from nasrun.core.options.text import first_line, flat, join, nearest, printable, shell_command, show
+from nasrun.core.options.values import check_value, decoded, describe, from_text
+
+__all__ = [
+    "Above",
+    "AtLeast",
+    "Between",
+    "ConfigError",
+    "FilePath",
+    "Fraction",
+    "IsPath",
+    "NotEmpty",
+    "Positive",
+    "TextExpectedError",
+    "check_options",
+    "check_section",
+    "check_value",
+    "decoded",
+    "describe",
+    "first_line",
+    "flat",
+    "from_text",
+    "gathered",
+    "join",
+    "nearest",
+    "options",
+    "paths",
+    "plain",
+    "printable",
+    "shell_command",
+    "show",
+]

@@ -1,0 +1,65 @@
+"""Keys and values as messages show them and as they are typed."""
+
+import difflib
+import shlex
+from collections.abc import Iterable, Mapping
+from pathlib import PurePath
+from typing import Any
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`; did you mean X?` for the known word closest to `word`, else the list of what is known."""
+    known = sorted(known)
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"known: {', '.join(known)}" if known else "none are known here"
+
+
+def show(value: Any) -> str:
+    """A config value as it is typed on the command line, cut where it is long."""
+    text = printable(" ".join(typed(value).split()))
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def printable(text: str) -> str:
+    """The text without line breaks and without what a terminal would obey, as in names of files: "?" in its place."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
+
+
+def shell_command(*words: object) -> str:
+    """A command of nasrun's that can be pasted into a shell, for messages that say what to type."""
+    return shlex.join(["nasrun", *(f"./{word}" if _looks_like_a_flag(word) else str(word) for word in words)])
+
+
+def _looks_like_a_flag(word: object) -> bool:
+    """Whether a word is a path that would be taken for a flag."""
+    return isinstance(word, PurePath) and str(word).startswith("-")
+
+
+def typed(value: Any) -> str:
+    """A config value as it is typed on the command line."""
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{typed(entry)}" for key, entry in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(typed, value)) + "]"
+    return {"True": "true", "False": "false", "None": "null"}.get(repr(value), str(value))
+
+
+def join(path: str, name: Any) -> str:
+    """The dotted path of a key."""
+    return f"{path}.{name}" if path else str(name)
+
+
+def flat(content: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """Nested keys as dotted ones, with their values."""
+    found: dict[str, Any] = {}
+    for name, value in content.items():
+        found |= flat(value, join(path, name)) if isinstance(value, Mapping) else {join(path, name): value}
+    return found
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or the name of its type."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,1 @@
+"""The tables of `tables.py`, a module each."""

@@ -1,0 +1,126 @@
+"""The published tables: what `scripts/tables.py` prints of a sweep is what its runs hold."""
+
+import csv
+import json
+import math
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from scipy.stats import mannwhitneyu
+
+from nasrun.tables.nasbench201 import NasBench201
+from tests.runner.test_crash import SCRIPTS, script
+from tests.scripts.test_shared_scripts import call, rows
+
+KINDS = sorted(path.stem for path in (SCRIPTS / "table_kinds").glob("*.py") if path.stem not in ("__init__", "shared"))
+Call = Callable[[str], Any]
+
+
+def sweep(nasrun_inprocess: Call, words: str) -> None:
+    done = nasrun_inprocess(f"{words} seed=0,1,2 output.console=none hydra.sweep.dir=sweep")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def found(folder: Path) -> dict[str, list[tuple[Any, list[dict[str, str]]]]]:
+    """Summary and trials of the runs of a sweep by strategy."""
+    groups: dict[str, list[tuple[Any, list[dict[str, str]]]]] = {}
+    for path in sorted(folder.glob("*/summary.json")):
+        with (path.parent / "trials.csv").open() as file:
+            run = json.loads(path.read_text()), list(csv.DictReader(file))
+        name = json.loads((path.parent / "environment.json").read_text())["choices"]["strategy"]
+        groups.setdefault(name, []).append(run)
+    return groups
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_table_says_what_is_in_it(kind: str, tmp_path: Path) -> None:
+    assert kind in script("tables").KINDS
+    words = [sys.executable, SCRIPTS / "tables.py", kind, "--help"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"usage: tables.py {kind} [-h]" in done.stdout
+    assert f"python scripts/tables.py {kind} " in done.stdout
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_folder_without_runs_is_said_in_a_line(kind: str, tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, SCRIPTS / "tables.py", kind, tmp_path], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+
+
+def test_regrets_are_those_of_the_runs(nasrun_inprocess: Call, tmp_path: Path) -> None:
+    sweep(nasrun_inprocess, "experiment=nasbench201_all strategy=random,aging_evolution,dqn,dqn_single trials=25")
+    groups = {
+        name: {kind: [100 * run["final"][f"{kind}_regret"] for run, _ in runs] for kind in ("val", "test")}
+        for name, runs in found(tmp_path / "sweep").items()
+    }
+    text = call("tables", "regrets", tmp_path / "sweep")
+    printed = {cells[0]: cells for cells in rows(text)[1:]}
+    assert [*printed] == sorted(groups, key=lambda name: statistics.fmean(groups[name]["val"]))
+    for name, regrets in groups.items():
+        expected = [f"{statistics.fmean(one):.3f} +- {statistics.stdev(one):.3f}" for one in regrets.values()]
+        p = mannwhitneyu(regrets["val"], groups["random"]["val"]).pvalue
+        assert printed[name][1:5] == ["3", "25", *expected]
+        assert printed[name][6] == ("-" if name == "random" else f"{p:.2g}")
+    p = mannwhitneyu(groups["dqn"]["val"], groups["dqn_single"]["val"]).pvalue
+    assert text.splitlines()[-1] == f"dqn against dqn_single: p = {p:.2g}."
+
+
+def area(points: np.ndarray, reference: np.ndarray) -> float:
+    """The area that points (n, 2) dominate above a reference, higher is better: by strips, from the right."""
+    total, height = 0.0, reference[1]
+    for x, y in sorted(points.tolist(), reverse=True):
+        if x > reference[0] and y > height:
+            total += (x - reference[0]) * (y - height)
+            height = y
+    return total
+
+
+def test_hypervolumes_are_those_of_the_trials(nasrun_inprocess: Call, tmp_path: Path) -> None:
+    sweep(nasrun_inprocess, "experiment=nasbench201_fronts strategy=random,nsga2 trials=100")
+    table = NasBench201()
+    table.load()
+    everything = np.stack([table.trainings("cifar10", 200).validation, -table.parameters("cifar10")], axis=1)
+    config = yaml.safe_load(next((tmp_path / "sweep").rglob("config.yaml")).read_text())
+    reference = np.array(config["objective"]["reference"]) * [1, -1]
+    front = {tuple(point) for point in everything if not (everything > point).all(axis=1).any()}
+    front = {p for p in front if not any(q != p and q[0] >= p[0] and q[1] >= p[1] for q in front)}
+    printed = {cells[1]: cells for cells in rows(call("tables", "fronts", tmp_path / "sweep"))[1:]}
+    for name, runs in found(tmp_path / "sweep").items():
+        points = [
+            np.array([[float(row["val_accuracy"]), -float(row["parameters"])] for row in rows]) for _, rows in runs
+        ]
+        shares = [100 * area(one, reference) / area(everything, reference) for one in points]
+        hits = [sum(any(math.dist(p, q) < 1e-9 for q in one.tolist()) for p in front) for one in points]
+        expected = f"{statistics.fmean(shares):.2f} +- {statistics.stdev(shares):.2f}"
+        assert printed[name][:5] == ["100", name, "3", expected, f"{statistics.fmean(hits):.1f}"]
+    assert printed["random"][5] == "-"
+    assert 0.25 <= float(printed["nsga2"][5]) <= 1  # three pairs give no less
+
+
+def test_generations_of_the_slides_are_stretches_of_30_trials(nasrun_inprocess: Call, tmp_path: Path) -> None:
+    sweep(nasrun_inprocess, "experiment=slides_swarm strategy=random,pso trials=75")
+    printed = {cells[0]: cells for cells in rows(call("tables", "slides", tmp_path / "sweep"))[1:]}
+    for name, runs in found(tmp_path / "sweep").items():
+        values = [[100 * float(row["val_accuracy"]) for row in trials] for _, trials in runs]
+        bests = [[max(one[:30]), max(one[30:60]), max(one[60:])] for one in values]
+        mean = statistics.fmean
+        expected = [max(map(max, bests)), max(map(mean, bests)), float(np.mean(bests)), mean(map(max, bests))]
+        first = mean(one.index(max(one)) + 1 for one in bests)
+        assert printed[name][1:7] == ["3", *(f"{value:.2f}" for value in expected), f"{first:.1f}"]
+        assert printed[name][7].count("/") == 4  # what the slides print
+
+
+def test_an_experiment_without_a_table_is_refused(nasrun_inprocess: Call, tmp_path: Path) -> None:
+    sweep(nasrun_inprocess, "experiment=nasbench201_all strategy=random trials=5")
+    words = [sys.executable, SCRIPTS / "tables.py", "slides", tmp_path / "sweep"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("made by experiment=nasbench201_all; expected one of slides_swarm")
