@@ -52,10 +52,10 @@ class SearchSpace(ABC):
     has one depend on the position alone, so that they can have weights (`positions`)."""
 
     skip: Token | None = None
-    """The operation that passes its input on; None: there is none."""
+    """The operation that passes its input on, as a token; None: there is none."""
 
     nothing: Token | None = None
-    """The operation that gives nothing; None: there is none."""
+    """The operation that gives nothing, as a token; None: there is none."""
 
     summed_positions: Sequence[Sequence[int]] = ()
     """Positions whose operations are added up in one node: what edge normalisation weighs against each other."""

@@ -20,9 +20,9 @@ class WrappedSpace(SearchSpace):
         self.size, self.kinds, self.flops_limit = inner.size, inner.kinds, inner.flops_limit
         self.start, self.section, self.mutations = inner.start, inner.section, inner.mutations
         self.has_supernet, self.operation_weights = inner.has_supernet, inner.operation_weights
-        self.scaled_settings = inner.scaled_settings
         self.mixed_channels, self.summed_positions = inner.mixed_channels, inner.summed_positions
         self.skip, self.nothing = inner.skip, inner.nothing
+        self.scaled_settings = inner.scaled_settings
 
     def sample(self, rng: np.random.Generator) -> Genome:
         return self.inner.sample(rng)

@@ -56,9 +56,7 @@ class Sgas(Differentiable):
         super().__init__(space, dataset, hardware, DifferentiableSettings(**settings))
         self._criterion, self._history = criterion, history
         self._warm_up, self._every = warm_up_epochs, decision_epochs
-        self._nothing = [
-            choices.index(space.nothing) if space.nothing in choices else None for choices in space.positions()
-        ]
+        self._nothing = [places_of(choices, space.nothing) for choices in space.positions()]
 
     def _mixture(self, weights: "ArchitectureWeights") -> "Mixture":
         from nasrun.spaces.mixture import Mixture
