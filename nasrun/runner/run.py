@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from nasrun.config.given import Given
 from nasrun.config.own_code import OwnCode, own_code
 from nasrun.config.paths import path_options
 from nasrun.config.stored_run import check_data
-from nasrun.core import SharedEvaluator
+from nasrun.core import Executor, SharedEvaluator
 from nasrun.core.environment import describe_environment
 from nasrun.core.options import ConfigError, flat
 from nasrun.core.output import show
@@ -36,15 +37,15 @@ from nasrun.runner.observers import Observers, TableRefresh
 from nasrun.runner.own_code import accepts_changes, changed_code, recorded, stored_files
 from nasrun.runner.resume import CHANGEABLE, asking_for_data, changed_config, check_trials, replay
 from nasrun.runner.salvage import recalling, save_journal
-from nasrun.runner.search import Search, SearchOptions
+from nasrun.runner.search import Ending, Search, SearchOptions
 from nasrun.runner.shared_weights import SharedWeights
 from nasrun.runner.startup_messages import look_at_data, startup_messages
-from nasrun.runner.time_budget import first_plan, time_budget
+from nasrun.runner.time_budget import TimeBudget, first_plan, time_budget
 from nasrun.storage import journal
 from nasrun.storage.events import Ended, Resumed, RunStarted
 from nasrun.storage.journal import Journal
 from nasrun.storage.paths import given_paths, header_entry
-from nasrun.storage.records import RunRecords, assemble, read_run, write_json
+from nasrun.storage.records import Observer, RunRecords, assemble, read_run, write_json
 from nasrun.storage.run_directory import clear_temporary, create_directory, holds_run, locked
 from nasrun.trackers.observer import Tracking
 
@@ -149,6 +150,58 @@ def _hardware(setup: Setup) -> contextlib.AbstractContextManager[None]:
     return setup.hardware.opened(0 if data is None else data.nbytes)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Parts:
+    """What acts in a run: who watches it, what writes and keeps, what measures, and the search itself."""
+
+    console: Observer
+    tracking: Observers
+    observers: Observers
+    log: Journal
+    executor: Executor
+    checkpoints: CheckpointStore
+    budget: TimeBudget | None
+    search: Search
+
+    @classmethod
+    def of(cls, setup: Setup, run: RunRecords, clock: Clock) -> "_Parts":
+        """The parts of a run, which has not begun yet."""
+        directory, space, objective, output = run.directory, setup.space, setup.objective, setup.output
+        console = make_console(output.console, space, objective)
+        config = {**flat(setup.config), **given_paths(run.header)}
+        told = (run.header, config, space, objective, console.message, CHANGEABLE)
+        tracking = Observers(*(Tracking(name, tracker, *told) for name, tracker in setup.trackers.items()))
+        observers = Observers(console, TableRefresh(setup, directory), tracking)
+        log = Journal(directory / journal.NAME)
+        executor = make_executor(setup, run.header.facts, directory, console.message)
+        executor = recalling(executor, setup, run)
+        keep = output.keep if setup.evaluator.saves else "none"
+        continues = setup.strategy.uses_checkpoints and setup.evaluator.saves
+        checkpoints = CheckpointStore(directory, keep, output.keep_count, output.limit_mb, uses_checkpoints=continues)
+        budget = time_budget(setup, clock, log, console.message)
+        shared = _shared_weights(setup, log, directory, run.header.trials)
+        options = SearchOptions.of(setup)
+        search = Search(setup.strategy, executor, log, observers, checkpoints, options, shared=shared, budget=budget)
+        return cls(
+            console=console,
+            tracking=tracking,
+            observers=observers,
+            log=log,
+            executor=executor,
+            checkpoints=checkpoints,
+            budget=budget,
+            search=search,
+        )
+
+    def close(self) -> None:
+        """Give back what is held. The terminal first: it is to be whole again whatever becomes of the rest."""
+        self.console.close()
+        self.executor.close()
+        with contextlib.suppress(OSError):
+            self.log.close()
+        self.tracking.close()
+
+
 def _execute(
     setup: Setup,
     run: RunRecords,
@@ -160,83 +213,68 @@ def _execute(
 
     `changes`: those of a resume. `code`: that of the user's own classes, where it is another one from now on.
     """
-    directory, space, objective, output = run.directory, setup.space, setup.objective, setup.output
-    console = make_console(output.console, space, objective)
-    config = {**flat(setup.config), **given_paths(run.header)}
-    told = (run.header, config, space, objective, console.message, CHANGEABLE)
-    tracking = Observers(*(Tracking(name, tracker, *told) for name, tracker in setup.trackers.items()))
-    observers = Observers(console, TableRefresh(setup, directory), tracking)
-    log = Journal(directory / journal.NAME)
-    executor = make_executor(setup, run.header.facts, directory, console.message)
-    executor = recalling(executor, setup, run)
-    keep = output.keep if setup.evaluator.saves else "none"
-    uses_checkpoints = setup.strategy.uses_checkpoints and setup.evaluator.saves
-    checkpoints = CheckpointStore(
-        directory, keep, output.keep_count, output.limit_mb, uses_checkpoints=uses_checkpoints
-    )
-    budget = time_budget(setup, clock, log, console.message)
-    search = Search(
-        setup.strategy,
-        executor,
-        log,
-        observers,
-        checkpoints,
-        SearchOptions.of(setup),
-        shared=_shared_weights(setup, log, directory, run.header.trials),
-        budget=budget,
-    )
-    setup.evaluator.on_progress = watched(log, console.on_progress)
+    parts = _Parts.of(setup, run, clock)
+    setup.evaluator.on_progress = watched(parts.log, parts.console.on_progress)
     try:
-        with journal.reject_invalid_events(directory / journal.NAME):
-            replay(search, run)
-        finished = run.end is not None and run.end.complete and not changes
-        if changes is not None and not finished:
-            gone_on = Resumed(changes=changes, code=recorded(directory, code))
-            log.append(gone_on)
-            run.take(gone_on)
-        observers.on_start(budget.trials if budget else setup.options.trials, search.records, directory)
-        if budget is not None:
-            budget.begin()
-        for line in (*startup_messages(setup, run), *look_at_data(setup.dataset, directory)):
-            console.message(line)
-        ending = search.run()
-        executor.close()
-        if ending.complete and search.best is not None:
-            Final(setup, directory, search, checkpoints, log).run(run, console, budget)
-            if setup.options.baseline:
-                _train_baseline(setup, directory, log, search, observers)
-            checkpoints.clear()
-        if not finished:
-            log.append(Ended(reason=ending.reason, complete=ending.complete), fsync=True)
-        summary = write_results(setup, directory)
-        notes = setup.strategy.notes()
-        if notes:
-            write_json(directory / NOTES, finite(notes))
-            write_changes(directory, notes)
-        if output.plots:
-            from nasrun.reports.pictures import write_pictures
-
-            write_pictures(read_run(directory), summary, notes, space, objective)
-        if not ending.complete or search.best is None:
-            reason = ending.reason if not ending.complete else "no trial succeeded"
-            raise RunError(f"{reason}; what there is lies in {directory}")
-        tracking.on_finish(summary)
-        for line in result_warnings(read_overview(directory), summary):
-            console.message(f"warning: {line}")
-        console.on_finish(summary)
-        return summary
+        ending = _search(setup, run, parts, changes, code)
+        return _finish(setup, run.directory, parts, ending)
     except KeyboardInterrupt:
         interrupts.end()
         with contextlib.suppress(OSError):
-            write_tables(directory, search.records, space, objective, setup.options.seed)
+            write_tables(run.directory, parts.search.records, setup.space, setup.objective, setup.options.seed)
         raise
     finally:
-        # The terminal first: it is to be whole again whatever becomes of the rest.
-        console.close()
-        executor.close()
-        with contextlib.suppress(OSError):
-            log.close()
-        tracking.close()
+        parts.close()
+
+
+def _search(
+    setup: Setup, run: RunRecords, parts: _Parts, changes: Mapping[str, Any] | None, code: OwnCode | None
+) -> Ending:
+    """Replay, search on, and train and test the winner; arguments as of `_execute`."""
+    directory, search, console, budget, log = run.directory, parts.search, parts.console, parts.budget, parts.log
+    with journal.reject_invalid_events(directory / journal.NAME):
+        replay(search, run)
+    finished = run.end is not None and run.end.complete and not changes
+    if changes is not None and not finished:
+        gone_on = Resumed(changes=changes, code=recorded(directory, code))
+        log.append(gone_on)
+        run.take(gone_on)
+    parts.observers.on_start(budget.trials if budget else setup.options.trials, search.records, directory)
+    if budget is not None:
+        budget.begin()
+    for line in (*startup_messages(setup, run), *look_at_data(setup.dataset, directory)):
+        console.message(line)
+    ending = search.run()
+    parts.executor.close()
+    if ending.complete and search.best is not None:
+        Final(setup, directory, search, parts.checkpoints, log).run(run, console, budget)
+        if setup.options.baseline:
+            _train_baseline(setup, directory, log, search, parts.observers)
+        parts.checkpoints.clear()
+    if not finished:
+        log.append(Ended(reason=ending.reason, complete=ending.complete), fsync=True)
+    return ending
+
+
+def _finish(setup: Setup, directory: Path, parts: _Parts, ending: Ending) -> dict[str, Any]:
+    """Write tables, notes and pictures, and tell the observers; RunError where the run came to nothing."""
+    summary = write_results(setup, directory)
+    notes = setup.strategy.notes()
+    if notes:
+        write_json(directory / NOTES, finite(notes))
+        write_changes(directory, notes)
+    if setup.output.plots:
+        from nasrun.reports.pictures import write_pictures
+
+        write_pictures(read_run(directory), summary, notes, setup.space, setup.objective)
+    if not ending.complete or parts.search.best is None:
+        reason = ending.reason if not ending.complete else "no trial succeeded"
+        raise RunError(f"{reason}; what there is lies in {directory}")
+    parts.tracking.on_finish(summary)
+    for line in result_warnings(read_overview(directory), summary):
+        parts.console.message(f"warning: {line}")
+    parts.console.on_finish(summary)
+    return summary
 
 
 def _train_baseline(setup: Setup, directory: Path, log: Journal, search: Search, observers: Observers) -> None:

@@ -16,6 +16,7 @@ SMALL_SPACES = {
     "pbt": (),
     "asnn": ("search_space.widths=[8,16,32,64,128,256]", "strategy.grid=[16,64]", "strategy.rows=50"),
     "grid": (),
+    "nao": ("strategy.steps=12",),
 }
 
 
