@@ -22,6 +22,7 @@ import numpy as np
 import optuna
 import pygmo
 from bench_loop import run_search
+from optuna.storages.journal import JournalFileBackend
 
 from nasrun.config.build import Setup, build
 from nasrun.config.compose import compose_config, task_config
@@ -76,7 +77,7 @@ def optuna_search(storage: Callable[[Path], optuna.storages.BaseStorage]) -> Cal
         operations = list(setup.space.choices(()))
 
         def objective(trial: optuna.Trial) -> float:
-            return lookup(setup, tuple(trial.suggest_categorical(f"edge{i}", operations) for i in range(6)))
+            return lookup(setup, tuple(str(trial.suggest_categorical(f"edge{i}", operations)) for i in range(6)))
 
         sampler = optuna.samplers.RandomSampler(seed=0)
         study = optuna.create_study(storage=storage(folder), sampler=sampler, direction="maximize")
@@ -107,7 +108,7 @@ def pygmo_alone(trials: int, folder: Path) -> float:
 
 def journal_storage(folder: Path) -> optuna.storages.BaseStorage:
     """Optuna's append-only file."""
-    return optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(folder / "optuna.log")))
+    return optuna.storages.JournalStorage(JournalFileBackend(str(folder / "optuna.log")))
 
 
 def main() -> None:

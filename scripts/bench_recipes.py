@@ -12,7 +12,7 @@ accuracy of means over an image and its mirror image (`mirrored`, the key `test_
 import argparse
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -35,7 +35,7 @@ from nasrun.training.request import TrainingRequest
 from nasrun.training.settings import TrainSettings
 from nasrun.training.single import measure
 
-DATASETS = {"cifar10": Cifar10, "fashion_mnist": FashionMnist, "mnist": Mnist}
+DATASETS: dict[str, Callable[..., Dataset]] = {"cifar10": Cifar10, "fashion_mnist": FashionMnist, "mnist": Mnist}
 
 
 class Block(nn.Module):
@@ -105,8 +105,8 @@ def trained(dataset: Dataset, settings: TrainSettings, seed: int) -> Result:
     train(model, seed, TrainingRequest(data, settings, runtime, validation=None))
     seconds = time.process_time() - started
     once, twice = (replace(settings, flip=True, test_flip=test_flip) for test_flip in (False, True))
-    accuracies = (measure(model, data, "validation", runtime, each)["accuracy"] for each in (once, twice))
-    return Result(*accuracies, seconds)
+    accuracy, mirrored = (measure(model, data, "validation", runtime, each)["accuracy"] for each in (once, twice))
+    return Result(accuracy, mirrored, seconds)
 
 
 def main(words: Sequence[str] | None = None) -> None:

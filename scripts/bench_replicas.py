@@ -73,7 +73,7 @@ def network(widths: Sequence[int]) -> nn.Sequential:
     parts: list[nn.Module] = [nn.Flatten()]
     for before, after in pairwise(widths[:-1]):
         parts += [nn.Linear(before, after), nn.ReLU(), nn.Dropout(DROPOUT)]
-    return nn.Sequential(*parts, nn.Linear(*widths[-2:]))
+    return nn.Sequential(*parts, nn.Linear(widths[-2], widths[-1]))
 
 
 def floats(splits: Splits, device: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -209,7 +209,7 @@ def by_keras(widths: Sequence[int], splits: Splits) -> Way:
     model = keras.Sequential([*layers, keras.layers.Dense(widths[-1])])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(optimizer=keras.optimizers.Adam(RATE), loss=loss, metrics=["accuracy"])
-    images, labels = splits.train.images[:, 0].astype(np.float32) / 255, splits.train.labels
+    images, labels = np.asarray(splits.train.images)[:, 0].astype(np.float32) / 255, splits.train.labels
 
     def way() -> tuple[int, float]:
         model.fit(images, labels, batch_size=BATCH, epochs=1, verbose=0)

@@ -18,8 +18,10 @@ from nasrun.strategies.wrappers import Constrain
 
 SPACES = ("staged_cnn", "sequential_cnn")
 STRATEGIES = ("random", "aging_evolution", "genetic")
-FIXED = ("evaluator=synthetic", "evaluator.noise=0", "dataset=synthetic", "dataset.channels=3")
-FIXED += ("dataset.height=32", "dataset.width=32", "constraints.flops=null")
+FIXED = (
+    *("evaluator=synthetic", "evaluator.noise=0", "dataset=synthetic", "dataset.channels=3"),
+    *("dataset.height=32", "dataset.width=32", "constraints.flops=null"),
+)
 
 
 class Searched(NamedTuple):

@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from nasrun.config.build import build
 from nasrun.config.compose import compose_config, task_config
 from nasrun.datasets import Split, Splits
+from nasrun.datasets.mapped import Images
 
 RISE = 0.2
 MIRRORLESS = ("mnist",)
@@ -124,7 +125,7 @@ class Loop:
         self.images, self.labels = torch.from_numpy(np.asarray(whole.images)), torch.from_numpy(whole.labels)
         counts = torch.bincount(self.labels, minlength=len(splits.classes))
         self.weights = len(whole) / (len(counts) * counts) if settings.balanced else None
-        self.model = model.to(memory_format=torch.channels_last)
+        self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.batch = 64 if len(whole) < 10_000 else 128
         self.shift = (2 if whole.images.shape[-1] == 28 else 4) if settings.shift is None else settings.shift
         self.flip = name not in MIRRORLESS
@@ -180,7 +181,7 @@ class Loop:
                     rate = share / RISE if share < RISE else (1 - share) / (1 - RISE)
                     self.step(index, self.settings.peak * rate)
 
-    def accuracy(self, images: np.ndarray, labels: np.ndarray) -> float:
+    def accuracy(self, images: Images, labels: np.ndarray) -> float:
         """Share of right answers, running statistics in place of the batch's."""
         self.model.eval()
         right = 0
@@ -188,7 +189,7 @@ class Loop:
             for start in range(0, len(labels), 1000):
                 part = slice(start, start + 1000)
                 with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
-                    answers = self.model(self.prepared(torch.from_numpy(images[part]))).argmax(1)
+                    answers = self.model(self.prepared(torch.from_numpy(np.asarray(images[part])))).argmax(1)
                 right += int((answers == torch.from_numpy(labels[part])).sum())
         return right / len(labels)
 

@@ -8,12 +8,14 @@ whole too, by which sums of layers are checked.
 
 import argparse
 import csv
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from nasrun.config.build import build, sample_rng
 from nasrun.config.compose import compose_config, task_config
+from nasrun.core import Genome
 from nasrun.hardware.latency_table import JOINED
 from nasrun.hardware.layers import Layer, empty_onnx, layers_of, onnx_of
 from nasrun.hardware.onnx_program import onnx_program
@@ -36,16 +38,20 @@ def write(folder: Path, words: list[str], networks: int = NETWORKS, whole: int =
     """Write the layers of so many networks, and some of the networks, into a new folder."""
     setup = build(task_config(compose_config(words)))
     space, task, rng = setup.steered, setup.dataset.task, sample_rng(setup.options.seed)
+
+    def deployed(genome: Genome) -> torch.nn.Module:
+        return setup.evaluator.deployed(space.build(genome, task))
+
     folder.mkdir(parents=True)
     rows = [("empty.onnx", "")]
     (folder / "empty.onnx").write_bytes(empty_onnx().SerializeToString())
     genomes = [*space.known().values(), *(space.sample(rng) for _ in range(networks))][:networks]
     found: dict[Layer, None] = {}
     for number, genome in enumerate(genomes):
-        layers = layers_of(lambda genome=genome: setup.evaluator.deployed(space.build(genome, task)), task)
+        layers = layers_of(partial(deployed, genome), task)
         found |= dict.fromkeys(layers)
         if number < whole:
-            network = setup.evaluator.deployed(space.build(genome, task)).eval()
+            network = deployed(genome).eval()
             example = torch.zeros(2, task.channels, task.height, task.width)
             onnx_program(network, example).save(str(folder / f"network{number}.onnx"))
             rows.append((f"network{number}.onnx", JOINED.join(map(str, layers))))

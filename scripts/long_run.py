@@ -40,7 +40,8 @@ def long_run(directory: Path, words: list[str], every: int) -> list[Sample]:
     program = Path(sys.executable).with_name("nasrun")
     words = [*words, "output.console=none", "output.plots=false", f"hydra.run.dir={directory}"]
     process = subprocess.Popen([program, *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    path, samples, told, offset = directory / journal.NAME, [], 0, 0
+    path, told, offset = directory / journal.NAME, 0, 0
+    samples: list[Sample] = []
     while process.poll() is None:
         if path.is_file():
             with path.open("rb") as file:

@@ -29,7 +29,7 @@ def make() -> tuple[bytes, bytes]:
     for split, number in ((raw.training, TRAINING), (raw.test, TEST)):
         part = split.take(first_of_each_class(split.labels, number // len(CLASSES)))
         labels.append(part.labels.astype(np.uint8).tobytes())
-        images.append(part.images.tobytes())
+        images.append(np.asarray(part.images).tobytes())
     content = b"".join(labels + images)
     # The filter is spelled out, so that another version's idea of a preset does not change the bytes.
     lzma2 = {"id": lzma.FILTER_LZMA2, "preset": 9, "dict_size": 1 << 24}

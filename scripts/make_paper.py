@@ -28,11 +28,24 @@ PREAMBLE = r"""\documentclass{article}
 \usepackage[a4paper,margin=2cm]{geometry}
 \usepackage{booktabs}
 \usepackage{graphicx}
+\setcounter{totalnumber}{8}
+\setcounter{topnumber}{8}
+\renewcommand{\topfraction}{0.95}
+\renewcommand{\textfraction}{0.02}
 \title{Six strategies on three data sets}
 \date{}
 \begin{document}
 \maketitle
 """
+CAPTIONS = {
+    "incumbent_trials": "Mean of the best so far, with its 95\\,\\% interval",
+    "regret_trials": "Mean distance to the best of the table, with its 95\\,\\% interval",
+    "critical_difference_over": "Average ranks over data sets by ",
+    "critical_difference": "Average ranks over seeds by ",
+    "final": "All runs, with means and 95\\,\\% intervals: ",
+    "heat": "Means over seeds by strategy and epochs: ",
+}
+"""By the beginning of a picture's name; what follows it is the measure."""
 TOOLS = {"pdflatex": "texlive-latex-base texlive-latex-recommended", "bibtex": "texlive-binaries"}
 TOOLS["pdftoppm"] = "poppler-utils"
 
@@ -102,17 +115,30 @@ def paper(folder: Path) -> str:
     return "\n".join(parts) + "\n"
 
 
-def _figures(folder: Path, pictures: Iterable[Path]) -> list[str]:
-    """Each picture with its name as its caption, where it stands."""
+def _figures(folder: Path, pictures: Sequence[Path]) -> list[str]:
+    """The pictures two by two, each with a caption."""
     found = []
-    for picture in pictures:
-        place = picture.relative_to(folder).with_suffix("")
-        caption = re.sub(r"[_/]", " ", str(place))
-        found.append(
-            "\\begin{figure}[tbp]\\centering\n"
-            f"\\includegraphics[width=0.8\\textwidth]{{{place}}}\n\\caption{{{caption}}}\n\\end{{figure}}"
-        )
+    for first in range(0, len(pictures), 2):
+        cells = [_cell(folder, picture) for picture in pictures[first : first + 2]]
+        found.append("\\begin{figure}[tbp]\\centering\n" + "\\hfill\n".join(cells) + "\\end{figure}")
     return [*found, r"\clearpage"] if found else []
+
+
+def _cell(folder: Path, picture: Path) -> str:
+    place = picture.relative_to(folder)
+    return (
+        "\\begin{minipage}[t]{0.48\\textwidth}\\centering\n"
+        f"\\includegraphics[width=\\textwidth]{{{place.with_suffix('')}}}\n\\caption{{{caption(place)}}}\n"
+        "\\end{minipage}\n"
+    )
+
+
+def caption(picture: Path) -> str:
+    """What a picture of a comparison shows, by its name and folder."""
+    kind = next(kind for kind in CAPTIONS if picture.stem.startswith(kind))
+    measure = re.sub(r"_at_(\d+)_trials", r" after \1 trials", picture.stem.removeprefix(kind)).strip("_")
+    where = f" on {picture.parent.name}" if picture.parent.name in DATASETS else ""
+    return f"{CAPTIONS[kind]}{measure.replace('_', ' ')}{where}."
 
 
 def compile_with(command: str, folder: Path) -> None:

@@ -38,7 +38,8 @@ class Nodes:
 
         with socket.socket() as probe:
             probe.bind(("", 0))
-            self.address = f"{get_node_ip_address()}:{probe.getsockname()[1]}"
+            host: str = get_node_ip_address()  # type: ignore[no-untyped-call]
+            self.address = f"{host}:{probe.getsockname()[1]}"
         self._nodes: list[subprocess.Popen[str]] = []
         port = self.address.rpartition(":")[2]
         # A lost node is noticed after five seconds in place of fifteen.

@@ -42,6 +42,7 @@ FITTING: dict[str, tuple[str, ...]] = {
     "derived": ("evaluator=darts", "search_space=nasbench201"),
     "grid": ("search_space=nasbench201",),
     "miha": ("search_space=training_recipe", "strategy.cycles=40"),
+    "nao": ("search_space=nasbench201", "strategy.steps=120"),
     "pbt": ("search_space=training_recipe",),
     "successive_halving": ("search_space=sequential_cnn", "strategy.configurations=200"),
 }

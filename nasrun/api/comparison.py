@@ -7,7 +7,8 @@ from typing import Any
 
 from nasrun.api.results import Run
 from nasrun.reports.compare import runs as compared
-from nasrun.reports.compare.numbers import Curve, Measure, measures, trial_curves
+from nasrun.reports.compare.curves import Curve, trial_curves
+from nasrun.reports.compare.numbers import Measure, measures
 from nasrun.reports.compare.tables import cells, summary_lines
 
 

@@ -8,15 +8,17 @@ from pathlib import Path
 
 from nasrun.cli.arguments import Arguments
 from nasrun.core.durations import parse_duration
-from nasrun.core.options import ConfigError, show
+from nasrun.core.options import ConfigError, parts_of, show
 from nasrun.reports.compare import over as several
 from nasrun.reports.compare import page as compare_page
 from nasrun.reports.compare.anytime import regret_curves
 from nasrun.reports.compare.checklist import FILE, as_markdown, checklist
+from nasrun.reports.compare.curves import epoch_curves, hypervolume_curves, time_curves, trial_curves
 from nasrun.reports.compare.further_plots import draw_further, rows_of_fronts
+from nasrun.reports.compare.latex import DEFAULT_FOLDER
 from nasrun.reports.compare.look import PLAIN_LOOK, Look, read_look
 from nasrun.reports.compare.methods import BIBLIOGRAPHY, METHODS, methods
-from nasrun.reports.compare.numbers import epoch_curves, hypervolume_curves, measures, time_curves, trial_curves
+from nasrun.reports.compare.numbers import measures
 from nasrun.reports.compare.over_tables import folder_of, print_over, write_over
 from nasrun.reports.compare.plots import draw, save
 from nasrun.reports.compare.question import TESTS, Cut, Question, Unit
@@ -60,7 +62,7 @@ def compare(words: Sequence[str]) -> None:
     asked = _read(arguments.words)
     look = PLAIN_LOOK if arguments.style is None else read_look(arguments.style)
     common = Path(os.path.commonpath([folder.absolute() for folder in asked.folders]))
-    out = arguments.out or common / "compare"
+    out = arguments.out or common / DEFAULT_FOLDER
     runs, remarks = selected(asked.folders, asked.where, asked.without)
     extras = (arguments.checklist, arguments.methods)
     question = look.asked(asked.question)
@@ -158,7 +160,9 @@ def _read(words: Sequence[str]) -> _Asked:
             key, given, wanted = value.partition("=")
             if not key or not given or not wanted:
                 raise ConfigError(f"{word}: expected where=KEY=VALUE, e.g. where=strategy=random,grid")
-            asked.where.setdefault(key, []).extend(wanted.split(","))
+            asked.where.setdefault(key, []).extend(parts_of(wanted))
+        elif name == "without" and Path(value).is_dir():  # its name may have commas
+            values.setdefault(name, []).append(value)
         elif name in WORDS and equals:
             values.setdefault(name, []).extend(part for part in value.split(",") if part)
             if not values[name]:

@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nasrun.config import trackers
 from nasrun.config.help import suggest
-from nasrun.core.options import ConfigError, TextExpectedError, decoded, first_line
+from nasrun.core.options import ConfigError, TextExpectedError, decoded, first_line, parts_of
 
 _UNREADABLE = "cannot be read; expected key=value (quote what a shell would eat)"
 
@@ -29,8 +29,6 @@ _REFERENCE = re.compile(r"\$\{[^{}]*\}")
 
 SHORT = {"objective": "metric", "prescreen": "score"}
 """Sections that may be given a name, with the key that it is the value of."""
-
-_OPENING, _CLOSING = "([{", ")]}"
 
 
 def in_full(words: Sequence[str]) -> list[str]:
@@ -158,10 +156,10 @@ def _readable(value: str) -> str:
     """The value in Hydra's grammar: as it is where that can read it, else with quotes round what it cannot read."""
     if not value or _parsed(f"key={value}") is not None or _CALL.fullmatch(value) or _half_reference(value):
         return value
-    parts = _split(value)
+    parts = parts_of(value)
     if len(parts) > 1:
         return ",".join(map(_readable, parts))
-    inner = _split(value[1:-1])
+    inner = parts_of(value[1:-1])
     if value[0] + value[-1] == "[]":
         return f"[{','.join(map(_readable, inner))}]"
     if value[0] + value[-1] == "{}" and all(":" in part for part in inner):
@@ -175,25 +173,6 @@ def _half_reference(value: str) -> bool:
     while (rest := _REFERENCE.sub("", value)) != value:
         value = rest
     return "${" in value
-
-
-def _split(value: str) -> list[str]:
-    """The parts of a value between its commas, but for those inside of brackets or quotes."""
-    parts, depth, quote = [""], 0, ""
-    for character in value:
-        if quote:
-            quote = "" if character == quote else quote
-        elif character in "'\"" and not parts[-1].strip():
-            quote = character
-        elif character in _OPENING:
-            depth += 1
-        elif character in _CLOSING:
-            depth -= 1
-        if character == "," and depth == 0 and not quote:
-            parts.append("")
-        else:
-            parts[-1] += character
-    return parts
 
 
 def _ends(override: Override) -> list[str]:

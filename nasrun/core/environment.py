@@ -1,5 +1,6 @@
 """What a run ran on: versions, machine, commit. Read without importing torch."""
 
+import json
 import os
 import platform
 import sys
@@ -69,16 +70,33 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tu
 
 
 def _commit(checkout: Path) -> str | None:
-    """The commit of the checkout that nasrun runs from; None for an installed package."""
+    """The commit of the checkout that nasrun runs from, or that it was installed from with a package of `git+URL`; None
+    where neither is known."""
     git = checkout / ".git"
     try:
+        if git.is_file():  # a linked work tree: the file names its folder, and that one the folder of all
+            git = checkout / git.read_text().removeprefix("gitdir:").strip()
+        elif not git.is_dir():
+            return _installed_commit()
         head = (git / "HEAD").read_text().strip()
         if not head.startswith("ref: "):
             return head
-        reference = head.removeprefix("ref: ")
-        if (git / reference).is_file():
-            return (git / reference).read_text().strip()
-        packed = (git / "packed-refs").read_text().splitlines()
+        reference, common = head.removeprefix("ref: "), git / "commondir"
+        shared = git / common.read_text().strip() if common.is_file() else git
+        for folder in (git, shared):
+            if (folder / reference).is_file():
+                return (folder / reference).read_text().strip()
+        packed = (shared / "packed-refs").read_text().splitlines()
         return next((line.split()[0] for line in packed if line.endswith(" " + reference)), None)
     except OSError:
         return None
+
+
+def _installed_commit() -> str | None:
+    """The commit that pip recorded (PEP 610); None where nasrun was not installed from a repository."""
+    try:
+        text = metadata.distribution("nasrun").read_text("direct_url.json")
+        commit = json.loads(text or "{}").get("vcs_info", {}).get("commit_id")
+    except (metadata.PackageNotFoundError, ValueError, AttributeError):
+        return None
+    return commit if isinstance(commit, str) else None

@@ -117,6 +117,27 @@ class SearchSpace(ABC):
         """About how many layers there are one behind the other, by which latencies are predicted. Here: the tokens."""
         return len(genome)
 
+    def parts(self, genome: Genome) -> int | None:
+        """How many parts a genome has (layers, blocks, edges), by which `strategy=pnas` goes from simple to complex.
+        None: nothing that such a search passes through. Here: the tokens."""
+        return len(genome)
+
+    def simplest(self, rng: np.random.Generator) -> Genome:
+        """Draw one of the simplest genomes. Here: a sample, less and less of it until every neighbour has as many parts
+        or more."""
+        genome = self.sample(rng)
+        while self.parts(genome) is None:
+            genome = self.sample(rng)
+        while simpler := [other for other in self.neighbours(genome) if _fewer(self.parts(other), self.parts(genome))]:
+            genome = simpler[int(rng.integers(len(simpler)))]
+        return genome
+
+    def grown(self, genome: Genome) -> list[Genome]:
+        """The genomes that have a part more, each once, in a fixed order; empty where there is none. Here: the
+        neighbours with more parts."""
+        parts = self.parts(genome)
+        return [other for other in self.neighbours(genome) if _fewer(parts, self.parts(other))]
+
     def known(self) -> Mapping[str, Genome]:
         """Networks that people have found to work, by name, best first: what `strategy.start=known` begins with."""
         return {}
@@ -222,3 +243,7 @@ class SearchSpace(ABC):
     def cell_graphs(self, genome: Genome) -> Mapping[str, CellGraph]:
         """The cells of an architecture by title, for a picture of it; empty where it has none."""
         return {}
+
+
+def _fewer(one: int | None, other: int | None) -> bool:
+    return one is not None and other is not None and one < other

@@ -44,17 +44,19 @@ class DatasetError(ConfigError):
 class Split:
     """Images of one part of a data set, with what is to be said of them.
 
-    `images`: uint8 (N, channels, height, width), pixels 0 to 255: an array, C-contiguous, or images in a file, which
-    are read by index as of an array (`MappedImages`). `labels`: int64 (N,), classes from 0;
-    for regression all 0, one class. `targets`: the true values of a regression, uint8 or float32 (N, outputs, height,
-    width); None for classification. `weights`: uint8 (N, 1, height, width), 1 where the targets count for the loss and
-    0 elsewhere; None where all do. ValueError where the arrays are of other types or shapes.
+    Raises:
+        ValueError: the arrays are of other types or shapes than is said here.
     """
 
     images: Images
+    """uint8 (N, channels, height, width), pixels 0 to 255: an array, C-contiguous, or images in a file, which are read
+    by index as of an array (`MappedImages`)."""
     labels: np.ndarray
+    """int64 (N,), classes from 0; for regression all 0, one class."""
     targets: np.ndarray | None = None
+    """The true values of a regression, uint8 or float32 (N, outputs, height, width); None for classification."""
     weights: np.ndarray | None = None
+    """uint8 (N, 1, height, width), 1 where the targets count for the loss and 0 elsewhere; None where all do."""
 
     def __post_init__(self) -> None:
         if self.images.dtype != np.uint8 or self.images.ndim != 4:
@@ -105,26 +107,28 @@ def _split(arrays: Iterable[Images]) -> Split:
 
 @dataclass(frozen=True)
 class Splits:
-    """A data set as a search uses it: `train` to fit weights, `validation` to compare, `test` once at the end.
-
-    `mean`, `std`: one float per channel, in pixels scaled to [0, 1], of the images of `train` alone; `std` is at
-    least 1/255. `classes`: the names of the labels 0, 1, 2, ..., none for regression. `left_out`: training images that
-    `train_samples` left out, which only the final training of a winner sees.
-
-    Regression only: `target_mean`, `target_std`: one float per channel of the targets of `train`, in the units of the
-    targets (grey levels where they are uint8); `background`: how much a pixel of weight 0 counts for the training loss.
-    """
+    """A data set as a search uses it."""
 
     train: Split
+    """What weights are fitted to."""
     validation: Split
+    """What architectures are compared on."""
     test: Split
+    """What the winner is measured on, once, at the end."""
     mean: tuple[float, ...]
+    """One float per channel, in pixels scaled to [0, 1], of the images of `train` alone."""
     std: tuple[float, ...]
+    """The standard deviation, in the same way; at least 1/255."""
     classes: tuple[str, ...]
+    """The names of the labels 0, 1, 2, ...; none for regression."""
     left_out: Split | None = None
+    """Training images that `train_samples` left out, which only the final training of a winner sees."""
     target_mean: tuple[float, ...] = ()
+    """Regression only: one float per channel of the targets of `train`, in their units (grey levels for uint8)."""
     target_std: tuple[float, ...] = ()
+    """The standard deviation, in the same way."""
     background: float = 0.0
+    """Regression only: how much a pixel of weight 0 counts for the training loss."""
 
     @property
     def nbytes(self) -> int:
@@ -174,28 +178,32 @@ class Dataset(ABC):
     A data set can be pickled; the copy reads its files again.
     """
 
-    #: The name in the YAML, in tables and in directory names.
     name: str
+    """The name in the YAML, in tables and in directory names."""
 
-    #: Regression only: how much a pixel of weight 0 counts for the training loss, from 0 to 1.
     background: float = 0.0
+    """Regression only: how much a pixel of weight 0 counts for the training loss, from 0 to 1."""
 
-    #: Whether an image mirrored left to right is one of the same class; None: not known (`nasrun.datasets.mirrors`).
     mirrored: bool | None = None
+    """Whether an image mirrored left to right is one of the same class; None: not known (`nasrun.datasets.mirrors`)."""
 
-    #: Called with the splits once they are read; what it returns is held in their place (arrays in shared memory).
     place: Callable[[Splits], Splits] = staticmethod(lambda splits: splits)
+    """Called with the splits once they are read; what it returns is held in their place (arrays in shared memory)."""
 
     def __init__(
         self, *, validation: Share | OnTest = 0.1, split_seed: Seed = 0, train_samples: Count | None = None
     ) -> None:
-        """`validation`: share of the training data that is kept for comparing architectures, cut by class. Or `test`:
-        all is trained on, and architectures are compared on the test images, as some papers do; the test result is then
-        no estimate for new images.
+        """Set how the data are split.
 
-        `split_seed`: seed of every cut; apart from the run's seed, so that runs with different seeds compare.
-        `train_samples`: only so many training images, equally many of each class; the validation data stay whole.
-        ValueError, beginning with the name of the option, where a value is out of its range.
+        Args:
+            validation: share of the training data that is kept for comparing architectures, cut by class. Or `test`:
+                all is trained on, and architectures are compared on the test images, as some papers do; the test result
+                is then no estimate for new images.
+            split_seed: seed of every cut; apart from the run's seed, so that runs with different seeds compare.
+            train_samples: only so many training images, equally many of each class; the validation data stay whole.
+
+        Raises:
+            ValueError: a value is out of its range; the text begins with the name of the option.
         """
         if validation != "test" and not 0.01 <= validation <= 0.9:
             raise ValueError(f"validation={validation}: must be from 0.01 to 0.9")
@@ -225,7 +233,8 @@ class Dataset(ABC):
     def load(self) -> Splits:
         """Read, verify and split the data; later calls return the same object.
 
-        DatasetError, in one line, names a file that is missing or wrong, or an option that does not fit the data.
+        Raises:
+            DatasetError: a file is missing or wrong, or an option does not fit the data; one line says which.
         """
         if self._splits is None:
             raw = self._read()

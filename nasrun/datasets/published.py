@@ -19,14 +19,14 @@ from nasrun.datasets.idx import read_idx
 class PublishedDataset(Dataset):
     """A data set whose files, sizes and checksums are known."""
 
-    #: The files and where they come from.
     published: ClassVar[Published]
-    #: Channels, height and width of an image.
+    """The files and where they come from."""
     shape: ClassVar[tuple[int, int, int]]
-    #: Number of training and of test images.
+    """Channels, height and width of an image."""
     counts: ClassVar[tuple[int, int]]
-    #: Names of the labels 0, 1, 2, ...
+    """Number of training and of test images."""
     classes: ClassVar[tuple[str, ...]]
+    """Names of the labels 0, 1, 2, ..."""
 
     def __init__(
         self,

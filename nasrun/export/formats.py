@@ -7,6 +7,7 @@ PyTorch. onnx and onnxruntime (`nasrun[export]`) are imported when they are need
 import runpy
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,6 +19,9 @@ from nasrun.export.network import Function, RunNetwork
 from nasrun.export.python_source import NotWritableError, python_source
 from nasrun.hardware.onnx_program import missing_packages, onnx_program, quiet
 from nasrun.storage.records import write_text
+
+if TYPE_CHECKING:
+    import onnx
 
 ONNX, PROGRAM, WEIGHTS, SOURCE = "model.onnx", "model.pt2", "model.safetensors", "model.py"
 FORMATS = ("onnx", "pt2", "safetensors", "python")
@@ -36,6 +40,9 @@ def write_onnx(network: RunNetwork, folder: Path) -> Function:
     path = folder / ONNX
     temporary = path.with_name(f".{ONNX}.tmp")
     onnx_program(network.model, _example(network)).save(str(temporary), external_data=False)
+    written = onnx.load(str(temporary))
+    _forget_source(written)
+    onnx.save(written, str(temporary))
     onnx.checker.check_model(str(temporary), full_check=True)
     temporary.replace(path)
     return onnx_function(path)
@@ -53,12 +60,23 @@ def onnx_function(path: Path) -> Function:
     return call
 
 
+def _forget_source(model: "onnx.ModelProto") -> None:
+    """Drop what the exporter notes of each node: the lines of Python that it comes from, with paths of this machine.
+    It is most of the file of a small network, and nothing runs by it."""
+    graph = model.graph
+    del graph.metadata_props[:]
+    for entry in (*graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        del entry.metadata_props[:]
+
+
 def write_program(network: RunNetwork, folder: Path) -> Function:
     """`model.pt2`: what `torch.export.load(path).module()` gives is called with images."""
     path = folder / PROGRAM
     with quiet():
         shapes = ({0: torch.export.Dim("batch", min=1)},)
         program = torch.export.export(network.model, (_example(network),), dynamic_shapes=shapes)
+        for node in program.graph.nodes:
+            node.meta.pop("stack_trace", None)
         temporary = path.with_name(f".{PROGRAM}.tmp.pt2")
         torch.export.save(program, temporary)
         temporary.replace(path)

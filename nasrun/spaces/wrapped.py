@@ -48,6 +48,15 @@ class WrappedSpace(SearchSpace):
     def layers(self, genome: Genome) -> int:
         return self.inner.layers(genome)
 
+    def parts(self, genome: Genome) -> int | None:
+        return self.inner.parts(genome)
+
+    def simplest(self, rng: np.random.Generator) -> Genome:
+        return self.inner.simplest(rng)
+
+    def grown(self, genome: Genome) -> list[Genome]:
+        return self.inner.grown(genome)
+
     def known(self) -> Mapping[str, Genome]:
         return self.inner.known()
 

@@ -92,8 +92,9 @@ def pack(runs: Sequence[Path], folder: Path, path: Path) -> Pack:
 
 def _readme(name: str, count: int, environment: Mapping[str, Any]) -> str:
     packages = ", ".join(f"{package} {version}" for package, version in (environment.get("packages") or {}).items())
+    commit = f"commit {environment['commit']}" if environment.get("commit") else "no commit on record"
     return (
-        f"{count} run(s) of nasrun {environment.get('nasrun')} (commit {environment.get('commit')}), made with Python "
+        f"{count} run(s) of nasrun {environment.get('nasrun')} ({commit}), made with Python "
         f"{environment.get('python')}, {packages}, on {environment.get('processor')}.\n\n"
         f"To make them again and compare:\n\n    nasrun unpack {shlex.quote(name + '.zip')}\n"
         f"    nasrun rerun {shlex.quote(name)}\n\n"

@@ -183,10 +183,19 @@ class SteeredSpace(WrappedSpace):
     def crossover(self, first: Genome, second: Genome, rng: np.random.Generator) -> Genome:
         return self.fit(self.inner.crossover(first, second, rng))
 
+    def simplest(self, rng: np.random.Generator) -> Genome:
+        return self.fit(self.inner.simplest(rng))
+
+    def grown(self, genome: Genome) -> list[Genome]:
+        return self._fitted(self.inner.grown(genome), genome)
+
     def neighbours(self, genome: Genome) -> list[Genome]:
-        """The neighbours, fitted, each once, without those that cannot be brought within the limits."""
-        found = dict.fromkeys(self.fit(other) for other in self.inner.neighbours(genome))
-        found.pop(genome, None)
+        return self._fitted(self.inner.neighbours(genome), genome)
+
+    def _fitted(self, genomes: list[Genome], origin: Genome) -> list[Genome]:
+        """Genomes, fitted, each once, without those that cannot be brought within the limits, nor the origin."""
+        found = dict.fromkeys(map(self.fit, genomes))
+        found.pop(origin, None)
         return [other for other in found if self._steering.usage(other) <= 1]
 
     def decode(self, vector: np.ndarray) -> Genome:

@@ -126,4 +126,4 @@ def draw(runs: list[Run], path: Path) -> None:
         if reward in first
     }
     label = f"Validation accuracy, {runs[0].dataset.replace('_', '-')}"
-    FigureCanvasAgg(draw_sampled(series, label)).print_png(str(path))
+    FigureCanvasAgg(draw_sampled(series, label)).print_png(str(path))  # type: ignore[no-untyped-call]

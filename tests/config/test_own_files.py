@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from omegaconf import DictConfig
 
 from nasrun.config.build import build
 from nasrun.config.compose import Composer, own_folders, task_config
@@ -12,7 +13,7 @@ GOOD = "# @package _global_\ntrials: 3\n"
 RANDOM = "_target_: nasrun.strategies.random.Random\n"
 
 
-def compose(folder: Path, *words: str) -> object:
+def compose(folder: Path, *words: str) -> DictConfig:
     rest, folders = own_folders(list(words), str(folder))
     return Composer(folders).compose(rest)
 

@@ -30,6 +30,9 @@ a genome step by step, and these are slow at the 25 steps of the default space."
 EVERY_MEASUREMENT = ("asnn",)
 """Strategies that learn from each measurement and not from their mean."""
 
+LEARNING_LONG = ("nao",)
+"""Strategies whose networks take seconds for each batch of proposals."""
+
 TRIALS = {"dqn": 250, "pbt": 400}
 """Trials after which strategies are compared with random search, where 120 are too few to learn in."""
 
@@ -157,7 +160,14 @@ def test_all_trials_failing_is_survived(strategy: str) -> None:
     assert setup.strategy.ask(1)
 
 
-@pytest.mark.parametrize("strategy", [name for name in options("strategy") if name not in SEEDLESS + SPARING])
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in LEARNING_LONG else [])
+        for name in options("strategy")
+        if name not in SEEDLESS + SPARING
+    ],
+)
 def test_learning_strategies_beat_random_search_on_the_landscape(strategy: str) -> None:
     """Mean best of 6 seeds after as many trials; random search itself is the bar."""
     if strategy == "random":

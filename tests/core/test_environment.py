@@ -1,5 +1,7 @@
 """What a run ran on, and what of it may change the last digits of its results."""
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -52,3 +54,44 @@ def test_differences_are_those_that_change_digits() -> None:
     assert differences(then, now) == {name: pair for name, pair in expected.items() if pair[0] != pair[1]}
     del then["instructions"]  # of a nasrun that did not look
     assert set(differences(then, now)) == {"torch"}
+
+
+def git(folder: Path, *words: str) -> str:
+    identity = ("-c", "user.name=a", "-c", "user.email=a@b")
+    done = subprocess.run(["git", *identity, *words], cwd=folder, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_the_commit_of_a_checkout_and_of_a_linked_work_tree(tmp_path: Path) -> None:
+    main = tmp_path / "main"
+    main.mkdir()
+    git(main, "init", "--quiet", "--initial-branch=main")
+    git(main, "commit", "--quiet", "--allow-empty", "--message=one")
+    first = git(main, "rev-parse", "HEAD")
+    assert environment._commit(main) == first
+    git(main, "worktree", "add", "--quiet", "-b", "side", "../linked")
+    assert environment._commit(tmp_path / "linked") == first
+    git(tmp_path / "linked", "commit", "--quiet", "--allow-empty", "--message=two")
+    second = git(tmp_path / "linked", "rev-parse", "HEAD")
+    assert environment._commit(tmp_path / "linked") == second != first
+    git(main, "pack-refs", "--all")
+    assert (environment._commit(main), environment._commit(tmp_path / "linked")) == (first, second)
+    git(main, "checkout", "--quiet", "--detach")
+    assert environment._commit(main) == first
+
+
+def test_the_commit_of_a_package_of_a_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What pip writes for `pip install git+URL` (PEP 610)."""
+    info = tmp_path / "nasrun-0.1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: nasrun\nVersion: 0.1.0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert environment._commit(tmp_path) is None
+    for text, commit in (
+        ('{"url": "https://example.org/n.git", "vcs_info": {"vcs": "git", "commit_id": "%s"}}' % ("a" * 40), "a" * 40),
+        ('{"url": "file:///n", "dir_info": {"editable": true}}', None),
+        ("no JSON", None),
+    ):
+        (info / "direct_url.json").write_text(text)
+        assert environment._commit(tmp_path) == commit

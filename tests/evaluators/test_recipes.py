@@ -19,6 +19,7 @@ from nasrun.evaluators.train.evaluator import Train
 from nasrun.evaluators.train.recipe import KEYS, recipe_values, summary
 from nasrun.training import single
 from nasrun.training.settings import TrainSettings
+from nasrun.training.state import restore_training
 from tests.evaluators.conftest import SMALL, Bench
 from tests.support import setup_of
 
@@ -237,7 +238,7 @@ def test_a_job_continued_from_its_archive_is_the_one_that_was_not_interrupted(tm
     assert read_info(second).hparams["ema"] == (0.9 if key.startswith("ema") else 0)
     # With partners the weights to go on with are the mean of all.
     given: list[Any] = []
-    restore = single.restore_training
+    restore = restore_training
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(single, "restore_training", lambda state, *rest: (given.append(state), restore(state, *rest)))
         partners = going_on._replace(resumable=True, partners=(str(whole),))

@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,7 @@ from nasrun.checkpoints.store import load_weights
 from nasrun.checkpoints.winner import read_winner
 from nasrun.core.options import ConfigError
 from nasrun.datasets import Dataset, Splits
-from nasrun.evaluators.train import evaluator as train_module
-from nasrun.evaluators.train.evaluator import reason
+from nasrun.evaluators.train.memory import reason
 from nasrun.hardware.devices import Hardware, Runtime
 from nasrun.training import loop, single
 from nasrun.training.data import DeviceData
@@ -335,7 +335,7 @@ def test_estimate_is_positive_and_grows_with_the_budget(batch_size: int, monkeyp
         return step(self, *arguments)
 
     monkeypatch.setattr(single.Stepper, "step", ticking)
-    monkeypatch.setattr(train_module.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     steps = max(1, 140 // batch_size)
     assert bench.train.estimate(trial) == pytest.approx(4 * steps * 1.1)
 

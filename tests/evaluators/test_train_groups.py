@@ -1,6 +1,7 @@
 """Evaluator `train` on dense networks: which jobs train together, and that each gets what it would get alone."""
 
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,6 @@ import torch
 from nasrun.checkpoints.archive import read_info
 from nasrun.checkpoints.store import load_weights
 from nasrun.core import Job, Measurement, seeding
-from nasrun.evaluators.train import evaluator as train_module
 from nasrun.evaluators.train import groups
 from nasrun.hardware.devices import Hardware
 from nasrun.storage import journal
@@ -149,7 +149,7 @@ def ticking(monkeypatch: pytest.MonkeyPatch) -> None:
         return step(self, *arguments)
 
     monkeypatch.setattr(Replicas, "step", timed)
-    monkeypatch.setattr(train_module.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
 
 
 def steps_of(bench: Bench) -> int:

@@ -5,6 +5,7 @@ import re
 import runpy
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+import nasrun as nasrun_package
 from nasrun.config.build import build
 from nasrun.config.compose import compose_config, task_config
 from nasrun.core import Task
@@ -134,6 +136,14 @@ def test_layers_are_written_with_what_their_text_leaves_out() -> None:
     assert "nn.AvgPool2d(kernel_size=2, stride=2, padding=0, ceil_mode=True, count_include_pad=False)" in source
 
 
+def assert_nothing_of_this_machine(out: Path) -> None:
+    """No file says where nasrun or torch lie here."""
+    program = zipfile.ZipFile(out / "model.pt2")
+    parts = [(out / "model.onnx").read_bytes(), *map(program.read, program.namelist())]
+    places = [str(Path(module.__file__ or "").parent).encode() for module in (nasrun_package, torch)]
+    assert not [place for place in places if any(place in part for part in parts)]
+
+
 def test_the_command_writes_files_that_agree_with_the_run(run: Path, nasrun: Callable, tmp_path: Path) -> None:
     answer = nasrun(f"export {run} --out out")
     assert answer.returncode == 0, answer.stderr
@@ -141,6 +151,8 @@ def test_the_command_writes_files_that_agree_with_the_run(run: Path, nasrun: Cal
     names = ["MODEL_CARD.md", "export.json", "model.onnx", "model.pt2", "model.py", "model.safetensors", *TESTED]
     assert sorted(path.name for path in out.iterdir()) == names
     assert answer.stdout.count("same class for 2,000 of 2,000 test images") == 4
+    assert_nothing_of_this_machine(out)
+    assert (out / "model.onnx").stat().st_size < (out / "model.safetensors").stat().st_size + 30_000
     recorded = json.loads((run / "best.json").read_text())["final"]["test_accuracy"]
     images = torch.from_numpy(test.images)
     session = onnxruntime.InferenceSession(str(out / "model.onnx"))

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,7 +37,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run(tmp_path_factory.mktemp("whole") / "run", "trials=40", "evaluator.delay=0.05")
 
 
-def one_line(answer: object, code: int, text: str) -> None:
+def one_line(answer: Any, code: int, text: str) -> None:
     assert answer.returncode == code, answer
     assert answer.stdout == ""
     assert re.fullmatch(r"nasrun: [^\n]+\n", answer.stderr), answer.stderr

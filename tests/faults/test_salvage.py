@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from nasrun.cli.report import report
+from nasrun.core import Evaluator
 from nasrun.core.options import ConfigError
 from nasrun.evaluators.synthetic import Synthetic
 from nasrun.evaluators.train.evaluator import Train
@@ -57,7 +58,7 @@ def damage(directory: Path, event: str, number: int) -> int:
     return position + 1
 
 
-def counted(kind: type, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+def counted(kind: type[Evaluator], monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """The jobs that are really measured from now on."""
     measured: list[tuple[int, int]] = []
     real: Callable = kind.evaluate

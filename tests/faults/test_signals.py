@@ -16,6 +16,7 @@ import pytest
 
 from nasrun.cli import job
 from nasrun.cli import main as cli
+from nasrun.cli.ending import INTERRUPTED
 from nasrun.evaluators.synthetic import Synthetic
 from nasrun.reports import page, pictures, summary
 from nasrun.runner import interrupts, run
@@ -74,7 +75,7 @@ def test_a_signal_at_every_stage(
         calls = send_at(patched, place, name, call, number)
         answer = nasrun_inprocess(WORDS)
     assert len(calls) >= call, "the stage was never reached"
-    assert answer.returncode == cli.INTERRUPTED == 130
+    assert answer.returncode == INTERRUPTED == 130
     assert temporary_files(tmp_path) == []
     if not resumable:
         assert answer.stderr == "nasrun: interrupted\n"

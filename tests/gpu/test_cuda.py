@@ -195,6 +195,6 @@ def test_weights_saved_on_the_gpu_load_anywhere(tmp_path: Any) -> None:
     found = []
     for device in ("cpu", "cuda"):
         other = trainer(device, "fp32")
-        other._final_epochs = None
+        other.final_epochs = None
         found.append(other.final(job(other)._replace(load_from=str(path)))["metrics"])
     assert found[0]["test_loss"] == pytest.approx(found[1]["test_loss"], rel=1e-3)

@@ -4,6 +4,7 @@ import os
 import pickle
 import socket
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -79,7 +80,7 @@ def test_the_environment_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_the_folder_of_a_cluster_is_short_and_goes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray_cluster.tempfile, "gettempdir", lambda: "/tmp/" + 60 * "x")
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: "/tmp/" + 60 * "x")
     with ray_cluster._short_folder() as name:
         folder = Path(name)
         assert len(name) <= ray_cluster.LONGEST_FOLDER

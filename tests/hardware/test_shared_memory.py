@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from nasrun.datasets import Splits
-from nasrun.hardware import shared_memory
 from nasrun.hardware.shared_memory import ALIGNMENT, SharedObject
 from tests.hardware.trouble import descriptors, shared_files
 from tests.support import fingerprint, setup_of
@@ -65,7 +64,7 @@ def test_another_process_maps_it(splits: Splits) -> None:
 def test_nothing_has_a_name_or_stays(splits: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
     for without in (False, True):
         if without:
-            monkeypatch.delattr(shared_memory.os, "memfd_create")
+            monkeypatch.delattr(os, "memfd_create")
         before, files = descriptors(), shared_files()
         memory = SharedObject()
         held = memory.put(splits)

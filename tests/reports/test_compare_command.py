@@ -106,12 +106,27 @@ def test_tables_pictures_and_checklist(folder: Path, nasrun: Callable, tmp_path:
 
 def test_the_same_runs_give_the_same_bytes(folder: Path, nasrun_inprocess: Callable, tmp_path: Path) -> None:
     for name in ("one", "two"):
-        assert nasrun_inprocess(f"compare {folder / 'sweep'} --out {name}").returncode == 0
-    assert sorted(path.name for path in (tmp_path / "one").iterdir()) == sorted(
-        path.name for path in (tmp_path / "two").iterdir()
+        assert nasrun_inprocess(f"compare {folder / 'sweep'} --out {name}/tables").returncode == 0
+    assert sorted(path.name for path in (tmp_path / "one" / "tables").iterdir()) == sorted(
+        path.name for path in (tmp_path / "two" / "tables").iterdir()
     )
-    for path in (tmp_path / "one").iterdir():
-        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes(), path.name
+    for path in (tmp_path / "one" / "tables").iterdir():
+        assert path.read_bytes() == (tmp_path / "two" / "tables" / path.name).read_bytes(), path.name
+
+
+def test_values_and_folders_with_commas(nasrun_inprocess: Callable, tmp_path: Path) -> None:
+    for filters in ("[4,8]", "[4,8,16]"):
+        for seed in (0, 1):
+            words = ["search_space=sequential_cnn", f"search_space.filters={filters}", f"seed={seed}", *QUIET]
+            start(task_config(compose_config(words)), tmp_path / f"seed={seed},{len(filters)}", unique=False)
+    advice = "where=search_space.filters=[4,8]"
+    assert f"or one of them: {advice}" in nasrun_inprocess("compare .").stderr
+    assert nasrun_inprocess(f"compare . '{advice}' --out one").returncode == 0
+    assert len((tmp_path / "one" / "runs.csv").read_text().splitlines()) == 1 + 2
+    shutil.copytree(tmp_path / "seed=1,5", tmp_path / "seed=1,a copy")
+    said = nasrun_inprocess(f"compare . '{advice}'").stderr
+    leave = said.rpartition("leave one of them out: ")[2].strip()
+    assert nasrun_inprocess(f"compare . '{advice}' {leave} --out two").returncode == 0
 
 
 def test_group_names_from_a_config_cannot_break_the_tables(nasrun_inprocess: Callable, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What a comparison is asked besides its groups: several benchmarks, parts of runs, other tests, print."""
 
 import csv
+import itertools
 import os
 import re
 import shutil
@@ -14,18 +15,15 @@ from scipy import stats
 
 from nasrun.config.compose import compose_config, task_config
 from nasrun.core.options import ConfigError
+from nasrun.reports.compare import tables
 from nasrun.reports.compare.anytime import optimum, progress, regret_curves
+from nasrun.reports.compare.curves import epoch_curves, hypervolume_curves, trial_curves
 from nasrun.reports.compare.further_plots import attainment, draw_further
 from nasrun.reports.compare.look import PLAIN_LOOK, Look, read_look
-from nasrun.reports.compare.numbers import (
-    epoch_curves,
-    front_volumes,
-    hypervolume_curves,
-    incumbent,
-    measures,
-    trial_curves,
-)
+from nasrun.reports.compare.numbers import front_volumes, incumbent, measures, tabulate
 from nasrun.reports.compare.over import cells, compare_over
+from nasrun.reports.compare.over_tables import write_over
+from nasrun.reports.compare.plots import critical_difference
 from nasrun.reports.compare.question import PLAIN, Cut, Question
 from nasrun.reports.compare.runs import compare_runs, compare_selected, find_runs, selected
 from nasrun.reports.plot_style import add_legend, new_figure
@@ -116,6 +114,23 @@ def test_ranks_over_benchmarks_are_those_of_their_means(sweep: Path) -> None:
     assert any("ranks over 3 benchmarks say little" in line for line in found.remarks)
 
 
+def test_benchmarks_of_several_keys(sweep: Path, tmp_path: Path) -> None:
+    """A key that follows from the others is not asked for."""
+    for seed in range(2):
+        words = ("search_space=nasbench101", "evaluator=table", "evaluator.table=ec_nas", "trials=20", *QUIET)
+        config = task_config(compose_config(["strategy=random", f"seed={seed}", *words]))
+        choices = {"strategy": "random", "dataset": "cifar10", "search_space": "nasbench101", "evaluator": "table"}
+        start(config, tmp_path / f"ec_{seed}", unique=False, choices=choices)
+    folders = [tmp_path, *sweep.glob("cifar10_random_*"), *sweep.glob("cifar100_random_*")]
+    with pytest.raises(ConfigError) as caught:
+        compare_runs(folders)
+    said = str(caught.value)
+    assert said.startswith("search_space: nasbench101 in ")
+    assert "all of them at once: over=search_space,dataset, or one of them: " in said
+    found = compare_over(*selected(folders), ["search_space", "dataset"], [], PLAIN)
+    assert list(found.benchmarks) == ["nasbench101/cifar10", "nasbench201/cifar10", "nasbench201/cifar100"]
+
+
 def test_links_are_followed_and_loops_are_not(sweep: Path, tmp_path: Path) -> None:
     (tmp_path / "links").mkdir()
     for number, place in enumerate(sorted(sweep.glob("cifar10_random_*"))):
@@ -149,6 +164,21 @@ def test_tests_are_those_of_scipy(one: list[Path]) -> None:
     assert wilcoxon.p == stats.wilcoxon(first, second).pvalue
     [whitney] = measures(comparison, Question(test="mannwhitney"))[0].tests
     assert whitney.p == stats.mannwhitneyu(first, second).pvalue
+
+
+def test_a_test_without_pairs_needs_no_common_seeds(sweep: Path) -> None:
+    places = [*(sweep / f"cifar10_random_{seed}" for seed in (0, 1)), *sweep.glob("cifar10_local_search_[23]")]
+    comparison = compare_runs(places)
+    assert not measures(comparison)[0].tests, "nothing to pair"
+    assert any("test=mannwhitney" in line for line in comparison.remarks)
+    found = measures(comparison, Question(test="mannwhitney"))[0]
+    [test] = found.tests
+    first, second = (np.array(list(found.values[group].values())) for group in (test.first, test.second))
+    assert test.p == test.p_holm == stats.mannwhitneyu(first, second).pvalue
+    assert test.difference == pytest.approx(first.mean() - second.mean())
+    # Student's t is the effect size times a function of the sizes.
+    assert test.cohen_d == pytest.approx(stats.ttest_ind(first, second).statistic * np.sqrt(1 / 2 + 1 / 2))
+    assert test.a12 == stats.mannwhitneyu(first, second).statistic / 4
 
 
 def test_a_reference_makes_fewer_pairs(tmp_path: Path) -> None:
@@ -215,9 +245,24 @@ def test_several_objectives_have_a_hypervolume(tmp_path: Path) -> None:
             assert place.scores is not None
             expected = HV(ref_point=-worst)(-(place.scores * [1, -1]))
             assert volume.values[group][place.seed] == pytest.approx(expected)
+    cut = measures(comparison, Question(cuts=(Cut("trials", 8), Cut("trials", 24))))
+    by_name = {measure.name: measure for measure in cut}
+    assert by_name["hypervolume_at_24_trials"].values == volume.values
+    early = next(place for place in comparison.groups["random"] if place.seed == 0)
+    assert early.scores is not None
+    expected = HV(ref_point=-worst)(-(early.scores * [1, -1])[:8])
+    assert by_name["hypervolume_at_8_trials"].values["random"][0] == pytest.approx(expected)
+    assert by_name["test_accuracy"].title == "test_accuracy at the end of the runs"
+    shown = tables.cells(volume)[1][2]
+    assert re.fullmatch(r"\d\d\.\d{3} ± \d+\.\d{3}", shown), "as many digits of the deviation as of the mean"
+    assert tables.heading(volume) == f"hypervolume (1e{int(np.log10(volume.rows[0].mean)) - 1})"
     curve = hypervolume_curves(comparison)["nsga2"]
     assert (np.diff(curve.mean) >= 0).all()
-    assert "front" in draw_further(comparison, [], PLAIN_LOOK)
+    picture = draw_further(comparison, [], PLAIN_LOOK)["front"].axes[0]
+    low, high = picture.get_xlim()
+    assert picture.get_xlabel() == "val_accuracy (%)"
+    highest = 100 * max(np.nanmax(place.scores[:, 0]) for place in comparison.runs if place.scores is not None)
+    assert 0 < low < highest < high < 100
     assert front_volumes(compare_runs([tmp_path / "nsga2_0"])) is not None
     scores = np.array([[1.0, 5.0], [3.0, 2.0]])
     assert attainment(scores, np.array([0.0, 2.0, 4.0])).tolist() == [5.0, 2.0, -np.inf]
@@ -264,6 +309,55 @@ def test_a_look_is_that_of_all_benchmarks(sweep: Path, tmp_path: Path) -> None:
     assert {row.group for row in found.measures[0].ranks.rows} == {"Random search", "local_search"}
     with pytest.raises(ConfigError, match="order: rnd: no such group"):
         compare_over(*selected([sweep]), ["dataset"], [], PLAIN, Look(order=["rnd"]))
+
+
+def test_tables_of_two_comparisons_stand_in_one_document(one: list[Path], sweep: Path, tmp_path: Path) -> None:
+    comparison = compare_runs(one)
+    found = measures(comparison)
+    several = compare_over(*selected([sweep]), ["dataset"], [], PLAIN)
+    texts = []
+    for folder in ("main", "further", "compare"):
+        (tmp_path / folder).mkdir()
+        tables.write_tables(tmp_path / folder, comparison, found, {}, [])
+        write_over(tmp_path / folder, several)
+        texts += [(tmp_path / folder / name).read_text() for name in ("compare.tex", "over.tex")]
+    labels = re.findall(r"\\label\{([^}]+)\}", "".join(texts))
+    assert len(labels) == len(set(labels))
+    assert {"tab:compare-val-accuracy", "tab:main-compare-val-accuracy", "tab:further-over-val-accuracy"} <= set(labels)
+
+
+def test_captions_say_after_what(one: list[Path]) -> None:
+    comparison, question = compare_runs(one), Question(cuts=(Cut("trials", 5),))
+    captions = re.findall(r"\\caption\{(.*)\}\n", tables.latex(comparison, measures(comparison, question), question))
+    assert captions[0].startswith(r"val\_accuracy after 5 trials (\%) over seeds (nasbench201, cifar10, table).")
+    assert all("20 trials" not in caption for caption in captions)
+    assert any(caption.startswith(r"test\_accuracy at the end of the runs (\%) over seeds") for caption in captions)
+
+
+def test_all_of_the_best_are_bold(one: list[Path]) -> None:
+    comparison = compare_runs(one)
+    values = {"a": {0: 0.5, 1: 0.6}, "b": {0: 0.5, 1: 0.6}, "c": {0: 0.5, 1: 0.5}}
+    shown = tabulate("val_accuracy", "max", values, [0, 1], PLAIN)
+    text = tables.latex(comparison, [shown])
+    assert text.count(r"\textbf{") == 2
+
+
+def test_names_of_any_length_fit_into_a_diagram_of_ranks() -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    for count, name in ((2, "a"), (3, "local_search"), (16, "population=16, sample=2, deduplicate=never, cycles={}")):
+        values = {name.format(place) + str(place): {0: 0.1 * place, 1: 0.1 * place} for place in range(count)}
+        figure = critical_difference(tabulate("val_accuracy", "max", values, [0, 1], PLAIN))
+        renderer = FigureCanvasAgg(figure).get_renderer()
+        figure.draw(renderer)
+        boxes = [text.get_window_extent(renderer) for text in figure.axes[0].texts]
+        width, height = figure.bbox.width, figure.bbox.height
+        assert all(box.x0 >= -1 and box.x1 <= width + 1 and box.y0 >= -1 and box.y1 <= height + 1 for box in boxes)
+        ticks = sorted(
+            (box.x0, box.x1) for box, text in zip(boxes, figure.axes[0].texts, strict=True) if text.get_text().isdigit()
+        )
+        assert len(ticks) > 1
+        assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(ticks)), "numbers of the axis overlap"
 
 
 def test_a_legend_has_the_lines_it_takes() -> None:

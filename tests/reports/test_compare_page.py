@@ -13,7 +13,8 @@ from nasrun.core.averages import exact_mean
 from nasrun.reports.compare import page as compare_page
 from nasrun.reports.compare.anytime import progress
 from nasrun.reports.compare.checklist import checklist
-from nasrun.reports.compare.numbers import measures, time_curves, trial_curves
+from nasrun.reports.compare.curves import time_curves, trial_curves
+from nasrun.reports.compare.numbers import measures
 from nasrun.reports.compare.plots import draw
 from nasrun.reports.compare.runs import Comparison, compare_runs
 from nasrun.reports.compare.tables import cells, pair_cells

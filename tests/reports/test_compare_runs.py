@@ -12,7 +12,8 @@ from nasrun.config.compose import compose_config, task_config
 from nasrun.core.options import ConfigError
 from nasrun.reports.compare import statistics
 from nasrun.reports.compare.checklist import as_markdown, checklist
-from nasrun.reports.compare.numbers import budget, incumbent, measures, random_average, time_curves, trial_curves
+from nasrun.reports.compare.curves import time_curves, trial_curves
+from nasrun.reports.compare.numbers import budget, incumbent, measures, random_average
 from nasrun.reports.compare.runs import benchmark_hash, compare_runs, find_runs, read_compared
 from nasrun.runner.run import start
 from nasrun.storage import journal

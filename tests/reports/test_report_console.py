@@ -127,8 +127,9 @@ def test_plain_under_a_pipe_loads_no_rich():
 def test_a_reader_that_leaves_does_not_stop_the_run():
     # With the usual buffering, what could not be written is tried again when the process ends.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": environment}
-    child = subprocess.Popen(command("plain", "8", "0.2"), **pipes)
+    child = subprocess.Popen(
+        command("plain", "8", "0.2"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
     assert child.stdout is not None
     assert child.stdout.readline().startswith("run ")
     child.stdout.close()
@@ -142,7 +143,7 @@ def test_a_reader_that_leaves_does_not_stop_the_run():
 def clock(monkeypatch):
     """A clock that only the test moves."""
     now = [100.0]
-    monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     return now
 
 

@@ -13,6 +13,7 @@ from nasrun.checkpoints.archive import read_info
 from nasrun.config.compose import compose_config, task_config
 from nasrun.runner.run import resume, start
 from nasrun.training import single
+from nasrun.training.schedule import learning_rate
 from nasrun.training.settings import TrainSettings
 from tests.runner.test_crash import SCRIPTS
 from tests.runner.test_miha_runs import rows, run_of, stopped
@@ -55,7 +56,7 @@ def results(directory: Path) -> dict[str, bytes]:
 
 def test_a_promoted_network_is_trained_on_and_not_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rates: list[tuple[int, int]] = []
-    usual = single.learning_rate
+    usual = learning_rate
 
     def noted(settings: TrainSettings, step: int, steps: int) -> float:
         rates.append((step, steps))

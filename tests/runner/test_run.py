@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 
 from nasrun.config.compose import compose_config, task_config
+from nasrun.core.environment import describe_environment
 from nasrun.core.options import ConfigError
+from nasrun.reports.tables import write_tables
 from nasrun.runner import observers, run
 from nasrun.runner import resume as run_resume
 from nasrun.runner import startup_messages as opening_notes
+from nasrun.runner.errors import RunError
 from nasrun.runner.run import resume, start
 from nasrun.storage import journal
 from nasrun.storage.records import read_run
@@ -38,7 +41,6 @@ def rows(directory: Path) -> list[dict[str, str]]:
 def test_tables_hold_all_trials_while_a_resumed_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started(tmp_path / "run", "trials=5")
     seen = []
-    write_tables = run.write_tables
     monkeypatch.setattr(observers, "REFRESH_SECONDS", 0.0)
     for module in (run, observers):
         written = lambda *a: (write_tables(*a), seen.append(len(rows(tmp_path / "run"))))  # noqa: E731
@@ -77,7 +79,7 @@ def test_a_change_of_the_search_is_refused_by_name(tmp_path: Path) -> None:
 
 def test_a_run_that_gave_up_can_be_taken_up_again(tmp_path: Path) -> None:
     words = ("trials=20", "evaluator.fail_rate=0.9", "max_failures=3", "seed=4")
-    with pytest.raises(run.RunError, match="3 trials in a row failed, the last: drawn to fail"):
+    with pytest.raises(RunError, match="3 trials in a row failed, the last: drawn to fail"):
         started(tmp_path / "run", *words)
     stopped = len(rows(tmp_path / "run"))
     assert stopped < 20
@@ -110,8 +112,8 @@ def test_a_full_disk_ends_in_one_line_and_the_run_can_be_resumed(
             return real_write(descriptor, data[:10])
         return real_write(descriptor, data)
 
-    monkeypatch.setattr(journal.os, "write", write)
-    with pytest.raises(run.RunError, match="go on with: nasrun resume"):
+    monkeypatch.setattr(os, "write", write)
+    with pytest.raises(RunError, match="go on with: nasrun resume"):
         started(tmp_path / "run", "trials=10")
     monkeypatch.undo()
     resume(tmp_path / "run", {})
@@ -122,7 +124,7 @@ def test_another_version_than_at_the_start_is_mentioned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     started(tmp_path / "run", "trials=3")
-    environment = run.describe_environment()
+    environment = describe_environment()
     environment |= {"packages": {**environment["packages"], "numpy": "9.9"}, "instructions": "abacus"}
     monkeypatch.setattr(opening_notes, "describe_environment", lambda: environment)
     resume(tmp_path / "run", {"trials": 4, "output.console": "plain"})
@@ -138,9 +140,9 @@ def test_a_search_that_does_not_repeat_itself_on_another_processor_says_so(
     before = (tmp_path / "run" / journal.NAME).read_bytes()
     ask = Random.ask
     monkeypatch.setattr(Random, "ask", lambda self, n: (ask(self, n), ask(self, n))[1])
-    environment = {**run.describe_environment(), "processor": "another"}
+    environment = {**describe_environment(), "processor": "another"}
     monkeypatch.setattr(run_resume, "describe_environment", lambda: environment)
-    with pytest.raises(run.RunError) as caught:
+    with pytest.raises(RunError) as caught:
         resume(tmp_path / "run", {"trials": 4})
     said = str(caught.value)
     assert said.startswith("the search cannot be resumed here: event 2 of the journal: the strategy proposed ")

@@ -32,6 +32,7 @@ def test_a_paper_is_made_of_one_sweep(tmp_path: Path) -> None:
     assert (tmp_path / "paper" / "paper.pdf").read_bytes().startswith(b"%PDF")
     log = (tmp_path / "paper" / "paper.log").read_text(errors="replace")
     assert "Citation" not in log.partition("undefined")[0][-80:]
+    assert "multiply defined" not in log
     assert len(list((tmp_path / "paper").glob("page-*.png"))) > 10
     tex = (tmp_path / "paper" / "paper.tex").read_text()
     pictures = {

@@ -196,7 +196,7 @@ def test_every_weight_learns_in_either_memory_format(layout: str) -> None:
     genome = tested.parse("conv3x3(0)-maxpool3x3(0+1)-conv1x1(1+2)-conv3x3(0)-out(0+2+3+4)")
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = tested.build(genome, TASKS[1]).to(memory_format=getattr(torch, layout))
+        model = tested.build(genome, TASKS[1]).to(memory_format=getattr(torch, layout))  # type: ignore[call-overload]
         images = torch.randn(8, 1, 13, 9).to(memory_format=getattr(torch, layout))
     output = model(images)
     output.square().sum().backward()

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from nasrun.core import Cost, Genome, Task
-from nasrun.spaces.nasbench201.space import EDGES, OPERATIONS, NASBench201, same_network
+from nasrun.spaces.nasbench201.encoding import EDGES, OPERATIONS
+from nasrun.spaces.nasbench201.space import NASBench201, same_network
 
 CONFIG = Path(__file__).resolve().parents[2] / "conf" / "search_space" / "nasbench201.yaml"
 EVERYTHING: list[Genome] = list(product(OPERATIONS, repeat=6))

@@ -66,7 +66,7 @@ def test_weights_carry_over_between_any_two_genomes(options: dict[str, Any], tas
 def test_genes_are_the_activations_of_the_layers() -> None:
     space = with_options(TrainingRecipe, widths=[8, 8])
     model = space.build(space.parse("sgd-17-Hardshrink-ReLU6"), DIGITS)
-    assert [type(part) for part in model] == [
+    assert [type(part) for part in model.children()] == [
         nn.Flatten,
         nn.Linear,
         nn.Hardshrink,

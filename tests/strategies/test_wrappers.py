@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nasrun.core import Cost, Measurement, Proposal, Strategy, StrategyWrapper, Trial
-from nasrun.strategies.wrappers import Constrain, Constraints
+from nasrun.strategies.wrappers import Constrain, Constraints, Price
 from tests.support import FITTING, measure, options, setup_of, strategy_setup, trajectory
 
 # Parameters and FLOPs that are a limit where the default search space does not fit a strategy.
@@ -130,7 +130,7 @@ def test_a_wrapper_is_what_it_goes_round() -> None:
 class Picky(Constraints):
     """Turns down two fifths of all networks, by their price."""
 
-    def exceeded(self, cost: Cost) -> list[str]:
+    def exceeded(self, cost: Price | Cost) -> list[str]:
         return ["a limit"] if zlib.crc32(repr(cost).encode()) % 5 < 2 else []
 
 

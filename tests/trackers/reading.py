@@ -139,5 +139,5 @@ def wandb_records(directory: Path) -> Iterator[Any]:
         record += data[place + 7 : place + 7 + length]
         place += 7 + length
         if kind in (1, 4):
-            yield wandb_internal_pb2.Record.FromString(record)
+            yield wandb_internal_pb2.Record.FromString(record)  # type: ignore[attr-defined]
             record = b""

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from nasrun.datasets import Split, Splits
-from nasrun.training import loop
 from nasrun.training.data import DeviceData
 from nasrun.training.dense import threads
+from nasrun.training.dense.replicas import Replicas
 from nasrun.training.loop import train, train_together
 from nasrun.training.outcomes import Training, TrainingError
 from nasrun.training.request import TrainingRequest
@@ -62,8 +62,8 @@ class Case(NamedTuple):
             images = rng.integers(0, 256, (count, 1, self.pixels, self.pixels), dtype=np.uint8)
             return Split(images, rng.integers(0, self.classes, count))
 
-        parts = [part(count) for count in (*self.samples, 3)]
-        return DeviceData(Splits(*parts, (0.5,), (0.3,), tuple(map(str, range(self.classes)))), "cpu")
+        train, validation, test = (part(count) for count in (*self.samples, 3))
+        return DeviceData(Splits(train, validation, test, (0.5,), (0.3,), tuple(map(str, range(self.classes)))), "cpu")
 
     def models(self) -> list[nn.Sequential]:
         """The networks with their initial weights."""
@@ -159,13 +159,13 @@ def test_large_networks_take_all_threads_alone_and_in_a_list(threads_: int, monk
     case = Case([[70, 30]] * 3, 9, 4, (100, 40), 0.2, {**ADAM, "batch_size": 50})
     told: list[tuple[int, int]] = []
     at_work: list[int] = []
-    step = loop.Replicas.step
+    step = Replicas.step
 
     def noted(self: Any, *batch: torch.Tensor) -> torch.Tensor:
         at_work.append(torch.get_num_threads())
         return step(self, *batch)
 
-    monkeypatch.setattr(loop.Replicas, "step", noted)
+    monkeypatch.setattr(Replicas, "step", noted)
     data, models, runtime = case.data(), case.models(), cpu()._replace(threads=threads_)
     runtime.apply()
     outcomes = train_together(

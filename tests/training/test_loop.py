@@ -5,6 +5,7 @@ import itertools
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from nasrun.training import data as data_module
-from nasrun.training import loop, single
+from nasrun.training import single
 from nasrun.training.data import DeviceData, steps_per_epoch
 from nasrun.training.loop import train
 from nasrun.training.outcomes import Training, TrainingError
 from nasrun.training.request import Limits, TrainingRequest
+from nasrun.training.schedule import learning_rate
 from nasrun.training.settings import TrainSettings
 from nasrun.training.single import Stepper, measure
 from tests.training.conftest import cpu, small_data, small_network, train_network
@@ -184,7 +186,7 @@ def test_one_step_is_the_one_written_out(data: DeviceData) -> None:
 
 def test_each_step_has_the_rate_of_its_place_in_the_schedule(data: DeviceData, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[int, int]] = []
-    rate = single.learning_rate
+    rate = learning_rate
 
     def noted(settings: TrainSettings, step: int, steps: int) -> float:
         asked.append((step, steps))
@@ -306,7 +308,7 @@ def test_a_validation_loss_that_is_not_finite_names_the_epoch(
 
 def test_time_limit(data: DeviceData, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = itertools.count()
-    monkeypatch.setattr(loop.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
     with pytest.raises(TrainingError, match=r"^time limit of 20\.5 s reached in epoch 2$") as caught:
         train_network(data, epochs=9, limits=Limits(20.5))
     assert [row["epoch"] for row in caught.value.history] == [1]

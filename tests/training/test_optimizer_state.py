@@ -13,7 +13,8 @@ from nasrun.training.settings import TrainSettings
 def network() -> nn.Module:
     torch.manual_seed(0)
     layers = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4 * 9, 2)
-    return nn.Sequential(*layers).to(memory_format=torch.channels_last)
+    network: nn.Module = nn.Sequential(*layers).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
 
 
 def steps(model: nn.Module, optimizer: torch.optim.Optimizer, first: int, count: int) -> None:

@@ -1,6 +1,7 @@
 """Networks that train together: each as if it were alone, whatever becomes of the others."""
 
 import itertools
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,7 +11,6 @@ import torch
 from torch import nn
 
 from nasrun.core import seeding
-from nasrun.training import loop
 from nasrun.training.data import DeviceData, steps_per_epoch
 from nasrun.training.dense.replicas import Replicas
 from nasrun.training.loop import train, train_together
@@ -259,7 +259,7 @@ def test_each_stops_early_on_its_own(data: DeviceData) -> None:
 
 def ticking(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = itertools.count()
-    monkeypatch.setattr(loop.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
 
 
 def test_the_time_limit_is_for_each_ones_share(data: DeviceData, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,19 +5,17 @@ torch is imported when something is trained, not before.
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from nasrun.checkpoints.archive import read_info
 from nasrun.checkpoints.store import load_weights
 from nasrun.checkpoints.winner import save_winner
-from nasrun.core import Evaluator, Job, Measurement, Progress, SearchSpace, Trial, seeding
+from nasrun.core import Evaluator, Job, Measurement, SearchSpace, Trial
 from nasrun.core.options import Above, AtLeast, FilePath, Positive, check_section
 from nasrun.datasets import Dataset
-from nasrun.evaluators.train.archives import normalisation_of, save_archive, warm_start, winner_of
+from nasrun.evaluators.train.archives import normalisation_of, save_archive, winner_of
 from nasrun.evaluators.train.checks import check_scaled, check_task
 from nasrun.evaluators.train.final import measure_test, predictions_of
 from nasrun.evaluators.train.groups import Groups, Replicas
@@ -26,6 +24,7 @@ from nasrun.evaluators.train.memory import reason, within_memory
 from nasrun.evaluators.train.recipe import KEYS, check_sizes, settled, without_auto
 from nasrun.evaluators.train.teacher import load_teacher
 from nasrun.evaluators.train.timing import training_seconds
+from nasrun.evaluators.train.trainer import Trainer
 from nasrun.hardware.devices import Hardware, Runtime
 from nasrun.storage.journal import OutputError
 from nasrun.training.growing import Growth
@@ -35,12 +34,9 @@ if TYPE_CHECKING:
     import torch
 
     from nasrun.training.data import DeviceData
-    from nasrun.training.outcomes import Training, TrainingError
-    from nasrun.training.request import Limits, TrainingRequest
+    from nasrun.training.outcomes import Training
 
 FINAL_TRIAL = -1
-WITHIN_SECONDS = 2.0
-"""Between two signs of life within an epoch."""
 RECIPE, TEACHER, INIT = "recipe", "teacher", "init"
 """Facts of a run: what settings that are `auto` came to, whose weights are the teacher's, or the first ones."""
 REGRESSION_METRICS = ("val_loss", "val_loss_whole", "train_loss", "parameters", "flops")
@@ -174,9 +170,12 @@ class Train(Evaluator):
 
     def _measure_together(self, jobs: Sequence[Job]) -> Iterator[Measurement]:
         """Train networks in one computation; where that cannot be done, one after the other."""
+        from nasrun.training.request import Limits
+
         started = time.monotonic()
         try:
-            outcomes = self._train_together(jobs)
+            request = self._trainer.request(self._settings_of(jobs[0]), Limits(self.time_limit))
+            outcomes = self._trainer.train_together(jobs, request)
         except OutputError:
             raise
         except Exception:
@@ -230,81 +229,17 @@ class Train(Evaluator):
     def _train_within_memory(
         self, job: Job, settings: TrainSettings, part: str = "train", validation: str | None = "validation"
     ) -> "tuple[tuple[Training, torch.nn.Module], TrainSettings]":
-        """`_train`, in smaller micro-batches where memory runs out; and the settings under which it came to an end."""
+        """`Trainer.train`, in smaller micro-batches where memory runs out; and the settings under which it ended."""
         from nasrun.training.request import Limits
 
         limit = self.time_limit if job.trial.number != FINAL_TRIAL else None
 
         def attempt(tried: TrainSettings, spent: float) -> "tuple[Training, torch.nn.Module]":
-            request = self._request(tried, Limits(limit, spent))
-            return self._train(job, replace(request, part=part, validation=validation, resumable=job.resumable))
+            request = self._trainer.request(tried, Limits(limit, spent))
+            request = replace(request, part=part, validation=validation, resumable=job.resumable)
+            return self._trainer.train(job, request)
 
         return within_memory(attempt, settings, self._retry_parts)
-
-    def _request(self, settings: TrainSettings, limits: "Limits") -> "TrainingRequest":
-        """The request to train on the run's data and hardware; of networks that start from new weights."""
-        from nasrun.training.request import TrainingRequest
-
-        runtime, data = self._ready
-        return TrainingRequest(data, settings, runtime, limits=limits)
-
-    def _train(self, job: Job, request: "TrainingRequest") -> "tuple[Training, torch.nn.Module]":
-        """Build, warm-start and train the network of a job, in a scope of its own for the global generators."""
-        from nasrun.training.loop import train
-
-        with self._own_generators():
-            model = self._new_network(job)
-            first_epoch, state = warm_start(model, job, request.settings)
-            tell_within = self._within(job, request.settings.epochs)
-            request = replace(request, first_epoch=first_epoch, state=state, on_step=tell_within)
-            return train(model, job.seed, request, partial(self._tell_progress, job, request.settings.epochs)), model
-
-    def _new_network(self, job: Job) -> "torch.nn.Module":
-        """The network of a job, with initial weights that follow from its seed, and those to begin with, if any."""
-        import torch
-
-        torch.manual_seed(seeding.integer(job.seed, seeding.Purpose.INIT))
-        model = self._space.build(job.trial.proposal.genome, self._dataset.task)
-        if self._initial is not None:
-            self._initial.give(model)
-        return model
-
-    def _tell_progress(self, job: Job, epochs: int, epoch: int, metrics: Mapping[str, float]) -> None:
-        self.on_progress(Progress(job.trial.number, job.repeat, epoch, epochs, metrics))
-
-    def _within(self, job: Job, epochs: int) -> Callable[[int, float], None]:
-        """Tells the progress within an epoch now and then."""
-        due = time.monotonic() + WITHIN_SECONDS
-
-        def tell(done: int, share: float) -> None:
-            nonlocal due
-            if share < 1 and time.monotonic() >= due:
-                due = time.monotonic() + WITHIN_SECONDS
-                self.on_progress(Progress(job.trial.number, job.repeat, done, epochs, {}, share))
-
-        return tell
-
-    def _train_together(self, jobs: Sequence[Job]) -> "list[tuple[Training | TrainingError, torch.nn.Module]]":
-        """Build and train the networks of some jobs, which have the same settings and start from new weights."""
-        from nasrun.training.loop import train_together
-        from nasrun.training.request import Limits
-
-        request = self._request(self._settings_of(jobs[0]), Limits(self.time_limit))
-
-        def tell(network: int, epoch: int, metrics: Mapping[str, float]) -> None:
-            self._tell_progress(jobs[network], request.settings.epochs, epoch, metrics)
-
-        with self._own_generators():
-            models = [self._new_network(job) for job in jobs]
-            outcomes = train_together(models, [job.seed for job in jobs], request, tell)
-        return list(zip(outcomes, models, strict=True))
-
-    def _own_generators(self) -> "AbstractContextManager[None]":
-        """A scope at whose end torch's global generators are as they were."""
-        import torch
-
-        runtime, _ = self._ready
-        return torch.random.fork_rng([torch.cuda.current_device()] if runtime.device == "cuda" else [])
 
     def final(self, job: Job) -> Mapping[str, Any]:
         if self.final_epochs is None and job.load_from is not None:
@@ -380,17 +315,31 @@ class Train(Evaluator):
         """Seconds of one repeat, from ten steps after a warm-up of three; of repeats that train together, its share."""
         from nasrun.training.request import Limits
 
-        runtime, _ = self._ready
+        trainer = self._trainer
         group = self.group([Job(trial, repeat, repeat) for repeat in range(self.repeats)])
         settings = self._settings_of(group[0])
         share = self.work(settings.epochs, settings.schedule_epochs or settings.epochs) / settings.epochs
-        request = self._request(replace(settings, first_size=1.0), Limits())
-        with self._own_generators():
-            models = [runtime.place(self._space.build(trial.proposal.genome, self._dataset.task)) for _ in group]
+        request = trainer.request(replace(settings, first_size=1.0), Limits())
+        with trainer.own_generators():
+            networks = [self._space.build(trial.proposal.genome, self._dataset.task) for _ in group]
+            models = [trainer.runtime.place(network) for network in networks]
             return share * training_seconds(models, request, timer or time.monotonic) / len(group)
 
     def work(self, epochs: int, horizon: int) -> float:
         return Growth(self._settings.first_size, horizon).work(epochs)
+
+    @property
+    def _trainer(self) -> Trainer:
+        """What trains the networks of jobs; after `prepare`."""
+        runtime, data = self._ready
+        return Trainer(
+            space=self._space,
+            task=self._dataset.task,
+            runtime=runtime,
+            data=data,
+            initial=self._initial,
+            tell=self.on_progress,
+        )
 
     @property
     def _ready(self) -> "tuple[Runtime, DeviceData]":

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from nasrun.core.averages import exact_mean
-from nasrun.reports.compare.numbers import Curve, budget, incumbent
+from nasrun.reports.compare.curves import Curve
+from nasrun.reports.compare.numbers import budget, incumbent
 from nasrun.reports.compare.question import Question
 from nasrun.reports.compare.runs import Comparison
 from nasrun.reports.compare.ties import tolerance

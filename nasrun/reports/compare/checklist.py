@@ -172,7 +172,10 @@ def _seeds(comparison: Comparison) -> tuple[Reply, str]:
 
 def _tabular(comparison: Comparison) -> tuple[Reply, str]:
     if comparison.runs[0].value("evaluator") == "table":
-        return "yes", f"evaluator=table, table {comparison.runs[0].config.get('evaluator.table')}"
+        return (
+            "yes",
+            f"evaluator=table, table {comparison.runs[0].table or comparison.runs[0].config['evaluator.table']}",
+        )
     return "no", f"evaluator {comparison.runs[0].value('evaluator')}; a table: evaluator=table"
 
 

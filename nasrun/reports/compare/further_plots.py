@@ -75,20 +75,40 @@ def _fronts(comparison: Comparison, look: Look) -> "Figure":
     """
     one, two = comparison.runs[0].objectives
     signs = np.array([1.0 if objective.mode == "max" else -1.0 for objective in (one, two)])
-    figure, axes = new_figure(one.metric, two.metric)
-    length = budget(comparison)
+    scales = np.array([100.0 if objective.metric.endswith("accuracy") else 1.0 for objective in (one, two)])
+    across, up = (f"{objective.metric}{' (%)' * objective.metric.endswith('accuracy')}" for objective in (one, two))
+    figure, axes = new_figure(across, up)
+    length, fronts = budget(comparison), []
     for place, (group, runs) in enumerate(comparison.groups.items()):
         colour = look.colour(group) or COLOURS[place % len(COLOURS)]
         scores = [signs * run.scores[:length] for run in runs if run.scores is not None]
         scores = [rows[np.isfinite(rows).all(axis=1)] for rows in scores]
         everything = np.concatenate(scores)
-        best = signs * everything[non_dominated(everything)]
+        best = signs * scales * everything[non_dominated(everything)]
+        fronts += [rows[non_dominated(rows)] for rows in scores if len(rows)]
         grid = np.linspace(everything[:, 0].min(), everything[:, 0].max(), POINTS)
         attained = np.median([attainment(rows, grid) for rows in scores], axis=0)
         seen = np.isfinite(attained)
-        axes.step(signs[0] * grid[seen], signs[1] * attained[seen], where="post", color=colour, label=literal(group))
+        line = signs * scales * np.stack([grid[seen], attained[seen]], axis=1)
+        axes.step(line[:, 0], line[:, 1], where="post", color=colour, label=literal(group))
         axes.scatter(best[:, 0], best[:, 1], s=16, color=colour, alpha=0.6, linewidths=0)
+    edges = np.sort(signs * scales * _shown(np.concatenate(fronts)), axis=0)
+    axes.set_xlim(*edges[:, 0])
+    axes.set_ylim(*edges[:, 1])
     return add_legend(figure, axes)
+
+
+def _shown(points: np.ndarray) -> np.ndarray:
+    """The part of all fronts (points, objectives; higher is better) that a picture shows: float (2, objectives), the
+    lowest and the highest scores.
+
+    Points far below the others, such as the network without any operation that is the smallest, are left out: those
+    more than three times the distance of the quartiles below the lower one.
+    """
+    lower, upper = np.quantile(points, [0.25, 0.75], axis=0)
+    low, high = np.maximum(points.min(axis=0), lower - 3 * (upper - lower)), points.max(axis=0)
+    margin = np.where(high > low, 0.05 * (high - low), 0.5)
+    return np.stack([low - margin, high + margin])
 
 
 def attainment(scores: np.ndarray, grid: np.ndarray) -> np.ndarray:

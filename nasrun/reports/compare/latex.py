@@ -2,9 +2,12 @@
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from nasrun.core.options import printable
 
+DEFAULT_FOLDER = "compare"
+"""Where a comparison is written unless another folder is named."""
 PREAMBLE = "% needs \\usepackage{booktabs}\n"
 BEST, SAME, SIGNIFICANT = r"\textbf{%s}", r"$^{=}$", r"$^{*}$"
 LEVEL = 0.05
@@ -28,6 +31,13 @@ def escaped(text: str) -> str:
 def label(*words: str) -> str:
     """A label of a table, of letters and digits."""
     return "tab:" + "-".join(re.sub(r"[^a-z0-9]+", "-", word.lower()).strip("-") for word in words if word)
+
+
+def prefix(folder: Path) -> str:
+    """What the labels of the tables in a folder begin with, so that those of several folders can stand in one document:
+    its name, unless that is the one that a comparison has by default."""
+    name = folder.absolute().name
+    return "" if name == DEFAULT_FOLDER else name
 
 
 def table(rows: Sequence[Sequence[str]], caption: str, name: str) -> str:

@@ -28,6 +28,13 @@ CITED: dict[str, dict[str, str]] = {
         "pbt": "jaderberg2017pbt",
         "reinforce": "zoph2017reinforce",
         "pso": "kennedy1995pso",
+        "abc": "karaboga2007abc",
+        "gaco": "schlueter2009aco",
+        "dqn": "mnih2015dqn",
+        "dqn_single": "mnih2015dqn",
+        "dqn_lstm": "mnih2015dqn",
+        "dqn_lstm_single": "mnih2015dqn",
+        "predictor": "white2021bananas",
     },
     "search_space": {
         "nasbench101": "ying2019nasbench101",
@@ -86,7 +93,7 @@ def _what(comparisons: Sequence[Comparison], runs: Sequence[ComparedRun]) -> lis
     several = "s" if len({run.value("search_space") for run in runs}) > 1 else ""
     sentences = [f"We compare {_named(runs, 'strategy')} in the search space{several} {spaces} on {datasets}."]
     if comparisons[0].by != ["strategy"]:
-        groups = ", ".join(map(escaped, dict.fromkeys(group for one in comparisons for group in one.groups)))
+        groups = "; ".join(map(escaped, dict.fromkeys(group for one in comparisons for group in one.groups)))
         sentences.append(f"Methods are told apart by {escaped(', '.join(comparisons[0].by))}: {groups}.")
     return [*sentences, *_measured(runs), _budget(comparisons, runs)]
 

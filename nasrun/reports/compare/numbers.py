@@ -1,4 +1,4 @@
-"""The numbers of a comparison: incumbent curves, a table over seeds, tests of pairs.
+"""The numbers of a comparison: a table over seeds, tests of pairs (`curves` has what runs are worth on the way).
 
 An incumbent is the best value so far. Everything is over seeds: a run counts once, with the best that it found.
 """
@@ -16,10 +16,7 @@ from nasrun.reports.compare.question import PLAIN, Cut, Question, p_value
 from nasrun.reports.compare.runs import ComparedRun, Comparison
 from nasrun.reports.front import MOST_OBJECTIVES, hypervolume
 
-CURVE_RESAMPLES = 2000
-CURVE_POINTS = 200
 HYPERVOLUME = "hypervolume"
-FRONT_POINTS = 60
 FINAL = ("test_accuracy", "test_loss", "val_regret", "test_regret")
 
 
@@ -43,8 +40,9 @@ class Row(NamedTuple):
 
 
 class Test(NamedTuple):
-    """Two groups compared seed by seed. `difference`: mean of first less second; `p`: of the test that was asked for,
-    `p_holm`: corrected for the number of pairs; `cohen_d`, `a12`: effect sizes, turned so that positive, or above 0.5,
+    """Two groups compared seed by seed, or all runs of both where the test pairs nothing. `pairs`: the common seeds,
+    or the runs of the smaller group. `difference`: mean of first less second; `p`: of the test that was asked for,
+    `p_holm`: corrected for the number of tests; `cohen_d`, `a12`: effect sizes, turned so that positive, or above 0.5,
     means that the first is better."""
 
     first: str
@@ -75,16 +73,6 @@ class Measure:
     critical_difference: float | None
     metric: str = ""
     title: str = ""
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A group's incumbent: x float (points,), then mean and 95 % bootstrap interval of the mean at each."""
-
-    x: np.ndarray
-    mean: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
 
 
 def budget(comparison: Comparison) -> int:
@@ -132,13 +120,16 @@ def measures(comparison: Comparison, question: Question = PLAIN) -> list[Measure
         }
         one = measure_of(comparison, name, mode, found, question, gain)
         made.append(one if cut is None else _cut_off(one, cut))
-    made += _hypervolumes(comparison, question, length)
+    made += [one if cut is None else _cut_off(one, cut) for cut in cuts for one in _volumes(comparison, question, cut)]
     for name in FINAL:
         skipped = name == "test_loss" and any(measure.name == "test_accuracy" for measure in made)
         if not skipped and all(name in run.final for run in comparison_runs):
             found = {group: {run.seed: run.final[name] for run in runs} for group, runs in groups.items()}
             better: Literal["max", "min"] = "max" if name.endswith("accuracy") else "min"
-            made.append(measure_of(comparison, name, better, found, question))
+            one = measure_of(comparison, name, better, found, question)
+            if name.endswith("regret") and not comparison.objective.metric.endswith("accuracy"):
+                one = replace(one, metric=comparison.objective.metric)  # a difference of losses is no share
+            made.append(replace(one, title=f"{name} at the end of the runs") if question.cuts else one)
     return made
 
 
@@ -148,13 +139,13 @@ def _cut_off(measure: Measure, cut: Cut) -> Measure:
     return replace(measure, name=measure.name + cut.suffix, metric=measure.name, title=title)
 
 
-def _hypervolumes(comparison: Comparison, question: Question, length: int) -> list[Measure]:
-    """The hypervolume of each run's front at the end, as a list of one; empty without several objectives."""
-    volumes = front_volumes(comparison)
+def _volumes(comparison: Comparison, question: Question, cut: Cut | None) -> list[Measure]:
+    """The hypervolume of each run's front by then, as a list of one; empty without several objectives."""
+    volumes, length = front_volumes(comparison), budget(comparison)
     if volumes is None:
         return []
     found = {
-        group: {run.seed: float(volumes(run, min(length, len(run.values)))) for run in runs}
+        group: {run.seed: float(volumes(run, cut.trials(run) if cut else length)) for run in runs}
         for group, runs in comparison.groups.items()
     }
     return [measure_of(comparison, HYPERVOLUME, "max", found, question)]
@@ -229,13 +220,17 @@ def tabulate(
             )
         )
     rows.sort(key=lambda row: -sign * row.mean)
-    testable = len(seeds) > 1 and len(values) > 1
+    testable, order = len(seeds) > 1 and len(values) > 1, [row.group for row in rows]
+    if question.test == "mannwhitney":
+        tests = _unpaired_tests(values, sign, order, question)
+    else:
+        tests = _paired_tests(values, scores, sign, order, question) if testable else []
     return Measure(
         name,
         mode,
         values,
         rows,
-        _tests(values, scores, sign, [row.group for row in rows], question) if testable else [],
+        tests,
         statistics.friedman(scores) if testable else None,
         statistics.critical_difference(len(values), len(seeds)) if testable else None,
     )
@@ -248,7 +243,7 @@ def _deviation(numbers: np.ndarray) -> float | None:
     return float(numbers.std(ddof=1)) if np.ptp(numbers) > 0 else 0.0
 
 
-def _tests(
+def _paired_tests(
     values: Mapping[str, Mapping[int, float]],
     scores: np.ndarray,
     sign: float,
@@ -257,95 +252,42 @@ def _tests(
 ) -> list[Test]:
     """The pairs of groups, the better one first; scores (common seeds, groups), higher is better."""
     column = {group: scores[:, place] for place, group in enumerate(values)}
-    pairs = list(itertools.combinations([group for group in order if group in column], 2))
-    if question.reference is not None:
-        pairs = [pair for pair in pairs if question.reference in pair]
-    all_of = {group: sign * np.array([v for v in found.values() if np.isfinite(v)]) for group, found in values.items()}
 
-    def p_of(first: str, second: str) -> float:
-        if question.test == "permutation":
-            return statistics.permutation_test(column[first], column[second])
-        place = all_of if question.test == "mannwhitney" else column
-        return p_value(question.test, place[first], place[second])
+    def test(first: str, second: str) -> Test:
+        one, two = column[first], column[second]
+        scipys = question.test != "permutation"
+        p = p_value(question.test, one, two) if scipys else statistics.permutation_test(one, two)
+        difference = sign * exact_mean((one - two).tolist())
+        effects = statistics.paired_cohen_d(one, two), statistics.vargha_delaney(one, two)
+        return Test(first, second, len(scores), difference, p, p, *effects)
 
-    p_values = [p_of(first, second) for first, second in pairs]
-    return [
-        Test(
-            first,
-            second,
-            len(scores),
-            sign * exact_mean((column[first] - column[second]).tolist()),
-            p,
-            corrected,
-            statistics.paired_cohen_d(column[first], column[second]),
-            statistics.vargha_delaney(column[first], column[second]),
-        )
-        for (first, second), p, corrected in zip(pairs, p_values, statistics.holm(p_values), strict=True)
-    ]
+    return _corrected([test(first, second) for first, second in _pairs(order, question)])
 
 
-def trial_curves(comparison: Comparison) -> dict[str, Curve]:
-    """Each group's incumbent after 1, 2, ... trials, from where all its runs have one; a run that ended keeps it."""
-    length = budget(comparison)
-    curves = {}
-    for group, runs in comparison.groups.items():
-        longest = min(length, max(len(run.values) for run in runs))
-        lines = np.array([np.pad(incumbent(run), (0, length), mode="edge")[:longest] for run in runs])
-        curves[group] = _curve(np.arange(1.0, longest + 1), lines)
-    return curves
+def _unpaired_tests(
+    values: Mapping[str, Mapping[int, float]], sign: float, order: Sequence[str], question: Question
+) -> list[Test]:
+    """The pairs of groups of at least two runs, the better one first, over all runs of both."""
+    known = {group: sign * np.array([v for v in found.values() if np.isfinite(v)]) for group, found in values.items()}
+
+    def test(first: str, second: str) -> Test:
+        one, two = known[first], known[second]
+        p = p_value(question.test, one, two)
+        difference = sign * (exact_mean(one.tolist()) - exact_mean(two.tolist()))
+        effects = statistics.cohen_d(one, two), statistics.vargha_delaney(one, two)
+        return Test(first, second, min(len(one), len(two)), difference, p, p, *effects)
+
+    enough = [group for group in order if len(known[group]) > 1]
+    return _corrected([test(first, second) for first, second in _pairs(enough, question)])
 
 
-def epoch_curves(comparison: Comparison) -> dict[str, Curve]:
-    """Each group's incumbent over the epochs that were trained; empty where trials are whole trainings in all groups,
-    so that their number says the same, or where epochs are not known."""
-    runs = comparison.runs
-    if not any(run.segmented for run in runs) or any(run.epochs is None for run in runs):
-        return {}
-    clocks = {id(run): run.epochs for run in runs if run.epochs is not None}
-    return {group: _over(found, [clocks[id(run)] for run in found]) for group, found in comparison.groups.items()}
+def _pairs(groups: Sequence[str], question: Question) -> list[tuple[str, str]]:
+    """All pairs of groups, or those with the group of reference."""
+    pairs = list(itertools.combinations(groups, 2))
+    return pairs if question.reference is None else [pair for pair in pairs if question.reference in pair]
 
 
-def hypervolume_curves(comparison: Comparison) -> dict[str, Curve]:
-    """Each group's hypervolume over the trials, at up to `FRONT_POINTS` of them; empty without several objectives."""
-    volumes, length = front_volumes(comparison), budget(comparison)
-    if volumes is None:
-        return {}
-    grid = np.unique(np.linspace(1, length, min(FRONT_POINTS, length)).astype(int))
-    lines = {
-        group: np.array([[volumes(run, int(trials)) for trials in grid] for run in runs])
-        for group, runs in comparison.groups.items()
-    }
-    return {group: _curve(grid.astype(float), found) for group, found in lines.items()}
-
-
-def time_curves(comparison: Comparison) -> dict[str, Curve]:
-    """Each group's incumbent over the seconds since its runs began, on a grid from the first result to the last.
-
-    Empty where trials were looked up in a table that holds no times.
-    """
-    curves: dict[str, Curve] = {}
-    if not all(run.timed for run in comparison.runs):
-        return curves
-    for group, runs in comparison.groups.items():
-        curves[group] = _over(runs, [run.seconds for run in runs])
-    return curves
-
-
-def _over(runs: Sequence[ComparedRun], clocks: Sequence[np.ndarray]) -> Curve:
-    """The incumbent of runs over a clock of each, float (trials,), on a grid from the first result to the last."""
-    grid = np.linspace(
-        min(float(clock[0]) for clock in clocks), max(float(clock[-1]) for clock in clocks), CURVE_POINTS
-    )
-    lines = []
-    for run, clock in zip(runs, clocks, strict=True):
-        place = np.searchsorted(clock, grid, side="right") - 1
-        lines.append(np.where(place >= 0, incumbent(run)[np.maximum(place, 0)], np.nan))
-    return _curve(grid, np.array(lines))
-
-
-def _curve(x: np.ndarray, lines: np.ndarray) -> Curve:
-    """Mean and interval of lines (runs, points), where all of them have a value."""
-    known = np.isfinite(lines).all(axis=0)
-    x, lines = x[known], lines[:, known]
-    low, high = statistics.bootstrap_means(lines, CURVE_RESAMPLES)
-    return Curve(x, lines.mean(axis=0), low, high)
+def _corrected(tests: Sequence[Test]) -> list[Test]:
+    """The tests with p-values corrected for their number."""
+    corrected = statistics.holm([test.p for test in tests])
+    return [test._replace(p_holm=p) for test, p in zip(tests, corrected, strict=True)]

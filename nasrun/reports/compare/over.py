@@ -58,7 +58,7 @@ def compare_over(
         check_key(runs, key, "over")
     apart: dict[str, list[ComparedRun]] = {}
     for run in runs:
-        apart.setdefault(", ".join(show(run.value(key)) for key in over), []).append(run)
+        apart.setdefault("/".join(show(run.value(key)) for key in over), []).append(run)
     if len(apart) < 2:
         raise ConfigError(f"over={','.join(over)}: all runs have {next(iter(apart))}; leave it out")
     chosen = by or differing(runs)

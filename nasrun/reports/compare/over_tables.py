@@ -66,7 +66,8 @@ def write_over(folder: Path, found: Over) -> Path:
         parts += [f"## {markdown(measure.name)}\n", markdown_table(cells(measure)), omnibus(measure.ranks) + "\n"]
     parts += [f"![{name.partition('.')[0].replace('_', ' ')}]({name})\n" for name in pictures]
     write_text(folder / "over.md", "\n".join(parts))
-    write_text(folder / "over.tex", tex.PREAMBLE + "".join(f"\n{_latex(measure)}" for measure in found.measures))
+    tables = "".join(f"\n{_latex(measure, tex.prefix(folder))}" for measure in found.measures)
+    write_text(folder / "over.tex", tex.PREAMBLE + tables)
     content = {
         "title": "Comparison over benchmarks",
         "lead": f"{_lead(found)}.",
@@ -106,18 +107,18 @@ def _sections(found: Over, figures: "Mapping[str, Figure]") -> Iterator[dict[str
         }
 
 
-def _latex(measure: OverMeasure) -> str:
+def _latex(measure: OverMeasure, prefix: str) -> str:
     """The table with the best mean of each benchmark bold."""
     head, *body = cells(measure)
     found = [list(map(tex.escaped, row)) for row in body]
     for place, one in enumerate(measure.columns.values(), start=1):
-        best = next((row for row in found if one.rows and row[0] == tex.escaped(one.rows[0].group)), None)
-        if best is not None:
-            best[place] = tex.bold(best[place])
+        best = {tex.escaped(row.group) for row in one.rows if row.mean == one.rows[0].mean}
+        for row in found:
+            row[place] = tex.bold(row[place]) if row[0] in best else row[place]
     headings = {heading(one) for one in measure.columns.values()}
     if len(headings) == 1:  # said once, in the caption, so that the columns are narrow
         head = (head[0], *measure.columns, head[-1])
     about = tex.escaped(headings.pop() if len(headings) == 1 else measure.name)
     caption = f"{about}: means over seeds and average ranks over {len(measure.columns)} benchmarks. "
     caption += f"{tex.escaped(omnibus(measure.ranks))} Bold: the best mean of a benchmark."
-    return tex.table([list(map(tex.escaped, head)), *found], caption, tex.label("over", measure.name))
+    return tex.table([list(map(tex.escaped, head)), *found], caption, tex.label(prefix, "over", measure.name))

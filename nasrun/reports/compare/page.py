@@ -13,8 +13,9 @@ from nasrun.core.options import show
 from nasrun.reports.compare import anytime
 from nasrun.reports.compare import tables as tables
 from nasrun.reports.compare.checklist import Answer
+from nasrun.reports.compare.curves import Curve
 from nasrun.reports.compare.further_plots import rows_of_fronts
-from nasrun.reports.compare.numbers import Curve, Measure, budget, random_average
+from nasrun.reports.compare.numbers import Measure, budget, random_average
 from nasrun.reports.compare.plots import CURVE_PICTURES
 from nasrun.reports.compare.question import PLAIN, Question
 from nasrun.reports.compare.runs import Comparison

@@ -4,6 +4,7 @@ Each as PNG, SVG and PDF, and all of them on the page of the comparison.
 Figures are built as objects, without pyplot and without changing a default for others.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nasrun.reports.compare import statistics
+from nasrun.reports.compare.curves import Curve
 from nasrun.reports.compare.look import PLAIN_LOOK, Look
-from nasrun.reports.compare.numbers import Curve, Measure
-from nasrun.reports.compare.tables import factor, heading
+from nasrun.reports.compare.numbers import Measure
+from nasrun.reports.compare.tables import factor, heading, unit
 from nasrun.reports.plot_style import GREY, INK, NORMAL, SMALL, add_legend, literal, new_figure
 
 if TYPE_CHECKING:
@@ -77,8 +79,7 @@ class _Painter:
         """Mean of the best so far, with the interval of the mean as a band. `kind`: `regret` is drawn on a log axis,
         `hypervolume` in its own unit."""
         scale = 1.0 if kind == "hypervolume" else factor(measure)
-        unit = " (%)" if scale == 100 else ""
-        titles = {"regret": f"Regret: distance to the best of the table{unit}", "hypervolume": "Hypervolume"}
+        titles = {"regret": f"Regret: distance to the best of the table{unit(measure)}", "hypervolume": "Hypervolume"}
         figure, axes = new_figure(label, titles.get(kind, f"Best {heading(measure)} so far"))
         if self._look.width or self._look.height:
             width, height = figure.get_size_inches()
@@ -146,6 +147,13 @@ def _limits(mode: str, lines: Sequence[np.ndarray]) -> tuple[float, float]:
     return float(low - margin), float(high + margin)
 
 
+RANK_AXIS = 3.0
+"""Width of the axis of ranks, in inches, between names that take what they need."""
+LETTER = 0.075
+"""Width of a letter of a name, in inches, on the safe side."""
+MOST_TICKS = 10
+
+
 def critical_difference(measure: Measure, over: str = "") -> "Figure":
     """Average ranks on a line, the best at the right; a bar joins groups that do not differ (Demsar 2006, figure 1)."""
     from matplotlib.figure import Figure
@@ -155,34 +163,35 @@ def critical_difference(measure: Measure, over: str = "") -> "Figure":
     count, difference = len(ordered), measure.critical_difference or 0.0
     bars = statistics.cliques(average, difference)
     half = (count + 1) // 2
-    depth = 0.35 + 0.22 * len(bars)
-    figure = Figure(figsize=(5.8, 1.3 + 0.32 * half + 0.18 * len(bars)), dpi=200, layout="constrained")
-    axes = figure.add_subplot()
-    margin = 0.5 * (count - 1) + 0.3
-    axes.set_xlim(count + margin, 1 - margin)
-    axes.set_ylim(-depth - 0.45 * half, 1.7)
+    names = [f" {literal(row.group)}  {rank:.2f} " for row, rank in zip(ordered, average.tolist(), strict=True)]
+    left, right = (max(map(len, part), default=0) * LETTER for part in (names[half:], names[:half]))
+    depth, per_inch = 0.35 + 0.22 * len(bars), (count - 1) / RANK_AXIS
+    size = (left + RANK_AXIS + right + 0.3, 1.3 + 0.32 * half + 0.18 * len(bars))
+    figure = Figure(figsize=size, dpi=200)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_xlim(count + (left + 0.15) * per_inch, 1 - (right + 0.15) * per_inch)
+    axes.set_ylim(-depth - 0.45 * half - 0.1, 1.75)
     axes.axis("off")
     axes.plot([1, count], [0, 0], color=INK, linewidth=1.2)
-    for tick in range(1, count + 1):
+    for tick in range(1, count + 1, math.ceil(count / MOST_TICKS)):
         axes.plot([tick, tick], [0, 0.12], color=INK, linewidth=1.2)
         axes.text(tick, 0.17, str(tick), ha="center", va="bottom", fontsize=SMALL, color=INK)
     axes.plot([1, min(1 + difference, count)], [0.75, 0.75], color=INK, linewidth=2, solid_capstyle="butt")
     shown = f"critical difference {difference:.2f}" + (" (beyond the axis)" if difference > count - 1 else "")
     axes.text(1, 0.85, shown, ha="right", va="bottom", fontsize=SMALL, color=INK)
-    for place, row in enumerate(ordered):
-        right = place < half
-        height = -depth - 0.45 * (place if right else count - 1 - place)
-        edge = 0.85 if right else count + 0.15
+    for place, name in enumerate(names):
+        better = place < half
+        height = -depth - 0.45 * (place if better else count - 1 - place)
+        edge = 1 - 0.1 * per_inch if better else count + 0.1 * per_inch
         axes.plot([average[place], average[place], edge], [0, height, height], color=GREY, linewidth=1)
-        text = f" {literal(row.group)}  {average[place]:.2f} "
-        side: dict[str, Any] = {"ha": "left" if right else "right", "va": "center", "fontsize": SMALL, "color": INK}
-        axes.text(edge, height, text, **side)
+        side: dict[str, Any] = {"ha": "left" if better else "right", "va": "center", "fontsize": SMALL, "color": INK}
+        axes.text(edge, height, name, **side)
     for level, (first, last) in enumerate(bars):
         height = -0.18 - 0.22 * level
-        ends = average[first] - 0.04, average[last] + 0.04
+        ends = average[first] - 0.03 * per_inch, average[last] + 0.03 * per_inch
         axes.plot(ends, [height, height], color=INK, linewidth=4, solid_capstyle="butt")
-    title: dict[str, Any] = {"ha": "left", "va": "bottom", "fontsize": NORMAL, "color": INK}
-    axes.text(count, 1.3, f"Average rank by {heading(measure)}{over}", **title)
+    title: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": NORMAL, "color": INK}
+    axes.text((1 + count) / 2, 1.3, f"Average rank by {heading(measure)}{over}", **title)
     return figure
 
 

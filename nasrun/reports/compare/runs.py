@@ -6,15 +6,16 @@ import itertools
 import json
 import os
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from nasrun.core import Objective
 from nasrun.core.options import ConfigError, show
 from nasrun.datasets.record import difference
 from nasrun.reports.compare.read import BENCHMARK, DATA, SAME_RESULT, ComparedRun, read_compared
+from nasrun.reports.compare.refusal import advice, is_below, varied, what_differs
 from nasrun.storage import journal
 from nasrun.storage.run_directory import holds_run
 
@@ -174,7 +175,7 @@ def _finished(directories: Sequence[Path]) -> tuple[list[ComparedRun], list[str]
 
 def benchmark_hash(run: ComparedRun, by: Sequence[str] = ()) -> str:
     """Twelve hex digits that are equal for runs of the same benchmark (SHA-256 of its keys and values)."""
-    kept = {key: value for key, value in run.benchmark.items() if not _below(key, by)}
+    kept = {key: value for key, value in run.benchmark.items() if not is_below(key, by)}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -183,48 +184,16 @@ def check_benchmark(runs: Sequence[ComparedRun], by: Sequence[str]) -> None:
     first = runs[0]
     for other in runs[1:]:
         one, two = first.benchmark, other.benchmark
-        keys = [key for key in {**one, **two} if one.get(key) != two.get(key) and not _below(key, (*by, DATA))]
+        keys = [key for key in {**one, **two} if one.get(key) != two.get(key) and not is_below(key, (*by, DATA))]
         if keys:
-            key, more = keys[0], f" ({len(keys) - 1} more keys differ)" if len(keys) > 1 else ""
-            told = f"{key}: {_given(one, key)} in {first.directory} but {_given(two, key)} in {other.directory}{more}"
+            told = what_differs(first, other, keys)
             limits = [key for key in keys if key.startswith("constraints.")]
             hint = (
                 f"; to compare limits: by={','.join(sorted(limits))}"
                 if len(limits) == len(keys)
-                else _advice(runs, _varied(runs, by))
+                else advice(runs, varied(runs, by))
             )
             raise ConfigError(f"{told}; {ONE}{hint}")
-
-
-def _varied(runs: Sequence[ComparedRun], by: Sequence[str]) -> list[str]:
-    """What of the benchmark is not the same in all runs: groups of options where another one was chosen, else keys."""
-    keys = {key: None for run in runs for key in run.benchmark if not _below(key, (*by, DATA))}
-    differ = [key for key in keys if len({json.dumps(run.benchmark.get(key), sort_keys=True) for run in runs}) > 1]
-    return list(dict.fromkeys(_option(runs, key) for key in differ))
-
-
-def _option(runs: Sequence[ComparedRun], key: str) -> str:
-    """The group of options of a key where runs chose different ones, else the key."""
-    section = key.partition(".")[0]
-    return section if len({run.choices.get(section) for run in runs} - {None}) > 1 else key
-
-
-def _advice(runs: Sequence[ComparedRun], keys: Sequence[str]) -> str:
-    """What to type where runs differ in these of the benchmark: several at once, one of them, or groups by them."""
-    known = {key: list(dict.fromkeys(show(run.value(key)) for run in runs)) for key in keys}
-    known = {key: values for key, values in known.items() if len(values) > 1}
-    if not known:
-        return ""
-    names = {"dataset": "data sets", "search_space": "search spaces"}
-    counts = []
-    for key, values in known.items():
-        some = ", ".join(values[:6]) + (", ..." if len(values) > 6 else "")
-        counts.append(f"{len(values)} {names.get(key, f'values of {key}')} ({some})")
-    one = " ".join(f"where={key}={values[0]}" for key, values in known.items())
-    methods = all(key.partition(".")[0] in ("evaluator", "constraints", "search_space") for key in known)
-    groups = f", or as groups: by=strategy,{','.join(known)}" if methods else ""
-    all_of_them = f"all of them at once: over={','.join(known)}"
-    return f"; there are {' and '.join(counts)}: {all_of_them}, or one of them: {one}{groups}"
 
 
 def check_data(runs: Sequence[ComparedRun]) -> None:
@@ -236,7 +205,7 @@ def check_data(runs: Sequence[ComparedRun]) -> None:
         assert other.data is not None
         found = difference(one.data, other.data, f"in {one.directory}", f"in {other.directory}")
         if found is not None:
-            raise ConfigError(f"not the same data: {found}; {ONE}{_advice(runs, ['dataset'])}")
+            raise ConfigError(f"not the same data: {found}; {ONE}{advice(runs, ['dataset'])}")
 
 
 def _alike(runs: Sequence[ComparedRun]) -> tuple[Sequence[ComparedRun], list[str]]:
@@ -250,17 +219,9 @@ def _alike(runs: Sequence[ComparedRun]) -> tuple[Sequence[ComparedRun], list[str
     return [replace(run, data=None) for run in runs], remarks
 
 
-def _given(config: Mapping[str, Any], key: str) -> str:
-    return show(config[key]) if key in config else "not set"
-
-
 def _of_recipe(runs: Sequence[ComparedRun]) -> set[str]:
     """The keys of the evaluator that recipes set."""
     return {f"evaluator.{key.partition('.')[2]}" for run in runs for key in run.config if key.startswith("recipe.")}
-
-
-def _below(key: str, by: Sequence[str]) -> bool:
-    return any(key == chosen or key.startswith(f"{chosen}.") for chosen in by)
 
 
 def _method(runs: Sequence[ComparedRun], by: Sequence[str] = ()) -> list[str]:
@@ -287,17 +248,17 @@ def _label(run: ComparedRun, by: Sequence[str]) -> str:
 def _check_group(name: str, group: Sequence[ComparedRun], by: Sequence[str]) -> list[str]:
     """Remarks on a group whose runs are not all of one method; ConfigError where it has a seed twice."""
     mixed = [key for key in _method(group, by) if key != "trials"]
-    advice = f"separate them: by={','.join([*by, mixed[0]])}" if mixed else ""
+    apart = f"separate them: by={','.join([*by, mixed[0]])}" if mixed else ""
     for one, two in itertools.pairwise(group):
         if one.seed == two.seed:
-            leave = f"leave one of them out: without={two.directory}"
+            leave = f"leave one of them out: {shlex.quote(f'without={two.directory}')}"
             if one.config.get("trials") != two.config.get("trials"):
                 leave = f"separate them: by={','.join([*by, 'trials'])}"
-            told = f"both are {name} with seed={one.seed}; {advice or leave}"
+            told = f"both are {name} with seed={one.seed}; {apart or leave}"
             raise ConfigError(f"{one.directory} and {two.directory}: {told}")
     if mixed:
         values = ", ".join(dict.fromkeys(show(run.config.get(mixed[0])) for run in group))
-        return [f"{name} holds runs of different {mixed[0]} ({values}); {advice}"]
+        return [f"{name} holds runs of different {mixed[0]} ({values}); {apart}"]
     return []
 
 
@@ -309,9 +270,12 @@ def _remarks(runs: Sequence[ComparedRun], groups: Mapping[str, Sequence[Compared
         listed = ", ".join(f"{name} ({count})" for name, count in few.items())
         remarks.append(f"below {FEW_SEEDS} seeds, so that intervals and tests say little: {listed}")
     if len({frozenset(run.seed for run in group) for group in groups.values()}) > 1:
-        remarks.append("not all groups have the same seeds: ranks and tests are over those that all have")
+        remarks.append(
+            "not all groups have the same seeds: ranks and paired tests are over those that all have (test=mannwhitney "
+            "pairs nothing)"
+        )
     trials = sorted({len(run.values) for run in runs})
-    if len({run.config.get("trials") for run in runs}) > 1 and not _below("trials", by):
+    if len({run.config.get("trials") for run in runs}) > 1 and not is_below("trials", by):
         remarks.append(
             f"runs of {trials[0]} to {trials[-1]} trials: compared after {trials[0]}; test metrics are final"
         )

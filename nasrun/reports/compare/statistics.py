@@ -99,6 +99,18 @@ def paired_cohen_d(first: np.ndarray, second: np.ndarray) -> float:
     return mean / deviation
 
 
+def cohen_d(first: np.ndarray, second: np.ndarray) -> float:
+    """Difference of the means over the pooled sample deviation, of at least two values each (Cohen 1988); infinite
+    where all of each are equal and the means are not, then 0."""
+    first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+    mean = exact_mean(first.tolist()) - exact_mean(second.tolist())
+    squares = sum(float(((values - values.mean()) ** 2).sum()) for values in (first, second))
+    deviation = math.sqrt(squares / (len(first) + len(second) - 2))
+    if deviation <= 1e-12 * abs(mean) or deviation == 0:
+        return math.copysign(math.inf, mean) if mean else 0.0
+    return mean / deviation
+
+
 def vargha_delaney(first: np.ndarray, second: np.ndarray) -> float:
     """A12: the chance that a value of `first` is above one of `second`, ties counted half (Vargha and Delaney 2000)."""
     difference = np.subtract.outer(np.asarray(first, dtype=float), np.asarray(second, dtype=float))

@@ -9,7 +9,8 @@ from nasrun.core.averages import exact_mean
 from nasrun.core.options import printable
 from nasrun.reports.compare import anytime
 from nasrun.reports.compare import latex as tex
-from nasrun.reports.compare.numbers import Curve, Measure, Row, Test, budget, random_average
+from nasrun.reports.compare.curves import Curve
+from nasrun.reports.compare.numbers import Measure, Row, Test, budget, random_average
 from nasrun.reports.compare.question import PLAIN, TESTS, Question
 from nasrun.reports.compare.runs import Comparison
 from nasrun.reports.compare.sizes import READING as SIZES
@@ -25,23 +26,36 @@ PAIR_HEAD = ("pair, better first", "seeds", "difference", "p", "p (Holm)", "Cohe
 def reading(question: Question = PLAIN) -> str:
     """What the columns mean, below the tables."""
     others = "" if question.reference is None else f" of {question.reference} and each other group"
+    deviation = "by the pooled deviation" if question.test == "mannwhitney" else "of the paired differences"
     return (
         "Mean, interquartile mean (IQM) and 95 % percentile bootstrap interval of the mean are over seeds. Pairs"
         f"{others}: {TESTS[question.test]}, corrected by Holm's method within each table; Cohen's d "
-        "of the paired differences; A12 of Vargha and Delaney, the chance that a run of the first is the better one."
+        f"{deviation}; A12 of Vargha and Delaney, the chance that a run of the first is the better one."
     )
 
 
 def factor(measure: Measure) -> float:
-    """What values are multiplied with to be shown: accuracies and regrets that are shares are shown in percent."""
-    shares = all(abs(value) <= 1 for found in measure.values.values() for value in found.values())
-    return 100.0 if shares and (measure.metric or measure.name).endswith(("accuracy", "regret")) else 1.0
+    """What values are multiplied with to be shown: accuracies and regrets that are shares are shown in percent, very
+    large and very small numbers with two digits before the point."""
+    largest = max((abs(value) for found in measure.values.values() for value in found.values()), default=0.0)
+    if largest <= 1 and (measure.metric or measure.name).endswith(("accuracy", "regret")):
+        return 100.0
+    if largest == 0 or not math.isfinite(largest) or 0.001 <= largest < 10_000:
+        return 1.0
+    return 10.0 ** (1 - math.floor(math.log10(largest)))
+
+
+def unit(measure: Measure) -> str:
+    """What is put behind the name of a measure: what its values are multiplied with."""
+    scale = factor(measure)
+    if scale == 1:
+        return ""
+    return " (%)" if scale == 100 else f" (1e{-round(math.log10(scale))})"
 
 
 def heading(measure: Measure) -> str:
     """The name of a measure with its unit."""
-    name = measure.title or measure.name
-    return f"{name} (%)" if factor(measure) == 100 else name
+    return (measure.title or measure.name) + unit(measure)
 
 
 def cells(measure: Measure) -> list[tuple[str, ...]]:
@@ -94,10 +108,13 @@ def summary_lines(comparison: Comparison) -> list[str]:
 
 
 def _benchmark(comparison: Comparison) -> str:
-    run = comparison.runs[0]
-    chosen = [run.choices.get(group) for group in ("search_space", "dataset", "evaluator")]
-    parts = [str(name) for name in chosen if name]
-    return f"{', '.join(parts)}; {comparison.objective.metric} after {budget(comparison)} trials"
+    return f"{_options(comparison)}; {comparison.objective.metric} after {budget(comparison)} trials"
+
+
+def _options(comparison: Comparison) -> str:
+    """The search space, data set and evaluator of a comparison."""
+    chosen = [comparison.runs[0].choices.get(group) for group in ("search_space", "dataset", "evaluator")]
+    return ", ".join(str(name) for name in chosen if name)
 
 
 def omnibus(measure: Measure) -> str:
@@ -175,7 +192,8 @@ def write_tables(
         write_text(folder / f"{name}.csv", csv_text(with_keys(table, keys, ("group",))))
     write_text(folder / "pairs.csv", csv_text(with_keys(pairs(measures), keys, ("first", "second"))))
     write_text(folder / "compare.md", _markdown(comparison, measures, pictures, question, on_the_way))
-    write_text(folder / "compare.tex", latex(comparison, measures, question))
+    prefix = tex.prefix(folder.absolute().parent if comparison.name else folder)
+    write_text(folder / "compare.tex", latex(comparison, measures, question, prefix))
 
 
 def keys_of(comparison: Comparison) -> dict[str, dict[str, object]]:
@@ -273,30 +291,28 @@ def markdown_table(rows: Sequence[Sequence[str]]) -> str:
     return "".join(f"| {line} |\n" for line in lines)
 
 
-def latex(comparison: Comparison, measures: Sequence[Measure], question: Question = PLAIN) -> str:
+def latex(comparison: Comparison, measures: Sequence[Measure], question: Question = PLAIN, prefix: str = "") -> str:
     """For each measure a table over seeds and one of its tests, for LaTeX with the package booktabs.
 
-    The best mean is bold; groups that do not differ from it at 5 % have an equals sign, and p-values below that a star.
+    `prefix`: what labels begin with. The best mean is bold; groups that do not differ from it at 5 % have an equals
+    sign, and p-values below that a star.
     """
     parts = [f"% {one_line(line)}\n" for line in summary_lines(comparison)] + [tex.PREAMBLE]
-    about = tex.escaped(_benchmark(comparison))
+    about = tex.escaped(_options(comparison) if question.cuts else _benchmark(comparison))
     for measure in measures:
         head, *body = cells(measure)
         found = [[tex.escaped(cell) for cell in row] for row in body]
         alike = _like_the_best(measure)
-        for place, row in enumerate(found):
-            row[2] = tex.bold(row[2]) if place == 0 else row[2] + tex.SAME * (measure.rows[place].group in alike)
+        for row, numbers in zip(found, measure.rows, strict=True):
+            best = numbers.mean == measure.rows[0].mean
+            row[2] = tex.bold(row[2]) if best else row[2] + tex.SAME * (numbers.group in alike)
         name = tex.escaped(heading(measure))
         caption = f"{name} over seeds ({about}). Bold: the best mean"
         caption += f"; {tex.SAME}: not different from it at 5\\,\\%." if alike else "."
-        parts.append(
-            "\n"
-            + tex.table(
-                [list(map(tex.escaped, head)), *found], caption, tex.label("compare", comparison.name, measure.name)
-            )
-        )
+        label = tex.label(prefix, "compare", comparison.name, measure.name)
+        parts.append("\n" + tex.table([list(map(tex.escaped, head)), *found], caption, label))
         if measure.tests and not repeats_tests(measure):
-            parts.append("\n" + _latex_pairs(comparison.name, measure, question))
+            parts.append("\n" + _latex_pairs(comparison.name, measure, question, prefix))
     return "".join(parts)
 
 
@@ -310,7 +326,7 @@ def _like_the_best(measure: Measure) -> set[str]:
     return found
 
 
-def _latex_pairs(benchmark: str, measure: Measure, question: Question) -> str:
+def _latex_pairs(benchmark: str, measure: Measure, question: Question, prefix: str) -> str:
     head, *body = pair_cells(measure)
     found = []
     for row, test in zip(body, measure.tests, strict=True):
@@ -320,4 +336,6 @@ def _latex_pairs(benchmark: str, measure: Measure, question: Question) -> str:
     about = f" on {tex.escaped(benchmark)}" if benchmark else ""
     name = tex.escaped(TESTS[question.test])
     caption = f"{tex.escaped(heading(measure))}{about}: {name}; {tex.SIGNIFICANT}: below 5\\,\\%."
-    return tex.table([list(map(tex.escaped, head)), *found], caption, tex.label("pairs", benchmark, measure.name))
+    return tex.table(
+        [list(map(tex.escaped, head)), *found], caption, tex.label(prefix, "pairs", benchmark, measure.name)
+    )

@@ -6,8 +6,9 @@ Search via Rewarding Modifications", section V. torch is imported by `build` alo
 """
 
 from bisect import bisect_right
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import cache
+from itertools import product
 from math import isnan
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -113,6 +114,40 @@ class MicroCell(SearchSpace):
     def choices(self, prefix: Genome) -> tuple[Token, ...]:
         """Per block the inputs, twice, then `operations`, twice."""
         return self._choices[len(prefix)] if len(prefix) < self._length else ()
+
+    def simplest(self, rng: np.random.Generator) -> Genome:
+        """A first block in each cell, drawn; the others pass the last cell on (`_passing`)."""
+        genome = self.sample(rng)
+        return tuple(
+            token for cell in self.cells(genome) for token in (*cell[:TOKENS], *self._passing(self.blocks - 1))
+        )
+
+    def parts(self, genome: Genome) -> int:
+        """The blocks before those at the end of each cell that only pass the last cell on."""
+        return sum(map(self._used, self.cells(genome)))
+
+    def grown(self, genome: Genome) -> list[Genome]:
+        """The first of the blocks that only pass the last cell on, in one of the cells, replaced by any other."""
+        found: list[Genome] = []
+        for place, cell in enumerate(self.cells(genome)):
+            used = self._used(cell)
+            if used < self.blocks:
+                start = place * TOKENS * self.blocks + TOKENS * used
+                blocks: Iterable[Genome] = product(*self._choices[start : start + TOKENS])
+                found += [genome[:start] + block + genome[start + TOKENS :] for block in blocks]
+        found = [other for other in found if self.parts(other) > self.parts(genome)]
+        return list(dict.fromkeys(found))
+
+    def _used(self, cell: Genome) -> int:
+        blocks = list(blocks_of(cell))
+        while blocks and blocks[-1] == self._passing(1):
+            blocks.pop()
+        return len(blocks)
+
+    def _passing(self, blocks: int) -> Genome:
+        """Blocks that add the last cell to itself, by the identity where there is one."""
+        operation = "identity" if "identity" in self.operations else self.operations[0]
+        return (1, 1, operation, operation) * blocks
 
     def encode(self, genome: Genome) -> np.ndarray:
         """One entry per token: its place among the n choices as (place + 1/2) / n."""

@@ -94,6 +94,14 @@ class NASBench201(SearchSpace):
         """All operations, in the order of the benchmark, at each of the six edges."""
         return OPERATIONS if len(prefix) < len(EDGES) else ()
 
+    def parts(self, genome: Genome) -> int | None:
+        """The edges that are not `none`; None where these do not lead from the input of the cell to its output."""
+        reached = {0}
+        for (target, source), operation in zip(EDGES, genome, strict=True):
+            if source in reached and operation != OPERATIONS[0]:
+                reached.add(target)
+        return len(EDGES) - genome.count(OPERATIONS[0]) if EDGES[-1][0] in reached else None
+
     def encode(self, genome: Genome) -> np.ndarray:
         """Vector of 6 entries: the place of each edge's operation in `OPERATIONS`, as (place + 1/2) / 5.
 

@@ -102,6 +102,17 @@ class SequentialCNN(SearchSpace):
         """A stretch of the first replaced by one of the second; see `Variation.crossover`."""
         return self._variation.crossover(first, second, rng)
 
+    def simplest(self, rng: np.random.Generator) -> Genome:
+        """A sample of the least depth."""
+        genome = self.sample(rng)
+        while len(genome) > 1 + 4 * self.min_depth:
+            genome = self._variation.remove_layer(genome, rng)
+        return genome
+
+    def grown(self, genome: Genome) -> list[Genome]:
+        """A normal layer more, each at each place."""
+        return self._variation.deeper(genome)
+
     def choices(self, prefix: Genome) -> tuple[Token, ...]:
         """The legal next tokens after a prefix of this space: depths, then per layer kinds, filters, kernels and
         activations in the order of the options. A kind is legal if exactly two reductions can still come out."""

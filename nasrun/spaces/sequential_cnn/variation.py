@@ -124,6 +124,15 @@ class Variation:
         position = 1 + 4 * int(rng.random() * (depth + 1))
         return (depth + 1, *genome[1:position], *pick(self.layers["N"], rng), *genome[position:])
 
+    def deeper(self, genome: Genome) -> list[Genome]:
+        """All that `add_layer` can make of a genome, each once; empty where it is as deep as allowed."""
+        layers = split(genome)
+        if len(layers) == self._max_depth:
+            return []
+        places = range(len(layers) + 1)
+        made = (join([*layers[:place], layer, *layers[place:]]) for place in places for layer in self.layers["N"])
+        return list(dict.fromkeys(made))
+
     def remove_layer(self, genome: Genome, rng: np.random.Generator) -> Genome:
         """Take out a normal layer, unless the network is as shallow as allowed."""
         depth = (len(genome) - 1) // 4

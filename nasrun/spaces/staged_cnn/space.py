@@ -115,6 +115,10 @@ class StagedCNN(SearchSpace):
         """All that one mutation can make of a genome; of a width only the next steps."""
         return self._variation.neighbours(genome)
 
+    def parts(self, genome: Genome) -> int:
+        """The blocks."""
+        return sum(stage.repeats for stage in network_of(genome).stages)
+
     def choices(self, prefix: Genome) -> tuple[Token, ...]:
         """The legal next tokens after a prefix of this space. Kernels, expansions and squeezes depend on the block."""
         limits, position = self._limits, len(prefix)

@@ -10,7 +10,7 @@ import numpy as np
 
 from nasrun.core import Genome, Measurement, Objective, Origin, Proposal, SearchSpace, Strategy, Trial
 from nasrun.core.options import AtLeast, NotEmpty, Positive
-from nasrun.strategies.controllers.vocabulary import TokenVocabulary
+from nasrun.strategies.predictor.reading import GenomeReader, shares_below, standardised
 from nasrun.strategies.predictor.settings import EnsembleSettings
 from nasrun.strategies.start import Start, StartingGenomes
 from nasrun.strategies.variation import Mutator
@@ -99,7 +99,7 @@ class Predictor(Strategy):
         self._first = StartingGenomes(space, start, initial)
         self.initial, self._proposing = initial, proposing
         self._acquisition, self._ensemble = acquisition, ensemble
-        self._slots = TokenVocabulary(space) if ensemble.encoding == "tokens" else None
+        self._entries = GenomeReader(space, ensemble.encoding)
         self._begun = 0
         self._seen: set[Hashable] = set()
         self._known: list[Known] = []
@@ -158,12 +158,7 @@ class Predictor(Strategy):
         return np.asarray(deviations * (ratios * below + np.exp(-(ratios**2) / 2) / (2 * math.pi) ** 0.5))
 
     def _targets(self) -> np.ndarray:
-        """The shares of the scores that are lower, ties in the middle, scaled to the mean 0 and deviation 1 of uniform
-        shares. What failed is below all of them, and not among them: however much fails, the others stay apart."""
-        scores = np.array([known.score for known in self._known])
-        ordered = np.sort(scores[scores > -math.inf])
-        places = np.searchsorted(ordered, scores, side="left") + np.searchsorted(ordered, scores, side="right")
-        return np.asarray((places / (2 * len(ordered)) - 0.5) * 12**0.5)
+        return standardised(shares_below([known.score for known in self._known]))
 
     def _made_up(self) -> list[Candidate]:
         """Mutations of the best that were not proposed yet; where there are none, random architectures."""
@@ -185,11 +180,3 @@ class Predictor(Strategy):
             drawn = [self._space.sample(self._rng) for _ in range(self._proposing.batch)]
             found = [Candidate(genome, None, self._entries(genome)) for genome in drawn]
         return found
-
-    def _entries(self, genome: Genome) -> np.ndarray:
-        """What the networks read of a genome."""
-        if self._slots is None:
-            return self._space.encode(genome)
-        entries = np.zeros(self._slots.count)
-        entries[[self._slots.of(position, [token])[0] for position, token in enumerate(genome)]] = 1.0
-        return entries

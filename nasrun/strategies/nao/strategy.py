@@ -1,0 +1,171 @@
+"""Neural architecture optimization: steps uphill in a continuous space that a network has learned (NAO)."""
+
+import math
+from collections import deque
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import numpy as np
+
+from nasrun.core import Genome, Measurement, Objective, Origin, Proposal, SearchSpace, Strategy, Token, Trial
+from nasrun.core.options import Above, AtLeast, Positive
+from nasrun.strategies.controllers.vocabulary import UNKNOWN, TokenVocabulary
+from nasrun.strategies.nao.settings import NetworkSettings
+from nasrun.strategies.predictor.reading import shares_below
+from nasrun.strategies.start import Start, StartingGenomes
+
+if TYPE_CHECKING:
+    from nasrun.strategies.nao.network import ArchitectureModel
+
+
+class Known(NamedTuple):
+    """One architecture that was told: its score, and its tokens as slots."""
+
+    score: float
+    genome: Genome
+    trial: int | None
+    slots: list[int]
+
+
+@dataclass(kw_only=True, frozen=True)
+class Climbing:
+    """How new architectures are made: `batch` of them from the `parents` best, each moved by `step`, and while too few
+    are new by twice as much, `longest` lengths at most."""
+
+    batch: Positive = 10
+    parents: Positive = 25
+    step: Annotated[float, Above(0)] = 0.1
+    longest: Positive = 8
+
+
+class NAO(Strategy):
+    """Moves architectures uphill in the space between an encoder and a decoder, and measures what is written there.
+
+    Source: Luo, Tian, Qin, Chen and Liu, "Neural Architecture Optimization", NeurIPS 2018 (arXiv 1808.07233),
+    algorithm 1. `initial` random architectures come first (with `start`, known ones are the first of them). Then, for
+    every `batch` proposals, encoder, predictor and decoder are trained together from new weights on all that was told;
+    the codes of the `parents` best are moved a step along the predictor's gradient, and the architectures that the
+    decoder writes there are proposed, those of the best prediction first.
+
+    Other than in the paper: any space, whose tokens are read by name and place, and legal ones alone are written;
+    the predictor learns the share of architectures that are worse, which is the same for any metric; the gradient is
+    scaled to length 1 and steps double while too few are new, where the paper's grow evenly; symmetric cells
+    are not added to the training data. Where too few are new, random architectures fill the batch.
+    """
+
+    draws_from_space = False
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        objective: Objective,
+        rng: np.random.Generator,
+        *,
+        initial: Annotated[int, AtLeast(2)] = 20,
+        start: Start = "none",
+        climbing: Climbing = Climbing(),
+        networks: NetworkSettings = NetworkSettings(),
+    ) -> None:
+        self._space, self._objective, self._rng = space, objective, rng
+        self._first = StartingGenomes(space, start, initial)
+        self.begins_known = self._first.known
+        self.initial, self._climbing, self._networks = initial, climbing, networks
+        self._slots = _Slots(space)
+        self._begun = 0
+        self._seen: set[Hashable] = set()
+        self._known: list[Known] = []
+        self._queue: deque[Proposal] = deque()
+        self._losses: list[float] = []
+
+    def ask(self, n: int) -> list[Proposal]:
+        proposals = []
+        for _ in range(n):
+            # With many in flight, all of the first ones may be proposed before any of them is told.
+            if self._begun >= self.initial and any(known.score > -math.inf for known in self._known):
+                if not self._queue:
+                    self._queue.extend(self._written())
+                proposals.append(self._queue.popleft())
+            else:
+                proposals.append(self._first.proposal(self._rng))
+            self._seen.add(self._space.key(proposals[-1].genome))
+            self._begun += 1
+        return proposals
+
+    def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
+        genome = trial.proposal.genome
+        if measurements[0].status == "infeasible":
+            self._begun -= 1
+        score = self._objective.score(measurements)
+        self._known.append(Known(score, genome, trial.number, self._slots.of(genome)))
+
+    def reject(self, proposal: Proposal, reason: str) -> None:
+        self._begun -= 1
+        self._known.append(Known(-math.inf, proposal.genome, None, self._slots.of(proposal.genome)))
+
+    def notes(self) -> dict[str, Any]:
+        """`losses`: of the networks at the end of each training."""
+        return {"losses": self._losses}
+
+    def _written(self) -> list[Proposal]:
+        """A batch of what is written uphill of the best, the best prediction first; filled by random architectures."""
+        from nasrun.strategies.nao.network import ArchitectureModel  # torch is not imported before
+
+        targets = shares_below([known.score for known in self._known])
+        seed = int(self._rng.integers(2**62))
+        slots = [known.slots for known in self._known]
+        model = ArchitectureModel(slots, targets, self._slots.count, self._networks, seed)
+        self._losses.append(model.loss)
+        found, batch = self._climbed(model), self._climbing.batch
+        if found:
+            predicted = model.predictions([self._slots.of(proposal.genome) for proposal in found])
+            found = [found[place] for place in np.argsort(-predicted, kind="stable")[:batch]]
+        drawn = [Proposal(self._space.sample(self._rng), origin=Origin.SAMPLE) for _ in range(batch - len(found))]
+        return found + drawn
+
+    def _climbed(self, model: "ArchitectureModel") -> list[Proposal]:
+        """New architectures uphill of the best, by short steps first, until there are enough for a batch."""
+        best = sorted(self._known, key=lambda known: -known.score)[: self._climbing.parents]
+        found: dict[Hashable, Proposal] = {}
+        for doubling in range(self._climbing.longest):
+            step = self._climbing.step * 2**doubling
+            for parent in best:
+                genome = self._space.fit(self._slots.genome(model.uphill(parent.slots, step, self._slots.legal)))
+                key = self._space.key(genome)
+                if key not in self._seen:
+                    found.setdefault(key, Proposal(genome, parent=parent.trial, origin=Origin.PREDICTED))
+            if len(found) >= self._climbing.batch:
+                break
+        return list(found.values())
+
+
+class _Slots:
+    """Genomes as slots of a vocabulary, and back."""
+
+    def __init__(self, space: SearchSpace) -> None:
+        self._space = space
+        self._vocabulary = TokenVocabulary(space)
+        self.count = self._vocabulary.count
+        self._tokens: dict[tuple[int, ...], Genome] = {(): ()}
+
+    def of(self, genome: Genome) -> list[int]:
+        """The slot of each token."""
+        return [self._vocabulary.of(position, [token])[0] for position, token in enumerate(genome)]
+
+    def legal(self, written: Sequence[int]) -> list[int]:
+        """The slots of the tokens that may come next; those that the vocabulary does not know only where all are."""
+        prefix = self._tokens[tuple(written)]
+        found: dict[int, Token] = {}
+        for token in self._space.choices(prefix):
+            found.setdefault(self._vocabulary.of(len(prefix), [token])[0], token)
+        if len(found) > 1:
+            found.pop(UNKNOWN, None)
+        for slot, token in found.items():
+            self._tokens[(*written, slot)] = (*prefix, token)
+        return list(found)
+
+    def genome(self, written: Sequence[int]) -> Genome:
+        """The genome of slots that `legal` gave one after the other."""
+        genome = self._tokens[tuple(written)]
+        self._tokens = {(): ()}
+        return genome
