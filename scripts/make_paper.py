@@ -32,6 +32,9 @@ PREAMBLE = r"""\documentclass{article}
 \setcounter{topnumber}{8}
 \renewcommand{\topfraction}{0.95}
 \renewcommand{\textfraction}{0.02}
+\setlength{\abovecaptionskip}{5pt}
+\setlength{\belowcaptionskip}{5pt}
+\makeatletter\setlength{\@fptop}{0pt}\makeatother
 \title{Six strategies on three data sets}
 \date{}
 \begin{document}
@@ -120,7 +123,7 @@ def _figures(folder: Path, pictures: Sequence[Path]) -> list[str]:
     found = []
     for first in range(0, len(pictures), 2):
         cells = [_cell(folder, picture) for picture in pictures[first : first + 2]]
-        found.append("\\begin{figure}[tbp]\\centering\n" + "\\hfill\n".join(cells) + "\\end{figure}")
+        found.append("\\begin{figure}[htbp]\\centering\n" + "\\hfill\n".join(cells) + "\\end{figure}")
     return [*found, r"\clearpage"] if found else []
 
 

@@ -55,6 +55,21 @@ def test_a_folder_without_runs_is_said_in_a_line(kind: str, tmp_path: Path) -> N
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
 
 
+def test_cells_are_those_that_the_runs_came_to(nasrun_inprocess: Call, tmp_path: Path) -> None:
+    sweep(nasrun_inprocess, "-m search_space=nasbench201 evaluator=table strategy=random,aging_evolution trials=4")
+    runs = found(tmp_path / "sweep")
+    lines, last = (table := rows(call("tables", "cells", tmp_path / "sweep")))[1:-1], table[-1]
+    assert [line[:3] for line in lines] == [["table", name, "3"] for name in ("random", "aging_evolution")]
+    for line in lines:
+        summaries = [summary for summary, _ in runs[line[1]]]
+        values = [100 * summary["final"]["test_accuracy"] for summary in summaries]
+        assert line[4] == f"{statistics.fmean(values):.2f} +- {statistics.stdev(values):.2f}"
+        skips = [summary["best"]["genome"].count("skip_connect") for summary in summaries]
+        assert line[5] == f"{statistics.fmean(skips):.1f} +- {statistics.stdev(skips):.1f}"
+    assert last[1] == "a cell at random"
+    assert 80 < float(last[4]) < 95
+
+
 def test_regrets_are_those_of_the_runs(nasrun_inprocess: Call, tmp_path: Path) -> None:
     sweep(nasrun_inprocess, "experiment=nasbench201_all strategy=random,aging_evolution,dqn,dqn_single trials=25")
     groups = {

@@ -44,7 +44,7 @@ def table(rows: Sequence[Sequence[str]], caption: str, name: str) -> str:
     """A floating table of cells that are LaTeX already, the head first."""
     head, *body = rows
     lines = [
-        "\\begin{table}[tbp]\n\\centering\n",
+        "\\begin{table}[htbp]\n\\centering\n",
         f"\\caption{{{caption}}}\n\\label{{{name}}}\n",
         f"\\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}\n\\toprule\n",
         " & ".join(head) + " \\\\\n\\midrule\n",
