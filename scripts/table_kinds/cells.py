@@ -43,10 +43,10 @@ def make(arguments: argparse.Namespace) -> None:
     accuracy = dict(zip(everything, accuracies(everything, arguments.dataset), strict=True))
     rows = []
     for (evaluator, strategy), found in groups.items():
-        genomes, times = [genome for genome, _ in found], [seconds for _, seconds in found]
+        genomes, spent = [genome for genome, _ in found], [one for _, one in found]
         counts = (spread([float(genome.count(name)) for genome in genomes], 1) for name in ("skip_connect", "none"))
         values = spread([100 * accuracy[genome] for genome in genomes], 2)
-        rows.append([evaluator, strategy, str(len(found)), spread(times, 0), values, *counts])
+        rows.append([evaluator, strategy, str(len(found)), spread(spent, 0), values, *counts])
     rows.append(["", "a cell at random", "", "0", f"{100 * sum(accuracy.values()) / len(accuracy):.2f}", "1.2", "1.2"])
     print_table(HEADER, rows)
 
