@@ -100,7 +100,7 @@ def there(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 place = folder / "three" / f"{dataset}_{seed}_{strategy}"
                 make_run(place, *table, f"seed={seed}", f"strategy={strategy}")
     make_table(folder / "mine.csv")
-    (folder / "cnn1600.csv").write_text("genome,val_accuracy\nR4k3relu-N8k3relu,0.5\nR16k5relu-R8k3relu,0.6\n")
+    (folder / "cnn2000.csv").write_text("genome,val_accuracy\nR4k3relu-N8k3relu,0.5\nR16k5relu-R8k3relu,0.6\n")
     make_run(folder / "cells", *SMALL, "strategy=random", "trials=4")
     widths = ("search_space=mlp", "search_space.min_depth=2", "search_space.max_depth=2", "strategy=grid")
     make_run(folder / "outputs/grid2/0_grid_mnist_seed0", *MADE_UP, *widths, "search_space.widths=[16,32]")
