@@ -130,6 +130,19 @@ class RecipeGenes(WrappedSpace):
     def setting_factors(self, genome: Genome) -> Mapping[str, float]:
         return {name: float(token) for name, token in zip(self._genes, genome, strict=False)}
 
+    def parts(self, genome: Genome) -> int | None:
+        return self.inner.parts(self.network_of(genome))
+
+    def simplest(self, rng: np.random.Generator) -> Genome:
+        """One of the simplest networks, with factors drawn as `sample` does."""
+        factors, _ = self._parts(self.sample(rng))
+        return (*factors, *self.inner.simplest(rng))
+
+    def grown(self, genome: Genome) -> list[Genome]:
+        """What the network grows into, with the same factors."""
+        factors, network = self._parts(genome)
+        return [(*factors, *other) for other in self.inner.grown(network)]
+
     def hparams(self, genome: Genome) -> Mapping[str, Any]:
         return self.inner.hparams(self.network_of(genome))
 

@@ -128,13 +128,14 @@ def test_a_killed_run_comes_to_the_same(method: str, phase: str, after: int, tmp
 @pytest.mark.slow
 @methods
 def test_many_kills_come_to_the_same(method: str, tmp_path: Path) -> None:
-    expected = results(whole(method, tmp_path / "whole"))
+    winner = method != "pc_darts"  # whose operations are narrower than those of the architecture
+    expected = results(whole(method, tmp_path / "whole"), winner)
     directory = tmp_path / "killed"
     killed([*words(method), f"hydra.run.dir={directory}"], "step", 1)
     for phase, after in (("learn", STEPS + 1), ("score", 1), ("save", 1), ("step", STEPS + 1), ("score", 1)):
         killed(["resume", str(directory)], phase, after)
     resume(directory, {})
-    assert results(directory) == expected
+    assert results(directory, winner) == expected
 
 
 @pytest.mark.parametrize("method", ["darts", "gdas"])

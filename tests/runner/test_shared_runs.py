@@ -88,14 +88,15 @@ def killed(words: list[str], phase: str, after: int) -> None:
     assert done.returncode == -signal.SIGKILL, done.stderr
 
 
-def results(directory: Path) -> dict[str, object]:
-    """All that must be equal: tables without their timing columns, controller, shared weights, the winner."""
+def results(directory: Path, winner: bool = True) -> dict[str, object]:
+    """All that must be equal: tables without their timing columns, controller, shared weights, the winner's weights."""
     kept: dict[str, object] = {}
     for name in ("trials.csv", "measurements.csv", "shared.csv"):
         rows = list(csv.DictReader((directory / name).open()))
         kept[name] = [{column: value for column, value in row.items() if column != "seconds"} for row in rows]
     files = [*directory.glob("shared/*"), *directory.glob("*.txt"), *directory.glob("strategy.json")]
-    for path in [*files, directory / "best.json", directory / "best" / "model.safetensors"]:
+    weights = [directory / "best" / "model.safetensors"] if winner else []
+    for path in [*files, directory / "best.json", *weights]:
         kept[path.name] = path.read_bytes()
     return kept
 

@@ -34,14 +34,15 @@ class MicroNetwork(nn.Module):
 
     def __init__(self, space: "MicroCell", task: Task, genome: Genome | None = None, partial: int = 1) -> None:
         super().__init__()
-        self._space, self._genome = space, genome
+        self._space = space
         shared = genome is None
+        own = None if genome is None else Mixture.of(genome)
         self.stem = nn.Conv2d(task.channels, space.channels, 3, padding=1, bias=False)
         self.stem_norm = _norm(space.channels, shared)
         cells = self._cells(genome)
         places = space.places(task)
         self.cells = nn.ModuleList(
-            [Cell(space, place, cells[place.kind] if cells else None, partial) for place in places]
+            [Cell(space, place, cells[place.kind] if cells else None, partial, own) for place in places]
         )
         self.pool = GlobalAveragePool()
         self.output = nn.Linear(places[-1].channels, task.outputs)
@@ -54,12 +55,11 @@ class MicroNetwork(nn.Module):
 
     def forward(self, images: Tensor, architecture: Genome | Mixture | None = None) -> Tensor:
         """Logits of images. `architecture`: which, or a mixture of all, in a network that holds all of them."""
-        chosen = architecture if architecture is not None else self._genome
-        assert chosen is not None, "a network of all architectures is told which to compute"
-        mixture = mixture_of(chosen)
+        # A network of one architecture is traced for its Python source, where no mixture may be handed on.
+        told = () if architecture is None else (mixture_of(architecture),)
         before = last = self.stem_norm(self.stem(images))
         for cell in self.cells:
-            before, last = last, cell(before, last, mixture)
+            before, last = last, cell(before, last, *told)
         result: Tensor = self.output(self.pool(functional.relu(last)).flatten(1))
         return result
 
@@ -72,11 +72,15 @@ class Cell(nn.Module):
     """One cell: the outputs of the two cells before it to its own, float (batch, channels, height, width).
 
     With `tokens` it holds the operations of one architecture, without them all that there may be: in each block, on
-    each side, for each input a convolution of its own, as in ENAS.
+    each side, for each input a convolution of its own, as in ENAS. `own`: what is computed where `forward` is told
+    nothing.
     """
 
-    def __init__(self, space: "MicroCell", place: Place, tokens: Genome | None, partial: int) -> None:
+    def __init__(
+        self, space: "MicroCell", place: Place, tokens: Genome | None, partial: int, own: Mixture | None
+    ) -> None:
         super().__init__()
+        self._own = own
         shared, channels = tokens is None, place.channels
         self._blocks, self._partial = space.blocks, partial
         self._start = TOKENS * space.blocks * space.cell_kinds.index(place.kind)
@@ -89,7 +93,9 @@ class Cell(nn.Module):
         self.joins = nn.ModuleDict({str(node): nn.Conv2d(channels, channels, 1, bias=False) for node in nodes})
         self.norm = _norm(channels, shared)
 
-    def forward(self, before: Tensor, last: Tensor, mixture: Mixture) -> Tensor:
+    def forward(self, before: Tensor, last: Tensor, told: Mixture | None = None) -> Tensor:
+        mixture = told or self._own
+        assert mixture is not None, "a network of all architectures is told which to compute"
         nodes = [self.fits[0](before), self.fits[1](last)]
         for block in range(self._blocks):
             left = self._half(block, 0, nodes, mixture)
