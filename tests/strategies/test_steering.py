@@ -162,7 +162,7 @@ def usages(setup: Setup, count: int = 60) -> list[float]:
     return [cost.parameters / LIMIT for cost in costs]
 
 
-EVERY = [name for name in options("strategy") if name not in ("asnn", "grid", "miha", "fixed")]
+EVERY = [name for name in options("strategy") if name not in ("asnn", "grid", "miha", "fixed", "derived")]
 
 
 @pytest.mark.parametrize("strategy", EVERY)

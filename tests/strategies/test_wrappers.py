@@ -12,13 +12,14 @@ from nasrun.strategies.wrappers import Constrain, Constraints, Price
 from tests.support import FITTING, measure, options, setup_of, strategy_setup, trajectory
 
 # Parameters and FLOPs that are a limit where the default search space does not fit a strategy.
-LIMITS = {"grid": (110_000, 6_000_000)}
+LIMITS = {"grid": (110_000, 6_000_000), "nao": (110_000, 16_000_000)}
 
-ONCE = ("asnn", "grid", "local_search", "nsga2")
+ONCE = ("asnn", "grid", "local_search", "nao", "nsga2", "pnas")
 """Strategies that propose nothing twice, wrapped or not."""
 
-ONE_NETWORK = ("miha", "pbt", "fixed")
-"""Strategies of one price: two train one network on from checkpoints, which are never duplicates, one is no search."""
+ONE_NETWORK = ("miha", "pbt", "fixed", "derived")
+"""Strategies of one price: two train one network on from checkpoints, which are never duplicates, one is no search, and
+what is derived has limits and duplicates of its own (tests/config)."""
 
 SETTLING = ("reinforce", "reinforce_ienas")
 """Strategies whose policy may settle on one genome, so that nothing new comes of asking again."""
@@ -43,6 +44,7 @@ def test_no_proposal_is_over_a_constraint(strategy: str) -> None:
 def test_resampling_proposes_nothing_twice(strategy: str) -> None:
     small = ("search_space.max_depth=3", "search_space.filters=[8,16]", "search_space.activations=[relu]")
     small = () if strategy in FITTING else small
+    small = tuple(word.replace("max_depth=3", "max_depth=4") for word in small) if strategy == "pnas" else small
     setup = strategy_setup(strategy, "deduplicate=resample", *small)
     proposals = trajectory(setup.strategy, setup, 80)
     genomes = [(proposal.genome, proposal.budget) for proposal in proposals if proposal.warm_start != "continue"]
