@@ -1,31 +1,21 @@
 """Neural architecture optimization: steps uphill in a continuous space that a network has learned (NAO)."""
 
-import math
-from collections import deque
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
-from nasrun.core import Genome, Measurement, Objective, Origin, Proposal, SearchSpace, Strategy, Token, Trial
+from nasrun.core import Genome, Objective, Origin, Proposal, SearchSpace, Token
 from nasrun.core.options import Above, AtLeast, Positive
 from nasrun.strategies.controllers.vocabulary import UNKNOWN, TokenVocabulary
 from nasrun.strategies.nao.settings import NetworkSettings
+from nasrun.strategies.predictor.batches import ModelSearch
 from nasrun.strategies.predictor.reading import shares_below
 from nasrun.strategies.start import Start, StartingGenomes
 
 if TYPE_CHECKING:
     from nasrun.strategies.nao.network import ArchitectureModel
-
-
-class Known(NamedTuple):
-    """One architecture that was told: its score, and its tokens as slots."""
-
-    score: float
-    genome: Genome
-    trial: int | None
-    slots: list[int]
 
 
 @dataclass(kw_only=True, frozen=True)
@@ -39,7 +29,7 @@ class Climbing:
     longest: Positive = 8
 
 
-class NAO(Strategy):
+class NAO(ModelSearch):
     """Moves architectures uphill in the space between an encoder and a decoder, and measures what is written there.
 
     Source: Luo, Tian, Qin, Chen and Liu, "Neural Architecture Optimization", NeurIPS 2018 (arXiv 1808.07233),
@@ -67,53 +57,23 @@ class NAO(Strategy):
         climbing: Climbing = Climbing(),
         networks: NetworkSettings = NetworkSettings(),
     ) -> None:
-        self._space, self._objective, self._rng = space, objective, rng
-        self._first = StartingGenomes(space, start, initial)
-        self.begins_known = self._first.known
-        self.initial, self._climbing, self._networks = initial, climbing, networks
         self._slots = _Slots(space)
-        self._begun = 0
-        self._seen: set[Hashable] = set()
-        self._known: list[Known] = []
-        self._queue: deque[Proposal] = deque()
+        super().__init__(space, objective, rng, StartingGenomes(space, start, initial), initial, self._slots.of)
+        self.begins_known = self._first.known
+        self._climbing, self._networks = climbing, networks
         self._losses: list[float] = []
-
-    def ask(self, n: int) -> list[Proposal]:
-        proposals = []
-        for _ in range(n):
-            # With many in flight, all of the first ones may be proposed before any of them is told.
-            if self._begun >= self.initial and any(known.score > -math.inf for known in self._known):
-                if not self._queue:
-                    self._queue.extend(self._written())
-                proposals.append(self._queue.popleft())
-            else:
-                proposals.append(self._first.proposal(self._rng))
-            self._seen.add(self._space.key(proposals[-1].genome))
-            self._begun += 1
-        return proposals
-
-    def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
-        genome = trial.proposal.genome
-        if measurements[0].status == "infeasible":
-            self._begun -= 1
-        score = self._objective.score(measurements)
-        self._known.append(Known(score, genome, trial.number, self._slots.of(genome)))
-
-    def reject(self, proposal: Proposal, reason: str) -> None:
-        self._begun -= 1
-        self._known.append(Known(-math.inf, proposal.genome, None, self._slots.of(proposal.genome)))
 
     def notes(self) -> dict[str, Any]:
         """`losses`: of the networks at the end of each training."""
         return {"losses": self._losses}
 
-    def _written(self) -> list[Proposal]:
+    def _batch(self) -> list[Proposal]:
         """A batch of what is written uphill of the best, the best prediction first; filled by random architectures."""
         from nasrun.strategies.nao.network import ArchitectureModel  # torch is not imported before
 
         targets = shares_below([known.score for known in self._known])
         seed = int(self._rng.integers(2**62))
-        slots = [known.slots for known in self._known]
+        slots = [known.entries for known in self._known]
         model = ArchitectureModel(slots, targets, self._slots.count, self._networks, seed)
         self._losses.append(model.loss)
         found, batch = self._climbed(model), self._climbing.batch
@@ -130,7 +90,7 @@ class NAO(Strategy):
         for doubling in range(self._climbing.longest):
             step = self._climbing.step * 2**doubling
             for parent in best:
-                genome = self._space.fit(self._slots.genome(model.uphill(parent.slots, step, self._slots.legal)))
+                genome = self._space.fit(self._slots.genome(model.uphill(parent.entries, step, self._slots.legal)))
                 key = self._space.key(genome)
                 if key not in self._seen:
                     found.setdefault(key, Proposal(genome, parent=parent.trial, origin=Origin.PREDICTED))

@@ -1,15 +1,15 @@
 """Search by a predictor of scores: an ensemble of small networks and an acquisition function."""
 
 import math
-from collections import deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 
-from nasrun.core import Genome, Measurement, Objective, Origin, Proposal, SearchSpace, Strategy, Trial
+from nasrun.core import Genome, Objective, Origin, Proposal, SearchSpace
 from nasrun.core.options import AtLeast, NotEmpty, Positive
+from nasrun.strategies.predictor.batches import ModelSearch
 from nasrun.strategies.predictor.reading import GenomeReader, shares_below, standardised
 from nasrun.strategies.predictor.settings import EnsembleSettings
 from nasrun.strategies.start import Start, StartingGenomes
@@ -17,15 +17,6 @@ from nasrun.strategies.variation import Mutator
 
 PATIENCE = 4
 """Mutations tried per candidate that is wanted, before fewer are taken: most may be known already."""
-
-
-class Known(NamedTuple):
-    """One architecture that was told: what it scored, and how the networks read it."""
-
-    score: float
-    genome: Genome
-    trial: int | None
-    entries: np.ndarray
 
 
 class Candidate(NamedTuple):
@@ -61,7 +52,7 @@ class Acquisition:
     exploration: Annotated[float, AtLeast(0)] = 0.5
 
 
-class Predictor(Strategy):
+class Predictor(ModelSearch):
     """Bayesian optimization with an ensemble of networks that predict the score of an architecture.
 
     Source: White, Neiswanger and Savani, "BANANAS: Bayesian Optimization with Neural Architectures for Neural
@@ -94,42 +85,12 @@ class Predictor(Strategy):
         acquisition: Acquisition = Acquisition(),
         ensemble: EnsembleSettings = EnsembleSettings(),
     ) -> None:
-        self._space, self._objective, self._rng = space, objective, rng
-        self._mutate = Mutator(space, proposing.mutations)
-        self._first = StartingGenomes(space, start, initial)
-        self.initial, self._proposing = initial, proposing
-        self._acquisition, self._ensemble = acquisition, ensemble
         self._entries = GenomeReader(space, ensemble.encoding)
-        self._begun = 0
-        self._seen: set[Hashable] = set()
-        self._known: list[Known] = []
-        self._queue: deque[Proposal] = deque()
+        super().__init__(space, objective, rng, StartingGenomes(space, start, initial), initial, self._entries)
+        self._mutate = Mutator(space, proposing.mutations)
+        self._proposing, self._acquisition, self._ensemble = proposing, acquisition, ensemble
 
-    def ask(self, n: int) -> list[Proposal]:
-        proposals = []
-        for _ in range(n):
-            # With many in flight, all of the first ones may be proposed before any of them is told.
-            if self._begun >= self.initial and any(known.score > -math.inf for known in self._known):
-                if not self._queue:
-                    self._queue.extend(self._chosen())
-                proposals.append(self._queue.popleft())
-            else:
-                proposals.append(self._first.proposal(self._rng))
-            self._seen.add(self._space.key(proposals[-1].genome))
-            self._begun += 1
-        return proposals
-
-    def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
-        genome = trial.proposal.genome
-        if measurements[0].status == "infeasible":
-            self._begun -= 1
-        self._known.append(Known(self._objective.score(measurements), genome, trial.number, self._entries(genome)))
-
-    def reject(self, proposal: Proposal, reason: str) -> None:
-        self._begun -= 1
-        self._known.append(Known(-math.inf, proposal.genome, None, self._entries(proposal.genome)))
-
-    def _chosen(self) -> list[Proposal]:
+    def _batch(self) -> list[Proposal]:
         """The candidates of the highest acquisition, best first."""
         from nasrun.strategies.predictor.network import ensemble_predictions  # torch is not imported before
 
