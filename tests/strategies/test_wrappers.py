@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from nasrun.core import Cost, Measurement, Proposal, Strategy, StrategyWrapper, Trial
+from nasrun.core import Cost, Genome, Measurement, Proposal, Strategy, StrategyWrapper, Trial
 from nasrun.strategies.wrappers import Constrain, Constraints, Price
-from tests.support import FITTING, measure, options, setup_of, strategy_setup, trajectory
+from tests.support import FITTING, measure, options, searching, setup_of, strategy_setup, trajectory
 
 # Parameters and FLOPs that are a limit where the default search space does not fit a strategy.
 LIMITS = {"grid": (110_000, 6_000_000), "nao": (110_000, 16_000_000)}
@@ -68,7 +68,7 @@ class Recorder(Strategy):
     """Notes every call, and answers each with a value of its own."""
 
     initial, uses_checkpoints, length, budgets = 7, True, 9, (1, 3)
-    multi_objective, steerable, begins_known, draws_from_space = True, False, True, False
+    multi_objective, steerable, begins_known, draws_from_space, follows_derived = True, False, True, False, True
 
     def __init__(self) -> None:
         self.calls: list[tuple] = []
@@ -78,6 +78,9 @@ class Recorder(Strategy):
 
     def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
         self.calls.append(("tell", trial, measurements))
+
+    def tell_derived(self, genome: Genome) -> None:
+        self.calls.append(("tell_derived", genome))
 
     def reject(self, proposal: Proposal, reason: str) -> None:
         self.calls.append(("reject", proposal, reason))
@@ -117,6 +120,7 @@ def test_a_wrapper_is_what_it_goes_round() -> None:
         "steerable",
         "begins_known",
         "draws_from_space",
+        "follows_derived",
         "done",
     ):
         assert getattr(outer, name) == getattr(inner, name) != getattr(Strategy, name), name
@@ -124,7 +128,12 @@ def test_a_wrapper_is_what_it_goes_round() -> None:
     assert outer.ask(2) == [proposal]
     outer.tell(Trial(0, proposal), [])
     outer.reject(proposal, "why")
-    assert inner.calls == [("tell", Trial(0, proposal), []), ("reject", proposal, "why")]
+    outer.tell_derived((6,))
+    assert inner.calls == [
+        ("tell", Trial(0, proposal), []),
+        ("reject", proposal, "why"),
+        ("tell_derived", (6,)),
+    ]
     assert (outer.required_checkpoints(), outer.selected_trial(), outer.epochs(3)) == ({3}, 4, 6.0)
     assert (outer.draw(rng), outer.messages(), outer.notes()) == ((5,), ["said"], {"noted": 1})
 
@@ -142,7 +151,7 @@ def constrained(inner: Strategy, setup) -> Constrain:
     return Constrain(inner, setup.space, setup.dataset.task, Picky())
 
 
-@pytest.mark.parametrize("strategy", options("strategy"))
+@pytest.mark.parametrize("strategy", searching())
 @pytest.mark.parametrize("in_flight", [1, 4])
 def test_what_is_turned_down_is_no_trial_and_another_one_comes_in_its_place(strategy: str, in_flight: int) -> None:
     setup = strategy_setup(strategy)
