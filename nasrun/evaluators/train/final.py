@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from nasrun.core.words import counted
 from nasrun.datasets import Splits
 from nasrun.hardware.devices import Runtime
 from nasrun.storage.predictions import Predictions
@@ -35,6 +36,14 @@ def measure_test(model: "torch.nn.Module", data: "DeviceData", runtime: Runtime,
         alone = measure(model, data, "test", runtime, replace(settings, test_flip=False))
         metrics |= {f"test_without_flip_{name}": value for name, value in alone.items()}
     return Measured(metrics, torch.cat(outputs))
+
+
+def trained_in_words(settings: TrainSettings, epoch: float, data: str) -> str:
+    """How long the winner was trained, and on what. `epoch`: the one whose weights were kept."""
+    told = f"{counted(settings.epochs, 'epoch')} on {data}"
+    if epoch < settings.epochs:
+        told = f"{epoch:.0f} of {told}, the best by patience"
+    return told if settings.micro_batch is None else f"{told}, {counted(settings.micro_batch, 'image')} at a time"
 
 
 def predictions_of(outputs: "torch.Tensor", splits: Splits) -> Predictions:
