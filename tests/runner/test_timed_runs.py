@@ -11,7 +11,6 @@ import signal
 from pathlib import Path
 
 import pytest
-import torch
 from omegaconf import DictConfig
 
 from nasrun.config.compose import compose_config, task_config
@@ -55,13 +54,6 @@ ENGINES = {
 }
 UNTIL_GONE = {"one process": 5, "workers": 5, "ray": 90}  # Ray's processes look now and then whether the run lives
 SECONDS_PER_EVENT = {"measure": 2.0, "segment": 5.0}
-
-
-@pytest.fixture(autouse=True)
-def _threads_as_before() -> object:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module", autouse=True)
