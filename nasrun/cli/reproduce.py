@@ -19,8 +19,8 @@ from nasrun.reports.reproduction.plan import Reproduction, names, read_reproduct
 from nasrun.reports.reproduction.table import FILE, HEAD, cells, spent, table_of, write_table
 
 USAGE = "nasrun reproduce NAME [KEY=VALUE ...] [--steps A,B] [--table] [--out FOLDER]"
-FREE = ("seed", "hardware", "output", "tracker")
-"""Keys that may differ from call to call in one folder: they say how many runs there are, or change no result."""
+WITHOUT_EFFECT = ("hardware", "output", "tracker")
+"""Keys of which no result depends: they are not noted. They and `seed` may differ from call to call in one folder."""
 
 WIDTH = 150
 """Of the table in characters, where it is not shown in a terminal."""
@@ -49,7 +49,8 @@ def reproduce(words: Sequence[str]) -> int:
         for step in () if flags.table else steps:
             code = max(code, _run(plan.steps[step], changes, folder / step, f"{plan.name}: {step}"))
     finally:  # also of what was interrupted, so that other words are refused from then on
-        table = {**table_of(plan, folder), "words": changes}
+        noted = [word for word in changes if _section(word) not in WITHOUT_EFFECT]
+        table = {**table_of(plan, folder), "words": noted}
         if folder.is_dir():
             write_table(table, folder)
     _show(plan, table, folder)
@@ -89,7 +90,7 @@ def _same_as_before(folder: Path, changes: Sequence[str], reading: bool) -> list
 
 
 def _settled(words: Sequence[str]) -> list[str]:
-    return sorted(word for word in words if _key(word).partition(".")[0] not in FREE)
+    return sorted(word for word in words if _section(word) not in ("seed", *WITHOUT_EFFECT))
 
 
 def _run(words: Sequence[str], changes: Sequence[str], folder: Path, title: str) -> int:
@@ -105,6 +106,10 @@ def _run(words: Sequence[str], changes: Sequence[str], folder: Path, title: str)
 
 def _key(word: str) -> str:
     return word.lstrip("+~").partition("=")[0]
+
+
+def _section(word: str) -> str:
+    return _key(word).partition(".")[0]
 
 
 def _show(plan: Reproduction, table: Mapping[str, Any], folder: Path) -> None:

@@ -115,7 +115,8 @@ def read_file(path: Path) -> Reproduction:
 
 def _claim(content: Mapping[str, Any], steps: Mapping[str, Any]) -> Claim:
     given = dict(content)
-    own = {key: given.pop(key) for key in ("step", "measure", "where", "genome") if key in given}
+    keys: tuple[str, ...] = ("step", "measure", "where", "genome")
+    own = {key: given.pop(key) for key in keys if key in given}
     ours = _selection(own, steps)
     than = _selection({**own, **given.pop("than")}, steps) if "than" in given else None
     theirs = given.pop("theirs")
