@@ -274,6 +274,9 @@ class SharedEvaluator(Evaluator):
     rounds: int
     """Trials after each epoch of the shared weights."""
 
+    warm_up_epochs: int = 0
+    """Epochs of the shared weights before the first trial, besides the one before each round."""
+
     derives: bool = False
     """Whether it learns weights of architectures and derives one from them (`derived`)."""
 

@@ -4,37 +4,69 @@ Source: Pham et al., "Efficient Neural Architecture Search via Parameter Sharing
 torch is imported when something is trained, not before.
 """
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
 from nasrun.core import Genome, SearchSpace
-from nasrun.core.options import ConfigError
+from nasrun.core.options import AtLeast, ConfigError, show
 from nasrun.datasets import Dataset
 from nasrun.evaluators.weight_sharing import SharingSettings, WeightSharing
 from nasrun.hardware.devices import Hardware
 from nasrun.spaces.sections import spaces_with_supernet
-from nasrun.training.supernet.sampling import WeightedDraws, Weights
+from nasrun.training.supernet.sampling import Draw, FairDraws, SandwichDraws, WeightedDraws, Weights, weights_by_cost
 
 if TYPE_CHECKING:
+    from nasrun.training.data import DeviceSplit
     from nasrun.training.supernet.trainer import SharedTrainer
+
+Sampling = Literal["auto", "policy", "uniform", "weighted", "fair", "sandwich"]
+GROUPS = ("fair", "sandwich")
+"""Samplings that train several architectures on each batch."""
+
+
+@dataclass(kw_only=True, frozen=True)
+class SupernetSettings(SharingSettings):
+    """What is drawn where the shared weights are trained, and how architectures are scored with them.
+
+    `sampling`: `policy` (what the strategy's policy draws; under strategies without one as the operation weights say),
+    `uniform` (samples of the space), `weighted` (by the operation weights), `fair` and `sandwich` (groups, see
+    `FairDraws` and `SandwichDraws`), whatever the policy; `auto`: `weighted` where operation weights are given by name,
+    else `policy`. `distil=inplace`: the others of a sandwich learn what its largest architecture answers.
+    `statistics=recalibrated`: architectures are scored with running statistics that are made anew for each, in place of
+    those of the batch at hand. `warm_up_epochs`: epochs before the first trial, in which no policy is used.
+    """
+
+    sampling: Sampling = "auto"
+    distil: Literal["none", "inplace"] = "none"
+    statistics: Literal["batch", "recalibrated"] = "batch"
+    warm_up_epochs: Annotated[int, AtLeast(0)] = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.distil == "inplace" and self.sampling != "sandwich":
+            raise ValueError(
+                "distil=inplace: is for sampling=sandwich, whose largest architecture teaches the others, and "
+                f"sampling={self.sampling}"
+            )
 
 
 class Supernet(WeightSharing):
     """Trains the weights of all architectures together, and measures an architecture with its part of them.
 
     Before each `rounds` trials the shared weights are trained for one epoch, as many batches as hold all training
-    images; each batch trains the weights of one architecture that the strategy's policy draws.
+    images; each batch trains the weights of one architecture, or of a group, by `sampling`.
 
-    `operation_weights`: how often each operation is drawn where the weights are trained, by its name in genomes, in
-    place of the strategy's policy. `auto`: as the space says (`SearchSpace.operation_weights`), under strategies that
-    have no policy; None: these draw samples of the space.
-    The remaining options are those of `SharingSettings`.
+    `operation_weights`: how often each operation is drawn where the weights are trained, by its name in genomes.
+    `auto`: as the space says (`SearchSpace.operation_weights`), under strategies that have no policy; `cost`: see
+    `weights_by_cost`; None: samples of the space.
+    The remaining options are those of `SupernetSettings`.
     """
 
     OPTION = "supernet"
-    Settings = SharingSettings
+    Settings = SupernetSettings
 
     def __init__(
         self,
@@ -42,7 +74,7 @@ class Supernet(WeightSharing):
         dataset: Dataset,
         hardware: Hardware,
         *,
-        operation_weights: Weights | Literal["auto"] | None = None,  # as in runs of versions without it
+        operation_weights: Weights | Literal["auto", "cost"] | None = None,  # as in runs of versions without it
         **settings: Any,
     ) -> None:
         if not space.has_supernet:
@@ -50,29 +82,70 @@ class Supernet(WeightSharing):
                 f"search_space={type(space).__name__}: has no supernet, which evaluator=supernet trains; choose "
                 f"search_space={' or '.join(spaces_with_supernet())}"
             )
-        super().__init__(space, dataset, hardware, SharingSettings(**settings))
-        self._in_place_of_policy = isinstance(operation_weights, dict)
-        weights = space.operation_weights if operation_weights == "auto" else operation_weights
-        self._weighted = WeightedDraws(space, weights) if weights is not None and len(weights) else None
+        own = SupernetSettings(**settings)
+        super().__init__(space, dataset, hardware, own)
+        self._statistics, self.warm_up_epochs = own.statistics, own.warm_up_epochs
+        self._weighted = self._draws_of(operation_weights)
+        self._sampling = own.sampling
+        if own.sampling == "auto":
+            self._sampling = "weighted" if isinstance(operation_weights, dict) else "policy"
+        self._check(operation_weights)
+        self._one: Draw = space.sample if self._weighted is None else self._weighted.draw
+        self._distils = own.distil == "inplace"
+        self._groups: FairDraws | SandwichDraws | None = None
+        if self._sampling == "fair":
+            self._groups = FairDraws(space)
+        elif self._sampling == "sandwich":
+            self._groups = SandwichDraws(space, self._task, self._one)
 
-    def train_shared(
-        self, draw: Callable[[np.random.Generator], Genome], rng: np.random.Generator, epoch: int, epochs: int
-    ) -> Mapping[str, float]:
+    def _draws_of(self, weights: Weights | str | None) -> WeightedDraws | None:
+        if weights == "cost":
+            weights = weights_by_cost(self._space, self._task)
+        elif weights == "auto":
+            weights = dict(self._space.operation_weights)
+        return WeightedDraws(self._space, weights) if isinstance(weights, dict) and weights else None
+
+    def _check(self, weights: Weights | str | None) -> None:
+        """ConfigError where operation weights have no part in what is drawn, or there are none that are to have."""
+        if self._sampling in ("uniform", "fair") and isinstance(weights, dict):
+            raise ConfigError(
+                f"evaluator.operation_weights={show(weights)}: nothing is drawn by them with evaluator.sampling="
+                f"{self._sampling}; use evaluator.sampling=weighted"
+            )
+        if self._sampling == "weighted" and self._weighted is None:
+            raise ConfigError(
+                "evaluator.sampling=weighted: the search space names no weights of operations; give "
+                "evaluator.operation_weights={NAME:NUMBER,...}, or choose evaluator.sampling=uniform"
+            )
+        if self._sampling == "uniform":
+            self._weighted = None
+
+    def train_shared(self, draw: Draw, rng: np.random.Generator, epoch: int, epochs: int) -> Mapping[str, float]:
         """One epoch of the shared weights; also tells the accuracy of one more draw on what is held out."""
-        if self._in_place_of_policy and self._weighted is not None:
-            draw = self._weighted.draw
         if epoch == 1:
             self._trainer = self._new(int(rng.integers(2**62)))
-        metrics = self._ready.epoch(draw, rng, epoch, epochs)
-        found = self._ready.score(draw(rng), self._parts["held_out"], self._settings.score_batch)
+        one = draw if self._sampling == "policy" and epoch > self.warm_up_epochs else self._one
+        metrics = self._ready.epoch(self._group(one), rng, epoch, epochs)
+        found = self._score(self._ready, one(rng), self._parts["held_out"])
         return metrics | {"held_out_accuracy": found["accuracy"]}
+
+    def _group(self, one: Draw) -> Callable[[np.random.Generator], Sequence[Genome]]:
+        return (lambda rng: [one(rng)]) if self._groups is None else self._groups.draw
 
     def sample(self, rng: np.random.Generator) -> Genome | None:
         return None if self._weighted is None else self._weighted.draw(rng)
+
+    def _score(self, trainer: "SharedTrainer", genome: Genome, part: "DeviceSplit") -> Mapping[str, float]:
+        if self._statistics == "batch":
+            return super()._score(trainer, genome, part)
+        return trainer.measure(self._alone(trainer, genome), part)
+
+    def _timed_step(self, trainer: "SharedTrainer", genome: Genome) -> None:
+        trainer.time_step(self._group(lambda rng: genome)(np.random.default_rng(0)))
 
     def _new(self, seed: int) -> "SharedTrainer":
         from nasrun.training.supernet.trainer import SharedTrainer
 
         data, runtime = self._device
         model = self._network(self._space.supernet, seed)
-        return SharedTrainer(model, data, self._parts["train"], self._settings, runtime)
+        return SharedTrainer(model, data, self._parts["train"], self._settings, runtime, distils=self._distils)

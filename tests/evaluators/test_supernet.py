@@ -11,8 +11,9 @@ from nasrun.core import Genome, Job, Proposal, Task, Trial, seeding
 from nasrun.core.options import ConfigError
 from nasrun.evaluators.supernet import Supernet
 from nasrun.spaces.nasbench201.encoding import OPERATIONS
+from nasrun.training.supernet.image_sizes import padded, shrunk
 from nasrun.training.supernet.settings import SharedSettings
-from nasrun.training.supernet.trainer import SharedTrainer, padded
+from nasrun.training.supernet.trainer import SharedTrainer
 from tests.support import setup_of
 
 SPACES = {
@@ -90,7 +91,7 @@ def test_a_step_changes_the_sampled_path_alone(space: str) -> None:
     for _ in range(4):  # the momentum of those before must not move anything either
         genome = chosen.sample(rng)
         before = weights_of(evaluator)
-        trainer.step(images, labels, genome, 0.05)
+        trainer.step(images, labels, [genome], 0.05)
         name_of = chosen.supernet_name(genome, evaluator._task)
         path = {name_of(name) for name, _ in chosen.build(genome, evaluator._task).named_parameters()}
         changed = {name for name, weight in weights_of(evaluator).items() if not torch.equal(weight, before[name])}
@@ -238,6 +239,20 @@ def test_duplicates_are_scored_again() -> None:
     assert setup_of("search_space=nasbench201", "strategy=random").options.deduplicate == "reuse"
 
 
+def groups_of(evaluator: Supernet, policy: Any, monkeypatch: pytest.MonkeyPatch, epoch: int = 1) -> list[list[Genome]]:
+    """The architectures of each batch of one epoch of three."""
+    seen: list[list[Genome]] = []
+    step = SharedTrainer.step
+
+    def watched(trainer: SharedTrainer, images: Any, labels: Any, group: Any, rate: float) -> torch.Tensor:
+        seen.append(list(group))
+        return step(trainer, images, labels, group, rate)
+
+    monkeypatch.setattr(SharedTrainer, "step", watched)
+    evaluator.train_shared(policy, np.random.default_rng(0), epoch, 3)
+    return seen
+
+
 class TestOperationWeights:
     """Which architectures the weights are trained on."""
 
@@ -246,16 +261,7 @@ class TestOperationWeights:
     @staticmethod
     def drawn(evaluator: Supernet, policy: Any, monkeypatch: pytest.MonkeyPatch) -> list[Genome]:
         """The architectures of one epoch."""
-        seen: list[Genome] = []
-        step = SharedTrainer.step
-
-        def watched(trainer: SharedTrainer, images: Any, labels: Any, genome: Genome, rate: float) -> torch.Tensor:
-            seen.append(genome)
-            return step(trainer, images, labels, genome, rate)
-
-        monkeypatch.setattr(SharedTrainer, "step", watched)
-        evaluator.train_shared(policy, np.random.default_rng(0), 1, 1)
-        return seen
+        return [genome for group in groups_of(evaluator, policy, monkeypatch) for genome in group]
 
     def test_operations_are_drawn_in_proportion(self) -> None:
         evaluator, space = prepared("nasbench201", f"evaluator.operation_weights={self.WEIGHTS}")
@@ -313,3 +319,168 @@ class TestOperationWeights:
             setup_of(*SMALL, "search_space=nasbench201", f"evaluator.operation_weights={value}")
         assert str(error.value).startswith(text), str(error.value)
         assert len(str(error.value).splitlines()) == 1
+
+
+class TestSampling:
+    """How the architectures of a batch are chosen."""
+
+    POLICY = ("skip_connect",) * 6
+
+    def test_a_policy_is_followed_after_the_warm_up(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for epoch, followed in ((1, False), (2, False), (3, True)):
+            evaluator, _ = prepared("nasbench201", "evaluator.warm_up_epochs=2")
+            groups = groups_of(evaluator, lambda rng: self.POLICY, monkeypatch, epoch)
+            assert all(len(group) == 1 for group in groups)
+            assert all(genome == self.POLICY for [genome] in groups) is followed
+
+    @pytest.mark.parametrize("sampling", ["uniform", "weighted"])
+    def test_a_policy_is_passed_over(self, sampling: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        evaluator, space = prepared("nasbench201", f"evaluator.sampling={sampling}")
+        groups = groups_of(evaluator, lambda rng: self.POLICY, monkeypatch)
+        rng = np.random.default_rng(0)
+        assert (evaluator.sample(rng) is None) is (sampling == "uniform")
+        assert {genome for [genome] in groups} != {self.POLICY}
+        for [genome] in groups:
+            space.validate(genome)
+
+    @spaces
+    def test_a_fair_group_has_every_choice_as_often(self, space: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        evaluator, chosen = prepared(space, "evaluator.sampling=fair")
+        for group in groups_of(evaluator, None if space == "nasbench201" else chosen.sample, monkeypatch):
+            for genome in group:
+                chosen.validate(genome)
+            if space == "nasbench201":
+                for tokens in zip(*group, strict=True):
+                    assert sorted(tokens) == sorted(OPERATIONS)
+            places: dict[Any, list[Any]] = {}
+            for genome in group:
+                for place, token in enumerate(genome):
+                    places.setdefault((place, chosen.choices(genome[:place])), []).append(token)
+            for (_, legal), tokens in places.items():
+                counts = [tokens.count(token) for token in legal]
+                assert max(counts) - min(counts) <= 1
+
+    @spaces
+    def test_a_sandwich_is_the_largest_and_the_smallest_with_others(
+        self, space: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        evaluator, chosen = prepared(space, "evaluator.sampling=sandwich")
+        groups = groups_of(evaluator, chosen.sample, monkeypatch)
+        assert {len(group) for group in groups} == {4}
+        [(largest, smallest)] = {(group[0], group[1]) for group in groups}
+        flops = [chosen.cost(chosen.sample(np.random.default_rng(n)), evaluator._task).flops for n in range(30)]
+        assert chosen.cost(smallest, evaluator._task).flops <= min(flops)
+        assert max(flops) <= chosen.cost(largest, evaluator._task).flops
+        if space == "nasbench201":
+            assert largest == ("nor_conv_3x3",) * 6
+        assert len({group[2] for group in groups}) > 1
+
+    @pytest.mark.parametrize("distil", ["none", "inplace"])
+    def test_a_group_is_one_step_by_the_sum_of_its_gradients(self, distil: str) -> None:
+        words = ("evaluator.momentum=0", "evaluator.clip_norm=null", "evaluator.sampling=sandwich")
+        evaluator, space = prepared("nasbench201", *words, f"evaluator.distil={distil}")
+        trainer = evaluator._ready
+        genomes = [("nor_conv_3x3",) * 6, space.sample(np.random.default_rng(0))]
+        images, labels = torch.rand(16, 1, 8, 8), torch.arange(16) % 4
+        answers, gradients = labels, dict[str, torch.Tensor]()
+        trainer.model.train()
+        for genome in genomes:
+            outputs = trainer.model(images, genome)
+            loss = torch.nn.functional.cross_entropy(outputs, answers)
+            if distil == "inplace":
+                answers = outputs.detach().softmax(1)
+            found = torch.autograd.grad(loss, list(trainer.model.parameters()), allow_unused=True)
+            for name, gradient in zip(weights_of(evaluator), found, strict=True):
+                if gradient is not None:
+                    gradients[name] = gradients.get(name, torch.zeros_like(gradient)) + gradient
+        before = weights_of(evaluator)
+        trainer.step(images, labels, genomes, 0.1)
+        for name, weight in weights_of(evaluator).items():
+            decay = 0.0001 * before[name] if name in gradients and before[name].ndim > 1 else 0.0
+            expected = before[name] - 0.1 * (gradients.get(name, torch.zeros_like(weight)) + decay)
+            torch.testing.assert_close(weight, expected, rtol=1e-4, atol=1e-6)
+
+    def test_weights_by_cost_are_half_even(self) -> None:
+        from nasrun.training.supernet.sampling import weights_by_cost
+
+        evaluator, space = prepared("nasbench201", "evaluator.operation_weights=cost")
+        weights = weights_by_cost(space, evaluator._task)
+        assert set(weights) == set(OPERATIONS)
+        assert sum(weights.values()) == pytest.approx(1, abs=1e-3)
+        assert weights["none"] == weights["skip_connect"] == pytest.approx(0.1, abs=1e-3)
+        assert weights["nor_conv_3x3"] > 2 * weights["nor_conv_1x1"] > 2 * weights["none"]
+        rng = np.random.default_rng(1)
+        tokens = [token for _ in range(500) for token in evaluator.sample(rng) or ()]
+        assert tokens.count("nor_conv_3x3") / len(tokens) == pytest.approx(weights["nor_conv_3x3"], abs=0.03)
+        assert prepared("macro_cnn", "evaluator.operation_weights=cost")[0].sample(rng) is not None
+
+    @pytest.mark.parametrize(
+        ("space", "words", "text"),
+        [
+            (
+                "micro_cell",
+                ("evaluator.sampling=weighted",),
+                "evaluator.sampling=weighted: the search space names no weights of operations; give ",
+            ),
+            (
+                "nasbench201",
+                ("evaluator.sampling=fair", "evaluator.operation_weights={none:1}"),
+                "evaluator.operation_weights={none:1.0}: nothing is drawn by them with evaluator.sampling=fair; use ",
+            ),
+            (
+                "nasbench201",
+                ("evaluator.distil=inplace",),
+                "evaluator.distil=inplace: is for sampling=sandwich, whose largest architecture teaches the others",
+            ),
+            ("nasbench201", ("evaluator.sampling=often",), "evaluator.sampling=often: "),
+            ("nasbench201", ("evaluator.warm_up_epochs=-1",), "evaluator.warm_up_epochs=-1: "),
+            ("nasbench201", ("evaluator.image_size=0",), "evaluator.image_size=0: "),
+        ],
+    )
+    def test_mistakes_are_said_in_a_line(self, space: str, words: tuple[str, ...], text: str) -> None:
+        with pytest.raises(ConfigError) as error:
+            prepared(space, *words)
+        assert str(error.value).startswith(text), str(error.value)
+        assert len(str(error.value).splitlines()) == 1
+
+
+def test_running_statistics_make_a_score_independent_of_its_batch() -> None:
+    evaluator, space = prepared("nasbench201", "evaluator.statistics=recalibrated", "evaluator.score=whole")
+    evaluator.train_shared(space.sample, np.random.default_rng(0), 1, 1)
+    genome = ("nor_conv_3x3", "skip_connect", "nor_conv_1x1", "none", "avg_pool_3x3", "nor_conv_3x3")
+    [found] = evaluator.evaluate([job(genome)])
+    model = evaluator._alone(evaluator._ready, genome)
+    again = evaluator._ready.measure(model, evaluator._parts["scored"])
+    assert found.metrics["val_loss"] == again["loss"]
+    part = evaluator._parts["scored"]
+    one = evaluator._ready.measure(model, part.some(torch.arange(1)))
+    assert one["loss"] >= 0  # of one image, which no statistics of a batch could be made of
+    with torch.no_grad():
+        batch = evaluator._ready.score(genome, part, 128)
+    assert batch["loss"] != again["loss"]
+
+
+class TestImageSize:
+    """A search on smaller images."""
+
+    def test_images_are_means_over_areas(self) -> None:
+        from nasrun.training.data import DeviceSplit
+
+        images = torch.tensor([[[[0, 10, 20, 30], [2, 12, 22, 32], [1, 1, 9, 9], [1, 1, 9, 10]]]], dtype=torch.uint8)
+        split = DeviceSplit(images, torch.zeros(1, dtype=torch.long))
+        assert shrunk(split, 2).images.tolist() == [[[[6, 26], [1, 9]]]]
+        assert shrunk(split, 4) is split
+        assert shrunk(split, 9) is split
+        assert shrunk(split, None) is split
+
+    def test_networks_are_of_small_images_and_prices_of_those_of_the_data(self) -> None:
+        evaluator, space = prepared("nasbench201", "evaluator.image_size=4")
+        assert {part.shape[1:] for part in evaluator._parts.values()} == {(4, 4)}
+        genome = ("nor_conv_3x3",) * 6
+        [found] = evaluator.evaluate([job(genome)])
+        assert found.metrics["flops"] == space.cost(genome, evaluator._dataset.task).flops
+        assert evaluator.final(job(genome)) == {}
+
+    def test_it_is_the_size_behind_the_border(self) -> None:
+        evaluator, _ = prepared("nasbench201", "evaluator.pad_to=12", "evaluator.image_size=6")
+        assert evaluator._parts["train"].shape[1:] == (6, 6)

@@ -137,6 +137,18 @@ def test_a_killed_run_comes_to_the_same(tmp_path: Path, phase: str, after: int) 
     assert results(directory) == expected
 
 
+def test_epochs_of_a_warm_up_come_before_the_first_trial_and_survive_a_kill(tmp_path: Path) -> None:
+    words = ("evaluator.warm_up_epochs=2", "evaluator.sampling=sandwich", "evaluator.distil=inplace", "trials=6")
+    whole_run = whole("aging_evolution", tmp_path / "whole", *words)
+    assert kinds(journal.read(whole_run / journal.NAME)) == "sss" + "amt" * 4 + "s" + "amt" * 2 + "fe"
+    directory = tmp_path / "killed"
+    killed([*SMALL, *STRATEGIES["aging_evolution"], *words, f"hydra.run.dir={directory}"], "step", STEPS + 2)
+    assert kinds(journal.read(directory / journal.NAME)) == "s"
+    killed(["resume", str(directory)], "score", 3)
+    resume(directory, {})
+    assert results(directory) == results(whole_run)
+
+
 @pytest.mark.slow
 def test_a_controller_and_its_shared_weights_survive_many_kills(tmp_path: Path) -> None:
     expected = results(whole("reinforce", tmp_path / "whole"))
