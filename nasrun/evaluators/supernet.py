@@ -5,20 +5,23 @@ torch is imported when something is trained, not before.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
-from nasrun.core import Genome, SearchSpace
-from nasrun.core.options import AtLeast, ConfigError, show
+from nasrun.core import Genome, SearchSpace, Token
+from nasrun.core.options import AtLeast, Between, ConfigError, show
 from nasrun.datasets import Dataset
 from nasrun.evaluators.weight_sharing import SharingSettings, WeightSharing
 from nasrun.hardware.devices import Hardware
-from nasrun.spaces.sections import spaces_with_supernet
+from nasrun.spaces.sections import spaces_with_relaxation, spaces_with_supernet
 from nasrun.training.supernet.sampling import Draw, FairDraws, SandwichDraws, WeightedDraws, Weights, weights_by_cost
 
 if TYPE_CHECKING:
+    import torch
+
+    from nasrun.spaces.mixture import Mixture
     from nasrun.training.data import DeviceSplit
     from nasrun.training.supernet.trainer import SharedTrainer
 
@@ -36,12 +39,17 @@ class SupernetSettings(SharingSettings):
     `FairDraws` and `SandwichDraws`), whatever the policy; `auto`: `weighted` where operation weights are given by name,
     else `policy`. `distil=inplace`: the others of a sandwich learn what its largest architecture answers.
     `statistics=recalibrated`: architectures are scored with running statistics that are made anew for each, in place of
-    those of the batch at hand. `warm_up_epochs`: epochs before the first trial, in which no policy is used.
+    those of the batch at hand. `drop_path`: the share of images for which an operation gives nothing while training, in
+    the last epoch; in the first next to none. `auxiliary`: the weight of the loss of a second classifier within the
+    network (`AuxiliaryHead`); 0: there is none. `warm_up_epochs`: epochs before the first trial, in which no policy is
+    used.
     """
 
     sampling: Sampling = "auto"
     distil: Literal["none", "inplace"] = "none"
     statistics: Literal["batch", "recalibrated"] = "batch"
+    drop_path: Annotated[float, Between(0, 1, open_high=True)] = 0.0
+    auxiliary: Annotated[float, AtLeast(0)] = 0.0
     warm_up_epochs: Annotated[int, AtLeast(0)] = 0
 
     def __post_init__(self) -> None:
@@ -90,6 +98,17 @@ class Supernet(WeightSharing):
         if own.sampling == "auto":
             self._sampling = "weighted" if isinstance(operation_weights, dict) else "policy"
         self._check(operation_weights)
+        if own.drop_path and not space.mixed_channels:
+            raise ConfigError(
+                f"evaluator.drop_path={own.drop_path}: the network of all architectures of this search space drops "
+                f"none; use 0, or search_space={' or '.join(spaces_with_relaxation())}"
+            )
+        self._drop_path, self._auxiliary = own.drop_path, own.auxiliary
+        if own.auxiliary and space.auxiliary_place(self._small_task) is None:
+            raise ConfigError(
+                f"evaluator.auxiliary={own.auxiliary}: the network of all architectures of this search space has no place "
+                "for a second classifier; use 0, or search_space=micro_cell"
+            )
         self._one: Draw = space.sample if self._weighted is None else self._weighted.draw
         self._distils = own.distil == "inplace"
         self._groups: FairDraws | SandwichDraws | None = None
@@ -125,12 +144,32 @@ class Supernet(WeightSharing):
         if epoch == 1:
             self._trainer = self._new(int(rng.integers(2**62)))
         one = draw if self._sampling == "policy" and epoch > self.warm_up_epochs else self._one
-        metrics = self._ready.epoch(self._group(one), rng, epoch, epochs)
+        draws: Callable[[np.random.Generator], Sequence[Any]] = self._group(one)
+        if self._drop_path:
+            draws = self._with_dropped_paths(draws, rng, self._drop_path * min(epoch / epochs, 1.0))
+        metrics = self._ready.epoch(draws, rng, epoch, epochs)
         found = self._score(self._ready, one(rng), self._parts["held_out"])
         return metrics | {"held_out_accuracy": found["accuracy"]}
 
     def _group(self, one: Draw) -> Callable[[np.random.Generator], Sequence[Genome]]:
         return (lambda rng: [one(rng)]) if self._groups is None else self._groups.draw
+
+    def _with_dropped_paths(
+        self, draws: Callable[[np.random.Generator], Sequence[Genome]], rng: np.random.Generator, rate: float
+    ) -> "Callable[[np.random.Generator], Sequence[Mixture]]":
+        """The same architectures; results of operations, but of skip connections, are 0 for a share of the images and
+        the more for the others (Larsson et al., "FractalNet", ICLR 2017, arXiv 1605.07648, section 3.2)."""
+        import torch
+
+        from nasrun.spaces.mixture import Mixture
+        from nasrun.training.supernet.dropping import dropped
+
+        noise = torch.Generator().manual_seed(int(rng.integers(2**62)))
+
+        def drop(token: Token, value: "torch.Tensor") -> "torch.Tensor":
+            return value if token == self._space.skip else dropped(value, rate, noise)
+
+        return lambda rng: [replace(Mixture.of(genome), drop=drop) for genome in draws(rng)]
 
     def sample(self, rng: np.random.Generator) -> Genome | None:
         return None if self._weighted is None else self._weighted.draw(rng)
@@ -148,4 +187,12 @@ class Supernet(WeightSharing):
 
         data, runtime = self._device
         model = self._network(self._space.supernet, seed)
-        return SharedTrainer(model, data, self._parts["train"], self._settings, runtime, distils=self._distils)
+        head, place = None, self._space.auxiliary_place(self._small_task)
+        if self._auxiliary and place is not None:
+            from nasrun.training.supernet.auxiliary import AuxiliaryHead
+
+            name, channels = place
+            head = self._network(lambda task: AuxiliaryHead(model, name, channels, task.outputs, self._auxiliary), seed)
+        return SharedTrainer(
+            model, data, self._parts["train"], self._settings, runtime, distils=self._distils, auxiliary=head
+        )

@@ -6,14 +6,14 @@ torch is imported when something is trained, not before.
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from nasrun.checkpoints.winner import Winner, save_winner
 from nasrun.core import Genome, Job, Measurement, SearchSpace, SharedEvaluator, Task, Trial, seeding
 from nasrun.core.options import Between, ConfigError, Positive
-from nasrun.datasets import Dataset
+from nasrun.datasets import Dataset, Splits
 from nasrun.datasets.splitting import cut
 from nasrun.evaluators.train.final import predictions_of
 from nasrun.evaluators.train.memory import reason
@@ -41,7 +41,8 @@ class SharingSettings(SharedSettings):
     (`score=batch`; another batch for each trial), or on all (`score=whole`). `held_out`: the share of the validation
     images that neither training nor scores see. `pad_to`: smaller images are enlarged to that height and width by
     repeating their border. `image_size`: then they are brought down to that height and width for the whole search, by
-    means over areas, which is faster; None: as they are.
+    means over areas, which is faster; None: as they are. `standardise`: pixels are brought to a mean of 0 and a
+    deviation of 1 per channel; otherwise to [0, 1] alone.
     """
 
     rounds: Positive = 30
@@ -50,6 +51,7 @@ class SharingSettings(SharedSettings):
     held_out: Annotated[float, Between(0.01, 0.9)] = 0.3
     pad_to: Positive | None = 32
     image_size: Positive | None = None
+    standardise: bool = True
 
 
 class WeightSharing(SharedEvaluator):
@@ -91,7 +93,7 @@ class WeightSharing(SharedEvaluator):
 
         self._runtime = Runtime.from_record(recorded["runtime"]) if recorded else self._hardware.resolve()
         self._runtime.apply()
-        data = self._data = DeviceData(self._dataset.load(), self._runtime.device)
+        data = self._data = DeviceData(self._splits(), self._runtime.device)
         validation = self._resized(data.split("validation"))
         rng = seeding.generator(self._dataset.split_seed, seeding.Purpose.SHARED)
         labels = self._dataset.load().validation.labels
@@ -107,6 +109,13 @@ class WeightSharing(SharedEvaluator):
             self._parts[name] = validation.some(index)
         self._trainer = None
         return dict(recorded) if recorded else {"runtime": self._runtime._asdict()}
+
+    def _splits(self) -> Splits:
+        """The data, with what their pixels are brought to."""
+        splits = self._dataset.load()
+        if self._settings.standardise:
+            return splits
+        return replace(splits, mean=(0.0,) * len(splits.mean), std=(1.0,) * len(splits.std))
 
     def _resized(self, split: "DeviceSplit") -> "DeviceSplit":
         from nasrun.training.supernet.image_sizes import padded, shrunk
@@ -158,7 +167,7 @@ class WeightSharing(SharedEvaluator):
             found = self._ready.measure(model, self._parts[part], on_outputs=outputs.append)
             metrics |= {f"{prefix}_{name}": value for name, value in found.items()}
         if job.save_to is not None:
-            splits = self._dataset.load()
+            splits = self._splits()
             name, section, task = self._space.format(genome), self._space.section, self._dataset.task
             about = Winner(name, section, task, splits.mean, splits.std, splits.classes, self.pad_to)
             save_winner(Path(job.save_to), about, model)

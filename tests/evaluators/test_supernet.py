@@ -460,6 +460,90 @@ def test_running_statistics_make_a_score_independent_of_its_batch() -> None:
     assert batch["loss"] != again["loss"]
 
 
+class TestDroppedPaths:
+    """Operations that give nothing for a share of the images, while training."""
+
+    def test_so_large_a_share_is_dropped_and_skip_connections_stay(self) -> None:
+        from nasrun.training.supernet.dropping import dropped
+
+        value = torch.ones(4000, 2, 1, 1)
+        kept = dropped(value, 0.3, torch.Generator().manual_seed(0))
+        assert float((kept == 0).float().mean()) == pytest.approx(0.3, abs=0.03)
+        assert kept.max().item() == pytest.approx(1 / 0.7)
+        evaluator, _ = prepared("nasbench201", "evaluator.drop_path=0.5")
+        skips, convolutions = ("skip_connect",) * 6, ("nor_conv_3x3",) * 6
+        model, images = evaluator._ready.model, torch.rand(8, 1, 8, 8)
+        for genome, same in ((skips, True), (convolutions, False)):
+            draws = evaluator._with_dropped_paths(lambda rng, g=genome: [g], np.random.default_rng(0), 0.5)
+            [mixture] = draws(np.random.default_rng(0))
+            assert torch.equal(model(images, mixture), model(images, genome)) is same
+
+    def test_it_grows_over_the_epochs_and_is_of_training_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        rates = []
+        evaluator, space = prepared("nasbench201", "evaluator.drop_path=0.4")
+        inner = evaluator._with_dropped_paths
+
+        def watched(draws: Any, rng: Any, rate: float) -> Any:
+            rates.append(rate)
+            return inner(draws, rng, rate)
+
+        monkeypatch.setattr(evaluator, "_with_dropped_paths", watched)
+        for epoch in (1, 2, 4):
+            evaluator.train_shared(space.sample, np.random.default_rng(epoch), epoch, 4)
+        assert rates == pytest.approx([0.1, 0.2, 0.4])
+        [one], [two] = (list(evaluator.evaluate([job(("nor_conv_3x3",) * 6)])) for _ in range(2))
+        assert one.metrics == two.metrics
+
+    def test_a_network_that_cannot_is_refused(self) -> None:
+        with pytest.raises(ConfigError, match=r"^evaluator\.drop_path=0\.1: the network of all architectures"):
+            prepared("macro_cnn", "evaluator.drop_path=0.1")
+
+
+class TestAuxiliaryHead:
+    """A second classifier within the network."""
+
+    def test_its_loss_is_added_and_it_learns(self) -> None:
+        evaluator, space = prepared("micro_cell", "evaluator.auxiliary=0.4")
+        trainer = evaluator._ready
+        assert trainer._auxiliary is not None
+        before = {name: weight.detach().clone() for name, weight in trainer._auxiliary.named_parameters()}
+        images, labels = torch.rand(16, 1, 8, 8), torch.arange(16) % 4
+        genome = space.sample(np.random.default_rng(0))
+        seen: list[torch.Tensor] = []
+        trainer.model.cells[1].register_forward_hook(lambda part, given, output: seen.append(output))  # type: ignore
+        trainer.model.train()
+        trainer.model(images, genome)
+        features = seen[0].detach()
+        first = float(torch.nn.functional.cross_entropy(trainer._auxiliary(features), labels))
+        told = float(trainer._auxiliary.loss(labels))
+        assert told == pytest.approx(0.4 * first, rel=1e-4)
+        trainer.step(images, labels, [genome], 0.05)
+        assert all(not torch.equal(weight, before[name]) for name, weight in trainer._auxiliary.named_parameters())
+
+    def test_it_is_saved_and_has_no_part_in_scores(self, tmp_path: Path) -> None:
+        one, space = prepared("micro_cell", "evaluator.auxiliary=0.4")
+        one.train_shared(space.sample, np.random.default_rng(1), 1, 3)
+        one.save(tmp_path / "1.safetensors")
+        other, _ = prepared("micro_cell", "evaluator.auxiliary=0.4")
+        other.load(tmp_path / "1.safetensors")
+        results = [each.train_shared(space.sample, np.random.default_rng(2), 2, 3) for each in (one, other)]
+        assert results[0] == results[1]
+        metrics = one.final(job(space.sample(np.random.default_rng(0))))["metrics"]
+        assert 0 <= metrics["test_accuracy"] <= 1
+
+    def test_a_space_without_a_place_for_it_is_refused(self) -> None:
+        with pytest.raises(ConfigError, match=r"^evaluator\.auxiliary=0\.4: the network of all architectures"):
+            prepared("nasbench201", "evaluator.auxiliary=0.4")
+
+
+def test_images_may_be_divided_by_255_alone() -> None:
+    evaluator, _ = prepared("nasbench201", "evaluator.standardise=false")
+    data, part = evaluator._data, evaluator._parts["train"]
+    assert data is not None
+    images = data.normalise(part.images[:5], torch.contiguous_format)
+    torch.testing.assert_close(images, part.images[:5].float() / 255)
+
+
 class TestImageSize:
     """A search on smaller images."""
 

@@ -21,10 +21,13 @@ from nasrun.training.augmentation import augmented
 from nasrun.training.data import DeviceData, DeviceSplit, measured_at_a_time
 from nasrun.training.outcomes import TrainingError
 from nasrun.training.settings import TrainSettings
+from nasrun.training.supernet.auxiliary import AuxiliaryHead
 from nasrun.training.supernet.settings import SharedSettings
 
 WEIGHT, MOMENTUM, SCALE = "weight.", "momentum.", "scaler."
 """What the names of tensors in a checkpoint begin with."""
+AUXILIARY = "auxiliary."
+"""What the names of weights of an auxiliary head begin with."""
 
 Draw = Callable[[np.random.Generator], Sequence[Genome | Mixture]]
 """The architectures of a batch."""
@@ -46,6 +49,7 @@ class SharedTrainer:
     `model`: an `nn.Module` that is a `SharedNetwork`; `train`: what it is trained on; `data` normalises images. An
     architecture's step changes its own weights alone: what it does not use is neither decayed nor moved by momentum.
     `distils`: of several architectures of a batch the first learns the labels, the others what it answers.
+    `auxiliary`: a head on `model` whose loss is added to theirs.
     """
 
     def __init__(
@@ -57,6 +61,7 @@ class SharedTrainer:
         runtime: Runtime,
         *,
         distils: bool = False,
+        auxiliary: AuxiliaryHead | None = None,
     ) -> None:
         self.model, self._distils = runtime.place(model), distils
         self._data, self._split, self._settings, self._runtime = data, train, settings, runtime
@@ -65,6 +70,9 @@ class SharedTrainer:
         self._autocast = torch.autocast(runtime.device, dtype) if dtype is not None else contextlib.nullcontext()
         self._scaler = torch.amp.GradScaler(runtime.device, enabled=dtype is torch.float16)
         self._weights: dict[str, torch.Tensor] = dict(model.named_parameters())
+        self._auxiliary = None if auxiliary is None else runtime.place(auxiliary)
+        if auxiliary is not None:
+            self._weights |= {AUXILIARY + name: weight for name, weight in auxiliary.named_parameters()}
         # By group, as the optimizer decays the one and not the other; order is that of the model.
         self._groups = [[p for p in self._weights.values() if (p.ndim > 1) == decayed] for decayed in (True, False)]
         groups = [
@@ -131,9 +139,10 @@ class SharedTrainer:
         for architecture in architectures:
             with self._autocast:
                 outputs = self.model(images, architecture)
+                aside = self._auxiliary.loss(answers) if self._auxiliary is not None else None
             outputs = outputs.float()
             loss = F.cross_entropy(outputs, answers)
-            self._scaler.scale(loss).backward()
+            self._scaler.scale(loss if aside is None else loss + aside).backward()
             told += torch.stack((loss.detach(), (outputs.detach().argmax(1) == labels).sum()))
             if self._distils and answers is labels:
                 answers = outputs.detach().softmax(1)
