@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
-from nasrun.core import Genome, SearchSpace, Token
+from nasrun.core import Genome, SearchSpace, Task, Token
 from nasrun.core.options import AtLeast, Between, ConfigError, show
 from nasrun.datasets import Dataset
 from nasrun.evaluators.weight_sharing import SharingSettings, WeightSharing
@@ -23,11 +23,10 @@ if TYPE_CHECKING:
 
     from nasrun.spaces.mixture import Mixture
     from nasrun.training.data import DeviceSplit
+    from nasrun.training.supernet.auxiliary import AuxiliaryHead
     from nasrun.training.supernet.trainer import SharedTrainer
 
 Sampling = Literal["auto", "policy", "uniform", "weighted", "fair", "sandwich"]
-GROUPS = ("fair", "sandwich")
-"""Samplings that train several architectures on each batch."""
 
 
 @dataclass(kw_only=True, frozen=True)
@@ -90,27 +89,15 @@ class Supernet(WeightSharing):
                 f"search_space={type(space).__name__}: has no supernet, which evaluator=supernet trains; choose "
                 f"search_space={' or '.join(spaces_with_supernet())}"
             )
-        own = SupernetSettings(**settings)
+        own = self._options = SupernetSettings(**settings)
         super().__init__(space, dataset, hardware, own)
-        self._statistics, self.warm_up_epochs = own.statistics, own.warm_up_epochs
-        self._weighted = self._draws_of(operation_weights)
+        self.warm_up_epochs = own.warm_up_epochs
         self._sampling = own.sampling
         if own.sampling == "auto":
             self._sampling = "weighted" if isinstance(operation_weights, dict) else "policy"
-        self._check(operation_weights)
-        if own.drop_path and not space.mixed_channels:
-            raise ConfigError(
-                f"evaluator.drop_path={own.drop_path}: the network of all architectures of this search space drops "
-                f"none; use 0, or search_space={' or '.join(spaces_with_relaxation())}"
-            )
-        self._drop_path, self._auxiliary = own.drop_path, own.auxiliary
-        if own.auxiliary and space.auxiliary_place(self._small_task) is None:
-            raise ConfigError(
-                f"evaluator.auxiliary={own.auxiliary}: the network of all architectures of this search space has no place "
-                "for a second classifier; use 0, or search_space=micro_cell"
-            )
+        self._weighted = self._draws_of(operation_weights)
+        self._check_space()
         self._one: Draw = space.sample if self._weighted is None else self._weighted.draw
-        self._distils = own.distil == "inplace"
         self._groups: FairDraws | SandwichDraws | None = None
         if self._sampling == "fair":
             self._groups = FairDraws(space)
@@ -118,26 +105,39 @@ class Supernet(WeightSharing):
             self._groups = SandwichDraws(space, self._task, self._one)
 
     def _draws_of(self, weights: Weights | str | None) -> WeightedDraws | None:
-        if weights == "cost":
-            weights = weights_by_cost(self._space, self._task)
-        elif weights == "auto":
-            weights = dict(self._space.operation_weights)
-        return WeightedDraws(self._space, weights) if isinstance(weights, dict) and weights else None
-
-    def _check(self, weights: Weights | str | None) -> None:
-        """ConfigError where operation weights have no part in what is drawn, or there are none that are to have."""
+        """What draws by operation weights; ConfigError where these have no part in what is drawn, or there are none
+        that are to have."""
         if self._sampling in ("uniform", "fair") and isinstance(weights, dict):
             raise ConfigError(
                 f"evaluator.operation_weights={show(weights)}: nothing is drawn by them with evaluator.sampling="
                 f"{self._sampling}; use evaluator.sampling=weighted"
             )
-        if self._sampling == "weighted" and self._weighted is None:
+        if weights == "cost":
+            weights = weights_by_cost(self._space, self._task)
+        elif weights == "auto":
+            weights = dict(self._space.operation_weights)
+        if isinstance(weights, dict) and weights:
+            return None if self._sampling == "uniform" else WeightedDraws(self._space, weights)
+        if self._sampling == "weighted":
             raise ConfigError(
                 "evaluator.sampling=weighted: the search space names no weights of operations; give "
                 "evaluator.operation_weights={NAME:NUMBER,...}, or choose evaluator.sampling=uniform"
             )
-        if self._sampling == "uniform":
-            self._weighted = None
+        return None
+
+    def _check_space(self) -> None:
+        """ConfigError where the network of all architectures of the space cannot do what the options want."""
+        own, space = self._options, self._space
+        if own.drop_path and not space.mixed_channels:
+            raise ConfigError(
+                f"evaluator.drop_path={own.drop_path}: the network of all architectures of this search space drops "
+                f"none; use 0, or search_space={' or '.join(spaces_with_relaxation())}"
+            )
+        if own.auxiliary and space.auxiliary_place(self._small_task) is None:
+            raise ConfigError(
+                f"evaluator.auxiliary={own.auxiliary}: the network of all architectures of this search space has no "
+                "place for a second classifier; use 0, or search_space=micro_cell"
+            )
 
     def train_shared(self, draw: Draw, rng: np.random.Generator, epoch: int, epochs: int) -> Mapping[str, float]:
         """One epoch of the shared weights; also tells the accuracy of one more draw on what is held out."""
@@ -145,8 +145,8 @@ class Supernet(WeightSharing):
             self._trainer = self._new(int(rng.integers(2**62)))
         one = draw if self._sampling == "policy" and epoch > self.warm_up_epochs else self._one
         draws: Callable[[np.random.Generator], Sequence[Any]] = self._group(one)
-        if self._drop_path:
-            draws = self._with_dropped_paths(draws, rng, self._drop_path * min(epoch / epochs, 1.0))
+        if self._options.drop_path:
+            draws = self._with_dropped_paths(draws, rng, self._options.drop_path * min(epoch / epochs, 1.0))
         metrics = self._ready.epoch(draws, rng, epoch, epochs)
         found = self._score(self._ready, one(rng), self._parts["held_out"])
         return metrics | {"held_out_accuracy": found["accuracy"]}
@@ -175,7 +175,7 @@ class Supernet(WeightSharing):
         return None if self._weighted is None else self._weighted.draw(rng)
 
     def _score(self, trainer: "SharedTrainer", genome: Genome, part: "DeviceSplit") -> Mapping[str, float]:
-        if self._statistics == "batch":
+        if self._options.statistics == "batch":
             return super()._score(trainer, genome, part)
         return trainer.measure(self._alone(trainer, genome), part)
 
@@ -187,12 +187,19 @@ class Supernet(WeightSharing):
 
         data, runtime = self._device
         model = self._network(self._space.supernet, seed)
-        head, place = None, self._space.auxiliary_place(self._small_task)
-        if self._auxiliary and place is not None:
-            from nasrun.training.supernet.auxiliary import AuxiliaryHead
+        head = self._auxiliary_head(model, seed) if self._options.auxiliary else None
+        distils = self._options.distil == "inplace"
+        train = self._parts["train"]
+        return SharedTrainer(model, data, train, self._options, runtime, distils=distils, auxiliary=head)
 
-            name, channels = place
-            head = self._network(lambda task: AuxiliaryHead(model, name, channels, task.outputs, self._auxiliary), seed)
-        return SharedTrainer(
-            model, data, self._parts["train"], self._settings, runtime, distils=self._distils, auxiliary=head
-        )
+    def _auxiliary_head(self, model: "torch.nn.Module", seed: int) -> "AuxiliaryHead":
+        from nasrun.training.supernet.auxiliary import AuxiliaryHead
+
+        place = self._space.auxiliary_place(self._small_task)
+        assert place is not None
+        name, channels = place
+
+        def make(task: Task) -> AuxiliaryHead:
+            return AuxiliaryHead(model, name, channels, task.outputs, self._options.auxiliary)
+
+        return self._network(make, seed)

@@ -8,7 +8,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from nasrun.checkpoints.winner import Winner, save_winner
 from nasrun.core import Genome, Job, Measurement, SearchSpace, SharedEvaluator, Task, Trial, seeding
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from nasrun.training.data import DeviceData, DeviceSplit
     from nasrun.training.supernet.trainer import SharedTrainer
+
+Module = TypeVar("Module", bound="torch.nn.Module")
 
 STATISTICS_BATCHES = 20
 """Batches from which the winner's running statistics are made."""
@@ -210,7 +212,7 @@ class WeightSharing(SharedEvaluator):
     def _new(self, seed: int) -> "SharedTrainer":
         """New shared weights by a seed; torch's global generators stay as they were."""
 
-    def _network(self, make: Callable[[Task], "torch.nn.Module"], seed: int) -> "torch.nn.Module":
+    def _network(self, make: "Callable[[Task], Module]", seed: int) -> "Module":
         """A network with new weights by a seed."""
         import torch
 
