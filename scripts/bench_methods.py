@@ -66,6 +66,7 @@ def trials_for(words: Sequence[str], seconds: float) -> int:
         setup.evaluator.estimate(Trial(number, Proposal(setup.space.sample(rng))), time.process_time)
         for number in range(TIMED)
     ]
+    seconds -= setup.evaluator.estimate_start(setup.space.sample(rng))
     return max(1, round(seconds / statistics.fmean(one or 0.01 for one in found)))
 
 

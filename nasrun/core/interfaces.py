@@ -258,6 +258,10 @@ class Evaluator(ABC):
         """
         return None
 
+    def estimate_start(self, genome: Genome) -> float:
+        """Seconds that are expected to pass before the first trial, from a short timing with an architecture."""
+        return 0.0
+
     def work(self, epochs: int, horizon: int) -> float:
         """What the first epochs of a training whose schedule is laid over `horizon` cost, in epochs of the usual price:
         fewer than they are where the first are cheaper."""

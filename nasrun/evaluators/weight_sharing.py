@@ -187,16 +187,26 @@ class WeightSharing(SharedEvaluator):
 
     def estimate(self, trial: Trial, timer: Callable[[], float] | None = None) -> float | None:
         """Seconds of one trial: its score, and its share of an epoch, from five steps of its architecture."""
-        trainer = self._new(UNTRAINED)
-        genome, seconds = trial.proposal.genome, []
+        trainer, genome = self._new(UNTRAINED), trial.proposal.genome
         timer = timer or time.monotonic
+        epoch = self._epoch_seconds(trainer, genome, timer)
+        started = timer()
+        self._score(trainer, genome, self._scored(Job(trial, 0, 0)))
+        return epoch / self.rounds + timer() - started
+
+    def estimate_start(self, genome: Genome) -> float:
+        """Seconds of the epochs before the first trial."""
+        if not self.warm_up_epochs:
+            return 0.0
+        return self.warm_up_epochs * self._epoch_seconds(self._new(UNTRAINED), genome, time.monotonic)
+
+    def _epoch_seconds(self, trainer: "SharedTrainer", genome: Genome, timer: Callable[[], float]) -> float:
+        seconds = []
         for _ in range(TIMED_STEPS):
             started = timer()
             self._timed_step(trainer, genome)
             seconds.append(timer() - started)
-        started = timer()
-        self._score(trainer, genome, self._scored(Job(trial, 0, 0)))
-        return sorted(seconds)[TIMED_STEPS // 2] * trainer.steps / self.rounds + timer() - started
+        return sorted(seconds)[TIMED_STEPS // 2] * trainer.steps
 
     def save(self, path: Path) -> None:
         self._ready.save(path)

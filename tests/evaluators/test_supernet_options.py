@@ -159,6 +159,16 @@ def test_running_statistics_make_a_score_independent_of_its_batch() -> None:
     assert batch["loss"] != again["loss"]
 
 
+def test_a_warm_up_counts_in_what_a_run_is_expected_to_take() -> None:
+    evaluator, space = prepared("nasbench201", "evaluator.warm_up_epochs=50")
+    genome = space.sample(np.random.default_rng(0))
+    ticks = iter(range(1000))
+    # An epoch of four steps of a tick each, shared by 30 trials, and a score.
+    assert evaluator.estimate(job(genome).trial, lambda: float(next(ticks))) == 4 / 30 + 1
+    assert evaluator.estimate_start(genome) > 0
+    assert prepared("nasbench201")[0].estimate_start(genome) == 0
+
+
 class TestDroppedPaths:
     """Operations that give nothing for a share of the images, while training."""
 
