@@ -53,8 +53,11 @@ class Stage(nn.Module):
         self.nodes = nn.ModuleList(
             _node(after, after, 1) if sources else _node(before, after, stride) for sources in wiring.sources
         )
-        weighted = {str(node): sources for node, sources in enumerate(wiring.sources) if len(sources) > 1}
-        self.weights = nn.ParameterDict({node: torch.zeros(len(sources)) for node, sources in weighted.items()})
+        for node, sources in enumerate(wiring.sources):
+            if (
+                len(sources) > 1
+            ):  # by name, as a layer's own weights, so that the network's Python source can be written
+                self.register_parameter(f"edges{node}", nn.Parameter(torch.zeros(len(sources))))
 
     def forward(self, features: Tensor) -> Tensor:
         made: list[Tensor] = []
@@ -63,13 +66,13 @@ class Stage(nn.Module):
         total = made[self._ends[0]]
         for end in self._ends[1:]:
             total = total + made[end]
-        return total / len(self._ends)
+        return total if len(self._ends) == 1 else total * (1 / len(self._ends))
 
     def _taken(self, node: int, made: list[Tensor], features: Tensor) -> Tensor:
         sources = self._sources[node]
         if len(sources) < 2:
             return made[sources[0]] if sources else features
-        shares = torch.sigmoid(self.weights[str(node)])
+        shares = torch.sigmoid(getattr(self, f"edges{node}"))
         total = made[sources[0]] * shares[0]
         for place, source in enumerate(sources[1:], start=1):
             total = total + made[source] * shares[place]
