@@ -21,6 +21,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from rank_correlation import merged
 from table_kinds.cells import accuracies, found_by
 from table_kinds.shared import print_table, spread
 
@@ -54,7 +55,7 @@ def words_of(method: str, seed: int, arguments: argparse.Namespace) -> list[str]
     common = ("search_space=nasbench201", "search_space.channels=8", "search_space.cells=1", "dataset=cifar10")
     data = (f"dataset.train_samples={arguments.samples}", "dataset.validation=0.04")
     quiet = ("hardware=cpu", "hardware.threads=1", "output.plots=false", "output.console=none")
-    return [*common, *data, *METHODS[method], *quiet, f"seed={seed}", *arguments.words]
+    return merged([*common, *data, *METHODS[method], *quiet, f"seed={seed}", *arguments.words])
 
 
 def trials_for(words: Sequence[str], seconds: float) -> int:

@@ -149,9 +149,16 @@ class Comparison:
         print(f"| {name} | {seed} | {steps} | {' | '.join(cells)} | {seconds} |", flush=True)
 
 
+def merged(words: Sequence[str]) -> list[str]:
+    """Overrides of a config, of which the last one of a key counts."""
+    return list({word.partition("=")[0]: word for word in words}.values())
+
+
 def untrained(words: Sequence[str], genomes: list[Genome], results: Results, cells: int) -> dict[str, list[float]]:
     """Scores of the networks of some words before any training."""
-    own = [word for word in words if word.split("=")[0].split(".")[0] in ("search_space", "dataset", "hardware")]
+    own = [
+        word for word in words if word.partition("=")[0].partition(".")[0] in ("search_space", "dataset", "hardware")
+    ]
     key = ("untrained", own, cells, len(genomes))
     if (known := results.get(*key)) is None:
         listed = ",".join(UNTRAINED)
@@ -205,7 +212,7 @@ def main() -> None:
     arguments = parser.parse_intermixed_args()
     named = list(ROWS) if "all" in arguments.rows else arguments.rows
     rows = {name: ROWS[name] for name in named} | {row: tuple(row.split()) for row in arguments.row}
-    results, words = Results(arguments.results), [*BASE, *arguments.words]
+    results, words = Results(arguments.results), merged([*BASE, *arguments.words])
     setup = build(task_config(compose_config(words)))
     rng = np.random.default_rng(arguments.cells_seed)
     genomes = [setup.space.sample(rng) for _ in range(arguments.architectures)]
@@ -227,7 +234,7 @@ def main() -> None:
     )
     for name, more in (rows or {"default": ()}).items():
         for seed in range(arguments.seeds):
-            show(name, [*words, *more], seed, arguments, table, results)
+            show(name, merged([*words, *more]), seed, arguments, table, results)
     print(f"\n{' '.join(sys.argv)}")
 
 
