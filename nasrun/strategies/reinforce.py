@@ -115,15 +115,17 @@ class Reinforce(Strategy):
     def _made(self) -> "PolicyLearner":
         """The policy, made when it is first needed, because it takes torch."""
         if self._learner is None:
-            from nasrun.strategies.controllers.lstm_policy import PolicyLearner, TokenKinds
+            from nasrun.strategies.controllers.lstm_policy import NO_KINDS, PolicyLearner, TokenKinds
 
             self._rows = {
                 token: row for row, token in enumerate(TokenVocabulary(self._space).tokens, start=UNKNOWN + 1)
             }
-            kinds = TokenKinds(
-                operations=[row for token, row in self._rows.items() if isinstance(token, str)],
-                convolutions=[row for token, row in self._rows.items() if token in self._space.convolutions],
-            )
+            kinds = NO_KINDS
+            if self._policy.sets_operations_apart:
+                kinds = TokenKinds(
+                    operations=[row for token, row in self._rows.items() if isinstance(token, str)],
+                    convolutions=[row for token, row in self._rows.items() if token in self._space.convolutions],
+                )
             self._learner = PolicyLearner(len(self._rows) + 1, self._seed, self._policy, kinds)
         return self._learner
 

@@ -164,7 +164,7 @@ def test_a_warm_up_counts_in_what_a_run_is_expected_to_take() -> None:
     genome = space.sample(np.random.default_rng(0))
     ticks = iter(range(1000))
     # An epoch of four steps of a tick each, shared by 30 trials, and a score.
-    assert evaluator.estimate(job(genome).trial, lambda: float(next(ticks))) == 4 / 30 + 1
+    assert evaluator.estimate(job(genome).trial, lambda: float(next(ticks))) == pytest.approx(4 / 30 + 1)
     assert evaluator.estimate_start(genome) > 0
     assert prepared("nasbench201")[0].estimate_start(genome) == 0
 
@@ -223,8 +223,8 @@ class TestAuxiliaryHead:
         trainer.model.train()
         trainer.model(images, genome)
         features = seen[0].detach()
-        first = float(torch.nn.functional.cross_entropy(trainer._auxiliary(features), labels))
-        told = float(trainer._auxiliary.loss(labels))
+        first = torch.nn.functional.cross_entropy(trainer._auxiliary(features), labels).item()
+        told = trainer._auxiliary.loss(labels).item()
         assert told == pytest.approx(0.4 * first, rel=1e-4)
         trainer.step(images, labels, [genome], 0.05)
         assert all(not torch.equal(weight, before[name]) for name, weight in trainer._auxiliary.named_parameters())

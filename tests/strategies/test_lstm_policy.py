@@ -168,7 +168,8 @@ class TestAttention:
         assert not torch.equal(before, learner.policy.attention)
 
     def test_genes_before_the_genome_move_what_is_named(self) -> None:
-        space = setup_of("search_space=micro_cell", "search_space.blocks=2", "search_space.recipe=[lr]").space
+        words = ("search_space=micro_cell", "search_space.blocks=2", "search_space.recipe=[lr]", "evaluator=train")
+        space = setup_of(*words).space
         genome = space.sample(np.random.default_rng(0))
         assert space.referred((), genome[0]) is None
         assert space.referred(genome[:1], 1) == 1

@@ -78,6 +78,11 @@ class PolicySettings:
     update_every: Positive = 1
     clip: Annotated[float, Above(0)] | None = None
 
+    @property
+    def sets_operations_apart(self) -> bool:
+        """Whether operations are treated in another way than other tokens."""
+        return self.operation_tanh != 1 or self.convolution_bias != 0 or self.operation_bias is not None
+
 
 @dataclass(kw_only=True, frozen=True)
 class PolicyRewards:
