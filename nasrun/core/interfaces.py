@@ -267,6 +267,10 @@ class Evaluator(ABC):
         """
         return None
 
+    def estimate_start(self, genome: Genome) -> float:
+        """Seconds that are expected to pass before the first trial, from a short timing with an architecture."""
+        return 0.0
+
     def work(self, epochs: int, horizon: int) -> float:
         """What the first epochs of a training whose schedule is laid over `horizon` cost, in epochs of the usual price:
         fewer than they are where the first are cheaper."""
@@ -282,6 +286,9 @@ class SharedEvaluator(Evaluator):
 
     rounds: int
     """Trials after each epoch of the shared weights."""
+
+    warm_up_epochs: int = 0
+    """Epochs of the shared weights before the first trial, besides the one before each round."""
 
     derives: bool = False
     """Whether it learns weights of architectures and derives one from them (`derived`)."""

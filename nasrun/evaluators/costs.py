@@ -218,6 +218,9 @@ class WithCosts(Evaluator):
     def estimate(self, trial: Trial, timer: Callable[[], float] | None = None) -> float | None:
         return self._inner.estimate(trial, timer)
 
+    def estimate_start(self, genome: Genome) -> float:
+        return self._inner.estimate_start(genome)
+
     def work(self, epochs: int, horizon: int) -> float:
         return self._inner.work(epochs, horizon)
 
