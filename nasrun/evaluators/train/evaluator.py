@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from nasrun.checkpoints.archive import read_info
 from nasrun.checkpoints.store import load_weights
-from nasrun.checkpoints.winner import save_winner
 from nasrun.core import Evaluator, Job, Measurement, SearchSpace, Trial
 from nasrun.core.options import Above, AtLeast, FilePath, Positive, check_section
 from nasrun.datasets import Dataset
-from nasrun.evaluators.train.archives import normalisation_of, save_archive, winner_of
+from nasrun.evaluators.train.archives import normalisation_of, save_archive
 from nasrun.evaluators.train.checks import check_scaled, check_task
-from nasrun.evaluators.train.final import measure_test, predictions_of, trained_in_words
+from nasrun.evaluators.train.final import measure_winner, trained_in_words
 from nasrun.evaluators.train.groups import Groups, Replicas
 from nasrun.evaluators.train.initial import InitialWeights, load_initial
 from nasrun.evaluators.train.memory import reason, within_memory
@@ -310,17 +309,8 @@ class Train(Evaluator):
 
     def _tested(self, job: Job, model: "torch.nn.Module", settings: TrainSettings) -> dict[str, float]:
         """What a trained network comes to on the test set, its weights saved where the job says so."""
-        import torch
-
         runtime, data = self.prepared
-        metrics, outputs = measure_test(model, data, runtime, settings)
-        if job.save_to is not None:
-            save_winner(Path(job.save_to), winner_of(job, settings, self._space, self._dataset), model)
-            if self._dataset.task.kind == "classification":
-                predictions_of(outputs, self._dataset.load()).save(Path(job.save_to).parent)
-        if runtime.device == "cuda":
-            torch.cuda.synchronize()
-        return metrics
+        return measure_winner(job, model, data, runtime, settings, self._space, self._dataset)
 
     def estimate(self, trial: Trial, timer: Callable[[], float] | None = None) -> float | None:
         """Seconds of one repeat, from ten steps after a warm-up of three; of repeats that train together, its share."""
