@@ -135,10 +135,6 @@ def read_compared(directory: Path) -> ComparedRun | str:
         return "no trial succeeded"
     means = [record.mean(objective.metric) for record in records]
     values = np.array([np.nan if mean is None else mean for mean in means])
-    samples: dict[Genome, float] = {}
-    for record, value in zip(records, values.tolist(), strict=True):
-        if record.trial.proposal.origin == Origin.SAMPLE and value == value:
-            samples.setdefault(record.trial.proposal.genome, value)
     simulated, seconds = _clock(run)
     final = {name: float(value) for name, value in run.final_metrics.items()}
     scores = [[record.mean(one.metric) for one in objectives] for record in records]
@@ -150,7 +146,7 @@ def read_compared(directory: Path) -> ComparedRun | str:
         values,
         seconds,
         simulated,
-        samples,
+        _samples(records, values),
         final,
         run.wall_seconds,
         run.header,
@@ -163,6 +159,15 @@ def read_compared(directory: Path) -> ComparedRun | str:
         told.parameters,
         told.flops,
     )
+
+
+def _samples(records: Sequence[TrialRecord], values: np.ndarray) -> dict[Genome, float]:
+    """The value of each architecture that was drawn at random, once per architecture."""
+    samples: dict[Genome, float] = {}
+    for record, value in zip(records, values.tolist(), strict=True):
+        if record.trial.proposal.origin == Origin.SAMPLE and value == value:
+            samples.setdefault(record.trial.proposal.genome, value)
+    return samples
 
 
 class _Told(NamedTuple):
