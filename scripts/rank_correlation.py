@@ -78,7 +78,8 @@ def interval(
 
 def ranks(values: np.ndarray) -> np.ndarray:
     """How many are below each, ties counting half."""
-    return (values[None, :] < values[:, None]).sum(1) + (values[None, :] == values[:, None]).sum(1) / 2
+    below, alike = values[None, :] < values[:, None], values[None, :] == values[:, None]
+    return np.asarray(below.sum(1) + alike.sum(1) / 2)
 
 
 def accuracies(genomes: list[Genome]) -> np.ndarray:
@@ -112,7 +113,7 @@ class Results:
 
     def add(self, *key: object, **values: object) -> None:
         """Remember, and write down at once."""
-        entry = {"key": json.dumps(key), **values}
+        entry: dict[str, Any] = {"key": json.dumps(key), **values}
         self._known[entry["key"]] = entry
         if self._path is not None:
             with self._path.open("a") as file:

@@ -23,7 +23,7 @@ from tests.runner.test_crash import SCRIPTS, script
 from tests.runner.test_shared_runs import SMALL
 from tests.tables import tfrecord_writer as writer
 
-VERBS = ("resume", "report", "compare", "export", "predict", "rerun", "pack", "unpack")
+VERBS = ("resume", "report", "compare", "export", "predict", "rerun", "pack", "unpack", "reproduce")
 RUN_ELSEWHERE = ("docs/extending.md", "docs/own_images.md")
 """Pages whose commands tests/test_docs.py runs as they stand there, one after the other."""
 
@@ -187,6 +187,8 @@ def test_the_verbs_take_what_the_documentation_gives_them(
             damage(tmp_path / "sweep" / "0_random" / journal.NAME)
         if verb == "export":
             words += ["--format", "onnx" if "--int8" in words else "safetensors"]
+        if verb == "reproduce":  # what its sweeps are is tried in tests/reports/test_reproduction.py
+            words += ["--table"]
         done = nasrun_inprocess(shlex.join(words))
         # Of several benchmarks a comparison remarks that there are few.
         said = "" if any(word.startswith("over=") for word in words) else done.stderr

@@ -1,5 +1,5 @@
 """The `nasrun` command: a run or a sweep, or one of the verbs `resume`, `rerun`, `report`,
-`compare`, `export`, `predict`, `pack`, `unpack`.
+`compare`, `export`, `predict`, `pack`, `unpack`, `reproduce`.
 
 Everything is checked before anything is created. A mistake ends in one line on stderr and exit code 2.
 """
@@ -50,6 +50,7 @@ def _dispatch(words: list[str]) -> int:
         "rerun": _rerun,
         "pack": _pack,
         "unpack": _unpack,
+        "reproduce": _reproduce,
     }
     verb = verbs.get(words[0]) if words else None
     if verb is None and any(word in ("-h", "--help") for word in words):
@@ -137,6 +138,12 @@ def _unpack(words: list[str]) -> int:
     from nasrun.cli.pack import unpack
 
     return unpack(words)
+
+
+def _reproduce(words: list[str]) -> int:
+    from nasrun.cli.reproduce import reproduce
+
+    return reproduce(words)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ usage:
   nasrun compare DIR... [by=KEY]                runs side by side, with statistics over seeds
   nasrun export DIR [--format onnx]             the best network as files that other programs load
   nasrun predict DIR IMAGE_OR_FOLDER...         classes and probabilities for image files; --csv FILE: as a table
+  nasrun reproduce NAME                         a paper's figures beside those of runs; without NAME: which there are
 
   e.g. nasrun strategy=aging_evolution dataset=fashion_mnist
 """
@@ -52,6 +53,7 @@ def suggest(word: str) -> str:
     meanings: dict[str, list[str]] = {
         verb: [f"{verb} DIR"] for verb in ("resume", "rerun", "report", "compare", "export", "predict", "pack")
     }
+    meanings["reproduce"] = ["reproduce NAME"]
     for group in SHOWN:
         meanings.setdefault(group, []).append(f"{group}=OPTION")
         for path in sorted((conf_dir() / group).glob("*.yaml")):

@@ -186,6 +186,15 @@ class Evaluator(ABC):
     preload: tuple[str, ...] = ()
     """Modules that worker processes import before anything else, once for all of them."""
 
+    @property
+    def threads(self) -> tuple[int, int] | None:
+        """CPU threads of each training now and at most, where they may be chosen anew during a run (`use_threads`);
+        else None."""
+        return None
+
+    def use_threads(self, threads: int) -> None:
+        """Train with so many threads from now on, where there is a choice."""
+
     def prepare(self, recorded: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Decide what is decided once per run (device, precision) and load the data; returns facts for the record.
 

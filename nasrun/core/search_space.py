@@ -22,6 +22,9 @@ class SearchSpace(ABC):
     mutations: Mapping[str, Mutation]
     """Named mutations. Each yields a valid genome different from its parent wherever one exists, else the parent."""
 
+    null_mutations: bool = False
+    """Whether a mutation may yield the parent also where it could change it."""
+
     size: int | None = None
     """Number of genomes in the space; None where it is unknown."""
 

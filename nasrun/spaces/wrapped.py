@@ -19,6 +19,7 @@ class WrappedSpace(SearchSpace):
         self.inner = inner
         self.size, self.kinds, self.flops_limit = inner.size, inner.kinds, inner.flops_limit
         self.start, self.section, self.mutations = inner.start, inner.section, inner.mutations
+        self.null_mutations = inner.null_mutations
         self.has_supernet, self.operation_weights = inner.has_supernet, inner.operation_weights
         self.mixed_channels, self.summed_positions = inner.mixed_channels, inner.summed_positions
         self.skip, self.nothing, self.convolutions = inner.skip, inner.nothing, inner.convolutions

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from nasrun.core import Genome, Trial
+from nasrun.core import Genome, StrategyWrapper, Trial
 from nasrun.strategies.controllers.lstm_policy import Episode, LSTMPolicy, PolicyLearner, TokenKinds
 from nasrun.strategies.controllers.settings import PolicySettings
 from nasrun.strategies.controllers.vocabulary import TokenVocabulary
 from nasrun.strategies.reinforce import Reinforce
-from nasrun.strategies.wrappers import StrategyWrapper
 from tests.strategies.words import Words, ok, value, words
 from tests.support import setup_of
 

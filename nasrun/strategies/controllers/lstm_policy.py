@@ -130,12 +130,14 @@ class LSTMPolicy(nn.Module):
         if self._tanh_constant is not None:
             bound = self._tanh_constant if self._bound is None else self._bound[rows]
             logits = bound * torch.tanh(logits)
-        return logits if self._fixed is None else logits + self._fixed[rows]
+        biased: torch.Tensor = logits if self._fixed is None else logits + self._fixed[rows]
+        return biased
 
     def _attended(self, outputs: torch.Tensor, head: torch.Tensor, named: torch.Tensor) -> torch.Tensor:
         assert self.attention is not None
         keys, queries, values = self.attention.split([head.shape[1], head.shape[1], 1])
-        return torch.tanh(F.linear(named, keys) + F.linear(outputs, queries)[..., None, :] + head) @ values[0]
+        hidden: torch.Tensor = torch.tanh(F.linear(named, keys) + F.linear(outputs, queries)[..., None, :] + head)
+        return torch.matmul(hidden, values[0])
 
 
 class Walker:

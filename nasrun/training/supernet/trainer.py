@@ -70,8 +70,9 @@ class SharedTrainer:
         self._autocast = torch.autocast(runtime.device, dtype) if dtype is not None else contextlib.nullcontext()
         self._scaler = torch.amp.GradScaler(runtime.device, enabled=dtype is torch.float16)
         self._weights: dict[str, torch.Tensor] = dict(model.named_parameters())
-        self._auxiliary = None if auxiliary is None else runtime.place(auxiliary)
+        self._auxiliary = auxiliary
         if auxiliary is not None:
+            runtime.place(auxiliary)
             self._weights |= {AUXILIARY + name: weight for name, weight in auxiliary.named_parameters()}
         # By group, as the optimizer decays the one and not the other; order is that of the model.
         self._groups = [[p for p in self._weights.values() if (p.ndim > 1) == decayed] for decayed in (True, False)]
