@@ -11,6 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from nasrun.cli import batch
 from nasrun.cli.ending import DONE, code_of, one_line, say
 from nasrun.config.build import Setup, build
 from nasrun.config.from_run import take_over
@@ -34,16 +35,22 @@ class Checked:
     choices: dict[str, str | None]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Sweep:
     """What the runs of a sweep have in common. `count`: how many they are; None where the sweeper decides.
 
-    `typed`: by a word that Hydra was given, the one that was typed (`Composer.forced`)."""
+    `typed`: by a word that Hydra was given, the one that was typed (`Composer.forced`). `begun`: runs that were begun,
+    where they are run one after the other in this process; else None."""
 
     earlier: EarlierRuns
     swept: frozenset[str]
     count: int | None
     typed: Mapping[str, str]
+    begun: int | None = None
+
+    def describe(self) -> dict[str, int | None]:
+        """How far it is, as JSON, for whoever looks at its lock."""
+        return {"runs": self.count, "begun": self.begun}
 
 
 def check(config: DictConfig) -> Checked:
@@ -86,7 +93,8 @@ class Job:
         settings = HydraConfig.get()
         directory = Path(os.path.relpath(settings.runtime.output_dir))
         try:
-            summary = self._run(self._checked or check(config), directory)
+            with batch.in_order():
+                summary = self._run(self._checked or check(config), directory)
         except Exception as error:
             if config.get("debug") is True:
                 traceback.print_exc()
@@ -106,11 +114,16 @@ class Job:
         first = self._first and HydraConfig.get().runtime.choices["hydra/launcher"] == "basic"
         began, self._first = process_start() if first else None, False
         if self._sweep is not None:
+            if HydraConfig.get().runtime.choices["hydra/launcher"] == "basic":
+                self._sweep.begun = int(HydraConfig.get().job.num) + 1
             self._announce(setup)
             found = self._sweep.earlier.find(setup.config, directory)
             there = None if found is None else Path(os.path.relpath(found))
             if there is not None and not setup.options.resume:
                 raise ConfigError(f"{there}: holds this very run already; resume=true goes on with it")
+            again = self._sweep.earlier.find_begun(setup.config, directory, _place()) if there is None else None
+            if again is not None:  # the job was queued again by its batch system
+                return resume(again, {}, chosen=targets(setup.config), began=began)
         if there is not None and setup.options.resume:
             changes = changes_of(there, OmegaConf.create(setup.config))
             return resume(there, changes, chosen=targets(setup.config), began=began)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Generic, TypeVar
 
-from nasrun.core import Evaluator, Executor, Job, Measurement
+from nasrun.core import Evaluator, Executor, Job, Measurement, WorkerState
 from nasrun.hardware import worker_messages
 from nasrun.hardware.worker_messages import WorkerError
 
@@ -50,8 +50,10 @@ class Task:
 
 @dataclass(kw_only=True)
 class Worker:
-    """A worker, and what it is at. `since`: when it was given that; `deadline`: when it counts as hung."""
+    """A worker, and what it is at. `name`: where it is. `since`: when it was given that; `deadline`: when it counts as
+    hung."""
 
+    name: str = ""
     is_set_up: bool = False
     task: Task | None = None
     since: float = 0.0
@@ -161,13 +163,13 @@ class WorkerExecutor(Executor, Generic[W]):
         if kind == worker_messages.PROGRESS:
             self._evaluator.on_progress(content)
         elif kind == worker_messages.BEGUN:
-            one.is_set_up = True
+            one.is_set_up, one.name = True, content or one.name
             if one.task is not None:
                 self._clock(one, len(one.task.jobs))
         elif kind == worker_messages.DONE:
             assert one.task is not None
             one.task.group.take(content)
-            one.task, one.deadline = None, float("inf")
+            one.task, one.deadline, one.since = None, float("inf"), time.monotonic()
 
     def _on_worker_exit(self, place: int, one: W) -> None:
         """A worker is dead: see to its jobs."""
@@ -203,6 +205,15 @@ class WorkerExecutor(Executor, Generic[W]):
     def free(self) -> int:
         idle = sum(one is None or one.task is None for one in self._workers)
         return max(0, idle - len(self._tasks))
+
+    def at_work(self) -> list[WorkerState]:
+        found, moment = [], time.monotonic()
+        for one in list(self._workers):
+            if one is not None:
+                task = one.task
+                trials = () if task is None else tuple(sorted({job.trial.number for job in task.jobs}))
+                found.append(WorkerState(one.name, trials, moment - one.since))
+        return found
 
     def close(self) -> None:
         """Kill the workers, whatever they are at: weights are written atomically, all else is the runner's."""

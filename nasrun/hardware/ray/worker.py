@@ -77,7 +77,7 @@ class RayWorker:
                 dataset.hold(splits)
             evaluator.prepare(recipe.facts)
             evaluator.on_progress = lambda progress: self._said.put((PROGRESS, progress))
-            self._said.put((BEGUN, None))
+            self._said.put((BEGUN, f"{os.uname().nodename}, process {os.getpid()}"))
             while True:
                 self._said.put((DONE, list(evaluator.evaluate(self._jobs.get()))))
         except Exception as error:
