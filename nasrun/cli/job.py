@@ -17,12 +17,15 @@ from nasrun.config.build import Setup, build
 from nasrun.config.from_run import take_over
 from nasrun.config.overrides import as_typed
 from nasrun.config.time_budget import check_words
-from nasrun.core.options import ConfigError, TextExpectedError
+from nasrun.core.options import ConfigError, TextExpectedError, shell_command
 from nasrun.core.output import show
+from nasrun.reports.status.state import SWEEP_LOCK
 from nasrun.runner.clock import process_start
+from nasrun.runner.errors import RunError
 from nasrun.runner.resume import changes_of
 from nasrun.runner.run import begin, resume
 from nasrun.runner.sweeps import EarlierRuns
+from nasrun.storage.lock import holder_of
 from nasrun.storage.run_directory import holds_run, remove_empty
 from nasrun.storage.stored_config import targets
 
@@ -116,6 +119,8 @@ class Job:
         if self._sweep is not None:
             if HydraConfig.get().runtime.choices["hydra/launcher"] == "basic":
                 self._sweep.begun = int(HydraConfig.get().job.num) + 1
+            else:
+                _check_wanted(directory)
             self._announce(setup)
             found = self._sweep.earlier.find(setup.config, directory)
             there = None if found is None else Path(os.path.relpath(found))
@@ -152,6 +157,16 @@ class Job:
         words = [word for word in settings.overrides.task if word.lstrip("+").partition("=")[0] in self._sweep.swept]
         of = "" if self._sweep.count is None else f" of {self._sweep.count}"
         show(f"run {int(settings.job.num) + 1}{of}: {' '.join(words)}")
+
+
+def _check_wanted(directory: Path) -> None:
+    """RunError where the sweep that a batch system starts this run of was stopped by now (`nasrun stop`)."""
+    folder = Path(HydraConfig.get().sweep.dir)
+    holder = holder_of(folder / SWEEP_LOCK)
+    if holder.stopped and not holder.alive and not holds_run(directory):
+        raise RunError(
+            f"{folder}: the sweep was stopped before this run began; go on: {shell_command('resume', folder)}"
+        )
 
 
 def _place() -> dict[str, str | int]:

@@ -98,6 +98,14 @@ class WorkerExecutor(Executor, Generic[W]):
         """Whether a worker without a task may be given one."""
         return True
 
+    def _may_start(self) -> bool:
+        """Whether one more worker may be started for the tasks that wait."""
+        return True
+
+    def _is_to_blame(self, one: W) -> bool:
+        """Whether what a worker was at may be why it died: not where its machine was taken from it."""
+        return True
+
     def _patience_at_first(self) -> float:
         """Seconds that a worker has for its first task until it says that it is set up."""
         return self._grace
@@ -134,6 +142,8 @@ class WorkerExecutor(Executor, Generic[W]):
             if not self._tasks:
                 return
             if one is None:
+                if not self._may_start():
+                    continue
                 one = self._workers[place] = self._start(place)
             if one.task is None and self._may_begin(one):
                 one.task = self._tasks.popleft()
@@ -148,7 +158,7 @@ class WorkerExecutor(Executor, Generic[W]):
 
     def _listen(self) -> None:
         """Take in what the workers say, until one of them has said something or is overdue."""
-        deadline = min(one.deadline for one in self._workers if one is not None)
+        deadline = min((one.deadline for one in self._workers if one is not None), default=float("inf"))
         patience = None if deadline == float("inf") else max(0.0, deadline - time.monotonic())
         if self._hear(patience):  # a runner that was stopped for a while first takes in what was said meanwhile
             return
@@ -163,7 +173,7 @@ class WorkerExecutor(Executor, Generic[W]):
         if kind == worker_messages.PROGRESS:
             self._evaluator.on_progress(content)
         elif kind == worker_messages.BEGUN:
-            one.is_set_up, one.name = True, content or one.name
+            one.is_set_up, one.name, one.since = True, content or one.name, time.monotonic()
             if one.task is not None:
                 self._clock(one, len(one.task.jobs))
         elif kind == worker_messages.DONE:
@@ -176,7 +186,7 @@ class WorkerExecutor(Executor, Generic[W]):
         self._workers[place] = None
         if one.task is None:
             return
-        one.task.deaths += 1
+        one.task.deaths += self._is_to_blame(one)
         if one.task.deaths < MOST_DEATHS:
             self._tasks.appendleft(one.task)
         else:

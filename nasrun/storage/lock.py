@@ -42,7 +42,7 @@ class Holder:
     """What a lock file says. `alive`: the lock is held.
 
     `began`, `seen`: seconds since 1970 of the taking of the lock and the last sign of life. `says`: what the holder is
-    at. `stoppable`: it can be asked to stop. `asked`: it was.
+    at. `stoppable`: it can be asked to stop. `asked`: it was. `stopped`: it ended because of that.
     """
 
     alive: bool
@@ -53,6 +53,7 @@ class Holder:
     seen: float | None = None
     stoppable: bool = True
     asked: bool = False
+    stopped: bool = False
     says: Mapping[str, Any] | None = None
 
     @property
@@ -68,7 +69,7 @@ class Hold:
         self._path, self._stop = path, path.with_name(path.name + STOP)
         self._began, self._over = now(), threading.Event()
         self._in_main = threading.current_thread() is threading.main_thread()
-        self._turn = threading.Lock()
+        self._turn, self._stopped = threading.Lock(), False
         self.describe: Describe = dict
 
     def begin(self) -> None:
@@ -93,6 +94,7 @@ class Hold:
                 self._write()
             with self._turn:
                 if self._in_main and not self._over.is_set() and self._stop.is_file():
+                    self._stopped = True
                     # To the main thread itself: what it waits for ends only then.
                     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
                     return
@@ -102,6 +104,7 @@ class Hold:
         with contextlib.suppress(OSError, RuntimeError, ValueError):  # RuntimeError: what it is at changed meanwhile
             said = {"host": socket.gethostname(), "pid": os.getpid(), "job": os.environ.get("SLURM_JOB_ID")}
             said |= {"began": self._began, "seen": now(), "stoppable": self._in_main, "ended": ended}
+            said["stopped"] = self._stopped
             text = json.dumps({**said, "says": dict(self.describe())}).encode() + b"\n"
             file = os.open(self._path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
@@ -159,6 +162,7 @@ def holder_of(path: Path) -> Holder:
             seen=None if said.get("seen") is None else float(said["seen"]),
             stoppable=bool(said.get("stoppable", True)),
             asked=asked,
+            stopped=bool(said.get("stopped", False)),
             says=said["says"] if isinstance(said.get("says"), dict) else None,
         )
     except (TypeError, ValueError):
