@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -33,7 +34,7 @@ def started(tmp_path: Path) -> Iterator[Started]:
     yield start
     for process in processes:
         process.kill()
-        process.communicate()
+        process.wait()
 
 
 def eventually(wanted: Callable[[], object]) -> None:
@@ -66,9 +67,10 @@ def test_a_run_is_seen_stopped_from_elsewhere_and_goes_on_to_the_same(
     assert " of 300 trials, about " in lines[0]
     assert "best val_accuracy" in lines[1]
     assert lines[2].endswith(f", process {process.pid}")
-    assert any("trial " in line and "process " in line for line in lines[3:])
+    assert [re.match(r"  process \d+: (trial \d+|no trial) for ", line) is not None for line in lines[3:]] == [True] * 2
     found = states(nasrun_inprocess, "run")["run"]
-    assert (found["kind"], found["workers"], found["trials"]) == ("running", 2, 300)
+    assert (found["kind"], len(found["measuring"]), found["trials"]) == ("running", 2, 300)
+    assert found["in_flight"] <= 2
 
     assert said(nasrun_inprocess, "stop run") == "run: stopped; go on with: nasrun resume run\n"
     assert process.communicate()[1] == "nasrun: interrupted; go on with: nasrun resume run\n"

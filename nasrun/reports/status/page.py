@@ -80,4 +80,4 @@ def _lines(state: RunState) -> list[str]:
     lines = [f"since {moment(state.since)}", *place, *(["asked to stop"] if state.holder.asked else [])]
     lines += [measuring_in_words(one) for one in state.measuring[:MOST_LINES]]
     lines += [f"{len(state.measuring) - MOST_LINES} more"] if len(state.measuring) > MOST_LINES else []
-    return [*lines, *([f"{len(state.idle)} of {state.workers} workers have no trial"] if state.idle else [])]
+    return lines

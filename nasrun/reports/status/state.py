@@ -29,10 +29,11 @@ MOST_POINTS = 200
 
 @dataclass(frozen=True)
 class Measuring:
-    """A trial that is being measured, or the winner in its final training (trial None). `seconds`: since it was
-    proposed; `worker`: empty where that is not known, or where it waits for one. `epochs`: done, and in all."""
+    """Trials that a worker is at, or one that the run itself is (`worker` empty); none where a worker waits for some,
+    and None for the winner in its final training. `seconds`: for how long, or since the trial was proposed. `epochs`:
+    done, and in all."""
 
-    trial: int | None
+    trials: Sequence[int] | None
     seconds: float
     worker: str = ""
     epochs: tuple[float, int] | None = None
@@ -44,7 +45,8 @@ class RunState:
 
     `since`: seconds since 1970 from which on it is that; `told`, `trials`: complete and in all; `left`: seconds that
     the search still takes at its speed, where that is known. `best`: the number of a trial with its value of `metric`.
-    `idle`: workers that wait for jobs. `choices`: what tells it from others. `curve`: (trial, best so far).
+    `in_flight`: trials that were proposed and are not complete; `measuring`: what workers are at, as they said within
+    the last second or two. `choices`: what tells it from others. `curve`: (trial, best so far).
     """
 
     directory: Path
@@ -60,8 +62,7 @@ class RunState:
     metric: str = ""
     best: tuple[int, float] | None = None
     measuring: Sequence[Measuring] = ()
-    workers: int = 0
-    idle: Sequence[str] = ()
+    in_flight: int = 0
     holder: Holder = field(default_factory=lambda: Holder(alive=False))
     choices: Sequence[str] = ()
     curve: Sequence[tuple[int, float]] = ()
@@ -161,8 +162,7 @@ class Follower:
             metric="" if self._objective is None else self._objective.metric,
             best=self._best[-1] if self._best else None,
             measuring=[] if end is None else list(_measuring(self._asked_at, says, end)),
-            workers=len(_workers(says)) if kind == "running" else 0,
-            idle=[str(one.get("name", "")) for one in _workers(says) if not one.get("trials")] if end else [],
+            in_flight=len(self._asked_at) if kind == "running" else 0,
             holder=holder,
             choices=_choices(run.header),
             curve=_thin(self._best),
@@ -245,12 +245,8 @@ def _workers(says: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _measuring(asked_at: Mapping[int, float], says: Mapping[str, Any], moment: float) -> Iterator[Measuring]:
-    """What is in flight, and where."""
+    """What is measured, and where."""
     epochs: Mapping[str, Any] = says["epochs"] if isinstance(says.get("epochs"), dict) else {}
-    at: dict[int, str] = {}
-    for one in _workers(says):
-        for trial in one.get("trials") or ():
-            at[trial] = ", ".join(filter(None, (at.get(trial), str(one.get("name", "")))))
 
     def done(trial: int) -> tuple[float, int] | None:
         found = epochs.get(str(trial))
@@ -259,8 +255,15 @@ def _measuring(asked_at: Mapping[int, float], says: Mapping[str, Any], moment: f
     if says.get("phase") == "final":
         yield Measuring(None, 0.0, epochs=done(-1))
         return
-    for trial, asked in asked_at.items():
-        yield Measuring(trial, max(0.0, moment - asked), at.get(trial, ""), done(trial))
+    for one in _workers(says):
+        trials = [trial for trial in one.get("trials") or () if isinstance(trial, int)]
+        reached = [epoch for epoch in map(done, trials) if epoch is not None]
+        seconds = one.get("seconds")
+        spent = float(seconds) if isinstance(seconds, int | float) else 0.0
+        yield Measuring(trials, spent, str(one.get("name", "")), reached[0] if reached else None)
+    if not _workers(says):
+        for trial, asked in asked_at.items():
+            yield Measuring([trial], max(0.0, moment - asked), epochs=done(trial))
 
 
 def _choices(header: RunStarted) -> list[str]:

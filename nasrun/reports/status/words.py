@@ -24,10 +24,7 @@ def describe_run(state: RunState) -> Iterator[str]:
     if state.kind == "running":
         if state.holder.host:
             yield f"  on {one_line(state.holder.place)}" + ("; it was asked to stop" if state.holder.asked else "")
-        for one in state.measuring:
-            yield f"  {one_line(measuring_in_words(one))}"
-        if state.idle:
-            yield f"  {len(state.idle)} of {state.workers} workers have no trial"
+        yield from (f"  {one_line(measuring_in_words(one))}" for one in state.measuring)
     elif state.kind in ("stopped", "failed"):
         yield f"  go on with: {shell_command('resume', state.directory)}"
 
@@ -64,11 +61,13 @@ def counts_in_words(states: Sequence[RunState], sweeps: Sequence[SweepState]) ->
 
 def measuring_in_words(one: Measuring) -> str:
     """What is measured, where, and how far it is."""
-    name = "final training of the winner" if one.trial is None else f"trial {one.trial}"
-    parts = [name if one.trial is None else f"{name}: {duration(one.seconds)} since it was proposed"]
-    if one.epochs is not None:
-        parts.append(f"epoch {one.epochs[0]:.4g} of {one.epochs[1]}")
-    return ", ".join((*parts, one.worker) if one.worker else parts)
+    epoch = "" if one.epochs is None else f", epoch {one.epochs[0]:.4g} of {one.epochs[1]}"
+    if one.trials is None:
+        return f"final training of the winner{epoch}"
+    names = ("trial " if len(one.trials) == 1 else "trials ") + ", ".join(map(str, one.trials))
+    if not one.worker:
+        return f"{names}: {duration(one.seconds)} since it was proposed{epoch}"
+    return f"{one.worker}: {names if one.trials else 'no trial'} for {duration(one.seconds)}{epoch}"
 
 
 def moment(seconds: float | None) -> str:
