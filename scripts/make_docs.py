@@ -2,6 +2,8 @@
 
     python scripts/make_docs.py [FOLDER]
 
+And the table that begins docs/reproductions.md, from docs/results/*.json, which `nasrun reproduce` made.
+
 Nothing in these pages is written by hand, so that none of it goes stale: tests/test_docs.py compares them with what
 this would write.
 """
@@ -24,6 +26,7 @@ from nasrun.config.run_options import OutputOptions, RunOptions
 from nasrun.core.config_files import GROUPS, conf_dir
 from nasrun.core.options import describe, options
 from nasrun.evaluators.train.evaluator import Train
+from nasrun.reports.reproduction.table import overview, read_tables
 from nasrun.spaces.recipe_genes import RecipeOptions
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "options"
@@ -63,6 +66,16 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in pages().items():
         (folder / name).write_text(text, encoding="utf-8")
+    path = folder.parent / "reproductions.md"
+    if path.is_file():
+        path.write_text(with_results(path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def with_results(page: str) -> str:
+    """The page of reproductions with its first table, between two comments, written anew."""
+    start, end = "<!-- results -->\n", "<!-- end of results -->\n"
+    before, _, rest = page.partition(start)
+    return before + start + overview(read_tables(FOLDER.parent / "results")) + end + rest.partition(end)[2]
 
 
 def pages() -> dict[str, str]:

@@ -24,7 +24,8 @@ from tests.runner.test_crash import SCRIPTS, script
 from tests.runner.test_shared_runs import SMALL
 from tests.tables import tfrecord_writer as writer
 
-VERBS = (*("resume", "report", "compare", "export", "predict", "rerun", "pack", "unpack"), *("status", "stop", "watch"))
+VERBS = ("resume", "report", "compare", "export", "predict", "rerun", "pack", "unpack", "reproduce")
+VERBS += ("status", "stop", "watch")
 RUN_ELSEWHERE = ("docs/extending.md", "docs/own_images.md")
 """Pages whose commands tests/test_docs.py runs as they stand there, one after the other."""
 
@@ -189,6 +190,8 @@ def test_the_verbs_take_what_the_documentation_gives_them(
         if verb == "export":
             words += ["--format", "onnx" if "--int8" in words else "safetensors"]
         monkeypatch.setattr(Server, "serve_forever", lambda *_: None)
+        if verb == "reproduce":  # what its sweeps are is tried in tests/reports/test_reproduction.py
+            words += ["--table"]
         done = nasrun_inprocess(shlex.join(words))
         if verb == "stop":  # none of them is running
             assert done.returncode == 2

@@ -1,5 +1,5 @@
 """The `nasrun` command: a run or a sweep, or one of the verbs `resume`, `rerun`, `report`,
-`compare`, `export`, `predict`, `pack`, `unpack`, `status`, `stop`, `watch`.
+`compare`, `export`, `predict`, `pack`, `unpack`, `reproduce`, `status`, `stop`, `watch`.
 
 Everything is checked before anything is created. A mistake ends in one line on stderr and exit code 2.
 """
@@ -53,6 +53,7 @@ def _dispatch(words: list[str]) -> int:
         "status": _status,
         "stop": _stop,
         "watch": _watch,
+        "reproduce": _reproduce,
     }
     verb = verbs.get(words[0]) if words else None
     if verb is None and any(word in ("-h", "--help") for word in words):
@@ -158,6 +159,12 @@ def _watch(words: list[str]) -> int:
     from nasrun.cli.watch import watch
 
     return watch(words)
+
+
+def _reproduce(words: list[str]) -> int:
+    from nasrun.cli.reproduce import reproduce
+
+    return reproduce(words)
 
 
 if __name__ == "__main__":

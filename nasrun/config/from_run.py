@@ -18,7 +18,7 @@ from nasrun.storage.run_directory import load_config
 from nasrun.storage.stored_config import check_targets, targets
 
 KEY, TRIAL = "from", "trial"
-HOW = (*KEYS, "class_weights", "sampling")
+HOW = (*KEYS, "class_weights", "sampling", "loss")
 """Settings of the evaluator that say how networks are trained, but not for how long."""
 TRAINS = "nasrun.evaluators.train.evaluator.Train"
 

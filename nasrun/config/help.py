@@ -24,6 +24,7 @@ usage:
   nasrun compare DIR... [by=KEY]                runs side by side, with statistics over seeds
   nasrun export DIR [--format onnx]             the best network as files that other programs load
   nasrun predict DIR IMAGE_OR_FOLDER...         classes and probabilities for image files; --csv FILE: as a table
+  nasrun reproduce NAME                         a paper's figures beside those of runs; without NAME: which there are
 
   e.g. nasrun strategy=aging_evolution dataset=fashion_mnist
 """
@@ -54,6 +55,7 @@ def help_text() -> str:
 def suggest(word: str) -> str:
     """What may have been meant by a word of the command line that is neither a verb nor key=value."""
     meanings: dict[str, list[str]] = {verb: [f"{verb} DIR"] for verb in VERBS}
+    meanings["reproduce"] = ["reproduce NAME"]
     for group in SHOWN:
         meanings.setdefault(group, []).append(f"{group}=OPTION")
         for path in sorted((conf_dir() / group).glob("*.yaml")):

@@ -186,6 +186,15 @@ class Evaluator(ABC):
     preload: tuple[str, ...] = ()
     """Modules that worker processes import before anything else, once for all of them."""
 
+    @property
+    def threads(self) -> tuple[int, int] | None:
+        """CPU threads of each training now and at most, where they may be chosen anew during a run (`use_threads`);
+        else None."""
+        return None
+
+    def use_threads(self, threads: int) -> None:
+        """Train with so many threads from now on, where there is a choice."""
+
     def prepare(self, recorded: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Decide what is decided once per run (device, precision) and load the data; returns facts for the record.
 
@@ -258,6 +267,10 @@ class Evaluator(ABC):
         """
         return None
 
+    def estimate_start(self, genome: Genome) -> float:
+        """Seconds that are expected to pass before the first trial, from a short timing with an architecture."""
+        return 0.0
+
     def work(self, epochs: int, horizon: int) -> float:
         """What the first epochs of a training whose schedule is laid over `horizon` cost, in epochs of the usual price:
         fewer than they are where the first are cheaper."""
@@ -273,6 +286,9 @@ class SharedEvaluator(Evaluator):
 
     rounds: int
     """Trials after each epoch of the shared weights."""
+
+    warm_up_epochs: int = 0
+    """Epochs of the shared weights before the first trial, besides the one before each round."""
 
     derives: bool = False
     """Whether it learns weights of architectures and derives one from them (`derived`)."""

@@ -107,6 +107,10 @@ class Task:
         """The same with inputs of at least `size` in height and width; None: as they are."""
         return replace(self, height=max(self.height, size or 0), width=max(self.width, size or 0))
 
+    def shrunk(self, size: int | None) -> "Task":
+        """The same with inputs of at most `size` in height and width; None: as they are."""
+        return self if size is None else replace(self, height=min(self.height, size), width=min(self.width, size))
+
 
 class Cost(NamedTuple):
     """The price of a network, by formula."""

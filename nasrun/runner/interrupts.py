@@ -8,13 +8,9 @@ from nasrun.core.signals import BATCH_SIGNALS
 ENDING = (signal.SIGINT, signal.SIGTERM, *BATCH_SIGNALS)
 """Signals that end a run: Ctrl-C, what ends a process, and what batch systems send a while before that."""
 
-_ending = False
-
 
 def listen() -> None:
     """Have the signals of `ENDING` raise KeyboardInterrupt in the main thread, until `end`."""
-    global _ending
-    _ending = False
     for number in ENDING:
         # Under nohup, the end of the terminal is not the end of the run.
         if number not in BATCH_SIGNALS or signal.getsignal(number) is not signal.SIG_IGN:
@@ -22,11 +18,15 @@ def listen() -> None:
 
 
 def end() -> None:
-    """The process is on its way out, and tidies up: whoever is impatient now gets no traceback and no half files."""
-    global _ending
-    _ending = True
+    """The process is on its way out, and tidies up: whoever is impatient now gets no traceback and no half files.
+
+    The signals are ignored by the system: Python's own handlers are taken away before its very end, and one that comes
+    then would be what the process died of.
+    """
+    for number in ENDING:
+        if signal.getsignal(number) is _interrupt:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
-    if not _ending:
-        raise KeyboardInterrupt
+    raise KeyboardInterrupt

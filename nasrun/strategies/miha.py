@@ -77,7 +77,8 @@ class Phases:
 class Choice:
     """What a copy is worth, and what is trained on: the fittest copy or a mixture of the fittest."""
 
-    fitness: Literal["train_loss", "val_loss"] = "train_loss"
+    fitness: Literal["published", "val_loss", "last_loss", "last_val_loss", "area", "train_loss"] = "published"
+    times_batch: bool = False
     choose: Literal["selection", "crossover"] = "selection"
     crossover_parents: Annotated[int, AtLeast(2)] = 2
     weights: Literal["average", "fittest"] = "average"
@@ -92,9 +93,12 @@ class Miha(Strategy):
     trials for, and nothing after the last. `mutations`: names in use; None uses all of the space. `keep_one`: copy 0 is
     not mutated.
 
-    Fitness is (first loss - last loss) - last loss over the epochs of a copy, which rewards a low loss and a fast fall;
-    `fitness` says of which loss. An evaluator that reports no losses by epoch gives the objective in its place. Of
-    equal copies the first is taken; failed ones come last, and where all failed the network goes on as it was.
+    Fitness is (first loss - last loss) - last loss over the epochs of a copy, which rewards a low loss and a fast fall:
+    of the training loss (`published`; `train_loss` is its earlier name) or the validation loss (`val_loss`). Others:
+    the lowest last loss (`last_loss`, `last_val_loss`), or the lowest mean of the training losses (`area`).
+    `times_batch`: losses are multiplied by the batch size, as in the authors' notebooks, whose losses are sums. An
+    evaluator that reports no losses by epoch gives the objective in its place. Of equal copies the first is taken;
+    failed ones come last, and where all failed the network goes on as it was.
 
     `choose`: `selection` trains the fittest copy on; `crossover` mixes the genes of the `crossover_parents` fittest,
     and `weights` are the mean of theirs (`average`) or those of the fittest. `outcome`: the network that the search
@@ -123,7 +127,8 @@ class Miha(Strategy):
         self._space, self._objective, self._rng = space, objective, rng
         self._mutator = Mutator(space, mutations)
         self._phases, self._keep_one, self._outcome = phases, keep_one, outcome
-        self._fitness, self._average = choice.fitness, choice.weights == "average"
+        self._fitness, self._times_batch = choice.fitness, choice.times_batch
+        self._average = choice.weights == "average"
         self._parents = choice.crossover_parents if choice.choose == "crossover" else 1
         self.length = phases.trials
         self._network = Network(None, space.start, 0)
@@ -229,11 +234,17 @@ class Miha(Strategy):
         fine = [measurement for measurement in one.measurements if measurement.status == "ok"]
         if not fine:
             return Copy(one.network, None, None, None)
-        curves = [[row[self._fitness] for row in m.history if self._fitness in row] for m in fine]
+        metric = "val_loss" if self._fitness.endswith("val_loss") else "train_loss"
+        scale = int(self._space.hparams(one.network.genome)["batch_size"]) if self._times_batch else 1
+        curves = [[scale * row[metric] for row in m.history if metric in row] for m in fine]
         if not all(curves):
             return Copy(one.network, None, None, self._objective.score(one.measurements))
         first, last = fmean(curve[0] for curve in curves), fmean(curve[-1] for curve in curves)
-        return Copy(one.network, first, last, (first - last) - last)
+        if self._fitness == "area":
+            worth = -fmean(fmean(curve) for curve in curves)
+        else:
+            worth = -last if self._fitness.startswith("last") else (first - last) - last
+        return Copy(one.network, first, last, worth)
 
     def _row(self, copy: int, parent: Network, outcome: Copy, chosen: bool) -> dict[str, Any]:
         """A row of the table of changes."""

@@ -18,7 +18,7 @@ class Mutator:
         probability of their own, named or not; what is left is shared equally by the others, and where there are no
         others, in proportion to the rates. ValueError, beginning with the key, where a mutation is unknown (the key of
         a rate is the mutation's name and `_rate`), or the rates make no choice."""
-        rates = rates or {}
+        rates, self._null = rates or {}, space.null_mutations
         for name in names or ():
             if name not in space.mutations:
                 raise ValueError(f"mutations={name}: no such mutation of this space; {nearest(name, space.mutations)}")
@@ -44,12 +44,12 @@ class Mutator:
         """A mutated genome and the name of the mutation.
 
         A mutation that cannot change this genome gives way to the next one of the list, and those with a rate come
-        last; where none can, the genome itself comes back.
+        last; where none can, the genome itself comes back. In a space with null mutations the first one counts.
         """
         order = self._order(rng)
         for name, mutate in order:
             child = mutate(genome, rng)
-            if child != genome:
+            if self._null or child != genome:
                 return child, name
         return genome, order[0][0]
 

@@ -115,10 +115,11 @@ class DeviceData:
         _, memory = torch.cuda.mem_get_info(self._device)
         return images.file.pixels.nbytes < ON_GPU * memory
 
-    def loss(self) -> Loss:
-        """What networks are measured by: cross-entropy, or the squared error of standardised values."""
+    def loss(self, settings: TrainSettings | None = None) -> Loss:
+        """What networks are measured by: cross-entropy (of the settings counts whether outputs are logarithms of shares
+        already), or the squared error of standardised values."""
         if not self.regression:
-            return CrossEntropy()
+            return CrossEntropy(logarithms=settings is not None and settings.loss == "nll")
         splits = self._splits
         mean = torch.tensor(splits.target_mean, device=self._device).view(1, -1, 1, 1)
         std = torch.tensor(splits.target_std, device=self._device).view(1, -1, 1, 1)
@@ -128,7 +129,8 @@ class DeviceData:
         """What networks are trained on: the same with label smoothing, and with weights of the classes of a part."""
         if self.regression:
             return self.loss()
-        return CrossEntropy(settings.label_smoothing, class_weights(settings, split.labels, self.classes))
+        weights = class_weights(settings, split.labels, self.classes)
+        return CrossEntropy(settings.label_smoothing, weights, settings.loss == "nll")
 
     def normalise(self, images: torch.Tensor, memory_format: torch.memory_format) -> torch.Tensor:
         """uint8 (N, C, H, W) to standardised floats in a memory format."""
@@ -146,13 +148,17 @@ class DeviceData:
         order: torch.Generator,
         augment: torch.Generator,
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """One epoch in random order. Every batch is full: a remainder waits for another epoch's order.
+        """One epoch, in random order unless `sampling` says otherwise. Every batch is full: a remainder waits for
+        another epoch's order.
 
         Where images are mixed, labels are shares of the classes, float (batch, classes).
         """
         size = min(settings.batch_size, len(split))
-        balanced = settings.sampling == "balanced"
-        every = balanced_order(split.labels, order) if balanced else torch.randperm(len(split), generator=order)
+        if settings.sampling == "balanced":
+            every = balanced_order(split.labels, order)
+        else:
+            shuffled = settings.sampling == "shuffled"
+            every = torch.randperm(len(split), generator=order) if shuffled else torch.arange(len(split))
         chosen = every[: steps_per_epoch(split, settings) * size]
         chosen = chosen.to(split.labels.device, non_blocking=True)
         chunk = split.chunk(size)

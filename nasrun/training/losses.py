@@ -3,7 +3,7 @@
 A loss adds up what it needs over the batches of a part on the device, so that measuring waits for the device once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
@@ -43,13 +43,19 @@ class CrossEntropy:
 
     Labels int64 (batch,), in training also shares of the classes, float (batch, classes); outputs (batch, classes).
     `weights`: float (classes,), how much the images of each class count for the mean loss, or None for alike. Measures
-    `accuracy` (share of right answers) and `loss`, without smoothing and weights.
+    `accuracy` (share of right answers) and `loss`, without smoothing and weights. `logarithms`: outputs are taken for
+    logarithms of shares as they are; then there is no smoothing.
     """
 
-    def __init__(self, label_smoothing: float = 0.0, weights: torch.Tensor | None = None) -> None:
-        self.label_smoothing, self.weights = label_smoothing, weights
+    def __init__(
+        self, label_smoothing: float = 0.0, weights: torch.Tensor | None = None, logarithms: bool = False
+    ) -> None:
+        self.label_smoothing, self.weights, self.logarithms = label_smoothing, weights, logarithms
 
     def __call__(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        if self.logarithms:
+            total = F.nll_loss(outputs, labels, self.weights, reduction="sum")
+            return total / len(labels)
         if self.weights is None:
             return F.cross_entropy(outputs, labels, label_smoothing=self.label_smoothing)
         # By the number of images, not by their weights: the step of a batch of rare classes is to be a larger one.
@@ -60,16 +66,19 @@ class CrossEntropy:
         return len(labels)
 
     def meter(self, device: str | torch.device, extra: Sequence[ExtraMetric] = ()) -> Meter:
-        return _ClassMeter(device, extra)
+        return _ClassMeter(device, extra, F.nll_loss if self.logarithms else F.cross_entropy)
 
 
 class _ClassMeter:
-    def __init__(self, device: str | torch.device, extra: Sequence[ExtraMetric]) -> None:
+    def __init__(
+        self, device: str | torch.device, extra: Sequence[ExtraMetric], loss: Callable[..., torch.Tensor]
+    ) -> None:
+        self._loss = loss
         self._sums = torch.zeros(2, dtype=torch.float64, device=device)
         self._answers = Answers(extra)
 
     def add(self, outputs: torch.Tensor, labels: torch.Tensor) -> None:
-        self._sums[0] += F.cross_entropy(outputs, labels, reduction="sum")
+        self._sums[0] += self._loss(outputs, labels, reduction="sum")
         self._sums[1] += (outputs.argmax(1) == labels).sum()
         self._answers.add(outputs, labels)
 

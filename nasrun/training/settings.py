@@ -31,7 +31,9 @@ class TrainSettings:
 
     For classification alone: `label_smoothing`; `class_weights`, how much the images of each class count for the loss,
     the mean over all images being 1 (`balanced`: classes count alike); `sampling` balanced: an epoch has equally many
-    images of every class; `teacher_weight`, `teacher_temperature`: see `nasrun.training.teacher`.
+    images of every class, in_order: they come as the data set has them; `loss` nll: outputs are taken for logarithms of
+    shares and not normalised, for networks that end in an activation; `teacher_weight`, `teacher_temperature`: see
+    `nasrun.training.teacher`.
     """
 
     epochs: Positive = 2
@@ -56,7 +58,8 @@ class TrainSettings:
     test_flip: bool = False
     first_size: Annotated[float, Between(0.25, 1)] = 1.0
     class_weights: Literal["none", "balanced"] | tuple[Annotated[float, Above(0)], ...] = "none"
-    sampling: Literal["shuffled", "balanced"] = "shuffled"
+    sampling: Literal["shuffled", "balanced", "in_order"] = "shuffled"
+    loss: Literal["auto", "nll"] = "auto"
     teacher_weight: Fraction = 0.5
     teacher_temperature: Annotated[float, Above(0)] = 2.0
     extra_metrics: tuple[ExtraMetric, ...] = ()
@@ -71,6 +74,8 @@ class TrainSettings:
                 f"schedule_epochs={self.schedule_epochs}: the schedule would end before the training does; "
                 f"null is right, or at least epochs={self.epochs}"
             )
+        if self.loss == "nll" and (self.label_smoothing or self.mixup or self.cutmix):
+            raise ValueError("loss=nll: takes whole labels; needs label_smoothing=0 mixup=0 cutmix=0")
         if (self.class_weights, self.sampling) == ("balanced", "balanced"):
             raise ValueError("sampling=balanced: makes up for rare classes already; needs class_weights=none")
         if self.test_flip and not self.flip:
@@ -128,6 +133,7 @@ BY_AUTOGRAD = (
     "first_size",
     "class_weights",
     "sampling",
+    "loss",
     "extra_metrics",
     "micro_batch",
 )
@@ -142,6 +148,7 @@ FOR_CLASSES = (
     "first_size",
     "class_weights",
     "sampling",
+    "loss",
     "extra_metrics",
 )
 """Settings for classification alone."""

@@ -167,7 +167,7 @@ def measure(
     scarce, `test_flip` and `extra_metrics`. `on_outputs` is told the outputs of each batch, in the order of the part,
     in float32."""
     settings = settings or TrainSettings()
-    split, loss = data.split(part), data.loss()
+    split, loss = data.split(part), data.loss(settings)
     memory_format, dtype = runtime.memory_format(model), runtime.autocast_dtype(model)
     meter = loss.meter(runtime.device, settings.extra_metrics)
     network = MirrorAverage(model, data.regression) if settings.test_flip else model

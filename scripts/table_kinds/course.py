@@ -11,7 +11,8 @@ training, its parameters, the best of the report beside it; and below, over all 
 import argparse
 from collections.abc import Sequence
 
-from table_kinds.shared import SweepRun, add_folder, print_table, sweep_runs
+from nasrun.reports.sweep_runs import SweepRun, sweep_runs
+from table_kinds.shared import add_folder, print_table
 
 REPORT = {
     "filters": (0.7471, 1_692_572),

@@ -19,8 +19,9 @@ from nasrun.reports.compare.question import Question
 from nasrun.reports.compare.read import ComparedRun
 from nasrun.reports.compare.runs import Comparison, compare_runs
 from nasrun.reports.front import hypervolume, non_dominated
+from nasrun.reports.sweep_runs import sweep_runs
 from nasrun.tables.nasbench201 import NasBench201
-from table_kinds.shared import add_folder, in_digits, over_seeds, print_table, sweep_runs
+from table_kinds.shared import add_folder, in_digits, over_seeds, print_table
 
 BUDGETS = (100, 200, 300, 500)
 METRICS = ["val_accuracy", "parameters"]

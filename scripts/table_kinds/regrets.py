@@ -15,7 +15,8 @@ from nasrun.core.options import ConfigError
 from nasrun.reports.compare.numbers import Measure, measures
 from nasrun.reports.compare.question import Question
 from nasrun.reports.compare.runs import compare_runs
-from table_kinds.shared import SweepRun, add_folder, by_strategy, in_digits, over_seeds, print_table, sweep_runs
+from nasrun.reports.sweep_runs import SweepRun, sweep_runs
+from table_kinds.shared import add_folder, by_strategy, in_digits, over_seeds, print_table
 
 PAIRS = (("dqn", "dqn_single"), ("dqn_lstm", "dqn_lstm_single"))
 """Two networks against one: compared with each other."""

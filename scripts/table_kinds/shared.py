@@ -1,40 +1,13 @@
 """What the tables share: the finished runs below folders, numbers as `nasrun compare` makes them, and Markdown."""
 
 import argparse
-import csv
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-from omegaconf import OmegaConf
-
-from nasrun.core.options import ConfigError
 from nasrun.reports.compare.numbers import Row, tabulate
 from nasrun.reports.compare.question import PLAIN
 from nasrun.reports.summary import SUMMARY
-from nasrun.storage.records import CONFIG
-
-
-@dataclass(frozen=True)
-class SweepRun:
-    """A finished run: the options chosen in each group, its config, its summary, and its folder."""
-
-    directory: Path
-    choices: Mapping[str, str]
-    config: Mapping[str, Any]
-    summary: Mapping[str, Any]
-
-    @property
-    def rows(self) -> list[dict[str, str]]:
-        """The rows of `trials.csv`."""
-        with (self.directory / "trials.csv").open() as file:
-            return list(csv.DictReader(file))
-
-    def values(self, metric: str) -> list[float | None]:
-        """The metric of every trial in order; None where a trial gave none."""
-        return [float(row[metric]) if row[metric] else None for row in self.rows]
+from nasrun.reports.sweep_runs import SweepRun
 
 
 def add_folder(parser: argparse.ArgumentParser) -> None:
@@ -51,20 +24,6 @@ def directories(folders: Iterable[Path]) -> list[Path]:
     """The run directories below folders, in order of their names; a folder without any stands for itself."""
     found = ((sorted(one.parent for one in folder.rglob(SUMMARY)) or [folder]) for folder in folders)
     return [directory for some in found for directory in some]
-
-
-def sweep_runs(folder: Path) -> list[SweepRun]:
-    """The finished runs below a folder, in the order of their names; ConfigError where there are none."""
-    found = []
-    for path in sorted(folder.glob(f"*/{SUMMARY}")):
-        environment = json.loads((path.parent / "environment.json").read_text())
-        config = OmegaConf.to_container(OmegaConf.load(path.parent / CONFIG), resolve=True)
-        assert isinstance(config, dict)
-        content = {str(key): value for key, value in config.items()}
-        found.append(SweepRun(path.parent, environment["choices"], content, json.loads(path.read_text())))
-    if not found:
-        raise ConfigError(f"{folder}: holds no finished runs")
-    return found
 
 
 def by_strategy(runs: Sequence[SweepRun]) -> dict[str, list[SweepRun]]:

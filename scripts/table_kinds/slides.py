@@ -16,10 +16,11 @@ from collections.abc import Callable, Sequence
 
 from nasrun.core.averages import exact_mean
 from nasrun.core.options import ConfigError
-from table_kinds.shared import SweepRun, add_folder, by_strategy, print_table, sweep_runs
+from nasrun.reports.reproduction.measures import generation_bests
+from nasrun.reports.sweep_runs import SweepRun, sweep_runs
+from table_kinds.shared import add_folder, by_strategy, print_table
 
 METRIC = "val_accuracy"
-GENERATION = 30
 
 SLIDES = {
     "gaco": (0.94121, 0.94017, 0.93731, 0.94088, 31.0),
@@ -50,16 +51,6 @@ def swarm_cells(name: str, group: Sequence[SweepRun]) -> Sequence[str]:
     printed = SLIDES.get(name)
     beside = " / ".join([*(f"{100 * value:.2f}" for value in printed[:4]), str(printed[4])]) if printed else "-"
     return [name, str(len(group)), *(f"{100 * value:.2f}" for value in numbers), f"{exact_mean(first):.1f}", beside]
-
-
-def generation_bests(values: list[float | None]) -> dict[int, float]:
-    """The best value of each generation, numbered from 1; a generation without any value is left out."""
-    bests = {}
-    for number in range(math.ceil(len(values) / GENERATION)):
-        present = [value for value in values[number * GENERATION : (number + 1) * GENERATION] if value is not None]
-        if present:
-            bests[number + 1] = max(present)
-    return bests
 
 
 def learning_table(runs: Sequence[SweepRun]) -> None:

@@ -19,7 +19,8 @@ from typing import NamedTuple
 
 from nasrun.core.options import ConfigError
 from nasrun.reports.summary import SUMMARY
-from table_kinds.shared import SweepRun, over_seeds, print_table, sweep_runs
+from nasrun.reports.sweep_runs import SweepRun, sweep_runs
+from table_kinds.shared import over_seeds, print_table
 
 BASELINE = "random"
 

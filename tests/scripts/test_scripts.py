@@ -20,6 +20,7 @@ SMALLEST = {
     "bench_blocks": "--seconds 0.05 --batch 8 relu-cn_r1_k3_s2_c8-bb_r1_k3_s2_c16",
     "bench_groups": "--rounds 1 --steps 2",
     "bench_loop": "--trials 20 --runs 1",
+    "bench_methods": "OUTPUT --seconds 1 --seeds 1 --methods zero_cost gdas --samples 200 dataset=fashion_mnist_mini",
     "bench_prescreen": "--strategies random --scores none flops --seeds 1 --trials 20",
     "bench_proxies": "--cells 3 --scores naswot flops --images 4 --dataset fashion_mnist_mini",
     "bench_recipes": "plain --dataset fashion_mnist --per-class 20 --epochs 1 --seeds 1",

@@ -76,6 +76,41 @@ def test_genes_are_the_activations_of_the_layers() -> None:
     ]
 
 
+def test_the_activation_of_the_output_is_a_gene_where_that_is_wished() -> None:
+    space = with_options(TrainingRecipe, widths=[8], outputs=["LogSoftmax", "Softmax", "Softmin"])
+    assert space.start == ("adam", 32, "ReLU", "LogSoftmax")
+    assert space.size == 4 * 200 * 9 * 3
+    model = space.build(space.parse("sgd-17-Tanh-Softmin"), DIGITS)
+    torch.testing.assert_close(model(torch.rand(5, 1, 28, 28)).sum(1), torch.ones(5))
+    assert space.name_of(3) == "output activation"
+    rng, changed = np.random.default_rng(0), Counter[int]()
+    for _ in range(400):
+        child = space.mutations["activation"](space.start, rng)
+        changed.update(place for place in range(4) if child[place] != space.start[place])
+    assert set(changed) == {2, 3}
+    assert 150 < changed[3] < 250, "each layer is as likely as the others"
+    plain = with_options(TrainingRecipe, widths=[8])
+    assert plain.build(plain.start, DIGITS)[-1].__class__ is nn.Linear
+
+
+def test_mutations_may_change_nothing_where_that_is_wished() -> None:
+    for allowed in (True, False):
+        space = with_options(TrainingRecipe, widths=[8], null_mutations=allowed)
+        assert space.start is not None
+        rng = np.random.default_rng(0)
+        for name, share in (("optimizer", 1 / 4), ("activation", 1 / 9), ("batch_size", 1 / 21)):
+            same = sum(space.mutations[name](space.start, rng) == space.start for _ in range(1000))
+            assert same == pytest.approx(1000 * share, rel=0.4) if allowed else same == 0
+
+
+def test_rates_are_those_that_are_asked_for() -> None:
+    for rates, sgd in (("torch", 0.001), ("published", 0.00001)):
+        space = with_options(TrainingRecipe, widths=[8], rates=rates)
+        assert space.hparams(("sgd", 32, "ReLU"))["lr"] == sgd
+        assert space.hparams(("adam", 32, "ReLU"))["lr"] == 0.001
+        assert space.hparams(("adadelta", 32, "ReLU"))["lr"] == 1.0
+
+
 def test_activations_of_another_space_are_replaced_in_their_order() -> None:
     cnn = dict(setup_of("search_space=sequential_cnn").space.section or {})
     options = base(cnn)
@@ -116,6 +151,7 @@ def test_the_best_of_a_finished_run(tmp_path: Path) -> None:
         ({"optimizers": ["sgd"]}, "optimizer=adam: not one of optimizers="),
         ({"run": "/nowhere"}, "run=/nowhere: is for model=genome"),
         ({"model": "genome"}, "base=null: "),
+        ({"model": "auto_encoder", "outputs": ["Softmax"]}, r"outputs=[Softmax]: is for classification"),
         ({"model": "genome", "run": "/nowhere"}, "run=/nowhere: no finished run"),
         ({"model": "genome", "base": MLP, "genome": "x"}, "genome=x: character 1"),
         ({"model": "genome", "base": {"_target_": "os.system"}, "genome": "x"}, "base="),

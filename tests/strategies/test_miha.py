@@ -100,6 +100,45 @@ def test_fitness_of_the_validation_loss() -> None:
     assert run.ask()[0].proposal.parent == 2
 
 
+@pytest.mark.parametrize(
+    ("fitness", "metric", "chosen"),
+    [
+        ("published", "train_loss", 2),
+        ("train_loss", "train_loss", 2),
+        ("last_loss", "train_loss", 3),
+        ("last_val_loss", "val_loss", 3),
+        ("area", "train_loss", 1),
+    ],
+)
+def test_what_else_a_copy_may_be_worth(fitness: str, metric: str, chosen: int) -> None:
+    run = Run(miha(fitness=fitness))
+    run.tell(run.ask()[0], [1])
+    for trial, losses in zip(run.ask(), ([1.1, 1.0, 1.0], [5, 2, 1.0], [3, 1, 0.9]), strict=True):
+        run.tell(trial, losses, metric)
+    assert run.ask()[0].proposal.parent == chosen
+
+
+def test_losses_may_count_times_the_batch_size() -> None:
+    run = Run(miha(mutations=["batch_size"], fitness="last_loss", times_batch=True))
+    run.tell(run.ask()[0], [1])
+    copies = run.ask()
+    for trial in copies:
+        run.tell(trial, [1, 0.5])
+    rows = run.strategy.notes()["changes"]
+    sizes = [int(str(trial.proposal.genome[1])) for trial in copies]
+    assert [row["last_loss"] for row in rows] == [0.5 * size for size in sizes]
+    assert [row["chosen"] for row in rows].index(True) == sizes.index(min(sizes)), "the smallest batch wins"
+
+
+def test_mutations_that_change_nothing_are_made_all_the_same() -> None:
+    space = with_options(TrainingRecipe, widths=[4, 4], null_mutations=True)
+    strategy = with_options(Miha, space, Objective(), np.random.default_rng(0), **{**OPTIONS, "pop_size": 99})
+    run = Run(strategy)
+    run.tell(run.ask()[0], [1])
+    same = sum(trial.proposal.genome == run.proposals[0].genome for trial in run.ask())
+    assert 3 < same < 30  # a third each: one of four optimizers, nine activations, twenty-one batch sizes
+
+
 def test_every_copy_is_mutated_once_and_one_may_be_kept() -> None:
     for keep_one in (False, True):
         run = Run(miha(keep_one=keep_one, pop_size=20))

@@ -12,6 +12,7 @@ from nasrun.core.options import ConfigError, check_section
 from nasrun.hardware.devices import Runtime
 from nasrun.training.data import DeviceData
 from nasrun.training.loop import make_trainee, train, train_together
+from nasrun.training.losses import CrossEntropy
 from nasrun.training.micro_batches import parts_of
 from nasrun.training.mirrored import MirrorAverage
 from nasrun.training.outcomes import Training
@@ -38,6 +39,7 @@ KEYS: dict[str, dict[str, Any]] = {
     "decay_all": {"decay_all": True, "weight_decay": 0.01},
     "class_weights": {"class_weights": (1.0, 3.0, 1.0, 2.0)},
     "sampling": {"sampling": "balanced"},
+    "in_order": {"sampling": "in_order"},
     "extra_metrics": {"extra_metrics": ("auc", "macro_f1", "balanced_accuracy")},
     "micro_batch": {"micro_batch": 9, "mixup": 0.4, "ema": 0.9, "class_weights": (1.0, 2.0, 1.0, 1.0)},
     "everything": {"shift": 1, "flip": True, "cutout": 3, "random_erasing": 0.2, "mixup": 0.2, "cutmix": 1.0}
@@ -120,6 +122,40 @@ def test_every_key_learns(name: str) -> None:
     settings = TrainSettings(**KEYS[name])
     found = measure(model, data, "validation", cpu(), settings)
     assert found["accuracy"] == training.metrics["val_accuracy"]
+
+
+def test_images_in_order_come_as_the_data_have_them(data: DeviceData) -> None:
+    settings = TrainSettings(sampling="in_order", batch_size=30)
+    epochs = [
+        [*data.training_batches(data.split("train"), settings, torch.contiguous_format, *_streams())] for _ in "ab"
+    ]
+    for epoch in epochs:
+        labels = torch.cat([labels for _, labels in epoch])
+        assert len(labels) == len(data.split("train")) // 30 * 30
+        assert torch.equal(labels, data.split("train").labels[: len(labels)])
+
+
+def _streams() -> tuple[torch.Generator, torch.Generator]:
+    return torch.Generator().manual_seed(1), torch.Generator().manual_seed(2)
+
+
+def test_the_likelihood_of_log_shares_is_the_cross_entropy_of_their_network(data: DeviceData) -> None:
+    plain, shares = network(), network()
+    shares.append(nn.LogSoftmax(1))
+    settings = TrainSettings(loss="nll")
+    runs = [trained(data, {}, model=plain), trained(data, {"loss": "nll"}, model=shares)]
+    for one, other in zip(runs[0][0].history, runs[1][0].history, strict=True):
+        assert one["train_loss"] == pytest.approx(other["train_loss"], rel=1e-4)
+        assert one["val_loss"] == pytest.approx(other["val_loss"], rel=1e-4)
+    images, labels = torch.rand(5, 4), torch.tensor([0, 1, 2, 3, 0])
+    weights = torch.tensor([1.0, 2.0, 0.5, 1.0])
+    logs = images.log_softmax(1)
+    same = CrossEntropy(weights=weights)(images, labels)
+    torch.testing.assert_close(CrossEntropy(weights=weights, logarithms=True)(logs, labels), same)
+    assert settings.needs_autograd
+    shares[-1] = nn.Softmax(1)  # the shares themselves in the place of their logarithms: a loss from -1 to 0
+    found = measure(shares, data, "validation", cpu(), settings)
+    assert -1 <= found["loss"] < 0
 
 
 def test_a_training_with_another_seed_has_streams_of_its_own(data: DeviceData) -> None:
@@ -230,7 +266,7 @@ def test_dense_networks_train_alone_where_by_hand_does_not_do(data: DeviceData) 
 
     assert not isinstance(make_trainee([dense()], [1], TrainingRequest(data, TrainSettings(), cpu())), Single)
     for name in BY_AUTOGRAD:
-        changed = next(options for options in KEYS.values() if name in options)
+        changed = next((options for options in KEYS.values() if name in options), {"loss": "nll"})
         settings = TrainSettings(**changed)
         assert settings.needs_autograd, name
         assert isinstance(make_trainee([dense()], [1], TrainingRequest(data, settings, cpu())), Single), name
@@ -248,6 +284,7 @@ def test_dense_networks_train_alone_where_by_hand_does_not_do(data: DeviceData) 
 
 
 REFUSED = [
+    ({"loss": "nll", "label_smoothing": 0.1}, "loss=nll: takes whole labels; needs label_smoothing=0 mixup=0 cutmix=0"),
     ({"test_flip": True}, "test_flip=true: networks that never saw mirrored images know none; needs flip=true"),
     (
         {"sampling": "balanced", "class_weights": "balanced"},

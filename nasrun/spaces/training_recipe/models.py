@@ -82,9 +82,12 @@ def cost_of(plan: Sequence[Layer]) -> Cost:
     return Cost(sum(weights) + sum(layer.outputs for layer in plan), flops)
 
 
-def build(model: str, widths: Sequence[int], activations: Sequence[str], task: Task) -> "nn.Module":
+def build(
+    model: str, widths: Sequence[int], activations: Sequence[str], task: Task, output: str | None = None
+) -> "nn.Module":
     """The network with the named activations of `torch.nn`, which have no weights: those of the others have the same
-    names whatever the activations are. Initial weights are torch's own, from its global generator."""
+    names whatever the activations are. `output`: the activation over the classes behind the last layer, or none.
+    Initial weights are torch's own, from its global generator."""
     from torch import nn
 
     names = iter(activations)
@@ -100,6 +103,8 @@ def build(model: str, widths: Sequence[int], activations: Sequence[str], task: T
             parts.append(getattr(nn, next(names))())
     if model == "dense" and task.kind == "regression":
         parts.append(nn.Unflatten(1, (task.outputs, task.height, task.width)))
+    if output is not None:
+        parts.append(getattr(nn, output)(1))
     return nn.Sequential(*parts)
 
 

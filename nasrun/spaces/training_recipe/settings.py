@@ -13,6 +13,8 @@ from nasrun.spaces.training_recipe.models import Model
 Activation = Literal["ELU", "Hardshrink", "Hardsigmoid", "Hardtanh", "ReLU", "ReLU6", "SELU", "Sigmoid", "Tanh"]
 Optimizer = Literal["sgd", "adam", "adamw", "adadelta"]
 
+Output = Literal["LogSoftmax", "Softmax", "Softmin"]
+
 ACTIVATIONS = ("ELU", "Hardshrink", "Hardsigmoid", "Hardtanh", "ReLU", "ReLU6", "SELU", "Sigmoid", "Tanh")
 OPTIMIZERS = ("sgd", "adam", "adamw", "adadelta")
 
@@ -38,10 +40,15 @@ class Network:
 
 @dataclass(kw_only=True, frozen=True)
 class Genes:
-    """What a recipe may choose from; None: all that there are, of rates and decays none."""
+    """What a recipe may choose from; None: all that there are, of output activations, rates and decays none.
+
+    `null_mutations`: a mutation may draw what is there already, and so change nothing, as its authors' do.
+    """
 
     optimizers: Annotated[list[Optimizer], NotEmpty()] | None = None
     activations: Annotated[list[Activation], NotEmpty()] | None = None
+    outputs: Annotated[list[Output], NotEmpty()] | None = None
+    null_mutations: bool = False
     min_batch: Positive = 1
     max_batch: Positive = 200
     batch_step: Positive = 10

@@ -28,20 +28,24 @@ TORCH: dict[str, dict[str, float | bool]] = {
 }
 """What the optimizers of `torch.optim` take where they are told nothing else; momentum 0.9 as MIHA has it."""
 
+PUBLISHED = {**TORCH, "sgd": {**TORCH["sgd"], "lr": 0.00001}}
+"""The rates of MIHA's authors, in their published notebooks."""
+
 
 class TrainingRecipe(SearchSpace):
     """How one network is trained: optimizer, batch size and the activation of each layer.
 
     Genome: `(optimizer, batch size, activation, activation, ...)`, one activation for each that the network has; with
-    `lrs` the learning rate follows the batch size, with `weight_decays` the weight decay, both as text. String:
-    `adam-32-ReLU-Tanh`, or `adam-32-0.001-ReLU-Tanh`.
+    `lrs` the learning rate follows the batch size, with `weight_decays` the weight decay, both as text; with `outputs`
+    the activation behind the last layer comes last, for losses of shares (`evaluator.loss=nll`). String:
+    `adam-32-ReLU-Tanh`, or `adam-32-0.001-ReLU-Tanh`, or `adam-32-ReLU-Tanh-Softmax`.
 
     `model`: `dense` (`widths` units), `small_cnn` (`widths` channels), `auto_encoder` (the same, for regression), or
     `genome`: the best network of a finished run, by its directory (`run`); or `genome` of the space that `base`
     describes, which is what a run's directory comes to. `optimizer`, `batch_size`, `activation`: of `start`, from which
     a search that changes one network sets out. `batch_step`: how far one mutation moves the batch size at most.
-    `rates`: whether learning rate, weight decay and momentum that no gene says are torch's own of the optimizer, or
-    the evaluator's. ValueError begins with the key.
+    `rates`: whether learning rate, weight decay and momentum that no gene says are torch's own of the optimizer, those
+    of MIHA's authors (`published`: SGD at 0.00001), or the evaluator's. ValueError begins with the key.
     """
 
     def __init__(
@@ -50,7 +54,7 @@ class TrainingRecipe(SearchSpace):
         network: Network = Network(),
         genes: Genes = Genes(),
         start: StartRecipe = StartRecipe(),
-        rates: Literal["torch", "evaluator"] = "torch",
+        rates: Literal["torch", "published", "evaluator"] = "torch",
     ) -> None:
         start.check(genes)
         self.optimizers: tuple[Token, ...] = tuple(genes.optimizers or OPTIMIZERS)
@@ -58,6 +62,10 @@ class TrainingRecipe(SearchSpace):
         self.model, self._widths = network.model, tuple(network.widths or recipe_models.WIDTHS.get(network.model, ()))
         self.min_batch, self.max_batch, self._step = genes.min_batch, genes.max_batch, genes.batch_step
         self._rates, self._floats = rates, genes.floats
+        self._outputs: tuple[Token, ...] = tuple(genes.outputs or ())
+        self.null_mutations = genes.null_mutations
+        if self._outputs and network.model not in ("dense", "small_cnn"):
+            raise ValueError(f"outputs={show(genes.outputs)}: is for classification with model=dense or small_cnn")
         base, genome = network.base, network.genome
         if self.model == "genome":
             base, genome = (base, genome) if network.run is None else _best_of(network.run)
@@ -71,6 +79,7 @@ class TrainingRecipe(SearchSpace):
             len(self.optimizers)
             * (self.max_batch - self.min_batch + 1)
             * len(self.activations) ** self._layers
+            * max(len(self._outputs), 1)
             * int(np.prod([len(values) for values in self._floats.values()], dtype=np.int64))
         )
         self.mutations = self._mutations()
@@ -81,6 +90,7 @@ class TrainingRecipe(SearchSpace):
             **vars(start),
             **{name: getattr(genes, name) for name in ("optimizers", "activations", "lrs", "weight_decays")},
             **{name: getattr(genes, name) for name in ("min_batch", "max_batch", "batch_step")},
+            **{name: getattr(genes, name) for name in ("outputs", "null_mutations")},
         }
 
     def _adopt(self, base: Mapping[str, Any] | None, genome: str | None) -> None:
@@ -104,7 +114,8 @@ class TrainingRecipe(SearchSpace):
 
     def _with_floats(self, optimizer: Token, batch: Token, activations: tuple[Token, ...]) -> Genome:
         """The genome to set out from: of learning rates and weight decays the middle one."""
-        return (optimizer, batch, *(values[len(values) // 2] for values in self._floats.values()), *activations)
+        rates = (values[len(values) // 2] for values in self._floats.values())
+        return (optimizer, batch, *rates, *activations, *self._outputs[:1])
 
     def _tokens(self, position: int) -> tuple[Token, ...]:
         """The legal tokens at a place."""
@@ -114,7 +125,9 @@ class TrainingRecipe(SearchSpace):
             return tuple(range(self.min_batch, self.max_batch + 1))
         if position < self._first:
             return list(self._floats.values())[position - 2]
-        return self.activations if position < self._first + self._layers else ()
+        if position < self._first + self._layers:
+            return self.activations
+        return self._outputs if position < self._length else ()
 
     @property
     def _first(self) -> int:
@@ -123,14 +136,14 @@ class TrainingRecipe(SearchSpace):
 
     @property
     def _length(self) -> int:
-        return self._first + self._layers
+        return self._first + self._layers + bool(self._outputs)
 
     def _mutations(self) -> dict[str, Mutation]:
         """Those that can change something here."""
         mutations: dict[str, Mutation] = {}
         if len(self.optimizers) > 1:
             mutations["optimizer"] = lambda genome, rng: self._other(genome, 0, rng)
-        if len(self.activations) > 1:
+        if max(len(self.activations), len(self._outputs)) > 1:
             mutations["activation"] = self._change_activation
         if self.max_batch > self.min_batch:
             mutations["batch_size"] = self._change_batch
@@ -140,8 +153,8 @@ class TrainingRecipe(SearchSpace):
         return mutations
 
     def _other(self, genome: Genome, place: int, rng: np.random.Generator) -> Genome:
-        """Any other token at a place."""
-        others = [token for token in self._tokens(place) if token != genome[place]]
+        """Any other token at a place; with null mutations any."""
+        others = [token for token in self._tokens(place) if self.null_mutations or token != genome[place]]
         return _replaced(genome, place, others[int(rng.integers(len(others)))])
 
     def _near(self, genome: Genome, place: int, rng: np.random.Generator) -> Genome:
@@ -152,12 +165,12 @@ class TrainingRecipe(SearchSpace):
         return _replaced(genome, place, values[steps[int(rng.integers(len(steps)))]])
 
     def _change_activation(self, genome: Genome, rng: np.random.Generator) -> Genome:
-        """Another activation for one layer, drawn at random."""
-        return self._other(genome, self._first + int(rng.integers(self._layers)), rng)
+        """Another activation for one layer, drawn at random, that of the output among them if it is a gene."""
+        return self._other(genome, int(rng.integers(self._first, self._length)), rng)
 
     def _change_batch(self, genome: Genome, rng: np.random.Generator) -> Genome:
         """A batch size up to `batch_step` smaller or larger."""
-        sizes = [size for size in self._near_batches(int(genome[1])) if size != genome[1]]
+        sizes = [size for size in self._near_batches(int(genome[1])) if self.null_mutations or size != genome[1]]
         return _replaced(genome, 1, sizes[int(rng.integers(len(sizes)))])
 
     def _near_batches(self, size: int) -> range:
@@ -222,7 +235,10 @@ class TrainingRecipe(SearchSpace):
     def name_of(self, position: int) -> str:
         """What stands at a place of a genome, in words."""
         names = ("optimizer", "batch size", *self._floats)
-        return names[position] if position < len(names) else f"activation {position - len(names) + 1}"
+        if position < len(names):
+            return names[position]
+        layer = position - self._first
+        return "output activation" if layer == self._layers else f"activation {layer + 1}"
 
     def _said(self, position: int) -> str:
         """What is legal at a place, in words."""
@@ -254,7 +270,7 @@ class TrainingRecipe(SearchSpace):
         """Optimizer and batch size, and with `rates=torch` what the optimizer takes in torch; genes come last."""
         optimizer = str(genome[0])
         found: dict[str, Any] = {"optimizer": optimizer, "batch_size": genome[1]}
-        found |= TORCH[optimizer] if self._rates == "torch" else {}
+        found |= {"torch": TORCH[optimizer], "published": PUBLISHED[optimizer]}.get(self._rates, {})
         genes = zip(self._floats, genome[2 : self._first], strict=True)
         return found | {name: float(value) for name, value in genes}
 
@@ -265,10 +281,11 @@ class TrainingRecipe(SearchSpace):
 
     def build(self, genome: Genome, task: Task) -> "torch.nn.Module":
         """The network with the activations of a genome; see `recipe_models.build`."""
-        activations = [str(token) for token in genome[self._first :]]
+        activations = [str(token) for token in genome[self._first : self._first + self._layers]]
+        output = str(genome[-1]) if self._outputs else None
         if self.model == "genome":
             return recipe_models.with_activations(self._base.build(self._base_genome, task), activations)
-        return recipe_models.build(self.model, self._widths, activations, task)
+        return recipe_models.build(self.model, self._widths, activations, task, output)
 
 
 def _replaced(genome: Genome, position: int, token: Token) -> Genome:

@@ -1,0 +1,1 @@
+"""A paper's claims beside what runs came to: read from YAML, measured, judged, and written as one table."""
