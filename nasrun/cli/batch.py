@@ -21,7 +21,9 @@ def in_order() -> Iterator[None]:
     """A scope in which a signal that another program has a handler for ends the run first; that handler comes then.
 
     Nothing changes where nobody but nasrun has handlers, as in the command itself."""
-    others = {number: handler for number in BATCH_SIGNALS if _is_of_others(handler := signal.getsignal(number))}
+    others: dict[int, Any] = {
+        number: handler for number in BATCH_SIGNALS if _is_of_others(handler := signal.getsignal(number))
+    }
     caught: list[tuple[int, FrameType | None]] = []
 
     def interrupt(number: int, frame: FrameType | None) -> None:
@@ -38,7 +40,7 @@ def in_order() -> Iterator[None]:
             signal.signal(number, handler)
         if caught:
             number, frame = caught[0]
-            others[signal.Signals(number)](number, frame)  # puts the job into the queue and ends it, or raises
+            others[number](number, frame)  # puts the job into the queue and ends it, or raises
         raise
     finally:
         for number, handler in others.items():
