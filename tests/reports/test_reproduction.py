@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from nasrun.config.compose import Composer
 from nasrun.core.options import ConfigError, flat, typed
@@ -29,6 +30,11 @@ def order(claimed: Any, **others: Any) -> Claim:
     return Claim("an order", "one against another", OURS, OURS, claimed, **others)
 
 
+def _as_typed(word: str) -> str:
+    """The value of a word as a config that holds it shows it: 0.1 of `key=0.10`."""
+    return typed(yaml.safe_load(word.partition("=")[2]))
+
+
 @pytest.mark.parametrize("name", names())
 def test_the_sweeps_of_a_reproduction_are_ones_that_nasrun_takes(name: str) -> None:
     plan = read_reproduction(name)
@@ -40,7 +46,7 @@ def test_the_sweeps_of_a_reproduction_are_ones_that_nasrun_takes(name: str) -> N
         values = {key: {typed(value)} for key, value in flat({k: v for k, v in config.items() if k != "hydra"}).items()}
         values |= {group: {str(option)} for group, option in config.hydra.runtime.choices.items()}
         swept = Composer().values([*(f"{k}={v}" for k, v in (config.hydra.sweeper.params or {}).items()), *words])
-        values |= {key: {one.partition("=")[2] for one in some} for key, some in swept.items()}
+        values |= {key: {_as_typed(one) for one in some} for key, some in swept.items()}
         known[step] = values
     for claim in plan.claims:
         for one in (claim.ours, claim.than):
@@ -62,8 +68,6 @@ def test_the_sweeps_of_a_reproduction_are_ones_that_nasrun_takes(name: str) -> N
     ],
 )
 def test_a_file_that_is_wrong_is_said_in_a_line(wrong: dict[str, Any], said: str, tmp_path: Path) -> None:
-    import yaml
-
     path = tmp_path / "mine.yaml"
     path.write_text("# Mine\n" + yaml.safe_dump({"paper": "p", "source": "s", "scale": "c", **wrong}))
     with pytest.raises(ConfigError, match=said):
