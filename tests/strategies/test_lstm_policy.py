@@ -243,6 +243,14 @@ def test_the_baseline_follows_the_rewards_and_takes_in_the_entropy() -> None:
     assert learner.baseline == pytest.approx(0.9 * 1.0 + 0.1 * 0.0 + 0.5 * entropy)
 
 
+def test_without_a_baseline_the_reward_is_the_advantage() -> None:
+    space = words()
+    learner, rows = learner_of(space, baseline_decay=None)
+    assert [learner._advantage(reward) for reward in (0.5, 0.25)] == [0.5, 0.25]
+    learner.learn([episode(learner, rows, space, space.words[0], 1.0)])
+    assert learner.baseline is None
+
+
 def test_a_clipped_gradient_is_a_short_one() -> None:
     space = words()
     norms = []
