@@ -1,19 +1,23 @@
 """How far scores of untrained networks rank cells as training them does: Kendall's tau on NAS-Bench-201.
 
-    python scripts/bench_proxies.py [--cells 100] [--dataset cifar10] [--table cifar10] [--scores naswot ...]
-                                    [--images 64] [--seed 0] [WORD...]
+    python scripts/bench_proxies.py [--cells 100] [--dataset cifar10] [--tables cifar10 ...] [--scores naswot ...]
+                                    [--images 64] [--seed 0] [--results FILE] [WORD...]
 
 Scores random cells with evaluator `proxies`, each network as the benchmark trained it, on images of `--dataset`, and
-compares with their test and validation accuracies after 200 epochs in the shipped table, on the data set `--table`.
+compares with their test and validation accuracies after 200 epochs in the shipped table, on the data sets `--tables`.
 Prints, for each score, tau-b with a 95 % interval by bootstrap over the cells. `az_nas` and `rank_sum` rank the cells
 among each other, as in the papers. `best cell`: the accuracy of the one that scores highest. Times are those of the
-processor, of which other work takes none. WORDs are further overrides of the config.
+processor, of which other work takes none. `--results`: a JSON Lines file of scores, a line for each cell, that another
+call takes up where it was ended. WORDs are further overrides of the config
+(`search_space.channels=8 search_space.cells=1`: smaller networks).
 """
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from rank_correlation import interval, tau
@@ -27,6 +31,7 @@ from nasrun.evaluators.proxies.reference import Reference
 from nasrun.tables import choose, mean
 
 SCORES = ("naswot", "jacob_cov", "synflow", "snip", "grad_norm", "zico", *AZ_NAS, "parameters")
+TABLES = ("cifar10", "cifar100", "imagenet16")
 RANK_SUM = ("naswot", "jacob_cov", "synflow")
 EPOCHS = 200
 TIMED = 3
@@ -46,18 +51,18 @@ def accuracies(space: SearchSpace, dataset: str, genomes: Sequence[Genome]) -> d
 
 
 def scored(
-    evaluator: Proxies, genomes: Sequence[Genome], seed: int, names: Sequence[str]
+    evaluator: Proxies, genomes: Sequence[Genome], seed: int, names: Sequence[str], first: int = 0
 ) -> tuple[list[Mapping[str, float]], float]:
-    """Scores of each cell, and the seconds of the processor that all cells took."""
+    """Scores of each cell, numbered from `first`, and the seconds of the processor that all cells took."""
     jobs = [
         Job(Trial(number, Proposal(genome)), 0, seeding.integer(seed, seeding.Purpose.JOB, number))
-        for number, genome in enumerate(genomes)
+        for number, genome in enumerate(genomes, start=first)
     ]
     evaluator.metrics = tuple(names)
     started, rows = time.process_time(), []
     for measurement in evaluator.evaluate(jobs):
         if measurement.status != "ok":
-            raise SystemExit(f"{genomes[measurement.trial]}: {measurement.error}")
+            raise SystemExit(f"{genomes[measurement.trial - first]}: {measurement.error}")
         rows.append(measurement.metrics)
     return rows, time.process_time() - started
 
@@ -67,10 +72,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cells", type=int, default=100)
     parser.add_argument("--dataset", default="cifar10")
-    parser.add_argument("--table", default="cifar10", choices=("cifar10", "cifar100", "imagenet16"))
+    parser.add_argument("--tables", nargs="+", default=["cifar10"], choices=TABLES, metavar="NAME")
     parser.add_argument("--scores", nargs="+", default=list(SCORES), choices=SCORES, metavar="NAME")
     parser.add_argument("--images", type=int, default=64)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--results", type=Path, metavar="FILE")
     parser.add_argument("words", nargs="*", metavar="WORD", help="further overrides of the config")
     arguments = parser.parse_intermixed_args()
     words = ["search_space=nasbench201", "evaluator=proxies", f"dataset={arguments.dataset}", "hardware=cpu"]
@@ -80,14 +86,39 @@ def main() -> None:
     evaluator.prepare()
     rng = np.random.default_rng(arguments.seed)
     genomes = [space.sample(rng) for _ in range(arguments.cells)]
-    truth = accuracies(space, arguments.table, genomes)
-    rows, seconds = scored(evaluator, genomes, arguments.seed, arguments.scores)
+    rows, seconds = all_scored(evaluator, genomes, arguments)
     timed = genomes[:TIMED]
     alone = {name: scored(evaluator, timed, arguments.seed, [name])[1] / len(timed) for name in arguments.scores}
-    print(f"{len(genomes)} cells of NAS-Bench-201, {arguments.table}, {EPOCHS} epochs, {arguments.images} images\n")
-    print_table(with_ranks(rows, arguments.scores), truth, alone)
-    print(f"\nbest of these cells: {truth['test'].max():.2f}; {len(arguments.scores)} scores at once: {seconds:.0f} s")
+    print(f"{len(genomes)} cells of NAS-Bench-201, {EPOCHS} epochs, {arguments.images} images of {arguments.dataset}")
+    ranked = with_ranks(rows, arguments.scores)
+    for table in arguments.tables:
+        truth = accuracies(space, table, genomes)
+        print(f"\n{table}, best of these cells: {truth['test'].max():.2f}\n")
+        print_table(ranked, truth, alone)
+    print(f"\n{len(arguments.scores)} scores at once: {seconds:.0f} s")
     print(f"\n{' '.join(sys.argv)}")
+
+
+def all_scored(
+    evaluator: Proxies, genomes: Sequence[Genome], arguments: argparse.Namespace
+) -> tuple[list[Mapping[str, float]], float]:
+    """`scored`, of all cells; what `--results` holds already is taken from there."""
+    key = [*arguments.scores, arguments.dataset, str(arguments.images), str(arguments.seed), *arguments.words]
+    path: Path | None = arguments.results
+    lines = path.read_text().splitlines() if path is not None and path.is_file() else []
+    known = {entry["cell"]: entry for entry in map(json.loads, lines) if entry["key"] == key}
+    rows, seconds = [], 0.0
+    for number, genome in enumerate(genomes):
+        entry = known.get(number)
+        if entry is None:
+            [found], took = scored(evaluator, [genome], arguments.seed, arguments.scores, first=number)
+            entry = {"key": key, "cell": number, "scores": found, "seconds": took}
+            if path is not None:
+                with path.open("a") as file:
+                    file.write(json.dumps(entry) + "\n")
+        rows.append(entry["scores"])
+        seconds += entry["seconds"]
+    return rows, seconds
 
 
 def with_ranks(rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> dict[str, list[float]]:

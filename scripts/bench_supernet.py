@@ -64,7 +64,7 @@ def steps(trainer: SharedTrainer, space: object, count: int, device: str) -> lis
         last[0] = now
         if len(found) > WARM_UP + count:
             raise StopIteration
-        return space.sample(generator)  # type: ignore[attr-defined]
+        return [space.sample(generator)]  # type: ignore[attr-defined]
 
     number = 1
     try:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nasrun.core.types import Derivation, Genome, Job, Measurement, Progress, Proposal, Trial
+from nasrun.core.types import Derivation, Genome, Job, Measurement, Progress, Proposal, Trial, WorkerState
 
 if TYPE_CHECKING:
     import numpy as np
@@ -186,6 +186,15 @@ class Evaluator(ABC):
     preload: tuple[str, ...] = ()
     """Modules that worker processes import before anything else, once for all of them."""
 
+    @property
+    def threads(self) -> tuple[int, int] | None:
+        """CPU threads of each training now and at most, where they may be chosen anew during a run (`use_threads`);
+        else None."""
+        return None
+
+    def use_threads(self, threads: int) -> None:
+        """Train with so many threads from now on, where there is a choice."""
+
     def prepare(self, recorded: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Decide what is decided once per run (device, precision) and load the data; returns facts for the record.
 
@@ -258,6 +267,10 @@ class Evaluator(ABC):
         """
         return None
 
+    def estimate_start(self, genome: Genome) -> float:
+        """Seconds that are expected to pass before the first trial, from a short timing with an architecture."""
+        return 0.0
+
     def work(self, epochs: int, horizon: int) -> float:
         """What the first epochs of a training whose schedule is laid over `horizon` cost, in epochs of the usual price:
         fewer than they are where the first are cheaper."""
@@ -273,6 +286,9 @@ class SharedEvaluator(Evaluator):
 
     rounds: int
     """Trials after each epoch of the shared weights."""
+
+    warm_up_epochs: int = 0
+    """Epochs of the shared weights before the first trial, besides the one before each round."""
 
     derives: bool = False
     """Whether it learns weights of architectures and derives one from them (`derived`)."""
@@ -323,6 +339,10 @@ class Executor(ABC):
     @abstractmethod
     def free(self) -> int:
         """How many more jobs can start at once."""
+
+    def at_work(self) -> Sequence[WorkerState]:
+        """What each worker is at; empty where the caller's process is the only one. May be asked from any thread."""
+        return ()
 
     @abstractmethod
     def close(self) -> None:

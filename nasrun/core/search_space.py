@@ -57,6 +57,9 @@ class SearchSpace(ABC):
     skip: Token | None = None
     """The operation that passes its input on, as a token; None: there is none."""
 
+    convolutions: Sequence[Token] = ()
+    """The operations that are convolutions, as tokens."""
+
     nothing: Token | None = None
     """The operation that gives nothing, as a token; None: there is none."""
 
@@ -77,6 +80,11 @@ class SearchSpace(ABC):
     @abstractmethod
     def choices(self, prefix: Genome) -> tuple[Token, ...]:
         """The legal next tokens after a prefix, in a fixed order; empty when the genome is complete."""
+
+    def referred(self, prefix: Genome, token: Token) -> int | None:
+        """Behind how many tokens of a prefix that part of the genome was complete which a legal next token names: the
+        node that it takes as an input. None: it names none."""
+        return None
 
     @abstractmethod
     def encode(self, genome: Genome) -> np.ndarray:
@@ -222,6 +230,11 @@ class SearchSpace(ABC):
         Initial weights come from torch's global generator. TypeError where the space has none (`has_supernet`).
         """
         raise TypeError(f"{type(self).__name__} has no network of all its architectures")
+
+    def auxiliary_place(self, task: Task) -> tuple[str, int] | None:
+        """The part of the network of `supernet` by whose output a second classifier may help to train it: its name, and
+        the channels of its output (batch, channels, height, width). None: there is none."""
+        return None
 
     def supernet_name(self, genome: Genome, task: Task) -> Callable[[str], str]:
         """From the name of a parameter of the network that `build` makes of a genome to its name in the supernet."""

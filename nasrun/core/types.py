@@ -107,6 +107,10 @@ class Task:
         """The same with inputs of at least `size` in height and width; None: as they are."""
         return replace(self, height=max(self.height, size or 0), width=max(self.width, size or 0))
 
+    def shrunk(self, size: int | None) -> "Task":
+        """The same with inputs of at most `size` in height and width; None: as they are."""
+        return self if size is None else replace(self, height=min(self.height, size), width=min(self.width, size))
+
 
 class Cost(NamedTuple):
     """The price of a network, by formula."""
@@ -225,6 +229,17 @@ class Progress(NamedTuple):
     """Those of the epoch that was done just now; empty within an epoch."""
     within: float = 0.0
     """The share of the next epoch that is done."""
+
+
+class WorkerState(NamedTuple):
+    """What a worker is at."""
+
+    name: str
+    """Where it is: a process, or a machine with a process."""
+    trials: tuple[int, ...]
+    """The trials of its jobs, without repetition; empty where it waits for some."""
+    seconds: float
+    """For how long it has been at that."""
 
 
 @dataclass(frozen=True)

@@ -125,6 +125,14 @@ class WithCosts(Evaluator):
     def messages(self) -> Sequence[str]:
         return self._inner.messages()
 
+    @property
+    def threads(self) -> tuple[int, int] | None:
+        # Latencies are of one number of threads throughout.
+        return None if LATENCY in self._names else self._inner.threads
+
+    def use_threads(self, threads: int) -> None:
+        self._inner.use_threads(threads)
+
     def measure_also(self, names: Sequence[str]) -> None:
         self._inner.measure_also(names)
         self.metrics = (*self.metrics, *(name for name in self._inner.metrics if name not in self.metrics))
@@ -209,6 +217,9 @@ class WithCosts(Evaluator):
 
     def estimate(self, trial: Trial, timer: Callable[[], float] | None = None) -> float | None:
         return self._inner.estimate(trial, timer)
+
+    def estimate_start(self, genome: Genome) -> float:
+        return self._inner.estimate_start(genome)
 
     def work(self, epochs: int, horizon: int) -> float:
         return self._inner.work(epochs, horizon)

@@ -4,37 +4,76 @@ Source: Pham et al., "Efficient Neural Architecture Search via Parameter Sharing
 torch is imported when something is trained, not before.
 """
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
-from nasrun.core import Genome, SearchSpace
-from nasrun.core.options import ConfigError
+from nasrun.core import Genome, SearchSpace, Task, Token
+from nasrun.core.options import AtLeast, Between, ConfigError, show
 from nasrun.datasets import Dataset
 from nasrun.evaluators.weight_sharing import SharingSettings, WeightSharing
 from nasrun.hardware.devices import Hardware
-from nasrun.spaces.sections import spaces_with_supernet
-from nasrun.training.supernet.sampling import WeightedDraws, Weights
+from nasrun.spaces.sections import spaces_with_relaxation, spaces_with_supernet
+from nasrun.training.supernet.sampling import Draw, FairDraws, SandwichDraws, WeightedDraws, Weights, weights_by_cost
 
 if TYPE_CHECKING:
+    import torch
+
+    from nasrun.spaces.mixture import Mixture
+    from nasrun.training.data import DeviceSplit
+    from nasrun.training.supernet.auxiliary import AuxiliaryHead
     from nasrun.training.supernet.trainer import SharedTrainer
+
+Sampling = Literal["auto", "policy", "uniform", "weighted", "fair", "sandwich"]
+
+
+@dataclass(kw_only=True, frozen=True)
+class SupernetSettings(SharingSettings):
+    """What is drawn where the shared weights are trained, and how architectures are scored with them.
+
+    `sampling`: `policy` (what the strategy's policy draws; under strategies without one as the operation weights say),
+    `uniform` (samples of the space), `weighted` (by the operation weights), `fair` and `sandwich` (groups, see
+    `FairDraws` and `SandwichDraws`), whatever the policy; `auto`: `weighted` where operation weights are given by name,
+    else `policy`. `distil=inplace`: the others of a sandwich learn what its largest architecture answers.
+    `statistics=recalibrated`: architectures are scored with running statistics that are made anew for each, in place of
+    those of the batch at hand. `drop_path`: the share of images for which an operation gives nothing while training, in
+    the last epoch; in the first next to none. `auxiliary`: the weight of the loss of a second classifier within the
+    network (`AuxiliaryHead`); 0: there is none. `warm_up_epochs`: epochs before the first trial, in which no policy is
+    used.
+    """
+
+    sampling: Sampling = "auto"
+    distil: Literal["none", "inplace"] = "none"
+    statistics: Literal["batch", "recalibrated"] = "batch"
+    drop_path: Annotated[float, Between(0, 1, open_high=True)] = 0.0
+    auxiliary: Annotated[float, AtLeast(0)] = 0.0
+    warm_up_epochs: Annotated[int, AtLeast(0)] = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.distil == "inplace" and self.sampling != "sandwich":
+            raise ValueError(
+                "distil=inplace: is for sampling=sandwich, whose largest architecture teaches the others, and "
+                f"sampling={self.sampling}"
+            )
 
 
 class Supernet(WeightSharing):
     """Trains the weights of all architectures together, and measures an architecture with its part of them.
 
     Before each `rounds` trials the shared weights are trained for one epoch, as many batches as hold all training
-    images; each batch trains the weights of one architecture that the strategy's policy draws.
+    images; each batch trains the weights of one architecture, or of a group, by `sampling`.
 
-    `operation_weights`: how often each operation is drawn where the weights are trained, by its name in genomes, in
-    place of the strategy's policy. `auto`: as the space says (`SearchSpace.operation_weights`), under strategies that
-    have no policy; None: these draw samples of the space.
-    The remaining options are those of `SharingSettings`.
+    `operation_weights`: how often each operation is drawn where the weights are trained, by its name in genomes.
+    `auto`: as the space says (`SearchSpace.operation_weights`), under strategies that have no policy; `cost`: see
+    `weights_by_cost`; None: samples of the space.
+    The remaining options are those of `SupernetSettings`.
     """
 
     OPTION = "supernet"
-    Settings = SharingSettings
+    Settings = SupernetSettings
 
     def __init__(
         self,
@@ -42,7 +81,7 @@ class Supernet(WeightSharing):
         dataset: Dataset,
         hardware: Hardware,
         *,
-        operation_weights: Weights | Literal["auto"] | None = None,  # as in runs of versions without it
+        operation_weights: Weights | Literal["auto", "cost"] | None = None,  # as in runs of versions without it
         **settings: Any,
     ) -> None:
         if not space.has_supernet:
@@ -50,29 +89,117 @@ class Supernet(WeightSharing):
                 f"search_space={type(space).__name__}: has no supernet, which evaluator=supernet trains; choose "
                 f"search_space={' or '.join(spaces_with_supernet())}"
             )
-        super().__init__(space, dataset, hardware, SharingSettings(**settings))
-        self._in_place_of_policy = isinstance(operation_weights, dict)
-        weights = space.operation_weights if operation_weights == "auto" else operation_weights
-        self._weighted = WeightedDraws(space, weights) if weights is not None and len(weights) else None
+        own = self._options = SupernetSettings(**settings)
+        super().__init__(space, dataset, hardware, own)
+        self.warm_up_epochs = own.warm_up_epochs
+        self._sampling = own.sampling
+        if own.sampling == "auto":
+            self._sampling = "weighted" if isinstance(operation_weights, dict) else "policy"
+        self._weighted = self._draws_of(operation_weights)
+        self._check_space()
+        self._one: Draw = space.sample if self._weighted is None else self._weighted.draw
+        self._groups: FairDraws | SandwichDraws | None = None
+        if self._sampling == "fair":
+            self._groups = FairDraws(space)
+        elif self._sampling == "sandwich":
+            self._groups = SandwichDraws(space, self._task, self._one)
 
-    def train_shared(
-        self, draw: Callable[[np.random.Generator], Genome], rng: np.random.Generator, epoch: int, epochs: int
-    ) -> Mapping[str, float]:
+    def _draws_of(self, weights: Weights | str | None) -> WeightedDraws | None:
+        """What draws by operation weights; ConfigError where these have no part in what is drawn, or there are none
+        that are to have."""
+        if self._sampling in ("uniform", "fair") and isinstance(weights, dict):
+            raise ConfigError(
+                f"evaluator.operation_weights={show(weights)}: nothing is drawn by them with evaluator.sampling="
+                f"{self._sampling}; use evaluator.sampling=weighted"
+            )
+        if weights == "cost":
+            weights = weights_by_cost(self._space, self._task)
+        elif weights == "auto":
+            weights = dict(self._space.operation_weights)
+        if isinstance(weights, dict) and weights:
+            return None if self._sampling == "uniform" else WeightedDraws(self._space, weights)
+        if self._sampling == "weighted":
+            raise ConfigError(
+                "evaluator.sampling=weighted: the search space names no weights of operations; give "
+                "evaluator.operation_weights={NAME:NUMBER,...}, or choose evaluator.sampling=uniform"
+            )
+        return None
+
+    def _check_space(self) -> None:
+        """ConfigError where the network of all architectures of the space cannot do what the options want."""
+        own, space = self._options, self._space
+        if own.drop_path and not space.mixed_channels:
+            raise ConfigError(
+                f"evaluator.drop_path={own.drop_path}: the network of all architectures of this search space drops "
+                f"none; use 0, or search_space={' or '.join(spaces_with_relaxation())}"
+            )
+        if own.auxiliary and space.auxiliary_place(self._small_task) is None:
+            raise ConfigError(
+                f"evaluator.auxiliary={own.auxiliary}: the network of all architectures of this search space has no "
+                "place for a second classifier; use 0, or search_space=micro_cell"
+            )
+
+    def train_shared(self, draw: Draw, rng: np.random.Generator, epoch: int, epochs: int) -> Mapping[str, float]:
         """One epoch of the shared weights; also tells the accuracy of one more draw on what is held out."""
-        if self._in_place_of_policy and self._weighted is not None:
-            draw = self._weighted.draw
         if epoch == 1:
             self._trainer = self._new(int(rng.integers(2**62)))
-        metrics = self._ready.epoch(draw, rng, epoch, epochs)
-        found = self._ready.score(draw(rng), self._parts["held_out"], self._settings.score_batch)
+        one = draw if self._sampling == "policy" and epoch > self.warm_up_epochs else self._one
+        draws: Callable[[np.random.Generator], Sequence[Any]] = self._group(one)
+        if self._options.drop_path:
+            draws = self._with_dropped_paths(draws, rng, self._options.drop_path * min(epoch / epochs, 1.0))
+        metrics = self._ready.epoch(draws, rng, epoch, epochs)
+        found = self._score(self._ready, one(rng), self._parts["held_out"])
         return metrics | {"held_out_accuracy": found["accuracy"]}
+
+    def _group(self, one: Draw) -> Callable[[np.random.Generator], Sequence[Genome]]:
+        return (lambda rng: [one(rng)]) if self._groups is None else self._groups.draw
+
+    def _with_dropped_paths(
+        self, draws: Callable[[np.random.Generator], Sequence[Genome]], rng: np.random.Generator, rate: float
+    ) -> "Callable[[np.random.Generator], Sequence[Mixture]]":
+        """The same architectures; results of operations, but of skip connections, are 0 for a share of the images and
+        the more for the others (Larsson et al., "FractalNet", ICLR 2017, arXiv 1605.07648, section 3.2)."""
+        import torch
+
+        from nasrun.spaces.mixture import Mixture
+        from nasrun.training.supernet.dropping import dropped
+
+        noise = torch.Generator().manual_seed(int(rng.integers(2**62)))
+
+        def drop(token: Token, value: "torch.Tensor") -> "torch.Tensor":
+            return value if token == self._space.skip else dropped(value, rate, noise)
+
+        return lambda rng: [replace(Mixture.of(genome), drop=drop) for genome in draws(rng)]
 
     def sample(self, rng: np.random.Generator) -> Genome | None:
         return None if self._weighted is None else self._weighted.draw(rng)
+
+    def _score(self, trainer: "SharedTrainer", genome: Genome, part: "DeviceSplit") -> Mapping[str, float]:
+        if self._options.statistics == "batch":
+            return super()._score(trainer, genome, part)
+        return trainer.measure(self._alone(trainer, genome), part)
+
+    def _timed_step(self, trainer: "SharedTrainer", genome: Genome) -> None:
+        trainer.time_step(self._group(lambda rng: genome)(np.random.default_rng(0)))
 
     def _new(self, seed: int) -> "SharedTrainer":
         from nasrun.training.supernet.trainer import SharedTrainer
 
         data, runtime = self._device
         model = self._network(self._space.supernet, seed)
-        return SharedTrainer(model, data, self._parts["train"], self._settings, runtime)
+        head = self._auxiliary_head(model, seed) if self._options.auxiliary else None
+        distils = self._options.distil == "inplace"
+        train = self._parts["train"]
+        return SharedTrainer(model, data, train, self._options, runtime, distils=distils, auxiliary=head)
+
+    def _auxiliary_head(self, model: "torch.nn.Module", seed: int) -> "AuxiliaryHead":
+        from nasrun.training.supernet.auxiliary import AuxiliaryHead
+
+        place = self._space.auxiliary_place(self._small_task)
+        assert place is not None
+        name, channels = place
+
+        def make(task: Task) -> AuxiliaryHead:
+            return AuxiliaryHead(model, name, channels, task.outputs, self._options.auxiliary)
+
+        return self._network(make, seed)

@@ -6,14 +6,14 @@ torch is imported when something is trained, not before.
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from nasrun.checkpoints.winner import Winner, save_winner
 from nasrun.core import Genome, Job, Measurement, SearchSpace, SharedEvaluator, Task, Trial, seeding
 from nasrun.core.options import Between, ConfigError, Positive
-from nasrun.datasets import Dataset
+from nasrun.datasets import Dataset, Splits
 from nasrun.datasets.splitting import cut
 from nasrun.evaluators.train.final import predictions_of
 from nasrun.evaluators.train.memory import reason
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from nasrun.training.data import DeviceData, DeviceSplit
     from nasrun.training.supernet.trainer import SharedTrainer
+
+Module = TypeVar("Module", bound="torch.nn.Module")
 
 STATISTICS_BATCHES = 20
 """Batches from which the winner's running statistics are made."""
@@ -40,7 +42,9 @@ class SharingSettings(SharedSettings):
     `rounds`: trials after each epoch. A trial is scored on one random batch of `score_batch` validation images
     (`score=batch`; another batch for each trial), or on all (`score=whole`). `held_out`: the share of the validation
     images that neither training nor scores see. `pad_to`: smaller images are enlarged to that height and width by
-    repeating their border.
+    repeating their border. `image_size`: then they are brought down to that height and width for the whole search, by
+    means over areas, which is faster; None: as they are. `standardise`: pixels are brought to a mean of 0 and a
+    deviation of 1 per channel; otherwise to [0, 1] alone.
     """
 
     rounds: Positive = 30
@@ -48,6 +52,8 @@ class SharingSettings(SharedSettings):
     score_batch: Annotated[int, Between(2, 1_000_000)] = 128
     held_out: Annotated[float, Between(0.01, 0.9)] = 0.3
     pad_to: Positive | None = 32
+    image_size: Positive | None = None
+    standardise: bool = True
 
 
 class WeightSharing(SharedEvaluator):
@@ -55,7 +61,8 @@ class WeightSharing(SharedEvaluator):
 
     Scores are normalised by the statistics of the batch that is scored, as in ENAS: running statistics of shared
     weights would be those of other architectures. At the end the best architecture's weights are copied into a network
-    of its own, with running statistics made anew for it, and tested on what was held out and on the test set.
+    of its own, with running statistics made anew for it, and tested on what was held out and on the test set; with
+    smaller images (`image_size`) there is no such network, since it would not be one for the images of the data.
     """
 
     OPTION: str
@@ -72,6 +79,9 @@ class WeightSharing(SharedEvaluator):
         self._space, self._dataset, self._hardware, self._settings = space, dataset, hardware, settings
         self.rounds, self.pad_to = settings.rounds, settings.pad_to
         self._task = dataset.task.enlarged(settings.pad_to)
+        """Of the networks that are searched for, of whose size parameters and FLOPs are told."""
+        self._small_task = self._task.shrunk(settings.image_size)
+        """Of the networks that are trained here."""
         self._runtime: Runtime | None = None
         self._data: DeviceData | None = None
         self._parts: dict[str, DeviceSplit] = {}
@@ -82,15 +92,14 @@ class WeightSharing(SharedEvaluator):
         import torch
 
         from nasrun.training.data import DeviceData
-        from nasrun.training.supernet.trainer import padded
 
         self._runtime = Runtime.from_record(recorded["runtime"]) if recorded else self._hardware.resolve()
         self._runtime.apply()
-        data = self._data = DeviceData(self._dataset.load(), self._runtime.device)
-        validation = padded(data.split("validation"), self.pad_to)
+        data = self._data = DeviceData(self._splits(), self._runtime.device)
+        validation = self._resized(data.split("validation"))
         rng = seeding.generator(self._dataset.split_seed, seeding.Purpose.SHARED)
         labels = self._dataset.load().validation.labels
-        self._parts = {name: padded(data.split(name), self.pad_to) for name in ("train", "test")}
+        self._parts = {name: self._resized(data.split(name)) for name in ("train", "test")}
         for name, places in zip(
             ("scored", "held_out"), cut(labels, self._task.outputs, self._settings.held_out, rng), strict=True
         ):
@@ -103,18 +112,34 @@ class WeightSharing(SharedEvaluator):
         self._trainer = None
         return dict(recorded) if recorded else {"runtime": self._runtime._asdict()}
 
+    def _splits(self) -> Splits:
+        """The data, with what their pixels are brought to."""
+        splits = self._dataset.load()
+        if self._settings.standardise:
+            return splits
+        return replace(splits, mean=(0.0,) * len(splits.mean), std=(1.0,) * len(splits.std))
+
+    def _resized(self, split: "DeviceSplit") -> "DeviceSplit":
+        from nasrun.training.supernet.image_sizes import padded, shrunk
+
+        return shrunk(padded(split, self.pad_to), self._settings.image_size)
+
     def evaluate(self, jobs: Sequence[Job]) -> Iterator[Measurement]:
         for job in jobs:
             started = time.monotonic()
             number, genome = job.trial.number, job.trial.proposal.genome
             try:
-                found = self._ready.score(genome, self._scored(job), self._settings.score_batch)
+                found = self._score(self._ready, genome, self._scored(job))
                 metrics: dict[str, float] = {f"val_{name}": value for name, value in found.items()}
                 cost = self._space.cost(genome, self._task)
                 metrics |= {"parameters": cost.parameters, "flops": cost.flops}
                 yield Measurement(number, job.repeat, "ok", metrics, None, time.monotonic() - started)
             except Exception as error:
                 yield Measurement(number, job.repeat, "failed", {}, reason(error), time.monotonic() - started)
+
+    def _score(self, trainer: "SharedTrainer", genome: Genome, part: "DeviceSplit") -> Mapping[str, float]:
+        """Accuracy and loss of an architecture with its part of the shared weights."""
+        return trainer.score(genome, part, self._settings.score_batch)
 
     def _scored(self, job: Job) -> "DeviceSplit":
         """What a job is scored on: all of the scored validation data, or a random batch that follows from its seed."""
@@ -133,18 +158,18 @@ class WeightSharing(SharedEvaluator):
         """The winner with its shared weights, in a network of its own, on what was held out and on the test set."""
         import torch
 
+        if self._small_task != self._task:
+            return {}
         started = time.monotonic()
         genome = job.trial.proposal.genome
-        with torch.random.fork_rng([]):
-            model = self._space.build(genome, self._task)
-        model = self._ready.alone(model, self._space.supernet_name(genome, self._task), STATISTICS_BATCHES)
+        model = self._alone(self._ready, genome)
         metrics: dict[str, float] = {}
         for part, prefix in (("held_out", "test_held_out"), ("test", "test")):
             outputs: list[torch.Tensor] = []
             found = self._ready.measure(model, self._parts[part], on_outputs=outputs.append)
             metrics |= {f"{prefix}_{name}": value for name, value in found.items()}
         if job.save_to is not None:
-            splits = self._dataset.load()
+            splits = self._splits()
             name, section, task = self._space.format(genome), self._space.section, self._dataset.task
             about = Winner(name, section, task, splits.mean, splits.std, splits.classes, self.pad_to)
             save_winner(Path(job.save_to), about, model)
@@ -152,18 +177,36 @@ class WeightSharing(SharedEvaluator):
         seconds = time.monotonic() - started
         return {"metrics": metrics, "history": [], "seconds": seconds, "trained_on": "the shared weights"}
 
+    def _alone(self, trainer: "SharedTrainer", genome: Genome) -> "torch.nn.Module":
+        """An architecture with its shared weights in a network of its own, whose running statistics are made anew."""
+        import torch
+
+        with torch.random.fork_rng([]):
+            model = self._space.build(genome, self._small_task)
+        return trainer.alone(model, self._space.supernet_name(genome, self._small_task), STATISTICS_BATCHES)
+
     def estimate(self, trial: Trial, timer: Callable[[], float] | None = None) -> float | None:
         """Seconds of one trial: its score, and its share of an epoch, from five steps of its architecture."""
-        trainer = self._new(UNTRAINED)
-        genome, seconds = trial.proposal.genome, []
+        trainer, genome = self._new(UNTRAINED), trial.proposal.genome
         timer = timer or time.monotonic
+        epoch = self._epoch_seconds(trainer, genome, timer)
+        started = timer()
+        self._score(trainer, genome, self._scored(Job(trial, 0, 0)))
+        return epoch / self.rounds + timer() - started
+
+    def estimate_start(self, genome: Genome) -> float:
+        """Seconds of the epochs before the first trial."""
+        if not self.warm_up_epochs:
+            return 0.0
+        return self.warm_up_epochs * self._epoch_seconds(self._new(UNTRAINED), genome, time.monotonic)
+
+    def _epoch_seconds(self, trainer: "SharedTrainer", genome: Genome, timer: Callable[[], float]) -> float:
+        seconds = []
         for _ in range(TIMED_STEPS):
             started = timer()
             self._timed_step(trainer, genome)
             seconds.append(timer() - started)
-        started = timer()
-        trainer.score(genome, self._scored(Job(trial, 0, 0)), self._settings.score_batch)
-        return sorted(seconds)[TIMED_STEPS // 2] * trainer.steps / self.rounds + timer() - started
+        return sorted(seconds)[TIMED_STEPS // 2] * trainer.steps
 
     def save(self, path: Path) -> None:
         self._ready.save(path)
@@ -173,19 +216,19 @@ class WeightSharing(SharedEvaluator):
 
     def _timed_step(self, trainer: "SharedTrainer", genome: Genome) -> None:
         """What an epoch does once for each batch."""
-        trainer.time_step(genome)
+        trainer.time_step([genome])
 
     @abstractmethod
     def _new(self, seed: int) -> "SharedTrainer":
         """New shared weights by a seed; torch's global generators stay as they were."""
 
-    def _network(self, make: Callable[[Task], "torch.nn.Module"], seed: int) -> "torch.nn.Module":
+    def _network(self, make: "Callable[[Task], Module]", seed: int) -> "Module":
         """A network with new weights by a seed."""
         import torch
 
         with torch.random.fork_rng([]):
             torch.manual_seed(seed)
-            return make(self._task)
+            return make(self._small_task)
 
     @property
     def _device(self) -> "tuple[DeviceData, Runtime]":

@@ -101,10 +101,12 @@ def _time(setup: Setup, genomes: list[tuple[int | str, ...]]) -> str:
     per_trial = statistics.fmean(known) * setup.evaluator.repeats
     per_trial *= 1 if epochs is None else epochs / setup.options.trials
     workers = parallel(setup)
-    total = per_trial * setup.options.trials / 60 / workers
+    before = setup.evaluator.estimate_start(chosen[TIMED // 2]) / 60
+    total = before + per_trial * setup.options.trials / 60 / workers
+    first = f", {before:.1f} min before the first" if before else ""
     on = f" with {workers} workers" if workers > 1 else ""
     source = f"from timing {len(known)} architectures"
-    return f"about {per_trial:.1f} s per trial, {total:.1f} min for the search{on} ({source})"
+    return f"about {per_trial:.1f} s per trial{first}, {total:.1f} min for the search{on} ({source})"
 
 
 def parallel(setup: Setup) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 from nasrun.checkpoints.archive import read_info
 from nasrun.checkpoints.store import CheckpointStore
 from nasrun.config.build import Setup
-from nasrun.core import Job, SharedEvaluator, Trial, seeding
+from nasrun.core import Genome, Job, SharedEvaluator, Trial, seeding
 from nasrun.core.options import first_line
 from nasrun.runner.errors import RunError
 from nasrun.runner.search import Search
@@ -133,6 +133,8 @@ class Segments:
 
     def __init__(self, setup: Setup, directory: Path, log: Journal, budget: TimeBudget) -> None:
         self._setup, self._directory, self._log, self._budget = setup, directory, log, budget
+        self._speed = self._expected = 0.0
+        """Seconds that an epoch takes, by the last segment, and that it was expected to take."""
 
     def run(self, job: Job, recorded: Sequence[SegmentBegun]) -> Mapping[str, Any]:
         """Train from the checkpoint of a job until the time is up, and test; returns what `Evaluator.test` does.
@@ -144,16 +146,17 @@ class Segments:
         epochs, horizon = self._epochs_of(job), None
         if number:
             epochs, horizon = recorded[number - 1].epochs, recorded[number - 1].horizon
-        pending, speed = list(recorded[number:]), self._budget.final_epoch_seconds(job.trial.proposal.genome)
+        pending, genome = list(recorded[number:]), job.trial.proposal.genome
+        self._speed = self._expected = self._budget.final_epoch_seconds(genome)
         while horizon is None or epochs < horizon:
-            segment = pending.pop(0) if pending else self._decide(number, epochs, speed, told)
+            segment = pending.pop(0) if pending else self._decide(number, epochs, genome, told)
             if segment.epochs == epochs:  # the time is up before its horizon
                 break
             before = self._budget.clock.spent
             told.append(self._train(job, segment))
             taken, work = self._budget.clock.spent - before, self._setup.evaluator.work
             done = work(segment.epochs, segment.horizon) - work(epochs, segment.horizon)
-            speed = taken / done if taken > 0 else speed
+            self._speed = taken / done if taken > 0 else self._speed
             number, epochs, horizon = segment.number, segment.epochs, segment.horizon
         result = self._setup.evaluator.test(
             job._replace(load_from=str(self._path(number)) if number else job.load_from)
@@ -167,12 +170,13 @@ class Segments:
             "trained_on": f"{epochs} epochs{images}, the search's included, on {self._setup.evaluator.final_data}",
         }
 
-    def _decide(self, number: int, epochs: int, speed: float, told: Sequence[Mapping[str, Any]]) -> SegmentBegun:
+    def _decide(self, number: int, epochs: int, genome: Genome, told: Sequence[Mapping[str, Any]]) -> SegmentBegun:
         """What the segment after `number` is to be: none, of no epochs, where no time is left.
 
         It is on record from now on, with what the last one told.
         """
-        work, left = self._setup.evaluator.work, max(0.0, self._budget.left / speed)
+        threads = self._threads(genome)
+        work, left = self._setup.evaluator.work, max(0.0, self._budget.left / self._speed)
         horizon = epochs_within(left, lambda until: work(until, until) - work(min(epochs, until), until))
         horizon = max(horizon, epochs, 1)
         segment = SegmentBegun(
@@ -180,10 +184,19 @@ class Segments:
             epochs=epochs + ceil((horizon - epochs) * SEGMENT),
             horizon=horizon,
             last=dict(told[-1]) if told else None,
+            threads=threads,
             spent=self._budget.clock.spent,
         )
         self._log.append(segment, fsync=True)
         return segment
+
+    def _threads(self, genome: Genome) -> int | None:
+        """Threads of the next segment; where they were chosen anew, so is the speed that is expected."""
+        slower, seconds = self._speed / self._expected, self._budget.left * SEGMENT
+        threads, speed = self._budget.segment_threads(genome, slower, seconds)
+        if speed is not None:
+            self._speed = self._expected = speed
+        return threads
 
     def _told(self, number: int, recorded: Sequence[SegmentBegun]) -> Mapping[str, Any]:
         """What a segment that was trained before told: the event of the next has it, or its archive but for times."""
@@ -195,6 +208,8 @@ class Segments:
 
     def _train(self, job: Job, segment: SegmentBegun) -> Mapping[str, Any]:
         """Train one segment."""
+        if segment.threads is not None:
+            self._setup.evaluator.use_threads(segment.threads)
         number, proposal = segment.number, job.trial.proposal
         source = str(self._path(number - 1)) if number > 1 else job.load_from
         goes_on = proposal._replace(budget=segment.epochs, horizon=segment.horizon, warm_start="continue", partners=())

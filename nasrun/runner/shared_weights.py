@@ -1,8 +1,9 @@
 """Shared weights in a search: when they are trained, where they are kept, and which of them a resumed run goes on with.
 
-Before each round of trials they are trained for one epoch, written to `shared/<version>.safetensors`, and then the
-journal gets an event `shared`. So a run that is killed while they train goes back to the version before, and one that
-is killed between trials has the version that it needs; of earlier ones only one is kept.
+Before each round of trials they are trained for one epoch (before the first for some more, if the evaluator says so).
+After each epoch they are written to `shared/<version>.safetensors`, and then the journal gets an event `shared`. So a
+run that is killed while they train goes back to the version before, and one that is killed between trials has the
+version that it needs; of earlier ones only one is kept.
 """
 
 import os
@@ -39,14 +40,14 @@ class SharedWeights:
     ) -> None:
         self._evaluator, self._space, self._journal, self._seed = evaluator, space, journal, seed
         self._folder = directory / FOLDER
-        self._epochs = -(-trials // evaluator.rounds)
+        self._epochs = evaluator.warm_up_epochs + -(-trials // evaluator.rounds)
         self.version = 0
         """Epochs that the journal holds."""
 
     @property
     def trials(self) -> int:
         """Trials that may be asked for with the weights as they are."""
-        return self.version * self._evaluator.rounds
+        return max(0, self.version - self._evaluator.warm_up_epochs) * self._evaluator.rounds
 
     def load(self) -> None:
         """Take up the version that the journal ends with. FileNotFoundError where it is not there any more."""

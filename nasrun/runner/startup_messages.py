@@ -26,7 +26,8 @@ def startup_messages(setup: Setup, run: RunRecords) -> Iterator[str]:
         yield doubt_of(run.header.nasrun)
     runtime = facts.get("runtime")
     if runtime:
-        threads = f", {runtime['threads']} threads" if runtime["device"] == "cpu" else ""
+        count, _ = setup.evaluator.threads or (runtime["threads"], None)
+        threads = f", {count} {'thread' if count == 1 else 'threads'}" if runtime["device"] == "cpu" else ""
         threads += f", {setup.hardware.worker_summary}" if setup.hardware.worker_summary else ""
         yield f"{runtime['device']}{threads}, {runtime['precision']}: {runtime['reason']}"
     latency = facts.get("latency", {})

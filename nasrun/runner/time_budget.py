@@ -5,7 +5,7 @@ an architecture takes), `plan` (the first, and each that takes its place). A res
 and decides anew only what was not decided; the time between a kill and the resume does not count.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,11 +16,12 @@ from nasrun.core.choice import noise_of_pairs, noise_of_share, probability_of_be
 from nasrun.core.durations import format_duration
 from nasrun.core.options import ConfigError
 from nasrun.runner.clock import Clock, Instant
+from nasrun.runner.thread_choice import ThreadChoice
 from nasrun.storage.event_base import Event
-from nasrun.storage.events import PlanChanged, RunStarted, SpeedMeasured
+from nasrun.storage.events import PlanChanged, RunStarted, SegmentBegun, SpeedMeasured
 from nasrun.storage.journal import Journal
 from nasrun.strategies.timed.affordable import Timing, affordable, wanted_passes
-from nasrun.strategies.timed.plan import Plan, make_plan, search_seconds
+from nasrun.strategies.timed.plan import Plan, make_plan, plan_from_json, plan_to_json, search_seconds
 from nasrun.strategies.timed.strategy import Timed
 
 REPORT_SECONDS = 0.7
@@ -36,6 +37,8 @@ LEAST_CHANGE = 0.15
 """A plan is changed where the architectures that fit in are more, or fewer, by such a share."""
 ESTIMATED_FOR_MEASURING = 1.1
 """What `Evaluator.estimate` adds for the validation part."""
+LEAST_SEGMENT = 20.0
+"""Seconds of a segment for which other numbers of threads are timed: that takes a second or two."""
 LONG = 1000
 """Epochs of a training in which single ones make no difference."""
 REFERENCES = 3
@@ -55,7 +58,9 @@ class TimeBudget:
         self._speeds: dict[Any, float] = {}
         self._passes: dict[Any, float] = {}
         self._since = self._recorded = self._planned = 0.0
+        self._last: Proposal | None = None
         self._live = False
+        self._threads = ThreadChoice(setup.evaluator, self._time, say)
         strategy.epoch_seconds, strategy.work = self.epoch_seconds, setup.evaluator.work
 
     @property
@@ -96,7 +101,7 @@ class TimeBudget:
                 f"and {self.reserve:.0f} s go to the end; at least {right:.0f}s is right"
             )
         plan = make_plan(self.left, seconds * self._cheaper, images, 1 / self._share, None if best else genome)
-        return plan._replace(share=share), genome, seconds
+        return plan._replace(share=share, threads=self._threads.now), genome, seconds
 
     def epoch_seconds(self, genome: Genome) -> float:
         """Seconds that an epoch of a genome's network takes: on record, or measured and put there."""
@@ -104,20 +109,30 @@ class TimeBudget:
         if key not in self._speeds:
             if not self._live or self._log is None:
                 raise LookupError(f"the speed of {self._setup.space.format(genome)} is not on record")
-            plan = self._strategy.plan
-            assert plan is not None
-            images = self._images
             whole = self._passes.get(key) or self._time(genome)
-            seconds = whole * min(1.0, (plan.epoch_images or images) / images)
+            seconds = whole * self._part_of_epoch
             self._log.append(SpeedMeasured(genome=genome, epoch_seconds=seconds))
             self._speeds[key] = seconds
         return self._speeds[key]
 
     def final_epoch_seconds(self, genome: Genome) -> float:
         """What an epoch of the final training, which measures nothing meanwhile, is expected to take."""
+        return self._final_epoch_seconds(self.epoch_seconds(genome))
+
+    def segment_threads(self, genome: Genome, slower: float, seconds: float) -> tuple[int | None, float | None]:
+        """Threads of a segment of the final training that takes so many seconds; what an epoch takes with them, where
+        they were chosen anew. `slower`: how many times as long as expected the last segment took."""
+        if seconds < LEAST_SEGMENT or not self._threads.is_in_doubt(slower):
+            return self._threads.now, None
+        whole = self._threads.choose(genome)
+        assert whole is not None
+        return self._threads.now, self._final_epoch_seconds(whole * self._part_of_epoch)
+
+    def _final_epoch_seconds(self, seconds: float) -> float:
+        """The same of a network whose epochs in the search take so many seconds."""
         plan, splits = self._strategy.plan, self._setup.dataset.load()
         assert plan is not None
-        known = self.epoch_seconds(genome) / ESTIMATED_FOR_MEASURING
+        known = seconds / ESTIMATED_FOR_MEASURING
         if plan.epoch_images is not None or self._setup.evaluator.final_data == "the training part":
             return known
         return known * len(splits.whole_training) / len(splits.train)
@@ -129,16 +144,17 @@ class TimeBudget:
             case SpeedMeasured():
                 self._speeds[self._key(event.genome)] = event.epoch_seconds
             case PlanChanged(plan=plan):
-                self._strategy.follow(plan_from_json(plan))
+                self._follow(plan_from_json(plan), event.spent or 0.0)
+            case SegmentBegun(threads=threads):
+                self._threads.follow(threads)
             case RunStarted(plan=plan) if plan is not None:
                 genome, seconds = plan["reference"]
                 self._passes[self._key(tuple(genome))] = float(seconds)
-                self._since = event.spent or 0.0
-                self._strategy.follow(plan_from_json(plan))
+                self._follow(plan_from_json(plan), event.spent or 0.0)
 
     def count(self, trial: Trial) -> None:
         """A trial is complete, now or in the journal: what its training was planned to take counts as planned."""
-        proposal = trial.proposal
+        proposal = self._last = trial.proposal
         if proposal.reuse_of is None:
             epochs, work = proposal.budget or 0, self._setup.evaluator.work
             horizon = proposal.horizon or epochs
@@ -149,10 +165,21 @@ class TimeBudget:
     def adjust(self) -> None:
         """After a trial: where the time for the search no longer fits the plan, change it."""
         taken = self.clock.spent - self._since
-        changed = self._changed(taken / self._planned if self._planned else 1.0)
+        slower = taken / self._planned if self._planned else 1.0
+        changed = self._with_other_threads(slower) or self._changed(slower)
         if changed is not None:
             plan, reason = changed
             self._say(f"{reason}; {self.describe(self._record(plan, reason))}")
+
+    def _with_other_threads(self, slower: float) -> tuple[Plan, str] | None:
+        """The plan with the threads that are fastest now, and why; None where they are those that it has."""
+        plan, before = self._strategy.plan, self._threads.now
+        if plan is None or self._last is None or not self._threads.is_in_doubt(slower):
+            return None
+        self._threads.choose(self._last.genome)
+        if self._threads.now == before:
+            return None
+        return plan._replace(threads=self._threads.now), "by how long a few steps take now"
 
     @property
     def _share(self) -> float:
@@ -189,9 +216,18 @@ class TimeBudget:
     def _record(self, plan: Plan, reason: str | None = None) -> Plan:
         """Put a plan into the journal, and go by it."""
         assert self._log is not None
-        self._log.append(PlanChanged(plan=plan_to_json(plan), reason=reason, spent=self.clock.spent))
-        self._strategy.follow(plan)
+        spent = self.clock.spent
+        self._log.append(PlanChanged(plan=plan_to_json(plan), reason=reason, spent=spent))
+        self._follow(plan, spent)
         return plan
+
+    def _follow(self, plan: Plan, spent: float) -> None:
+        """Go by a plan from now on, or from when so much was spent."""
+        before = self._strategy.plan
+        if before is None or before.threads != plan.threads:  # what trials take with other threads is another matter
+            self._since, self._planned = spent, 0.0
+        self._threads.follow(plan.threads)
+        self._strategy.follow(plan)
 
     def outcome(self) -> dict[str, Any]:
         """For the record, at the end: what was spent, and how sure the choice among those of the last rung is."""
@@ -237,6 +273,7 @@ class TimeBudget:
         self._say(f"{format_duration(self.seconds)}: networks are timed for the plan")
         if known and self._strategy.begins_known:
             own = [setup.space.known()[name] for name in known]
+            self._threads.choose(space.fit(own[0]))
             wanted, cheaper = wanted_passes(self._images), self._cheaper
             found = affordable(
                 space, task, own, lambda seconds: self.left / seconds / cheaper, wanted, self._time_aloud
@@ -249,6 +286,7 @@ class TimeBudget:
             rng = sample_rng(setup.options.seed)
             drawn = [self._strategy.draw(rng) or space.sample(rng) for _ in range(REFERENCES)]
             middling = sorted(drawn, key=lambda genome: space.cost(genome, task).flops)[REFERENCES // 2]
+        self._threads.choose(middling)
         return Timing(middling, self._time_aloud(middling), True), 1.0
 
     def _time_aloud(self, genome: Genome) -> float:
@@ -265,6 +303,13 @@ class TimeBudget:
         return seconds / self._setup.evaluator.work(1, 1)
 
     @property
+    def _part_of_epoch(self) -> float:
+        """Of a pass over the training part, what an epoch of the plan is."""
+        plan, images = self._strategy.plan, self._images
+        assert plan is not None
+        return min(1.0, (plan.epoch_images or images) / images)
+
+    @property
     def _cheaper(self) -> float:
         """What an epoch of a long training costs in the mean, beside one of the usual price."""
         return self._setup.evaluator.work(LONG, LONG) / LONG
@@ -278,10 +323,7 @@ class TimeBudget:
     def _test_seconds(self) -> float:
         if not self._speeds:
             return 0.0
-        images = self._images
-        plan = self._strategy.plan
-        unit = images if plan is None or plan.epoch_images is None else min(plan.epoch_images, images)
-        per_image = float(np.mean(list(self._speeds.values()))) / unit
+        per_image = float(np.mean(list(self._speeds.values()))) / (self._part_of_epoch * self._images)
         return TEST_SHARE * per_image * len(self._setup.dataset.load().test)
 
     def _key(self, genome: Genome) -> Any:
@@ -305,15 +347,3 @@ def time_budget(
 ) -> TimeBudget | None:
     """The budget of time of a run; None where it has none."""
     return TimeBudget(setup, setup.strategy, clock, log, say) if isinstance(setup.strategy, Timed) else None
-
-
-def plan_to_json(plan: Plan) -> dict[str, Any]:
-    """A plan as the fields of an event."""
-    return plan._asdict()
-
-
-def plan_from_json(fields: Mapping[str, Any]) -> Plan:
-    """The plan that `plan_to_json` wrote."""
-    values = {name: fields[name] for name in Plan._fields if name in fields}
-    tuples = {name: tuple(values[name]) for name in ("rungs", "survivors", "alone") if values.get(name) is not None}
-    return Plan(**{**values, **tuples})

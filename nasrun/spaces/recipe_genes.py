@@ -173,6 +173,12 @@ class RecipeGenes(WrappedSpace):
             return self._values(len(prefix))
         return self.inner.choices(self.network_of(prefix))
 
+    def referred(self, prefix: Genome, token: Token) -> int | None:
+        if len(prefix) < len(self._genes):
+            return None
+        place = self.inner.referred(self.network_of(prefix), token)
+        return None if place is None else place + len(self._genes)
+
     def encode(self, genome: Genome) -> np.ndarray:
         """One entry for each factor, the middle of its share of [0, 1]; then the vector of the network."""
         factors, network = self._parts(genome)

@@ -22,7 +22,7 @@ class WrappedSpace(SearchSpace):
         self.null_mutations = inner.null_mutations
         self.has_supernet, self.operation_weights = inner.has_supernet, inner.operation_weights
         self.mixed_channels, self.summed_positions = inner.mixed_channels, inner.summed_positions
-        self.skip, self.nothing = inner.skip, inner.nothing
+        self.skip, self.nothing, self.convolutions = inner.skip, inner.nothing, inner.convolutions
         self.scaled_settings = inner.scaled_settings
 
     def sample(self, rng: np.random.Generator) -> Genome:
@@ -36,6 +36,9 @@ class WrappedSpace(SearchSpace):
 
     def choices(self, prefix: Genome) -> tuple[Token, ...]:
         return self.inner.choices(prefix)
+
+    def referred(self, prefix: Genome, token: Token) -> int | None:
+        return self.inner.referred(prefix, token)
 
     def encode(self, genome: Genome) -> np.ndarray:
         return self.inner.encode(genome)
@@ -108,6 +111,9 @@ class WrappedSpace(SearchSpace):
 
     def supernet(self, task: Task) -> "torch.nn.Module":
         return self.inner.supernet(task)
+
+    def auxiliary_place(self, task: Task) -> tuple[str, int] | None:
+        return self.inner.auxiliary_place(task)
 
     def supernet_name(self, genome: Genome, task: Task) -> Callable[[str], str]:
         return self.inner.supernet_name(genome, task)

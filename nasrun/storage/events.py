@@ -169,15 +169,16 @@ class PlanChanged(Event):
 @event
 class SegmentBegun(Event):
     """A segment of the winner's final training within a budget of time: it ends at `epochs`, the schedule at `horizon`.
-    `last`: what the segment before it told."""
+    `last`: what the segment before it told. `threads`: with how many it is trained, where the run has a choice."""
 
     KIND = "segment"
-    READ = {"number": int, "epochs": int, "horizon": int, "last": mapping}
+    READ = {"number": int, "epochs": int, "horizon": int, "last": mapping, "threads": int}
 
     number: int
     epochs: int
     horizon: int
     last: Mapping[str, Any] | None = None
+    threads: int | None = None
 
 
 @event

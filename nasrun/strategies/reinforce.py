@@ -11,7 +11,7 @@ from nasrun.strategies.controllers.settings import PolicyRewards, PolicySettings
 from nasrun.strategies.controllers.vocabulary import UNKNOWN, TokenVocabulary
 
 if TYPE_CHECKING:
-    from nasrun.strategies.controllers.lstm_policy import Episode, PolicyLearner
+    from nasrun.strategies.controllers.lstm_policy import Episode, Legal, PolicyLearner
 
 
 class Reinforce(Strategy):
@@ -28,6 +28,10 @@ class Reinforce(Strategy):
     has the reward `penalty`. After every `update_every` told trials there is one gradient step on all of them; a step
     on proposals that were asked for before the last one takes them for the policy's own. Learning is from the genome of
     a trial, so that trials may be told in any order, and duplicates count.
+
+    Of the authors' public code, other than the text: no `temperature`, `tanh_constant` 1.1, less for operations
+    (`operation_tanh`), biases that favour convolutions (`convolution_bias`, `operation_bias`), `attention` to the
+    inputs, `baseline_start=zero`; all of them are in `experiment=ienas_code_cifar10`.
 
     Inferred: hidden units (64), one layer, the decay of the baseline (0.95; 64 and 0.95 were as good as any on
     NAS-Bench-201), one trial per step.
@@ -50,6 +54,12 @@ class Reinforce(Strategy):
                 f"reward=ienas: divides by the mean of earlier accuracies, and objective.metric={objective.metric} is "
                 "better where it is lower; reward=enas is right"
             )
+        for name in ("convolution_bias", "operation_bias"):
+            if getattr(policy, name) and not space.convolutions:
+                raise ValueError(
+                    f"{name}={getattr(policy, name)}: the search space does not say which of its operations are "
+                    f"convolutions, which that is to favour; use {'0' if name == 'convolution_bias' else 'null'}"
+                )
         self._space, self._objective, self._rng = space, objective, rng
         self._reward: Reward = (
             IEnasReward(rewards.window, rewards.threshold, rewards.penalty) if modified else EnasReward(rewards.penalty)
@@ -72,7 +82,7 @@ class Reinforce(Strategy):
         with learner.walk() as walker:
             while legal := self._space.choices(genome):
                 rows = self._rows_of(legal)
-                place = walker.draw(learner.legal(rows), rng) if len(legal) > 1 else 0
+                place = walker.draw(self._legal(learner, genome, legal), rng) if len(legal) > 1 else 0
                 walker.read(rows[place])
                 genome = (*genome, legal[place])
         return self._space.fit(genome)
@@ -88,7 +98,8 @@ class Reinforce(Strategy):
         from nasrun.strategies.controllers.lstm_policy import Episode
 
         learner = self._made()
-        legal = [learner.legal(self._rows_of(self._space.choices(genome[:place]))) for place in range(len(genome))]
+        prefixes = [genome[:place] for place in range(len(genome))]
+        legal = [self._legal(learner, prefix, self._space.choices(prefix)) for prefix in prefixes]
         reward = self._reward(score)
         self._told.append(Episode(self._rows_of(genome), legal, reward))
         if len(self._told) == self._update_every:
@@ -97,19 +108,32 @@ class Reinforce(Strategy):
             self._told = []
 
     def notes(self) -> Mapping[str, Any]:
-        """After each step the entropy of the policy that was stepped from, in nats, and the baseline."""
-        return self._curves
+        """After each step the entropy of the policy that was stepped from, in nats, and the baseline; with
+        `reward=ienas` how many accuracies were compared with a mean, and how many of them got the penalty."""
+        return {**self._curves, **self._reward.notes()}
 
     def _made(self) -> "PolicyLearner":
         """The policy, made when it is first needed, because it takes torch."""
         if self._learner is None:
-            from nasrun.strategies.controllers.lstm_policy import PolicyLearner
+            from nasrun.strategies.controllers.lstm_policy import NO_KINDS, PolicyLearner, TokenKinds
 
             self._rows = {
                 token: row for row, token in enumerate(TokenVocabulary(self._space).tokens, start=UNKNOWN + 1)
             }
-            self._learner = PolicyLearner(len(self._rows) + 1, self._seed, self._policy)
+            kinds = NO_KINDS
+            if self._policy.sets_operations_apart:
+                kinds = TokenKinds(
+                    operations=[row for token, row in self._rows.items() if isinstance(token, str)],
+                    convolutions=[row for token, row in self._rows.items() if token in self._space.convolutions],
+                )
+            self._learner = PolicyLearner(len(self._rows) + 1, self._seed, self._policy, kinds)
         return self._learner
+
+    def _legal(self, learner: "PolicyLearner", prefix: Genome, tokens: Sequence[Token]) -> "Legal":
+        if not self._policy.attention:
+            return learner.legal(self._rows_of(tokens))
+        named = (self._space.referred(prefix, token) for token in tokens)
+        return learner.legal(self._rows_of(tokens), tuple([-1 if place is None else place for place in named]))
 
     def _rows_of(self, tokens: Sequence[Token]) -> tuple[int, ...]:
         """The rows of some tokens; those that no walk through the space met share one."""

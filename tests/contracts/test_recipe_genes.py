@@ -32,7 +32,16 @@ from tests.contracts.test_search_spaces import (  # noqa: F401
 )
 
 GENES = ("lr", "weight_decay", "augmentation", "label_smoothing")
-SPACES = ["staged_cnn", "sequential_cnn", "macro_cnn", "micro_cell", "mlp", "nasbench101", "nasbench201"]
+SPACES = [
+    "staged_cnn",
+    "sequential_cnn",
+    "macro_cnn",
+    "micro_cell",
+    "mlp",
+    "nasbench101",
+    "nasbench201",
+    "randomly_wired",
+]
 
 
 def inner_of(name: str) -> SearchSpace:

@@ -11,8 +11,9 @@ from nasrun.core import Genome, Job, Proposal, Task, Trial, seeding
 from nasrun.core.options import ConfigError
 from nasrun.evaluators.supernet import Supernet
 from nasrun.spaces.nasbench201.encoding import OPERATIONS
+from nasrun.training.supernet.image_sizes import padded
 from nasrun.training.supernet.settings import SharedSettings
-from nasrun.training.supernet.trainer import SharedTrainer, padded
+from nasrun.training.supernet.trainer import SharedTrainer
 from tests.support import setup_of
 
 SPACES = {
@@ -90,7 +91,7 @@ def test_a_step_changes_the_sampled_path_alone(space: str) -> None:
     for _ in range(4):  # the momentum of those before must not move anything either
         genome = chosen.sample(rng)
         before = weights_of(evaluator)
-        trainer.step(images, labels, genome, 0.05)
+        trainer.step(images, labels, [genome], 0.05)
         name_of = chosen.supernet_name(genome, evaluator._task)
         path = {name_of(name) for name, _ in chosen.build(genome, evaluator._task).named_parameters()}
         changed = {name for name, weight in weights_of(evaluator).items() if not torch.equal(weight, before[name])}
@@ -238,6 +239,20 @@ def test_duplicates_are_scored_again() -> None:
     assert setup_of("search_space=nasbench201", "strategy=random").options.deduplicate == "reuse"
 
 
+def groups_of(evaluator: Supernet, policy: Any, monkeypatch: pytest.MonkeyPatch, epoch: int = 1) -> list[list[Genome]]:
+    """The architectures of each batch of one epoch of three."""
+    seen: list[list[Genome]] = []
+    step = SharedTrainer.step
+
+    def watched(trainer: SharedTrainer, images: Any, labels: Any, group: Any, rate: float) -> torch.Tensor:
+        seen.append(list(group))
+        return step(trainer, images, labels, group, rate)
+
+    monkeypatch.setattr(SharedTrainer, "step", watched)
+    evaluator.train_shared(policy, np.random.default_rng(0), epoch, 3)
+    return seen
+
+
 class TestOperationWeights:
     """Which architectures the weights are trained on."""
 
@@ -246,16 +261,7 @@ class TestOperationWeights:
     @staticmethod
     def drawn(evaluator: Supernet, policy: Any, monkeypatch: pytest.MonkeyPatch) -> list[Genome]:
         """The architectures of one epoch."""
-        seen: list[Genome] = []
-        step = SharedTrainer.step
-
-        def watched(trainer: SharedTrainer, images: Any, labels: Any, genome: Genome, rate: float) -> torch.Tensor:
-            seen.append(genome)
-            return step(trainer, images, labels, genome, rate)
-
-        monkeypatch.setattr(SharedTrainer, "step", watched)
-        evaluator.train_shared(policy, np.random.default_rng(0), 1, 1)
-        return seen
+        return [genome for group in groups_of(evaluator, policy, monkeypatch) for genome in group]
 
     def test_operations_are_drawn_in_proportion(self) -> None:
         evaluator, space = prepared("nasbench201", f"evaluator.operation_weights={self.WEIGHTS}")

@@ -1,6 +1,7 @@
 """Runs with shared weights, really killed: while these train, between their file and its event, between trials."""
 
 import csv
+import json
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from nasrun.config.compose import compose_config, task_config
 from nasrun.runner.errors import RunError
@@ -135,6 +137,37 @@ def test_a_killed_run_comes_to_the_same(tmp_path: Path, phase: str, after: int) 
     assert before == "samtamtamtamt" + {"step": "", "save": "", "score": "samtamta"}[phase]
     resume(directory, {})
     assert results(directory) == expected
+
+
+def test_what_the_authors_of_ienas_ran_survives_a_kill(tmp_path: Path) -> None:
+    """The options of `experiment=ienas_code_cifar10`, with a network of two cells."""
+    [chosen] = (yaml.safe_load(path.read_text()) for path in ROOT.glob("conf/experiment/ienas_code_cifar10.yaml"))
+    sections = {name: chosen[name] for name in ("search_space", "strategy", "evaluator")}
+    given = {f"{name}.{key}": value for name, section in sections.items() for key, value in section.items()}
+    kept = ("search_space.layout", "evaluator.rounds")
+    options = [f"{key}={'null' if value is None else value}" for key, value in given.items() if key not in kept]
+    words = [*SMALL, "strategy=reinforce_ienas", *options, "trials=7"]
+    start(task_config(compose_config(words)), tmp_path / "whole", unique=False)
+    directory = tmp_path / "killed"
+    killed([*words, f"hydra.run.dir={directory}"], "step", STEPS + 2)
+    resume(directory, {})
+    assert results(directory) == results(tmp_path / "whole")
+    notes = json.loads((directory / "strategy.json").read_text())
+    assert notes["compared"] == 6
+    assert 0 <= notes["penalised"] <= 6
+    assert len(notes["baseline"]) == 2
+
+
+def test_epochs_of_a_warm_up_come_before_the_first_trial_and_survive_a_kill(tmp_path: Path) -> None:
+    words = ("evaluator.warm_up_epochs=2", "evaluator.sampling=sandwich", "evaluator.distil=inplace", "trials=6")
+    whole_run = whole("aging_evolution", tmp_path / "whole", *words)
+    assert kinds(journal.read(whole_run / journal.NAME)) == "sss" + "amt" * 4 + "s" + "amt" * 2 + "fe"
+    directory = tmp_path / "killed"
+    killed([*SMALL, *STRATEGIES["aging_evolution"], *words, f"hydra.run.dir={directory}"], "step", STEPS + 2)
+    assert kinds(journal.read(directory / journal.NAME)) == "s"
+    killed(["resume", str(directory)], "score", 3)
+    resume(directory, {})
+    assert results(directory) == results(whole_run)
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ the same decisions are right whenever they are made.
 """
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -17,6 +18,7 @@ from omegaconf import DictConfig
 from nasrun.config.compose import compose_config, task_config
 from nasrun.core import Genome
 from nasrun.core.options import ConfigError
+from nasrun.runner import time_budget
 from nasrun.runner.clock import Clock
 from nasrun.runner.run import resume, start
 from nasrun.runner.time_budget import TimeBudget
@@ -210,6 +212,40 @@ def test_a_final_training_that_was_cut_short_follows_what_is_on_record(tmp_path:
     resume(directory, {})
     assert (directory / "best" / "model.safetensors").read_bytes() == expected
     assert events_of(directory, "segment") == recorded
+
+
+def test_threads_are_chosen_anew_where_others_are_faster_and_on_record(
+    tmp_path: Path, by_events: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two cores, one of them busy until the final training is under way."""
+    usual, started = TimeBudget._time, by_events_state()
+
+    def timed(budget: TimeBudget, genome: Genome) -> float:
+        threads = torch.get_num_threads()
+        return usual(budget, genome) * (threads if budget.clock.spent < 42 else 1 / threads)
+
+    monkeypatch.setattr(TimeBudget, "_time", timed)
+    monkeypatch.setattr(time_budget, "LEAST_SEGMENT", 2.0)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(2)))
+    words = ("time=60s", "hardware.threads=null", "output.console=plain", "dataset.samples=100")
+    whole, directory = tmp_path / "whole", tmp_path / "cut"
+    started.clear()
+    start(config(*words), whole, unique=False)
+    said = capsys.readouterr().out
+    assert said.count("trained with 1 thread, which takes 0.50 of the time of 2 at present") == 1
+    assert said.count("trained with 2 threads, which takes 0.50 of the time of 1 at present") == 1
+    plan, threads = events_of(whole)[0]["plan"], [one["threads"] for one in events_of(whole, "segment")]
+    assert plan["threads"] == threads[0] == 1
+    assert threads == sorted(threads)
+    assert threads[-1] == 2
+    shutil.copytree(whole, directory)
+    cut(directory, "final")  # all segments are trained again, with the threads that are on record
+    shutil.rmtree(directory / "best")
+    started.clear()
+    resume(directory, {})
+    assert torch.get_num_threads() == 2
+    assert events_of(directory, "segment") == events_of(whole, "segment")
+    assert results(directory) == results(whole)
 
 
 def test_what_a_budget_decides_cannot_be_changed_later(tmp_path: Path) -> None:

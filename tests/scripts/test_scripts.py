@@ -20,6 +20,7 @@ SMALLEST = {
     "bench_blocks": "--seconds 0.05 --batch 8 relu-cn_r1_k3_s2_c8-bb_r1_k3_s2_c16",
     "bench_groups": "--rounds 1 --steps 2",
     "bench_loop": "--trials 20 --runs 1",
+    "bench_methods": "OUTPUT --seconds 1 --seeds 1 --methods zero_cost gdas --samples 200 dataset=fashion_mnist_mini",
     "bench_prescreen": "--strategies random --scores none flops --seeds 1 --trials 20",
     "bench_proxies": "--cells 3 --scores naswot flops --images 4 --dataset fashion_mnist_mini",
     "bench_recipes": "plain --dataset fashion_mnist --per-class 20 --epochs 1 --seeds 1",
@@ -43,6 +44,7 @@ LONG = {
     "bench_images": "writes thousands of pictures, from CIFAR-10, which may not be there",
     "bench_init": "minutes of processor time, on CIFAR-10",
     "bench_value": "a case is 60 s of processor time or more, on CIFAR-10, which may not be there",
+    "slurm_cluster": "starts a cluster; tests/test_slurm.py does that where the packages are",
     "make_tables": "reads the raw tables, which are not shipped; tests/tables/test_shipped.py runs it where they are",
 }
 """Scripts without a smallest form, and why."""

@@ -75,13 +75,30 @@ def test_kendalls_tau() -> None:
     assert tau(np.array([1, 1, 2, 3]), np.array([1, 2, 2, 3])) == pytest.approx(4 / 5)
 
 
-@pytest.mark.slow
-def test_the_rank_correlation_of_a_tiny_network() -> None:
-    words = ("--channels", "2", "--epochs", "4", "--architectures", "20", "--samples", "300", "--validation", "0.02")
-    text = call("rank_correlation", *words, "--dataset", "fashion_mnist_mini", "hardware=cpu", "hardware.threads=1")
-    found = rows(text)
-    assert [row[1] for row in found[1:]] == ["0", "1", "2", "3", "4"]
-    assert all(-1 <= float(row[4]) <= 1 for row in found[1:])
+def test_tau_among_what_is_equal() -> None:
+    tau = script("rank_correlation").tau
+    first, second = np.array([1, 2, 4, 3, 5]), np.array([1, 2, 3, 4, 0])
+    assert tau(first, second, np.array([0, 0, 1, 1, 2])) == 0  # one pair of either kind
+    assert tau(first, second, np.array([0, 0, 1, 2, 2])) == 0
+    assert tau(first, second, np.array([0, 0, 1, 2, 3])) == 1
+    assert np.isnan(tau(first, second, np.arange(5)))
+
+
+def test_rank_correlations_are_taken_up_row_by_row(tmp_path: Path) -> None:
+    words = ("--epochs", "2", "--points", "2", "--architectures", "8", "--results", tmp_path / "r.jsonl")
+    small = ("search_space.channels=2", "dataset=fashion_mnist_mini", "dataset.train_samples=200", "hardware.threads=1")
+    first = rows(call("rank_correlation", *words, *small, "--rows", "default"))
+    names = ["parameters", "flops", "naswot", "jacob_cov", "synflow", "rank sum of naswot, jacob_cov, synflow"]
+    assert [row[0] for row in first[1:]] == [*names, "default", "default"]
+    half, whole = (int(row[2]) for row in first[-2:])
+    assert whole == 2 * half > 0
+    for row in first[1:]:
+        assert all(-1 <= float(cell.split()[0]) <= 1 for cell in row[3:7] if cell and not cell.startswith("nan"))
+    lines = (tmp_path / "r.jsonl").read_text()
+    again = rows(call("rank_correlation", *words, *small, "--rows", "default", "--row", "evaluator.sampling=uniform"))
+    assert again[: len(first)] == first
+    assert [row[0] for row in again[len(first) :]] == ["evaluator.sampling=uniform"] * 2
+    assert (tmp_path / "r.jsonl").read_text().startswith(lines)
 
 
 def test_the_time_of_an_epoch_is_told_by_part() -> None:

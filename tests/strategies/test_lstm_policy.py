@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from nasrun.core import Genome
-from nasrun.strategies.controllers.lstm_policy import Episode, LSTMPolicy, PolicyLearner
+from nasrun.core import Genome, StrategyWrapper, Trial
+from nasrun.strategies.controllers.lstm_policy import Episode, LSTMPolicy, PolicyLearner, TokenKinds
 from nasrun.strategies.controllers.settings import PolicySettings
 from nasrun.strategies.controllers.vocabulary import TokenVocabulary
-from tests.strategies.words import Words, value, words
+from nasrun.strategies.reinforce import Reinforce
+from tests.strategies.words import Words, ok, value, words
+from tests.support import setup_of
 
 SETTINGS = PolicySettings(hidden=16, lr=0.01, entropy_weight=0.0, baseline_decay=0.9)
 
@@ -72,8 +74,8 @@ def test_a_walk_draws_what_the_batch_says() -> None:
 
 def test_the_squashed_logits_stay_within_the_constant() -> None:
     rows = torch.tensor([[0, 1, 2]])
-    policy = LSTMPolicy(3, 8, 5.0, 2.5, seed=0)
-    plain = LSTMPolicy(3, 8, 5.0, None, seed=0)
+    policy = LSTMPolicy(3, 0, replace(SETTINGS, hidden=8))
+    plain = LSTMPolicy(3, 0, replace(SETTINGS, hidden=8, tanh_constant=None))
     with torch.no_grad():
         for network in (policy, plain):
             network.head *= 3000
@@ -82,9 +84,111 @@ def test_the_squashed_logits_stay_within_the_constant() -> None:
         torch.testing.assert_close(policy(rows), 2.5 * torch.tanh(logits))
 
 
+class TestOperationsOfTheCode:
+    """What the public code of ENAS does with operations, other than with inputs: rows 1 to 3, 1 and 2 convolutions."""
+
+    KINDS = TokenKinds(operations=(1, 2, 3), convolutions=(1, 2))
+    ROWS = torch.tensor([[0, 1, 2, 3]])
+
+    def logits(self, **given: object) -> torch.Tensor:
+        policy = LSTMPolicy(4, 0, replace(SETTINGS, hidden=8, **given), self.KINDS)  # type: ignore[arg-type]
+        with torch.no_grad():
+            policy.head *= 30
+        return policy(self.ROWS)
+
+    def test_their_bound_is_smaller(self) -> None:
+        plain = self.logits(tanh_constant=None, temperature=None)
+        bound = torch.tensor([1.1, 0.44, 0.44, 0.44])
+        found = self.logits(tanh_constant=1.1, operation_tanh=2.5, temperature=None)
+        torch.testing.assert_close(found, bound * torch.tanh(plain))
+
+    def test_convolutions_are_favoured_behind_the_bound(self) -> None:
+        added = self.logits(convolution_bias=0.25) - self.logits()
+        torch.testing.assert_close(added, torch.tensor([0.0, 0.25, 0.25, -0.25]).expand_as(added))
+
+    def test_a_learned_bias_begins_high_for_convolutions_and_is_of_operations_alone(self) -> None:
+        plain = self.logits(tanh_constant=None, temperature=2.0)
+        found = self.logits(tanh_constant=None, temperature=2.0, operation_bias=10.0)
+        torch.testing.assert_close(found - plain, torch.tensor([0.0, 5.0, 5.0, 0.0]).expand_as(plain))
+        learner = PolicyLearner(4, 0, replace(SETTINGS, operation_bias=10.0), self.KINDS)
+        legal = [learner.legal((0, 1, 2, 3))] * 2
+        for reward in (1.0, 0.0):
+            learner.learn([Episode([0, 3], legal, reward), Episode([3, 0], legal, 1 - reward)])
+        assert learner.policy.bias is not None
+        assert learner.policy.bias[0] == 0
+        assert learner.policy.bias[3] != 0
+
+
+class TestAttention:
+    """Inputs that are chosen by what was drawn of them."""
+
+    @staticmethod
+    def strategy(space: str = "search_space=micro_cell", *words: str) -> Reinforce:
+        setup = setup_of(
+            space,
+            "search_space.blocks=2",
+            "strategy=reinforce",
+            "strategy.attention=true",
+            "strategy.temperature=0.05",
+            *words,
+        )
+        assert isinstance(setup.strategy, StrategyWrapper)
+        inner = setup.strategy
+        while isinstance(inner, StrategyWrapper):
+            inner = inner._inner  # type: ignore[assignment]
+        assert isinstance(inner, Reinforce)
+        return inner
+
+    def test_what_is_drawn_is_as_probable_as_what_is_learned_of(self) -> None:
+        strategy = self.strategy()
+        learner = strategy._made()
+        genome = strategy.draw(np.random.default_rng(0))
+        logs, legal = 0.0, []
+        with learner.walk() as walker:
+            for place, token in enumerate(genome):
+                tokens = strategy._space.choices(genome[:place])
+                legal.append(strategy._legal(learner, genome[:place], tokens))
+                logs += float(np.log(walker.probabilities(legal[-1])[tokens.index(token)]))
+                walker.read(strategy._rows[token])
+        [chance], _ = learner._chances([Episode(strategy._rows_of(genome), legal, 0.0)])
+        assert float(chance) == pytest.approx(logs, rel=1e-4)
+        named = [one.references.tolist() for one in legal if one.references is not None]
+        assert named[:6] == [[0, 0], [0, 0], [-1] * 5, [-1] * 5, [0, 0, 4], [0, 0, 4]]
+        assert named[8:10] == [[8, 8], [8, 8]]
+
+    def test_its_weights_are_learned(self) -> None:
+        strategy = self.strategy()
+        learner = strategy._made()
+        assert learner.policy.attention is not None
+        before = learner.policy.attention.detach().clone()
+        for number, score in enumerate((0.2, 0.9)):
+            [proposal] = strategy.ask(1)
+            strategy.tell(Trial(number, proposal), ok(number, score))
+        assert not torch.equal(before, learner.policy.attention)
+
+    def test_genes_before_the_genome_move_what_is_named(self) -> None:
+        words = ("search_space=micro_cell", "search_space.blocks=2", "search_space.recipe=[lr]", "evaluator=train")
+        space = setup_of(*words).space
+        genome = space.sample(np.random.default_rng(0))
+        assert space.referred((), genome[0]) is None
+        assert space.referred(genome[:1], 1) == 1
+        assert space.referred(genome[:5], 2) == 5
+
+
+def test_a_baseline_may_begin_at_zero() -> None:
+    for start, expected in (("first", [1.0, 1.0]), ("zero", [0.1, 0.19])):
+        learner = PolicyLearner(2, 0, replace(SETTINGS, baseline_start=start))  # type: ignore[arg-type]
+        legal = [learner.legal((0, 1))]
+        found = []
+        for _ in range(2):
+            learner.learn([Episode([0], legal, 1.0)])
+            found.append(learner.baseline)
+        assert found == pytest.approx(expected)
+
+
 def test_initial_weights_are_uniform_and_follow_the_seed_alone() -> None:
     before = torch.random.get_rng_state()
-    first, again, other = (LSTMPolicy(5, 64, 5.0, 2.5, seed).state_dict() for seed in (1, 1, 2))
+    first, again, other = (LSTMPolicy(5, seed, PolicySettings()).state_dict() for seed in (1, 1, 2))
     assert torch.equal(torch.random.get_rng_state(), before)
     assert all(torch.equal(first[name], again[name]) for name in first)
     for name, weights in first.items():

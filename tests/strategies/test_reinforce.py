@@ -60,6 +60,24 @@ def test_ienas_penalizes_at_the_threshold_and_not_above() -> None:
     assert (above(1.0), above(0.76)) == (1.0, pytest.approx(0.76**2))
 
 
+def test_it_is_noted_how_often_the_penalty_was_given() -> None:
+    strategy = policy(words(), reward="ienas", threshold=0.7)
+    assert strategy.notes()["compared"] == strategy.notes()["penalised"] == 0
+    for number, accuracy in enumerate((0.8, 0.4, 0.6, 0.1, 0.9)):  # means of the ones before: 0.8, 0.6, 0.6, 0.475
+        (proposal,) = strategy.ask(1)
+        strategy.tell(Trial(number, proposal), ok(number, accuracy))
+    notes = strategy.notes()
+    assert (notes["compared"], notes["penalised"]) == (4, 2)
+    assert "penalised" not in policy(words()).notes()
+
+
+def test_a_bias_for_convolutions_wants_a_space_that_has_some() -> None:
+    text = r"^strategy\.convolution_bias=0\.25: the search space does not say which of its operations are convolutions"
+    with pytest.raises(ConfigError, match=text):
+        setup_of("strategy=reinforce", "search_space=mlp", "strategy.convolution_bias=0.25")
+    setup_of("strategy=reinforce", "search_space=micro_cell", "strategy.convolution_bias=0.25")
+
+
 def test_ienas_survives_accuracies_of_nothing() -> None:
     reward = IEnasReward(window=10, threshold=0.7, penalty=0.01)
     assert [reward(score) for score in (0.0, -0.5, 0.0, 0.3)] == [0.0, 0.0, 0.0, 0.3]

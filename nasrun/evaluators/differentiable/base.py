@@ -142,7 +142,7 @@ class Differentiable(WeightSharing):
         mixed: Any = trainer
         batch = mixed.first_batch(self._parts[JUDGED])
         mixed.learn(mixed.first_batch(self._parts[TRAINED]), batch, self._settings.lr, second_order=self.second_order)
-        mixed.time_step(self._mixture(mixed.architecture))
+        mixed.time_step([self._mixture(mixed.architecture)])
 
     def _new(self, seed: int) -> "MixedTrainer":
         import torch

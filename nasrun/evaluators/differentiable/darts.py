@@ -68,12 +68,12 @@ class Darts(Differentiable):
 
     def _dropped(self, token: Token, value: "Tensor", rate: float) -> "Tensor":
         """The result of an operation; of a skip connection, 0 for a share of the images and the more for the others."""
-        import torch
+        from nasrun.training.supernet.dropping import dropped
 
         if token != self._space.skip:
             return value
-        kept = torch.rand(len(value), 1, 1, 1, generator=self._noise) >= rate
-        return value * (kept.to(value.device, value.dtype) / (1 - rate))
+        assert self._noise is not None
+        return dropped(value, rate, self._noise)
 
     def _learns(self, weights: "ArchitectureWeights", epoch: int, epochs: int) -> bool:
         return STOPPED not in weights.memory and super()._learns(weights, epoch, epochs)

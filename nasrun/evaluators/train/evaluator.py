@@ -99,6 +99,7 @@ class Train(Evaluator):
         replicas = replicas if teacher is None else "off"
         self._groups = Groups(space, dataset.task, self._settings_of, replicas, group_size)
         self._runtime: Runtime | None = None
+        self._most_threads = 1
         self._data: DeviceData | None = None
         self._normalisation: Mapping[str, Any] = {}
 
@@ -122,12 +123,25 @@ class Train(Evaluator):
 
         self._runtime = Runtime.from_record(recorded["runtime"]) if recorded else self._hardware.resolve()
         self._runtime.apply()
+        self._most_threads = self._runtime.threads
         splits = self._dataset.load()
         self._data, self._normalisation = DeviceData(splits, self._runtime.device), normalisation_of(splits)
         then = recorded or {}
         groups = self._groups.decide(self._runtime, then.get("replicas"))
         facts = {"runtime": self._runtime._asdict(), "replicas": groups, **self._settle(then)}
         return dict(recorded) if recorded else facts
+
+    @property
+    def threads(self) -> tuple[int, int] | None:
+        if self._runtime is None or self._runtime.device != "cpu":
+            return None
+        given = self._hardware.threads is not None or self._hardware.is_remote
+        return None if given else (self._runtime.threads, self._most_threads)
+
+    def use_threads(self, threads: int) -> None:
+        if self._runtime is not None:
+            self._runtime = self._runtime._replace(threads=threads)
+            self._runtime.apply()
 
     def _settle(self, then: Mapping[str, Any]) -> dict[str, Any]:
         """Decide settings that are `auto` and load the teacher, or what a record tells of them; returns the facts."""

@@ -35,13 +35,22 @@ CITED: dict[str, dict[str, str]] = {
         "dqn_lstm": "mnih2015dqn",
         "dqn_lstm_single": "mnih2015dqn",
         "predictor": "white2021bananas",
+        "pnas": "liu2018pnas",
+        "nao": "luo2018nao",
     },
     "search_space": {
         "nasbench101": "ying2019nasbench101",
         "nasbench201": "dong2020nasbench201",
         "micro_cell": "pham2018enas",
+        "randomly_wired": "xie2019wired",
     },
-    "evaluator": {"supernet": "pham2018enas"},
+    "evaluator": {
+        "supernet": "pham2018enas",
+        "darts": "liu2019darts",
+        "gdas": "dong2019gdas",
+        "pc_darts": "xu2020pcdarts",
+        "sgas": "li2020sgas",
+    },
     "table": {"nasbench201": "dong2020nasbench201", "ec_nas": "bakhtiarifard2024ecnas"},
     "dataset": {
         "cifar10": "krizhevsky2009cifar",

@@ -37,8 +37,8 @@ class MicroNetwork(nn.Module):
         self._space = space
         shared = genome is None
         own = None if genome is None else Mixture.of(genome)
-        self.stem = nn.Conv2d(task.channels, space.channels, 3, padding=1, bias=False)
-        self.stem_norm = _norm(space.channels, shared)
+        self.stem = nn.Conv2d(task.channels, space.stem_channels, 3, padding=1, bias=False)
+        self.stem_norm = _norm(space.stem_channels, shared)
         cells = self._cells(genome)
         places = space.places(task)
         self.cells = nn.ModuleList(

@@ -43,10 +43,12 @@ class MicroCell(SearchSpace):
     `layout`: a letter per cell, "c" for convolution, "r" for reduction. A reduction cell works at half the height and
     width, rounded up, and twice the channels: both of its inputs are halved before its blocks see them, as in ENAS's
     search; so all operations have stride 1. `channels`: of the stem and the first cells. `separable`: convolutions are
-    depthwise separable and done twice, as in ENAS; otherwise they are plain, once.
+    depthwise separable and done twice, as in ENAS; otherwise they are plain, once. `stem`: its channels, in multiples
+    of `channels` (public code of ENAS: 3).
     """
 
     has_supernet, skip = True, "identity"
+    convolutions = tuple(KERNELS)
 
     def __init__(
         self,
@@ -56,12 +58,14 @@ class MicroCell(SearchSpace):
         layout: Annotated[str, NotEmpty()] = "ccrccrccr",
         channels: Positive = 20,
         separable: bool = True,
+        stem: Positive = 1,
     ) -> None:
         if set(layout) - {CONVOLUTION, REDUCTION}:
             raise ValueError(f"layout={show(layout)}: a letter per cell, c (convolution) or r (reduction)")
         if len(operations) == 1 and blocks == 1:
             raise ValueError(f"operations={show(operations)}: one operation in one block leaves too little to search")
         self.blocks, self.layout, self.channels, self.separable = blocks, layout, channels, separable
+        self.stem_channels = stem * channels
         self.mixed_channels = channels
         self.operations: tuple[str, ...] = tuple(operations)
         self.cell_kinds = tuple(kind for kind in (CONVOLUTION, REDUCTION) if kind in layout)
@@ -114,6 +118,13 @@ class MicroCell(SearchSpace):
     def choices(self, prefix: Genome) -> tuple[Token, ...]:
         """Per block the inputs, twice, then `operations`, twice."""
         return self._choices[len(prefix)] if len(prefix) < self._length else ()
+
+    def referred(self, prefix: Genome, token: Token) -> int | None:
+        """An input names the block that it is the output of, inputs of the cell the beginning of the cell."""
+        place = len(prefix) % (TOKENS * self.blocks)
+        if place % TOKENS >= 2:
+            return None
+        return len(prefix) - place + TOKENS * max(0, int(token) - 1)
 
     def simplest(self, rng: np.random.Generator) -> Genome:
         """A first block in each cell, drawn; the others pass the last cell on (`_passing`)."""
@@ -234,7 +245,7 @@ class MicroCell(SearchSpace):
     def places(self, task: Task) -> list[Place]:
         """The cells of the stack, for inputs of a task."""
         channels, height, width = self.channels, task.height, task.width
-        before = last = (channels, 0)  # channels and halvings of the two outputs before
+        before = last = (self.stem_channels, 0)  # channels and halvings of the two outputs before
         halvings = 0
         places = []
         for kind in self.layout:
@@ -249,8 +260,8 @@ class MicroCell(SearchSpace):
     def cost(self, genome: Genome, task: Task) -> Cost:
         """Trainable parameters, and FLOPs of one input: two per multiply-add of the convolutions and the dense layer.
         Normalisation, pooling and sums count for nothing, as in `torch.utils.flop_counter`."""
-        stem = 9 * task.channels * self.channels
-        parameters, multiply_adds = stem + 2 * self.channels, stem * task.height * task.width
+        stem = 9 * task.channels * self.stem_channels
+        parameters, multiply_adds = stem + 2 * self.stem_channels, stem * task.height * task.width
         cells = dict(zip(self.cell_kinds, self.cells(genome), strict=True))
         kernels = {
             kind: [KERNELS[str(name)] for block in blocks_of(cell) for name in block[2:] if name in KERNELS]
@@ -297,6 +308,11 @@ class MicroCell(SearchSpace):
         from nasrun.spaces.micro_cell.network import MicroNetwork
 
         return MicroNetwork(self, task)
+
+    def auxiliary_place(self, task: Task) -> tuple[str, int] | None:
+        """The cell behind two thirds of the stack."""
+        place = 2 * len(self.layout) // 3
+        return f"cells.{place}", self.places(task)[place].channels
 
     def relaxed(self, task: Task, partial: int = 1) -> "torch.nn.Module":
         from nasrun.spaces.micro_cell.network import MicroNetwork

@@ -62,6 +62,7 @@ class NASBench201(SearchSpace):
     }
 
     skip, nothing = "skip_connect", "none"
+    convolutions = ("nor_conv_1x1", "nor_conv_3x3")
     summed_positions = ((1, 2), (3, 4, 5))
 
     def __init__(self, *, channels: Positive = 16, cells: Positive = 5, merge_isomorphs: bool = False) -> None:

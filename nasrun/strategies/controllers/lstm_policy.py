@@ -23,10 +23,15 @@ INITIAL_BOUND = 0.1
 
 
 class Legal(NamedTuple):
-    """The tokens that may come next: the row of each, and per row the logarithm of how many of them have it."""
+    """The tokens that may come next: the row of each, and per row the logarithm of how many of them have it.
+
+    `references`: for each, behind how many tokens of the genome that was complete which it names, -1 where it names
+    nothing (`SearchSpace.referred`); None: not looked at.
+    """
 
     rows: torch.Tensor
     counts: torch.Tensor
+    references: torch.Tensor | None = None
 
 
 class Episode(NamedTuple):
@@ -37,37 +42,102 @@ class Episode(NamedTuple):
     reward: float
 
 
+class TokenKinds(NamedTuple):
+    """The rows of the tokens that are operations, and of those among them that are convolutions."""
+
+    operations: Sequence[int]
+    convolutions: Sequence[int]
+
+
+NO_KINDS = TokenKinds((), ())
+
+
 class LSTMPolicy(nn.Module):
     """Logits of the next token after each prefix; all weights are drawn from `seed`.
 
     An LSTM of one layer reads a start token and then the tokens chosen so far. Source: Pham et al., "Efficient Neural
     Architecture Search via Parameter Sharing" (ENAS), ICML 2018, section 2.2; the squashing, tanh_constant *
     tanh(logits / temperature), is that of Bello et al., "Neural Combinatorial Optimization with Reinforcement
-    Learning", 2016, appendix A.1, with a temperature inside.
+    Learning", 2016, appendix A.1, with a temperature inside. As in the public code of ENAS: for operations the bound is
+    `tanh_constant` divided by `operation_tanh`; `operation_bias` begins a bias of each operation that is learned, for
+    convolutions at so much, for others at 0; `convolution_bias` is added behind the bound to the logits of
+    convolutions, and taken from those of other operations. With `attention` a token that names a part of the genome has
+    the logit v . tanh(W1 s + W2 t + its row of the head), with s the output of the LSTM where that part was complete
+    and t that of now; in ENAS's code nothing is added, and s, in place of an embedding, is what is read next.
     """
 
-    def __init__(self, tokens: int, hidden: int, temperature: float, tanh_constant: float | None, seed: int) -> None:
+    def __init__(self, tokens: int, seed: int, settings: PolicySettings, kinds: TokenKinds = NO_KINDS) -> None:
         super().__init__()
-        self._temperature, self._tanh_constant = temperature, tanh_constant
+        hidden = settings.hidden
+        self._temperature, self._tanh_constant = settings.temperature, settings.tanh_constant
         self.embedding = nn.Parameter(torch.empty(tokens + 1, hidden))  # the last row is the start token
         self.lstm = nn.LSTM(hidden, hidden, batch_first=True, device="meta").to_empty(device="cpu")
         self.head = nn.Parameter(torch.empty(tokens, hidden))
+        self.attention = nn.Parameter(torch.empty(2 * hidden + 1, hidden)) if settings.attention else None
+        """W1, W2 and v, one below the other."""
         generator = torch.Generator().manual_seed(seed)
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -INITIAL_BOUND, INITIAL_BOUND, generator=generator)
+        self._set_apart(tokens, settings, kinds)
 
-    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+    def _set_apart(self, tokens: int, settings: PolicySettings, kinds: TokenKinds) -> None:
+        """What logits of operations are treated by, each per row; None: as those of other tokens."""
+        self._bound: torch.Tensor | None = None
+        self._fixed: torch.Tensor | None = None
+        self.bias: nn.Parameter | None = None
+        operations, convolutions = torch.zeros(2, tokens)
+        operations[list(kinds.operations)] = 1.0
+        convolutions[list(kinds.convolutions)] = 1.0
+        self._operations = operations
+        if settings.tanh_constant is not None and settings.operation_tanh != 1:
+            self._bound = settings.tanh_constant / (1 + (settings.operation_tanh - 1) * operations)
+        if settings.convolution_bias:
+            self._fixed = settings.convolution_bias * (2 * convolutions - operations)
+        if settings.operation_bias is not None:
+            self.bias = nn.Parameter(settings.operation_bias * convolutions)
+
+    def forward(self, rows: torch.Tensor, references: torch.Tensor | None = None) -> torch.Tensor:
         """Logits (batch, positions, tokens) of the token at each position, given those before it.
 
-        `rows`: int64 (batch, positions); the last one of each is not read.
+        `rows`: int64 (batch, positions); the last one of each is not read. `references`: those of `Legal`, int64
+        (batch, positions, tokens), with attention.
         """
         read = F.pad(rows[:, :-1], (1, 0), value=len(self.head))
         outputs, _ = self.lstm(F.embedding(read, self.embedding))
-        return self._squashed(F.linear(outputs, self.head))
+        if references is None:
+            return self.logits(outputs, slice(None))
+        batch = torch.arange(len(rows))[:, None, None]
+        named = outputs[batch, references.clamp(min=0)]
+        return self.logits(outputs, slice(None), named, references >= 0)
 
-    def _squashed(self, logits: torch.Tensor) -> torch.Tensor:
-        logits = logits / self._temperature
-        return logits if self._tanh_constant is None else self._tanh_constant * torch.tanh(logits)
+    def logits(
+        self,
+        outputs: torch.Tensor,
+        rows: torch.Tensor | slice,
+        named: torch.Tensor | None = None,
+        names: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Logits (..., rows) of some tokens after outputs of the LSTM, float (..., hidden). With attention `names`,
+        bool (..., rows), says which tokens name a part of the genome, and `named`, float (..., rows, hidden), the
+        outputs where that was complete."""
+        logits = F.linear(outputs, self.head[rows])
+        if self.bias is not None:
+            logits = logits + (self.bias * self._operations)[rows]
+        if named is not None and names is not None:
+            logits = torch.where(names, self._attended(outputs, self.head[rows], named), logits)
+        if self._temperature is not None:
+            logits = logits / self._temperature
+        if self._tanh_constant is not None:
+            bound = self._tanh_constant if self._bound is None else self._bound[rows]
+            logits = bound * torch.tanh(logits)
+        biased: torch.Tensor = logits if self._fixed is None else logits + self._fixed[rows]
+        return biased
+
+    def _attended(self, outputs: torch.Tensor, head: torch.Tensor, named: torch.Tensor) -> torch.Tensor:
+        assert self.attention is not None
+        keys, queries, values = self.attention.split([head.shape[1], head.shape[1], 1])
+        hidden: torch.Tensor = torch.tanh(F.linear(named, keys) + F.linear(outputs, queries)[..., None, :] + head)
+        return torch.matmul(hidden, values[0])
 
 
 class Walker:
@@ -78,16 +148,21 @@ class Walker:
         # One step of the cell is a quarter of the price of a call of the whole LSTM.
         self._weights = policy.lstm.all_weights[0]
         self._state = (torch.zeros(1, policy.lstm.hidden_size),) * 2
+        self._outputs: list[torch.Tensor] = []
         self.read(len(policy.head))
 
     def read(self, row: int) -> None:
         """Take in a token."""
         output, memory = torch.lstm_cell(self._policy.embedding[row : row + 1], self._state, *self._weights)
         self._state = (output, memory)
+        self._outputs.append(output)
 
     def probabilities(self, legal: Legal) -> np.ndarray:
         """Of each legal token, in float64."""
-        logits = self._policy._squashed(F.linear(self._state[0], self._policy.head[legal.rows]))
+        told: tuple[torch.Tensor, ...] = ()
+        if legal.references is not None:
+            told = (torch.stack(self._outputs, 1)[:, legal.references.clamp(min=0)], legal.references >= 0)
+        logits = self._policy.logits(self._state[0], legal.rows, *told)
         return np.asarray(torch.softmax(logits[0].double(), 0).numpy())
 
     def draw(self, legal: Legal, rng: np.random.Generator) -> int:
@@ -104,7 +179,8 @@ class PolicyLearner:
     is followed by Adam. As in ENAS, `entropy_weight` times the entropy of the policy, summed over the tokens of the
     genome, is added to the reward; the advantage is what is above the baseline, a moving average of the rewards that
     decays by `baseline_decay`; None: there is none, and the reward is the advantage. Inferred: the baseline begins at
-    the first reward, so that what is drawn first is not reinforced merely for having been drawn.
+    the first reward, so that what is drawn first is not reinforced merely for having been drawn; with
+    `baseline_start=zero` it begins at 0, as in the public code of ENAS.
 
     Whatever torch computes here runs in one thread, as in `QLearner`, so that it is the same on any number of cores.
     """
@@ -114,9 +190,10 @@ class PolicyLearner:
         tokens: int,
         seed: int,
         settings: PolicySettings,
+        kinds: TokenKinds = NO_KINDS,
     ) -> None:
-        self.policy = LSTMPolicy(tokens, settings.hidden, settings.temperature, settings.tanh_constant, seed)
-        self.baseline: float | None = None
+        self.policy = LSTMPolicy(tokens, seed, settings, kinds)
+        self.baseline: float | None = None if settings.baseline_start == "first" else 0.0
         self._weights = list(self.policy.parameters())
         self._optimizer = torch.optim.Adam(self._weights, lr=settings.lr, fused=True)
         self._entropy_weight, self._baseline_decay = settings.entropy_weight, settings.baseline_decay
@@ -124,9 +201,9 @@ class PolicyLearner:
         self.legal = lru_cache(maxsize=4096)(self._legal)
         """The rows of the legal tokens, as a tuple, made ready; the same ones come up again and again."""
 
-    def _legal(self, rows: tuple[int, ...]) -> Legal:
+    def _legal(self, rows: tuple[int, ...], references: tuple[int, ...] | None = None) -> Legal:
         counts = torch.bincount(torch.tensor(rows), minlength=len(self.policy.head)).float().log()
-        return Legal(torch.tensor(rows), counts)
+        return Legal(torch.tensor(rows), counts, None if references is None else torch.tensor(references))
 
     @contextmanager
     def walk(self) -> Iterator[Walker]:
@@ -161,10 +238,21 @@ class PolicyLearner:
         for place, episode in enumerate(episodes):
             rows[place, : len(episode.rows)] = torch.tensor(episode.rows)
             counts[place, : len(episode.rows)] = torch.stack([legal.counts for legal in episode.legal])
-        logs = torch.log_softmax(self.policy(rows) + counts, dim=2)
+        logs = torch.log_softmax(self.policy(rows, self._references(episodes, counts.shape)) + counts, dim=2)
         chances = logs.gather(2, rows[:, :, None]).sum(dim=(1, 2))
         entropies = torch.special.entr(logs.detach().exp()).sum(dim=(1, 2))
         return chances, entropies.tolist()
+
+    def _references(self, episodes: Sequence[Episode], shape: torch.Size) -> torch.Tensor | None:
+        """`Legal.references` of all positions, by row; None without attention."""
+        if self.policy.attention is None:
+            return None
+        found = torch.full(shape, -1)
+        for place, episode in enumerate(episodes):
+            for position, legal in enumerate(episode.legal):
+                if legal.references is not None:
+                    found[place, position, legal.rows] = legal.references
+        return found
 
     def _advantage(self, reward: float) -> float:
         """How far a reward is above the baseline, which then moves towards it; the reward itself without a baseline."""

@@ -5,6 +5,7 @@ A score is higher where a trial is better. A trial that failed, or was infeasibl
 
 from abc import ABC, abstractmethod
 from collections import deque
+from collections.abc import Mapping
 
 
 class Reward(ABC):
@@ -13,6 +14,10 @@ class Reward(ABC):
     @abstractmethod
     def __call__(self, score: float) -> float:
         """The finite reward of a score, which is remembered; -inf is the score of a failed trial."""
+
+    def notes(self) -> Mapping[str, int]:
+        """What came of the scores so far."""
+        return {}
 
 
 class EnasReward(Reward):
@@ -49,6 +54,11 @@ class IEnasReward(Reward):
     def __init__(self, window: int, threshold: float, penalty: float) -> None:
         self._threshold, self._penalty = threshold, penalty
         self._accuracies: deque[float] = deque(maxlen=window)
+        self._compared = self._penalised = 0
+
+    def notes(self) -> Mapping[str, int]:
+        """How many accuracies were compared with a mean, and how many of them got the penalty."""
+        return {"compared": self._compared, "penalised": self._penalised}
 
     def __call__(self, score: float) -> float:
         if score == -float("inf"):
@@ -59,4 +69,6 @@ class IEnasReward(Reward):
         if not average:
             return accuracy
         share = accuracy / average
+        self._compared += 1
+        self._penalised += share <= self._threshold
         return self._penalty if share <= self._threshold else accuracy * share

@@ -61,17 +61,27 @@ class QRewards:
 class PolicySettings:
     """The LSTM of a policy, and how it learns: one gradient step on every `update_every` told trials.
 
-    `clip`: the largest norm of a gradient; None: any. For the rest see `PolicyLearner`.
+    `clip`: the largest norm of a gradient; None: any. For the rest see `LSTMPolicy` and `PolicyLearner`.
     """
 
     hidden: Positive = 64
-    temperature: Annotated[float, Above(0)] = 5.0
+    temperature: Annotated[float, Above(0)] | None = 5.0
     tanh_constant: Annotated[float, Above(0)] | None = 2.5
+    operation_tanh: Annotated[float, Above(0)] = 1.0
+    convolution_bias: float = 0.0
+    operation_bias: float | None = None
+    attention: bool = False
     lr: Annotated[float, Above(0)] = 0.0035
     entropy_weight: Annotated[float, AtLeast(0)] = 0.0001
     baseline_decay: Annotated[float, Between(0, 1, open_high=True)] | None = 0.95
+    baseline_start: Literal["first", "zero"] = "first"
     update_every: Positive = 1
     clip: Annotated[float, Above(0)] | None = None
+
+    @property
+    def sets_operations_apart(self) -> bool:
+        """Whether operations are treated in another way than other tokens."""
+        return self.operation_tanh != 1 or self.convolution_bias != 0 or self.operation_bias is not None
 
 
 @dataclass(kw_only=True, frozen=True)

@@ -3,8 +3,9 @@
 The numbers here are reasoned from short trainings by hand, and not yet chosen by measuring whole runs (`docs/time.md`).
 """
 
+from collections.abc import Mapping
 from math import ceil, log2
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from nasrun.core import Genome
 
@@ -36,6 +37,7 @@ class Plan(NamedTuple):
     `epoch_images`: images that count as an epoch; None: all of the training part. `alone`: the architecture that is
     trained in place of the first known one that a strategy begins with, where there is time for no other; else None.
     `share`: of the limits that steer, what networks are fitted to; below 1 where there is no time for larger ones.
+    `threads`: of each training; None where the run has no choice.
     """
 
     candidates: int
@@ -46,6 +48,7 @@ class Plan(NamedTuple):
     epoch_images: int | None
     alone: Genome | None = None
     share: float = 1.0
+    threads: int | None = None
 
     @property
     def trials(self) -> int:
@@ -107,3 +110,15 @@ def search_seconds(plan: Plan, begun: int | None = None) -> float:
     for below, rung, survivors in zip(plan.rungs, plan.rungs[1:], plan.survivors[1:], strict=False):
         total += survivors * (rung - below)
     return total
+
+
+def plan_to_json(plan: Plan) -> dict[str, Any]:
+    """A plan as the fields of an event."""
+    return plan._asdict()
+
+
+def plan_from_json(fields: Mapping[str, Any]) -> Plan:
+    """The plan that `plan_to_json` wrote."""
+    values = {name: fields[name] for name in Plan._fields if name in fields}
+    tuples = {name: tuple(values[name]) for name in ("rungs", "survivors", "alone") if values.get(name) is not None}
+    return Plan(**{**values, **tuples})

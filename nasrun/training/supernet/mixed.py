@@ -75,9 +75,9 @@ class MixedTrainer(SharedTrainer):
             if learn:
                 losses.add_(self.learn(batch, next(batches), rate, second_order=second_order))
 
-        def draw(rng: np.random.Generator) -> Mixture:
+        def draw(rng: np.random.Generator) -> Sequence[Mixture]:
             with torch.no_grad():
-                return self._mixture()
+                return [self._mixture()]
 
         metrics = self.epoch(draw, rng, epoch, epochs, before_step)
         if not learn:

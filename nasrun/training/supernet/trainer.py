@@ -1,11 +1,11 @@
-"""Training of weights that architectures share: each batch trains those of one architecture.
+"""Training of weights that architectures share: each batch trains those of one architecture, or of a few.
 
 Nothing in the step loop waits for the device. torch is imported here, so this is imported by functions that need it.
 """
 
 import contextlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -21,12 +21,16 @@ from nasrun.training.augmentation import augmented
 from nasrun.training.data import DeviceData, DeviceSplit, measured_at_a_time
 from nasrun.training.outcomes import TrainingError
 from nasrun.training.settings import TrainSettings
+from nasrun.training.supernet.auxiliary import AuxiliaryHead
 from nasrun.training.supernet.settings import SharedSettings
 
 WEIGHT, MOMENTUM, SCALE = "weight.", "momentum.", "scaler."
 """What the names of tensors in a checkpoint begin with."""
+AUXILIARY = "auxiliary."
+"""What the names of weights of an auxiliary head begin with."""
 
-Draw = Callable[[np.random.Generator], Genome | Mixture]
+Draw = Callable[[np.random.Generator], Sequence[Genome | Mixture]]
+"""The architectures of a batch."""
 Batch = tuple[torch.Tensor, torch.Tensor]
 """Images float (batch, C, H, W), and their labels."""
 
@@ -44,6 +48,8 @@ class SharedTrainer:
 
     `model`: an `nn.Module` that is a `SharedNetwork`; `train`: what it is trained on; `data` normalises images. An
     architecture's step changes its own weights alone: what it does not use is neither decayed nor moved by momentum.
+    `distils`: of several architectures of a batch the first learns the labels, the others what it answers.
+    `auxiliary`: a head on `model` whose loss is added to theirs.
     """
 
     def __init__(
@@ -53,14 +59,21 @@ class SharedTrainer:
         train: DeviceSplit,
         settings: SharedSettings,
         runtime: Runtime,
+        *,
+        distils: bool = False,
+        auxiliary: AuxiliaryHead | None = None,
     ) -> None:
-        self.model = runtime.place(model)
+        self.model, self._distils = runtime.place(model), distils
         self._data, self._split, self._settings, self._runtime = data, train, settings, runtime
         self._memory_format = runtime.memory_format(model)
         dtype = runtime.autocast_dtype(model)
         self._autocast = torch.autocast(runtime.device, dtype) if dtype is not None else contextlib.nullcontext()
         self._scaler = torch.amp.GradScaler(runtime.device, enabled=dtype is torch.float16)
         self._weights: dict[str, torch.Tensor] = dict(model.named_parameters())
+        self._auxiliary = auxiliary
+        if auxiliary is not None:
+            runtime.place(auxiliary)
+            self._weights |= {AUXILIARY + name: weight for name, weight in auxiliary.named_parameters()}
         # By group, as the optimizer decays the one and not the other; order is that of the model.
         self._groups = [[p for p in self._weights.values() if (p.ndim > 1) == decayed] for decayed in (True, False)]
         groups = [
@@ -88,7 +101,7 @@ class SharedTrainer:
         epochs: int,
         before_step: Callable[[Batch, float], None] = lambda batch, rate: None,
     ) -> dict[str, float]:
-        """Train for one epoch (from 1) of a schedule of `epochs`, each batch with an architecture that `draw` gives.
+        """Train for one epoch (from 1) of a schedule of `epochs`, each batch with the architectures that `draw` gives.
 
         `before_step` is told each batch, with the learning rate, before the weights are trained on it. Returns the mean
         loss and accuracy over the batches, and the last learning rate. Raises TrainingError where the loss is not
@@ -118,15 +131,27 @@ class SharedTrainer:
         return {"train_loss": loss / steps, "train_accuracy": right / (steps * size), "lr": rate}
 
     def step(
-        self, images: torch.Tensor, labels: torch.Tensor, architecture: Genome | Mixture, rate: float
+        self, images: torch.Tensor, labels: torch.Tensor, architectures: Sequence[Genome | Mixture], rate: float
     ) -> torch.Tensor:
-        """Update the weights that an architecture or a mixture uses on a batch; returns float (2,) on the device: the
-        mean loss, and how many answers were right."""
-        with self._autocast:
-            outputs = self.model(images, architecture)
-        outputs = outputs.float()
-        loss = F.cross_entropy(outputs, labels)
-        self._scaler.scale(loss).backward()
+        """Update the weights that architectures or mixtures use on a batch, by the sum of their gradients. Returns
+        float (2,) on the device: the mean loss, and how many answers were right, each a mean over the architectures."""
+        told = torch.zeros(2, device=self._runtime.device)
+        answers = labels
+        for architecture in architectures:
+            with self._autocast:
+                outputs = self.model(images, architecture)
+                aside = self._auxiliary.loss(answers) if self._auxiliary is not None else None
+            outputs = outputs.float()
+            loss = F.cross_entropy(outputs, answers)
+            self._scaler.scale(loss if aside is None else loss + aside).backward()
+            told += torch.stack((loss.detach(), (outputs.detach().argmax(1) == labels).sum()))
+            if self._distils and answers is labels:
+                answers = outputs.detach().softmax(1)
+        self._update(rate)
+        return told / len(architectures)
+
+    def _update(self, rate: float) -> None:
+        """One step of the optimizer, on the weights that have a gradient."""
         active = []
         for group, weights in zip(self._optimizer.param_groups, self._groups, strict=True):
             group["lr"] = rate
@@ -139,12 +164,11 @@ class SharedTrainer:
         self._scaler.update()
         for weight in active:
             weight.grad = None
-        return torch.stack((loss.detach(), (outputs.detach().argmax(1) == labels).sum()))
 
-    def time_step(self, architecture: Genome | Mixture) -> None:
+    def time_step(self, architectures: Sequence[Genome | Mixture]) -> None:
         """A step on the first images that ends when the device has done it, for estimates of time."""
         images, labels = self.first_batch(self._split)
-        self.step(images, labels, architecture, self._settings.lr).sum().item()
+        self.step(images, labels, architectures, self._settings.lr).sum().item()
 
     def first_batch(self, split: DeviceSplit) -> Batch:
         """The first images of a part of the data."""
@@ -249,18 +273,3 @@ class SharedTrainer:
         state = self._scaler.state_dict()
         if state:
             self._scaler.load_state_dict({name: type(old)(tensors[SCALE + name].item()) for name, old in state.items()})
-
-
-def padded(split: DeviceSplit, size: int | None) -> DeviceSplit:
-    """A part of the data with its images enlarged to at least `size` in height and width, by repeating the pixels of
-    their border on both sides; the same where they are as large already."""
-    if all(length >= (size or 0) for length in split.shape[1:]):
-        return split
-    images, labels = split.between(0, len(split))
-    for dimension in (2, 3):
-        length = images.shape[dimension]
-        missing = max(0, (size or 0) - length)
-        if missing:
-            places = torch.arange(-(missing // 2), length + missing - missing // 2, device=images.device)
-            images = images.index_select(dimension, places.clamp_(0, length - 1))
-    return DeviceSplit(images, labels)

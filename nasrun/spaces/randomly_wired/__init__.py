@@ -1,0 +1,1 @@
+"""Networks whose wiring is drawn from models of random graphs."""

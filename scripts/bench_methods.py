@@ -1,0 +1,112 @@
+"""Methods at equal cost on NAS-Bench-201: seconds of one core, the training of all weights included.
+
+    python scripts/bench_methods.py FOLDER [--seconds 60] [--seeds 3] [--methods NAME...] [--samples 5000] [WORD...]
+
+Each method searches small networks of the cells (8 channels, one cell a stage) on part of the training images of
+CIFAR-10, as many trials as are expected to take so long by a timing at the start; then the cell that it comes to is
+looked up in the table of trainings of 200 epochs. Methods with shared weights see images of 16 by 16. Runs are in
+`FOLDER/METHOD_SEED`; one that is there already is taken as it is, one that was killed goes on. Prints a row for each
+method: trials, seconds of the processor (of the runs alone that this call made, start of Python included), and test
+accuracy of the cells in percent, mean and deviation over the seeds. WORDs are further overrides of the config of all.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from rank_correlation import merged
+from table_kinds.cells import accuracies, found_by
+from table_kinds.shared import print_table, spread
+
+from nasrun.config.build import build
+from nasrun.config.compose import compose_config, task_config
+from nasrun.core import Proposal, Trial
+from nasrun.spaces.nasbench201.space import NASBench201
+
+SHARED = ("evaluator.image_size=16", "evaluator.score=whole", "evaluator.batch_size=64")
+TRAINED = ("evaluator=train", "evaluator.epochs=1", "evaluator.final_epochs=null")
+METHODS: Mapping[str, Sequence[str]] = {
+    "random": (*TRAINED, "strategy=random"),
+    "evolution": (*TRAINED, "strategy=aging_evolution", "strategy.population=10", "strategy.sample=5"),
+    "pnas": (*TRAINED, "strategy=pnas", "strategy.first=10", "strategy.beam=10"),
+    "nao": (*TRAINED, "strategy=nao", "strategy.initial=10"),
+    "zero_cost": ("evaluator=proxies", "evaluator.scores=[rank_sum]", "strategy=random"),
+    "darts": ("evaluator=darts", "strategy=derived", *SHARED),
+    "gdas": ("evaluator=gdas", "strategy=derived", *SHARED),
+    "pc_darts": ("evaluator=pc_darts", "strategy=derived", *SHARED),
+    "sgas": ("evaluator=sgas", "strategy=derived", *SHARED),
+    "enas": ("evaluator=supernet", "evaluator.rounds=10", "strategy=reinforce", *SHARED),
+    "shared_random": ("evaluator=supernet", "evaluator.rounds=10", "strategy=random", "objective=val_loss", *SHARED),
+}
+"""By name, the words of the config."""
+TIMED = 3
+"""Cells by which the seconds of a trial are expected."""
+
+
+def words_of(method: str, seed: int, arguments: argparse.Namespace) -> list[str]:
+    """The config of one run, but its trials."""
+    common = ("search_space=nasbench201", "search_space.channels=8", "search_space.cells=1", "dataset=cifar10")
+    data = (f"dataset.train_samples={arguments.samples}", "dataset.validation=0.04")
+    quiet = ("hardware=cpu", "hardware.threads=1", "output.plots=false", "output.console=none")
+    return merged([*common, *data, *METHODS[method], *quiet, f"seed={seed}", *arguments.words])
+
+
+def trials_for(words: Sequence[str], seconds: float) -> int:
+    """How many trials take so long, by seconds of the processor."""
+    setup = build(task_config(compose_config([*words, "trials=1"])))
+    setup.evaluator.prepare()
+    rng = np.random.default_rng(0)
+    found = [
+        setup.evaluator.estimate(Trial(number, Proposal(setup.space.sample(rng))), time.process_time)
+        for number in range(TIMED)
+    ]
+    seconds -= setup.evaluator.estimate_start(setup.space.sample(rng))
+    return max(1, round(seconds / statistics.fmean(one or 0.01 for one in found)))
+
+
+def run(words: Sequence[str], directory: Path, seconds: float) -> float:
+    """Search, or go on with a search that was killed; returns the seconds of the processor that it took."""
+    program = str(Path(sys.executable).with_name("nasrun"))
+    call = [program, "resume", str(directory)]
+    if not (directory / "journal.jsonl").is_file():
+        call = [program, *words, f"trials={trials_for(words, seconds)}", f"hydra.run.dir={directory}"]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(call, check=True, stdout=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def main() -> None:
+    """Search with all methods, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, metavar="FOLDER")
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS, metavar="NAME")
+    parser.add_argument("--samples", type=int, default=5000)
+    parser.add_argument("words", nargs="*", metavar="WORD", help="further overrides of the config")
+    arguments = parser.parse_intermixed_args()
+    rows, space = [], NASBench201()
+    for method in arguments.methods:
+        genomes, spent, trials = [], [], []
+        for seed in range(arguments.seeds):
+            directory = arguments.folder / f"{method}_{seed}"
+            if not (directory / "summary.json").is_file():
+                spent.append(run(words_of(method, seed, arguments), directory, arguments.seconds))
+            genomes.append(found_by(directory, space)[1])
+            trials.append(float(json.loads((directory / "summary.json").read_text())["trials"]))
+        found = spread([100 * value for value in accuracies(genomes, "cifar10")], 2)
+        rows.append([method, str(len(genomes)), spread(trials, 0), spread(spent, 0) if spent else "", found])
+    print_table(("method", "seeds", "trials", "seconds of the processor", "test accuracy, %"), rows)
+    print(f"\n{' '.join(sys.argv)}")
+
+
+if __name__ == "__main__":
+    main()
