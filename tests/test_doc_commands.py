@@ -16,6 +16,7 @@ import pytest
 from nasrun.cli import launch
 from nasrun.config.compose import compose_config, task_config
 from nasrun.datasets.fashion_mnist_mini import FashionMnistMini
+from nasrun.reports.status.server import Server
 from nasrun.runner.run import start
 from nasrun.storage import journal
 from tests.documentation import PAGES, ROOT, Command, commands, sessions
@@ -24,6 +25,7 @@ from tests.runner.test_shared_runs import SMALL
 from tests.tables import tfrecord_writer as writer
 
 VERBS = ("resume", "report", "compare", "export", "predict", "rerun", "pack", "unpack", "reproduce")
+VERBS += ("status", "stop", "watch")
 RUN_ELSEWHERE = ("docs/extending.md", "docs/own_images.md")
 """Pages whose commands tests/test_docs.py runs as they stand there, one after the other."""
 
@@ -187,9 +189,14 @@ def test_the_verbs_take_what_the_documentation_gives_them(
             damage(tmp_path / "sweep" / "0_random" / journal.NAME)
         if verb == "export":
             words += ["--format", "onnx" if "--int8" in words else "safetensors"]
+        monkeypatch.setattr(Server, "serve_forever", lambda *_: None)
         if verb == "reproduce":  # what its sweeps are is tried in tests/reports/test_reproduction.py
             words += ["--table"]
         done = nasrun_inprocess(shlex.join(words))
+        if verb == "stop":  # none of them is running
+            assert done.returncode == 2
+            assert "nothing is running there" in done.stderr
+            continue
         # Of several benchmarks a comparison remarks that there are few.
         said = "" if any(word.startswith("over=") for word in words) else done.stderr
         assert (done.returncode, said) == (0, ""), command

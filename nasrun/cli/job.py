@@ -11,17 +11,21 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from nasrun.cli import batch
 from nasrun.cli.ending import DONE, code_of, one_line, say
 from nasrun.config.build import Setup, build
 from nasrun.config.from_run import take_over
 from nasrun.config.overrides import as_typed
 from nasrun.config.time_budget import check_words
-from nasrun.core.options import ConfigError, TextExpectedError
+from nasrun.core.options import ConfigError, TextExpectedError, shell_command
 from nasrun.core.output import show
+from nasrun.reports.status.state import SWEEP_LOCK
 from nasrun.runner.clock import process_start
+from nasrun.runner.errors import RunError
 from nasrun.runner.resume import changes_of
 from nasrun.runner.run import begin, resume
 from nasrun.runner.sweeps import EarlierRuns
+from nasrun.storage.lock import holder_of
 from nasrun.storage.run_directory import holds_run, remove_empty
 from nasrun.storage.stored_config import targets
 
@@ -34,16 +38,22 @@ class Checked:
     choices: dict[str, str | None]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Sweep:
     """What the runs of a sweep have in common. `count`: how many they are; None where the sweeper decides.
 
-    `typed`: by a word that Hydra was given, the one that was typed (`Composer.forced`)."""
+    `typed`: by a word that Hydra was given, the one that was typed (`Composer.forced`). `begun`: runs that were begun,
+    where they are run one after the other in this process; else None."""
 
     earlier: EarlierRuns
     swept: frozenset[str]
     count: int | None
     typed: Mapping[str, str]
+    begun: int | None = None
+
+    def describe(self) -> dict[str, int | None]:
+        """How far it is, as JSON, for whoever looks at its lock."""
+        return {"runs": self.count, "begun": self.begun}
 
 
 def check(config: DictConfig) -> Checked:
@@ -86,7 +96,8 @@ class Job:
         settings = HydraConfig.get()
         directory = Path(os.path.relpath(settings.runtime.output_dir))
         try:
-            summary = self._run(self._checked or check(config), directory)
+            with batch.in_order():
+                summary = self._run(self._checked or check(config), directory)
         except Exception as error:
             if config.get("debug") is True:
                 traceback.print_exc()
@@ -106,11 +117,18 @@ class Job:
         first = self._first and HydraConfig.get().runtime.choices["hydra/launcher"] == "basic"
         began, self._first = process_start() if first else None, False
         if self._sweep is not None:
+            if HydraConfig.get().runtime.choices["hydra/launcher"] == "basic":
+                self._sweep.begun = int(HydraConfig.get().job.num) + 1
+            else:
+                _check_wanted(directory)
             self._announce(setup)
             found = self._sweep.earlier.find(setup.config, directory)
             there = None if found is None else Path(os.path.relpath(found))
             if there is not None and not setup.options.resume:
                 raise ConfigError(f"{there}: holds this very run already; resume=true goes on with it")
+            again = self._sweep.earlier.find_begun(setup.config, directory, _place()) if there is None else None
+            if again is not None:  # the job was queued again by its batch system
+                return resume(again, {}, chosen=targets(setup.config), began=began)
         if there is not None and setup.options.resume:
             changes = changes_of(there, OmegaConf.create(setup.config))
             return resume(there, changes, chosen=targets(setup.config), began=began)
@@ -139,6 +157,16 @@ class Job:
         words = [word for word in settings.overrides.task if word.lstrip("+").partition("=")[0] in self._sweep.swept]
         of = "" if self._sweep.count is None else f" of {self._sweep.count}"
         show(f"run {int(settings.job.num) + 1}{of}: {' '.join(words)}")
+
+
+def _check_wanted(directory: Path) -> None:
+    """RunError where the sweep that a batch system starts this run of was stopped by now (`nasrun stop`)."""
+    folder = Path(HydraConfig.get().sweep.dir)
+    holder = holder_of(folder / SWEEP_LOCK)
+    if holder.stopped and not holder.alive and not holds_run(directory):
+        raise RunError(
+            f"{folder}: the sweep was stopped before this run began; go on: {shell_command('resume', folder)}"
+        )
 
 
 def _place() -> dict[str, str | int]:

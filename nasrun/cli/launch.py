@@ -16,6 +16,7 @@ from omegaconf import DictConfig, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from nasrun.cli.arguments import Command
+from nasrun.cli.batch import lost_job
 from nasrun.cli.ending import DONE
 from nasrun.cli.job import Checked, Job, Sweep, check
 from nasrun.cli.sweep_record import how_to_go_on
@@ -36,12 +37,14 @@ from nasrun.core.config_files import conf_dir
 from nasrun.core.options import ConfigError, first_line, shell_command
 from nasrun.core.output import show
 from nasrun.core.words import counted
+from nasrun.reports.status.state import SWEEP_LOCK
 from nasrun.runner import interrupts
 from nasrun.runner.clock import process_start
 from nasrun.runner.dry_run import show_plan
-from nasrun.runner.errors import Interrupted
+from nasrun.runner.errors import Interrupted, RunError
 from nasrun.runner.sweeps import EarlierRuns
 from nasrun.storage import journal
+from nasrun.storage.lock import holder_of, locked
 from nasrun.storage.run_directory import check_place, make_unique, remove_empty
 
 MANY_RUNS = 20
@@ -159,13 +162,37 @@ def _sweep(composer: Composer, command: Command, words: Sequence[str], jobs: Job
         *_one_by_one(plan.config),
     ]
     try:
-        _hand_over(composer, ["--multirun", *words], job)
+        directory.mkdir(parents=True, exist_ok=True)
+        with _held(directory, sweep):
+            _hand_over(composer, ["--multirun", *words], job)
     except KeyboardInterrupt:
         interrupts.end()
         raise Interrupted(f"interrupted; go on with the sweep: {how_to_go_on(directory, command)}") from None
+    except Exception as error:
+        lost = lost_job(error)
+        if lost is None:
+            raise
+        raise RunError(f"{lost}; go on with the sweep: {how_to_go_on(directory, command)}") from error
     finally:
         remove_empty(directory.absolute(), plan.existing.absolute())
     return job.code
+
+
+@contextmanager
+def _held(directory: Path, sweep: Sweep) -> Iterator[None]:
+    """A scope in which others see how far a sweep is, and can stop it.
+
+    A second sweep that shares the folder at the same time is not held back, and not seen."""
+    if holder_of(directory / SWEEP_LOCK).alive:
+        yield
+        return
+    try:
+        with locked(directory, SWEEP_LOCK) as hold:
+            hold.describe = sweep.describe
+            yield
+    finally:
+        if [path.name for path in directory.iterdir()] == [SWEEP_LOCK]:  # nothing was begun
+            (directory / SWEEP_LOCK).unlink()
 
 
 def _earlier_runs(directory: Path, jobs: Jobs, setup: Setup) -> EarlierRuns:

@@ -1,5 +1,5 @@
 """The `nasrun` command: a run or a sweep, or one of the verbs `resume`, `rerun`, `report`,
-`compare`, `export`, `predict`, `pack`, `unpack`, `reproduce`.
+`compare`, `export`, `predict`, `pack`, `unpack`, `reproduce`, `status`, `stop`, `watch`.
 
 Everything is checked before anything is created. A mistake ends in one line on stderr and exit code 2.
 """
@@ -50,6 +50,9 @@ def _dispatch(words: list[str]) -> int:
         "rerun": _rerun,
         "pack": _pack,
         "unpack": _unpack,
+        "status": _status,
+        "stop": _stop,
+        "watch": _watch,
         "reproduce": _reproduce,
     }
     verb = verbs.get(words[0]) if words else None
@@ -138,6 +141,24 @@ def _unpack(words: list[str]) -> int:
     from nasrun.cli.pack import unpack
 
     return unpack(words)
+
+
+def _status(words: list[str]) -> int:
+    from nasrun.cli.status import status
+
+    return status(words)
+
+
+def _stop(words: list[str]) -> int:
+    from nasrun.cli.stop import stop
+
+    return stop(words)
+
+
+def _watch(words: list[str]) -> int:
+    from nasrun.cli.watch import watch
+
+    return watch(words)
 
 
 def _reproduce(words: list[str]) -> int:

@@ -49,7 +49,6 @@ from nasrun.evaluators.costs import COSTS, LATENCY, WithCosts
 from nasrun.evaluators.proxies.screening import Screening
 from nasrun.hardware.devices import Hardware
 from nasrun.hardware.onnx_program import missing_packages
-from nasrun.hardware.ray.cluster import RayCluster
 from nasrun.hardware.shared_memory import SharedObject
 from nasrun.strategies.timed.strategy import Timed
 from nasrun.strategies.wrappers import Constrain, Constraints, Deduplicate
@@ -116,7 +115,7 @@ def build(config: DictConfig, given: Mapping[str, Given] = {}) -> Setup:
     if given and hardware.is_remote:
         named, alone = hardware.named
         raise ConfigError(f"{named}: objects of the calling program cannot be made in other processes; choose {alone}")
-    memory = SharedObject() if hardware.workers > 1 and not isinstance(hardware, RayCluster) else None
+    memory = SharedObject() if hardware.workers > 1 and hardware.shares_memory else None
     made = _benchmark(content, hardware, memory=memory)
     options, dataset, evaluator = made.options, made.dataset, made.evaluator
     check_recipe(mapping(content, "recipe"), evaluator)

@@ -17,6 +17,9 @@ usage:
   nasrun resume DIR [trials=N] [--salvage]      go on with a run or a sweep, or extend; --salvage: damaged journal
   nasrun rerun DIR                              make a run again from its record, and say whether it is equal
   nasrun pack DIR, nasrun unpack FILE.zip       runs as one file for others, without data and paths
+  nasrun status DIR...                          what runs or sweeps are at, wherever they run
+  nasrun watch DIR...                           the same as a page that keeps up, for a browser of this machine
+  nasrun stop DIR...                            end runs or sweeps as Ctrl-C does, from anywhere
   nasrun report DIR                             write tables and plots again
   nasrun compare DIR... [by=KEY]                runs side by side, with statistics over seeds
   nasrun export DIR [--format onnx]             the best network as files that other programs load
@@ -31,6 +34,7 @@ Keys of an option are given as GROUP.KEY=VALUE, e.g. evaluator.epochs=5. All key
 dry_run=true checks a command and shows what it would do. Your own YAML files: --config-dir FOLDER
 """
 
+VERBS = ("resume", "rerun", "report", "compare", "export", "predict", "pack", "status", "stop", "watch")
 SHOWN = (*GROUPS, "experiment")
 
 
@@ -50,9 +54,7 @@ def help_text() -> str:
 
 def suggest(word: str) -> str:
     """What may have been meant by a word of the command line that is neither a verb nor key=value."""
-    meanings: dict[str, list[str]] = {
-        verb: [f"{verb} DIR"] for verb in ("resume", "rerun", "report", "compare", "export", "predict", "pack")
-    }
+    meanings: dict[str, list[str]] = {verb: [f"{verb} DIR"] for verb in VERBS}
     meanings["reproduce"] = ["reproduce NAME"]
     for group in SHOWN:
         meanings.setdefault(group, []).append(f"{group}=OPTION")

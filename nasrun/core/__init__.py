@@ -24,6 +24,7 @@ from nasrun.core.types import (
     Token,
     Trial,
     WarmStart,
+    WorkerState,
 )
 
 __all__ = [
@@ -50,4 +51,5 @@ __all__ = [
     "Token",
     "Trial",
     "WarmStart",
+    "WorkerState",
 ]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nasrun.core.types import Derivation, Genome, Job, Measurement, Progress, Proposal, Trial
+from nasrun.core.types import Derivation, Genome, Job, Measurement, Progress, Proposal, Trial, WorkerState
 
 if TYPE_CHECKING:
     import numpy as np
@@ -339,6 +339,10 @@ class Executor(ABC):
     @abstractmethod
     def free(self) -> int:
         """How many more jobs can start at once."""
+
+    def at_work(self) -> Sequence[WorkerState]:
+        """What each worker is at; empty where the caller's process is the only one. May be asked from any thread."""
+        return ()
 
     @abstractmethod
     def close(self) -> None:

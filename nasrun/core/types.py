@@ -231,6 +231,17 @@ class Progress(NamedTuple):
     """The share of the next epoch that is done."""
 
 
+class WorkerState(NamedTuple):
+    """What a worker is at."""
+
+    name: str
+    """Where it is: a process, or a machine with a process."""
+    trials: tuple[int, ...]
+    """The trials of its jobs, without repetition; empty where it waits for some."""
+    seconds: float
+    """For how long it has been at that."""
+
+
 @dataclass(frozen=True)
 class Objective:
     """The metric that a search improves, and in which direction."""

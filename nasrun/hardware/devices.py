@@ -63,6 +63,11 @@ class Hardware:
         return self.workers > 1
 
     @property
+    def shares_memory(self) -> bool:
+        """Whether the workers, if any, are on this machine for sure, and can map the data that the runner holds."""
+        return True
+
+    @property
     def worker_summary(self) -> str:
         """The workers, for the user to read; empty where the runner is the only one."""
         return f"{self.workers} workers" if self.is_remote else ""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Generic, TypeVar
 
-from nasrun.core import Evaluator, Executor, Job, Measurement
+from nasrun.core import Evaluator, Executor, Job, Measurement, WorkerState
 from nasrun.hardware import worker_messages
 from nasrun.hardware.worker_messages import WorkerError
 
@@ -50,8 +50,10 @@ class Task:
 
 @dataclass(kw_only=True)
 class Worker:
-    """A worker, and what it is at. `since`: when it was given that; `deadline`: when it counts as hung."""
+    """A worker, and what it is at. `name`: where it is. `since`: when it was given that; `deadline`: when it counts as
+    hung."""
 
+    name: str = ""
     is_set_up: bool = False
     task: Task | None = None
     since: float = 0.0
@@ -96,6 +98,14 @@ class WorkerExecutor(Executor, Generic[W]):
         """Whether a worker without a task may be given one."""
         return True
 
+    def _may_start(self) -> bool:
+        """Whether one more worker may be started for the tasks that wait."""
+        return True
+
+    def _is_to_blame(self, one: W) -> bool:
+        """Whether what a worker was at may be why it died: not where its machine was taken from it."""
+        return True
+
     def _patience_at_first(self) -> float:
         """Seconds that a worker has for its first task until it says that it is set up."""
         return self._grace
@@ -132,6 +142,8 @@ class WorkerExecutor(Executor, Generic[W]):
             if not self._tasks:
                 return
             if one is None:
+                if not self._may_start():
+                    continue
                 one = self._workers[place] = self._start(place)
             if one.task is None and self._may_begin(one):
                 one.task = self._tasks.popleft()
@@ -146,7 +158,7 @@ class WorkerExecutor(Executor, Generic[W]):
 
     def _listen(self) -> None:
         """Take in what the workers say, until one of them has said something or is overdue."""
-        deadline = min(one.deadline for one in self._workers if one is not None)
+        deadline = min((one.deadline for one in self._workers if one is not None), default=float("inf"))
         patience = None if deadline == float("inf") else max(0.0, deadline - time.monotonic())
         if self._hear(patience):  # a runner that was stopped for a while first takes in what was said meanwhile
             return
@@ -161,20 +173,20 @@ class WorkerExecutor(Executor, Generic[W]):
         if kind == worker_messages.PROGRESS:
             self._evaluator.on_progress(content)
         elif kind == worker_messages.BEGUN:
-            one.is_set_up = True
+            one.is_set_up, one.name, one.since = True, content or one.name, time.monotonic()
             if one.task is not None:
                 self._clock(one, len(one.task.jobs))
         elif kind == worker_messages.DONE:
             assert one.task is not None
             one.task.group.take(content)
-            one.task, one.deadline = None, float("inf")
+            one.task, one.deadline, one.since = None, float("inf"), time.monotonic()
 
     def _on_worker_exit(self, place: int, one: W) -> None:
         """A worker is dead: see to its jobs."""
         self._workers[place] = None
         if one.task is None:
             return
-        one.task.deaths += 1
+        one.task.deaths += self._is_to_blame(one)
         if one.task.deaths < MOST_DEATHS:
             self._tasks.appendleft(one.task)
         else:
@@ -203,6 +215,15 @@ class WorkerExecutor(Executor, Generic[W]):
     def free(self) -> int:
         idle = sum(one is None or one.task is None for one in self._workers)
         return max(0, idle - len(self._tasks))
+
+    def at_work(self) -> list[WorkerState]:
+        found, moment = [], time.monotonic()
+        for one in list(self._workers):
+            if one is not None:
+                task = one.task
+                trials = () if task is None else tuple(sorted({job.trial.number for job in task.jobs}))
+                found.append(WorkerState(one.name, trials, moment - one.since))
+        return found
 
     def close(self) -> None:
         """Kill the workers, whatever they are at: weights are written atomically, all else is the runner's."""

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from nasrun.datasets import Dataset
 
 BEGUN, PROGRESS, DONE, NOTICE, ERROR = "begun", "progress", "done", "notice", "error"
-"""What a worker says: (BEGUN, None), (PROGRESS, Progress), (DONE, [Measurement, ...]), (NOTICE, text for the user) or
-(ERROR, text)."""
+"""What a worker says: (BEGUN, where it is, or None), (PROGRESS, Progress), (DONE, [Measurement, ...]), (NOTICE, text
+for the user) or (ERROR, text)."""
 
 
 class WorkerError(Exception):

@@ -1,4 +1,4 @@
-"""Which executor a run has: in the runner's own process, in worker processes, or on a Ray cluster."""
+"""Which executor a run has: in the runner's own process, in worker processes, on a Ray cluster, or in SLURM jobs."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -11,6 +11,7 @@ from nasrun.datasets import Splits
 from nasrun.hardware.devices import gpus_of_workers
 from nasrun.hardware.inline import InlineExecutor
 from nasrun.hardware.ray.cluster import RayCluster
+from nasrun.hardware.slurm.jobs import SlurmJobs
 from nasrun.hardware.worker_messages import Recipe
 from nasrun.storage import journal
 
@@ -40,6 +41,11 @@ def make_executor(
             say=say,
             grace=hardware.grace,
         )
+    if isinstance(hardware, SlurmJobs):
+        from nasrun.hardware.slurm.executor import SlurmExecutor
+
+        made_of = Recipe(partial(rebuild, setup.config), facts)
+        return SlurmExecutor(setup.evaluator, made_of, hardware, directory, on_gpus=on_gpus, say=say)
     from nasrun.hardware.processes.executor import ProcessExecutor
 
     data = setup.memory if setup.memory is not None and setup.memory.descriptor >= 0 else None

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from nasrun.config.build import Setup
-from nasrun.core import Trial
+from nasrun.core import Progress, Trial
 from nasrun.reports.tables import write_tables
 from nasrun.storage.records import Observer, TrialRecord
 
@@ -31,9 +31,17 @@ class Observers(Observer):
         for observer in self._observers:
             observer.on_trial_start(trial)
 
+    def on_progress(self, progress: Progress) -> None:
+        for observer in self._observers:
+            observer.on_progress(progress)
+
     def on_trial_complete(self, record: TrialRecord, best: TrialRecord | None) -> None:
         for observer in self._observers:
             observer.on_trial_complete(record, best)
+
+    def on_final_training(self, best: TrialRecord) -> None:
+        for observer in self._observers:
+            observer.on_final_training(best)
 
     def on_finish(self, summary: Mapping[str, Any]) -> None:
         for observer in self._observers:

@@ -28,6 +28,7 @@ FINAL_EPOCHS = "evaluator.final_epochs"
 CHANGEABLE = (
     *("trials", "max_failures", "baseline", "output", "debug", "dry_run", "resume"),
     *("hardware.address", "tracker", FINAL_EPOCHS, ACCEPT),
+    *(f"hardware.{key}" for key in ("host", "partition", "account", "minutes", "least", "idle", "setup", "sbatch")),
 )
 """Keys that a resumed run may have changed: none of them changes what was searched so far. Where its data lie may
 change too, if its header records them (`nasrun.storage.paths.movable`)."""

@@ -35,6 +35,7 @@ from nasrun.runner.executors import make_executor
 from nasrun.runner.final import Final
 from nasrun.runner.observers import Observers, TableRefresh
 from nasrun.runner.own_code import accepts_changes, changed_code, recorded, stored_files
+from nasrun.runner.presence import Presence
 from nasrun.runner.resume import CHANGEABLE, asking_for_data, changed_config, check_trials, replay
 from nasrun.runner.salvage import recalling, save_journal
 from nasrun.runner.search import Ending, Search, SearchOptions
@@ -44,9 +45,10 @@ from nasrun.runner.time_budget import TimeBudget, first_plan, time_budget
 from nasrun.storage import journal
 from nasrun.storage.events import Ended, Resumed, RunStarted
 from nasrun.storage.journal import Journal
+from nasrun.storage.lock import Hold, locked
 from nasrun.storage.paths import given_paths, header_entry
 from nasrun.storage.records import Observer, RunRecords, assemble, read_run, write_json
-from nasrun.storage.run_directory import clear_temporary, create_directory, holds_run, locked
+from nasrun.storage.run_directory import clear_temporary, create_directory, holds_run
 from nasrun.trackers.observer import Tracking
 
 NOTES = "strategy.json"
@@ -100,8 +102,8 @@ def begin(
     with _hardware(setup):
         config, files = OmegaConf.create(setup.config), stored_files(code)
         directory = create_directory(directory, config, header, unique=unique, words=words, files=files)
-        with resumable(directory), locked(directory):
-            return _execute(setup, read_run(directory), Clock(setup.hardware.clock, began))
+        with resumable(directory), locked(directory) as hold:
+            return _execute(setup, read_run(directory), Clock(setup.hardware.clock, began), hold)
 
 
 def resume(
@@ -124,7 +126,7 @@ def resume(
     began = began or this_moment()
     if not holds_run(directory):
         raise ConfigError(f"{directory}: holds no run that could be resumed (it has no {journal.NAME})")
-    with resumable(directory), locked(directory):
+    with resumable(directory), locked(directory) as hold:
         if salvage:
             save_journal(directory, chosen)
         lines = journal.repair(directory / journal.NAME)
@@ -142,7 +144,7 @@ def resume(
             setup.prepare(run.header.facts)
             check_data(run, config, setup.dataset)
         with _hardware(setup):
-            return _execute(setup, run, Clock(setup.hardware.clock, began, run.spent), changes, code)
+            return _execute(setup, run, Clock(setup.hardware.clock, began, run.spent), hold, changes, code)
 
 
 def _hardware(setup: Setup) -> contextlib.AbstractContextManager[None]:
@@ -155,6 +157,7 @@ class _Parts:
     """What acts in a run: who watches it, what writes and keeps, what measures, and the search itself."""
 
     console: Observer
+    presence: Presence
     tracking: Observers
     observers: Observers
     log: Journal
@@ -171,10 +174,12 @@ class _Parts:
         config = {**flat(setup.config), **given_paths(run.header)}
         told = (run.header, config, space, objective, console.message, CHANGEABLE)
         tracking = Observers(*(Tracking(name, tracker, *told) for name, tracker in setup.trackers.items()))
-        observers = Observers(console, TableRefresh(setup, directory), tracking)
         log = Journal(directory / journal.NAME)
         executor = make_executor(setup, run.header.facts, directory, console.message)
         executor = recalling(executor, setup, run)
+        presence = Presence(executor, objective)
+        console = Observers(console, presence)
+        observers = Observers(console, TableRefresh(setup, directory), tracking)
         keep = output.keep if setup.evaluator.saves else "none"
         continues = setup.strategy.uses_checkpoints and setup.evaluator.saves
         checkpoints = CheckpointStore(directory, keep, output.keep_count, output.limit_mb, uses_checkpoints=continues)
@@ -184,6 +189,7 @@ class _Parts:
         search = Search(setup.strategy, executor, log, observers, checkpoints, options, shared=shared, budget=budget)
         return cls(
             console=console,
+            presence=presence,
             tracking=tracking,
             observers=observers,
             log=log,
@@ -206,14 +212,17 @@ def _execute(
     setup: Setup,
     run: RunRecords,
     clock: Clock,
+    hold: Hold,
     changes: Mapping[str, Any] | None = None,
     code: OwnCode | None = None,
 ) -> dict[str, Any]:
     """Replay what the journal holds, search on, finish, and return the summary.
 
-    `changes`: those of a resume. `code`: that of the user's own classes, where it is another one from now on.
+    `hold`: of its directory. `changes`: those of a resume. `code`: that of the user's own classes, where it is another
+    one from now on.
     """
     parts = _Parts.of(setup, run, clock)
+    hold.describe = parts.presence.describe
     setup.evaluator.on_progress = watched(parts.log, parts.console.on_progress)
     try:
         ending = _search(setup, run, parts, changes, code)

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from nasrun.checkpoints.store import CheckpointStore
 from nasrun.config.build import Setup, build
-from nasrun.core import Evaluator, Executor, Job, Measurement, Proposal, SharedEvaluator
+from nasrun.core import Evaluator, Executor, Job, Measurement, Proposal, SharedEvaluator, WorkerState
 from nasrun.core.environment import describe_environment
 from nasrun.core.options import ConfigError, shell_command
 from nasrun.hardware.inline import InlineExecutor
@@ -141,6 +141,9 @@ class _Recalling(Executor):
     @property
     def free(self) -> int:
         return (0 if self._queue else 1) if self._memory else self._executor.free
+
+    def at_work(self) -> Sequence[WorkerState]:
+        return self._executor.at_work()
 
     def close(self) -> None:
         self._executor.close()

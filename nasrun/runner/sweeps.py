@@ -1,5 +1,6 @@
 """The runs that are in the folder of a sweep already, found by what they are and not by their place in it."""
 
+import itertools
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from nasrun.core.options import ConfigError, flat, plain
 from nasrun.runner.resume import CHANGEABLE
 from nasrun.storage.journal import JournalError
 from nasrun.storage.records import read_run
-from nasrun.storage.run_directory import load_config
+from nasrun.storage.run_directory import holds_run, load_config
 
 
 class EarlierRuns:
@@ -33,6 +34,22 @@ class EarlierRuns:
         for directory in (*first, *self._directories):
             if self._content(directory) == wanted:
                 return directory
+        return None
+
+    def find_begun(self, config: Mapping[str, Any], own: Path, place: Mapping[str, Any]) -> Path | None:
+        """The run of a checked config that this very job of the sweep began, when it was begun before: a batch system
+        puts jobs that it took the machine from into its queue again. None where there is none.
+
+        `own`: the directory that the job would have; `place`: what the header of its run says of the sweep."""
+        names = (own if number == 1 else own.with_name(f"{own.name}_{number}") for number in itertools.count(1))
+        for directory in itertools.takewhile(Path.is_dir, names):
+            if holds_run(directory) and directory.absolute() not in self._directories:
+                try:
+                    header = read_run(directory).header
+                except (JournalError, OSError):
+                    continue
+                if header.sweep == place and self._content(directory) == self._identity(flat(config)):
+                    return directory
         return None
 
     def _content(self, directory: Path) -> dict[str, Any] | None:

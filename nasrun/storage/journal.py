@@ -122,27 +122,56 @@ def repair(path: Path) -> list[Line]:
     return lines
 
 
-def _scan(path: Path) -> Iterator[tuple[Line, int]]:
-    """Lines and the offset at which each ends."""
-    data = path.read_bytes()
-    start = told = 0
-    for number, text in enumerate(data.split(b"\n"), 1):
-        end = start + len(text) + 1
+class Reader:
+    """Reads a journal that may still grow: at each time what is new."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._forget()
+
+    def _forget(self) -> None:
+        self._end, self._lines, self._told, self._inode = 0, 0, 0, -1
+
+    def read(self) -> tuple[list[Line], bool]:
+        """The whole lines that were added since the last time, and whether they are the first of a file: at first, and
+        where another one took its place. JournalError names a damaged line; OSError where there is no file."""
+        status = self._path.stat()
+        if status.st_ino != self._inode or status.st_size < self._end:
+            self._forget()
+            self._inode = status.st_ino
+        anew = self._end == 0
+        if status.st_size == self._end:
+            return [], anew
+        lines = []
+        for line, end in _scan(self._path, self._end, self._lines, self._told):
+            lines.append(line)
+            self._end, self._lines, self._told = end, self._lines + 1, self._told + (line["event"] == "tell")
+        return lines, anew
+
+
+def _scan(path: Path, start: int = 0, before: int = 0, told: int = 0) -> Iterator[tuple[Line, int]]:
+    """Lines and the offset at which each ends, from the offset `start` on, in front of which there are so many lines
+    (`before`) and trials (`told`)."""
+    with path.open("rb") as file:
+        file.seek(start)
+        data = file.read()
+    end, whole = start, start + len(data)
+    for number, text in enumerate(data.split(b"\n"), before + 1):
+        end += len(text) + 1
         line = parse(text)
         if line is None:
-            if end >= len(data):
+            if end >= whole:
                 return
             raise JournalError(
                 f"{path}: line {number} is damaged; the {number - 1} events before it are whole and hold {told} "
                 f"finished trials; save what is whole: {shell_command('resume', '--salvage', path.parent)}"
             )
-        if end > len(data):
+        if end > whole:
             return
         if number == 1:
             check_format(line, path)
         told += line["event"] == "tell"
         yield line, end
-        start = end
 
 
 def check_format(header: Line, path: Path) -> None:

@@ -131,6 +131,11 @@ class RunRecords:
         return self._gone + self._last - (self._last if self._started is None else self._started)
 
     @property
+    def last_time(self) -> float | None:
+        """Seconds since 1970 of the last event; None where the journal does not say."""
+        return None if self._started is None else self._last
+
+    @property
     def final_metrics(self) -> dict[str, float]:
         """The metrics of the winner after its final training; empty before it."""
         return {} if self.final is None else dict(self.final.metrics)

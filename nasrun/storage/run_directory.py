@@ -6,12 +6,11 @@ import itertools
 import os
 import shutil
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
-from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
 from nasrun.core.options import ConfigError, shell_command
@@ -214,20 +213,3 @@ def clear_temporary(directory: Path) -> None:
     """Remove what a killed process was writing at the time: of no file is anything but a whole one used."""
     for path in (*directory.glob(".*.tmp"), *directory.glob("*/.*.tmp")):
         path.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def locked(directory: Path) -> Iterator[None]:
-    """Hold a run directory for this process alone; the operating system frees it when the process ends."""
-    refuse_links(directory)
-    lock = FileLock(directory / ".lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise ConfigError(f"{directory}: in use by another nasrun process") from None
-    except OSError as error:
-        raise ConfigError(f"{directory}: cannot be written to ({error.strerror})") from error
-    try:
-        yield
-    finally:
-        lock.release()

@@ -220,10 +220,10 @@ def test_resume_extends_a_finished_run(nasrun: Callable, tmp_path: Path) -> None
 
 
 def test_run_in_use_by_another_process_is_refused(nasrun: Callable, tmp_path: Path) -> None:
-    from nasrun.storage.run_directory import locked
+    from nasrun.storage.lock import locked
 
     assert nasrun(f"{FAST} trials=4 hydra.run.dir=here").returncode == 0
     with locked(tmp_path / "here"):
         done = nasrun("resume here")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "nasrun: here: in use by another nasrun process\n"
+    assert done.stderr == "nasrun: here: in use by another nasrun process; end that: nasrun stop here\n"

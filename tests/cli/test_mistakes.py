@@ -14,7 +14,7 @@ import pytest
 from nasrun.core.config_files import conf_dir
 
 LONG, TOO_LONG = 300 * "n", "nnn…: the name is too long; choose a shorter one"
-VERBS = ("resume", "report", "rerun", "compare", "export", "predict", "pack", "unpack")
+VERBS = ("resume", "report", "rerun", "compare", "export", "predict", "pack", "unpack", "status", "stop", "watch")
 
 KEYS = [
     ("evaluator.epochs=abc", "evaluator.epochs=abc: expected a whole number"),

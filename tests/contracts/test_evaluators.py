@@ -43,6 +43,7 @@ RUNS = {
     **dict.fromkeys(evaluators_that_derive(), SHARED),
     "pc_darts": (*SHARED, "evaluator.partial=2"),
     "supernet": SHARED,
+    "asnn_surrogate": ("search_space=mlp", "dataset=mnist"),
     "train": (*SMALL, "evaluator.epochs=1", "evaluator.batch_size=32", "evaluator.final_epochs=2"),
     # The cells of which the table holds several trainings.
     "table": ("search_space=nasbench101", "search_space.vertices=4", "dataset=cifar10", "evaluator.repeat=draw"),

@@ -130,7 +130,7 @@ def test_of_several_that_resume_at_once_one_goes_on(whole: Path, tmp_path: Path)
         one.process.stdin.write("\n")
         one.process.stdin.flush()
     endings = sorted(one.end() for one in processes)
-    refused = (2, "nasrun: run: in use by another nasrun process\n")
+    refused = (2, "nasrun: run: in use by another nasrun process; end that: nasrun stop run\n")
     assert endings == [(0, ""), refused, refused]
     assert results(tmp_path / "run") == results(whole)
     told = [event["trial"] for event in journal.read(tmp_path / "run" / journal.NAME) if event["event"] == "tell"]

@@ -16,7 +16,8 @@ from nasrun.core.environment import describe_processor
 from nasrun.core.options import ConfigError
 from nasrun.hardware.ray import cluster as ray_cluster
 from nasrun.hardware.ray.cluster import RayCluster
-from nasrun.hardware.ray.worker import Place, RayWorker
+from nasrun.hardware.ray.worker import RayWorker
+from nasrun.hardware.remote_worker import Place
 from nasrun.hardware.worker_messages import BEGUN, DONE, ERROR, NOTICE, PROGRESS, Recipe
 from tests.conftest import Answer
 from tests.hardware import trouble

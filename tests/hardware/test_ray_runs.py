@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from nasrun.core import Measurement, Progress
-from nasrun.hardware.ray import executor as ray_executor
+from nasrun.hardware import remote
 from nasrun.hardware.ray.cluster import RayCluster
 from nasrun.hardware.ray.executor import RayExecutor
 from nasrun.hardware.worker_messages import Recipe, WorkerError
@@ -120,7 +120,7 @@ def test_jobs_that_die_hang_or_report(make: Make, tmp_path: Path) -> None:
 
 
 def test_jobs_wait_for_a_node_with_room(make: Make, monkeypatch: pytest.MonkeyPatch, nodes: Any) -> None:
-    monkeypatch.setattr(ray_executor, "NOTICE_SECONDS", 0.2)
+    monkeypatch.setattr(remote, "NOTICE_SECONDS", 0.2)
     said: list[str] = []
 
     def say(text: str) -> None:
@@ -136,7 +136,7 @@ def test_jobs_wait_for_a_node_with_room(make: Make, monkeypatch: pytest.MonkeyPa
 
 
 def test_workers_that_cannot_be_set_up(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray_executor, "FAILING_SECONDS", 0.0)
+    monkeypatch.setattr(remote, "FAILING_SECONDS", 0.0)
     executor = make(1, refuses=True)
     executor.submit(jobs(0, "fine"))
     with pytest.raises(WorkerError, match="OSError: no such drive"):

@@ -44,6 +44,7 @@ LONG = {
     "bench_images": "writes thousands of pictures, from CIFAR-10, which may not be there",
     "bench_init": "minutes of processor time, on CIFAR-10",
     "bench_value": "a case is 60 s of processor time or more, on CIFAR-10, which may not be there",
+    "slurm_cluster": "starts a cluster; tests/test_slurm.py does that where the packages are",
     "make_tables": "reads the raw tables, which are not shipped; tests/tables/test_shipped.py runs it where they are",
 }
 """Scripts without a smallest form, and why."""

@@ -44,7 +44,8 @@ class ProcessExecutor(WorkerExecutor[_Process]):
         self._server = ForkServer(recipe)
 
     def _start(self, place: int) -> _Process:
-        return _Process(*self._server.fork(self._gpus[place]))
+        connection, pid = self._server.fork(self._gpus[place])
+        return _Process(connection, pid, name=f"process {pid}")
 
     def _patience_at_first(self) -> float:
         return START_SECONDS

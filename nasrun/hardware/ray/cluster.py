@@ -88,6 +88,10 @@ class RayCluster(Hardware):
         return True
 
     @property
+    def shares_memory(self) -> bool:
+        return False
+
+    @property
     def worker_summary(self) -> str:
         return f"{counted(self.workers, 'worker')} on {'a Ray cluster' if self.address else 'Ray, on this machine'}"
 

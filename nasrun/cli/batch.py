@@ -1,0 +1,67 @@
+"""Runs of a sweep that are jobs of a batch system, by Hydra's launchers that use submitit.
+
+Submitit takes signals with handlers of its own: the one that SLURM sends a while before the time limit has it put the
+job into the queue again, or raise an error where that was done often enough. Raised in the midst of a trial, such an
+error would pass for a failure of its architecture. So the run is ended first, as by Ctrl-C.
+"""
+
+import contextlib
+import re
+import signal
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+from nasrun.core.signals import BATCH_SIGNALS
+from nasrun.runner import interrupts
+
+Handler = Callable[[int, FrameType | None], Any]
+
+
+@contextlib.contextmanager
+def in_order() -> Iterator[None]:
+    """A scope in which a signal that another program has a handler for ends the run first; that handler comes then.
+
+    Nothing changes where nobody but nasrun has handlers, as in the command itself."""
+    others: dict[int, Handler] = {
+        number: handler for number in BATCH_SIGNALS if (handler := _of_others(signal.getsignal(number))) is not None
+    }
+    caught: list[tuple[int, FrameType | None]] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        caught.append((number, frame))
+        if len(caught) == 1:
+            raise KeyboardInterrupt
+
+    for number in others:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    except KeyboardInterrupt:
+        for number, handler in others.items():
+            signal.signal(number, handler)
+        if caught:
+            number, frame = caught[0]
+            others[number](number, frame)  # puts the job into the queue and ends it, or raises
+        raise
+    finally:
+        for number, handler in others.items():
+            signal.signal(number, handler)
+
+
+def _of_others(handler: Any) -> Handler | None:
+    own = getattr(handler, "__module__", "").startswith(interrupts.__name__)
+    return handler if callable(handler) and not own and handler is not signal.default_int_handler else None
+
+
+def lost_job(error: Exception) -> str | None:
+    """What became of a job that a launcher has no result of, in words; None where the error says nothing of a job."""
+    kind = type(error)
+    if not kind.__module__.startswith("submitit."):
+        return None
+    ended = re.search(r"Job (\S+) .*\(state: ([^)]+)\)", str(error))
+    if ended is not None:
+        return f"job {ended[1]} ended without a result (SLURM: {ended[2]})"
+    lines = [line.strip() for line in str(error).splitlines()]
+    said = [line.partition(": ")[2] for line in lines if line.startswith("submitit.") and ": " in line]
+    return f"a job ended without a result ({(said or lines or [kind.__name__])[-1][:200]})"

@@ -1,0 +1,122 @@
+"""What a worker on another machine does before it evaluates jobs, whatever carries them there: it looks whether it is
+where the runner thinks that it is, and makes itself an evaluator."""
+
+import importlib
+import os
+import pickle
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from nasrun.core import Evaluator
+from nasrun.core.environment import describe_processor, differences
+from nasrun.hardware.worker_messages import NOTICE, Recipe, WorkerError
+
+if TYPE_CHECKING:
+    from nasrun.datasets import Dataset
+
+Message = tuple[str, Any]
+VERSIONED = ("nasrun", "torch")
+"""Packages that must be the same everywhere."""
+
+
+class Place(NamedTuple):
+    """Where the runner is, as far as it matters to workers elsewhere.
+
+    `folder`: its working directory, for relative paths. `paths`: where it finds modules. `directory`: the run's, if
+    checkpoints go there; `first_line`: of the file `journal` there, by which another machine's folder of that name is
+    told from it. `processor`: what its numeric libraries go by. `versions`: of Python and the packages that must be the
+    same everywhere. `cluster`: what the worker is on, for messages.
+    """
+
+    folder: str
+    paths: Sequence[str]
+    directory: str | None = None
+    journal: str = ""
+    first_line: bytes = b""
+    processor: Mapping[str, str] = {}
+    versions: Mapping[str, str] = {}
+    cluster: str = "Ray cluster"
+
+    @classmethod
+    def here(cls, cluster: str, directory: Path | None, journal: str) -> "Place":
+        """This process, which is the runner. `directory`: None where no checkpoints go to the run's."""
+        paths = [path for path in sys.path if path]
+        first = b""
+        if directory is not None:
+            with (directory / journal).open("rb") as file:
+                first = file.readline()
+        where = None if directory is None else str(directory.absolute())
+        versions = describe_versions()
+        return cls(str(Path.cwd()), paths, where, journal, first, describe_processor(), versions, cluster)
+
+    def enter(self) -> None:
+        """Find modules and relative paths as the runner does, as far as they are here."""
+        sys.path += [path for path in self.paths if path not in sys.path]
+        if Path(self.folder).is_dir():
+            os.chdir(self.folder)
+
+
+def describe_versions() -> dict[str, str]:
+    """The versions of Python and of what must be the same everywhere, as they are here."""
+    found = {"Python": ".".join(map(str, sys.version_info[:2]))}
+    for name in VERSIONED:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "none"
+    return found
+
+
+def set_up(
+    place: Place, pickled: bytes, say: Callable[[str, Any], None], provide: "Callable[[Dataset], None]"
+) -> Evaluator:
+    """The prepared evaluator of a worker; WorkerError where it cannot work for the run.
+
+    `pickled`: a `Recipe`. `say`: tells the runner something. `provide`: gives the data set its data, where the worker
+    has been given any.
+    """
+    if reason := _misplaced(place):
+        raise WorkerError(reason)
+    node = f"a node of the {place.cluster} ({os.uname().nodename})"
+    here = describe_versions()
+    for name, runners in place.versions.items():
+        if here[name] != runners:
+            raise WorkerError(f"{node} has {name} {here[name]}, the runner {runners}; install the same there")
+    for name, (then, now) in differences(place.processor, describe_processor()).items():
+        other = f"{node} has {name} {now}, the runner {then}"
+        say(NOTICE, f"{other}: results may differ in the last digits by where a trial runs")
+    recipe: Recipe = pickle.loads(pickled)
+    evaluator, dataset = recipe.make()
+    for name in evaluator.preload:
+        importlib.import_module(name)
+    provide(dataset)
+    evaluator.prepare(recipe.facts)
+    return evaluator
+
+
+def said_of(error: Exception) -> str:
+    """What an error in a worker comes to, in one line."""
+    if isinstance(error, WorkerError):
+        return str(error)
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}".rstrip(": ")
+
+
+def _misplaced(place: Place) -> str | None:
+    """Why this node cannot work for the run: checkpoints are written and read by path."""
+    found = b""
+    if place.directory is None:
+        return None
+    try:
+        with (Path(place.directory) / place.journal).open("rb") as file:
+            found = file.readline()
+    except OSError:
+        pass
+    if found == place.first_line:
+        return None
+    return (
+        f"{place.directory}: a node of the {place.cluster} ({os.uname().nodename}) does not see this run directory; "
+        "put it on a file system that all nodes share, or choose output.keep=none"
+    )
