@@ -33,8 +33,8 @@ claims:
 def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reproduction of the tests' own, beside those that there are."""
     conf = tmp_path / "conf"
-    shutil.copytree(config_files.conf_dir() / plan.GROUP, conf / plan.GROUP)
-    (conf / plan.GROUP / "mine.yaml").write_text(MINE)
+    shutil.copytree(config_files.conf_dir() / config_files.REPRODUCTIONS, conf / config_files.REPRODUCTIONS)
+    (conf / config_files.REPRODUCTIONS / "mine.yaml").write_text(MINE)
     monkeypatch.setattr(plan, "conf_dir", lambda: conf)
 
 
