@@ -151,7 +151,7 @@ class TestAttention:
                 logs += float(np.log(walker.probabilities(legal[-1])[tokens.index(token)]))
                 walker.read(strategy._rows[token])
         [chance], _ = learner._chances([Episode(strategy._rows_of(genome), legal, 0.0)])
-        assert float(chance) == pytest.approx(logs, rel=1e-4)
+        assert chance.item() == pytest.approx(logs, rel=1e-4)
         named = [one.references.tolist() for one in legal if one.references is not None]
         assert named[:6] == [[0, 0], [0, 0], [-1] * 5, [-1] * 5, [0, 0, 4], [0, 0, 4]]
         assert named[8:10] == [[8, 8], [8, 8]]
