@@ -27,9 +27,9 @@ from nasrun.config import trackers
 from nasrun.config.overrides import in_full, parse, refuse_several, text_of, values_of
 from nasrun.config.own_files import check_encoding, check_own_files, misspelt_ending
 from nasrun.config.sections import option_names
-from nasrun.core.config_files import GROUPS, conf_dir
+from nasrun.core.config_files import GROUPS, REPRODUCTIONS, conf_dir
 from nasrun.core.home import at_home
-from nasrun.core.options import ConfigError, first_line, join, nearest, show
+from nasrun.core.options import ConfigError, first_line, join, nearest, shell_command, show
 
 VERSION_BASE = "1.3"
 SEARCH_PATH = "hydra.searchpath"
@@ -289,6 +289,8 @@ def _is_choice(override: Override, groups: Collection[str]) -> bool:
 def _check_choice(override: Override) -> None:
     """Raise ConfigError unless the override of a group gives what the group takes: the name of one option."""
     group, value = override.key_or_group, override.value()
+    if group == REPRODUCTIONS:
+        raise ConfigError(f"{override.input_line}: is run by a verb; type: {shell_command('reproduce', value)}")
     known = GROUPS if group in GROUPS else ("experiment",)
     if group == trackers.GROUP and (isinstance(value, list) or override.package is not None):
         return  # several at once

@@ -11,6 +11,7 @@ Mann-Whitney against the best, corrected by Holm's method. `--plot` draws both.
 import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import numpy as np
 from scipy.stats import kruskal, mannwhitneyu
@@ -36,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def make(arguments: argparse.Namespace) -> None:
     """Print both tables of a sweep."""
     found = samples(sweep_runs(arguments.folder))
-    tables = {"depth": grouped(found, 0), "activation": grouped(found, 1)}
+    tables = {"depth": grouped(found, "depth"), "activation": grouped(found, "activation")}
     for place, (name, groups) in enumerate(tables.items()):
         print("\n" * (place > 0), end="")
         print_table([name, "n", "mean accuracy", "95 % interval", "best", "p (best)"], rows(groups))
@@ -45,8 +46,16 @@ def make(arguments: argparse.Namespace) -> None:
         draw(tables, arguments.plot)
 
 
-def samples(runs: Sequence[SweepRun]) -> list[tuple[str, str, float]]:
-    """Depth, activation and accuracy of every network that was drawn at random."""
+class Sample(NamedTuple):
+    """A network that was drawn at random."""
+
+    depth: str
+    activation: str
+    accuracy: float
+
+
+def samples(runs: Sequence[SweepRun]) -> list[Sample]:
+    """Every network that was drawn at random."""
     found = []
     for run in runs:
         activations = run.config["search_space"].get("activations") or []
@@ -54,16 +63,17 @@ def samples(runs: Sequence[SweepRun]) -> list[tuple[str, str, float]]:
             raise ConfigError(f"{run.directory}: its networks have several activations; see experiment=course_samples")
         for row in run.rows:
             if row["status"] == "ok" and row["origin"] == Origin.SAMPLE:
-                found.append((str(row["genome"].count("-") + 1), str(activations[0]), float(row[METRIC])))
+                depth = str(row["genome"].count("-") + 1)
+                found.append(Sample(depth, str(activations[0]), float(row[METRIC])))
     return found
 
 
-def grouped(found: Sequence[tuple[str, str, float]], place: int) -> dict[str, list[float]]:
-    """Accuracies by depth (0) or activation (1): depths rising, activations with the best mean first."""
+def grouped(found: Sequence[Sample], by: Literal["depth", "activation"]) -> dict[str, list[float]]:
+    """Accuracies by depth, rising, or by activation, that with the best mean first."""
     groups: dict[str, list[float]] = {}
-    for depth, activation, accuracy in found:
-        groups.setdefault((depth, activation)[place], []).append(accuracy)
-    order = sorted(groups, key=lambda name: int(name) if place == 0 else -exact_mean(groups[name]))
+    for sample in found:
+        groups.setdefault(sample.depth if by == "depth" else sample.activation, []).append(sample.accuracy)
+    order = sorted(groups, key=lambda name: int(name) if by == "depth" else -exact_mean(groups[name]))
     return {name: groups[name] for name in order}
 
 
@@ -84,8 +94,8 @@ def rows(groups: Groups) -> list[list[str]]:
 def draw(tables: Mapping[str, Groups], path: Path) -> None:
     """Every network as a point, the mean of each group as a line with its interval; depth left, activation right."""
     figure, first = new_figure("Convolutions", "Validation accuracy (%)")
-    first.set_position((0.09, 0.14, 0.42, 0.8))
     figure.set_layout_engine("none")
+    first.set_position((0.09, 0.14, 0.42, 0.8))
     second = figure.add_axes((0.56, 0.14, 0.42, 0.8), sharey=first)
     second.tick_params(labelsize=8, labelleft=False)
     second.set_xlabel("Activation")

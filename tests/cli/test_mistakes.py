@@ -48,6 +48,10 @@ KEYS = [
 ]
 
 OPTIONS = [
+    (
+        "reproduction=slides_swarm",
+        "reproduction=slides_swarm: is run by a verb; type: nasrun reproduce slides_swarm",
+    ),
     ("strategy=agng_evolution", "strategy=agng_evolution: no such option; did you mean 'aging_evolution'?"),
     ("strategy=null", "strategy=null: expected the name of an option; known: abc, aging_evolution, "),
     ("strategy=3", "strategy=3: expected the name of an option"),

@@ -33,8 +33,8 @@ claims:
 def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reproduction of the tests' own, beside those that there are."""
     conf = tmp_path / "conf"
-    shutil.copytree(config_files.conf_dir() / plan.GROUP, conf / plan.GROUP)
-    (conf / plan.GROUP / "mine.yaml").write_text(MINE)
+    shutil.copytree(config_files.conf_dir() / config_files.REPRODUCTIONS, conf / config_files.REPRODUCTIONS)
+    (conf / config_files.REPRODUCTIONS / "mine.yaml").write_text(MINE)
     monkeypatch.setattr(plan, "conf_dir", lambda: conf)
 
 
@@ -47,7 +47,8 @@ def last_fifth(run: Path) -> float:
 def test_it_runs_what_is_missing_and_says_what_came_of_it(
     mine: None, nasrun_inprocess: Callable, tmp_path: Path
 ) -> None:
-    assert "mine          Two strategies on a table" in nasrun_inprocess("reproduce").stdout
+    listed = [line.split(maxsplit=1) for line in nasrun_inprocess("reproduce").stdout.splitlines() if line[:2] == "  "]
+    assert ["mine", "Two strategies on a table"] in listed
     quiet = "output.console=none output.plots=false"
     nothing = nasrun_inprocess("reproduce mine --table")
     assert (nothing.returncode, nothing.stderr, list(tmp_path.glob("outputs*"))) == (0, "", [])

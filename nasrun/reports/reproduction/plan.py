@@ -35,10 +35,9 @@ from typing import Any, Literal
 
 import yaml
 
-from nasrun.core.config_files import conf_dir
+from nasrun.core.config_files import REPRODUCTIONS, conf_dir
 from nasrun.core.options import ConfigError, nearest
 
-GROUP = "reproduction"
 ORDERS = ("above", "below", "alike")
 
 
@@ -90,14 +89,14 @@ class Reproduction:
 
 def names() -> list[str]:
     """The reproductions that there are."""
-    return sorted(path.stem for path in (conf_dir() / GROUP).glob("*.yaml"))
+    return sorted(path.stem for path in (conf_dir() / REPRODUCTIONS).glob("*.yaml"))
 
 
 def read_reproduction(name: str) -> Reproduction:
     """The reproduction of a name; ConfigError where there is none, or where its file is not as it must be."""
     if name not in names():
         raise ConfigError(f"{name}: no such reproduction; {nearest(name, names())}")
-    return read_file(conf_dir() / GROUP / f"{name}.yaml")
+    return read_file(conf_dir() / REPRODUCTIONS / f"{name}.yaml")
 
 
 def read_file(path: Path) -> Reproduction:
