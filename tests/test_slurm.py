@@ -83,7 +83,7 @@ def test_a_job_that_is_preempted_goes_on_by_itself(cluster: Any, whole: dict, tm
     cluster.run("sbatch", "-p", "high", "-N", "3", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 2")
     assert sweep.communicate(timeout=300)[1] == ""
     assert sweep.returncode == 0
-    assert states(cluster, first) == ["PREEMPTED", "COMPLETED"]
+    eventually(lambda: states(cluster, first) == ["PREEMPTED", "COMPLETED"])  # the books are a little behind
     for seed in (1, 2):
         assert results(run_of(tmp_path, seed)) == whole[seed]
         assert count(run_of(tmp_path, seed), "resume") == 1
@@ -102,8 +102,8 @@ def test_a_job_that_is_queued_again_and_a_node_that_is_lost(cluster: Any, whole:
     finally:
         cluster.run("scontrol", "update", f"NodeName={node}", "State=RESUME")
     assert sweep.returncode == 0
-    assert states(cluster, names[1])[-1] == states(cluster, names[2])[-1] == "COMPLETED"
-    assert len(states(cluster, names[2])) == 2
+    eventually(lambda: states(cluster, names[1])[-1] == states(cluster, names[2])[-1] == "COMPLETED")
+    assert states(cluster, names[2])[0] == "NODE_FAIL"
     for seed in (1, 2):
         assert results(run_of(tmp_path, seed)) == whole[seed]
 
