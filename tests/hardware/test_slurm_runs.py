@@ -79,7 +79,7 @@ def test_a_worker_that_kills_itself_over_a_trial_is_to_blame(cluster: Any, tmp_p
     run = start(tmp_path, "trials=6", "hardware.workers=1", "hardware.least=1", "evaluator.delay=5")
     killed: set[str] = set()
     for _ in range(2):  # the first trial is tried twice
-        eventually(lambda: at_first_trial(tmp_path / "run") - killed)
+        eventually(lambda known=frozenset(killed): at_first_trial(tmp_path / "run") - known)
         killed |= at_first_trial(tmp_path / "run")
         for pid in pids():
             os.kill(pid, signal.SIGKILL)
