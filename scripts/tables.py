@@ -12,7 +12,7 @@ from importlib import import_module
 
 from nasrun.core.options import ConfigError
 
-KINDS = ("asnn", "cells", "course", "fronts", "ienas", "miha", "regrets", "slides", "speed")
+KINDS = ("asnn", "cells", "course", "fronts", "ienas", "miha", "regrets", "samples", "slides", "speed")
 """The tables; each is a module of `table_kinds`: `add_arguments` says what it takes, `make` prints it."""
 
 

@@ -59,7 +59,7 @@ class TrainSettings:
     first_size: Annotated[float, Between(0.25, 1)] = 1.0
     class_weights: Literal["none", "balanced"] | tuple[Annotated[float, Above(0)], ...] = "none"
     sampling: Literal["shuffled", "balanced", "in_order"] = "shuffled"
-    loss: Literal["auto", "nll"] = "auto"
+    loss: Literal["nll"] | None = None
     teacher_weight: Fraction = 0.5
     teacher_temperature: Annotated[float, Above(0)] = 2.0
     extra_metrics: tuple[ExtraMetric, ...] = ()

@@ -1,21 +1,26 @@
 """The slides' tables from the runs of a sweep: swarms, Q-learning, or the grid of the evolution.
 
     nasrun experiment=slides_swarm hydra.sweep.dir=outputs/slides_swarm
-    python scripts/tables.py slides outputs/slides_swarm
+    python scripts/tables.py slides outputs/slides_swarm [--plot FILE]
 
 Made from the validation accuracies of the trials. Which table follows from the experiment that made
 the runs. `slides_swarm`: the slides' five columns; a generation is a stretch of 30 trials and counts with its best.
 `slides_dqn_*`: per controller the highest accuracy, the trial that met it first, and the mean of the first and of the
 last fifth of the episodes. `slides_evolution`: mean over seeds of the highest accuracy, by rates and by sizes.
+`--plot` draws the learning curves of Q-learning: mean over seeds of the accuracy of the last 100 episodes.
 """
 
 import argparse
 import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
 
 from nasrun.core.averages import exact_mean
 from nasrun.core.options import ConfigError
+from nasrun.reports.plot_style import BLUE, ORANGE, add_legend, new_figure, save_figure
 from nasrun.reports.reproduction.measures import generation_bests
 from nasrun.reports.sweep_runs import SweepRun, sweep_runs
 from table_kinds.shared import add_folder, by_strategy, print_table
@@ -29,10 +34,18 @@ SLIDES = {
     "random": (0.94061, 0.92591, 0.90109, 0.93964, 18.7),
 }
 """The slides' columns as printed: NAS-Bench-101, 50 generations of 30, 10 executions."""
+COLOURS = (BLUE, ORANGE)
 SWARM = ("strategy", "n", "highest", "highest mean", "mean", "mean of highest", "first met in generation", "slides")
 LEARNING = ("strategy", "episodes", "highest", "first met in episode", "mean of first fifth", "mean of last fifth")
 
-add_arguments = add_folder
+WINDOW = 100
+"""Episodes that a point of a learning curve is the mean of."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The sweep, and where the picture of Q-learning goes."""
+    add_folder(parser)
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the learning curves there, as PNG")
 
 
 def swarm_table(runs: Sequence[SweepRun]) -> None:
@@ -66,6 +79,29 @@ def learning_cells(name: str, run: SweepRun) -> Sequence[str]:
     means = [exact_mean(part) if part else math.nan for part in parts]
     place = str(values.index(highest) + 1)
     return [name, str(len(values)), f"{100 * highest:.2f}", place, *(f"{100 * mean:.2f}" for mean in means)]
+
+
+def learning_curves(runs: Sequence[SweepRun]) -> dict[str, np.ndarray]:
+    """By controller the mean over seeds of the accuracies of the last episodes, float (episodes - WINDOW + 1,); an
+    episode without an accuracy counts as the one before it."""
+    curves = {}
+    for name, group in by_strategy(runs).items():
+        averages = []
+        for run in group:
+            values = np.array([np.nan if value is None else value for value in run.values(METRIC)])
+            places = np.where(np.isnan(values), 0, np.arange(len(values)))
+            averages.append(np.convolve(values[np.maximum.accumulate(places)], np.full(WINDOW, 1 / WINDOW), "valid"))
+        curves[name] = np.mean(averages, axis=0)
+    return curves
+
+
+def draw_learning(runs: Sequence[SweepRun], path: Path) -> None:
+    """Draw the learning curves into a file."""
+    figure, axes = new_figure("Episode", f"Validation accuracy (%), mean of {WINDOW} episodes")
+    for place, (name, curve) in enumerate(learning_curves(runs).items()):
+        style = "-" if place % 2 == 0 else "--"
+        axes.plot(np.arange(WINDOW, WINDOW + len(curve)), 100 * curve, style, color=COLOURS[place // 2], label=name)
+    save_figure(add_legend(figure, axes), path)
 
 
 def grid_table(runs: Sequence[SweepRun]) -> None:
@@ -106,3 +142,7 @@ def make(arguments: argparse.Namespace) -> None:
     if experiment not in TABLES:
         raise ConfigError(f"made by experiment={experiment}; expected one of {', '.join(TABLES)}")
     TABLES[experiment](runs)
+    if arguments.plot:
+        if TABLES[experiment] is not learning_table:
+            raise ConfigError(f"--plot: is for runs of slides_dqn_small and slides_dqn_wide; these are of {experiment}")
+        draw_learning(runs, arguments.plot)

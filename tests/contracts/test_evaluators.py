@@ -2,7 +2,7 @@
 
 import math
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -43,6 +43,7 @@ RUNS = {
     **dict.fromkeys(evaluators_that_derive(), SHARED),
     "pc_darts": (*SHARED, "evaluator.partial=2"),
     "supernet": SHARED,
+    "asnn_surrogate": ("search_space=mlp", "dataset=mnist"),
     "train": (*SMALL, "evaluator.epochs=1", "evaluator.batch_size=32", "evaluator.final_epochs=2"),
     # The cells of which the table holds several trainings.
     "table": ("search_space=nasbench101", "search_space.vertices=4", "dataset=cifar10", "evaluator.repeat=draw"),
@@ -56,13 +57,6 @@ def prepared(evaluator: str) -> Setup:
     setup = setup_of(f"evaluator={evaluator}", *RUNS.get(evaluator, SMALL))
     assert isinstance(setup.evaluator.prepare(), dict)
     return setup
-
-
-@pytest.fixture(autouse=True)
-def _threads_as_before() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 def jobs_of(setup: Setup, trials: int = 3) -> list[Job]:

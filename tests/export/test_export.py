@@ -46,7 +46,7 @@ SPACES: Mapping[str, tuple[str, ...]] = {
     "nasbench101": ("search_space.stem_channels=8", "search_space.cells=1"),
     "nasbench201": ("search_space.channels=4", "search_space.cells=1"),
     "staged_cnn": ("constraints.parameters=20000", "search_space.blocks=[ir,bb]"),
-    "randomly_wired": ("search_space.channels=4", "search_space.nodes=8"),
+    "randomly_wired": ("search_space.channels=4", "search_space.nodes=10"),
 }
 SIZES = {"micro_cell": ("search_space.channels=4",), **SPACES}
 TESTED = ["test_classes.csv", "test_confusion.csv", "test_confusion.png", "test_mistakes.png"]

@@ -1,17 +1,17 @@
 """Papers' claims beside runs: the files that there are, what is measured, and the verdicts."""
 
 import math
-import re
 import statistics
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from nasrun.config.compose import Composer
 from nasrun.core.options import ConfigError, flat, typed
-from nasrun.reports.reproduction.measures import STATISTICS, generation_bests
+from nasrun.reports.reproduction.measures import GENERATION, PATTERN, STATISTICS, generation_bests
 from nasrun.reports.reproduction.plan import Claim, Printed, Selection, names, read_file, read_reproduction
 from nasrun.reports.reproduction.table import HEAD, OVERVIEW, cells, overview, read_tables
 from nasrun.reports.reproduction.verdict import judge
@@ -29,6 +29,11 @@ def order(claimed: Any, **others: Any) -> Claim:
     return Claim("an order", "one against another", OURS, OURS, claimed, **others)
 
 
+def _as_typed(word: str) -> str:
+    """The value of a word as a config that holds it shows it: 0.1 of `key=0.10`."""
+    return typed(yaml.safe_load(word.partition("=")[2]))
+
+
 @pytest.mark.parametrize("name", names())
 def test_the_sweeps_of_a_reproduction_are_ones_that_nasrun_takes(name: str) -> None:
     plan = read_reproduction(name)
@@ -40,14 +45,14 @@ def test_the_sweeps_of_a_reproduction_are_ones_that_nasrun_takes(name: str) -> N
         values = {key: {typed(value)} for key, value in flat({k: v for k, v in config.items() if k != "hydra"}).items()}
         values |= {group: {str(option)} for group, option in config.hydra.runtime.choices.items()}
         swept = Composer().values([*(f"{k}={v}" for k, v in (config.hydra.sweeper.params or {}).items()), *words])
-        values |= {key: {one.partition("=")[2] for one in some} for key, some in swept.items()}
+        values |= {key: {_as_typed(one) for one in some} for key, some in swept.items()}
         known[step] = values
     for claim in plan.claims:
         for one in (claim.ours, claim.than):
             if one is not None:
                 for key, value in one.where.items():
                     assert value in known[one.step][key], f"{claim.says}: {key}={value}"
-                statistic = re.fullmatch(r"(\w+)\((\w+)\)", one.measure)
+                statistic = PATTERN.fullmatch(one.measure)
                 assert statistic is None or statistic[1] in STATISTICS
 
 
@@ -62,8 +67,6 @@ def test_the_sweeps_of_a_reproduction_are_ones_that_nasrun_takes(name: str) -> N
     ],
 )
 def test_a_file_that_is_wrong_is_said_in_a_line(wrong: dict[str, Any], said: str, tmp_path: Path) -> None:
-    import yaml
-
     path = tmp_path / "mine.yaml"
     path.write_text("# Mine\n" + yaml.safe_dump({"paper": "p", "source": "s", "scale": "c", **wrong}))
     with pytest.raises(ConfigError, match=said):
@@ -115,11 +118,14 @@ def test_statistics_over_trials_pass_over_those_without_a_value() -> None:
     values = [None, 0.5, 0.7, None, *[0.6] * 30, 0.9, *[0.1] * 10]
     assert generation_bests(values) == {1: 0.7, 2: 0.9}
     assert generation_bests([None] * 30 + [0.5]) == {2: 0.5}
-    assert STATISTICS["highest"](values) == 0.9
-    assert STATISTICS["first_met"](values) == 2
-    assert STATISTICS["generations"](values) == pytest.approx(0.8)
-    assert STATISTICS["first_fifth"](values) == pytest.approx((0.5 + 0.7 + 0.6 * 5) / 7)
-    assert STATISTICS["last_fifth"](values) == pytest.approx(0.1)
+    found = {name: statistic(values, GENERATION) for name, statistic in STATISTICS.items()}
+    assert found["highest"] == 0.9
+    assert found["first_met"] == 2
+    assert found["generations"] == pytest.approx(0.8)
+    assert found["first_fifth"] == pytest.approx((0.5 + 0.7 + 0.6 * 5) / 7)
+    assert found["last_fifth"] == pytest.approx(0.1)
+    assert STATISTICS["generations"](values, 10) == pytest.approx((0.7 + 0.6 + 0.6 + 0.9 + 0.1) / 5)
+    assert STATISTICS["first_met"](values, 10) == 4
 
 
 @pytest.mark.parametrize("table", KEPT, ids=lambda table: table["name"])

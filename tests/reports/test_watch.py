@@ -142,5 +142,5 @@ def eventually(wanted: Callable[[], object]) -> None:
         time.sleep(0.1)
 
 
-def told(page: object) -> int:
+def told(page: Any) -> int:
     return int(page.locator("tr.running td[data-sort]").first.get_attribute("data-sort"))

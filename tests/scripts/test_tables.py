@@ -15,6 +15,7 @@ import pytest
 import yaml
 from scipy.stats import mannwhitneyu
 
+from nasrun.reports.sweep_runs import sweep_runs
 from nasrun.tables.nasbench201 import NasBench201
 from tests.runner.test_crash import SCRIPTS, script
 from tests.scripts.test_shared_scripts import call, rows
@@ -131,6 +132,37 @@ def test_generations_of_the_slides_are_stretches_of_30_trials(nasrun_inprocess: 
         first = mean(one.index(max(one)) + 1 for one in bests)
         assert printed[name][1:7] == ["3", *(f"{value:.2f}" for value in expected), f"{first:.1f}"]
         assert printed[name][7].count("/") == 4  # what the slides print
+
+
+def test_learning_curves_are_means_over_seeds_of_the_last_episodes(
+    nasrun_inprocess: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(SCRIPTS)  # as Python does for a script
+    words = "experiment=slides_dqn_small strategy=dqn trials=120 strategy.updates=1 strategy.hidden=4"
+    sweep(nasrun_inprocess, words)
+    call("tables", "slides", tmp_path / "sweep", "--plot", tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").stat().st_size > 5000
+    [runs] = found(tmp_path / "sweep").values()
+    values = np.array([[float(row["val_accuracy"]) for row in trials] for _, trials in runs])
+    [curve] = script("table_kinds/slides").learning_curves(sweep_runs(tmp_path / "sweep")).values()
+    np.testing.assert_allclose(curve, [values[:, end - 100 : end].mean() for end in range(100, 121)])
+
+
+def test_samples_are_counted_by_depth_and_activation(nasrun_inprocess: Call, tmp_path: Path) -> None:
+    space = "search_space=sequential_cnn search_space.max_depth=8 search_space.activations=[relu],[tanh]"
+    sweep(nasrun_inprocess, f"-m {space} strategy=random evaluator=synthetic dataset=synthetic trials=20")
+    networks = [row for _, trials in found(tmp_path / "sweep")["random"] for row in trials]
+    text = call("tables", "samples", tmp_path / "sweep", "--plot", tmp_path / "samples.png")
+    printed = {cells[0]: cells for cells in rows(text)}
+    assert (tmp_path / "samples.png").stat().st_size > 5000
+    for depth in "345678":
+        values = [float(row["val_accuracy"]) for row in networks if row["genome"].count("-") + 1 == int(depth)]
+        assert printed[depth][1:3] == [str(len(values)), f"{statistics.fmean(values):.4f}"]
+    for name in ("relu", "tanh"):
+        values = [float(row["val_accuracy"]) for row in networks if name in row["genome"]]
+        assert printed[name][1:3] == [str(len(values)), f"{statistics.fmean(values):.4f}"]
+    one, other = ([float(r["val_accuracy"]) for r in networks if name in r["genome"]] for name in ("relu", "tanh"))
+    assert f"{mannwhitneyu(one, other).pvalue:.2g}" in (printed["relu"][5], printed["tanh"][5])
 
 
 def test_an_experiment_without_a_table_is_refused(nasrun_inprocess: Call, tmp_path: Path) -> None:

@@ -151,7 +151,7 @@ class TestAttention:
                 logs += float(np.log(walker.probabilities(legal[-1])[tokens.index(token)]))
                 walker.read(strategy._rows[token])
         [chance], _ = learner._chances([Episode(strategy._rows_of(genome), legal, 0.0)])
-        assert float(chance) == pytest.approx(logs, rel=1e-4)
+        assert chance.item() == pytest.approx(logs, rel=1e-4)
         named = [one.references.tolist() for one in legal if one.references is not None]
         assert named[:6] == [[0, 0], [0, 0], [-1] * 5, [-1] * 5, [0, 0, 4], [0, 0, 4]]
         assert named[8:10] == [[8, 8], [8, 8]]
@@ -241,6 +241,14 @@ def test_the_baseline_follows_the_rewards_and_takes_in_the_entropy() -> None:
     _, (entropy, _) = learner._chances(told)
     assert learner.learn(told) == pytest.approx(entropy)
     assert learner.baseline == pytest.approx(0.9 * 1.0 + 0.1 * 0.0 + 0.5 * entropy)
+
+
+def test_without_a_baseline_the_reward_is_the_advantage() -> None:
+    space = words()
+    learner, rows = learner_of(space, baseline_decay=None)
+    assert [learner._advantage(reward) for reward in (0.5, 0.25)] == [0.5, 0.25]
+    learner.learn([episode(learner, rows, space, space.words[0], 1.0)])
+    assert learner.baseline is None
 
 
 def test_a_clipped_gradient_is_a_short_one() -> None:

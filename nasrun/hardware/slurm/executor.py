@@ -76,7 +76,7 @@ class SlurmExecutor(RemoteExecutor[_SlurmJob]):
         self._options, self._recipe = options, pickle.dumps(recipe)
         self._place = Place.here("SLURM cluster", directory, journal.NAME)
         self._directory, self._on_gpus = directory.absolute(), on_gpus
-        self._submit: Callable[[SlurmWorker], Any] | None = None
+        self._submit: Callable[..., Any] | None = None
         self._listener: Listener | None = None
         self._numbers, self._looked = 0, time.monotonic()
         self._arrived: list[tuple[socket.socket, int, int]] = []

@@ -1,7 +1,8 @@
 """What a claim measures of runs: a number per seed.
 
 A measure is a metric of the finished run (`test_accuracy`, `val_regret`, ...; of its test, else of its best trial), or
-a statistic over its trials in their order, written `NAME(METRIC)`, as `last_fifth(val_accuracy)`.
+a statistic over its trials in their order, written `NAME(METRIC)`, as `last_fifth(val_accuracy)`; `NAME(METRIC, N)`:
+with generations of N trials in place of 30.
 """
 
 import math
@@ -33,21 +34,23 @@ def _present(values: Values) -> list[float]:
     return [value for value in values if value is not None]
 
 
-def _first_met(values: Values) -> float:
+def _first_met(values: Values, size: int) -> float:
     """The generation that met the highest value first."""
-    bests = generation_bests(values)
+    bests = generation_bests(values, size)
     return float(next(number for number, best in bests.items() if best == max(bests.values())))
 
 
-STATISTICS: dict[str, Callable[[Values], float]] = {
-    "highest": lambda values: max(_present(values)),
-    "mean": lambda values: exact_mean(_present(values)),
-    "first_fifth": lambda values: exact_mean(_present(values[: len(values) // 5])),
-    "last_fifth": lambda values: exact_mean(_present(values[-(len(values) // 5) :])),
-    "generations": lambda values: exact_mean([*generation_bests(values).values()]),
+STATISTICS: dict[str, Callable[[Values, int], float]] = {
+    "highest": lambda values, _: max(_present(values)),
+    "mean": lambda values, _: exact_mean(_present(values)),
+    "first_fifth": lambda values, _: exact_mean(_present(values[: len(values) // 5])),
+    "last_fifth": lambda values, _: exact_mean(_present(values[-(len(values) // 5) :])),
+    "generations": lambda values, size: exact_mean([*generation_bests(values, size).values()]),
     "first_met": _first_met,
 }
-"""Over the trials of a run; `generations`: the mean of the best of each generation of 30."""
+"""Over the trials of a run, given the size of a generation; `generations`: the mean of the best of each."""
+
+PATTERN = re.compile(r"(\w+)\((\w+)(?:, (\d+))?\)")
 
 
 def matching(runs: Sequence[SweepRun], where: Mapping[str, str]) -> list[SweepRun]:
@@ -73,12 +76,12 @@ def measured(runs: Sequence[SweepRun], selection: Selection) -> dict[int, float]
 
 
 def _of_run(run: SweepRun, measure: str) -> float:
-    statistic = re.fullmatch(r"(\w+)\((\w+)\)", measure)
+    statistic = PATTERN.fullmatch(measure)
     if statistic:
-        name, metric = statistic.groups()
+        name, metric, size = statistic.groups()
         if name not in STATISTICS:
             raise ConfigError(f"{measure}: no such statistic; {nearest(name, STATISTICS)}")
-        return STATISTICS[name](run.values(metric))
+        return STATISTICS[name](run.values(metric), int(size or GENERATION))
     best = run.summary["best"] or {}
     known = {**best, **best.get("metrics", {}), **run.summary["final"]}
     if not isinstance(known.get(measure), int | float):

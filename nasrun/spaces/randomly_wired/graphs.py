@@ -8,12 +8,16 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from itertools import combinations
+from math import log
 from typing import NamedTuple
 
 import numpy as np
 
 Edge = tuple[int, int]
 """Source and target."""
+
+LEAST_CHANCE = 0.7
+"""Of the chance from which on random graphs hang together, log(n) / n for n nodes: then at least one in 200 does."""
 
 _WIRING = re.compile(r"er-(?P<chance>0\.\d+|1\.0)|ba-(?P<joins>\d+)|ws-(?P<near>\d+)-(?P<rewired>0\.\d+|1\.0)")
 
@@ -35,8 +39,9 @@ def check_wiring(name: str, nodes: int) -> None:
     found = _WIRING.fullmatch(name)
     if found is None:
         raise ValueError("expected er-P, ba-M or ws-K-P, as er-0.2, ba-5 or ws-4-0.75, with P from 0.0 to 1.0")
-    if found["chance"] is not None and float(found["chance"]) < 2 / nodes:
-        raise ValueError(f"P is too small for {nodes} nodes to hang together; at least {2 / nodes:.2g}")
+    least = LEAST_CHANCE * log(nodes) / nodes
+    if found["chance"] is not None and float(found["chance"]) < least:
+        raise ValueError(f"P is too small for {nodes} nodes to hang together; at least {least:.2g}")
     if found["joins"] is not None and not 1 <= int(found["joins"]) < nodes:
         raise ValueError(f"M must be from 1 to {nodes - 1}, less than the nodes")
     if found["near"] is not None and not (2 <= int(found["near"]) < nodes and int(found["near"]) % 2 == 0):

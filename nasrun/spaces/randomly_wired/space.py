@@ -44,8 +44,6 @@ class RandomlyWired(SearchSpace):
                 check_wiring(name, nodes)
             except ValueError as error:
                 raise ValueError(f"wirings={name}: {error}") from None
-        if len(set(wirings)) < len(wirings):
-            raise ValueError(f"wirings=[{listed(wirings)}]: one of them is there twice")
         self._wirings, self._seeds = tuple(wirings), tuple(range(seeds))
         self._nodes, self._stages, self._channels = nodes, stages, channels
         self.mutations = {"seed": self.change_seed}

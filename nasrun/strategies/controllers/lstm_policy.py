@@ -178,8 +178,9 @@ class PolicyLearner:
     Machine Learning 8, 1992. The gradient of log P(genome) times the advantage, averaged over the episodes of a step,
     is followed by Adam. As in ENAS, `entropy_weight` times the entropy of the policy, summed over the tokens of the
     genome, is added to the reward; the advantage is what is above the baseline, a moving average of the rewards that
-    decays by `baseline_decay`. Inferred: the baseline begins at the first reward, so that what is drawn first is not
-    reinforced merely for having been drawn; with `baseline_start=zero` it begins at 0, as in the public code of ENAS.
+    decays by `baseline_decay`; None: there is none, and the reward is the advantage. Inferred: the baseline begins at
+    the first reward, so that what is drawn first is not reinforced merely for having been drawn; with
+    `baseline_start=zero` it begins at 0, as in the public code of ENAS.
 
     Whatever torch computes here runs in one thread, as in `QLearner`, so that it is the same on any number of cores.
     """
@@ -254,7 +255,9 @@ class PolicyLearner:
         return found
 
     def _advantage(self, reward: float) -> float:
-        """How far a reward is above the baseline, which then moves towards it."""
+        """How far a reward is above the baseline, which then moves towards it; the reward itself without a baseline."""
+        if self._baseline_decay is None:
+            return reward
         if self.baseline is None:
             self.baseline = reward
         advantage = reward - self.baseline

@@ -73,7 +73,7 @@ class PolicySettings:
     attention: bool = False
     lr: Annotated[float, Above(0)] = 0.0035
     entropy_weight: Annotated[float, AtLeast(0)] = 0.0001
-    baseline_decay: Annotated[float, Between(0, 1, open_high=True)] = 0.95
+    baseline_decay: Annotated[float, Between(0, 1, open_high=True)] | None = 0.95
     baseline_start: Literal["first", "zero"] = "first"
     update_every: Positive = 1
     clip: Annotated[float, Above(0)] | None = None
