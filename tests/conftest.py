@@ -44,6 +44,16 @@ class Answer(NamedTuple):
     stderr: str
 
 
+@pytest.fixture(autouse=True)
+def _threads_as_before() -> Iterator[None]:
+    """What a test has torch compute with is not for the next one; tests without torch do not import it."""
+    torch = sys.modules.get("torch")
+    before = torch.get_num_threads() if torch is not None else None
+    yield
+    if torch is not None:
+        torch.set_num_threads(before)
+
+
 @pytest.fixture
 def nasrun(tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
     """Runs the installed command on the words of one string, in `tmp_path`."""

@@ -36,6 +36,20 @@ def options(group: str) -> list[str]:
 
 MADE_UP = ("evaluator=synthetic", "dataset=synthetic", "search_space=sequential_cnn", "recipe=plain")
 
+TINY_IMAGES = (
+    "dataset=synthetic",
+    "dataset.samples=200",
+    "dataset.height=8",
+    "dataset.width=8",
+    "dataset.validation=0.4",
+    "evaluator.pad_to=null",
+    "hardware=cpu",
+    "hardware.threads=1",
+)
+"""What shared weights are trained on in tests: 120 images of 8 x 8, by one thread."""
+FOUR_CLASSES = (*TINY_IMAGES, "dataset.classes=4", "hardware.precision=fp32")
+"""The same of four classes, in full precision."""
+
 FITTING: dict[str, tuple[str, ...]] = {
     "abc": ("search_space=sequential_cnn", "deduplicate=resample"),
     "asnn": ("search_space=mlp", "strategy.rows=1000"),

@@ -13,6 +13,7 @@ from nasrun.config.given import Given
 from nasrun.config.stored_run import open_run
 from nasrun.core import SearchSpace
 from nasrun.core.options import ConfigError
+from nasrun.core.words import counted
 from nasrun.reports.summary import SUMMARY
 from nasrun.reports.tables import TRIALS
 from nasrun.storage.records import TrialRecord, outcome
@@ -64,7 +65,7 @@ class Run:
 
     def __repr__(self) -> str:
         found = f", best {self.best.score:.4g}: {self.best.genome}" if self.best is not None else ""
-        return f"Run({str(self.directory)!r}: {len(self.trials)} trials{found})"
+        return f"Run({str(self.directory)!r}: {counted(len(self.trials), 'trial')}{found})"
 
     @property
     def space(self) -> SearchSpace:

@@ -8,12 +8,14 @@ error would pass for a failure of its architecture. So the run is ended first, a
 import contextlib
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
 from nasrun.core.signals import BATCH_SIGNALS
 from nasrun.runner import interrupts
+
+Handler = Callable[[int, FrameType | None], Any]
 
 
 @contextlib.contextmanager
@@ -21,8 +23,8 @@ def in_order() -> Iterator[None]:
     """A scope in which a signal that another program has a handler for ends the run first; that handler comes then.
 
     Nothing changes where nobody but nasrun has handlers, as in the command itself."""
-    others: dict[int, Any] = {
-        number: handler for number in BATCH_SIGNALS if _is_of_others(handler := signal.getsignal(number))
+    others: dict[int, Handler] = {
+        number: handler for number in BATCH_SIGNALS if (handler := _of_others(signal.getsignal(number))) is not None
     }
     caught: list[tuple[int, FrameType | None]] = []
 
@@ -47,9 +49,9 @@ def in_order() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _is_of_others(handler: Any) -> bool:
+def _of_others(handler: Any) -> Handler | None:
     own = getattr(handler, "__module__", "").startswith(interrupts.__name__)
-    return callable(handler) and not own and handler is not signal.default_int_handler
+    return handler if callable(handler) and not own and handler is not signal.default_int_handler else None
 
 
 def lost_job(error: Exception) -> str | None:

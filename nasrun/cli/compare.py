@@ -1,5 +1,6 @@
 """`nasrun compare DIR...`: finished runs side by side, with statistics over seeds."""
 
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -192,6 +193,7 @@ _EXPECTED = {
 def _question(values: dict[str, list[str]]) -> Question:
     units: dict[str, Unit] = {"at": "trials", "seconds": "seconds", "epochs": "epochs"}
     cuts = [Cut(unit, _amount(word, text)) for word, unit in units.items() for text in values.get(word, [])]
+    cuts = list(dict.fromkeys(cuts))
     test = next((name for name in TESTS if name == _single(values, "test")), None)
     if "test" in values and test is None:
         raise ConfigError(f"test={','.join(values['test'])}: unknown; known: {', '.join(TESTS)}")
@@ -210,9 +212,12 @@ def _single(values: dict[str, list[str]], word: str) -> str | None:
 
 def _number(word: str, text: str) -> float:
     try:
-        return float(text)
+        value = float(text)
     except ValueError:
-        raise ConfigError(f"{word}={show(text)}: expected a number") from None
+        value = math.nan
+    if not math.isfinite(value):
+        raise ConfigError(f"{word}={show(text)}: expected a number")
+    return value
 
 
 def _amount(word: str, text: str) -> float:
@@ -223,6 +228,6 @@ def _amount(word: str, text: str) -> float:
         except ValueError as error:
             raise ConfigError(f"{word}={show(text)}: {error}") from None
     value = _number(word, text)
-    if not value > 0 or (word == "at" and value != int(value)):
-        raise ConfigError(f"{word}={show(text)}: expected a number above 0")
+    if value <= 0 or (word == "at" and value != int(value)):
+        raise ConfigError(f"{word}={show(text)}: expected a {'whole ' * (word == 'at')}number above 0")
     return value

@@ -36,6 +36,7 @@ from nasrun.config.own_files import check_main_file
 from nasrun.core.config_files import conf_dir
 from nasrun.core.options import ConfigError, first_line, shell_command
 from nasrun.core.output import show
+from nasrun.core.words import counted
 from nasrun.reports.status.state import SWEEP_LOCK
 from nasrun.runner import interrupts
 from nasrun.runner.clock import process_start
@@ -118,8 +119,8 @@ def _check(jobs: Jobs) -> _Plan:
 def _announce(jobs: Jobs, checked: Checked) -> None:
     """The first line of a sweep whose check takes a while."""
     if checked.setup.output.console != "none":
-        runs = "its runs" if jobs.count is None else f"its {jobs.count:,} runs"
-        show(f"sweep: {runs} are checked before the first one begins")
+        runs = "its runs" if jobs.count is None else f"its {counted(jobs.count, 'run')}"
+        show(f"sweep: {runs} {'is' if jobs.count == 1 else 'are'} checked before the first one begins")
 
 
 def _refuse_settings(config: DictConfig) -> None:

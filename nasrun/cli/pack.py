@@ -6,6 +6,7 @@ from pathlib import Path
 from nasrun.cli.arguments import Arguments, directory_among
 from nasrun.cli.ending import DONE, say
 from nasrun.core.options import ConfigError, shell_command
+from nasrun.core.words import counted
 
 PACK_USAGE = "nasrun pack DIR [--out FILE.zip]"
 UNPACK_USAGE = "nasrun unpack FILE.zip [FOLDER]"
@@ -28,7 +29,7 @@ def pack(words: Sequence[str]) -> int:
     for remark in made.remarks:
         say(remark, DONE)
     size = made.path.stat().st_size / 1e6
-    print(f"{made.runs} run(s) packed into {made.path} ({size:.1f} MB)")
+    print(f"{counted(made.runs, 'run')} packed into {made.path} ({size:.1f} MB)")
     print(f"to make them again elsewhere: {shell_command('unpack', made.path.name)}")
     return DONE
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from nasrun.cli.arguments import Arguments
 from nasrun.core.options import ConfigError, check_value, printable
+from nasrun.core.words import counted
 from nasrun.datasets import DatasetError
 from nasrun.datasets.image_files import SUFFIXES, ImageReader
 from nasrun.reports.tables import csv_text, one_line
@@ -180,7 +181,7 @@ def _write_csv(path: Path, answers: Sequence[Answer], classes: Sequence[str], *,
     if say:
         counts = Counter(answer.likeliest for answer in answers if answer.likeliest is not None)
         found = ", ".join(f"{count:,} {name}" for name, count in counts.most_common())
-        print(printable(f"{len(answers):,} rows written to {path}: {found}"))
+        print(printable(f"{counted(len(answers), 'row')} written to {path}: {found}"))
 
 
 def _say_failures(answers: Sequence[Answer], named: Sequence[Path]) -> int:
@@ -192,7 +193,7 @@ def _say_failures(answers: Sequence[Answer], named: Sequence[Path]) -> int:
         print(f"nasrun: {printable(str(answer.error))}", file=sys.stderr)
     if skipped:
         names = ", ".join(str(answer.path) for answer in skipped[:NAMED]) + (", ..." if len(skipped) > NAMED else "")
-        of = f"{len(skipped):,} of {len(answers) - len(named):,} images"
+        of = f"{len(skipped):,} of {counted(len(answers) - len(named), 'image')}"
         print(f"nasrun: {of} skipped, since they cannot be read: {printable(names)}", file=sys.stderr)
     return 2 if own or len(failed) == len(answers) else 0
 

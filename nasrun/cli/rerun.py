@@ -6,8 +6,11 @@ from pathlib import Path
 
 from nasrun.cli.arguments import Arguments, directory_among
 from nasrun.cli.ending import DONE, FAILED, code_of, one_line, say
+from nasrun.cli.sweep_record import holds_sweep
 from nasrun.core.options import ConfigError
+from nasrun.core.words import counted
 from nasrun.reports.summary import nearby
+from nasrun.storage.pack import COMMANDS
 from nasrun.storage.run_directory import holds_run, is_free
 
 USAGE = "nasrun rerun DIR [KEY=VALUE ...] [--out FOLDER]"
@@ -18,7 +21,7 @@ def rerun(words: Sequence[str]) -> int:
     parser = Arguments("rerun", USAGE, __doc__)
     what = "a run, or a folder with runs in it; KEY=VALUE: where its data lie (dataset.path=PATH), output"
     parser.add_argument("words", nargs="*", metavar="DIR", help=what)
-    parser.add_argument("--out", type=Path, help="the new directory; by default DIR_rerun beside it")
+    parser.add_argument("--out", type=Path, help="the new directory; by default DIR_rerun or SWEEP_rerun/RUN beside it")
     flags = parser.parse_intermixed_args(list(words))
     directory, others = directory_among(flags.words, "rerun", USAGE)
     from nasrun.config.overrides import as_values
@@ -40,19 +43,23 @@ def rerun(words: Sequence[str]) -> int:
         assert made is not None
         told = _tell(run, made)
         code, equal = max(code, told), equal + (told == DONE)
-    print(f"{equal} of {len(runs)} runs are equal")
+    print(f"{equal} of {counted(len(runs), 'run')} {'is' if equal == 1 else 'are'} equal")
     return code
 
 
 def _target(directory: Path, out: Path | None) -> Path:
-    """Where to make a run again; ConfigError where something is there."""
+    """Where to make a run again; ConfigError where something is there.
+
+    One of a sweep or a pack has the same place in a folder beside that, so that the sweep's own keeps to its runs.
+    """
     if out is not None:
         if not is_free(out):
             raise ConfigError(f"--out {out}: is not an empty folder; choose another")
         return out
     whole = directory.resolve()
-    names = (whole.with_name(f"{whole.name}_rerun{'' if n == 1 else f'_{n}'}") for n in itertools.count(1))
-    return Path(nearby(next(path for path in names if not path.exists())))
+    together = next((folder for folder in whole.parents if holds_sweep(folder) or (folder / COMMANDS).is_file()), whole)
+    names = (together.with_name(f"{together.name}_rerun{'' if n == 1 else f'_{n}'}") for n in itertools.count(1))
+    return Path(nearby(next(path for name in names if not (path := name / whole.relative_to(together)).exists())))
 
 
 def _tell(directory: Path, made: object) -> int:

@@ -117,21 +117,12 @@ def build(config: DictConfig, given: Mapping[str, Given] = {}) -> Setup:
         raise ConfigError(f"{named}: objects of the calling program cannot be made in other processes; choose {alone}")
     memory = SharedObject() if hardware.workers > 1 and hardware.shares_memory else None
     made = _benchmark(content, hardware, memory=memory)
-    options, space, dataset, evaluator = made.options, made.space, made.dataset, made.evaluator
+    options, dataset, evaluator = made.options, made.dataset, made.evaluator
     check_recipe(mapping(content, "recipe"), evaluator)
     rng = seeding.generator(options.seed, seeding.Purpose.STRATEGY)
     steered, drawn_from, screening = _spaces_of_strategy(content, made)
     strategy = create(content, "strategy", Strategy, drawn_from, made.objective, rng)  # type: ignore[type-abstract]
-    check_budgets(strategy, evaluator)
-    if options.time is not None:
-        check_time(options.time, strategy, evaluator, hardware)
-    if content.get("init") is not None and "init" not in content["evaluator"]:
-        raise ConfigError(f"init={show(content['init'])}: needs evaluator=train, whose networks begin with weights")
-    if options.baseline:
-        check_baseline(evaluator, dataset)
-    check_constraints(made.constraints, steered, dataset.task, options.seed)
-    check_start(mapping(content, "strategy"), made.constraints, space, dataset.task)
-    check_derived(strategy, evaluator, options.deduplicate, made.constraints)
+    _check_together(content, made, strategy, steered, hardware)
     if isinstance(evaluator, SharedEvaluator):
         check_workers(hardware)
         # A score belongs to the shared weights of its time.
@@ -150,6 +141,23 @@ def build(config: DictConfig, given: Mapping[str, Given] = {}) -> Setup:
         memory=memory,
         trackers=_trackers(content),
     )
+
+
+def _check_together(
+    content: dict[str, Any], made: Benchmark, strategy: Strategy, steered: SearchSpace, hardware: Hardware
+) -> None:
+    """ConfigError where options are each right and do not go with each other."""
+    options, space, dataset, evaluator = made.options, made.space, made.dataset, made.evaluator
+    check_budgets(strategy, evaluator)
+    if options.time is not None:
+        check_time(options.time, strategy, evaluator, hardware)
+    if content.get("init") is not None and "init" not in content["evaluator"]:
+        raise ConfigError(f"init={show(content['init'])}: needs evaluator=train, whose networks begin with weights")
+    if options.baseline:
+        check_baseline(evaluator, dataset)
+    check_constraints(made.constraints, steered, dataset.task, options.seed)
+    check_start(mapping(content, "strategy"), made.constraints, space, dataset.task)
+    check_derived(strategy, evaluator, options.deduplicate, made.constraints)
 
 
 def _spaces_of_strategy(content: dict[str, Any], made: Benchmark) -> tuple[SearchSpace, SearchSpace, Screening | None]:

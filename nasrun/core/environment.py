@@ -26,7 +26,7 @@ def describe_environment(command: Sequence[str] = ()) -> dict[str, Any]:
     """
     return {
         "nasrun": __version__,
-        "commit": _commit(Path(__file__).parent.parent.parent),
+        "commit": commit_of(Path(__file__).parent.parent.parent),
         "python": platform.python_version(),
         "packages": {name: metadata.version(name) for name in PACKAGES},
         "system": f"{platform.system()} {platform.machine()}",
@@ -69,7 +69,7 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tu
     return {name: (value, new[name]) for name, value in old.items() if new.get(name, value) != value}
 
 
-def _commit(checkout: Path) -> str | None:
+def commit_of(checkout: Path) -> str | None:
     """The commit of the checkout that nasrun runs from, or that it was installed from with a package of `git+URL`; None
     where neither is known."""
     git = checkout / ".git"

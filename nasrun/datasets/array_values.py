@@ -6,6 +6,8 @@ what would be right.
 
 import numpy as np
 
+from nasrun.core.words import counted
+
 _BRIGHT = 128
 """Floats from 0 to 255 reach at least this: what ends between 1 and here may have been scaled in another way."""
 
@@ -65,8 +67,8 @@ def class_values(labels: np.ndarray) -> tuple[np.ndarray, str | None]:
     if np.array_equal(classes, np.arange(1, len(classes) + 1)):
         return classes, f"from 1 to {len(classes)}: the first class is {classes[0]}"
     raise ValueError(
-        f"run from {classes[0]} to {classes[-1]} in {len(classes)} classes; they must be 0 to {len(classes) - 1} or "
-        f"1 to {len(classes)}, each in use; or text, as by labels.astype(str)"
+        f"run from {classes[0]} to {classes[-1]} in {counted(len(classes), 'class', 'classes')}; they must be 0 to "
+        f"{len(classes) - 1} or 1 to {len(classes)}, each in use; or text, as by labels.astype(str)"
     )
 
 
@@ -81,7 +83,7 @@ def pixel_bytes(images: np.ndarray) -> tuple[np.ndarray, str | None]:
         return images * np.uint8(255), "true and false, read as 255 and 0"
     low, high = images.min(), images.max()
     if not (np.isfinite(low) and np.isfinite(high)):
-        raise ValueError(f"hold {(~np.isfinite(images)).sum():,} values that are no finite numbers")
+        raise ValueError(f"hold {counted((~np.isfinite(images)).sum(), 'infinite or undefined value')}")
     kind = f"{images.dtype} from {low:g} to {high:g}"
     if images.dtype.kind in "iu":
         if low < 0 or high > 255:

@@ -8,6 +8,7 @@ import numpy as np
 from nasrun.core import Task
 from nasrun.core.options import AtLeast, Between, FilePath, Fraction
 from nasrun.core.seeding import Purpose, generator
+from nasrun.core.words import counted
 from nasrun.datasets import splitting
 from nasrun.datasets.base import (
     GAP_STREAM,
@@ -122,7 +123,7 @@ class GapFilling(Dataset):
         training, test = (np.flatnonzero(is_test[chosen] == part) for part in (False, True))
         left = len(np.unique(regions[chosen][training]))
         if left < PARTS - 1 or not len(test):
-            raise self._too_few(f"{len(chosen)} patches lie in {left + bool(len(test))} region(s)")
+            raise self._too_few(f"{len(chosen)} patches lie in {counted(left + bool(len(test)), 'region')}")
         return Raw(whole.take(training), whole.take(test), (), regions[chosen][training])
 
     def _candidates(self, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -154,7 +155,7 @@ class GapFilling(Dataset):
             )
         numbers = np.concatenate(regions or [np.zeros(0, dtype=np.int64)]).astype(np.int64)
         if len(np.unique(numbers)) < PARTS:
-            raise self._too_few(f"{len(places)} patches lie in {len(np.unique(numbers))} region(s)")
+            raise self._too_few(f"{len(places)} patches lie in {counted(len(np.unique(numbers)), 'region')}")
         return places, numbers
 
     def _windows(self, values: np.ndarray) -> np.ndarray:

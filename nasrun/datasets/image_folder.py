@@ -11,6 +11,7 @@ import numpy as np
 from nasrun.core import Task
 from nasrun.core.home import at_home
 from nasrun.core.options import FilePath, IsPath
+from nasrun.core.words import counted
 from nasrun.datasets import splitting
 from nasrun.datasets.base import TEST_STREAM, Count, Dataset, DatasetError, Raw, Seed, Share, Split
 from nasrun.datasets.image_cache import AUTO, ReadImages, read_images
@@ -161,7 +162,7 @@ class ImageFolder(Dataset):
     def _classes(self, folder: Path) -> tuple[str, ...]:
         names = _folder_names(folder)
         if len(names) < 2:
-            found = f"{len(names)} folder(s){f' ({names[0]})' if names else ''}"
+            found = f"{counted(len(names), 'folder')}{f' ({names[0]})' if names else ''}"
             below = names and len(_folder_names(folder / names[0])) > 1
             hint = f"; are the classes in dataset.path={folder / names[0]}?" if below else ""
             raise self._error(f"{folder} holds {found}; expected one folder of images per class, at least two{hint}")

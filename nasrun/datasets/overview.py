@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from nasrun.core.options import printable
+from nasrun.core.words import counted
 from nasrun.datasets.base import Dataset, Split, Splits
 from nasrun.datasets.mapped import image_digests
 from nasrun.datasets.notes import Picture, ReadingNotes, describe_counts
@@ -91,7 +92,8 @@ class Overview:
             totals = self.totals
             largest = totals.index(max(totals))
             share = f"the largest {self.classes[largest]} with {100 * totals[largest] / sum(totals):.1f} %"
-            told += f"; {len(totals)} classes, {'equally many of each' if len(set(totals)) == 1 else share}"
+            share = "equally many of each" if len(set(totals)) == 1 else share
+            told += f"; {counted(len(totals), 'class', 'classes')}, {share}"
         yield f"images: {told}"
         if self.classes:
             yield f"images of each class ({' + '.join(self.images)}): {self._by_class()}"
@@ -101,7 +103,7 @@ class Overview:
         yield from self.notes.remarks
         if self.notes.passed_over:
             total = sum(self.notes.passed_over.values())
-            yield f"passed over: {total:,} file{'s' if total > 1 else ''}: {describe_counts(self.notes.passed_over)}"
+            yield f"passed over: {counted(total, 'file')}: {describe_counts(self.notes.passed_over)}"
         within = [f"{count:,} {_VERBS[part]}" for part, count in self.equal.within.items() if count]
         if within:
             yield f"equal images: {', '.join(within)} repeat another one of the same part"
@@ -131,7 +133,7 @@ class Overview:
             hint = copy if 2 * count > compared else ""
             yield f"{count:,} of {compared:,} validation images are trained on too, so memorising wins the search{hint}"
         if count := self.equal.in_two_classes:
-            yield f"{count:,} image{'s' if count > 1 else ''} in more than one class"
+            yield f"{counted(count, 'image')} in more than one class"
         if self.classes:
             yield from self._class_warnings()
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from nasrun.core import Evaluator, Genome, Job, Measurement, Proposal, SearchSpace
 from nasrun.core.options import ConfigError, IsPath, Positive, show
+from nasrun.core.words import counted
 from nasrun.datasets import Dataset
 from nasrun.tables import SHIPPED, ShippedTable, TableError, Trainings, choose, mean
 
@@ -150,7 +151,7 @@ class Table(Evaluator):
             raise NotInTableError(f"table {self._table.name} does not hold this architecture")
         place = trainings.of(row)
         if place.start == place.stop:
-            of_length = f" of {epochs} epochs" if self._table.has_epochs else ""
+            of_length = f" of {counted(epochs, 'epoch')}" if self._table.has_epochs else ""
             raise NotInTableError(f"table {self._table.name} holds no training{of_length} of this architecture")
         return trainings, place
 
@@ -169,7 +170,7 @@ class Table(Evaluator):
         if not self._table.has_epochs:
             return f"table {self._table.name} does not say how long trainings were (it has no column epochs)"
         known = ", ".join(map(str, self._table.epochs))
-        return f"table {self._table.name} has no trainings of {epochs} epochs; it has those of {known}"
+        return f"table {self._table.name} has no trainings of {counted(epochs, 'epoch')}; it has those of {known}"
 
     def final(self, job: Job) -> Mapping[str, Any]:
         """The winner's test accuracy and regrets; empty where the table has none of it at `final_epochs`."""
@@ -184,6 +185,6 @@ class Table(Evaluator):
             metrics[self._table.metric.replace("val_", "test_")] = mean(trainings.test[place])
             metrics["test_regret"] = trainings.regret(trainings.test, place)
         metrics["val_regret"] = trainings.regret(trainings.validation, place)
-        at_length = f" at {epochs} epochs" if self._table.has_epochs else ""
+        at_length = f" at {counted(epochs, 'epoch')}" if self._table.has_epochs else ""
         looked_up = f"looked up in table {self._table.name}{at_length}"
         return {"metrics": metrics, "history": [], "seconds": 0.0, "trained_on": looked_up}

@@ -74,7 +74,7 @@ def quantise(network: RunNetwork, splits: Splits, folder: Path, expected: np.nda
     tried: list[tuple[str, float]] = []
     best: tuple[float, bytes, Attempt] | None = None
     for attempt in ATTEMPTS:
-        content = _quantised(folder / ONNX, splits.train, attempt)
+        content = quantised(folder / ONNX, splits.train, attempt)
         path = folder / INT8
         _write(path, content)
         accuracy = _accuracy(onnx_function(path), compared)
@@ -92,7 +92,7 @@ def quantise(network: RunNetwork, splits: Splits, folder: Path, expected: np.nda
     return Quantised(folder / INT8, best[2].words, tried, (fp32, best[0]), test)
 
 
-def _quantised(path: Path, train: Split, attempt: Attempt) -> bytes:
+def quantised(path: Path, train: Split, attempt: Attempt) -> bytes:
     """The bytes of a quantised file."""
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process

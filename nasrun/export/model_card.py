@@ -95,27 +95,10 @@ def card(
     tested = _tested(network)
     environment, directory = network.stored.header.environment, network.stored.directory
     chosen = "the winner of the search" if network.final else f"trial {network.record.trial.number} of the search"
-    final = network.stored.records.final
-    trained = (final.result.get("trained_on") if final else None) if network.final else "the search's weights"
-    values = "values in their own units" if task.kind == "regression" else "the logits of the classes"
-    values += ", means over the image and its mirror image: that is in the files" if network.test_flip else ""
-    shape = f"(batch, {task.channels}, {task.height}, {task.width})"
-    counts = [data.counts.get(part, 0) for part in ("train", "validation", "test")]
-    rows = [
-        ("architecture", f"`{network.genome}`"),
-        ("search space", str(benchmark.config["search_space"].get("_target_", "")).rpartition(".")[2]),
-        ("parameters", f"{network.cost.parameters:,}"),
-        ("FLOPs of one image", f"{network.cost.flops:,} (a multiply-add counts as two{_twice(network)})"),
-        ("input", f"uint8 {shape}, raw bytes: the normalisation is in the network"),
-        ("output", values),
-        ("data", f"{task.name}: {counts[0]:,} to train, {counts[1]:,} to validate, {counts[2]:,} to test"),
-        ("data fingerprint", f"`{data.fingerprint}`"),
-        ("trained on", str(trained or "")),
-    ]
     parts = [
         f"# {task.name}: a network found by nasrun\n",
         f"{chosen[:1].upper()}{chosen[1:]} in `{markdown(directory.name)}`, seed {benchmark.options.seed}.\n",
-        "| | |\n|---|---|\n" + "".join(f"| {name} | {markdown(value)} |\n" for name, value in rows),
+        "| | |\n|---|---|\n" + "".join(f"| {name} | {markdown(value)} |\n" for name, value in _facts(network)),
         "## Measured\n",
         _measured(network, test, images),
         *(["## By class\n", _by_class(tested)] if tested is not None else []),
@@ -132,6 +115,28 @@ def card(
         names = "".join(f"| {number} | {markdown(name)} |\n" for number, name in enumerate(data.classes))
         parts += ["## Classes\n", f"| output | class |\n|---|---|\n{names}"]
     return "\n".join(parts)
+
+
+def _facts(network: RunNetwork) -> list[tuple[str, str]]:
+    """What a network is, takes and gives, as names and values."""
+    task, data, final = network.task, network.data, network.stored.records.final
+    trained = (final.result.get("trained_on") if final else None) if network.final else "the search's weights"
+    values = "values in their own units" if task.kind == "regression" else "the logits of the classes"
+    values += ", means over the image and its mirror image: that is in the files" if network.test_flip else ""
+    shape = f"(batch, {task.channels}, {task.height}, {task.width})"
+    counts = [data.counts.get(part, 0) for part in ("train", "validation", "test")]
+    space = network.stored.benchmark.config["search_space"]
+    return [
+        ("architecture", f"`{network.genome}`"),
+        ("search space", str(space.get("_target_", "")).rpartition(".")[2]),
+        ("parameters", f"{network.cost.parameters:,}"),
+        ("FLOPs of one image", f"{network.cost.flops:,} (a multiply-add counts as two{_twice(network)})"),
+        ("input", f"uint8 {shape}, raw bytes: the normalisation is in the network"),
+        ("output", values),
+        ("data", f"{task.name}: {counts[0]:,} to train, {counts[1]:,} to validate, {counts[2]:,} to test"),
+        ("data fingerprint", f"`{data.fingerprint}`"),
+        ("trained on", str(trained or "")),
+    ]
 
 
 def write_test_files(network: RunNetwork, folder: Path) -> None:

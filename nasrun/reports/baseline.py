@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from nasrun.core.words import counted
 from nasrun.reports.tables import one_line
 from nasrun.reports.tested import WinnerTest, better_by, read_tested
 from nasrun.storage.records import RunRecords
@@ -30,7 +31,7 @@ def baseline_in_words(baseline: Mapping[str, Any]) -> str:
     name = f"{one_line(baseline['name'])} ({baseline['parameters']:,} parameters"
     if baseline["is_winner"]:
         return f"{name}) is the winner itself"
-    name += f", {baseline['epochs']:,} epochs)" if "epochs" in baseline else ")"
+    name += f", {counted(baseline['epochs'], 'epoch')})" if "epochs" in baseline else ")"
     if baseline.get("error"):
         return f"{name} failed: {one_line(baseline['error'])}"
     told = f"{name}: test_accuracy {baseline['final']['test_accuracy']:.4f}"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from nasrun.core import Objective
+from nasrun.core.words import counted
 from nasrun.reports.front import front_of
 from nasrun.reports.plot_style import (
     BLUE,
@@ -66,7 +67,7 @@ def _panel(
         axes.step(x[order], y[order], where=where, color=BLUE, linewidth=1.6, zorder=3)
     shown = [place for place in front if inside[place]]
     ring: dict[str, Any] = {"s": 34, "facecolors": "white", "edgecolors": BLUE, "linewidths": 1.4, "zorder": 4}
-    axes.scatter(x[shown], y[shown], label=f"front: {len(front):,} trials", **ring)
+    axes.scatter(x[shown], y[shown], label=f"front: {counted(len(front), 'trial')}", **ring)
     best, number = front[0], known[front[0]].trial.number
     mark_best(axes, x[best], y[best], f"best {objective.metric}: trial {number:,}, {up.show(y[best])}")
     if wide:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nasrun import __version__
 from nasrun.core import Objective, SearchSpace, Task
+from nasrun.core.words import counted
 from nasrun.reports.baseline import baseline_in_words
 from nasrun.reports.data import data_section
 from nasrun.reports.plot_data import plot_data
@@ -94,7 +95,8 @@ def write_page(
         "plots": [_plot(name, figure, run, objective) for name, figure in figures.items()],
         "trials": [rows[0], *([_readable(cell) for cell in row] for row in rows[1 : MOST_ROWS + 1])],
         "best": best["trial"] if best else None,
-        "told": f"{len(records):,} trials" + (f", the first {MOST_ROWS:,} shown." if len(records) > MOST_ROWS else "."),
+        "told": counted(len(records), "trial")
+        + (f", the first {MOST_ROWS:,} shown." if len(records) > MOST_ROWS else "."),
         "trials_data": data_address(csv_text(rows)),
         "failures": _failures(run),
         "records": list(_records(run)),

@@ -128,7 +128,7 @@ def _accuracy_parameters(records: Sequence[TrialRecord], objective: Objective) -
     parameters, values = means_of(known, "parameters"), means_of(known, objective.metric)
     scale = scale_of(objective.metric, values)
     values = values * scale.factor
-    front = _pareto(parameters, values if objective.mode == "max" else -values)
+    front = pareto(parameters, values if objective.mode == "max" else -values)
     best = front[-1]
     figure, axes = new_figure("Parameters", scale.label)
     axes.set_xscale("log")
@@ -251,7 +251,7 @@ def _gain_limits(gains: np.ndarray) -> tuple[float, float]:
     return min(float(inside.min()), 0.0), max(float(inside.max()), 0.0)
 
 
-def _pareto(parameters: np.ndarray, score: np.ndarray) -> np.ndarray:
+def pareto(parameters: np.ndarray, score: np.ndarray) -> np.ndarray:
     """Indices of the networks better than every network of at most their size, from small to large."""
     order = np.lexsort((-score, parameters))
     running = np.maximum.accumulate(score[order])

@@ -9,6 +9,7 @@ from typing import Any
 
 from nasrun.core import Objective, Origin, SearchSpace
 from nasrun.core.choice import noise_of_share, probability_of_best
+from nasrun.core.words import counted
 from nasrun.reports.baseline import baseline_in_words, describe_baseline
 from nasrun.reports.front import describe_front
 from nasrun.reports.tables import one_line, whole
@@ -85,23 +86,28 @@ def summarise(run: RunRecords, space: SearchSpace, objective: Objective) -> dict
     if simulated:
         summary[SIMULATED] = math.fsum(simulated)
     if best is not None:
-        metrics = means(best)
-        summary["best"] = {
-            "trial": best.trial.number,
-            "genome": space.format(best.trial.proposal.genome),
-            "metrics": {name: value for name, value in metrics.items() if name not in ("parameters", "flops")},
-            "deviation": best.deviation(objective.metric),
-            "repeats": best.repeats,
-            "parameters": metrics.get("parameters"),
-            "flops": metrics.get("flops"),
-            "origin": best.trial.proposal.origin,
-        }
+        summary["best"] = _best_in_short(best, space, objective)
         value = best.mean(objective.metric)
         if average is not None and value is not None:
             gain = value - average if objective.mode == "max" else average - value
             summary["improvement_over_sample_mean"] = gain
     result: dict[str, Any] = finite(summary)
     return result
+
+
+def _best_in_short(best: TrialRecord, space: SearchSpace, objective: Objective) -> dict[str, Any]:
+    """What the summary tells of the best trial."""
+    metrics = means(best)
+    return {
+        "trial": best.trial.number,
+        "genome": space.format(best.trial.proposal.genome),
+        "metrics": {name: value for name, value in metrics.items() if name not in ("parameters", "flops")},
+        "deviation": best.deviation(objective.metric),
+        "repeats": best.repeats,
+        "parameters": metrics.get("parameters"),
+        "flops": metrics.get("flops"),
+        "origin": best.trial.proposal.origin,
+    }
 
 
 def choice_of(run: RunRecords, objective: Objective) -> dict[str, Any] | None:
@@ -144,7 +150,7 @@ def describe(summary: Mapping[str, Any], directory: Path) -> list[str]:
     else:
         value = number(best["metrics"].get(metric, best.get(metric)))
         if best["deviation"] is not None:
-            value += f" ± {number(best['deviation'])} ({best['repeats']} repeats)"
+            value += f" ± {number(best['deviation'])} ({counted(best['repeats'], 'repeat')})"
         rows += [("best", f"trial {best['trial']} ({best['origin']})"), ("genome", best["genome"])]
         rows += [("parameters", count(best["parameters"]))] if metric != "parameters" else []
         rows.append((metric, value))
@@ -158,7 +164,7 @@ def describe(summary: Mapping[str, Any], directory: Path) -> list[str]:
     if "front" in summary:
         rows.append(("front", front_in_words(summary)))
     status = ", ".join(f"{amount:,} {name}" for name, amount in summary["status"].items() if amount)
-    extra = f"{summary['reused']:,} reused, {summary['distinct_architectures']:,} distinct architectures"
+    extra = f"{summary['reused']:,} reused, {counted(summary['distinct_architectures'], 'distinct architecture')}"
     rows.append(("trials", f"{summary['trials']:,}: {status}; {extra}" if status else "0"))
     simulated = f", simulated {duration(summary[SIMULATED])}" if SIMULATED in summary else ""
     spent = f"device {duration(summary['device_seconds'])}{simulated}"
@@ -176,7 +182,7 @@ def _interval(summary: Mapping[str, Any], name: str) -> str:
     if name != "test_accuracy" or "test" not in summary:
         return ""
     test = summary["test"]
-    return f" (95 %: {Interval(*test['interval'])}, {test['images']:,} images)"
+    return f" (95 %: {Interval(*test['interval'])}, {counted(test['images'], 'image')})"
 
 
 def _timed(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -197,7 +203,7 @@ def front_in_words(summary: Mapping[str, Any]) -> str:
     front, volume = summary["front"], summary["front"]["hypervolume"]
     names = ", ".join(one["metric"] for one in summary["objectives"])
     told = "" if volume is None else f", hypervolume {number(volume)}"
-    return f"{len(front['trials']):,} trials by {names}{told} (front.csv)"
+    return f"{counted(len(front['trials']), 'trial')} by {names}{told} (front.csv)"
 
 
 def number(value: float | None) -> str:

@@ -7,6 +7,7 @@ from nasrun.config.build import Setup, check_budgets, sample_rng
 from nasrun.core import Proposal, Trial
 from nasrun.core.output import show
 from nasrun.core.progress import progress
+from nasrun.core.words import counted
 from nasrun.datasets.overview import overview_of
 from nasrun.evaluators.train.recipe import summary
 from nasrun.runner.clock import Clock, Instant
@@ -31,7 +32,7 @@ def show_plan(setup: Setup, began: Instant) -> None:
     )
     costs = [space.cost(genome, task) for genome in genomes]
     names = {group: setup.config[group]["_target_"].rpartition(".")[2] for group in ("search_space", "strategy")}
-    size = "unknown" if space.size is None else f"{space.size:,} architectures"
+    size = "unknown" if space.size is None else counted(space.size, "architecture")
     size += f", {', '.join(space.scaled_settings)} included" if space.scaled_settings else ""
     pixels = f" x {task.height} x {task.width}" if task.kind == "regression" else ""
     prepared = _prepared(setup, genomes, began)  # reads the data
@@ -39,7 +40,7 @@ def show_plan(setup: Setup, began: Instant) -> None:
     lines = [
         ("search space", f"{names['search_space']}: {size}"),
         ("strategy", names["strategy"]),
-        ("trials", f"{setup.options.trials} of {setup.evaluator.repeats} repeat(s)"),
+        ("trials", f"{setup.options.trials:,} of {counted(setup.evaluator.repeats, 'repeat')}"),
         ("task", f"{task.name}: {task.channels} x {task.height} x {task.width} to {task.outputs}{pixels}"),
         ("parameters", _range([cost.parameters for cost in costs])),
         ("FLOPs", _range([cost.flops for cost in costs])),
@@ -105,7 +106,7 @@ def _time(setup: Setup, genomes: list[tuple[int | str, ...]]) -> str:
     total = before + per_trial * setup.options.trials / 60 / workers
     first = f", {before:.1f} min before the first" if before else ""
     on = f" with {workers} workers" if workers > 1 else ""
-    source = f"from timing {len(known)} architectures"
+    source = f"from timing {counted(len(known), 'architecture')}"
     return f"about {per_trial:.1f} s per trial{first}, {total:.1f} min for the search{on} ({source})"
 
 

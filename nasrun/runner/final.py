@@ -11,6 +11,7 @@ from nasrun.checkpoints.store import CheckpointStore
 from nasrun.config.build import Setup
 from nasrun.core import Genome, Job, SharedEvaluator, Trial, seeding
 from nasrun.core.options import first_line
+from nasrun.core.words import counted
 from nasrun.runner.errors import RunError
 from nasrun.runner.search import Search
 from nasrun.runner.time_budget import TimeBudget
@@ -162,12 +163,13 @@ class Segments:
             job._replace(load_from=str(self._path(number)) if number else job.load_from)
         )
         images = job.trial.proposal.hparams.get("epoch_images")
-        images = f" of {images:,} images" if images else ""
+        data = self._setup.evaluator.final_data
+        images = f" of {counted(images, 'image')}" if images else ""
         return {
             **result,
             "history": [row for one in told for row in one["history"]],
             "seconds": sum(one["seconds"] for one in told) + result["seconds"],
-            "trained_on": f"{epochs} epochs{images}, the search's included, on {self._setup.evaluator.final_data}",
+            "trained_on": f"{counted(epochs, 'epoch')}{images}, the search's included, on {data}",
         }
 
     def _decide(self, number: int, epochs: int, genome: Genome, told: Sequence[Mapping[str, Any]]) -> SegmentBegun:

@@ -24,20 +24,11 @@ from nasrun.runner.own_code import last_record
 from nasrun.runner.resume import changed_config
 from nasrun.runner.run import begin
 from nasrun.storage import journal
+from nasrun.storage.pack import TABLES
 from nasrun.storage.paths import movable
 from nasrun.storage.records import CONFIG, RunRecords, read_run
 from nasrun.storage.run_directory import holds_run
 
-TABLES = (
-    "trials.csv",
-    "measurements.csv",
-    "history.csv",
-    "genomes.txt",
-    "front.csv",
-    "changes.csv",
-    "shared.csv",
-    "architecture.csv",
-)
 BEST = "best.json"
 WEIGHTS = Path("best") / "model.safetensors"
 TIMES = ("seconds", "latency_ms")

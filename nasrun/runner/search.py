@@ -15,6 +15,7 @@ from nasrun.checkpoints.store import CheckpointStore
 from nasrun.config.build import Setup
 from nasrun.core import Executor, Job, Measurement, Objective, Proposal, Strategy, Trial, seeding
 from nasrun.core.types import check_origin
+from nasrun.core.words import counted
 from nasrun.runner.shared_weights import SharedWeights
 from nasrun.runner.time_budget import TimeBudget
 from nasrun.storage.event_base import Event
@@ -118,7 +119,9 @@ class Search:
             self._submit(self._asked[number])
         while True:
             if self._options.max_failures is not None and self._failures >= self._options.max_failures:
-                return Ending(f"{self._failures} trials in a row failed, the last: {self._last_error()}", False)
+                return Ending(
+                    f"{counted(self._failures, 'trial')} in a row failed, the last: {self._last_error()}", False
+                )
             if self._may_ask:
                 self._ask()
             if not self._outstanding:
@@ -310,11 +313,11 @@ class Search:
 
     def _why_over(self) -> str:
         if len(self._asked) >= self._options.trials:
-            return f"all {self._options.trials} trials done"
+            return f"{'all ' * (self._options.trials > 1)}{counted(self._options.trials, 'trial')} done"
         if self._gave_up:
-            return f"no better one in {self._options.patience} trials"
+            return f"no better one in {counted(self._options.patience or 0, 'trial')}"
         if self._budget is not None and self._strategy.done:
-            return f"{len(self._asked)} trials, as planned for the time"
+            return f"{counted(len(self._asked), 'trial')}, as planned for the time"
         if self._strategy.done:
-            return f"the strategy was done after {len(self._asked)} trials"
-        return f"the strategy proposed nothing more after {len(self._asked)} trials"
+            return f"the strategy was done after {counted(len(self._asked), 'trial')}"
+        return f"the strategy proposed nothing more after {counted(len(self._asked), 'trial')}"

@@ -19,19 +19,14 @@ from typing import Any
 import yaml
 
 from nasrun.core.options import ConfigError, show
+from nasrun.core.words import counted
 from nasrun.storage import journal
 from nasrun.storage.events import RunStarted
 from nasrun.storage.paths import given_paths
 from nasrun.storage.records import CONFIG, assemble
 from nasrun.storage.run_directory import is_free
 
-FILES = (
-    CONFIG.as_posix(),
-    CONFIG.with_name("overrides.yaml").as_posix(),
-    "environment.json",
-    journal.NAME,
-    "summary.json",
-    "best.json",
+TABLES = (
     "trials.csv",
     "measurements.csv",
     "history.csv",
@@ -40,6 +35,16 @@ FILES = (
     "changes.csv",
     "shared.csv",
     "architecture.csv",
+)
+"""What a run came to, as far as it is there."""
+FILES = (
+    CONFIG.as_posix(),
+    CONFIG.with_name("overrides.yaml").as_posix(),
+    "environment.json",
+    journal.NAME,
+    "summary.json",
+    "best.json",
+    *TABLES,
     "strategy.json",
 )
 """What is packed of a run directory, as far as it is there, besides its code."""
@@ -94,7 +99,7 @@ def _readme(name: str, count: int, environment: Mapping[str, Any]) -> str:
     packages = ", ".join(f"{package} {version}" for package, version in (environment.get("packages") or {}).items())
     commit = f"commit {environment['commit']}" if environment.get("commit") else "no commit on record"
     return (
-        f"{count} run(s) of nasrun {environment.get('nasrun')} ({commit}), made with Python "
+        f"{counted(count, 'run')} of nasrun {environment.get('nasrun')} ({commit}), made with Python "
         f"{environment.get('python')}, {packages}, on {environment.get('processor')}.\n\n"
         f"To make them again and compare:\n\n    nasrun unpack {shlex.quote(name + '.zip')}\n"
         f"    nasrun rerun {shlex.quote(name)}\n\n"

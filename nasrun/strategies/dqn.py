@@ -72,7 +72,7 @@ class DQN(Strategy):
         return proposals
 
     def _episode(self, slots: TokenVocabulary, learner: "QLearner") -> Proposal:
-        epsilon, origin = self._epsilon, Origin.GREEDY
+        epsilon, origin = self.epsilon, Origin.GREEDY
         genome: Genome = ()
         with learner.episode() as reader:
             while legal := self._space.choices(genome):
@@ -88,7 +88,7 @@ class DQN(Strategy):
         return Proposal(self._space.fit(genome), origin=origin)
 
     @property
-    def _epsilon(self) -> float:
+    def epsilon(self) -> float:
         """The probability of a random token in the episode that begins now."""
         return self._exploration.epsilon(self._begun - self.initial)
 
@@ -116,7 +116,7 @@ class DQN(Strategy):
         learner.replay.add(episode, legal, float("nan") if failed else score)
         if self._told >= self.initial and len(self._scores):
             picks = self._rng.integers(learner.replay.size, size=(self._network.updates, self._network.batch_size))
-            learner.learn(picks, self._rewards)
+            learner.learn(picks, self.rewards)
 
     def _new_learner(self) -> "tuple[TokenVocabulary, QLearner]":
         from nasrun.strategies.controllers.q_learning import (
@@ -127,7 +127,7 @@ class DQN(Strategy):
         seed = int(self._rng.integers(2**62))
         return slots, QLearner(self._network, slots.count, slots.positions, seed)
 
-    def _rewards(self, scores: np.ndarray) -> np.ndarray:
+    def rewards(self, scores: np.ndarray) -> np.ndarray:
         """The rewards of some scores as they stand now; NaN is the score of a failed trial."""
         penalty = self._scores[0] if self._penalty is None else self._penalty
         scores = np.where(np.isnan(scores), penalty, scores)

@@ -67,7 +67,7 @@ class Nsga2(Strategy):
         self.begins_known = self._first.known
         self._crossover_rate, self._mutation_rate = crossover_rate, mutation_rate
         self._mutate = Mutator(space, mutations)
-        self._parents: list[Member] = []
+        self.parents: list[Member] = []
         self._children: list[Member] = []
         self._proposed: set[Hashable] = set()
         self._generation = 0
@@ -84,20 +84,20 @@ class Nsga2(Strategy):
 
     def _next_generation(self) -> None:
         """The best of parents and children become parents, best first; where all failed, all is random again."""
-        models, self._children = self._parents + self._children, []
+        models, self._children = self.parents + self._children, []
         costs = -np.array([model.scores for model in models], dtype=float)
-        self._parents = []
+        self.parents = []
         for front in self._sorting.do(costs, n_stop_if_ranked=self._size) if models else ():
             crowding = self._crowding.do(costs[front])
             order = front[np.argsort(-crowding, kind="stable")]
-            self._parents += [models[place] for place in order[: self._size - len(self._parents)].tolist()]
+            self.parents += [models[place] for place in order[: self._size - len(self.parents)].tolist()]
         self._missing = self._size
         self._generation += 1
 
     def _new(self) -> Proposal:
         """A proposal that was not made before, if any of some attempts is."""
         for _ in range(ATTEMPTS):
-            proposal = self._child() if self._parents else self._first.proposal(self._rng)
+            proposal = self._child() if self.parents else self._first.proposal(self._rng)
             key = self._space.key(proposal.genome)
             if key not in self._proposed:
                 break
@@ -116,14 +116,14 @@ class Nsga2(Strategy):
 
     def _select(self) -> Member:
         """The better of two parents that are drawn: they stand in the order of fronts, and of crowding within one."""
-        return self._parents[int(self._rng.integers(len(self._parents), size=2).min())]
+        return self.parents[int(self._rng.integers(len(self.parents), size=2).min())]
 
     def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
         self._waiting -= 1
         if measurements[0].status == "infeasible":
             self._missing += 1
         scores, key = self._objective.scores(measurements), self._space.key(trial.proposal.genome)
-        known = any(member.key == key for member in (*self._parents, *self._children))
+        known = any(member.key == key for member in (*self.parents, *self._children))
         if not known and all(score > -float("inf") for score in scores):
             self._children.append(Member(scores, trial.proposal.genome, trial.number, key))
 

@@ -37,6 +37,22 @@ class Individuals:
     start: Start = "none"
 
 
+def _evolve(pygmo: Any, box: "Box", algorithm: Any, population: int, starts: Sequence[np.ndarray], seed: int) -> None:
+    """One call of `evolve` of an algorithm of pygmo, on a population that begins with the vectors `starts`."""
+    batches = pygmo.bfe(box)
+    if hasattr(algorithm, "set_bfe"):
+        algorithm.set_bfe(batches)
+    problem = pygmo.problem(box)
+    if starts:
+        swarm = pygmo.population(problem, size=0, seed=seed)
+        vectors = [*starts, *(swarm.random_decision_vector() for _ in range(population - len(starts)))]
+        for vector, fitness in zip(vectors, batches(problem, np.concatenate(vectors)), strict=True):
+            swarm.push_back(vector, [fitness])
+    else:
+        swarm = pygmo.population(problem, size=population, b=batches, seed=seed)
+    pygmo.algorithm(algorithm).evolve(swarm)
+
+
 class Swarm(Strategy):
     """An algorithm of pygmo that minimises `-score` over the box [0, 1]^d; a vector stands for `space.decode(vector)`.
 
@@ -75,24 +91,9 @@ class Swarm(Strategy):
         starts = [space.encode(genome) for genome in known.all()]
         gen = ENDLESS if generations is None else generations
         chosen = getattr(pygmo, algorithm)(gen=gen, seed=second, **parameters)
-
-        def evolve(box: Box) -> None:
-            batches = pygmo.bfe(box)
-            if hasattr(chosen, "set_bfe"):
-                chosen.set_bfe(batches)
-            problem = pygmo.problem(box)
-            if starts:
-                swarm = pygmo.population(problem, size=0, seed=first)
-                vectors = [*starts, *(swarm.random_decision_vector() for _ in range(population - len(starts)))]
-                for vector, fitness in zip(vectors, batches(problem, np.concatenate(vectors)), strict=True):
-                    swarm.push_back(vector, [fitness])
-            else:
-                swarm = pygmo.population(problem, size=population, b=batches, seed=first)
-            pygmo.algorithm(chosen).evolve(swarm)
-
         self.initial = population
         self._space, self._objective, self._name, self._penalty = space, objective, name, individuals.penalty
-        self._pygmo = AskTellThread(evolve, length)
+        self._pygmo = AskTellThread(lambda box: _evolve(pygmo, box, chosen, population, starts, first), length)
         weakref.finalize(self, self._pygmo.close)
         self._batch = 0
         self._starts = len(starts)

@@ -9,6 +9,7 @@ import numpy as np
 
 from nasrun.core import Cost, Genome, Measurement, Proposal, SearchSpace, Strategy, StrategyWrapper, Task, Trial
 from nasrun.core.options import Positive
+from nasrun.core.words import counted
 
 PATIENCE = 1000
 """Proposals in a row that a wrapper turns down before it gives up."""
@@ -220,7 +221,7 @@ class Constrain(StrategyWrapper):
         if str(self.turned_down).rstrip("0") in ("1", "2", "5"):
             lift = "; constraints.flops=null lifts the bound" if self._constraints.automatic else ""
             self._messages.append(
-                f"turned down {self.turned_down} of {self.proposed} architectures, the last over "
+                f"turned down {self.turned_down} of {counted(self.proposed, 'architecture')}, the last over "
                 f"{' and '.join(exceeded)}{lift}"
             )
 

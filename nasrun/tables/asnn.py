@@ -32,7 +32,7 @@ class Asnn(ShippedTable):
     resolution = 1 / UNITS / TRAININGS
 
     def _prepare(self, arrays: Mapping[str, np.ndarray]) -> None:
-        self._rows = {tuple(w for w in widths if w): row for row, widths in enumerate(arrays["widths"].tolist())}
+        self.rows = {tuple(w for w in widths if w): row for row, widths in enumerate(arrays["widths"].tolist())}
 
     def trainings(self, dataset: str, epochs: int) -> Trainings:
         accuracies = self.arrays["accuracies"]
@@ -54,7 +54,7 @@ class Asnn(ShippedTable):
 
     def row_of(self, widths: Genome) -> int | None:
         """Row of the network with these widths of its hidden layers, first one first."""
-        return self._rows.get(widths)
+        return self.rows.get(widths)
 
     def rows_of(self, part: str) -> np.ndarray:
         """The rows of one of `PARTS`, in the order of the paper's table."""

@@ -10,6 +10,7 @@ import hashlib
 import io
 import itertools
 import math
+import re
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ import numpy as np
 
 from nasrun.core import Genome, SearchSpace
 from nasrun.core.options import nearest, printable, show
+from nasrun.core.words import counted
 from nasrun.tables.base import BenchmarkTable, TableError, Trainings
 
 ENDINGS = (".csv", ".parquet")
@@ -73,6 +75,8 @@ class OwnTable(BenchmarkTable):
         if "genome" not in self._columns or not metrics:
             missing = "genome" if "genome" not in self._columns else " or ".join(METRICS)
             near = nearest(missing.partition(" ")[0], self._columns)
+            if len(self._columns) == 1 and (found := re.search(r"[;\t|]", self._columns[0])):
+                near = f"columns are separated by commas, not by {'tabs' if found.group() == chr(9) else found.group()}"
             raise ValueError(f"table={show(str(path))}: no column {missing}; {near}")
         self.metric = metrics[0]
         self.has_epochs = "epochs" in self._columns
@@ -162,10 +166,11 @@ class _Reader:
                 except ValueError as error:
                     wrong.append(f"row {number}: {printable(' '.join(str(error).split()))[:200]}")
         except csv.Error as error:
-            raise TableError(f"{path}: cannot be read as CSV after {count:,} rows ({error})") from None
+            raise TableError(f"{path}: cannot be read as CSV after {counted(count, 'row')} ({error})") from None
         if wrong:
             more = f"; and {len(wrong) - SHOWN:,} more" if len(wrong) > SHOWN else ""
-            raise TableError(f"{path}: {len(wrong):,} of {count:,} rows are wrong: {'; '.join(wrong[:SHOWN])}{more}")
+            rows_are = f"{len(wrong):,} of {counted(count, 'row')} {'is' if len(wrong) == 1 else 'are'}"
+            raise TableError(f"{path}: {rows_are} wrong: {'; '.join(wrong[:SHOWN])}{more}")
         if not self._kept:
             raise TableError(f"{path}: has no row with a {self._metric}")
         names = list(self._kept[0][3])
@@ -193,6 +198,8 @@ class _Reader:
         numbers |= {name: _number(cells, name) for name in self._others}
         if self._seconds is not None:
             numbers[SECONDS] = _number(cells, self._seconds)
+            if numbers[SECONDS] < 0:
+                raise ValueError(f"{self._seconds} {show(cells[self._seconds])}: expected a time, at least 0")
         if "parameters" in self._columns:
             numbers["parameters"] = _number(cells, "parameters") if cells.get("parameters") else math.nan
         architecture = self._index.setdefault(self._space.key(genome), len(self._genomes))

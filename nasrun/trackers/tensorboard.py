@@ -24,7 +24,7 @@ class TensorBoard(Tracker):
 
     def __init__(self, *, detailed: Annotated[int, AtLeast(0)] | None = 200) -> None:
         require("tensorboard", "tensorboard")
-        self._detailed = float("inf") if detailed is None else detailed
+        self.detailed = float("inf") if detailed is None else detailed
         self._folder = Path()
         self._writer: Any = None
 
@@ -43,7 +43,7 @@ class TensorBoard(Tracker):
                 self._writer.add_scalar(name, value, trial.number, trial.time)
             if trial.improved:
                 self._writer.add_text("best/genome", f"`{trial.genome}`", trial.number, trial.time)
-            if trial.improved or trial.number < self._detailed:
+            if trial.improved or trial.number < self.detailed:
                 self._in_full(trial)
 
     def finish(self, summary: Mapping[str, Any]) -> None:

@@ -85,7 +85,7 @@ class DeviceData:
     """
 
     def __init__(self, splits: Splits, device: str) -> None:
-        self._splits, self._device = splits, device
+        self.splits, self._device = splits, device
         mean = torch.tensor(splits.mean, device=device).view(1, -1, 1, 1)
         std = torch.tensor(splits.std, device=device).view(1, -1, 1, 1)
         self.scale = 1 / (255 * std)
@@ -98,7 +98,7 @@ class DeviceData:
     def split(self, name: str) -> DeviceSplit:
         """`train`, `validation`, `test` or `whole_training`, moved to the device when it is first asked for."""
         if name not in self._held:
-            part: Split = getattr(self._splits, name)
+            part: Split = getattr(self.splits, name)
             labels = torch.from_numpy(_labels(part)).to(self._device)
             if isinstance(part.images, MappedImages) and not self._fits(part.images):
                 images, rows = torch.from_numpy(part.images.file.pixels), torch.from_numpy(part.images.rows)
@@ -120,7 +120,7 @@ class DeviceData:
         already), or the squared error of standardised values."""
         if not self.regression:
             return CrossEntropy(logarithms=settings is not None and settings.loss == "nll")
-        splits = self._splits
+        splits = self.splits
         mean = torch.tensor(splits.target_mean, device=self._device).view(1, -1, 1, 1)
         std = torch.tensor(splits.target_std, device=self._device).view(1, -1, 1, 1)
         return SquaredError(1 / std, -mean / std, splits.background)

@@ -14,6 +14,7 @@ from typing import Protocol
 
 import torch
 
+from nasrun.core.words import counted
 from nasrun.training.dense.replicas import Replicas
 from nasrun.training.dense.steps import dense_shape
 from nasrun.training.dense.threads import StoppedError, fit_one_thread, in_parallel, shares, tiny_is_zero
@@ -57,7 +58,8 @@ def train_together(
     all threads, one after the other.
     """
     if request.first_epoch >= request.settings.epochs:
-        reason = f"nothing left to train: {request.first_epoch} epochs of {request.settings.epochs} are done already"
+        done = f"{counted(request.first_epoch, 'epoch')} of {request.settings.epochs}"
+        reason = f"nothing left to train: {done} {'is' if request.first_epoch == 1 else 'are'} done already"
         return [TrainingError(reason) for _ in models]
     for part in filter(None, (request.part, request.validation)):
         request.data.split(part)  # read by one thread, before there are several

@@ -39,7 +39,7 @@ class Stepper:
     ) -> None:
         self.memory_format = runtime.memory_format(model)
         self.step_number = 0
-        self._model, self._settings, self._steps = model, settings, steps
+        self.network, self._settings, self._steps = model, settings, steps
         self._growth = Growth(settings.first_size, steps)
         self._loss = loss if loss is not None else CrossEntropy(settings.label_smoothing)
         self._teacher = teacher
@@ -76,7 +76,7 @@ class Stepper:
     ) -> torch.Tensor:
         """Add the gradient of the mean loss, or of a share of it, to the parameters'; returns that loss."""
         with self._autocast:
-            outputs = self._model(images).float()
+            outputs = self.network(images).float()
         loss = self._loss(outputs, labels)
         if self._teacher is not None:
             loss = self._teacher.loss(loss, outputs, images, self._settings)

@@ -26,7 +26,7 @@ class Teacher:
     """
 
     def __init__(self, model: torch.nn.Module, runtime: Runtime, own: Statistics, theirs: Statistics) -> None:
-        self._model = runtime.place(model.eval().requires_grad_(False))
+        self.network = runtime.place(model.eval().requires_grad_(False))
         self._memory_format = runtime.memory_format(model)
         dtype = runtime.autocast_dtype(model)
         self._autocast = torch.autocast(runtime.device, dtype) if dtype is not None else contextlib.nullcontext()
@@ -42,7 +42,7 @@ class Teacher:
         if not self._same:
             inputs = inputs * self._scale + self._offset
         with self._autocast:
-            outputs: torch.Tensor = self._model(inputs.contiguous(memory_format=self._memory_format))
+            outputs: torch.Tensor = self.network(inputs.contiguous(memory_format=self._memory_format))
         return outputs.float()
 
     def loss(

@@ -176,7 +176,7 @@ VALUES = [
     ("strategy=hyperband strategy.configurations=9", "strategy.configurations=9: hyperband has its own numbers"),
     (
         "strategy=asha evaluator=table search_space=nasbench201",
-        "strategy.budgets=[1,3,9]: table nasbench201 has no trainings of 1 epochs; it has those of 12, 200",
+        "strategy.budgets=[1,3,9]: table nasbench201 has no trainings of 1 epoch; it has those of 12, 200",
     ),
     (
         "strategy=asha evaluator=supernet search_space=macro_cnn",

@@ -194,7 +194,7 @@ def test_a_folder_of_which_nothing_can_be_read(
     (tmp_path / "spoilt" / "a.png").write_text("no picture")
     answer = nasrun_inprocess(f"predict {folder / 'run'} spoilt")
     assert answer.returncode == 2
-    assert answer.stderr == "nasrun: 1 of 1 images skipped, since they cannot be read: spoilt/a.png\n"
+    assert answer.stderr == "nasrun: 1 of 1 image skipped, since they cannot be read: spoilt/a.png\n"
 
 
 def test_files_are_read_as_those_of_the_data_set(

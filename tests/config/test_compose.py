@@ -122,7 +122,7 @@ def test_a_config_without_recipes_is_as_it_was() -> None:
     for key in ("warm_up", "ema", "cutout", "extra_metrics", "teacher"):
         del content["evaluator"][key]
     old, new = build(content).evaluator, build(config).evaluator
-    assert old._settings == new._settings  # type: ignore[attr-defined]
+    assert old.settings == new.settings  # type: ignore[attr-defined]
 
 
 def test_command_line_wins_over_an_experiment() -> None:

@@ -55,11 +55,11 @@ def test_as_many_trackers_as_are_chosen(words: tuple[str, ...], names: list[str]
 
 def test_keys_of_several_trackers_stand_below_their_names() -> None:
     made = trackers("tracker=[tensorboard,csv]", "tracker.tensorboard.detailed=7")
-    assert made["tensorboard"]._detailed == 7  # type: ignore[attr-defined]
+    assert made["tensorboard"].detailed == 7  # type: ignore[attr-defined]
 
 
 def test_the_name_may_be_left_out_where_there_is_one() -> None:
-    assert trackers("tracker=tensorboard", "tracker.detailed=7")["tensorboard"]._detailed == 7  # type: ignore[attr-defined]
+    assert trackers("tracker=tensorboard", "tracker.detailed=7")["tensorboard"].detailed == 7  # type: ignore[attr-defined]
     words = ["tracker=mlflow", "++tracker.uri=a/b", "+tracker.x=1", "tracker.y={z:1}", "~tracker.z", "seed=1"]
     assert in_full(words) == [words[0], "++tracker.mlflow.uri=a/b", *words[2:]]
     for words in (
@@ -79,7 +79,7 @@ def test_several_trackers_are_one_value_of_a_sweep() -> None:
 
 
 def test_files_of_the_users_own_need_a_package_only_beside_others(own: Path) -> None:
-    assert trackers("tracker=mine", "tracker.detailed=9", config_dir=own)["tensorboard"]._detailed == 9  # type: ignore[attr-defined]
+    assert trackers("tracker=mine", "tracker.detailed=9", config_dir=own)["tensorboard"].detailed == 9  # type: ignore[attr-defined]
     assert list(trackers("tracker=[csv,named]", config_dir=own)) == ["csv", "named"]
     assert list(trackers("experiment=both", config_dir=own)) == ["tensorboard", "named"]
     for words in (["tracker=[csv,mine]"], ["tracker=[mine,yours]"]):

@@ -2,7 +2,7 @@
 
 import math
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -57,13 +57,6 @@ def prepared(evaluator: str) -> Setup:
     setup = setup_of(f"evaluator={evaluator}", *RUNS.get(evaluator, SMALL))
     assert isinstance(setup.evaluator.prepare(), dict)
     return setup
-
-
-@pytest.fixture(autouse=True)
-def _threads_as_before() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 def jobs_of(setup: Setup, trials: int = 3) -> list[Job]:

@@ -69,16 +69,16 @@ def test_the_commit_of_a_checkout_and_of_a_linked_work_tree(tmp_path: Path) -> N
     git(main, "init", "--quiet", "--initial-branch=main")
     git(main, "commit", "--quiet", "--allow-empty", "--message=one")
     first = git(main, "rev-parse", "HEAD")
-    assert environment._commit(main) == first
+    assert environment.commit_of(main) == first
     git(main, "worktree", "add", "--quiet", "-b", "side", "../linked")
-    assert environment._commit(tmp_path / "linked") == first
+    assert environment.commit_of(tmp_path / "linked") == first
     git(tmp_path / "linked", "commit", "--quiet", "--allow-empty", "--message=two")
     second = git(tmp_path / "linked", "rev-parse", "HEAD")
-    assert environment._commit(tmp_path / "linked") == second != first
+    assert environment.commit_of(tmp_path / "linked") == second != first
     git(main, "pack-refs", "--all")
-    assert (environment._commit(main), environment._commit(tmp_path / "linked")) == (first, second)
+    assert (environment.commit_of(main), environment.commit_of(tmp_path / "linked")) == (first, second)
     git(main, "checkout", "--quiet", "--detach")
-    assert environment._commit(main) == first
+    assert environment.commit_of(main) == first
 
 
 def test_the_commit_of_a_package_of_a_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,11 +87,11 @@ def test_the_commit_of_a_package_of_a_repository(tmp_path: Path, monkeypatch: py
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: nasrun\nVersion: 0.1.0\n")
     monkeypatch.syspath_prepend(tmp_path)
-    assert environment._commit(tmp_path) is None
+    assert environment.commit_of(tmp_path) is None
     for text, commit in (
         ('{"url": "https://example.org/n.git", "vcs_info": {"vcs": "git", "commit_id": "%s"}}' % ("a" * 40), "a" * 40),
         ('{"url": "file:///n", "dir_info": {"editable": true}}', None),
         ("no JSON", None),
     ):
         (info / "direct_url.json").write_text(text)
-        assert environment._commit(tmp_path) == commit
+        assert environment.commit_of(tmp_path) == commit

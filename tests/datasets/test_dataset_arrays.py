@@ -101,7 +101,7 @@ def test_any_whole_numbers_are_labels(tmp_path: Path, kind: type) -> None:
         ({"images": GREY * 2.0, "labels": LABELS}, "images are float64 from 0 to 510; floats must"),
         (
             {"images": np.where(GREY > 9, np.nan, GREY), "labels": LABELS},
-            "images hold [0-9,]+ values that are no finite",
+            "images hold [0-9,]+ infinite or undefined values",
         ),
         ({"images": GREY * np.uint16(16), "labels": LABELS}, r"images are uint16 from 0 to 4080; .*255 / 4080\)"),
         (

@@ -134,7 +134,7 @@ def test_folders_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         return str(error.value).removeprefix(f"dataset.path={path}: ")
 
     assert message(tmp_path / "nowhere").startswith("no such folder")
-    assert message(tmp_path).startswith(f"{tmp_path} holds 0 folder(s)")
+    assert message(tmp_path).startswith(f"{tmp_path} holds 0 folders")
     fill(tmp_path / "some", 2)
     (tmp_path / "some" / "empty").mkdir()
     assert message(tmp_path / "some").startswith(f"{tmp_path / 'some' / 'empty'} holds no image")
@@ -152,7 +152,7 @@ def test_folders_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     (tmp_path / "half" / "val").mkdir()
     assert message(tmp_path / "half").startswith("holds the folders test, train, val;")
     picture_files.fill(tmp_path / "single", classes=("cat",))
-    assert message(tmp_path / "single").startswith(f"{tmp_path / 'single'} holds 1 folder(s) (cat); expected one")
+    assert message(tmp_path / "single").startswith(f"{tmp_path / 'single'} holds 1 folder (cat); expected one")
     picture_files.fill(tmp_path / "wrapped" / "photos")
     assert message(tmp_path / "wrapped").endswith(
         f"; are the classes in dataset.path={tmp_path / 'wrapped' / 'photos'}?"

@@ -1,15 +1,19 @@
 """Evaluator `train` in its smallest form, and jobs for it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
+from nasrun.checkpoints.store import load_weights
 from nasrun.config.build import Setup
 from nasrun.core import Job, Proposal, Trial, seeding
 from nasrun.evaluators.train.evaluator import Train
+from nasrun.hardware.devices import Runtime
+from nasrun.training.data import DeviceData
+from nasrun.training.single import measure
 from tests.support import setup_of
 
 SMALL = (
@@ -33,6 +37,7 @@ SMALL = (
     "search_space.activations=[relu]",
     "search_space.dense=16",
 )
+RUNTIME = Runtime("cpu", "fp32", "as configured", 1, True)
 
 
 class Bench:
@@ -58,13 +63,14 @@ class Bench:
         return list(self.train.evaluate(jobs))
 
 
-@pytest.fixture(autouse=True)
-def _threads_as_before() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture
 def bench() -> Bench:
     return Bench()
+
+
+def measured(bench: Bench, path: Path, part: str, genome: Any = None) -> dict[str, float]:
+    """Accuracy and loss of a checkpoint, by a network built afresh."""
+    model = bench.setup.space.build(genome or bench.genome(), bench.setup.dataset.task)
+    model.load_state_dict(load_weights(path))
+    RUNTIME.place(model)
+    return dict(measure(model, DeviceData(bench.setup.dataset.load(), "cpu"), part, RUNTIME))

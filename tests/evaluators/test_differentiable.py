@@ -1,6 +1,5 @@
 """Differentiable methods: what each makes of its architecture weights, when they learn, and what is derived."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,32 +10,16 @@ from nasrun.core import Genome
 from nasrun.core.options import ConfigError
 from nasrun.evaluators.differentiable.sgas import certainty, scaled, shares_of, stability
 from nasrun.spaces.nasbench201.encoding import OPERATIONS
-from tests.support import setup_of
+from tests.support import FOUR_CLASSES, setup_of
 
 SMALL = (
     "search_space=nasbench201",
     "search_space.channels=4",
     "search_space.cells=1",
     "evaluator.batch_size=16",
-    "evaluator.pad_to=null",
-    "dataset=synthetic",
-    "dataset.samples=200",
-    "dataset.classes=4",
-    "dataset.height=8",
-    "dataset.width=8",
-    "dataset.validation=0.4",
-    "hardware=cpu",
-    "hardware.threads=1",
-    "hardware.precision=fp32",
+    *FOUR_CLASSES,
 )
 METHODS = ("darts", "gdas", "pc_darts", "sgas")
-
-
-@pytest.fixture(autouse=True)
-def _threads_as_before() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 def prepared(method: str, *words: str) -> Any:

@@ -25,13 +25,6 @@ def prepared(*words: str) -> WithCosts:
     return evaluator
 
 
-@pytest.fixture(autouse=True)
-def _threads_as_before() -> object:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
 def test_the_program_gives_what_the_network_gives(tmp_path: Path) -> None:
     setup = setup_of(*WORDS)
     task = setup.dataset.task

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, get_args
 
 import numpy as np
@@ -32,13 +32,6 @@ SMALL = (
     "hardware.threads=1",
     "evaluator.images=8",
 )
-
-
-@pytest.fixture(autouse=True)
-def _threads_as_before() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 def probe_of(model: nn.Module, *, images: int = 6, shape: tuple[int, int, int] = (2, 4, 4), outputs: int = 3) -> Probe:

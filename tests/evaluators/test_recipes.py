@@ -28,7 +28,7 @@ LARGE = ("dataset.samples=15000", "dataset.validation=0.1")
 
 
 def settings_of(bench: Bench) -> TrainSettings:
-    return bench.train._settings
+    return bench.train.settings
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -111,7 +111,7 @@ def test_a_resumed_run_follows_its_record(monkeypatch: pytest.MonkeyPatch) -> No
     again = setup_of(*SMALL, "recipe=auto").evaluator
     assert isinstance(again, Train)
     assert again.prepare(recorded) == recorded
-    assert (again._settings.lr, again._settings.shift) == (0.07, 2)
+    assert (again.settings.lr, again.settings.shift) == (0.07, 2)
 
 
 def test_a_run_that_began_without_recipes_goes_on() -> None:

@@ -14,7 +14,7 @@ from nasrun.spaces.nasbench201.encoding import OPERATIONS
 from nasrun.training.supernet.image_sizes import padded
 from nasrun.training.supernet.settings import SharedSettings
 from nasrun.training.supernet.trainer import SharedTrainer
-from tests.support import setup_of
+from tests.support import FOUR_CLASSES, setup_of
 
 SPACES = {
     "micro_cell": ("search_space.blocks=2", "search_space.layout=cr", "search_space.channels=4"),
@@ -24,27 +24,11 @@ SPACES = {
 SMALL = (
     "evaluator=supernet",
     "evaluator.batch_size=32",
-    "evaluator.pad_to=null",
     "evaluator.score_batch=16",
-    "dataset=synthetic",
-    "dataset.samples=200",
-    "dataset.classes=4",
-    "dataset.height=8",
-    "dataset.width=8",
-    "dataset.validation=0.4",
-    "hardware=cpu",
-    "hardware.threads=1",
-    "hardware.precision=fp32",
+    *FOUR_CLASSES,
 )
 
 spaces = pytest.mark.parametrize("space", SPACES)
-
-
-@pytest.fixture(autouse=True)
-def _threads_as_before() -> Any:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 def prepared(space: str, *overrides: str) -> tuple[Supernet, Any]:

@@ -13,13 +13,6 @@ from nasrun.training.supernet.image_sizes import shrunk
 from tests.evaluators.test_supernet import groups_of, job, prepared, spaces, weights_of
 
 
-@pytest.fixture(autouse=True)
-def _threads_as_before() -> Any:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
 class TestSampling:
     """How the architectures of a batch are chosen."""
 

@@ -1,6 +1,5 @@
 """Evaluator `train`: weights on disk, warm starts, settings of a proposal, the winner's end, estimates."""
 
-import json
 import math
 import time
 from pathlib import Path
@@ -11,28 +10,11 @@ import torch
 
 from nasrun.checkpoints.archive import read_info
 from nasrun.checkpoints.store import load_weights
-from nasrun.checkpoints.winner import read_winner
-from nasrun.core.options import ConfigError
-from nasrun.datasets import Dataset, Splits
-from nasrun.evaluators.train.memory import reason
-from nasrun.hardware.devices import Hardware, Runtime
 from nasrun.training import loop, single
-from nasrun.training.data import DeviceData
 from nasrun.training.outcomes import Training
 from nasrun.training.request import TrainingRequest
 from nasrun.training.settings import TrainSettings
-from nasrun.training.single import measure
-from tests.evaluators.conftest import Bench
-
-RUNTIME = Runtime("cpu", "fp32", "as configured", 1, True)
-
-
-def measured(bench: Bench, path: Path, part: str, genome: Any = None) -> dict[str, float]:
-    """Accuracy and loss of a checkpoint, by a network built afresh."""
-    model = bench.setup.space.build(genome or bench.genome(), bench.setup.dataset.task)
-    model.load_state_dict(load_weights(path))
-    RUNTIME.place(model)
-    return dict(measure(model, DeviceData(bench.setup.dataset.load(), "cpu"), part, RUNTIME))
+from tests.evaluators.conftest import Bench, measured
 
 
 def test_saved_weights_give_the_reported_accuracy(bench: Bench, tmp_path: Path) -> None:
@@ -234,94 +216,6 @@ def test_progress_is_told(bench: Bench) -> None:
     assert {progress.trial for progress in told} == {-1}
 
 
-def test_final_tests_the_searchs_weights_where_no_epochs_are_set(tmp_path: Path) -> None:
-    bench = Bench("evaluator.final_epochs=null")
-    found, kept = tmp_path / "0-0.zip", tmp_path / "best.safetensors"
-    bench.measure(bench.job(budget=3, save_to=found))
-    result = bench.train.final(bench.job(load_from=found, save_to=kept))
-    expected = measured(bench, found, "test")
-    assert result["metrics"] == {"test_accuracy": expected["accuracy"], "test_loss": expected["loss"]}
-    assert list(result["history"]) == []
-    assert all(torch.equal(tensor, load_weights(kept)[name]) for name, tensor in load_weights(found).items())
-
-
-def test_final_trains_where_no_weights_were_kept(tmp_path: Path) -> None:
-    bench = Bench("evaluator.final_epochs=null")
-    result = bench.train.final(bench.job(budget=2))
-    assert [row["epoch"] for row in result["history"]] == [1, 2]
-
-
-@pytest.mark.parametrize(("final_data", "count"), [("all", 200), ("train", 140)])
-def test_final_trains_anew_on_the_data_asked_for(
-    tmp_path: Path, final_data: str, count: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bench = Bench("evaluator.final_epochs=2", f"evaluator.final_data={final_data}", "evaluator.patience=1")
-    searched, kept = tmp_path / "0-0.zip", tmp_path / "best" / "model.safetensors"
-    bench.measure(bench.job(save_to=searched))
-    used: list[int] = []
-    batches = DeviceData.training_batches
-
-    def noted(self: DeviceData, split: Any, *arguments: Any) -> Any:
-        used.append(len(split))
-        return batches(self, split, *arguments)
-
-    monkeypatch.setattr(DeviceData, "training_batches", noted)
-    result = bench.train.final(bench.job(load_from=searched, save_to=kept))
-    assert used == [count, count]
-    assert [row["epoch"] for row in result["history"]] == [1, 2]
-    # Patience goes by the validation images, where the final training leaves them out.
-    told = {"epoch", "train_loss", "seconds"} | ({"val_accuracy", "val_loss"} if final_data == "train" else set())
-    assert all(set(row) == told for row in result["history"])
-    expected = measured(bench, kept, "test")
-    assert result["metrics"]["test_accuracy"] == expected["accuracy"]
-    assert result["metrics"]["test_loss"] == pytest.approx(expected["loss"], rel=1e-6)
-    assert "2 epochs" in result["trained_on"]
-    assert result["seconds"] > 0
-    about = read_winner(kept)
-    assert about is not None
-    assert (about.genome, about.task) == (bench.setup.space.format(bench.genome()), bench.setup.dataset.task)
-    assert not about.test_flip
-    # From new weights: the search's own make no difference.
-    assert bench.train.final(bench.job())["metrics"] == result["metrics"]
-    json.dumps(result)
-
-
-class Untouchable(Dataset):
-    """A data set whose test part raises when it is looked at."""
-
-    def __init__(self, original: Dataset) -> None:
-        super().__init__(validation=original.validation)
-        self.original, self.name = original, original.name
-
-    @property
-    def task(self) -> Any:
-        return self.original.task
-
-    def _read(self) -> Any:
-        raise NotImplementedError
-
-    def load(self) -> Splits:
-        whole = self.original.load()
-
-        class Guarded(Splits):
-            def __getattribute__(self, name: str) -> Any:
-                if name == "test":
-                    raise AssertionError("the test part was looked at")
-                return super().__getattribute__(name)
-
-        return Guarded(whole.train, whole.validation, whole.test, whole.mean, whole.std, whole.classes)
-
-
-def test_only_final_looks_at_the_test_part() -> None:
-    bench = Bench()
-    bench.train._dataset = Untouchable(bench.setup.dataset)
-    bench.train.prepare()
-    assert bench.measure(bench.job())[0].status == "ok"
-    assert bench.train.estimate(bench.job().trial) > 0
-    with pytest.raises(AssertionError, match="was looked at"):
-        bench.train.final(bench.job())
-
-
 @pytest.mark.parametrize("batch_size", [1, 32, 100, 5000])
 def test_estimate_is_positive_and_grows_with_the_budget(batch_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     # A clock that every step moves by a second: the estimate is then the number of steps, and a tenth.
@@ -338,123 +232,3 @@ def test_estimate_is_positive_and_grows_with_the_budget(batch_size: int, monkeyp
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     steps = max(1, 140 // batch_size)
     assert bench.train.estimate(trial) == pytest.approx(4 * steps * 1.1)
-
-
-def test_nothing_works_before_prepare(bench: Bench) -> None:
-    unprepared = type(bench.train)(bench.setup.space, bench.setup.dataset, bench.setup.hardware)
-    [measurement] = unprepared.evaluate([bench.job()])
-    assert measurement.status == "failed"
-    assert "prepare()" in str(measurement.error)
-
-
-def test_runtime_goes_through_json(bench: Bench) -> None:
-    recorded = json.loads(json.dumps(bench.facts))
-    assert Runtime.from_record(recorded["runtime"]) == RUNTIME
-    assert bench.train.prepare(recorded) == bench.facts
-
-
-def test_a_resumed_run_keeps_what_was_decided(bench: Bench) -> None:
-    recorded = {"runtime": {**RUNTIME._asdict(), "precision": "bf16", "reason": "then"}}
-    assert bench.train.prepare(recorded) == recorded
-    [half] = bench.measure(bench.job())
-    bench.train.prepare()
-    assert bench.measure(bench.job())[0].metrics["train_loss"] != half.metrics["train_loss"]
-
-
-def test_a_run_recorded_on_cuda_is_refused_without_one(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ConfigError, match="begun on a CUDA device, and none is usable here"):
-        bench.train.prepare({"runtime": {**RUNTIME._asdict(), "device": "cuda"}})
-
-
-def test_threads_are_set() -> None:
-    Bench("hardware.threads=2")
-    assert torch.get_num_threads() == 2
-    Bench("hardware.threads=1")
-    assert torch.get_num_threads() == 1
-
-
-class TestHardware:
-    """What is asked for, and what this machine gives."""
-
-    @pytest.fixture(autouse=True)
-    def _no_cuda(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-
-    def test_auto_is_the_cpu_without_cuda(self) -> None:
-        runtime = Hardware().resolve()
-        assert runtime.device == "cpu"
-        assert runtime.precision in ("fp32", "bf16")
-        assert runtime.threads >= 1
-        assert runtime.reason
-
-    @pytest.mark.parametrize(
-        ("units", "precision"),
-        [({}, "fp32"), ({"amx_bf16": True}, "bf16"), ({"avx512_bf16": True}, "bf16"), ({"avx512_bf16": False}, "fp32")],
-    )
-    def test_auto_precision_follows_the_units_of_the_cpu(
-        self, units: dict[str, bool], precision: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: units, raising=False)
-        assert Hardware().resolve().precision == precision
-        assert Hardware(precision="fp32").resolve().precision == "fp32"
-
-    @pytest.mark.parametrize(("capability", "precision"), [((7, 5), "fp16"), ((8, 0), "bf16"), ((9, 0), "bf16")])
-    def test_auto_precision_follows_the_capability_of_the_gpu(
-        self, capability: tuple[int, int], precision: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
-        runtime = Hardware().resolve()
-        assert (runtime.device, runtime.precision) == ("cuda", precision)
-
-    def test_cuda_without_cuda_is_refused(self) -> None:
-        with pytest.raises(ConfigError, match=r"hardware\.device=cuda"):
-            Hardware(device="cuda").resolve()
-
-    def test_fp16_without_cuda_is_refused(self) -> None:
-        with pytest.raises(ConfigError, match=r"hardware\.precision=fp16"):
-            Hardware(precision="fp16").resolve()
-        with pytest.raises(ValueError, match="precision=fp16"):
-            Hardware(precision="fp16", device="cpu")
-
-    def test_threads(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        assert Hardware(threads=1).resolve().threads == 1
-        monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 2, 5}, raising=False)
-        assert Hardware().resolve().threads == 3
-        monkeypatch.delattr("os.sched_getaffinity")
-        assert Hardware().resolve().threads >= 1
-
-    def test_many_more_threads_than_processors_are_refused_but_followed(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("os.cpu_count", lambda: 16)
-        hardware = Hardware(threads=16)
-        recorded = hardware.resolve()._asdict()
-        monkeypatch.setattr("os.cpu_count", lambda: 2)
-        with pytest.raises(ConfigError, match=r"hardware\.threads=16: this machine has 2 processors"):
-            hardware.resolve()
-        assert Runtime.from_record(recorded).threads == 16  # a run that goes on here
-
-    def test_jobs_ahead(self) -> None:
-        assert Hardware().trials_in_flight == 1
-        assert Hardware(in_flight=3).trials_in_flight == 3
-
-
-def test_out_of_memory_is_called_so() -> None:
-    with pytest.raises(RuntimeError) as caught:
-        torch.empty(1 << 50)
-    for error in (caught.value, MemoryError(), torch.OutOfMemoryError("CUDA out of memory.\nTried 9 GiB")):
-        assert reason(error).startswith("out of memory")
-        assert "\n" not in reason(error)
-    assert reason(MemoryError()) == "out of memory"
-    assert reason(KeyError("x")) == "KeyError: 'x'"
-    assert reason(ZeroDivisionError()) == "ZeroDivisionError"
-    assert len(reason(ValueError("long " * 1000))) < 400
-
-
-def test_real_images_are_learned() -> None:
-    """The shipped part of Fashion-MNIST: four epochs on a thousand images, where guessing gives a tenth."""
-    data = ("dataset=fashion_mnist_mini", "dataset.train_samples=1000")
-    bench = Bench("evaluator=train", "hardware=cpu", "hardware.precision=fp32", "hardware.threads=1", *data, base=())
-    genome = bench.setup.space.parse("R8k3relu-R16k3relu-N16k3relu")
-    [measurement] = bench.measure(bench.job(genome=genome, budget=4, hparams={"batch_size": 16}))
-    assert measurement.metrics["val_accuracy"] > 0.5

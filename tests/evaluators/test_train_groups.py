@@ -154,7 +154,7 @@ def ticking(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def steps_of(bench: Bench) -> int:
     """Steps of the two epochs."""
-    return 2 * (len(bench.train._ready[1].split("train")) // 16)
+    return 2 * (len(bench.train.prepared[1].split("train")) // 16)
 
 
 def test_seconds_are_shares_of_the_groups(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,7 +167,7 @@ def test_seconds_are_shares_of_the_groups(bench: Bench, monkeypatch: pytest.Monk
 def test_weights_of_each_are_saved(bench: Bench, tmp_path: Path) -> None:
     jobs = [job._replace(save_to=str(tmp_path / f"0-{job.repeat}.zip")) for job in jobs_of(bench, "16-8")]
     found = by_job(bench.measure(*jobs))
-    runtime, data = bench.train._ready
+    runtime, data = bench.train.prepared
     for job in jobs:
         assert job.save_to is not None
         model = bench.setup.space.build(job.trial.proposal.genome, bench.setup.dataset.task)
@@ -292,7 +292,7 @@ def test_what_was_decided_is_on_record(monkeypatch: pytest.MonkeyPatch) -> None:
     facts["products"] = {"backend": "onednn", "reason": "then"}
     assert bench.train.prepare(facts) == facts
     assert names(bench.train.group(jobs_of(bench, "16-8", "20-9", "8-9", repeats=1))) == [(0, 0), (1, 0)]
-    assert (bench.train._ready[0].threads, bench.train._ready[0].precision) == (3, "bf16")
+    assert (bench.train.prepared[0].threads, bench.train.prepared[0].precision) == (3, "bf16")
 
 
 def test_a_large_network_trains_alone_on_the_cpu(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

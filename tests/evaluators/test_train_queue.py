@@ -111,8 +111,8 @@ def test_more_threads_have_room_for_more() -> None:
 def test_regression_trains_one_after_the_other(bench: Bench) -> None:
     task = dataclasses.replace(bench.setup.dataset.task, kind="regression")
     for wanted, size in ((bench.setup.dataset.task, 3), (task, 1)):
-        groups = train_groups.Groups(bench.setup.space, wanted, bench.train._settings_of, "auto", None)
-        groups.decide(bench.train._ready[0])
+        groups = train_groups.Groups(bench.setup.space, wanted, bench.train.settings_of, "auto", None)
+        groups.decide(bench.train.prepared[0])
         assert len(groups.of(jobs_of(bench, "16-8"))) == size
 
 

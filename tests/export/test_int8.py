@@ -98,7 +98,7 @@ def test_the_ends_stay_in_fp32_where_that_is_the_remedy(network: RunNetwork, tmp
     train = FashionMnistMini().load().train
     kept = {}
     for attempt in int8.ATTEMPTS[:2]:
-        graph = onnx.load_from_string(int8._quantised(tmp_path / ONNX, train, attempt)).graph
+        graph = onnx.load_from_string(int8.quantised(tmp_path / ONNX, train, attempt)).graph
         kept[attempt.keep_ends] = [one for one in graph.initializer if one.data_type == onnx.TensorProto.INT8]
     assert len(kept[True]) < len(kept[False])
 

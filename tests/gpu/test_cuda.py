@@ -77,7 +77,7 @@ def test_auto_takes_the_gpu_and_its_matrix_units() -> None:
 def test_precision_is_used() -> None:
     for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)):
         evaluator = trainer("cuda", precision)
-        runtime, _ = evaluator._ready
+        runtime, _ = evaluator.prepared
         network = evaluator._space.build(evaluator._space.parse(GENOME), evaluator._dataset.task)
         assert runtime.autocast_dtype(network) is (None if precision == "fp32" else dtype)
     assert torch.backends.cuda.matmul.fp32_precision == "tf32"
@@ -87,7 +87,7 @@ def test_precision_is_used() -> None:
 
 def test_data_stay_on_the_device() -> None:
     evaluator = trainer("cuda", "fp32")
-    _, data = evaluator._ready
+    _, data = evaluator.prepared
     split = data.split("train")
     assert split.images.is_cuda
     assert split.images.dtype == torch.uint8
@@ -106,7 +106,7 @@ def test_batches_are_those_of_the_cpu() -> None:
     settings = TrainSettings(batch_size=64, shift=2, flip=True)
     epochs = []
     for device in ("cpu", "cuda"):
-        _, data = trainer(device, "fp32")._ready
+        _, data = trainer(device, "fp32").prepared
         order, augment = torch.Generator().manual_seed(1), torch.Generator().manual_seed(2)
         batches = data.training_batches(data.split("train"), settings, torch.channels_last, order, augment)
         epochs.append([(images.cpu(), labels.cpu()) for images, labels in batches])
@@ -119,7 +119,7 @@ def test_batches_are_those_of_the_cpu() -> None:
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_no_step_waits_for_the_device(precision: str, options: dict[str, Any], no_waiting: None) -> None:
     evaluator = trainer("cuda", precision)
-    runtime, data = evaluator._ready
+    runtime, data = evaluator.prepared
     settings = TrainSettings(batch_size=64, **options)
     model = evaluator._space.build(evaluator._space.parse(GENOME), evaluator._dataset.task)
     runtime.place(model)

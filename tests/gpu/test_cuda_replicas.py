@@ -51,7 +51,7 @@ def by_job(measurements: Sequence[Measurement]) -> dict[tuple[int, int], Measure
 
 
 def replicas_of(evaluator: Train, jobs: Sequence[Job], **options: Any) -> Replicas:
-    runtime, data = evaluator._ready
+    runtime, data = evaluator.prepared
     space, task = evaluator._space, evaluator._dataset.task
     models = [runtime.place(space.build(job.trial.proposal.genome, task)) for job in jobs]
     settings = TrainSettings(**{"batch_size": 32, "optimizer": "adam", **options})
@@ -103,9 +103,9 @@ def test_gradients_are_those_of_the_cpu() -> None:
         replicas = replicas_of(bench.train, jobs_of(bench))
         inputs, labels = next(replicas.batches())
         with torch.no_grad():
-            replicas.stepper._backward(inputs, labels, replicas.stepper._masks.following())
+            replicas.stepper.backward(inputs, labels, replicas.stepper.masks.following())
         steppers.append(replicas.stepper)
-    ours, theirs = (stepper._gradients.cpu() for stepper in steppers)
+    ours, theirs = (stepper.gradients.cpu() for stepper in steppers)
     torch.testing.assert_close(theirs, ours, rtol=1e-4, atol=1e-5)
 
 

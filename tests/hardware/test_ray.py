@@ -74,7 +74,7 @@ def test_one_worker_is_elsewhere_too() -> None:
 def test_the_environment_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_AUTH_MODE", "mine")
     before = dict(os.environ)
-    with ray_cluster._environment({"RAY_AUTH_MODE": "token", "RAY_SOMETHING": "1"}):
+    with ray_cluster.environment({"RAY_AUTH_MODE": "token", "RAY_SOMETHING": "1"}):
         assert os.environ["RAY_AUTH_MODE"] == "mine"
         assert os.environ["RAY_SOMETHING"] == "1"
     assert dict(os.environ) == before
@@ -82,7 +82,7 @@ def test_the_environment_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_the_folder_of_a_cluster_is_short_and_goes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "gettempdir", lambda: "/tmp/" + 60 * "x")
-    with ray_cluster._short_folder() as name:
+    with ray_cluster.short_folder() as name:
         folder = Path(name)
         assert len(name) <= ray_cluster.LONGEST_FOLDER
         (folder / "sockets").mkdir()

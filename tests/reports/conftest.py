@@ -11,6 +11,7 @@ from nasrun.core import Cost, Genome, Measurement, Proposal, SearchSpace, Task, 
 from nasrun.storage.events import Asked, Ended, FinalTested, Measured, RunStarted, Told
 from nasrun.storage.journal import NAME, Journal
 from nasrun.storage.records import RunRecords, TrialRecord, read_run
+from tests.reports.table_sweeps import DATASETS, SEEDS, TABLE, run
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -154,3 +155,21 @@ def browser() -> "Iterator[Browser]":
         started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield started
         started.close()
+
+
+@pytest.fixture(scope="session")
+def three_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two strategies on three data sets of a table."""
+    folder = tmp_path_factory.mktemp("sweep")
+    for dataset in DATASETS:
+        for strategy in ("random", "local_search"):
+            for seed in range(SEEDS):
+                place = folder / f"{dataset}_{strategy}_{seed}"
+                run(place, strategy, seed, *TABLE, "trials=20", dataset=dataset)
+    return folder
+
+
+@pytest.fixture
+def one_table(three_tables: Path) -> list[Path]:
+    """Its runs on one of them."""
+    return sorted(three_tables.glob("cifar10_*"))

@@ -1,12 +1,6 @@
 """What a comparison is asked besides its groups: several benchmarks, parts of runs, other tests, print."""
 
-import csv
-import itertools
-import os
 import re
-import shutil
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,63 +13,37 @@ from nasrun.reports.compare import tables
 from nasrun.reports.compare.anytime import optimum, progress, regret_curves
 from nasrun.reports.compare.curves import epoch_curves, hypervolume_curves, trial_curves
 from nasrun.reports.compare.further_plots import attainment, draw_further
-from nasrun.reports.compare.look import PLAIN_LOOK, Look, read_look
-from nasrun.reports.compare.numbers import front_volumes, incumbent, measures, tabulate
+from nasrun.reports.compare.look import PLAIN_LOOK
+from nasrun.reports.compare.numbers import front_volumes, incumbent, measures
 from nasrun.reports.compare.over import cells, compare_over
-from nasrun.reports.compare.over_tables import write_over
-from nasrun.reports.compare.plots import critical_difference
 from nasrun.reports.compare.question import PLAIN, Cut, Question
 from nasrun.reports.compare.runs import compare_runs, compare_selected, find_runs, selected
-from nasrun.reports.plot_style import add_legend, new_figure
 from nasrun.runner.run import start
-
-QUIET = ("output.plots=false", "output.console=none")
-TABLE = ("search_space=nasbench201", "evaluator=table", *QUIET)
-DATASETS = ("cifar10", "cifar100", "imagenet16")
-SEEDS = 4
+from tests.reports.table_sweeps import DATASETS, QUIET, SEEDS, TABLE, run
 
 
-def run(directory: Path, strategy: str, seed: int, *words: str, dataset: str = "cifar10") -> None:
-    config = task_config(compose_config([f"strategy={strategy}", f"seed={seed}", f"dataset={dataset}", *words]))
-    choices = {"strategy": strategy, "dataset": dataset, "search_space": "nasbench201", "evaluator": "table"}
-    start(config, directory, unique=False, choices=choices)
-
-
-@pytest.fixture(scope="module")
-def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two strategies on three data sets of a table."""
-    folder = tmp_path_factory.mktemp("sweep")
-    for dataset in DATASETS:
-        for strategy in ("random", "local_search"):
-            for seed in range(SEEDS):
-                place = folder / f"{dataset}_{strategy}_{seed}"
-                run(place, strategy, seed, *TABLE, "trials=20", dataset=dataset)
-    return folder
-
-
-@pytest.fixture
-def one(sweep: Path) -> list[Path]:
-    return sorted(sweep.glob("cifar10_*"))
-
-
-def test_a_refusal_names_the_data_sets_and_what_to_type(sweep: Path) -> None:
+def test_a_refusal_names_the_data_sets_and_what_to_type(three_tables: Path) -> None:
     with pytest.raises(ConfigError) as caught:
-        compare_runs([sweep])
+        compare_runs([three_tables])
     assert str(caught.value).endswith(
         "; there are 3 data sets (cifar10, cifar100, imagenet16): all of them at once: over=dataset, or one of them: "
         "where=dataset=cifar10"
     )
-    runs, remarks = selected([sweep], {"dataset": ["cifar10"]})
+    runs, remarks = selected([three_tables], {"dataset": ["cifar10"]})
     assert len(compare_selected(runs, remarks).runs) == 2 * SEEDS
     assert (
-        len(compare_over(runs + selected([sweep], {"dataset": ["cifar100"]})[0], [], ["dataset"], [], PLAIN).benchmarks)
+        len(
+            compare_over(
+                runs + selected([three_tables], {"dataset": ["cifar100"]})[0], [], ["dataset"], [], PLAIN
+            ).benchmarks
+        )
         == 2
     )
 
 
-def test_a_refusal_names_all_that_differs(sweep: Path, tmp_path: Path) -> None:
+def test_a_refusal_names_all_that_differs(three_tables: Path, tmp_path: Path) -> None:
     """What is suggested works, also where runs differ in several keys of the benchmark."""
-    for place in sweep.glob("*_[01]"):
+    for place in three_tables.glob("*_[01]"):
         (tmp_path / place.name).symlink_to(place)
     for dataset in DATASETS:
         for seed in range(2):
@@ -98,8 +66,8 @@ def test_a_refusal_names_all_that_differs(sweep: Path, tmp_path: Path) -> None:
     assert len(compare_selected(runs, remarks).runs) == 2
 
 
-def test_ranks_over_benchmarks_are_those_of_their_means(sweep: Path) -> None:
-    found = compare_over(*selected([sweep]), ["dataset"], [], PLAIN)
+def test_ranks_over_benchmarks_are_those_of_their_means(three_tables: Path) -> None:
+    found = compare_over(*selected([three_tables]), ["dataset"], [], PLAIN)
     assert list(found.benchmarks) == list(DATASETS)
     objective = found.measures[0]
     means = {name: {row.group: row.mean for row in one.rows} for name, one in objective.columns.items()}
@@ -114,34 +82,36 @@ def test_ranks_over_benchmarks_are_those_of_their_means(sweep: Path) -> None:
     assert any("ranks over 3 benchmarks say little" in line for line in found.remarks)
 
 
-def test_benchmarks_of_several_keys(sweep: Path, tmp_path: Path) -> None:
+def test_benchmarks_of_several_keys(three_tables: Path, tmp_path: Path) -> None:
     """A key that follows from the others is not asked for."""
     for seed in range(2):
         words = ("search_space=nasbench101", "evaluator=table", "evaluator.table=ec_nas", "trials=20", *QUIET)
         config = task_config(compose_config(["strategy=random", f"seed={seed}", *words]))
         choices = {"strategy": "random", "dataset": "cifar10", "search_space": "nasbench101", "evaluator": "table"}
         start(config, tmp_path / f"ec_{seed}", unique=False, choices=choices)
-    folders = [tmp_path, *sweep.glob("cifar10_random_*"), *sweep.glob("cifar100_random_*")]
+    folders = [tmp_path, *three_tables.glob("cifar10_random_*"), *three_tables.glob("cifar100_random_*")]
     with pytest.raises(ConfigError) as caught:
         compare_runs(folders)
     said = str(caught.value)
     assert said.startswith("search_space: nasbench101 in ")
     assert "all of them at once: over=search_space,dataset, or one of them: " in said
+    with pytest.raises(ConfigError, match="all of them at once: over=search_space,dataset, or"):
+        compare_over(*selected(folders), ["search_space"], [], PLAIN)
     found = compare_over(*selected(folders), ["search_space", "dataset"], [], PLAIN)
     assert list(found.benchmarks) == ["nasbench101/cifar10", "nasbench201/cifar10", "nasbench201/cifar100"]
 
 
-def test_links_are_followed_and_loops_are_not(sweep: Path, tmp_path: Path) -> None:
+def test_links_are_followed_and_loops_are_not(three_tables: Path, tmp_path: Path) -> None:
     (tmp_path / "links").mkdir()
-    for number, place in enumerate(sorted(sweep.glob("cifar10_random_*"))):
+    for number, place in enumerate(sorted(three_tables.glob("cifar10_random_*"))):
         (tmp_path / "links" / str(number)).symlink_to(place)
     (tmp_path / "links" / "back").symlink_to(tmp_path)
     assert len(find_runs([tmp_path])) == SEEDS
     assert len(compare_runs([tmp_path / "links"]).runs) == SEEDS
 
 
-def test_cuts_are_the_best_until_then(one: list[Path]) -> None:
-    comparison = compare_runs(one)
+def test_cuts_are_the_best_until_then(one_table: list[Path]) -> None:
+    comparison = compare_runs(one_table)
     found = measures(comparison, Question(cuts=(Cut("trials", 5), Cut("trials", 20))))
     assert [measure.name for measure in found[:2]] == ["val_accuracy_at_5_trials", "val_accuracy_at_20_trials"]
     for place in comparison.groups["random"]:
@@ -156,8 +126,8 @@ def test_cuts_are_the_best_until_then(one: list[Path]) -> None:
             measures(comparison, Question(cuts=(cut,)))
 
 
-def test_tests_are_those_of_scipy(one: list[Path]) -> None:
-    comparison = compare_runs(one)
+def test_tests_are_those_of_scipy(one_table: list[Path]) -> None:
+    comparison = compare_runs(one_table)
     values = measures(comparison)[0].values
     first, second = (np.array(list(values[group].values())) for group in ("local_search", "random"))
     [wilcoxon] = measures(comparison, Question(test="wilcoxon"))[0].tests
@@ -166,8 +136,11 @@ def test_tests_are_those_of_scipy(one: list[Path]) -> None:
     assert whitney.p == stats.mannwhitneyu(first, second).pvalue
 
 
-def test_a_test_without_pairs_needs_no_common_seeds(sweep: Path) -> None:
-    places = [*(sweep / f"cifar10_random_{seed}" for seed in (0, 1)), *sweep.glob("cifar10_local_search_[23]")]
+def test_a_test_without_pairs_needs_no_common_seeds(three_tables: Path) -> None:
+    places = [
+        *(three_tables / f"cifar10_random_{seed}" for seed in (0, 1)),
+        *three_tables.glob("cifar10_local_search_[23]"),
+    ]
     comparison = compare_runs(places)
     assert not measures(comparison)[0].tests, "nothing to pair"
     assert any("test=mannwhitney" in line for line in comparison.remarks)
@@ -193,8 +166,8 @@ def test_a_reference_makes_fewer_pairs(tmp_path: Path) -> None:
     assert all("population=2" in (test.first, test.second) for test in tests)
 
 
-def test_regret_and_the_way_to_a_target(one: list[Path]) -> None:
-    comparison = compare_runs(one)
+def test_regret_and_the_way_to_a_target(one_table: list[Path]) -> None:
+    comparison = compare_runs(one_table)
     best = optimum(comparison)
     assert best == pytest.approx(0.91606667, abs=1e-7)
     curves = trial_curves(comparison)
@@ -278,140 +251,3 @@ def test_two_keys_make_a_heat_map(tmp_path: Path) -> None:
     axes = figures["heat_val_accuracy"].axes[0]
     assert [text.get_text() for text in axes.get_yticklabels()] == ["2", "4"]
     assert len(axes.texts) == 4
-
-
-def test_a_look_renames_and_orders(one: list[Path], tmp_path: Path) -> None:
-    (tmp_path / "look.yaml").write_text(
-        "labels: {random: Random search}\ncolours: {random: '#ff0000'}\norder: [local_search, random]\nwidth: 5\n"
-    )
-    look = read_look(tmp_path / "look.yaml")
-    comparison = look.applied(compare_runs(one))
-    assert list(comparison.groups) == ["local_search", "Random search"]
-    assert look.colour("Random search") == "#ff0000"
-    for bad, said in (
-        ("labels: {rndom: x}", "labels: rndom: no such group; did you mean 'random'?"),
-        ("labels: {random: local_search}", "two groups have the same name"),
-    ):
-        (tmp_path / "look.yaml").write_text(bad)
-        with pytest.raises(ConfigError, match=re.escape(said)):
-            read_look(tmp_path / "look.yaml").applied(compare_runs(one))
-    (tmp_path / "look.yaml").write_text("colours: {random: nocolour}")
-    with pytest.raises(ConfigError, match="no colour"):
-        read_look(tmp_path / "look.yaml")
-    assert Look().applied(comparison) == comparison
-    assert look.asked(Question(reference="random")).reference == "Random search"
-
-
-def test_a_look_is_that_of_all_benchmarks(sweep: Path, tmp_path: Path) -> None:
-    look = Look(labels={"random": "Random search"}, order=["random"])
-    found = compare_over(*selected([sweep]), ["dataset"], [], look.asked(Question(reference="random")), look)
-    assert all(list(one.groups) == ["Random search", "local_search"] for one in found.benchmarks.values())
-    assert {row.group for row in found.measures[0].ranks.rows} == {"Random search", "local_search"}
-    with pytest.raises(ConfigError, match="order: rnd: no such group"):
-        compare_over(*selected([sweep]), ["dataset"], [], PLAIN, Look(order=["rnd"]))
-
-
-def test_tables_of_two_comparisons_stand_in_one_document(one: list[Path], sweep: Path, tmp_path: Path) -> None:
-    comparison = compare_runs(one)
-    found = measures(comparison)
-    several = compare_over(*selected([sweep]), ["dataset"], [], PLAIN)
-    texts = []
-    for folder in ("main", "further", "compare"):
-        (tmp_path / folder).mkdir()
-        tables.write_tables(tmp_path / folder, comparison, found, {}, [])
-        write_over(tmp_path / folder, several)
-        texts += [(tmp_path / folder / name).read_text() for name in ("compare.tex", "over.tex")]
-    labels = re.findall(r"\\label\{([^}]+)\}", "".join(texts))
-    assert len(labels) == len(set(labels))
-    assert {"tab:compare-val-accuracy", "tab:main-compare-val-accuracy", "tab:further-over-val-accuracy"} <= set(labels)
-
-
-def test_captions_say_after_what(one: list[Path]) -> None:
-    comparison, question = compare_runs(one), Question(cuts=(Cut("trials", 5),))
-    captions = re.findall(r"\\caption\{(.*)\}\n", tables.latex(comparison, measures(comparison, question), question))
-    assert captions[0].startswith(r"val\_accuracy after 5 trials (\%) over seeds (nasbench201, cifar10, table).")
-    assert all("20 trials" not in caption for caption in captions)
-    assert any(caption.startswith(r"test\_accuracy at the end of the runs (\%) over seeds") for caption in captions)
-
-
-def test_all_of_the_best_are_bold(one: list[Path]) -> None:
-    comparison = compare_runs(one)
-    values = {"a": {0: 0.5, 1: 0.6}, "b": {0: 0.5, 1: 0.6}, "c": {0: 0.5, 1: 0.5}}
-    shown = tabulate("val_accuracy", "max", values, [0, 1], PLAIN)
-    text = tables.latex(comparison, [shown])
-    assert text.count(r"\textbf{") == 2
-
-
-def test_names_of_any_length_fit_into_a_diagram_of_ranks() -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    for count, name in ((2, "a"), (3, "local_search"), (16, "population=16, sample=2, deduplicate=never, cycles={}")):
-        values = {name.format(place) + str(place): {0: 0.1 * place, 1: 0.1 * place} for place in range(count)}
-        figure = critical_difference(tabulate("val_accuracy", "max", values, [0, 1], PLAIN))
-        renderer = FigureCanvasAgg(figure).get_renderer()
-        figure.draw(renderer)
-        boxes = [text.get_window_extent(renderer) for text in figure.axes[0].texts]
-        width, height = figure.bbox.width, figure.bbox.height
-        assert all(box.x0 >= -1 and box.x1 <= width + 1 and box.y0 >= -1 and box.y1 <= height + 1 for box in boxes)
-        ticks = sorted(
-            (box.x0, box.x1) for box, text in zip(boxes, figure.axes[0].texts, strict=True) if text.get_text().isdigit()
-        )
-        assert len(ticks) > 1
-        assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(ticks)), "numbers of the axis overlap"
-
-
-def test_a_legend_has_the_lines_it_takes() -> None:
-    """No label leaves the picture, however many there are and however long."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    for count, length in ((2, 10), (7, 12), (16, 6), (16, 24), (16, 60), (1, 100), (5, 0)):
-        figure, axes = new_figure("Trials", "Best so far")
-        before = axes.get_window_extent().height
-        for number in range(count):
-            axes.plot([0, 1], [number, number], label=f"{number:02d}" + "m" * length)
-        add_legend(figure, axes)
-        FigureCanvasAgg(figure).draw()
-        [legend] = figure.legends
-        box = legend.get_window_extent()
-        assert box.x0 >= 0, (count, length)
-        assert box.x1 <= figure.bbox.width, (count, length)
-        assert axes.get_window_extent().height > 0.75 * before, (count, length)
-
-
-def test_all_files_of_a_paper(sweep: Path, tmp_path: Path, nasrun_inprocess: Callable) -> None:
-    """Tables over three data sets, of one, and the methods: LaTeX that `pdflatex` takes, if it is there."""
-    words = f"compare {sweep} over=dataset by=strategy,trials at=5,20 reference=random --methods --out paper"
-    answer = nasrun_inprocess(words.replace("reference=random ", ""))
-    assert answer.returncode == 0, answer.stderr
-    out = tmp_path / "paper"
-    with (out / "cifar10" / "compare.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert {(row["strategy"], row["trials"]) for row in rows} == {("random", "20"), ("local_search", "20")}
-    with (out / "cifar10" / "pairs.csv").open() as file:
-        assert {"first_strategy", "second_strategy"} <= set(next(csv.DictReader(file)))
-    page = (out / "over.html").read_text()
-    assert all(f'href="{name}/compare.html"' in page for name in DATASETS)
-    assert 'download="over_test_regret.csv"' in page
-    assert "on each of 3 benchmarks" in (out / "methods.tex").read_text()
-    methods = (out / "cifar10" / "methods.tex").read_text()
-    cited = {key for group in re.findall(r"\\cite\{([^}]+)\}", methods) for key in group.split(",")}
-    assert {"dong2020nasbench201", "white2021local", "krizhevsky2009cifar"} <= cited
-    entries = set(re.findall(r"^@\w+\{([^,]+),", (out / "cifar10" / "methods.bib").read_text(), flags=re.MULTILINE))
-    assert entries == cited
-    if shutil.which("pdflatex") is None:
-        pytest.skip("pdflatex is not installed (Debian: texlive-latex-base, texlive-latex-recommended)")
-    inputs = ["cifar10/methods.tex", "over.tex", "cifar10/compare.tex", "cifar100/compare.tex"]
-    pictures = ["critical_difference_over_test_accuracy.pdf", "cifar10/regret_trials.pdf"]
-    body = [f"\\input{{{name}}}\\clearpage" for name in inputs]
-    body += [f"\\includegraphics[width=\\textwidth]{{{name}}}" for name in pictures]
-    preamble = "\\documentclass{article}\\usepackage{booktabs}\\usepackage{graphicx}"
-    text = "\n".join(
-        [preamble, "\\begin{document}", *body, "\\bibliographystyle{plain}\\bibliography{cifar10/methods}"]
-    )
-    (out / "paper.tex").write_text(text + "\\end{document}")
-    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
-    made = subprocess.run(
-        command, cwd=out, capture_output=True, text=True, env={**os.environ, "TEXMFVAR": str(tmp_path)}
-    )
-    assert made.returncode == 0, made.stdout[-2000:]
-    assert (out / "paper.pdf").read_bytes().startswith(b"%PDF")

@@ -272,6 +272,6 @@ def test_the_live_view_shows_how_far_an_epoch_is(space):
     view = Live(space, Objective())
     view.on_progress(Progress(3, 0, 2, 8, {"val_accuracy": 0.5}))
     view.on_progress(Progress(3, 0, 2, 8, {}, 0.25))
-    [line] = map(str, view._jobs(100))
+    [line] = map(str, view.jobs(100))
     assert "epoch 3/8 25 %" in line
     assert "val_accuracy 0.5" in line

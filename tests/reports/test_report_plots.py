@@ -55,8 +55,8 @@ def test_equal_trials_and_sizes_are_drawn(ok, space, tmp_path):
         assert drawn(write_plots(tmp_path, records, space, Objective())) == ALL
 
 
-def test_the_line_of_the_best_never_falls(search):
-    figure = plots._incumbent(list(search(60).values()), Objective())
+def test_the_line_of_the_best_never_falls(search, space, tmp_path):
+    figure = plots.draw_plots(tmp_path, search(60), space, Objective(), {})["incumbent"]
     (line,) = figure.axes[0].lines
     best = line.get_ydata()
     values = [100 * r.mean("val_accuracy") for r in search(60).values() if r.status == "ok"]
@@ -66,17 +66,16 @@ def test_the_line_of_the_best_never_falls(search):
     assert figure.axes[0].get_ylabel() == "Validation accuracy (%)"
 
 
-def test_failed_trials_are_marked(search):
-    records = list(search(60).values())
-    figure = plots._incumbent(records, Objective())
+def test_failed_trials_are_marked(search, space, tmp_path):
+    figure = plots.draw_plots(tmp_path, search(60), space, Objective(), {})["incumbent"]
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert f"{sum(r.status == 'failed' for r in records)} failed" in labels
+    assert f"{sum(r.status == 'failed' for r in search(60).values())} failed" in labels
 
 
 def test_the_front_holds_what_no_smaller_network_matches():
     sizes = np.array([10.0, 20, 20, 30, 40, 50])
     scores = np.array([1.0, 3, 4, 4, 2, 5])
-    assert plots._pareto(sizes, scores).tolist() == [0, 2, 5]
+    assert plots.pareto(sizes, scores).tolist() == [0, 2, 5]
 
 
 @pytest.mark.parametrize(("mode", "sign"), [("max", 1.0), ("min", -1.0)])
@@ -90,14 +89,15 @@ def test_a_few_bad_trials_do_not_set_the_scale(mode, sign):
     assert len(axes.collections[0].get_offsets()) == 2
 
 
-def test_gains_are_children_less_parents(ok):
+def test_gains_are_children_less_parents(ok, space, tmp_path):
     records = [
         TrialRecord(Trial(0, Proposal((0,))), [ok(0, 0.5)]),
         TrialRecord(Trial(1, Proposal((1,), parent=0, origin="swap")), [ok(1, 0.75)]),
         TrialRecord(Trial(2, Proposal((2,), parent=0, origin="swap", reuse_of=1)), [ok(2, 0.75)]),
         TrialRecord(Trial(3, Proposal((3,), parent=1, origin="add_layer")), [ok(3, 0.625)]),
     ]
-    axes = plots._origins(records, Objective()).axes[0]
+    found = {record.trial.number: record for record in records}
+    axes = plots.draw_plots(tmp_path, found, space, Objective(), {})["origins"].axes[0]
     assert [text.get_text() for text in axes.get_yticklabels()] == ["add layer", "swap"]
     assert [text.get_text() for text in axes.texts] == ["0 % of 1 better", "100 % of 1 better"]
     offsets = np.concatenate([c.get_offsets() for c in axes.collections if len(c.get_offsets())])

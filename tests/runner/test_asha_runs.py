@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 
 from nasrun.checkpoints.archive import read_info
 from nasrun.config.compose import compose_config, task_config
@@ -34,13 +33,6 @@ SMALL = (
 )
 ASHA = (*SMALL, "strategy=asha", "trials=18")
 HALVING = (*SMALL, "strategy=successive_halving", "strategy.configurations=9", "trials=13")
-
-
-@pytest.fixture(autouse=True)
-def _threads_as_before() -> object:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 def results(directory: Path) -> dict[str, bytes]:

@@ -4,17 +4,16 @@ import csv
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from nasrun.config.compose import compose_config, task_config
 from nasrun.runner.run import resume, start
 from nasrun.storage import journal
 from nasrun.storage.records import read_run
 from tests.runner.test_shared_runs import ROOT, kinds, results
+from tests.support import TINY_IMAGES
 
 SMALL = (
     "search_space=nasbench201",
@@ -24,17 +23,10 @@ SMALL = (
     "evaluator.architecture_lr=0.1",  # so that what is derived changes in a few steps
     "evaluator.batch_size=32",
     "evaluator.score_batch=16",
-    "evaluator.pad_to=null",
-    "dataset=synthetic",
-    "dataset.samples=200",
-    "dataset.height=8",
-    "dataset.width=8",
-    "dataset.validation=0.4",
     "trials=5",
-    "hardware=cpu",
-    "hardware.threads=1",
     "output.console=none",
     "output.plots=false",
+    *TINY_IMAGES,
 )
 METHODS = {
     "darts": ("evaluator=darts", "evaluator.max_skips=2", "evaluator.skip_dropout=0.3"),
@@ -71,13 +63,6 @@ sys.exit(main())
 """
 
 methods = pytest.mark.parametrize("method", METHODS)
-
-
-@pytest.fixture(autouse=True)
-def _threads_as_before() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 def words(method: str) -> list[str]:

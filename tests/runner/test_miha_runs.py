@@ -45,13 +45,6 @@ CROSSOVER = (*MIHA, "strategy.choose=crossover")
 PBT = (*SMALL, "strategy=pbt", "strategy.population=4", "strategy.ready=1", "strategy.generations=3", "trials=12")
 
 
-@pytest.fixture(autouse=True)
-def _threads_as_before() -> object:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
 def run_of(words: tuple[str, ...], directory: Path, *more: str) -> Path:
     start(task_config(compose_config([*words, *more])), directory, unique=False)
     return directory

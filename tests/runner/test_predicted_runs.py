@@ -4,11 +4,9 @@ import csv
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from nasrun.config.compose import compose_config, task_config
 from nasrun.runner.run import resume, start
@@ -55,13 +53,6 @@ del sys.argv[1:4]
 from nasrun.cli.main import main
 sys.exit(main())
 """
-
-
-@pytest.fixture(autouse=True)
-def _threads_as_before() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 def killed(name: str, kind: str, after: int, words: list[str]) -> None:

@@ -5,11 +5,9 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 import yaml
 
 from nasrun.config.compose import compose_config, task_config
@@ -18,6 +16,7 @@ from nasrun.runner.run import resume, start
 from nasrun.storage import journal
 from nasrun.storage.journal import Line
 from nasrun.training.outcomes import TrainingError
+from tests.support import TINY_IMAGES
 
 ROOT = Path(__file__).parents[2]
 SMALL = (
@@ -29,17 +28,10 @@ SMALL = (
     "evaluator.rounds=4",
     "evaluator.batch_size=32",
     "evaluator.score_batch=16",
-    "evaluator.pad_to=null",
-    "dataset=synthetic",
-    "dataset.samples=200",
-    "dataset.height=8",
-    "dataset.width=8",
-    "dataset.validation=0.4",
     "trials=14",
-    "hardware=cpu",
-    "hardware.threads=1",
     "output.console=none",
     "output.plots=false",
+    *TINY_IMAGES,
 )
 STRATEGIES = {
     "aging_evolution": ("strategy=aging_evolution", "strategy.population=4", "strategy.sample=2"),
@@ -68,13 +60,6 @@ del sys.argv[1:3]
 from nasrun.cli.main import main
 sys.exit(main())
 """
-
-
-@pytest.fixture(autouse=True)
-def _threads_as_before() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 def whole(strategy: str, directory: Path, *more: str) -> Path:

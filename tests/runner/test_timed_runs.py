@@ -59,13 +59,6 @@ UNTIL_GONE = {"one process": 5, "workers": 5, "ray": 90}  # Ray's processes look
 SECONDS_PER_EVENT = {"measure": 2.0, "segment": 5.0}
 
 
-@pytest.fixture(autouse=True)
-def _threads_as_before() -> object:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module", autouse=True)
 def _imported(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Everything is imported, which takes longer than the budgets here."""

@@ -139,7 +139,7 @@ def test_networks_begin_with_the_weights_of_another(run: Path) -> None:
         assert isinstance(evaluator, Train)
         facts = evaluator.prepare()
         assert facts["init"]["genome"] == genome
-        network = evaluator._trainer.new_network(Job(Trial(0, Proposal(setup.space.parse(genome))), 0, 1))
+        network = evaluator.trainer.new_network(Job(Trial(0, Proposal(setup.space.parse(genome))), 0, 1))
         equal = {name for name, one in network.state_dict().items() if torch.equal(one, weights.get(name, one + 1))}
         head = {name for name in network.state_dict() if name.startswith(f"{head_of(network)}.")}
         assert head == {"output.weight", "output.bias"}

@@ -2,24 +2,15 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from nasrun.config.compose import compose_config, task_config
 from nasrun.runner.run import start
 from tests.runner.test_crash import SCRIPTS, script
 from tests.runner.test_shared_runs import SMALL
-
-
-@pytest.fixture(autouse=True)
-def _threads_as_before() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 def call(name: str, *words: str | Path) -> str:

@@ -2,8 +2,6 @@
 
 import pickle
 from collections import Counter
-from itertools import combinations, product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,46 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from nasrun.core import Cost, Genome, Task, Token
 from nasrun.spaces.macro_cnn.space import MacroCNN
+from tests.spaces.macro_cnns import CONFIG, EXAMPLE, FASHION, everything, seeds, small, space, spaces
 
-CONFIG = Path(__file__).resolve().parents[2] / "conf" / "search_space" / "macro_cnn.yaml"
-FASHION = Task("fashion", 1, 28, 28, 10)
-TASKS = [FASHION, Task("colour", 3, 32, 32, 100), Task("odd", 2, 7, 5, 3), Task("dot", 4, 1, 1, 2, "regression")]
-EXAMPLE: Genome = (5, 32, "pool", 64, 64, "pool")
 STRING = "c32-pool-c64-c64-pool"
-
-
-def space(**changes: Any) -> MacroCNN:
-    options: Any = OmegaConf.to_container(OmegaConf.load(CONFIG))
-    del options["_target_"]
-    return MacroCNN(**{**options, "channels": [8, 16, 32, 64], **changes})
-
-
-def small(**changes: Any) -> MacroCNN:
-    """Few enough genomes to count them all."""
-    return space(**{"depths": [2, 4], "channels": [1, 2], "max_pools": 1, **changes})
-
-
-def everything(tested: MacroCNN, depths: tuple[int, ...] = (2, 4), channels: tuple[int, ...] = (1, 2)) -> list[Genome]:
-    """Every genome, found by trying all rows of layers."""
-    rows = [row for depth in depths for row in product(("pool", *channels), repeat=depth)]
-    return [(len(row), *row) for row in rows if row.count("pool") <= tested.max_pools]
-
-
-@st.composite
-def spaces(draw: st.DrawFn) -> MacroCNN:
-    depths = draw(st.lists(st.integers(1, 9), min_size=1, max_size=4, unique=True))
-    return MacroCNN(
-        depths=depths,
-        channels=draw(st.lists(st.integers(1, 40), min_size=1, max_size=4, unique=True)),
-        max_pools=draw(st.integers(0, min(depths) - 1)),
-        batch_norm=draw(st.booleans()),
-        dense=draw(st.integers(1, 50)),
-    )
-
-
-seeds = st.integers(0, 2**32 - 1)
 
 
 # What is in the space
@@ -140,120 +102,11 @@ def test_some_networks_are_within_the_bound() -> None:
     assert 200 < sum(within) < 900
 
 
-# Mutations, crossover and neighbours
-
-
-def grown(rows: set[tuple[Token, ...]]) -> set[tuple[Token, ...]]:
-    return {(*row[:i], layer, *row[i:]) for row in rows for i in range(len(row) + 1) for layer in ("pool", 1, 2)}
-
-
-def shrunk(rows: set[tuple[Token, ...]]) -> set[tuple[Token, ...]]:
-    return {row[:i] + row[i + 1 :] for row in rows for i in range(len(row))}
-
-
-def children(name: str, parent: Genome, pool: set[Genome]) -> set[Genome]:
-    """What a mutation may make of a parent, by its definition, out of all genomes of the space."""
-    layers = parent[1:]
-    rows: set[tuple[Token, ...]] = set()
-    if name == "swap":
-        for i, j in combinations(range(len(layers)), 2):
-            rows.add((*layers[:i], layers[j], *layers[i + 1 : j], layers[i], *layers[j + 1 :]))
-    elif name == "add_layers":
-        rows = grown(grown({layers}))
-    elif name == "remove_layers":
-        rows = shrunk(shrunk({layers}))
-    else:
-        for i, new in product(range(len(layers)), ("pool", 1, 2)):
-            if ("pool" in (layers[i], new)) == (name == "operation"):
-                rows.add((*layers[:i], new, *layers[i + 1 :]))
-    return ({(len(row), *row) for row in rows} & pool) - {parent}
-
-
-@pytest.mark.parametrize("name", space().mutations)
-@pytest.mark.parametrize("max_pools", [0, 1])
-def test_mutations_reach_exactly_their_children(name: str, max_pools: int) -> None:
-    tested = small(max_pools=max_pools)
-    genomes = everything(tested)
-    pool, rng = set(genomes), np.random.default_rng(2)
-    for parent in genomes:
-        expected = children(name, parent, pool)
-        found = Counter(tested.mutations[name](parent, rng) for _ in range(60 * max(1, len(expected))))
-        # Some insertions come about in one way among very many.
-        for _ in range(30_000 if name == "add_layers" and expected else 0):
-            if len(found) == len(expected):
-                break
-            found[tested.mutations[name](parent, rng)] += 1
-        assert set(found) == (expected or {parent})
-        if name in ("swap", "channels"):
-            assert max(found.values()) < 60 + 5 * 60**0.5 or not expected
-
-
-@pytest.mark.parametrize("name", space().mutations)
-def test_mutations_without_alternative_give_the_parent(name: str) -> None:
-    tested = space(depths=[3], channels=[8], max_pools=0)
-    assert tested.mutations[name]((3, 8, 8, 8), np.random.default_rng(0)) == (3, 8, 8, 8)
-
-
-def test_depth_goes_to_the_next_in_order_of_size() -> None:
-    tested, rng = space(depths=[9, 5, 7]), np.random.default_rng(3)
-    for depth, more, less in ((5, 7, 5), (7, 9, 5), (9, 9, 7)):
-        genome: Genome = (depth, *[8] * depth)
-        assert tested.mutations["add_layers"](genome, rng)[0] == more
-        assert tested.mutations["remove_layers"](genome, rng)[0] == less
-
-
 def test_space_can_be_pickled() -> None:
     tested = pickle.loads(pickle.dumps(space()))
     first, second = np.random.default_rng(0), np.random.default_rng(0)
     for name, mutate in space().mutations.items():
         assert mutate(EXAMPLE, first) == tested.mutations[name](EXAMPLE, second)
-
-
-def test_crossover_reaches_exactly_its_children() -> None:
-    tested, rng = small(depths=[2, 3, 5], max_pools=1), np.random.default_rng(4)
-    depths = (2, 3, 5)
-    genomes = everything(tested, depths)
-    for first, second in [(genomes[i], genomes[j]) for i, j in rng.integers(len(genomes), size=(150, 2))]:
-        expected = set()
-        for head, tail in product(range(1, first[0] + 1), range(1, second[0] + 1)):
-            row = first[1 : 1 + head] + second[len(second) - tail :]
-            if len(row) in (first[0], second[0]) and row.count("pool") <= 1:
-                expected.add((len(row), *row))
-        found = {tested.crossover(first, second, rng) for _ in range(60 * max(1, len(expected)))}
-        assert found == (expected or {first})
-
-
-def test_crossover_of_what_does_not_mix() -> None:
-    first: Genome = (2, "pool", 1)
-    assert small().crossover(first, (2, 1, "pool"), np.random.default_rng(0)) == first
-
-
-def test_neighbours_by_hand() -> None:
-    tested = small(depths=[2, 4])
-    assert tested.neighbours((2, 1, "pool")) == [
-        (2, 2, "pool"),
-        (2, 1, 1),
-        (2, 1, 2),
-        (4, 1, 1, 1, "pool"),
-    ]
-    near = tested.neighbours((4, 1, 2, 2, "pool"))
-    assert [genome for genome in near if genome[0] == 2] == [(2, 2, "pool"), (2, 1, "pool"), (2, 1, 2)]
-    assert len(near) == 3 + 3 + 2
-
-
-@settings(max_examples=50, deadline=None)
-@given(spaces(), seeds)
-def test_neighbours_are_others_of_the_space(tested: MacroCNN, seed: int) -> None:
-    genome = tested.sample(np.random.default_rng(seed))
-    near = tested.neighbours(genome)
-    assert len(near) == len(set(near)) == len(set(near) - {genome})
-    for other in near:
-        tested.validate(other)
-        if other[0] == genome[0]:
-            assert sum(a != b for a, b in zip(genome, other, strict=True)) == 1
-            assert genome in tested.neighbours(other)
-        if other[0] > genome[0]:
-            assert genome in tested.neighbours(other)
 
 
 # Strings and vectors
@@ -280,7 +133,8 @@ KNOWN = "expected one of pool, c8, c16, c32, c64"
         (STRING + "\n", f"character 18 (layer 5): {KNOWN}; got 'pool\\n'"),
         (
             "pool-pool-pool-pool-pool",
-            "character 21 (layer 5): expected a convolution, for there are 4 poolings (max_pools) already; got 'pool'",
+            "character 21 (layer 5): expected a convolution, for there is no further pooling after max_pools=4; "
+            "got 'pool'",
         ),
         (
             "c8-c8-c8",
@@ -366,78 +220,3 @@ def test_any_genome_goes_round_and_varies_within_the_space(tested: MacroCNN, see
     for mutate in tested.mutations.values():
         tested.validate(mutate(genome, rng))
     tested.validate(tested.crossover(genome, other, rng))
-
-
-# Price and build
-
-
-@pytest.mark.parametrize("batch_norm", [True, False])
-@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
-def test_cost_is_what_torch_counts(task: Task, batch_norm: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    # There are no weights to draw on the meta device, but going through the motions is half of the time.
-    for name in ("kaiming_normal_", "kaiming_uniform_", "uniform_", "zeros_", "ones_"):
-        monkeypatch.setattr(torch.nn.init, name, lambda tensor, *args, **kwargs: tensor)
-    tested, rng = space(batch_norm=batch_norm, dense=48), np.random.default_rng(5)
-    counter, before = FlopCounterMode(display=False), 0
-    with torch.device("meta"), torch.inference_mode(), counter:
-        image = torch.empty(1, task.channels, task.height, task.width)
-        for _ in range(20 if batch_norm else 60):  # batch normalisation takes most of the time
-            genome = tested.sample(rng)
-            model = tested.build(genome, task).eval()
-            assert model(image).shape == (1, task.outputs)
-            total = counter.get_total_flops()
-            parameters = sum(weight.numel() for weight in model.parameters())
-            assert tested.cost(genome, task) == Cost(parameters, total - before), tested.format(genome)
-            before = total
-
-
-def test_cost_by_hand() -> None:
-    task = Task("tiny", 1, 5, 7, 10)  # 5x7 becomes 3x4
-    tested = space(depths=[4], max_pools=2)
-    genome = tested.parse("c8-pool-c16-pool")
-    convolutions, dense = (9 * 8, 9 * 8 * 16), (16 * 64, 64 * 10)
-    assert tested.cost(genome, task).parameters == sum(convolutions) + 2 * (8 + 16) + sum(dense) + 64 + 10
-    assert tested.cost(genome, task).flops == 2 * (convolutions[0] * 35 + convolutions[1] * 12 + sum(dense))
-    without = space(depths=[4], max_pools=2, batch_norm=False).cost(genome, task)
-    assert without.parameters == tested.cost(genome, task).parameters - 8 - 16
-    assert without.flops == tested.cost(genome, task).flops
-
-
-@pytest.mark.parametrize("batch_norm", [True, False])
-def test_build_is_what_the_genome_says(batch_norm: bool) -> None:
-    import torch
-    from torch import nn
-
-    tested = space(batch_norm=batch_norm)
-    model: Any = tested.build(tested.parse("pool-c32-c8-pool-c16"), Task("colour", 3, 9, 5, 7))
-    names = ["maxpool1", "layer1", "layer2", "maxpool4", "layer3", "pool", "flatten", "dense", "activation", "output"]
-    assert [name for name, _ in model.named_children()] == names
-    channels = 3
-    for name, width in (("layer1", 32), ("layer2", 8), ("layer3", 16)):
-        layer = list(model.get_submodule(name))
-        assert [type(part) for part in layer] == [nn.Conv2d, *[nn.BatchNorm2d] * batch_norm, nn.ReLU]
-        convolution = layer[0]
-        assert (convolution.in_channels, convolution.out_channels) == (channels, width)
-        assert (convolution.kernel_size, convolution.stride, convolution.padding) == ((3, 3), (1, 1), (1, 1))
-        assert (convolution.bias is None) == batch_norm
-        channels = width
-    assert (model.dense.in_features, model.dense.out_features, model.output.out_features) == (16, 64, 7)
-    image = torch.arange(2 * 3 * 9 * 5, dtype=torch.float32).view(2, 3, 9, 5)
-    pooled = model.maxpool1(image)
-    assert pooled.shape == (2, 3, 5, 3)
-    assert pooled[0, 0].tolist() == [[6, 8, 9], [16, 18, 19], [26, 28, 29], [36, 38, 39], [41, 43, 44]]
-
-
-def test_initial_weights_follow_the_seed() -> None:
-    import torch
-
-    states = []
-    with torch.random.fork_rng():
-        for seed in (1, 1, 2):
-            torch.manual_seed(seed)
-            states.append(space().build(EXAMPLE, FASHION).state_dict())
-    same = [all(torch.equal(states[0][name], other[name]) for name in states[0]) for other in states[1:]]
-    assert same == [True, False]

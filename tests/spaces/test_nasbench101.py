@@ -3,27 +3,21 @@
 import gzip
 import json
 import pickle
-from collections import Counter
-from collections.abc import Iterator
-from functools import cache
-from itertools import permutations, product
-from pathlib import Path
+from itertools import permutations
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from omegaconf import OmegaConf
 
 from nasrun.core import Genome, Task
 from nasrun.spaces.nasbench101.space import NASBench101
+from tests.spaces.nasbench101_cells import EXAMPLE, OPERATIONS, ROOT, everything, pack, space, unpack, walk
 
-ROOT = Path(__file__).resolve().parents[2]
-CONFIG = ROOT / "conf" / "search_space" / "nasbench101.yaml"
 TABLE = ROOT.parent / "shared" / "data" / "nasbench101" / "ec_nas_5v_4epochs.json.gz"
-OPERATIONS = ["conv3x3", "conv1x1", "maxpool3x3"]
 CIFAR = Task("cifar10", 3, 32, 32, 10)
+
 
 # Cells with the hash and the trainable parameters that NAS-Bench-101 gives them.
 KNOWN = [
@@ -49,64 +43,6 @@ KNOWN = [
     ("conv1x1(0)-conv3x3(1)-conv3x3(2)-out(0+1+2+3)", "deecf0e9eb36e2def93e734c932e56b4", 3_353_144),
     ("conv1x1(0)-conv3x3(0+1)-conv3x3(0+2)-out(0+3)", "f5d9849d3c37a810ac43b8a42aa5d19f", 23_131_530),
 ]
-EXAMPLE: Genome = (4, "conv3x3", "maxpool3x3", 1, 1, 1, 0, 1, 1)
-EXAMPLE_TEXT = "conv3x3(0)-maxpool3x3(0+1)-out(1+2)"
-
-Edges = frozenset[tuple[int, int]]
-
-
-def space(**changes: Any) -> NASBench101:
-    options: Any = OmegaConf.to_container(OmegaConf.load(CONFIG))
-    del options["_target_"]
-    return NASBench101(**{**options, **changes})
-
-
-def walk(tested: NASBench101) -> Iterator[Genome]:
-    """Every genome that `choices` lead to."""
-    prefixes: list[Genome] = [()]
-    while prefixes:
-        prefix = prefixes.pop()
-        legal = tested.choices(prefix)
-        prefixes += [(*prefix, token) for token in legal]
-        if not legal:
-            yield prefix
-
-
-# Cells as sets of edges, apart from the code under test
-
-
-def unpack(genome: Genome) -> tuple[tuple[Any, ...], Edges]:
-    """Operations and edges of a genome."""
-    count = int(genome[0])
-    places = [(u, v) for v in range(1, count) for u in range(v)]
-    return genome[1 : count - 1], frozenset(e for e, bit in zip(places, genome[count - 1 :], strict=True) if bit)
-
-
-def pack(count: int, operations: Any, edges: Edges) -> Genome | None:
-    """The genome of a graph, pruned; None where there is no path."""
-    ahead, behind = {0}, {count - 1}
-    for _ in range(count):
-        ahead |= {v for u, v in edges if u in ahead}
-        behind |= {u for u, v in edges if v in behind}
-    kept = sorted(ahead & behind)
-    if not kept:
-        return None
-    bits = [int((u, v) in edges) for v in kept[1:] for u in kept if u < v]
-    return (len(kept), *[operations[v - 1] for v in kept[1:-1]], *bits)
-
-
-@cache
-def everything(vertices: int, edges: int, operations: tuple[str, ...]) -> dict[Genome, int]:
-    """Every genome, and how many graphs with unpruned vertices it comes from, found by trying all of them."""
-    places = [(u, v) for v in range(vertices) for u in range(v)]
-    found: Counter[Genome] = Counter()
-    for bits in product((0, 1), repeat=len(places)):
-        chosen = frozenset(e for e, bit in zip(places, bits, strict=True) if bit)
-        for row in product(operations, repeat=vertices - 2):
-            genome = pack(vertices, row, chosen)
-            if genome and len(unpack(genome)[1]) <= edges:
-                found[genome] += 1
-    return found
 
 
 def renumbered(genome: Genome, order: tuple[int, ...]) -> Genome | None:
@@ -136,6 +72,7 @@ def spaces(draw: st.DrawFn) -> NASBench101:
 
 
 seeds = st.integers(0, 2**32 - 1)
+
 
 # What is in the space
 
@@ -252,231 +189,6 @@ def test_options_that_make_no_space(changes: dict[str, Any], message: str) -> No
     with pytest.raises(ValueError, match="=") as caught:
         space(**changes)
     assert str(caught.value) == message
-
-
-# Drawing
-
-
-@pytest.mark.parametrize("edges", [3, 4, 6])
-def test_sample_is_uniform_over_wirings_before_pruning(edges: int) -> None:
-    tested, rng = space(vertices=4, edges=edges, operations=["conv1x1", "conv3x3"]), np.random.default_rng(0)
-    weights = everything(4, edges, ("conv1x1", "conv3x3"))
-    draws, total = 30_000, sum(weights.values())
-    counts = Counter(tested.sample(rng) for _ in range(draws))
-    for genome, weight in weights.items():
-        expected = draws * weight / total
-        assert abs(counts.pop(genome, 0) - expected) < 5 * expected**0.5
-    assert not counts
-
-
-def test_chains_are_drawn_uniformly() -> None:
-    tested, rng = space(chain=True, vertices=5), np.random.default_rng(0)
-    counts = Counter(tested.sample(rng) for _ in range(39 * 400))
-    assert set(counts) == set(walk(tested))
-    assert max(abs(count - 400) for count in counts.values()) < 5 * 20
-
-
-# Mutations, neighbours and crossover
-
-
-def children(name: str, parent: Genome, pool: dict[Genome, int]) -> set[Genome]:
-    """What a mutation may make of a parent, by its definition, out of all genomes of the space."""
-    count, (operations, edges) = int(parent[0]), unpack(parent)
-    places = [(u, v) for v in range(count) for u in range(v)]
-    if name == "add_connection":
-        return {g for e in places if e not in edges and (g := pack(count, operations, edges | {e})) in pool}
-    if name == "edge":
-        return {g for e in places if (g := pack(count, operations, edges ^ {e})) in pool}
-    found = set()
-    for other in pool:
-        theirs, wiring = unpack(other)
-        same = [a == b for a, b in zip(operations, theirs, strict=False)]
-        if name == "operation" and other[0] == count and wiring == edges and same.count(False) == 1:
-            found.add(other)
-        if name == "add_node" and other[0] == count + 1:
-            for added in range(1, count):
-                sources, targets = ([e[i] for e in wiring if e[1 - i] == added] for i in (0, 1))
-                if len(sources) == len(targets) == 1:
-                    rest = frozenset((u - (u > added), v - (v > added)) for u, v in wiring if added not in (u, v))
-                    around = (sources[0], targets[0] - 1)
-                    if theirs[: added - 1] + theirs[added:] == operations and edges in (rest, rest | {around}):
-                        found.add(other)
-    return found - {parent}
-
-
-@pytest.mark.parametrize("name", space().mutations)
-@pytest.mark.parametrize(("vertices", "edges", "names"), [(4, 6, OPERATIONS), (4, 4, OPERATIONS), (5, 6, ["conv1x1"])])
-def test_mutations_reach_exactly_their_children(name: str, vertices: int, edges: int, names: list[str]) -> None:
-    tested, rng = space(vertices=vertices, edges=edges, operations=names), np.random.default_rng(2)
-    pool = everything(vertices, edges, tuple(names))
-    for parent in list(pool)[:: 1 + len(pool) // 60]:
-        expected = children(name, parent, pool)
-        found = Counter(tested.mutations[name](parent, rng) for _ in range(60 * max(1, len(expected))))
-        assert set(found) <= (expected or {parent})
-        # Numbers for the new vertex, and what is left after pruning, make some children more likely than others.
-        if name in ("add_connection", "operation"):
-            assert set(found) == (expected or {parent})
-            assert max(found.values()) < 60 + 5 * 60**0.5 or not expected
-
-
-@pytest.mark.parametrize("name", ["add_node", "edge"])
-def test_mutations_reach_all_their_children(name: str) -> None:
-    tested, rng = space(vertices=5, operations=["conv1x1", "conv3x3"]), np.random.default_rng(2)
-    parent = tested.parse("conv1x1(0)-conv3x3(0+1)-out(1+2)")
-    expected = children(name, parent, everything(5, 9, ("conv1x1", "conv3x3")))
-    assert {tested.mutations[name](parent, rng) for _ in range(100 * len(expected))} == expected
-
-
-@pytest.mark.parametrize("name", space().mutations)
-def test_mutations_without_alternative_give_the_parent(name: str) -> None:
-    assert space(vertices=2).mutations[name]((2, 1), np.random.default_rng(0)) == (2, 1)
-
-
-def test_mutations_and_neighbours_of_chains() -> None:
-    tested, rng = space(chain=True, vertices=5), np.random.default_rng(0)
-    for parent in walk(tested):
-        chain = parent[1:]
-        longer = {(*chain[:i], o, *chain[i:]) for i in range(len(chain) + 1) for o in OPERATIONS if len(chain) < 3}
-        shorter = {chain[:i] + chain[i + 1 :] for i in range(len(chain)) if len(chain) > 1}
-        other = {(*chain[:i], o, *chain[i + 1 :]) for i in range(len(chain)) for o in OPERATIONS} - {chain}
-        every = {"add_node": longer, "remove_node": shorter, "operation": other}
-        assert set(tested.mutations) == set(every)
-        for name, expected in every.items():
-            genomes = {(len(row) + 2, *row) for row in expected}
-            assert {tested.mutations[name](parent, rng) for _ in range(200)} == (genomes or {parent})
-        neighbours = tested.neighbours(parent)
-        assert len(neighbours) == len(longer) + len(shorter) + len(other)
-        assert {genome[1:] for genome in neighbours} == longer | shorter | other
-
-
-@pytest.mark.parametrize(("edges", "names"), [(10, ["conv1x1"]), (6, ["conv1x1", "conv3x3"])])
-def test_neighbours_are_all_children(edges: int, names: list[str]) -> None:
-    tested, pool = space(vertices=5, edges=edges, operations=names), everything(5, edges, tuple(names))
-    for parent in list(pool)[::19]:
-        neighbours = tested.neighbours(parent)
-        added = children("add_node", parent, pool)
-        changed = children("operation", parent, pool) | children("edge", parent, pool)
-        assert len(set(neighbours)) == len(neighbours)
-        assert changed <= set(neighbours) <= changed | added
-        assert {tested.key(genome) for genome in neighbours} == {tested.key(genome) for genome in changed | added}
-
-
-def test_crossover_takes_operations_and_edges_from_either_parent() -> None:
-    tested, rng = space(), np.random.default_rng(0)
-    first = tested.parse("conv3x3(0)-conv3x3(0+1)-conv3x3(1+2)-out(2+3)")
-    second = tested.parse("conv1x1(0)-conv1x1(0+1)-conv1x1(1+2)-out(1+3)")
-    rows = {tested.crossover(first, second, rng) for _ in range(600)}
-    wirings = [{(0, 1), (0, 2), (1, 2), (1, 3), (2, 3), (3, 4)} | also for also in [{(2, 4)}, {(1, 4)}, set()]]
-    wirings.append(wirings[0] | wirings[1])
-    expected = {pack(5, row, frozenset(edges)) for row in product(OPERATIONS[:2], repeat=3) for edges in wirings}
-    assert rows == expected
-    chains = space(chain=True)
-    made = {chains.crossover((3, "conv1x1"), (5, *["conv3x3"] * 3), rng) for _ in range(100)}
-    assert made == {(3, "conv1x1"), (3, "conv3x3"), (5, "conv1x1", "conv3x3", "conv3x3"), (5, *["conv3x3"] * 3)}
-
-
-# Strings and vectors
-
-
-def test_format_is_the_string_of_the_docstring() -> None:
-    assert space().format(EXAMPLE) == EXAMPLE_TEXT
-    assert space().parse(EXAMPLE_TEXT) == EXAMPLE
-    assert space(chain=True).format((4, "conv1x1", "conv3x3")) == "conv1x1(0)-conv3x3(1)-out(2)"
-
-
-NAMES = "one of conv3x3, conv1x1, maxpool3x3, out"
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", f"character 1 (vertex 1): expected {NAMES}; got the end"),
-        ("relu(0)-out(1)", f"character 1 (vertex 1): expected {NAMES}; got 'relu(0)'"),
-        ("out0", f"character 1 (vertex 1): expected {NAMES}; got 'out0'"),
-        ("conv1x1(0)-Out(1)", f"character 12 (vertex 2): expected {NAMES}; got 'Out(1)'"),
-        ("-".join(["conv1x1(0)"] * 6), "character 56 (vertex 6): expected out; got 'conv1x1(0)'"),
-        ("out", "character 4 (vertex 1): expected '('; got the end"),
-        ("out(0", "character 6 (vertex 1): expected ')'; got the end"),
-        ("out(1)", "character 5 (vertex 1): expected 0; got '1)'"),
-        ("out(00)", "character 5 (vertex 1): expected 0; got '00)'"),
-        ("out()", "character 5 (vertex 1): expected 0; got ')'"),
-        ("conv1x1(0)-out(0 + 1)", "character 16 (vertex 2): expected one of 0, 1; got '0 + 1)'"),
-        ("out(0+0)", "character 7 (vertex 1): expected ')', for inputs ascend and come before 1; got '0)'"),
-        (
-            "conv1x1(0)-conv1x1(1+0)-out(2)",
-            "character 22 (vertex 2): expected ')', for inputs ascend and come before 2; got '0)'",
-        ),
-        ("out(0)\n", "character 7 (vertex 1): expected the end after out; got '\\n'"),
-        ("out(0)-", "character 7 (vertex 1): expected the end after out; got '-'"),
-        (
-            "conv1x1(0)",
-            "character 11 (vertex 1): expected '-' and a further vertex, the last one being out; got the end",
-        ),
-        (
-            "conv1x1(0) -out(1)",
-            "character 11 (vertex 1): expected '-' and a further vertex, the last one being out; got ' '",
-        ),
-        (
-            "conv1x1(0)-out(0)",
-            "character 16 (vertex 2): expected 1 among the inputs, for it leads nowhere else; got '0)'",
-        ),
-        (
-            "conv1x1(0)-conv1x1(0+1)-conv1x1(0+1+2)-conv1x1(0+1+2+3)-out(4)",
-            "character 48 (vertex 4): expected fewer inputs, for 9 edges are all that is allowed; got '0+1+2+3)'",
-        ),
-    ],
-)
-def test_parse_names_the_position(text: str, message: str) -> None:
-    with pytest.raises(ValueError, match="expected") as caught:
-        space().parse(text)
-    assert str(caught.value) == message
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (EXAMPLE_TEXT, "character 23 (vertex 2): expected 1; got '0+1)'"),
-        ("out(0)", "character 1 (vertex 1): expected one of conv3x3, conv1x1, maxpool3x3; got 'out(0)'"),
-    ],
-)
-def test_parse_refuses_what_is_no_chain(text: str, message: str) -> None:
-    with pytest.raises(ValueError, match="expected") as caught:
-        space(chain=True).parse(text)
-    assert str(caught.value) == message
-
-
-def test_encode_has_26_positions() -> None:
-    vector = space().encode(EXAMPLE)
-    assert vector.shape == (26,)
-    assert vector[:5] == pytest.approx([1 / 6, 5 / 6, 0, 0, 0])
-    edges = {(0, 1), (0, 2), (1, 2), (1, 6), (2, 6)}  # the output is the last of seven
-    assert vector[5:].tolist() == [0.75 if (u, v) in edges else 0.25 for v in range(1, 7) for u in range(v)]
-    assert space(chain=True).encode((4, "conv1x1", "conv3x3")) == pytest.approx([0.3, 1 / 2, 1 / 6, 0, 0, 0])
-
-
-@pytest.mark.parametrize(
-    ("edges", "entries", "text"),
-    [
-        (4, [0, 0, 0, 0, 0, 0], "out(0)"),
-        (4, [0.1, 0.4, 0.2, 0.3, 0.1, 0.4], "conv1x1(0)-out(1)"),  # 0-2 and 2-3 make the first path
-        (4, [0.9, 0.1, 0.1, 0.2, 0.1, 0.9], "out(0)"),  # 0-3 makes the first path; 0-1 and 2-3 lead nowhere
-        (4, [0.9, 0.6, 0.8, 0.7, 0.65, 0.9], "conv1x1(0)-conv1x1(1)-out(0+2)"),  # 0-2 and 1-3 are too many
-        (4, [0.9, 0.6, 0.9, 0.9, 0.9, 0.5], "conv1x1(0)-out(0+1)"),  # without 2-3, vertex 2 leads nowhere
-        (4, [1, 1, 1, 1, 1, 1], "conv1x1(0)-out(0+1)"),  # of equals, the last goes first
-        (3, [0.5, 0.1, 0.8, 0.1, 0.9, 0.7], "conv1x1(0)-out(1)"),  # 0-1 is the smallest, but the only way
-    ],
-)
-def test_decode_repairs(edges: int, entries: list[float], text: str) -> None:
-    """Entries of the edges 0-1, 0-2, 1-2, 0-3, 1-3, 2-3."""
-    tested = space(vertices=4, edges=edges, operations=["conv1x1"])
-    assert tested.format(tested.decode(np.array([0.5, 0.5, *entries]))) == text
-
-
-def test_decode_refuses_what_is_no_vector() -> None:
-    with pytest.raises(ValueError, match=r"shape \(25,\): expected \(26,\)"):
-        space().decode(np.zeros(25))
-    with pytest.raises(ValueError, match="NaN"):
-        space(chain=True).decode(np.full(6, np.nan))
 
 
 # Any options, any genome

@@ -175,7 +175,7 @@ def test_hparams_of_a_genome_lie_between_the_evaluators_and_the_proposals() -> N
 
     def settings(genome: str, **hparams: Any) -> Any:
         proposal = Proposal(setup.space.parse(genome), hparams, 7)
-        return setup.evaluator._settings_of(Job(Trial(0, proposal), 0, 1))  # type: ignore[attr-defined]
+        return setup.evaluator.settings_of(Job(Trial(0, proposal), 0, 1))  # type: ignore[attr-defined]
 
     found = settings("sgd-17-Tanh")
     assert (found.optimizer, found.batch_size, found.lr, found.momentum, found.nesterov) == (

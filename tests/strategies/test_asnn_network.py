@@ -1,7 +1,6 @@
 """What the ASNN learns from, its table, and what learns, its network."""
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +18,6 @@ from nasrun.storage.journal import Journal
 from nasrun.strategies.asnn.network import Ensemble, NetworkSettings
 from nasrun.strategies.asnn.table import MeasuredTable, widths_of
 from tests.support import run_in, setup_of
-
-
-@pytest.fixture(autouse=True)
-def _threads_as_before() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 def rng(seed: int = 0) -> np.random.Generator:

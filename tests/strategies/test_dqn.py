@@ -39,7 +39,7 @@ def rewards(given: list[float], told: list[float | None], mode: str = "max", **m
         (proposal,) = strategy.ask(1)
         failed = [Measurement(number, 0, "failed", error="broken")]
         strategy.tell(Trial(number, proposal), failed if score is None else ok(number, score))
-    return strategy._rewards(np.array(given)).tolist()
+    return strategy.rewards(np.array(given)).tolist()
 
 
 def test_rewards() -> None:
@@ -82,7 +82,7 @@ def test_the_warm_up_is_random_and_epsilon_then_falls() -> None:
     assert strategy.initial == 15
     epsilons = []
     for number in range(60):
-        epsilons.append(strategy._epsilon)
+        epsilons.append(strategy.epsilon)
         (proposal,) = strategy.ask(1)
         assert (proposal.origin == "sample") == (number < 15)
         strategy.tell(Trial(number, proposal), ok(number, value(proposal.genome)))

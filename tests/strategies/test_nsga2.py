@@ -84,7 +84,7 @@ def test_who_survives_is_beaten_by_nobody_who_does_not(values: list[tuple[int, i
             accuracy, parameters = values[number]
             strategy.tell(Trial(number, proposal), measured(number, accuracy / 10, parameters))
     strategy.ask(1)
-    survivors = [member.trial for member in strategy._parents]
+    survivors = [member.trial for member in strategy.parents]
     assert len(set(survivors)) == 8
     rank = np.zeros(16, dtype=int)
     left, level = np.arange(16), 0
@@ -105,7 +105,7 @@ def test_the_ends_of_a_crowded_front_survive_and_its_middle_thins_out() -> None:
         for number, proposal in enumerate(strategy.ask(4), start):
             strategy.tell(Trial(number, proposal), measured(number, places[number] / 100, places[number]))
     strategy.ask(1)
-    assert {0, 6, 7} <= {member.trial for member in strategy._parents}
+    assert {0, 6, 7} <= {member.trial for member in strategy.parents}
 
 
 def test_failed_models_are_parents_of_nothing_and_infeasible_ones_are_replaced() -> None:
@@ -147,7 +147,7 @@ def test_one_objective_is_a_plain_genetic_algorithm() -> None:
         for number, proposal in enumerate(strategy.ask(4), start):
             strategy.tell(Trial(number, proposal), measured(number, [0.3, 0.9, 0.1, 0.8][number % 4] + start / 99, 1))
     strategy.ask(1)
-    assert [member.trial for member in strategy._parents] == [5, 1, 7, 3]
+    assert [member.trial for member in strategy.parents] == [5, 1, 7, 3]
 
 
 def test_its_fronts_on_a_real_table_are_larger_than_those_of_random_search() -> None:

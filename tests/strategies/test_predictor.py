@@ -14,7 +14,7 @@ from nasrun.core.options import ConfigError
 from nasrun.spaces.nasbench201.space import NASBench201
 from nasrun.strategies.predictor.network import ensemble_predictions
 from nasrun.strategies.predictor.settings import EnsembleSettings
-from nasrun.strategies.predictor.strategy import Predictor
+from nasrun.strategies.predictor.strategy import Acquisition, Predictor
 from tests.strategies.words import ok
 from tests.support import measure, setup_of, trajectory, with_options
 
@@ -78,11 +78,13 @@ def test_the_ensemble_follows_the_seed_and_its_networks_differ() -> None:
 
 def test_acquisition_functions() -> None:
     means, deviations = np.array([0.0, 1.0, 0.5]), np.array([1.0, 0.2, 0.0])
-    assert cells(acquisition="ucb", exploration=2.0)._values(means, deviations, 1.0).tolist() == [2.0, 1.4, 0.5]
-    expected = cells(acquisition="ei")._values(means, deviations, 1.0)
-    draws = np.random.default_rng(0).normal(means, deviations, size=(400_000, 3))
+    rng = np.random.default_rng(0)
+    upper = Acquisition(acquisition="ucb", exploration=2.0)
+    assert upper.values(means, deviations, 1.0, rng).tolist() == [2.0, 1.4, 0.5]
+    expected = Acquisition(acquisition="ei").values(means, deviations, 1.0, rng)
+    draws = rng.normal(means, deviations, size=(400_000, 3))
     assert expected == pytest.approx(np.maximum(draws - 1.0, 0).mean(0), abs=2e-3)
-    its = np.array([cells(seed)._values(means, deviations, 1.0) for seed in range(2000)])
+    its = np.array([Acquisition(acquisition="its").values(means, deviations, 1.0, rng) for _ in range(2000)])
     assert its.mean(0) == pytest.approx(means, abs=0.1)
     assert its.std(0) == pytest.approx(deviations, abs=0.05)
 
@@ -93,7 +95,7 @@ def test_targets_are_ranks_and_failures_are_below_them() -> None:
         (proposal,) = strategy.ask(1)
         failed = [Measurement(number, 0, "failed", error="broken")]
         strategy.tell(Trial(number, proposal), failed if score is None else ok(number, score))
-    shares = strategy._targets() / 12**0.5 + 0.5
+    shares = strategy.targets() / 12**0.5 + 0.5
     assert shares == pytest.approx([1 / 8, 7 / 8, 0, 1 / 2, 1 / 2])
 
 

@@ -1,12 +1,11 @@
 """Pools of which the best by a score of untrained networks is proposed."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from nasrun.core import Genome, SearchSpace
 from nasrun.core.options import ConfigError
@@ -25,13 +24,6 @@ SMALL = (
     "dataset.width=8",
     "prescreen.images=4",
 )
-
-
-@pytest.fixture(autouse=True)
-def _threads_as_before() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 def convolutions(genome: Genome) -> int:

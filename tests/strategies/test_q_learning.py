@@ -105,7 +105,7 @@ def test_the_true_values_are_learned(kind: Any, target_every: int | None) -> Non
             legal = space.choices(prefix)
             known = slots.of(len(prefix), legal)
             best = reader.best(known)
-            found = reader._controller.values(reader._state)[known].tolist()
+            found = reader.values(known)
         begun = [[word for word in space.words if word[: len(prefix) + 1] == (*prefix, token)] for token in legal]
         true = [max(discount ** (len(word) - len(prefix) - 1) * value(word) for word in some) for some in begun]
         assert found == pytest.approx(true, abs=0.05)
@@ -117,7 +117,7 @@ def test_the_target_network_follows_every_so_many_steps() -> None:
     learner.replay.add([1, 2], [[2, 3], []], 1.0)
 
     def equal() -> bool:
-        pairs = zip(learner._weights, learner._target_weights, strict=True)
+        pairs = zip(learner.prediction.parameters(), learner.target.parameters(), strict=True)
         return all(torch.equal(weight, target) for weight, target in pairs)
 
     equals = []
@@ -129,4 +129,4 @@ def test_the_target_network_follows_every_so_many_steps() -> None:
 
 def test_one_network_is_its_own_target() -> None:
     learner = QLearner(QSettings(hidden=8, lr=0.1, target=False, memory=10), 4, 2, 0)
-    assert learner._target is learner._prediction
+    assert learner.target is learner.prediction

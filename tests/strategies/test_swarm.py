@@ -4,6 +4,7 @@ import gc
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -300,7 +301,9 @@ def test_a_strategy_that_was_never_asked_has_no_thread_and_a_finished_one_none_a
     while not strategy.done:
         (proposal,) = strategy.ask(1)
         strategy.tell(Trial(0, proposal), measured(Trial(0, proposal)))
-    strategy._pygmo._thread.join(timeout=10)
+    until = time.monotonic() + 10
+    while pygmo_threads() != before and time.monotonic() < until:
+        time.sleep(0.01)
     assert pygmo_threads() == before
 
 

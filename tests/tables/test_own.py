@@ -121,8 +121,8 @@ def test_equal_networks_are_one_architecture(tmp_path: Path) -> None:
 
 
 WRONG = [
-    ("genome,val_accuracy\nx,0.5\n", "1 of 1 rows are wrong: row 2: genome x: "),
-    (f"genome,val_accuracy\n{A},0.5\n\n,0.5\n", "1 of 2 rows are wrong: row 4: genome is empty"),
+    ("genome,val_accuracy\nx,0.5\n", "1 of 1 row is wrong: row 2: genome x: "),
+    (f"genome,val_accuracy\n{A},0.5\n\n,0.5\n", "1 of 2 rows is wrong: row 4: genome is empty"),
     (f"genome,val_accuracy\n{A},93.5\n", "row 2: val_accuracy 93.5: expected a fraction, from 0 to 1"),
     (
         f"genome,val_accuracy\n{A},good\n{B},nan\n",
@@ -131,6 +131,7 @@ WRONG = [
     (f"genome,val_accuracy,watts\n{A},0.5,\n{B},0.5,1\n", "row 2: watts is empty"),
     (f"genome,val_accuracy,epochs\n{A},0.5,1.5\n", "row 2: epochs 1.5: expected a whole number, at least 1"),
     (f"genome,val_accuracy,seed\n{A},0.5,3\n{A},0.6,3\n", "row 3: the same architecture, epochs and seed as row 2"),
+    (f"genome,val_accuracy,seconds\n{A},0.5,-1\n", "row 2: seconds -1: expected a time, at least 0"),
     (f"genome,val_accuracy\n{A},0.5,7\n", "row 2: has more or fewer cells than the heading"),
     (f"genome,val_accuracy\n{A},\n", "has no row with a val_accuracy"),
     ("genome,val_accuracy\n" + "x,0.5\n" * 9, "9 of 9 rows are wrong: row 2: "),
@@ -155,6 +156,8 @@ def test_what_is_no_table_is_refused_before_it_is_prepared(tmp_path: Path) -> No
         ("genome,accuracy\nx,1\n", "no column val_accuracy or val_loss; did you mean 'accuracy'?"),
         ("genome,val_accuracy,genome\n", "two columns have the name genome"),
         ("", "no column genome"),
+        ("genome;val_accuracy\n", "no column genome; columns are separated by commas, not by ;"),
+        ("genome\tval_accuracy\n", "no column genome; columns are separated by commas, not by tabs"),
     ):
         with pytest.raises(ConfigError, match=r"^evaluator\.table=") as caught:
             setup(write(tmp_path / "a.csv", content))

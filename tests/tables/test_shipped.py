@@ -88,7 +88,7 @@ def test_the_best_cell_is_found_by_its_string(nasbench201: NasBench201) -> None:
 
 def test_every_cell_of_the_space_has_its_row_and_its_parameters(nasbench201: NasBench201) -> None:
     space = Space201()
-    genomes = list(space._genomes)
+    genomes = list(space.genomes)
     rows = [nasbench201.find(space, genome) for genome in genomes]
     assert sorted(row for row in rows if row is not None) == list(range(15_625))
     for dataset, side, classes in (("cifar10", 32, 10), ("cifar100", 32, 100), ("imagenet16", 16, 120)):
@@ -162,7 +162,7 @@ def test_asnn(asnn: Asnn) -> None:
     assert asnn.find(Mlp(activations=["tanh"]), (2, 256, 256)) is None
     assert asnn.row_of((128, 128, 65)) is None
     # The paper's best: 732-41 with two layers, 339-184-66 with three.
-    means = {widths: trainings.validation[trainings.of(asnn.row_of(widths))].mean() for widths in asnn._rows}
+    means = {widths: trainings.validation[trainings.of(asnn.row_of(widths))].mean() for widths in asnn.rows}
     assert max(means, key=lambda widths: means[widths] if len(widths) == 2 else 0) == (732, 41)
     assert max(means, key=lambda widths: means[widths] if len(widths) == 3 else 0) == (339, 184, 66)
     assert round(means[(732, 41)], 5) == 0.9838

@@ -27,8 +27,8 @@ def test_checksums_of_both_sides_are_those_of_the_standard() -> None:
     import google_crc32c
 
     assert google_crc32c.value(b"123456789") == 0xE3069283
-    assert tfrecord._masked(0xE3069283) == struct.unpack("<I", writer.masked(b"123456789"))[0]
-    assert tfrecord._masked(0xE3069283) == (((0xE3069283 >> 15) | (0xE3069283 << 17)) + 0xA282EAD8) % 2**32
+    assert tfrecord.masked(0xE3069283) == struct.unpack("<I", writer.masked(b"123456789"))[0]
+    assert tfrecord.masked(0xE3069283) == (((0xE3069283 >> 15) | (0xE3069283 << 17)) + 0xA282EAD8) % 2**32
 
 
 def test_every_run_is_read_back_exactly(runs: list[Written], tmp_path: Path) -> None:

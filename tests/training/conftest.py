@@ -70,3 +70,7 @@ def random_split(count: int, channels: int, height: int, width: int) -> Split:
     # Brightness differs between channels, so that one of them normalised by another's numbers shows.
     images = rng.integers(0, 120, (count, channels, height, width)) + 60 * np.arange(channels)[:, None, None]
     return Split(images.astype(np.uint8), np.arange(count, dtype=np.int64))
+
+
+def accuracy(training: Training) -> float:
+    return training.metrics["val_accuracy"]

@@ -51,7 +51,7 @@ def stepper_of(models: list[nn.Sequential], size: int = 16, padded: bool = False
 
 def gradients(stepper: DenseStepper, number: int, position: int) -> tuple[torch.Tensor, ...]:
     """The gradients of a layer of one network, shaped as torch keeps them."""
-    layer = stepper._layers[position]
+    layer = stepper.layers[position]
     return layer.weight_gradients[number], layer.bias_gradients[number][0]
 
 
@@ -63,7 +63,7 @@ def check_gradients(models: list[nn.Sequential], size: int, smoothing: float, pa
     stepper = stepper_of(models, size, padded, label_smoothing=smoothing)
     inputs, labels = batches(len(models), size)
     with torch.no_grad():
-        losses = stepper._backward(inputs, labels, stepper._masks.following())
+        losses = stepper.backward(inputs, labels, stepper.masks.following())
     for number, model in enumerate(models):
         expected = functional.cross_entropy(model(inputs[number]), labels[number], label_smoothing=smoothing)
         expected.backward()
@@ -108,8 +108,8 @@ def test_gradients_under_dropout_are_those_of_autograd_under_the_same_masks(drop
     stepper = stepper_of(models, padded=padded)
     inputs, labels = batches(2)
     with torch.no_grad():
-        losses = stepper._backward(inputs, labels, stepper._masks.following())
-    masks = factors(stepper_of(models)._masks, [[9, 5], [4, 6]])
+        losses = stepper.backward(inputs, labels, stepper.masks.following())
+    masks = factors(stepper_of(models).masks, [[9, 5], [4, 6]])
     for number, model in enumerate(models):
         hidden = inputs[number]
         layers = linear_of(model)
@@ -168,11 +168,11 @@ def test_what_no_network_has_stays_zero(padded: bool) -> None:
     inputs, labels = batches(2)
     for _ in range(5):
         stepper.step(inputs, labels)
-    own = [tensor for layer in stepper._layers for tensor in (*layer.weights, *layer.biases)]
-    assert [tuple(tensor.shape) for tensor in stepper._layers[1].weights] == [(4, 9), (11, 3)]
+    own = [tensor for layer in stepper.layers for tensor in (*layer.weights, *layer.biases)]
+    assert [tuple(tensor.shape) for tensor in stepper.layers[1].weights] == [(4, 9), (11, 3)]
     assert all(tensor.any() for tensor in own)
-    assert sum(int(tensor.count_nonzero()) for tensor in own) == stepper._values.count_nonzero()
-    assert sum(tensor.numel() for tensor in own) < stepper._values.numel()
+    assert sum(int(tensor.count_nonzero()) for tensor in own) == stepper.values.count_nonzero()
+    assert sum(tensor.numel() for tensor in own) < stepper.values.numel()
 
 
 def masks_of(
@@ -185,9 +185,9 @@ def masks_of(
 
 def factors(masks: Masks, widths: list[list[int]]) -> list[list[torch.Tensor] | None]:
     """The next step's, (batch, width) for each layer and network."""
-    batch = masks._batch
+    batch = masks.batch
     return [
-        None if flat is None else matrices(flat, [batch] * len(layer), layer, masks._padded)
+        None if flat is None else matrices(flat, [batch] * len(layer), layer, masks.padded)
         for flat, layer in zip(masks.following(), widths, strict=True)
     ]
 
@@ -221,8 +221,8 @@ def test_a_networks_masks_do_not_depend_on_its_company(widths: list[int], batch:
     # Wider company: fewer steps are drawn at a time, and the rows are longer.
     all_ = [[40, 16, 1, 9, 50, widths[0]], [900, 2, 1, 9, 50, widths[1]]]
     company = masks_of(all_, [0.3, 0.1], batch, padded=padded)
-    assert batch < 500 or company._steps < alone._steps
-    for _ in range(min(150, alone._steps + 3)):
+    assert batch < 500 or company.steps < alone.steps
+    for _ in range(min(150, alone.steps + 3)):
         for own, others in zip(factors(alone, lone), factors(company, all_), strict=True):
             assert own is not None
             assert others is not None

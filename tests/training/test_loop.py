@@ -5,8 +5,6 @@ import itertools
 import json
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +18,12 @@ from nasrun.training import data as data_module
 from nasrun.training import single
 from nasrun.training.data import DeviceData, steps_per_epoch
 from nasrun.training.loop import train
-from nasrun.training.outcomes import Training, TrainingError
-from nasrun.training.request import Limits, TrainingRequest
+from nasrun.training.outcomes import Training
+from nasrun.training.request import TrainingRequest
 from nasrun.training.schedule import learning_rate
 from nasrun.training.settings import TrainSettings
 from nasrun.training.single import Stepper, measure
-from tests.training.conftest import cpu, small_data, small_network, train_network
+from tests.training.conftest import accuracy, cpu, small_data, small_network, train_network
 
 ROOT = Path(__file__).resolve().parents[2]
 EVERYTHING = {"shift": 1, "flip": True, "label_smoothing": 0.1, "clip_norm": 1.0, "weight_decay": 1e-3}
@@ -38,10 +36,6 @@ def digest(training: Training, model: nn.Module) -> list[Any]:
         weights.update(name.encode() + tensor.contiguous().numpy().tobytes())
     rows = [training.metrics, *training.history]
     return [weights.hexdigest(), [{name: value for name, value in row.items() if name != "seconds"} for row in rows]]
-
-
-def accuracy(training: Training) -> float:
-    return training.metrics["val_accuracy"]
 
 
 def test_training_learns(data: DeviceData) -> None:
@@ -74,7 +68,7 @@ def test_a_seed_repeats_to_the_bit_after_other_work(
 def test_a_seed_repeats_in_a_fresh_process(data: DeviceData) -> None:
     code = (
         "import json\n"
-        "from tests.training.conftest import cpu, small_data, train_network\n"
+        "from tests.training.conftest import accuracy, cpu, small_data, train_network\n"
         "from tests.training.test_loop import EVERYTHING, digest\n"
         "cpu().apply()\n"
         "print(json.dumps([digest(*train_network(small_data(), 1, cpu(p), **EVERYTHING)) for p in ('fp32', 'bf16')]))\n"
@@ -221,105 +215,6 @@ def test_a_batch_larger_than_the_data_is_one_step(data: DeviceData) -> None:
     assert np.isfinite(training.metrics["train_loss"])
 
 
-def scripted(monkeypatch: pytest.MonkeyPatch, accuracies: list[float]) -> None:
-    """Validation accuracies that follow a script; the real ones cannot be made to fall."""
-    given = iter(accuracies)
-    monkeypatch.setattr(single, "measure", lambda *arguments: {"accuracy": next(given), "loss": 1.0})
-
-
-def noting_weights(into: list[dict[str, torch.Tensor]], model: nn.Module) -> Callable[[int, object], None]:
-    return lambda epoch, metrics: into.append({name: t.clone() for name, t in model.state_dict().items()})
-
-
-@pytest.mark.parametrize(
-    ("patience", "accuracies", "trained", "best"),
-    [
-        (2, [0.5, 0.6, 0.6, 0.55, 0.9], 4, 2),
-        (1, [0.5, 0.4, 0.9, 0.9, 0.9], 2, 1),
-        (3, [0.1, 0.5, 0.2, 0.3, 0.6], 5, 5),
-        (9, [0.1, 0.5, 0.2, 0.3, 0.1], 5, 2),
-    ],
-)
-def test_patience_stops_and_takes_the_best_epochs_weights(
-    data: DeviceData,
-    monkeypatch: pytest.MonkeyPatch,
-    patience: int,
-    accuracies: list[float],
-    trained: int,
-    best: int,
-) -> None:
-    scripted(monkeypatch, accuracies)
-    torch.manual_seed(1)
-    model = small_network()
-    weights: list[dict[str, torch.Tensor]] = []
-    settings = TrainSettings(epochs=5, batch_size=64, patience=patience)
-    training = train(model, 1, TrainingRequest(data, settings, cpu()), noting_weights(weights, model))
-    assert len(training.history) == trained
-    assert training.metrics["epoch"] == best
-    assert accuracy(training) == accuracies[best - 1]
-    for name, tensor in model.state_dict().items():
-        assert torch.equal(tensor, weights[best - 1][name]), name
-
-
-def test_without_patience_the_last_epoch_counts(data: DeviceData, monkeypatch: pytest.MonkeyPatch) -> None:
-    scripted(monkeypatch, [0.9, 0.1])
-    training, _ = train_network(data, epochs=2)
-    assert training.metrics["epoch"] == 2
-
-
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_restored_weights_reproduce_the_best_accuracy(data: DeviceData, precision: str) -> None:
-    training, model = train_network(
-        data, 1, cpu(precision), epochs=40, patience=2, lr=0.01, schedule="constant", shift=2, flip=True
-    )
-    accuracies = [row["val_accuracy"] for row in training.history]
-    assert training.metrics["epoch"] == len(accuracies) - 2
-    assert training.metrics["val_loss"] != pytest.approx(training.history[-1]["val_loss"], rel=1e-3)
-    found = measure(model, data, "validation", cpu(precision))
-    assert found["accuracy"] == max(accuracies)
-    assert found["loss"] == pytest.approx(training.metrics["val_loss"], rel=1e-6)
-
-
-def test_a_loss_that_is_not_a_number_names_the_epoch(data: DeviceData, monkeypatch: pytest.MonkeyPatch) -> None:
-    step, steps = Stepper.step, steps_per_epoch(data.split("train"), TrainSettings(batch_size=32))
-
-    def broken(self: Stepper, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        loss = step(self, images, labels)
-        return loss * float("nan") if self.step_number == steps + 3 else loss
-
-    monkeypatch.setattr(Stepper, "step", broken)
-    with pytest.raises(TrainingError, match=r"^the loss became nan in epoch 2$") as caught:
-        train_network(data, epochs=4)
-    assert [row["epoch"] for row in caught.value.history] == [1]
-
-
-def test_a_rate_that_is_far_too_high_is_a_reason(data: DeviceData) -> None:
-    with pytest.raises(TrainingError, match=r"became (nan|inf) in epoch 1"):
-        train_network(data, epochs=3, optimizer="sgd", lr=1e30)
-
-
-def test_a_validation_loss_that_is_not_finite_names_the_epoch(
-    data: DeviceData, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(single, "measure", lambda *arguments: {"accuracy": 0.1, "loss": float("inf")})
-    with pytest.raises(TrainingError, match=r"^the validation loss became inf in epoch 1$"):
-        train_network(data)
-
-
-def test_time_limit(data: DeviceData, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = itertools.count()
-    monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
-    with pytest.raises(TrainingError, match=r"^time limit of 20\.5 s reached in epoch 2$") as caught:
-        train_network(data, epochs=9, limits=Limits(20.5))
-    assert [row["epoch"] for row in caught.value.history] == [1]
-    train_network(data, epochs=2, limits=Limits(1e6))
-
-
-def test_nothing_left_to_train_is_a_reason(data: DeviceData) -> None:
-    with pytest.raises(TrainingError, match="3 epochs of 2 are done already"):
-        train_network(data, epochs=2, first_epoch=3)
-
-
 @pytest.mark.parametrize("batch", [7, 100, 1000])
 @pytest.mark.parametrize("part", ["validation", "test", "whole_training"])
 def test_measure_is_the_mean_over_all_images(
@@ -334,7 +229,7 @@ def test_measure_is_the_mean_over_all_images(
     exact.load_state_dict({name: t.double() for name, t in model.state_dict().items()})
     exact.eval()
     pixels = split.images.numpy().astype(np.float64) / 255
-    mean, std = np.float64(data._splits.mean[0]), np.float64(data._splits.std[0])
+    mean, std = np.float64(data.splits.mean[0]), np.float64(data.splits.std[0])
     with torch.no_grad():
         outputs = exact(torch.from_numpy((pixels - mean) / std))
     losses = -outputs.log_softmax(1)[torch.arange(len(split)), split.labels]

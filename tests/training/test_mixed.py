@@ -1,6 +1,6 @@
 """Steps of architecture weights: their gradients against finite differences, and against the exact ones."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from nasrun.evaluators.differentiable.base import Differentiable
 from nasrun.spaces.mixture import Mixture
 from nasrun.training.supernet import mixed
 from nasrun.training.supernet.mixed import MixedTrainer
-from tests.support import setup_of
+from tests.support import FOUR_CLASSES, setup_of
 
 SMALL = (
     "evaluator=darts",
@@ -23,24 +23,8 @@ SMALL = (
     "search_space.channels=2",
     "search_space.cells=1",
     "evaluator.batch_size=16",
-    "evaluator.pad_to=null",
-    "dataset=synthetic",
-    "dataset.samples=200",
-    "dataset.classes=4",
-    "dataset.height=8",
-    "dataset.width=8",
-    "dataset.validation=0.4",
-    "hardware=cpu",
-    "hardware.threads=1",
-    "hardware.precision=fp32",
+    *FOUR_CLASSES,
 )
-
-
-@pytest.fixture(autouse=True)
-def _threads_as_before() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 def trainer_of(*words: str) -> MixedTrainer:

@@ -71,7 +71,7 @@ def with_teacher(data: DeviceData) -> DeviceData:
     """The data with a teacher of other statistics than theirs."""
     taught = copy.copy(data)
     _, model = trained(data, {"epochs": 2, "flip": True})
-    own = (data._splits.mean, data._splits.std)
+    own = (data.splits.mean, data.splits.std)
     taught.teacher = Teacher(model, cpu(), ([m + 0.1 for m in own[0]], [2 * s for s in own[1]]), own)
     return taught
 
@@ -179,7 +179,7 @@ def test_mean_weights_are_the_recursion_written_out(data: DeviceData, monkeypatc
 
     def noted(self: Stepper, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         loss = step(self, images, labels)
-        seen.append({name: tensor.clone() for name, tensor in self._model.state_dict().items()})
+        seen.append({name: tensor.clone() for name, tensor in self.network.state_dict().items()})
         return loss
 
     monkeypatch.setattr(Stepper, "step", noted)
@@ -225,9 +225,9 @@ def test_the_distance_to_a_teacher_written_out(data: DeviceData) -> None:
     settings = TrainSettings(teacher_weight=0.3, teacher_temperature=4.0)
     raw = data.split("train").images[:40].float() / 255
     inputs = data.normalise(data.split("train").images[:40], torch.contiguous_format)
-    mean, std = data._splits.mean[0] + 0.1, 2 * data._splits.std[0]
+    mean, std = data.splits.mean[0] + 0.1, 2 * data.splits.std[0]
     with torch.no_grad():
-        wanted = taught.teacher._model((raw - mean) / std)
+        wanted = taught.teacher.network((raw - mean) / std)
     torch.testing.assert_close(taught.teacher(inputs), wanted, atol=1e-4, rtol=1e-4)
     outputs = torch.randn(40, 4, requires_grad=True)
     shares, logarithms = (wanted / 4).softmax(1), (outputs / 4).log_softmax(1)
@@ -248,7 +248,7 @@ def test_the_distance_to_a_teacher_written_out(data: DeviceData) -> None:
 def test_a_network_that_only_follows_a_teacher_comes_near_to_it(data: DeviceData) -> None:
     taught = with_teacher(data)
     assert taught.teacher is not None
-    before = {name: tensor.clone() for name, tensor in taught.teacher._model.state_dict().items()}
+    before = {name: tensor.clone() for name, tensor in taught.teacher.network.state_dict().items()}
     images = data.normalise(data.split("validation").images, torch.contiguous_format)
     answers = taught.teacher(images).argmax(1)
     _, model = trained(taught, {"teacher_weight": 1.0, "epochs": 12, "schedule_epochs": 12})
@@ -256,7 +256,7 @@ def test_a_network_that_only_follows_a_teacher_comes_near_to_it(data: DeviceData
     with torch.no_grad():
         same = (model(images).argmax(1) == answers).double().mean().item()
     assert same > 0.85
-    assert all(torch.equal(tensor, before[name]) for name, tensor in taught.teacher._model.state_dict().items())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in taught.teacher.network.state_dict().items())
 
 
 def test_dense_networks_train_alone_where_by_hand_does_not_do(data: DeviceData) -> None:

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from nasrun.checkpoints.archive import read_info
 from nasrun.checkpoints.store import load_weights
-from nasrun.checkpoints.winner import save_winner
 from nasrun.core import Evaluator, Job, Measurement, SearchSpace, Trial
 from nasrun.core.options import Above, AtLeast, FilePath, Positive, check_section
 from nasrun.datasets import Dataset
-from nasrun.evaluators.train.archives import normalisation_of, save_archive, winner_of
+from nasrun.evaluators.train.archives import normalisation_of, save_archive
 from nasrun.evaluators.train.checks import check_scaled, check_task
-from nasrun.evaluators.train.final import measure_test, predictions_of
+from nasrun.evaluators.train.final import measure_winner, trained_in_words
 from nasrun.evaluators.train.groups import Groups, Replicas
 from nasrun.evaluators.train.initial import InitialWeights, load_initial
 from nasrun.evaluators.train.memory import reason, within_memory
@@ -89,15 +88,15 @@ class Train(Evaluator):
         self.time_limit, self.final_epochs = time_limit, final_epochs
         self._final_part = "whole_training" if final_data == "all" else "train"
         self.final_data = "all the training data" if final_data == "all" else "the training part"
-        self._given, self._settings = settings, TrainSettings(**without_auto(settings))
+        self._given, self.settings = settings, TrainSettings(**without_auto(settings))
         self._retry_parts, self._teacher, self._init = retry_parts, teacher, init
         self._initial: InitialWeights | None = None
         if dataset.task.kind == "regression":
             self.metrics, self.optional_metrics = REGRESSION_METRICS, ()
-        check_task(space, dataset, self._settings, teacher)
-        self.measure_also([f"val_{name}" for name in self._settings.extra_metrics])
+        check_task(space, dataset, self.settings, teacher)
+        self.measure_also([f"val_{name}" for name in self.settings.extra_metrics])
         replicas = replicas if teacher is None else "off"
-        self._groups = Groups(space, dataset.task, self._settings_of, replicas, group_size)
+        self._groups = Groups(space, dataset.task, self.settings_of, replicas, group_size)
         self._runtime: Runtime | None = None
         self._most_threads = 1
         self._data: DeviceData | None = None
@@ -108,13 +107,13 @@ class Train(Evaluator):
         self.metrics = (*self.metrics, *(name for name in names if name not in self.metrics))
         extra = tuple(name.removeprefix("val_") for name in self.optional_metrics if name in self.metrics)
         self._given = {**self._given, "extra_metrics": extra}
-        self._settings = TrainSettings(**without_auto(self._given))
+        self.settings = TrainSettings(**without_auto(self._given))
 
     def deployed(self, network: "torch.nn.Module") -> "torch.nn.Module":
         """With `test_flip` the network twice: for an image and for its mirror image."""
         from nasrun.training.mirrored import MirrorAverage
 
-        return MirrorAverage(network, self._dataset.task.kind == "regression") if self._settings.test_flip else network
+        return MirrorAverage(network, self._dataset.task.kind == "regression") if self.settings.test_flip else network
 
     def prepare(self, recorded: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Load the data and decide device, precision, groups and settings that are `auto`, or take them from the record
@@ -145,13 +144,13 @@ class Train(Evaluator):
 
     def _settle(self, then: Mapping[str, Any]) -> dict[str, Any]:
         """Decide settings that are `auto` and load the teacher, or what a record tells of them; returns the facts."""
-        self._settings, recipe = settled(self._given, self._dataset, self._space, then.get(RECIPE))
-        check_task(self._space, self._dataset, self._settings, self._teacher)
-        check_sizes(self._space, self._dataset, self._settings)
-        check_scaled(self._space, self._settings)
+        self.settings, recipe = settled(self._given, self._dataset, self._space, then.get(RECIPE))
+        check_task(self._space, self._dataset, self.settings, self._teacher)
+        check_sizes(self._space, self._dataset, self.settings)
+        check_scaled(self._space, self.settings)
         facts = {RECIPE: recipe} if recipe else {}
         if self._teacher is not None:
-            runtime, data = self._ready
+            runtime, data = self.prepared
             splits, task = self._dataset.load(), self._dataset.task
             data.teacher, record = load_teacher(self._teacher, splits, task, self._space, runtime, then.get(TEACHER))
             facts[TEACHER] = record
@@ -175,7 +174,7 @@ class Train(Evaluator):
         """Train one network and say what came of it."""
         started = time.monotonic()
         try:
-            (training, model), settings = self._train_within_memory(job, self._settings_of(job))
+            (training, model), settings = self._train_within_memory(job, self.settings_of(job))
             return self._measurement(job, training, model, settings, lambda: time.monotonic() - started)
         except OutputError:
             raise
@@ -188,8 +187,8 @@ class Train(Evaluator):
 
         started = time.monotonic()
         try:
-            request = self._trainer.request(self._settings_of(jobs[0]), Limits(self.time_limit))
-            outcomes = self._trainer.train_together(jobs, request)
+            request = self.trainer.request(self.settings_of(jobs[0]), Limits(self.time_limit))
+            outcomes = self.trainer.train_together(jobs, request)
         except OutputError:
             raise
         except Exception:
@@ -202,7 +201,7 @@ class Train(Evaluator):
             try:
                 if isinstance(outcome, Exception):
                     raise outcome
-                yield self._measurement(job, outcome, model, self._settings_of(job), lambda: seconds)
+                yield self._measurement(job, outcome, model, self.settings_of(job), lambda: seconds)
             except OutputError:
                 raise
             except Exception as error:
@@ -230,11 +229,11 @@ class Train(Evaluator):
         history = getattr(error, "history", ())
         return Measurement(job.trial.number, job.repeat, "failed", {}, reason(error), seconds, history)
 
-    def _settings_of(self, job: Job) -> TrainSettings:
+    def settings_of(self, job: Job) -> TrainSettings:
         """The evaluator's settings, multiplied as the genome has it, under those of the genome, and these under the
         proposal's own hparams and budget."""
         proposal = job.trial.proposal
-        settings = self._settings.scaled(self._space.setting_factors(proposal.genome))
+        settings = self.settings.scaled(self._space.setting_factors(proposal.genome))
         own = {**self._space.hparams(proposal.genome), **proposal.hparams}
         own |= {"epochs": proposal.budget} if proposal.budget is not None else {}
         own |= {"schedule_epochs": proposal.horizon} if proposal.horizon is not None else {}
@@ -249,16 +248,16 @@ class Train(Evaluator):
         limit = self.time_limit if job.trial.number != FINAL_TRIAL else None
 
         def attempt(tried: TrainSettings, spent: float) -> "tuple[Training, torch.nn.Module]":
-            request = self._trainer.request(tried, Limits(limit, spent))
+            request = self.trainer.request(tried, Limits(limit, spent))
             request = replace(request, part=part, validation=validation, resumable=job.resumable)
-            return self._trainer.train(job, request)
+            return self.trainer.train(job, request)
 
         return within_memory(attempt, settings, self._retry_parts)
 
     def final(self, job: Job) -> Mapping[str, Any]:
         if self.final_epochs is None and job.load_from is not None:
             return self.test(job)
-        return self._final(job._replace(load_from=None), self.final_epochs or self._settings_of(job).epochs)
+        return self._final(job._replace(load_from=None), self.final_epochs or self.settings_of(job).epochs)
 
     def train_longer(self, job: Job, behind: int) -> Mapping[str, Any]:
         assert self.final_epochs is not None
@@ -275,14 +274,11 @@ class Train(Evaluator):
         started = time.monotonic()
         kept = self._final_part == "train" and self._dataset.validation != "test"
         own = {"epochs": epochs, "schedule_epochs": None} | ({} if kept else {"patience": None})
-        settings = TrainSettings(**{**vars(self._settings_of(job)), **own})
+        settings = TrainSettings(**{**vars(self.settings_of(job)), **own})
         job = job._replace(trial=Trial(FINAL_TRIAL, job.trial.proposal))
         validation = "validation" if settings.patience is not None else None
         (training, model), settings = self._train_within_memory(job, settings, self._final_part, validation)
-        trained_on = f"{epochs} epochs on {self.final_data}"
-        if training.metrics["epoch"] < epochs:
-            trained_on = f"{training.metrics['epoch']:.0f} of {trained_on}, the best by patience"
-        trained_on += f", {settings.micro_batch} images at a time" if settings.micro_batch is not None else ""
+        trained_on = trained_in_words(settings, training.metrics["epoch"], self.final_data)
         metrics = self._tested(job, model, settings)
         seconds = time.monotonic() - started
         return {"metrics": metrics, "history": training.history, "seconds": seconds, "trained_on": trained_on}
@@ -291,13 +287,13 @@ class Train(Evaluator):
         import torch
 
         started = time.monotonic()
-        runtime, _ = self._ready
+        runtime, _ = self.prepared
         assert job.load_from is not None
         with torch.random.fork_rng([]):
             model = self._space.build(job.trial.proposal.genome, self._dataset.task)
         model.load_state_dict(load_weights(Path(job.load_from)))
         runtime.place(model)
-        settings = replace(self._settings_of(job), micro_batch=read_info(job.load_from).hparams.get("micro_batch"))
+        settings = replace(self.settings_of(job), micro_batch=read_info(job.load_from).hparams.get("micro_batch"))
         metrics = self._tested(job, model, settings)
         seconds = time.monotonic() - started
         return {"metrics": metrics, "history": [], "seconds": seconds, "trained_on": "the search's weights"}
@@ -305,7 +301,7 @@ class Train(Evaluator):
     def train_on(self, job: Job, *, search_data: bool = False) -> Mapping[str, Any]:
         started = time.monotonic()
         job = job._replace(trial=Trial(FINAL_TRIAL, job.trial.proposal))
-        settings = replace(self._settings_of(job), patience=None)
+        settings = replace(self.settings_of(job), patience=None)
         part = "train" if search_data else self._final_part
         (training, model), settings = self._train_within_memory(job, settings, part, None)
         save_archive(job, training, model, settings, self._space, self._dataset.task, self._normalisation)
@@ -313,25 +309,16 @@ class Train(Evaluator):
 
     def _tested(self, job: Job, model: "torch.nn.Module", settings: TrainSettings) -> dict[str, float]:
         """What a trained network comes to on the test set, its weights saved where the job says so."""
-        import torch
-
-        runtime, data = self._ready
-        metrics, outputs = measure_test(model, data, runtime, settings)
-        if job.save_to is not None:
-            save_winner(Path(job.save_to), winner_of(job, settings, self._space, self._dataset), model)
-            if self._dataset.task.kind == "classification":
-                predictions_of(outputs, self._dataset.load()).save(Path(job.save_to).parent)
-        if runtime.device == "cuda":
-            torch.cuda.synchronize()
-        return metrics
+        runtime, data = self.prepared
+        return measure_winner(job, model, data, runtime, settings, self._space, self._dataset)
 
     def estimate(self, trial: Trial, timer: Callable[[], float] | None = None) -> float | None:
         """Seconds of one repeat, from ten steps after a warm-up of three; of repeats that train together, its share."""
         from nasrun.training.request import Limits
 
-        trainer = self._trainer
+        trainer = self.trainer
         group = self.group([Job(trial, repeat, repeat) for repeat in range(self.repeats)])
-        settings = self._settings_of(group[0])
+        settings = self.settings_of(group[0])
         share = self.work(settings.epochs, settings.schedule_epochs or settings.epochs) / settings.epochs
         request = trainer.request(replace(settings, first_size=1.0), Limits())
         with trainer.own_generators():
@@ -340,12 +327,12 @@ class Train(Evaluator):
             return share * training_seconds(models, request, timer or time.monotonic) / len(group)
 
     def work(self, epochs: int, horizon: int) -> float:
-        return Growth(self._settings.first_size, horizon).work(epochs)
+        return Growth(self.settings.first_size, horizon).work(epochs)
 
     @property
-    def _trainer(self) -> Trainer:
+    def trainer(self) -> Trainer:
         """What trains the networks of jobs; after `prepare`."""
-        runtime, data = self._ready
+        runtime, data = self.prepared
         return Trainer(
             space=self._space,
             task=self._dataset.task,
@@ -356,7 +343,8 @@ class Train(Evaluator):
         )
 
     @property
-    def _ready(self) -> "tuple[Runtime, DeviceData]":
+    def prepared(self) -> "tuple[Runtime, DeviceData]":
+        """What it trains with, and the data where they are trained on; RuntimeError before `prepare`."""
         if self._runtime is None or self._data is None:
             raise RuntimeError("prepare() comes before anything is evaluated")
         return self._runtime, self._data

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from nasrun.core.options import ConfigError
+from nasrun.core.words import counted
 from nasrun.hardware.inline import HungError
 from nasrun.training.settings import TrainSettings
 
@@ -43,7 +44,7 @@ def within_memory(
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        text = f"out of memory, with {smaller.micro_batch} images at a time too: {_one_line(error)}"
+        text = f"out of memory, with {counted(smaller.micro_batch or 0, 'image')} at a time too: {_one_line(error)}"
         raise TrainingError(text, getattr(error, "history", ())) from error
 
 

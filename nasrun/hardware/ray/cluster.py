@@ -20,6 +20,7 @@ from importlib.util import find_spec
 from typing import Annotated, Any
 
 from nasrun.core.options import Above, AtLeast, ConfigError, Positive
+from nasrun.core.words import counted
 from nasrun.hardware.devices import Hardware, Runtime
 
 LONGEST_FOLDER = 40
@@ -92,7 +93,7 @@ class RayCluster(Hardware):
 
     @property
     def worker_summary(self) -> str:
-        return f"{self.workers} workers on {'a Ray cluster' if self.address else 'Ray, on this machine'}"
+        return f"{counted(self.workers, 'worker')} on {'a Ray cluster' if self.address else 'Ray, on this machine'}"
 
     @property
     def named(self) -> tuple[str, str]:
@@ -119,7 +120,7 @@ class RayCluster(Hardware):
 
     @contextlib.contextmanager
     def opened(self, data_bytes: int = 0) -> Iterator[None]:
-        with _environment(QUIET if self.address else QUIET | _key()):
+        with environment(QUIET if self.address else QUIET | _key()):
             if library().is_initialized():  # by whoever calls nasrun, as a launcher does whose jobs are Ray tasks
                 yield
                 return
@@ -132,7 +133,7 @@ class RayCluster(Hardware):
         options: dict[str, Any] = {"configure_logging": False, "log_to_driver": False}
         with contextlib.ExitStack() as stack:
             if self.address is None:
-                folder = stack.enter_context(_short_folder())
+                folder = stack.enter_context(short_folder())
                 options |= {"address": "local", "include_dashboard": False, "_temp_dir": folder}
                 options |= {"num_cpus": math.ceil(self.workers * self.cpus), "_node_ip_address": "127.0.0.1"}
                 options |= {"dashboard_port": stack.enter_context(_taken_port())}
@@ -174,7 +175,7 @@ def library() -> Any:
 
 
 @contextlib.contextmanager
-def _environment(wanted: Mapping[str, str]) -> Iterator[None]:
+def environment(wanted: Mapping[str, str]) -> Iterator[None]:
     """A scope with these variables where they are not set otherwise, and after which all is as it was."""
     before = dict(os.environ)
     os.environ |= {name: value for name, value in wanted.items() if name not in before}
@@ -219,7 +220,7 @@ def _own_sigterm() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _short_folder() -> Iterator[str]:
+def short_folder() -> Iterator[str]:
     """A folder for the files of a local cluster, removed at the end, also where this process is killed."""
     place = tempfile.gettempdir()
     with tempfile.TemporaryDirectory(

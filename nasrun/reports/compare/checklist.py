@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
+from nasrun.core.words import counted
 from nasrun.reports.compare.numbers import budget, random_average
 from nasrun.reports.compare.runs import BENCHMARK, FEW_SEEDS, SAME_RESULT, Comparison
 from nasrun.reports.summary import duration
@@ -89,7 +90,7 @@ def _section(name: str) -> Callable[[Comparison], tuple[Reply, str]]:
     def answer(comparison: Comparison) -> tuple[Reply, str]:
         keys = [key for key in comparison.runs[0].config if key.startswith(f"{name}.")]
         chosen = comparison.runs[0].choices.get(name) or "of the user's own"
-        return "yes", f"`.hydra/config.yaml` of every run: {name} {chosen}, {len(keys)} keys"
+        return "yes", f"`.hydra/config.yaml` of every run: {name} {chosen}, {counted(len(keys), 'key')}"
 
     return answer
 
@@ -102,7 +103,7 @@ def _training(comparison: Comparison) -> tuple[Reply, str]:
 
 
 def _methods(comparison: Comparison) -> tuple[Reply, str]:
-    return "yes", f"`.hydra/config.yaml` of {len(comparison.runs)} runs; seeds: {_seed_list(comparison)}"
+    return "yes", f"`.hydra/config.yaml` of {counted(len(comparison.runs), 'run')}; seeds: {_seed_list(comparison)}"
 
 
 def _benchmark(comparison: Comparison) -> tuple[Reply, str]:
@@ -145,7 +146,7 @@ def _protocol(comparison: Comparison) -> tuple[Reply, str]:
     what = f"chosen by {metric}; test data are measured once, after the search"
     if len(trials) > 1:
         return "no", f"runs of {', '.join(map(str, sorted(trials, key=str)))} trials, compared after the fewest; {what}"
-    return "yes", f"{budget(comparison)} trials each; {what}"
+    return "yes", f"{counted(budget(comparison), 'trial')} each; {what}"
 
 
 def _over_time(comparison: Comparison) -> tuple[Reply, str]:
@@ -158,9 +159,9 @@ def _over_time(comparison: Comparison) -> tuple[Reply, str]:
 def _random(comparison: Comparison) -> tuple[Reply, str]:
     names = [name for name, runs in comparison.groups.items() if runs[0].value("strategy") == "random"]
     if names:
-        return "yes", f"group {names[0]}, {len(comparison.groups[names[0]])} runs"
+        return "yes", f"group {names[0]}, {counted(len(comparison.groups[names[0]]), 'run')}"
     average = random_average(comparison)
-    beside = f"; the average of {average[1]} random architectures is given" if average else ""
+    beside = f"; the average of {counted(average[1], 'random architecture')} is given" if average else ""
     return "no", f"no group with strategy=random{beside}"
 
 
@@ -196,7 +197,7 @@ def _time(comparison: Comparison) -> tuple[Reply, str]:
 def _trials(comparison: Comparison) -> tuple[Reply, str]:
     total = sum(len(run.values) for run in comparison.runs)
     failed = sum(int((run.values != run.values).sum()) for run in comparison.runs)
-    return "yes", f"{total:,} trials, {failed:,} of them without a result, all in `trials.csv` of the runs"
+    return "yes", f"{counted(total, 'trial')}, {failed:,} of them without a result, all in `trials.csv` of the runs"
 
 
 def _setting(comparison: Comparison) -> tuple[Reply, str]:

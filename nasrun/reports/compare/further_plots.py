@@ -9,6 +9,7 @@ from nasrun.core.options import show
 from nasrun.reports.compare.look import Look
 from nasrun.reports.compare.numbers import Measure, budget
 from nasrun.reports.compare.plots import COLOURS
+from nasrun.reports.compare.question import is_share
 from nasrun.reports.compare.runs import Comparison
 from nasrun.reports.compare.tables import digits, factor, heading
 from nasrun.reports.front import non_dominated
@@ -75,8 +76,10 @@ def _fronts(comparison: Comparison, look: Look) -> "Figure":
     """
     one, two = comparison.runs[0].objectives
     signs = np.array([1.0 if objective.mode == "max" else -1.0 for objective in (one, two)])
-    scales = np.array([100.0 if objective.metric.endswith("accuracy") else 1.0 for objective in (one, two)])
-    across, up = (f"{objective.metric}{' (%)' * objective.metric.endswith('accuracy')}" for objective in (one, two))
+    measured = np.concatenate([run.scores for run in comparison.runs if run.scores is not None])
+    shares = [is_share(objective.metric, measured[:, place]) for place, objective in enumerate((one, two))]
+    scales = np.where(shares, 100.0, 1.0)
+    across, up = (f"{metric.metric}{' (%)' * share}" for metric, share in zip((one, two), shares, strict=True))
     figure, axes = new_figure(across, up)
     length, fronts = budget(comparison), []
     for place, (group, runs) in enumerate(comparison.groups.items()):

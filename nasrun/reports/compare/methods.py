@@ -1,11 +1,12 @@
 """A paragraph for the methods section of a paper, from the records of the runs, with citations of what they used."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
 from nasrun.core.options import show
+from nasrun.core.words import counted
 from nasrun.reports.compare.latex import escaped
 from nasrun.reports.compare.numbers import budget
 from nasrun.reports.compare.question import Question, TestName
@@ -89,18 +90,31 @@ def _entries() -> list[str]:
 
 def _named(runs: Sequence[ComparedRun], group: str) -> str:
     """The options of a group in all runs, each with its citation."""
-    return _list(list(dict.fromkeys(str(run.value(group)) for run in runs)), group)
+    names = dict.fromkeys(str(run.value(group)) for run in runs)
+    return _list({name: name for name in names}, group)
 
 
-def _list(names: Sequence[str], group: str) -> str:
-    shown = [escaped(name) + (rf"~\cite{{{CITED[group][name]}}}" if name in CITED[group] else "") for name in names]
+def _strategies(comparisons: Sequence[Comparison]) -> str:
+    """The strategies, each with its citation; under the names that are shown where they are the groups."""
+    if any(one.by != ["strategy"] for one in comparisons):
+        return _named([run for one in comparisons for run in one.runs], "strategy")
+    groups = {label: str(runs[0].value("strategy")) for one in comparisons for label, runs in one.groups.items()}
+    return _list(groups, "strategy")
+
+
+def _list(names: Mapping[str, str], group: str) -> str:
+    """Names to show, with the options that they stand for, as a list in words with citations."""
+    known = CITED[group]
+    shown = [
+        escaped(name) + (rf"~\cite{{{known[option]}}}" if option in known else "") for name, option in names.items()
+    ]
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
 def _what(comparisons: Sequence[Comparison], runs: Sequence[ComparedRun]) -> list[str]:
     spaces, datasets = _named(runs, "search_space"), _named(runs, "dataset")
     several = "s" if len({run.value("search_space") for run in runs}) > 1 else ""
-    sentences = [f"We compare {_named(runs, 'strategy')} in the search space{several} {spaces} on {datasets}."]
+    sentences = [f"We compare {_strategies(comparisons)} in the search space{several} {spaces} on {datasets}."]
     if comparisons[0].by != ["strategy"]:
         groups = "; ".join(map(escaped, dict.fromkeys(group for one in comparisons for group in one.groups)))
         sentences.append(f"Methods are told apart by {escaped(', '.join(comparisons[0].by))}: {groups}.")
@@ -110,24 +124,28 @@ def _what(comparisons: Sequence[Comparison], runs: Sequence[ComparedRun]) -> lis
 def _measured(runs: Sequence[ComparedRun]) -> list[str]:
     """How architectures were measured: looked up, trained, or both."""
     sentences = []
-    tables = list(dict.fromkeys(run.table for run in runs if run.table is not None))
-    if tables:
-        many = "s" if len(tables) > 1 else ""
-        sentences.append(f"Architectures are not trained but looked up in the table{many} {_list(tables, 'table')}.")
+    found = [run for run in runs if run.table is not None]
+    if found:
+        tables = {str(run.table): str(run.table) for run in found}
+        told = _settings(found, ("epochs", "repeat", "repeats"))
+        named = f"table{'s' if len(tables) > 1 else ''} {_list(tables, 'table')}"
+        sentences.append(f"Architectures are not trained but looked up in the {named}{told}.")
     measured = [run for run in runs if run.table is None]
     if measured:
-        settings = [
-            f"{name}={' or '.join(values)}"
-            for name in ("epochs", "batch_size", "optimizer", "lr")
-            if (values := _values(measured, f"evaluator.{name}"))
-        ]
-        told = f" ({escaped(', '.join(settings))})" if settings else ""
+        told = _settings(measured, ("epochs", "batch_size", "optimizer", "lr"))
         sentences.append(f"Architectures are measured by {_named(measured, 'evaluator')}{told}.")
         if splits := _values(measured, "dataset.validation"):
             seeds = escaped(" or ".join(_values(measured, "dataset.split_seed")))
             kept = escaped(" or ".join(splits))
             sentences.append(f"Of the training images {kept} are kept for validation (split seed {seeds}).")
     return sentences
+
+
+def _settings(runs: Sequence[ComparedRun], names: Sequence[str]) -> str:
+    """Settings of the evaluator in brackets, as far as they are set."""
+    known = [(name, values) for name in names if (values := _values(runs, f"evaluator.{name}"))]
+    told = ", ".join(f"{name}={' or '.join(values)}" for name, values in known)
+    return f" ({escaped(told)})" if told else ""
 
 
 def _values(runs: Sequence[ComparedRun], key: str) -> list[str]:
@@ -137,16 +155,17 @@ def _values(runs: Sequence[ComparedRun], key: str) -> list[str]:
 
 def _budget(comparisons: Sequence[Comparison], runs: Sequence[ComparedRun]) -> str:
     seeds, trials = sorted({run.seed for run in runs}), sorted({budget(one) for one in comparisons})
-    listed = ", ".join(map(str, seeds)) if len(seeds) < 4 else f"{seeds[0]} to {seeds[-1]}"
+    gapless = len(seeds) > 3 and seeds[-1] - seeds[0] == len(seeds) - 1
+    listed = f"{seeds[0]} to {seeds[-1]}" if gapless else ", ".join(map(str, seeds))
     fewest = min(len(group) for one in comparisons for group in one.groups.values())
     tested = any(name.startswith("test_") for run in runs for name in run.final)
     once = ", and test data are used once, for the winner of a run" if tested else ""
     metrics = " or ".join(dict.fromkeys(escaped(one.objective.metric) for one in comparisons))
-    length = f"{trials[0]:,}" if len(trials) == 1 else f"{trials[0]:,} to {trials[-1]:,}"
+    length = counted(trials[0], "trial") if len(trials) == 1 else f"{trials[0]:,} to {trials[-1]:,} trials"
     each = f" on each of {len(comparisons)} benchmarks" if len(comparisons) > 1 else ""
     return (
-        f"Each run has {length} trials and is chosen by {metrics}{once}; each method has at least {fewest} "
-        f"runs{each} (seeds {listed})."
+        f"Each run has {length} and is chosen by {metrics}{once}; each method has at least "
+        f"{counted(fewest, 'run')}{each} (seeds {listed})."
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from nasrun.core.averages import exact_mean
 from nasrun.reports.compare import statistics, ties
-from nasrun.reports.compare.question import PLAIN, Cut, Question, p_value
+from nasrun.reports.compare.question import PLAIN, Cut, Question, is_share, p_value
 from nasrun.reports.compare.runs import ComparedRun, Comparison
 from nasrun.reports.front import MOST_OBJECTIVES, hypervolume
 
@@ -61,7 +61,8 @@ class Measure:
 
     `friedman`: p-value of the test that all groups are alike; `critical_difference`: of average ranks, by Nemenyi;
     both None below two groups or two common seeds. `metric`, `title`: what is measured, and the name to show,
-    where they are not the name itself. Values that are ties are equal (`nasrun.reports.compare.ties`).
+    where they are not the name itself. `share`: whether values are shown in percent. Values that are ties are equal
+    (`nasrun.reports.compare.ties`).
     """
 
     name: str
@@ -73,6 +74,7 @@ class Measure:
     critical_difference: float | None
     metric: str = ""
     title: str = ""
+    share: bool = False
 
 
 def budget(comparison: Comparison) -> int:
@@ -127,8 +129,6 @@ def measures(comparison: Comparison, question: Question = PLAIN) -> list[Measure
             found = {group: {run.seed: run.final[name] for run in runs} for group, runs in groups.items()}
             better: Literal["max", "min"] = "max" if name.endswith("accuracy") else "min"
             one = measure_of(comparison, name, better, found, question)
-            if name.endswith("regret") and not comparison.objective.metric.endswith("accuracy"):
-                one = replace(one, metric=comparison.objective.metric)  # a difference of losses is no share
             made.append(replace(one, title=f"{name} at the end of the runs") if question.cuts else one)
     return made
 
@@ -184,7 +184,11 @@ def measure_of(
     """The table and the tests of a value that each run has. `average`: of random architectures."""
     everything = np.array([value for found in values.values() for value in found.values()])
     values = ties.merged(values, ties.tolerance(name, comparison.runs, everything))
-    return tabulate(name, mode, values, comparison.seeds, question, average)
+    if name.endswith("regret"):  # a difference of shares is one, however small
+        share = is_share(comparison.objective.metric, np.concatenate([run.values for run in comparison.runs]))
+    else:
+        share = is_share(name, everything)
+    return replace(tabulate(name, mode, values, comparison.seeds, question, average), share=share)
 
 
 def tabulate(

@@ -54,15 +54,19 @@ def compare_over(
 
     ConfigError where the runs of one benchmark do not compare, or there is but one.
     """
+    chosen = by or differing(runs)
     for key in over:
+        if key == "seed":
+            raise ConfigError("over=seed: tells no benchmarks apart; leave it out: everything is over seeds")
+        if key in chosen:
+            raise ConfigError(f"over={key}: tells the groups apart, and no benchmarks; choose other groups: by=KEY")
         check_key(runs, key, "over")
     apart: dict[str, list[ComparedRun]] = {}
     for run in runs:
         apart.setdefault("/".join(show(run.value(key)) for key in over), []).append(run)
     if len(apart) < 2:
         raise ConfigError(f"over={','.join(over)}: all runs have {next(iter(apart))}; leave it out")
-    chosen = by or differing(runs)
-    one_by_one = {name: replace(compare_selected(found, (), chosen), name=name) for name, found in apart.items()}
+    one_by_one = {name: replace(compare_selected(found, (), chosen, over), name=name) for name, found in apart.items()}
     benchmarks = look.applied_to_all(one_by_one)
     told = [*remarks, *_told(benchmarks)]
     common = [

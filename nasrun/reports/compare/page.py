@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nasrun.core.averages import exact_mean
 from nasrun.core.options import show
+from nasrun.core.words import counted
 from nasrun.reports.compare import anytime
 from nasrun.reports.compare import tables as tables
 from nasrun.reports.compare.checklist import Answer
@@ -86,8 +87,8 @@ def write_page(
     groups = ", ".join(f"{name} ({len(runs)})" for name, runs in comparison.groups.items())
     content = {
         "title": " · ".join(str(name) for name in chosen if name) or "Comparison",
-        "lead": f"{len(comparison.runs)} runs by {', '.join(comparison.by)}: {groups}. Benchmark "
-        f"{comparison.benchmark}, compared by {comparison.objective.metric} after {length:,} trials.",
+        "lead": f"{counted(len(comparison.runs), 'run')} by {', '.join(comparison.by)}: {groups}. Benchmark "
+        f"{comparison.benchmark}, compared by {comparison.objective.metric} after {counted(length, 'trial')}.",
         "remarks": comparison.remarks,
         "facts": list(_facts(comparison, measures[0])),
         "curves": [
@@ -124,7 +125,7 @@ def _facts(comparison: Comparison, measure: Measure) -> Iterator[tuple[str, str]
         yield f"its mean{spread}", tables.digits(scale * best.mean)
     average = random_average(comparison)
     if average is not None:
-        yield f"average of {average[1]:,} random architectures", tables.digits(scale * average[0])
+        yield f"average of {counted(average[1], 'random architecture')}", tables.digits(scale * average[0])
         if measure.rows and measure.rows[0].gain is not None:
             yield "better than that by", f"{scale * measure.rows[0].gain:+.4g}"
     yield "seeds in common", str(len(comparison.seeds))

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from nasrun.core.options import ConfigError
+from nasrun.core.words import counted
 from nasrun.reports.compare.read import ComparedRun
 
 Unit = Literal["trials", "seconds", "epochs"]
@@ -17,6 +18,12 @@ TESTS: dict[TestName, str] = {
     "mannwhitney": "two-sided Mann-Whitney U test over all seeds of both groups",
 }
 """The tests of pairs, in words."""
+
+
+def is_share(metric: str, values: np.ndarray) -> bool:
+    """Whether all values of a metric, NaN left out, are shares: they are shown in percent. Tables of one's own may hold
+    percent already."""
+    return metric.endswith("accuracy") and bool(np.nanmax(np.abs(values), initial=0.0) <= 1)
 
 
 class Cut(NamedTuple):
@@ -56,6 +63,10 @@ class Question:
         """ConfigError where it asks for a group that there is not, or for what the runs cannot tell."""
         if self.reference is not None and self.reference not in groups:
             raise ConfigError(f"reference={self.reference}: no such group; there is {', '.join(groups)}")
+        metric, values = runs[0].objective.metric, np.concatenate([run.values for run in runs])
+        if self.target is not None and self.target > 1 and is_share(metric, values):
+            told = f"{metric} is a share between 0 and 1; e.g. target={self.target / 100:g}"
+            raise ConfigError(f"target={self.target:g}: {told}")
         for cut in self.cuts:
             word = "at" if cut.unit == "trials" else cut.unit
             if cut.unit == "seconds" and not all(run.timed for run in runs):
@@ -66,7 +77,7 @@ class Question:
                 raise ConfigError(f"{word}={cut.value:g}: not every run has a trial by then; choose more")
             if cut.unit == "trials" and cut.value > max(len(run.values) for run in runs):
                 longest = max(len(run.values) for run in runs)
-                raise ConfigError(f"at={cut.value:g}: the longest run has {longest:,} trials; choose fewer")
+                raise ConfigError(f"at={cut.value:g}: the longest run has {counted(longest, 'trial')}; choose fewer")
 
 
 PLAIN = Question()

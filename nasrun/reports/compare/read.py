@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -122,43 +122,31 @@ def read_compared(directory: Path) -> ComparedRun | str:
     with journal.reject_invalid_events(directory / journal.NAME):
         data = DataRecord.of_header(run.header.data)
     try:
-        summary = json.loads((directory / SUMMARY).read_text())
-        objective, several = Objective(**summary["objective"]), summary.get("objectives") or []
-        choices = json.loads((directory / "environment.json").read_text()).get("choices") or {}
-        best = summary.get("best") or {}
-        price = tuple(None if best.get(name) is None else round(best[name]) for name in ("parameters", "flops"))
+        told = _Told.read(directory)
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"its {SUMMARY} or environment.json cannot be read ({error}); try: {shell_command('report', directory)}"
+    objective, objectives = told.objective, told.objectives
     config |= {"objective.metric": objective.metric, "objective.mode": objective.mode}
-    if several:
-        config |= {f"objective.{key}": [one[key] for one in several] for key in ("metric", "mode")}
+    if objectives:
+        config["objective.metric"] = [one.metric for one in objectives]
+        config["objective.mode"] = [one.mode for one in objectives]
     records = list(run.trials.values())
     if not any(record.status == "ok" for record in records):
         return "no trial succeeded"
     means = [record.mean(objective.metric) for record in records]
     values = np.array([np.nan if mean is None else mean for mean in means])
-    samples: dict[Genome, float] = {}
-    for record, value in zip(records, values.tolist(), strict=True):
-        if record.trial.proposal.origin == Origin.SAMPLE and value == value:
-            samples.setdefault(record.trial.proposal.genome, value)
-    simulated = all(record.values(SIMULATED) for record in records if record.status == "ok")
-    if simulated:
-        made = [0.0 if r.trial.proposal.reuse_of is not None else sum(r.values(SIMULATED)) for r in records]
-        seconds = np.cumsum(made)
-    else:
-        seconds = np.array(run.told_at)
+    simulated, seconds = _clock(run)
     final = {name: float(value) for name, value in run.final_metrics.items()}
-    objectives = [Objective(**one) for one in several]
     scores = [[record.mean(one.metric) for one in objectives] for record in records]
     return ComparedRun(
         directory,
-        choices,
+        told.choices,
         config,
         objective,
         values,
         seconds,
         simulated,
-        samples,
+        _samples(records, values),
         final,
         run.wall_seconds,
         run.header,
@@ -166,10 +154,50 @@ def read_compared(directory: Path) -> ComparedRun | str:
         _epochs(records),
         any(record.trial.proposal.budget is not None for record in records),
         objectives,
-        np.array(scores, dtype=float) if several else None,
+        np.array(scores, dtype=float) if objectives else None,
         _optimum(run, objective, final, config),
-        *price,
+        told.parameters,
+        told.flops,
     )
+
+
+def _samples(records: Sequence[TrialRecord], values: np.ndarray) -> dict[Genome, float]:
+    """The value of each architecture that was drawn at random, once per architecture."""
+    samples: dict[Genome, float] = {}
+    for record, value in zip(records, values.tolist(), strict=True):
+        if record.trial.proposal.origin == Origin.SAMPLE and value == value:
+            samples.setdefault(record.trial.proposal.genome, value)
+    return samples
+
+
+class _Told(NamedTuple):
+    """What the files of a run say besides its journal. `objectives`: where there are several; `parameters`, `flops`: of
+    the winner, None where not known."""
+
+    choices: Mapping[str, str | None]
+    objective: Objective
+    objectives: Sequence[Objective]
+    parameters: int | None
+    flops: int | None
+
+    @classmethod
+    def read(cls, directory: Path) -> "_Told":
+        """OSError, ValueError, KeyError or TypeError where they are not there, or are not what nasrun writes."""
+        summary = json.loads((directory / SUMMARY).read_text())
+        choices = json.loads((directory / "environment.json").read_text()).get("choices") or {}
+        best = summary.get("best") or {}
+        price = (None if best.get(name) is None else round(best[name]) for name in ("parameters", "flops"))
+        objectives = [Objective(**one) for one in summary.get("objectives") or []]
+        return cls(choices, Objective(**summary["objective"]), objectives, *price)
+
+
+def _clock(run: RunRecords) -> tuple[bool, np.ndarray]:
+    """Whether a table knows how long trainings took, and the time at which each trial was told, float (trials,)."""
+    records = list(run.trials.values())
+    if all(record.values(SIMULATED) for record in records if record.status == "ok"):
+        made = [0.0 if r.trial.proposal.reuse_of is not None else sum(r.values(SIMULATED)) for r in records]
+        return True, np.cumsum(made)
+    return False, np.array(run.told_at)
 
 
 def _epochs(records: Sequence[TrialRecord]) -> np.ndarray | None:

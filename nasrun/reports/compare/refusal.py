@@ -27,8 +27,11 @@ def varied(runs: Sequence[ComparedRun], by: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(_option(runs, key) for key in differ))
 
 
-def advice(runs: Sequence[ComparedRun], keys: Sequence[str]) -> str:
-    """What to type where runs differ in these of the benchmark: several at once, one of them, or groups by them."""
+def advice(runs: Sequence[ComparedRun], keys: Sequence[str], over: Sequence[str] = ()) -> str:
+    """What to type where runs differ in these of the benchmark: several at once, one of them, or groups by them.
+
+    `over`: the keys that tell benchmarks apart already.
+    """
     known = {key: list(dict.fromkeys(show(run.value(key)) for run in runs)) for key in keys}
     known = {key: values for key, values in known.items() if len(values) > 1}
     for key in reversed(list(known)):  # what follows from the others need not be typed
@@ -45,7 +48,7 @@ def advice(runs: Sequence[ComparedRun], keys: Sequence[str]) -> str:
     one = " ".join(f"where={key}={values[0]}" for key, values in known.items())
     methods = all(key.partition(".")[0] in ("evaluator", "constraints", "search_space") for key in known)
     groups = f", or as groups: by=strategy,{','.join(known)}" if methods else ""
-    all_of_them = f"all of them at once: over={','.join(known)}"
+    all_of_them = f"all of them at once: over={','.join([*over, *known])}"
     return f"; there are {' and '.join(counts)}: {all_of_them}, or one of them: {one}{groups}"
 
 

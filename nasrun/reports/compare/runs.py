@@ -93,16 +93,19 @@ def selected(
     return runs, remarks
 
 
-def compare_selected(runs: Sequence[ComparedRun], remarks: Sequence[str], by: Sequence[str] = ()) -> Comparison:
-    """As `compare_runs`, of runs that were read already."""
+def compare_selected(
+    runs: Sequence[ComparedRun], remarks: Sequence[str], by: Sequence[str] = (), over: Sequence[str] = ()
+) -> Comparison:
+    """As `compare_runs`, of runs that were read already. `over`: the keys whose values they have in common, as one of
+    several benchmarks."""
     for key in by:
         if key.partition(".")[0] in ("dataset", "objective", "seed"):
             raise ConfigError(f"by={key}: runs that differ in it do not compare; group by what the method is")
         check_key(runs, key, "by")
     alike, doubts = _alike(runs)
     compared = [*by, *_of_recipe(runs)] if "recipe" in by else by
-    check_benchmark(alike, compared)
-    check_data(runs)
+    check_benchmark(alike, compared, over)
+    check_data(runs, over)
     runs = list(alike)
     chosen = by or differing(runs)
     groups: dict[str, list[ComparedRun]] = {}
@@ -179,7 +182,7 @@ def benchmark_hash(run: ComparedRun, by: Sequence[str] = ()) -> str:
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def check_benchmark(runs: Sequence[ComparedRun], by: Sequence[str]) -> None:
+def check_benchmark(runs: Sequence[ComparedRun], by: Sequence[str], over: Sequence[str] = ()) -> None:
     """ConfigError, naming the key and both values, where two runs are not of the same benchmark."""
     first = runs[0]
     for other in runs[1:]:
@@ -191,12 +194,12 @@ def check_benchmark(runs: Sequence[ComparedRun], by: Sequence[str]) -> None:
             hint = (
                 f"; to compare limits: by={','.join(sorted(limits))}"
                 if len(limits) == len(keys)
-                else advice(runs, varied(runs, by))
+                else advice(runs, varied(runs, by), over)
             )
             raise ConfigError(f"{told}; {ONE}{hint}")
 
 
-def check_data(runs: Sequence[ComparedRun]) -> None:
+def check_data(runs: Sequence[ComparedRun], over: Sequence[str] = ()) -> None:
     """ConfigError, saying what differs, where two runs recorded other data."""
     recorded = sorted((run.data.images is None, place) for place, run in enumerate(runs) if run.data is not None)
     for _, place in recorded[1:]:
@@ -205,7 +208,7 @@ def check_data(runs: Sequence[ComparedRun]) -> None:
         assert other.data is not None
         found = difference(one.data, other.data, f"in {one.directory}", f"in {other.directory}")
         if found is not None:
-            raise ConfigError(f"not the same data: {found}; {ONE}{advice(runs, ['dataset'])}")
+            raise ConfigError(f"not the same data: {found}; {ONE}{advice(runs, ['dataset'], over)}")
 
 
 def _alike(runs: Sequence[ComparedRun]) -> tuple[Sequence[ComparedRun], list[str]]:

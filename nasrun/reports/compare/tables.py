@@ -5,13 +5,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from nasrun.core.averages import exact_mean
 from nasrun.core.options import printable
+from nasrun.core.words import counted
 from nasrun.reports.compare import anytime
 from nasrun.reports.compare import latex as tex
 from nasrun.reports.compare.curves import Curve
 from nasrun.reports.compare.numbers import Measure, Row, Test, budget, random_average
-from nasrun.reports.compare.question import PLAIN, TESTS, Question
+from nasrun.reports.compare.question import PLAIN, TESTS, Question, is_share
 from nasrun.reports.compare.runs import Comparison
 from nasrun.reports.compare.sizes import READING as SIZES
 from nasrun.reports.compare.sizes import size_cells, size_rows, sizes
@@ -38,7 +41,7 @@ def factor(measure: Measure) -> float:
     """What values are multiplied with to be shown: accuracies and regrets that are shares are shown in percent, very
     large and very small numbers with two digits before the point."""
     largest = max((abs(value) for found in measure.values.values() for value in found.values()), default=0.0)
-    if largest <= 1 and (measure.metric or measure.name).endswith(("accuracy", "regret")):
+    if measure.share:
         return 100.0
     if largest == 0 or not math.isfinite(largest) or 0.001 <= largest < 10_000:
         return 1.0
@@ -97,18 +100,19 @@ def summary_lines(comparison: Comparison) -> list[str]:
     """What was compared, in a few lines."""
     groups = ", ".join(f"{name} ({len(runs)})" for name, runs in comparison.groups.items())
     lines = [
-        f"{len(comparison.runs)} runs by {', '.join(comparison.by)}: {groups}",
+        f"{counted(len(comparison.runs), 'run')} by {', '.join(comparison.by)}: {groups}",
         f"benchmark {comparison.benchmark}: {_benchmark(comparison)}",
     ]
     average = random_average(comparison)
     if average is not None:
-        value = 100 * average[0] if comparison.objective.metric.endswith("accuracy") else average[0]
+        shares = is_share(comparison.objective.metric, np.concatenate([run.values for run in comparison.runs]))
+        value = 100 * average[0] if shares else average[0]
         lines.append(f"average random architecture: {digits(value)} ({average[1]} different ones)")
     return lines
 
 
 def _benchmark(comparison: Comparison) -> str:
-    return f"{_options(comparison)}; {comparison.objective.metric} after {budget(comparison)} trials"
+    return f"{_options(comparison)}; {comparison.objective.metric} after {counted(budget(comparison), 'trial')}"
 
 
 def _options(comparison: Comparison) -> str:
@@ -294,21 +298,22 @@ def markdown_table(rows: Sequence[Sequence[str]]) -> str:
 def latex(comparison: Comparison, measures: Sequence[Measure], question: Question = PLAIN, prefix: str = "") -> str:
     """For each measure a table over seeds and one of its tests, for LaTeX with the package booktabs.
 
-    `prefix`: what labels begin with. The best mean is bold; groups that do not differ from it at 5 % have an equals
-    sign, and p-values below that a star.
+    `prefix`: what labels begin with. The best mean is bold; groups that do not differ from it, or from a group
+    of reference, at 5 % have an equals sign, and p-values below that a star.
     """
     parts = [f"% {one_line(line)}\n" for line in summary_lines(comparison)] + [tex.PREAMBLE]
     about = tex.escaped(_options(comparison) if question.cuts else _benchmark(comparison))
     for measure in measures:
         head, *body = cells(measure)
         found = [[tex.escaped(cell) for cell in row] for row in body]
-        alike = _like_the_best(measure)
+        alike = _not_different(measure, question.reference)
         for row, numbers in zip(found, measure.rows, strict=True):
-            best = numbers.mean == measure.rows[0].mean
-            row[2] = tex.bold(row[2]) if best else row[2] + tex.SAME * (numbers.group in alike)
+            row[2] = tex.bold(row[2]) if numbers.mean == measure.rows[0].mean else row[2]
+            row[2] += tex.SAME * (numbers.group in alike)
         name = tex.escaped(heading(measure))
         caption = f"{name} over seeds ({about}). Bold: the best mean"
-        caption += f"; {tex.SAME}: not different from it at 5\\,\\%." if alike else "."
+        other = "it" if question.reference is None else tex.escaped(question.reference)
+        caption += f"; {tex.SAME}: not different from {other} at 5\\,\\%." if alike else "."
         label = tex.label(prefix, "compare", comparison.name, measure.name)
         parts.append("\n" + tex.table([list(map(tex.escaped, head)), *found], caption, label))
         if measure.tests and not repeats_tests(measure):
@@ -316,14 +321,14 @@ def latex(comparison: Comparison, measures: Sequence[Measure], question: Questio
     return "".join(parts)
 
 
-def _like_the_best(measure: Measure) -> set[str]:
-    """The groups that the tests do not tell from the one with the best mean."""
-    best = measure.rows[0].group if measure.rows else None
-    found = set()
-    for test in measure.tests:
-        if best in (test.first, test.second) and test.p_holm >= tex.LEVEL:
-            found.add(test.second if test.first == best else test.first)
-    return found
+def _not_different(measure: Measure, reference: str | None) -> set[str]:
+    """The groups that the tests do not tell from the one of reference, without any from those with the best mean."""
+    if not measure.rows:
+        return set()
+    other = measure.rows[0].group if reference is None else reference
+    best = {row.group for row in measure.rows if row.mean == measure.rows[0].mean} if reference is None else set()
+    pairs = [(test.first, test.second) for test in measure.tests if test.p_holm >= tex.LEVEL]
+    return {group for pair in pairs if other in pair for group in pair if group != other} - best
 
 
 def _latex_pairs(benchmark: str, measure: Measure, question: Question, prefix: str) -> str:

@@ -123,7 +123,7 @@ class Live(Printer):
         width, height = self._console.size
         self._take_in()
         head = [self._header(width), self._trials_bar(width)]
-        jobs = self._jobs(width)
+        jobs = self.jobs(width)
         rows = max(0, min(SHOWN, height - len(head) - len(jobs) - 5))
         lines = [*head, *jobs, *self._table(width, rows), self._tally(width)]
         if self._failure is not None:
@@ -165,7 +165,7 @@ class Live(Printer):
             parts.append((f"  ETA {duration((time.monotonic() - self._began) / fresh * left)}", "dim"))
         return self._text(width, *parts)
 
-    def _jobs(self, width: int) -> "list[Text]":
+    def jobs(self, width: int) -> "list[Text]":
         """The trials in training, those with a sign of life first; a line each, four at most."""
         asked, progress = self._asked.copy(), self._progress.copy()
         lines = []

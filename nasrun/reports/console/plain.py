@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from nasrun.core import Objective, Progress, SearchSpace
+from nasrun.core.words import counted
 from nasrun.reports.console.printer import Printer
 from nasrun.reports.summary import count, duration, nearby, number
 from nasrun.reports.tables import one_line
@@ -64,7 +65,7 @@ class _Plain(Printer):
         self._done = len(records)
         self._failures = sum(record.status != "ok" for record in records.values())
         going_on = f", {self._done:,} done before" if records else ""
-        self._print(f"run {nearby(directory)}: {trials:,} trials{going_on}")
+        self._print(f"run {nearby(directory)}: {counted(trials, 'trial')}{going_on}")
 
     def on_trial_complete(self, record: TrialRecord, best: TrialRecord | None) -> None:
         self._done += 1
@@ -88,7 +89,7 @@ class _Plain(Printer):
         name += f" repeat {progress.repeat + 1}" if progress.repeat else ""
         within = f" and {100 * progress.within:.0f} % of the next" if progress.within else ""
         metrics = [f"{metric} {number(value)}" for metric, value in progress.metrics.items() if metric in SHOWN]
-        self._print("  ".join([f"{name}: {progress.epoch} of {progress.epochs} epochs{within}", *metrics]))
+        self._print("  ".join([f"{name}: {progress.epoch} of {counted(progress.epochs, 'epoch')}{within}", *metrics]))
 
     def on_final_training(self, best: TrialRecord) -> None:
         self._catch_up()

@@ -15,6 +15,7 @@ import numpy as np
 
 from nasrun.core import Cost, Genome, Mutation, SearchSpace, Task, Token
 from nasrun.core.options import AtLeast, NotEmpty, Positive, show
+from nasrun.core.words import counted
 from nasrun.spaces.macro_cnn.encoding import POOL
 from nasrun.spaces.tokens import check_tokens, listed, pick, value_at
 
@@ -217,11 +218,11 @@ class MacroCNN(SearchSpace):
         for part in text.split("-"):
             number = len(layers) + 1
             if number > max(self._depths):
-                raise _unexpected(text, position - 1, number, f"the end after {number - 1} layers (depths)")
+                raise _unexpected(text, position - 1, number, f"the end after {counted(number - 1, 'layer')} (depths)")
             if part not in self._names:
                 raise _unexpected(text, position, number, f"one of {show(', '.join(self._names))}")
             if part == POOL and layers.count(POOL) == self.max_pools:
-                what = f"a convolution, for there are {self.max_pools} poolings (max_pools) already"
+                what = f"a convolution, for there is no further pooling after max_pools={self.max_pools}"
                 raise _unexpected(text, position, number, what)
             layers.append(self._names[part])
             position += len(part) + 1

@@ -13,6 +13,7 @@ import numpy as np
 
 from nasrun.core import Cost, Genome, Mutation, SearchSpace, Task, Token
 from nasrun.core.options import Between, ConfigError, NotEmpty, check_section
+from nasrun.core.words import counted
 from nasrun.spaces.mlp.widths import Widths
 from nasrun.spaces.tokens import value_at
 
@@ -222,14 +223,16 @@ class Mlp(SearchSpace):
             where, found = f"character {position} (layer {layer})", repr(part[:24])
             if layer > self.max_depth:
                 expected = _either(self.activations) if self._tail else "the end"
-                raise ValueError(f"{where}: expected {expected} after {self.max_depth} layers (max_depth); got {found}")
+                raise ValueError(
+                    f"{where}: expected {expected} after {counted(self.max_depth, 'layer')} (max_depth); got {found}"
+                )
             width = int(part) if _NUMBER.fullmatch(part) else 0
             if width not in self.widths:
                 raise ValueError(f"{where}: expected {self.widths}; got {found}")
             widths.append(width)
             position += len(part) + 1
         if len(widths) < self.min_depth:
-            needed = f"at least {self.min_depth} layers (min_depth)"
+            needed = f"at least {counted(self.min_depth, 'layer')} (min_depth)"
             raise ValueError(f"character {position}: expected {needed}, there are {len(widths)}; got the end")
         if not self._tail:
             return (len(widths), *widths)

@@ -62,45 +62,45 @@ class NASBench101(SearchSpace):
         self._vertices, self._edges, self._operations, self._chain = vertices, edges, tuple(operations), chain
         self._stem, self._stacks, self._cells = stem_channels, stacks, cells
         self._momentum = norm_momentum
-        self._genomes = Chains(vertices, operations) if chain else Cells(vertices, edges, operations)
-        self.mutations = self._genomes.mutations
-        self.size: int = self._genomes.size
+        self.genomes = Chains(vertices, operations) if chain else Cells(vertices, edges, operations)
+        self.mutations = self.genomes.mutations
+        self.size: int = self.genomes.size
 
     def sample(self, rng: np.random.Generator) -> Genome:
         """Draw a genome: cells as the benchmark's own example does, uniform over wirings that are pruned thereafter;
         chains uniformly over all chains. See `Cells.sample` and `Chains.sample`."""
-        return self._genomes.sample(rng)
+        return self.genomes.sample(rng)
 
     def crossover(self, first: Genome, second: Genome, rng: np.random.Generator) -> Genome:
         """Each operation and each edge from either parent; see `Cells.crossover` and `Chains.crossover`."""
-        return self._genomes.crossover(first, second, rng)
+        return self.genomes.crossover(first, second, rng)
 
     def choices(self, prefix: Genome) -> tuple[Token, ...]:
         """The legal next tokens after a prefix of this space; see `Cells.choices` and `Chains.choices`."""
-        return self._genomes.choices(prefix)
+        return self.genomes.choices(prefix)
 
     def neighbours(self, genome: Genome) -> list[Genome]:
         """The genomes one change of an operation, edge or vertex away; see `Cells.neighbours`, `Chains.neighbours`."""
-        return self._genomes.neighbours(genome)
+        return self.genomes.neighbours(genome)
 
     def encode(self, genome: Genome) -> np.ndarray:
         """Vector of the operations and edges (26 entries with 7 vertices; see `Cells.encode`), or of the length and
         the operations (6 entries; see `Chains.encode`)."""
-        return self._genomes.encode(genome)
+        return self.genomes.encode(genome)
 
     def decode(self, vector: np.ndarray) -> Genome:
         """The genome of a vector, repaired where it is none (see `Cells.decode`, `Chains.decode`); entries outside
         of [0, 1] count as 0 or 1. ValueError: wrong shape, or a NaN."""
         clipped = np.clip(np.asarray(vector, dtype=np.float64), 0.0, 1.0)
-        if clipped.shape != (self._genomes.width,):
-            raise ValueError(f"vector of shape {clipped.shape}: expected ({self._genomes.width},)")
+        if clipped.shape != (self.genomes.width,):
+            raise ValueError(f"vector of shape {clipped.shape}: expected ({self.genomes.width},)")
         if np.isnan(clipped).any():
             raise ValueError("vector: holds a NaN")
-        return self._genomes.decode(clipped.tolist())
+        return self.genomes.decode(clipped.tolist())
 
     def key(self, genome: Genome) -> str:
         """NAS-Bench-101's hash, 32 hex digits: the same for isomorphic cells, and the key of its tables."""
-        return cell_graph.fingerprint(self._genomes.cell(genome))
+        return cell_graph.fingerprint(self.genomes.cell(genome))
 
     def validate(self, genome: Genome) -> None:
         """Raise ValueError, naming the token and what may stand there, unless the genome belongs to this space."""
@@ -108,7 +108,7 @@ class NASBench101(SearchSpace):
 
     def format(self, genome: Genome) -> str:
         """The vertices but the input, joined by "-": `conv3x3(0)-maxpool3x3(0+1)-out(1+2)`."""
-        return cell_graph.write_cell(self._genomes.cell(genome))
+        return cell_graph.write_cell(self.genomes.cell(genome))
 
     def parse(self, text: str) -> Genome:
         """The genome of a string. ValueError names the character and the vertex, and what was expected there:
@@ -116,12 +116,12 @@ class NASBench101(SearchSpace):
         cell = cell_graph.read_cell(
             text, self._operations, vertices=self._vertices, edges=self._edges, chain=self._chain
         )
-        return self._genomes.genome(cell)
+        return self.genomes.genome(cell)
 
     def cost(self, genome: Genome, task: Task) -> Cost:
         """Trainable parameters, and FLOPs of one input: two per multiply-add of the convolutions and the dense layer.
         Normalisation, activations, sums and pooling count for nothing there, as in `torch.utils.flop_counter`."""
-        cell = self._genomes.cell(genome)
+        cell = self.genomes.cell(genome)
         height, width, channels = task.height, task.width, self._stem
         weights = 9 * task.channels * channels
         multiply_adds = weights * height * width
@@ -146,7 +146,7 @@ class NASBench101(SearchSpace):
         from nasrun.spaces.nasbench101.network import network  # torch is not imported before it is needed
 
         return network(
-            self._genomes.cell(genome),
+            self.genomes.cell(genome),
             task.channels,
             task.outputs,
             stem=self._stem,

@@ -71,12 +71,13 @@ class NASBench201(SearchSpace):
         self.merge_isomorphs = merge_isomorphs
         self.mutations = {"operation": self.change_operation}
         self.size: int = _COUNT ** len(EDGES)
-        self._genomes = _all_genomes()
+        self.genomes = _all_genomes()
+        """All of them, in an order that stays."""
         self._prices: dict[Task, tuple[Cost, Cost, Cost]] = {}
 
     def sample(self, rng: np.random.Generator) -> Genome:
         """Draw uniformly among all genomes."""
-        return self._genomes[int(rng.random() * len(self._genomes))]
+        return self.genomes[int(rng.random() * len(self.genomes))]
 
     def change_operation(self, genome: Genome, rng: np.random.Generator) -> Genome:
         """Replace the operation of one edge by another, uniform over the 24 children.

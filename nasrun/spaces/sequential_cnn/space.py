@@ -13,6 +13,7 @@ import numpy as np
 
 from nasrun.core import Cost, Genome, SearchSpace, Task, Token
 from nasrun.core.options import AtLeast, Between, ConfigError, NotEmpty, Positive, check_section
+from nasrun.core.words import counted
 from nasrun.spaces.sequential_cnn.variation import Layer, Variation, join, split
 from nasrun.spaces.tokens import check_tokens, listed, value_at
 
@@ -198,7 +199,7 @@ class SequentialCNN(SearchSpace):
             if position == len(text):
                 break
             if number == self.max_depth:
-                raise _unexpected(text, position, number, f"the end after {number} layers (max_depth)")
+                raise _unexpected(text, position, number, f"the end after {counted(number, 'layer')} (max_depth)")
             position += 1
         if len(layers) < self.min_depth:
             what = f"'-' and a further layer, at least {self.min_depth} in all (min_depth)"

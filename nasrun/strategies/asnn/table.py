@@ -8,6 +8,7 @@ from nasrun.core import Genome, Objective
 from nasrun.core.averages import exact_mean
 from nasrun.core.home import at_home
 from nasrun.core.options import show
+from nasrun.core.words import counted
 from nasrun.storage.journal import JournalError
 from nasrun.storage.records import read_run
 from nasrun.tables.asnn import UNITS, Asnn
@@ -96,7 +97,7 @@ class MeasuredTable:
                 if reused is None and (widths := widths_of(genome, self._depth)):
                     self.add(widths, record.values(self._objective.metric))
         if not self._scores:
-            what = f"architectures of {self._depth} layers with {self._objective.metric}"
+            what = f"architectures of {counted(self._depth, 'layer')} with {self._objective.metric}"
             raise ValueError(f"{given}: holds no {what}, which the search space has")
 
     def _load_shipped(self, part: str) -> None:

@@ -70,12 +70,10 @@ class QLearner:
         self.replay = Replay(settings.memory, slots, positions)
         self.steps = 0
         """Gradient steps done."""
-        self._prediction = make_controller(
-            settings.controller, slots, positions, settings.hidden, settings.layers, seed
-        )
-        self._target = copy.deepcopy(self._prediction) if settings.target else self._prediction
-        self._weights: list[torch.Tensor] = list(self._prediction.parameters())
-        self._target_weights: list[torch.Tensor] = list(self._target.parameters())
+        self.prediction = make_controller(settings.controller, slots, positions, settings.hidden, settings.layers, seed)
+        self.target = copy.deepcopy(self.prediction) if settings.target else self.prediction
+        self._weights: list[torch.Tensor] = list(self.prediction.parameters())
+        self._target_weights: list[torch.Tensor] = list(self.target.parameters())
         self._optimizer = torch.optim.Adam(self._weights, lr=settings.lr, fused=True)
         self._discount = settings.discount
         self._target_every = settings.target_every if settings.target else None
@@ -94,10 +92,10 @@ class QLearner:
         )
         with torch.no_grad():
             after = prefixes.scatter(1, lengths[:, None], actions)
-            best = self._target(after, lengths + 1).masked_fill_(~legal, -torch.inf).amax(1)
+            best = self.target(after, lengths + 1).masked_fill_(~legal, -torch.inf).amax(1)
             # An episode is over where nothing is legal: there is the reward, and before it the value of what follows.
             wanted = torch.where(legal.any(1), self._discount * best, rewards)
-        predicted = self._prediction(prefixes, lengths).gather(1, actions)[:, 0]
+        predicted = self.prediction(prefixes, lengths).gather(1, actions)[:, 0]
         gradients = torch.autograd.grad(F.smooth_l1_loss(predicted, wanted), self._weights)
         for weight, gradient in zip(self._weights, gradients, strict=True):
             weight.grad = gradient
@@ -111,7 +109,7 @@ class QLearner:
     def episode(self) -> Iterator["Reader"]:
         """A walk through a new episode."""
         with single_thread(), torch.inference_mode():
-            yield Reader(self._prediction)
+            yield Reader(self.prediction)
 
 
 class Reader:
@@ -126,10 +124,15 @@ class Reader:
         """Take in what was chosen."""
         self._unread.append(slot)
 
-    def best(self, slots: Sequence[int]) -> int:
-        """The place in `slots` of the one with the highest Q-value; the first of equals."""
+    def values(self, slots: Sequence[int]) -> list[float]:
+        """The Q-values of some slots as the next one."""
         if self._unread:
             self._state = self._controller.read(self._state, self._unread)
             self._unread = []
-        values = self._controller.values(self._state).tolist()
-        return max(range(len(slots)), key=lambda place: values[slots[place]])
+        known: list[float] = self._controller.values(self._state).tolist()
+        return [known[slot] for slot in slots]
+
+    def best(self, slots: Sequence[int]) -> int:
+        """The place in `slots` of the one with the highest Q-value; the first of equals."""
+        values = self.values(slots)
+        return max(range(len(slots)), key=values.__getitem__)

@@ -51,6 +51,18 @@ class Acquisition:
     acquisition: Literal["its", "ucb", "ei"] = "its"
     exploration: Annotated[float, AtLeast(0)] = 0.5
 
+    def values(self, means: np.ndarray, deviations: np.ndarray, best: float, rng: np.random.Generator) -> np.ndarray:
+        """What each candidate is worth, float (candidates,), by the mean and deviation of its predictions and the best
+        that was told; `its` draws."""
+        if self.acquisition == "its":
+            return np.asarray(means + deviations * rng.standard_normal(len(means)))
+        if self.acquisition == "ucb":
+            return np.asarray(means + self.exploration * deviations)
+        deviations = np.maximum(deviations, 1e-12)
+        ratios = (means - best) / deviations
+        below = np.array([0.5 * math.erfc(-ratio / 2**0.5) for ratio in ratios])
+        return np.asarray(deviations * (ratios * below + np.exp(-(ratios**2) / 2) / (2 * math.pi) ** 0.5))
+
 
 class Predictor(ModelSearch):
     """Bayesian optimization with an ensemble of networks that predict the score of an architecture.
@@ -95,7 +107,7 @@ class Predictor(ModelSearch):
         from nasrun.strategies.predictor.network import ensemble_predictions  # torch is not imported before
 
         candidates = self._made_up()
-        targets = self._targets()
+        targets = self.targets()
         predicted = ensemble_predictions(
             np.stack([known.entries for known in self._known]),
             targets,
@@ -103,22 +115,12 @@ class Predictor(ModelSearch):
             int(self._rng.integers(2**62)),
             self._ensemble,
         )
-        values = self._values(predicted.mean(0), predicted.std(0), float(targets.max()))
+        values = self._acquisition.values(predicted.mean(0), predicted.std(0), float(targets.max()), self._rng)
         order = np.argsort(-values, kind="stable")[: self._proposing.batch]
         return [Proposal(candidates[i].genome, parent=candidates[i].parent, origin=Origin.PREDICTED) for i in order]
 
-    def _values(self, means: np.ndarray, deviations: np.ndarray, best: float) -> np.ndarray:
-        """The acquisition function."""
-        if self._acquisition.acquisition == "its":
-            return np.asarray(means + deviations * self._rng.standard_normal(len(means)))
-        if self._acquisition.acquisition == "ucb":
-            return np.asarray(means + self._acquisition.exploration * deviations)
-        deviations = np.maximum(deviations, 1e-12)
-        ratios = (means - best) / deviations
-        below = np.array([0.5 * math.erfc(-ratio / 2**0.5) for ratio in ratios])
-        return np.asarray(deviations * (ratios * below + np.exp(-(ratios**2) / 2) / (2 * math.pi) ** 0.5))
-
-    def _targets(self) -> np.ndarray:
+    def targets(self) -> np.ndarray:
+        """What the networks learn of what was told, float (told trials,): ranks, standardised."""
         return standardised(shares_below([known.score for known in self._known]))
 
     def _made_up(self) -> list[Candidate]:

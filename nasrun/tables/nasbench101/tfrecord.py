@@ -85,7 +85,7 @@ def _payloads(path: Path, digest: Digest) -> Iterator[tuple[int, bytes]]:
             pending, at = pending + chunk, 0
             while at + _HEAD.size <= len(pending):
                 length, check = _HEAD.unpack_from(pending, at)
-                if _masked(crc32c(pending[at : at + 8])) != check:
+                if masked(crc32c(pending[at : at + 8])) != check:
                     raise damaged(path, number + 1, start + at, "is damaged: wrong checksum of its length")
                 end = at + _HEAD.size + length + _TAIL.size
                 if start + end > size:
@@ -93,7 +93,7 @@ def _payloads(path: Path, digest: Digest) -> Iterator[tuple[int, bytes]]:
                 if end > len(pending):
                     break
                 payload = pending[at + _HEAD.size : end - _TAIL.size]
-                if (_masked(crc32c(payload)),) != _TAIL.unpack_from(pending, end - _TAIL.size):
+                if (masked(crc32c(payload)),) != _TAIL.unpack_from(pending, end - _TAIL.size):
                     raise damaged(path, number + 1, start + at, "is damaged: wrong checksum of its content")
                 number += 1
                 yield start + at, payload
@@ -118,7 +118,7 @@ def _crc32c(path: Path) -> Callable[[bytes], int]:
     return crc32c
 
 
-def _masked(crc: int) -> int:
+def masked(crc: int) -> int:
     """The form in which TFRecord stores a CRC: rotated right by 15 bits, plus a constant."""
     return ((crc >> 15 | crc << 17) + _MASK_DELTA) & 0xFFFFFFFF
 

@@ -35,17 +35,17 @@ class Masks:
         generators: Sequence[torch.Generator],
         padded: bool = False,
     ) -> None:
-        self._widths, self._batch, self._generators, self._padded = widths, batch, generators, padded
+        self._widths, self.batch, self._generators, self.padded = widths, batch, generators, padded
         self._drops = [round(rate * LEVELS) for rate in rates]
         self._factors = [1 / (1 - rate) for rate in rates]
         self._place = 0
         self._device = generators[0].device
         sizes = [aligned(batch * max(layer)) for layer in widths]
         held = 4 * len(generators) * sum(sizes)
-        self._steps = CUDA_STEPS if self._device.type == "cuda" else max(1, min(STEPS, BYTES // max(held, 1)))
+        self.steps = CUDA_STEPS if self._device.type == "cuda" else max(1, min(STEPS, BYTES // max(held, 1)))
         # Written anew for every few steps: fresh memory would cost as much as the drawing.
         self._blocks = [
-            torch.zeros(self._steps, len(generators), size, device=self._device) if drops else None
+            torch.zeros(self.steps, len(generators), size, device=self._device) if drops else None
             for size, drops in zip(sizes, self._drops, strict=True)
         ]
         self._views = [
@@ -61,15 +61,15 @@ class Masks:
         if self._place == 0 and any(self._drops):
             for network, generator in enumerate(self._generators):
                 self._draw(network, generator)
-        place, self._place = self._place, (self._place + 1) % self._steps
+        place, self._place = self._place, (self._place + 1) % self.steps
         return [None if block is None else block[place] for block in self._blocks]
 
     def _draw(self, network: int, generator: torch.Generator) -> None:
         """Fill in the factors of one network for some steps."""
         widths = [layer[network] for layer in self._widths]
-        sizes = [self._batch * width if drops else 0 for width, drops in zip(widths, self._drops, strict=True)]
+        sizes = [self.batch * width if drops else 0 for width, drops in zip(widths, self._drops, strict=True)]
         # Whole 64-bit numbers per step: so the masks do not depend on how many steps are drawn together.
-        numbers = torch.empty(self._steps, -(-sum(sizes) // 4), dtype=torch.int64, device=self._device)
+        numbers = torch.empty(self.steps, -(-sum(sizes) // 4), dtype=torch.int64, device=self._device)
         bits = numbers.random_(-(2**63), None, generator=generator).view(torch.int16)
         for layer, part in enumerate(bits[:, : sum(sizes)].split(sizes, 1)):
             views = self._views[layer]

@@ -101,7 +101,7 @@ class DenseStepper:
         rates = _rates(models[0])
         self._relus = _relus(models[0])
         self._kept = [1 - rate for rate in rates]
-        self._masks = Masks(self._widths[1:-1], rates, batch, generators, self.padded)
+        self.masks = Masks(self._widths[1:-1], rates, batch, generators, self.padded)
         self._right = torch.full((len(models), 1, batch), settings.label_smoothing - 1, device=self._device)
 
     @torch.no_grad()
@@ -111,14 +111,14 @@ class DenseStepper:
         pairs = [(max(before), max(after)) for before, after in pairwise(self._widths)]
         sizes = [aligned(before * after) for before, after in pairs] + [aligned(after) for _, after in pairs]
         self._weights = networks * sum(sizes[: len(pairs)])
-        self._values, self._gradients = (torch.zeros(networks * sum(sizes), device=device) for _ in range(2))
+        self.values, self.gradients = (torch.zeros(networks * sum(sizes), device=device) for _ in range(2))
         values, gradients = (
             [part.view(networks, -1) for part in buffer.split([networks * size for size in sizes])]
-            for buffer in (self._values, self._gradients)
+            for buffer in (self.values, self.gradients)
         )
         count, kind = len(pairs), PaddedLayer if self.padded else SeparateLayer
         buffers = zip(values[:count], values[count:], gradients[:count], gradients[count:], strict=True)
-        self._layers: list[Layer] = [
+        self.layers: list[Layer] = [
             kind(before, after, four) for (before, after), four in zip(pairwise(self._widths), buffers, strict=True)
         ]
         self._hidden, self._errors = (
@@ -141,9 +141,9 @@ class DenseStepper:
     def _make_optimizer(self, graphs: bool) -> torch.optim.Optimizer:
         """An optimizer over all weights as one tensor; biases are not decayed, and another one where weights are."""
         decay = self._settings.weight_decay
-        cuts = [self._weights, len(self._values) - self._weights] if decay else [len(self._values)]
-        parts = [nn.Parameter(part) for part in self._values.split(cuts)]
-        for part, gradient in zip(parts, self._gradients.split(cuts), strict=True):
+        cuts = [self._weights, len(self.values) - self._weights] if decay else [len(self.values)]
+        parts = [nn.Parameter(part) for part in self.values.split(cuts)]
+        for part, gradient in zip(parts, self.gradients.split(cuts), strict=True):
             part.grad = gradient
         optimizer = optimizer_for(parts[:1], parts[1:], self._settings)
         if graphs:
@@ -155,7 +155,7 @@ class DenseStepper:
 
     def _modules(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, nn.Linear]]:
         """Weight, bias and module of every linear layer of every network."""
-        for layer, modules in zip(self._layers, zip(*self._linear, strict=True), strict=True):
+        for layer, modules in zip(self.layers, zip(*self._linear, strict=True), strict=True):
             yield from zip(layer.weights, layer.biases, modules, strict=True)
 
     @torch.no_grad()
@@ -176,12 +176,12 @@ class DenseStepper:
             else:
                 group["lr"] = rate
         self.step_number += 1
-        masks = self._masks.following()
+        masks = self.masks.following()
         return (self._graph or self._update)(inputs, labels, masks)
 
     @torch.no_grad()
     def _update(self, inputs: torch.Tensor, labels: torch.Tensor, masks: Sequence[torch.Tensor | None]) -> torch.Tensor:
-        losses = self._backward(inputs, labels, masks)
+        losses = self.backward(inputs, labels, masks)
         if self._settings.clip_norm is not None:
             self._clip(self._settings.clip_norm)
         self._optimizer.step()
@@ -191,7 +191,7 @@ class DenseStepper:
     def outputs(self, inputs: torch.Tensor) -> torch.Tensor:
         """What each network gives for the same inputs (batch, features): (networks, batch, outputs). No dropout."""
         hidden = given(inputs.expand(len(self._linear), *inputs.shape), self.padded)
-        for layer, widths, relu in zip(self._layers, self._widths[1:], [*self._relus, False], strict=True):
+        for layer, widths, relu in zip(self.layers, self._widths[1:], [*self._relus, False], strict=True):
             found = units(widths, len(inputs), self._device, self.padded)
             layer.forward(hidden, found)
             if relu:
@@ -200,7 +200,7 @@ class DenseStepper:
         assert hidden.whole is not None
         return hidden.whole
 
-    def _backward(
+    def backward(
         self, inputs: torch.Tensor, labels: torch.Tensor, masks: Sequence[torch.Tensor | None]
     ) -> torch.Tensor:
         """Fill the gradient buffer for one batch of each network; returns their mean losses (networks,). `masks`: the
@@ -208,7 +208,7 @@ class DenseStepper:
         if inputs is not self.inputs:
             self.inputs.copy_(inputs)
         hidden = [self._inputs]
-        for layer, found, relu, mask in zip(self._layers[:-1], self._hidden, self._relus, masks, strict=True):
+        for layer, found, relu, mask in zip(self.layers[:-1], self._hidden, self._relus, masks, strict=True):
             layer.forward(hidden[-1], found)
             if relu:
                 found.flat.relu_()
@@ -216,10 +216,10 @@ class DenseStepper:
                 found.flat.mul_(mask)
             hidden.append(found)
         # Classes before examples: what runs over the classes is then done for many examples at a time.
-        self._layers[-1].logits(hidden[-1], self._logits)
+        self.layers[-1].logits(hidden[-1], self._logits)
         losses, errors = self._cross_entropy(labels.unsqueeze(1)), self._last_errors
-        for position in range(len(self._layers) - 1, -1, -1):
-            self._layers[position].gradients(hidden[position], errors)
+        for position in range(len(self.layers) - 1, -1, -1):
+            self.layers[position].gradients(hidden[position], errors)
             if position:
                 errors = self._errors_before(position, hidden[position], errors)
         return losses
@@ -227,7 +227,7 @@ class DenseStepper:
     def _errors_before(self, position: int, hidden: Units, errors: Units) -> Units:
         """The gradients by the outputs of the layer before that of a position; `hidden`: those outputs."""
         before = self._errors[position - 1]
-        self._layers[position].back(errors, before)
+        self.layers[position].back(errors, before)
         if self._relus[position - 1]:
             # A unit that is zero was cut by the ReLU or by dropout, and passes nothing on.
             torch.ops.aten.threshold_backward(before.flat, hidden.flat, 0, grad_input=before.flat)
@@ -259,7 +259,7 @@ class DenseStepper:
 
     def _clip(self, limit: float) -> None:
         """Scale the gradient of each network down to a norm of at most `limit`, as `clip_grad_norm_` does."""
-        for parts in zip(*(layer.groups for layer in self._layers), strict=True):
+        for parts in zip(*(layer.groups for layer in self.layers), strict=True):
             gradients = list(chain.from_iterable(parts))
             norms = torch.stack([torch.linalg.vector_norm(gradient, dim=(1, 2)) for gradient in gradients])
             factors = (limit / (torch.linalg.vector_norm(norms, dim=0) + 1e-6)).clamp_(max=1.0)
