@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from nasrun.config.compose import Composer
+from nasrun.config.build import build
+from nasrun.config.compose import Composer, task_config
 from nasrun.core.options import ConfigError, flat, typed
 from nasrun.reports.reproduction.measures import GENERATION, PATTERN, STATISTICS, generation_bests
 from nasrun.reports.reproduction.plan import Claim, Printed, Selection, names, read_file, read_reproduction
@@ -42,6 +43,7 @@ def test_the_sweeps_of_a_reproduction_are_ones_that_nasrun_takes(name: str) -> N
         assert not any(word.startswith(("hydra.", "resume=")) for word in words)
         jobs = Composer().jobs(words, multirun=True)
         config = next(iter(jobs.configs))
+        build(task_config(config))  # which refuses what does not go together
         values = {key: {typed(value)} for key, value in flat({k: v for k, v in config.items() if k != "hydra"}).items()}
         values |= {group: {str(option)} for group, option in config.hydra.runtime.choices.items()}
         swept = Composer().values([*(f"{k}={v}" for k, v in (config.hydra.sweeper.params or {}).items()), *words])

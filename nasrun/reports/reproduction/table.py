@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nasrun.core.options import ConfigError
+from nasrun.core.options import ConfigError, shell_command
 from nasrun.core.words import counted
 from nasrun.reports.reproduction.measures import measured
 from nasrun.reports.reproduction.plan import Claim, Printed, Reproduction, Selection
@@ -110,8 +110,8 @@ def overview(tables: Iterable[Mapping[str, Any]]) -> str:
     """All claims of some tables as one table in Markdown; the interval of an order is that of the difference."""
     lines = [f"| {' | '.join(OVERVIEW)} |", f"|{'---|' * len(OVERVIEW)}"]
     for table in tables:
-        words = " ".join(["nasrun reproduce", table["name"], *table.get("words", [])])
+        command = shell_command("reproduce", table["name"], *table.get("words", []))
         for claim in table["claims"]:
-            row = (table["paper"], *cells(claim), f"`{words}`", duration(table["seconds"]))
+            row = (table["paper"], *cells(claim), f"`{command}`", duration(table["seconds"]))
             lines.append(f"| {' | '.join(map(markdown, row))} |")
     return "\n".join(lines) + "\n"
