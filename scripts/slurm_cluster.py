@@ -30,7 +30,7 @@ GRACE = 3
 """Seconds between SIGTERM and SIGKILL of a job that is preempted."""
 KILL_WAIT = 3
 """The same for one that is cancelled, or over its time limit."""
-REQUEUE = 5
+REQUEUE = 20
 """Seconds until a job that was put into the queue again may start (`cred_expire`; SLURM's own are two minutes)."""
 START_SECONDS = 120.0
 NODES = ("n1", "n2", "n3")

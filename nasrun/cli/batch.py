@@ -59,7 +59,7 @@ def lost_job(error: Exception) -> str | None:
     kind = type(error)
     if not kind.__module__.startswith("submitit."):
         return None
-    ended = re.search(r"Job (\S+) .*\(state: ([^)]+)\)", str(error))
+    ended = re.search(r"Job (\S+) .*?\(state: ([^)]+)\)", str(error), re.DOTALL)
     if ended is not None:
         return f"job {ended[1]} ended without a result (SLURM: {ended[2]})"
     lines = [line.strip() for line in str(error).splitlines()]

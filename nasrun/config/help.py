@@ -36,12 +36,14 @@ dry_run=true checks a command and shows what it would do. Your own YAML files: -
 
 VERBS = ("resume", "rerun", "report", "compare", "export", "predict", "pack", "status", "stop", "watch")
 SHOWN = (*GROUPS, "experiment")
+REPRODUCTION = "reproduction"
+"""What `nasrun reproduce` takes: no group of options, since each is several sweeps."""
 
 
 def help_text() -> str:
     """The whole help text."""
     parts = [HEAD]
-    for group in SHOWN:
+    for group in (*SHOWN, REPRODUCTION):
         files = sorted((conf_dir() / group).glob("*.yaml"))
         width = max((len(path.stem) for path in files), default=0)
         parts.append(f"\n{group}:")
@@ -60,6 +62,8 @@ def suggest(word: str) -> str:
         meanings.setdefault(group, []).append(f"{group}=OPTION")
         for path in sorted((conf_dir() / group).glob("*.yaml")):
             meanings.setdefault(path.stem, []).append(f"{group}={path.stem}")
+    for path in sorted((conf_dir() / REPRODUCTION).glob("*.yaml")):
+        meanings.setdefault(path.stem, []).append(f"reproduce {path.stem}")
     section = ""
     for name, _ in _top_level_keys():
         section, key = (section, f"{section}.{name.strip()}") if name.startswith(" ") else (name, name)

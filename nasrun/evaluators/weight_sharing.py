@@ -80,7 +80,13 @@ class WeightSharing(SharedEvaluator):
         self.rounds, self.pad_to = settings.rounds, settings.pad_to
         self._task = dataset.task.enlarged(settings.pad_to)
         """Of the networks that are searched for, of whose size parameters and FLOPs are told."""
-        self._small_task = self._task.shrunk(settings.image_size)
+        size, height, width = settings.image_size, self._task.height, self._task.width
+        if size is not None and size > max(height, width):
+            raise ConfigError(
+                f"evaluator.image_size={size}: images have {height} x {width} already; give less, or null, which takes "
+                "them as they are"
+            )
+        self._small_task = self._task.shrunk(size)
         """Of the networks that are trained here."""
         self._runtime: Runtime | None = None
         self._data: DeviceData | None = None

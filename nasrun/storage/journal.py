@@ -30,7 +30,13 @@ FORMAT = 2
 SYNC_SECONDS = 0.1
 FSYNC_AFTER_SECONDS = 0.01
 
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number that is ever written")
+
+
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+_decode = json.JSONDecoder(parse_constant=_no_number).decode
 
 Line = dict[str, Any]
 """A line as its JSON object; `nasrun.storage.events` knows what it says."""
@@ -190,14 +196,10 @@ def parse(line: bytes) -> Line | None:
     if not found or not tail.endswith(b"}") or not tail[:-1].isdigit() or int(tail[:-1]) != zlib.crc32(text):
         return None
     try:
-        found_line: Line = json.loads(text + b"}", parse_constant=_no_number)
+        found_line: Line = _decode(text.decode() + "}")
     except (ValueError, RecursionError):  # the checksum fits, so that someone wrote it by hand
         return None
     return found_line if isinstance(found_line, dict) and isinstance(found_line.get("event"), str) else None
-
-
-def _no_number(name: str) -> None:
-    raise ValueError(f"{name} is no number that is ever written")
 
 
 @contextlib.contextmanager

@@ -127,6 +127,7 @@ class TestSampling:
             ("nasbench201", ("evaluator.sampling=often",), "evaluator.sampling=often: "),
             ("nasbench201", ("evaluator.warm_up_epochs=-1",), "evaluator.warm_up_epochs=-1: "),
             ("nasbench201", ("evaluator.image_size=0",), "evaluator.image_size=0: "),
+            ("micro_cell", ("evaluator.image_size=9",), "evaluator.image_size=9: images have 8 x 8 already; give less"),
         ],
     )
     def test_mistakes_are_said_in_a_line(self, space: str, words: tuple[str, ...], text: str) -> None:

@@ -24,6 +24,9 @@ from tests.hardware import trouble
 from tests.hardware.trouble import jobs
 from tests.support import setup_of
 
+HERE = f"{socket.gethostname()}, process {os.getpid()}"
+"""Where a worker in this process says that it is."""
+
 
 @pytest.mark.parametrize(
     ("words", "message"),
@@ -104,7 +107,7 @@ def test_a_worker_says_what_it_does(tmp_path: Path) -> None:
     assert Path.cwd() == tmp_path
     assert sys.path[-1] == "/nowhere"
     recipe = pickle.dumps(Recipe(partial(trouble.make, tmp_path), {}))
-    assert worker.set_up(recipe, None) == [(BEGUN, None)]
+    assert worker.set_up(recipe, None) == [(BEGUN, HERE)]
     said = worker.turn(jobs(0, "report"))
     while said[-1][0] != DONE:
         said += worker.turn()
@@ -142,9 +145,9 @@ def test_a_node_with_another_processor_is_mentioned(tmp_path: Path) -> None:
             heard += worker.turn()
         return heard
 
-    assert said(describe_processor()) == [(BEGUN, None)]
+    assert said(describe_processor()) == [(BEGUN, HERE)]
     (kind, text), begun = said({**describe_processor(), "instructions": "abacus"})
-    assert (kind, begun) == (NOTICE, (BEGUN, None))
+    assert (kind, begun) == (NOTICE, (BEGUN, HERE))
     assert text.startswith("a node of the Ray cluster (")
     assert text.endswith(", the runner abacus: results may differ in the last digits by where a trial runs")
 

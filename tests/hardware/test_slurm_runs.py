@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from nasrun.storage.lock import holder_of
 from tests.conftest import COMMAND
 from tests.faults.runs import QUICK, count, results
 from tests.faults.runs import run as run_in
@@ -75,19 +76,24 @@ def test_workers_that_are_cancelled_and_preempted_make_no_difference(cluster: An
 
 
 def test_a_worker_that_kills_itself_over_a_trial_is_to_blame(cluster: Any, tmp_path: Path) -> None:
-    run = start(tmp_path, "trials=6", "hardware.workers=1", "hardware.least=1", "evaluator.delay=4")
+    run = start(tmp_path, "trials=6", "hardware.workers=1", "hardware.least=1", "evaluator.delay=5")
+    killed: set[str] = set()
     for _ in range(2):  # the first trial is tried twice
-        before = set(pids())
-        eventually(lambda before=before: set(pids()) or before)
-        time.sleep(1.0)
+        eventually(lambda known=frozenset(killed): at_first_trial(tmp_path / "run") - known)
+        killed |= at_first_trial(tmp_path / "run")
         for pid in pids():
             os.kill(pid, signal.SIGKILL)
-        eventually(lambda: not pids())
     assert run.communicate(timeout=240)[1] == ""
     assert run.returncode == 0
     text = (tmp_path / "run" / "trials.csv").read_text()
     assert text.count("worker killed") == 1
     eventually(none_left(cluster))
+
+
+def at_first_trial(run: Path) -> set[str]:
+    """The workers that are at the first trial, as `nasrun status` knows them."""
+    says = holder_of(run / ".lock").says or {}
+    return {one["name"] for one in says.get("workers", []) if 0 in one["trials"]}
 
 
 def pids() -> list[int]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nasrun.core.options import ConfigError, shell_command
+from nasrun.core.words import counted
 from nasrun.reports.reproduction.measures import measured
 from nasrun.reports.reproduction.plan import Claim, Printed, Reproduction, Selection
 from nasrun.reports.reproduction.verdict import Verdict, judge
@@ -90,7 +91,8 @@ def cells(claim: Mapping[str, Any]) -> tuple[str, ...]:
 
 def spent(table: Mapping[str, Any]) -> str:
     """What the runs of a table took, and where."""
-    return f"{table['runs']} runs, {duration(table['seconds'])} in all; {'; '.join(table['machines']) or 'none yet'}"
+    machines = "; ".join(table["machines"]) or "none yet"
+    return f"{counted(table['runs'], 'run')}, {duration(table['seconds'])} in all; {machines}"
 
 
 def write_table(table: Mapping[str, Any], folder: Path) -> Path:

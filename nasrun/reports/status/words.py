@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from nasrun.core.options import shell_command
+from nasrun.core.words import counted
 from nasrun.reports.status.state import KINDS, Measuring, RunState, SweepState
 from nasrun.reports.summary import duration, finite, nearby, number
 from nasrun.reports.tables import one_line
@@ -87,7 +88,7 @@ def progress_in_words(state: RunState) -> str:
     """How far a run is."""
     if state.phase == "final":
         return "the winner's final training"
-    return f"{state.told:,} of {state.trials:,} trials" if state.trials else f"{state.told:,} trials"
+    return f"{state.told:,} of {counted(state.trials, 'trial')}" if state.trials else counted(state.told, "trial")
 
 
 def _headline(state: RunState) -> str:
