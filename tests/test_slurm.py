@@ -148,11 +148,12 @@ def test_a_task_that_is_cancelled_costs_no_other(cluster: Any, whole: dict, tmp_
     assert results(run_of(tmp_path, 1)) == whole[1]
 
 
-LIMITS = ("hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=1")
+LIMITS = ("hydra.launcher.timeout_min=9", "hydra.launcher.signal_delay_s=30")
 
 
 def test_a_job_whose_time_is_up_is_queued_again(cluster: Any, whole: dict, tmp_path: Path) -> None:
-    """The signal is the one that SLURM sends a while before the end; of so short a limit, any moment is near it."""
+    """The signal is the one that SLURM sends a while before the end; to submitit, all of a limit below ten minutes is
+    near its end."""
     limits = (*LIMITS, "hydra.launcher.max_num_timeout=9")
     sweep = swept(tmp_path, "seed=2", *limits)
     eventually(under_way(tmp_path, 2))

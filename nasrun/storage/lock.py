@@ -70,6 +70,7 @@ class Hold:
         self._began, self._over = now(), threading.Event()
         self._in_main = threading.current_thread() is threading.main_thread()
         self._turn, self._stopped = threading.Lock(), False
+        self._before = path.read_bytes() if path.is_file() else b""
         self.describe: Describe = dict
 
     def begin(self) -> None:
@@ -80,11 +81,18 @@ class Hold:
 
     def end(self) -> None:
         """Show that the lock is free; from here on nobody is interrupted."""
+        if self._over.is_set():
+            return
         with self._turn:
             self._over.set()
         self._write(ended=now())
         with contextlib.suppress(OSError):
             self._stop.unlink(missing_ok=True)
+
+    def undo(self) -> None:
+        """After `end`: have the file say what it said before, since nothing was begun."""
+        with contextlib.suppress(OSError):
+            self._replace(self._before)
 
     def _attend(self) -> None:
         turn = 0
@@ -105,13 +113,15 @@ class Hold:
             said = {"host": socket.gethostname(), "pid": os.getpid(), "job": os.environ.get("SLURM_JOB_ID")}
             said |= {"began": self._began, "seen": now(), "stoppable": self._in_main, "ended": ended}
             said["stopped"] = self._stopped
-            text = json.dumps({**said, "says": dict(self.describe())}).encode() + b"\n"
-            file = os.open(self._path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            try:
-                os.pwrite(file, text, 0)
-                os.ftruncate(file, len(text))
-            finally:
-                os.close(file)
+            self._replace(json.dumps({**said, "says": dict(self.describe())}).encode() + b"\n")
+
+    def _replace(self, text: bytes) -> None:
+        file = os.open(self._path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.pwrite(file, text, 0)
+            os.ftruncate(file, len(text))
+        finally:
+            os.close(file)
 
 
 @contextlib.contextmanager
@@ -134,6 +144,10 @@ def locked(directory: Path, name: str = NAME) -> Iterator[Hold]:
         with contextlib.suppress(OSError):
             hold.begin()
         yield hold
+    except ConfigError:  # refused: who held it before, and how that ended, is still what is to be seen
+        hold.end()
+        hold.undo()
+        raise
     finally:
         hold.end()
         lock.release()

@@ -182,7 +182,7 @@ def test_logs_of_own_classes_lie_beside_a_run(nasrun_inprocess: Callable, tmp_pa
     for name in ("here", "there"):
         assert (tmp_path / name / "nasrun.log").is_file()
         assert (tmp_path / name / "best.json").is_file()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "multirun.yaml", "there"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".sweep.lock", "here", "multirun.yaml", "there"]
 
 
 def test_a_run_that_never_begins_leaves_no_log(nasrun_inprocess: Callable, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nasrun.core.config_files import REPRODUCTIONS, conf_dir
+from nasrun.core.config_files import GROUPS, conf_dir
 
 LONG, TOO_LONG = 300 * "n", "nnn…: the name is too long; choose a shorter one"
 VERBS = ("resume", "report", "rerun", "compare", "export", "predict", "pack", "unpack", "status", "stop", "watch")
@@ -392,9 +392,7 @@ def test_installed_command_answers_alike(row: tuple[str, ...], nasrun: Callable,
     assert snapshot(tmp_path) == {}
 
 
-@pytest.mark.parametrize(
-    "group", sorted({path.name for path in conf_dir().iterdir() if path.is_dir()} - {REPRODUCTIONS})
-)
+@pytest.mark.parametrize("group", [*GROUPS, "experiment"])
 def test_every_group_knows_the_nearest_option(group: str, nasrun_inprocess: Callable) -> None:
     option = min(path.stem for path in (conf_dir() / group).glob("*.yaml"))
     answer = nasrun_inprocess(f"{group}={option}q")

@@ -9,12 +9,16 @@ from omegaconf import OmegaConf
 from nasrun.config.build import build
 from nasrun.config.compose import Composer, Jobs, combined, compose_config, output_directory, own_folders, task_config
 from nasrun.config.shared_weights import evaluators_that_derive
-from nasrun.core.config_files import GROUPS, conf_dir
+from nasrun.core.config_files import GROUPS, REPRODUCTIONS, conf_dir
 from nasrun.core.options import ConfigError, options
 from nasrun.evaluators.train.recipe import KEYS
 from tests.support import FITTING
 
-FILES = sorted(f"{path.parent.name}={path.stem}" for path in conf_dir().glob("*/*.yaml"))
+FILES = sorted(
+    f"{path.parent.name}={path.stem}"
+    for path in conf_dir().glob("*/*.yaml")
+    if path.parent.name != REPRODUCTIONS  # no options: tests/reports/test_reproduction.py
+)
 
 
 def needed(choice: str, folder: Path) -> list[str]:
@@ -30,6 +34,8 @@ def needed(choice: str, folder: Path) -> list[str]:
         return ["evaluator=synthetic"]  # the networks of the default search space are for classification
     if choice.removeprefix("evaluator=") in ("supernet", *evaluators_that_derive()):
         return ["search_space=micro_cell"]
+    if choice == "evaluator=asnn_surrogate":
+        return ["search_space=mlp", "dataset=mnist"]
     if choice == "evaluator=table":
         return ["search_space=nasbench201"]
     group, _, option = choice.partition("=")

@@ -126,10 +126,7 @@ def read_compared(directory: Path) -> ComparedRun | str:
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"its {SUMMARY} or environment.json cannot be read ({error}); try: {shell_command('report', directory)}"
     objective, objectives = told.objective, told.objectives
-    config |= {"objective.metric": objective.metric, "objective.mode": objective.mode}
-    if objectives:
-        config["objective.metric"] = [one.metric for one in objectives]
-        config["objective.mode"] = [one.mode for one in objectives]
+    config |= told.keys()
     records = list(run.trials.values())
     if not any(record.status == "ok" for record in records):
         return "no trial succeeded"
@@ -179,6 +176,13 @@ class _Told(NamedTuple):
     objectives: Sequence[Objective]
     parameters: int | None
     flops: int | None
+
+    def keys(self) -> dict[str, Any]:
+        """What the config would say of the objectives if it left nothing to be settled."""
+        if not self.objectives:
+            return {"objective.metric": self.objective.metric, "objective.mode": self.objective.mode}
+        metrics, modes = [one.metric for one in self.objectives], [one.mode for one in self.objectives]
+        return {"objective.metric": metrics, "objective.mode": modes}
 
     @classmethod
     def read(cls, directory: Path) -> "_Told":
