@@ -70,6 +70,7 @@ class Hold:
         self._began, self._over = now(), threading.Event()
         self._in_main = threading.current_thread() is threading.main_thread()
         self._turn, self._stopped = threading.Lock(), False
+        self._attendant = threading.Thread(target=self._attend, name="nasrun-lock", daemon=True)
         self._before = path.read_bytes() if path.is_file() else b""
         self.describe: Describe = dict
 
@@ -77,7 +78,7 @@ class Hold:
         """Show who holds the lock, and from now on look for a wish to stop."""
         self._stop.unlink(missing_ok=True)  # one of an earlier time
         self._write()
-        threading.Thread(target=self._attend, name="nasrun-lock", daemon=True).start()
+        self._attendant.start()
 
     def end(self) -> None:
         """Show that the lock is free; from here on nobody is interrupted."""
@@ -85,6 +86,8 @@ class Hold:
             return
         with self._turn:
             self._over.set()
+        if self._attendant.is_alive():
+            self._attendant.join()
         self._write(ended=now())
         with contextlib.suppress(OSError):
             self._stop.unlink(missing_ok=True)
