@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from nasrun.core.options import ConfigError, show
+from nasrun.core.options import ConfigError, shell_command, show, typed
 from nasrun.core.words import counted
 from nasrun.storage import journal
 from nasrun.storage.events import RunStarted
@@ -83,7 +83,8 @@ def pack(runs: Sequence[Path], folder: Path, path: Path) -> Pack:
                 for name, content in contents.items():
                     archive.writestr(zipfile.ZipInfo(str(place / name), _STAMP), content, zipfile.ZIP_DEFLATED)
                 command = json.loads(contents["environment.json"]).get("command") or ["nasrun"]
-                commands.append(f"{shlex.join(map(str, command))}  # {place}\n")
+                then = "".join(f"; then: {words}" for words in _resumes(contents[journal.NAME]))
+                commands.append(f"{shlex.join(map(str, command))}  # {place}{then}\n")
             versions = json.loads(contents["environment.json"])
             for name, text in ((COMMANDS, "".join(commands)), (README, _readme(path.stem, len(runs), versions))):
                 archive.writestr(zipfile.ZipInfo(f"{path.stem}/{name}", _STAMP), text, zipfile.ZIP_DEFLATED)
@@ -93,6 +94,13 @@ def pack(runs: Sequence[Path], folder: Path, path: Path) -> Pack:
     finally:
         temporary.unlink(missing_ok=True)
     return Pack(path, len(runs), remarks)
+
+
+def _resumes(content: bytes) -> list[str]:
+    """The commands that changed the config of a run later, by its journal."""
+    events = (json.loads(line) for line in content.splitlines() if line.startswith(b'{"event":"resume"'))
+    changed = [event["changes"] for event in events if event.get("changes")]
+    return [shell_command("resume", "DIR", *(f"{key}={typed(new)}" for key, new in one.items())) for one in changed]
 
 
 def _readme(name: str, count: int, environment: Mapping[str, Any]) -> str:

@@ -143,6 +143,15 @@ def test_a_run_of_a_sweep_is_made_again_beside_the_sweep(nasrun_inprocess: Calla
     assert made.stdout.rstrip().endswith(f"made again in theirs_rerun/{runs[1]}"), made.stderr
 
 
+def test_the_command_of_a_run_that_was_extended_is_not_all(nasrun_inprocess: Callable, tmp_path: Path) -> None:
+    assert nasrun_inprocess(f"{TABLE} strategy=random hydra.run.dir=run").returncode == 0
+    assert nasrun_inprocess("resume run trials=20").returncode == 0
+    assert nasrun_inprocess("pack run").returncode == 0
+    with zipfile.ZipFile(tmp_path / "run.zip") as archive:
+        [command] = archive.read("run/commands.sh").decode().splitlines()
+    assert command.endswith("  # run; then: nasrun resume DIR trials=20")
+
+
 def test_a_pack_repeats_itself(nasrun_inprocess: Callable, tmp_path: Path) -> None:
     assert nasrun_inprocess(f"{TABLE} strategy=random hydra.run.dir=run").returncode == 0
     assert nasrun_inprocess("pack run --out one.zip").returncode == 0
