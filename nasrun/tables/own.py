@@ -264,7 +264,8 @@ def _columns(path: Path, changed: int, size: int) -> list[str]:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise TableError(f"two columns have the name {show(twice)}")
-    return [name for name, known in zip(names, filled, strict=True) if known or name in ("genome", *METRICS)]
+    needed = ("genome", *METRICS) if len(names) > 1 else names  # a single one is a header that is separated otherwise
+    return [name for name, known in zip(names, filled, strict=True) if known or name in needed]
 
 
 def _table(path: Path, content: bytes) -> Iterator[tuple[int, Cells | None]]:
