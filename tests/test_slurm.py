@@ -27,6 +27,8 @@ pytestmark = [
 ]
 
 WORDS = ("strategy=aging_evolution", "strategy.population=10", "trials=60")
+SLOWLY = "evaluator.delay=0.9"
+"""A run takes a minute, so that it is still going on when a busy machine gets round to what ends it."""
 LAUNCHER = ("hydra/launcher=submitit_slurm", "hydra.launcher.partition=low", "hydra.launcher.cpus_per_task=2")
 
 
@@ -83,7 +85,7 @@ def states(cluster: Any, job: str) -> list[str]:
 
 
 def test_a_job_that_is_preempted_goes_on_by_itself(cluster: Any, whole: dict, tmp_path: Path) -> None:
-    sweep = swept(tmp_path, "seed=1,2")
+    sweep = swept(tmp_path, "seed=1,2", SLOWLY)
     eventually(under_way(tmp_path, 1, 2))
     first = jobs(cluster, tmp_path)[1]
     # They get SIGTERM, and SIGKILL when the time of grace is over.
@@ -98,7 +100,7 @@ def test_a_job_that_is_preempted_goes_on_by_itself(cluster: Any, whole: dict, tm
 
 
 def test_a_job_that_is_queued_again_and_a_node_that_is_lost(cluster: Any, whole: dict, tmp_path: Path) -> None:
-    sweep = swept(tmp_path, "seed=1,2")
+    sweep = swept(tmp_path, "seed=1,2", SLOWLY)
     eventually(under_way(tmp_path, 1, 2))
     names = jobs(cluster, tmp_path)
     node = cluster.run("squeue", "-h", "-j", names[2], "-o", "%N").strip()
