@@ -63,6 +63,10 @@ FITTING: dict[str, tuple[str, ...]] = {
 """What strategies are tested with that do not run on every search space, or would take long at their defaults."""
 
 
+SHORTER = {"nao": ("strategy.steps=5",)}
+"""Settings of strategies that would learn for minutes where how well they learn does not matter."""
+
+
 class EpochBeforeEachAsk(StrategyWrapper):
     """Round a strategy that follows what is derived: as in the loop, it is told of an architecture before each ask."""
 

@@ -11,7 +11,7 @@ import pytest
 from nasrun.config.build import Setup
 from nasrun.core import Measurement, Trial
 from nasrun.core.options import ConfigError
-from tests.support import FITTING, measure, options, setup_of, trajectory
+from tests.support import FITTING, SHORTER, measure, options, setup_of, trajectory
 
 PAIRS = list(itertools.product(options("strategy"), options("search_space")))
 
@@ -19,9 +19,6 @@ pairs = pytest.mark.parametrize(("strategy", "space"), PAIRS)
 
 COUNT = 32
 """Trials: more than any strategy takes at random before it learns."""
-
-SHORTER = {"nao": ("strategy.steps=5",)}
-"""Settings of strategies that would learn for minutes; how well they learn is shown by tests of their own."""
 
 
 def setup_or_skip(strategy: str, space: str, *overrides: str) -> Setup:

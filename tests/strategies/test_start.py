@@ -10,8 +10,8 @@ from nasrun.config.sections import kind_of
 from nasrun.core import Measurement, Strategy, Trial
 from nasrun.core.options import ConfigError, options
 from nasrun.runner.run import start
+from tests.support import SHORTER, setup_of, strategy_setup, trajectory
 from tests.support import options as option_names
-from tests.support import setup_of, strategy_setup, trajectory
 
 OWN = ("relu-cn_r1_k3_s1_c8-bb_r1_k3_s2_c12", "hswish-cn_r1_k3_s2_c8-cn_r2_k3_s2_c16")
 
@@ -33,7 +33,7 @@ def test_strategies_with_populations_take_a_start() -> None:
 
 
 def first(strategy: str, count: int, *words: str) -> list[tuple[str, str]]:
-    setup = setup_of("search_space=staged_cnn", f"strategy={strategy}", *words)
+    setup = setup_of("search_space=staged_cnn", f"strategy={strategy}", *SHORTER.get(strategy, ()), *words)
     proposals = trajectory(setup.strategy, setup, count)
     return [(setup.space.format(proposal.genome), proposal.origin) for proposal in proposals]
 

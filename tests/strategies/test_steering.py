@@ -9,7 +9,7 @@ from nasrun.config.build import Setup
 from nasrun.core import Genome, SearchSpace, Task
 from nasrun.strategies.steering import FLOOR, SteeredSpace, Steering
 from nasrun.strategies.wrappers import Constraints
-from tests.support import options, setup_of, trajectory
+from tests.support import SHORTER, options, setup_of, trajectory
 
 TASK = Task("colour", 3, 32, 32, 10)
 LIMIT = 100_000
@@ -167,7 +167,8 @@ EVERY = [name for name in options("strategy") if name not in ("asnn", "grid", "m
 
 @pytest.mark.parametrize("strategy", EVERY)
 def test_every_strategy_proposes_what_uses_most_of_the_limit(strategy: str) -> None:
-    setup = setup_of("search_space=staged_cnn", f"strategy={strategy}", f"constraints.parameters={LIMIT}")
+    words = (f"constraints.parameters={LIMIT}", *SHORTER.get(strategy, ()))
+    setup = setup_of("search_space=staged_cnn", f"strategy={strategy}", *words)
     found = usages(setup)
     assert len(found) == 60 or setup.strategy.done
     assert max(found) <= 1
