@@ -1,9 +1,9 @@
 """With how many CPU threads the networks of a run within a budget of time are trained.
 
 The threads of one training wait for one another at every layer. Where other work takes some of the processors, all
-wait for the thread that has none, and fewer are faster: with one of two cores busy, one thread is about four times as
-fast as two. What is chosen follows from short timings, and is in the journal before anything is trained with it: sums
-depend on the number of threads, so that a resumed run has to follow.
+wait for the thread that has none, and fewer are faster (docs/time.md has a measurement). What is chosen follows from
+short timings, and is in the journal before anything is trained with it: sums depend on the number of threads, so that
+a resumed run has to follow.
 """
 
 from collections.abc import Callable
