@@ -5,10 +5,10 @@ from typing import Annotated, NamedTuple
 
 import numpy as np
 
-from nasrun.core import Genome, Measurement, Objective, Proposal, SearchSpace, Trial
-from nasrun.core.options import AtLeast, ConfigError, Positive
-from nasrun.strategies.generations import Generations, Variation
-from nasrun.strategies.start import Start
+from nasrun.core import Genome, Measurement, Objective, Origin, Proposal, SearchSpace, Strategy, Trial
+from nasrun.core.options import AtLeast, ConfigError, Fraction, NotEmpty, Positive
+from nasrun.strategies.start import Start, StartingGenomes
+from nasrun.strategies.variation import Mutator
 
 ATTEMPTS = 100
 """Children in a row that were all proposed before, after which one of them is proposed again."""
@@ -23,7 +23,7 @@ class Member(NamedTuple):
     key: Hashable
 
 
-class Nsga2(Generations):
+class Nsga2(Strategy):
     """Generations of `population` models, of which those survive that no other beats in all objectives.
 
     Source: Deb et al. 2002, "A fast and elitist non-dominated sorting genetic algorithm for multiobjective
@@ -49,19 +49,38 @@ class Nsga2(Generations):
         *,
         population: Annotated[int, AtLeast(2)] = 20,
         generations: Positive | None = None,
+        crossover_rate: Fraction = 0.9,
+        mutation_rate: Fraction = 0.5,
+        mutations: Annotated[list[str], NotEmpty()] | None = None,
         start: Start = "none",
-        variation: Variation = Variation(crossover_rate=0.9),
     ) -> None:
         try:
             from pymoo.operators.survival.rank_and_crowding.metrics import get_crowding_function
             from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
         except ImportError:
             raise ConfigError("strategy=nsga2: needs pymoo: pip install 'nasrun[multi]'") from None
-        super().__init__(space, objective, rng, population, generations, start, variation)
+        self._space, self._objective, self._rng = space, objective, rng
         self._sorting, self._crowding = NonDominatedSorting(), get_crowding_function("cd")
+        self._size, self._generations = population, generations
+        self.initial = population
+        self._first = StartingGenomes(space, start, population)
+        self.begins_known = self._first.known
+        self._crossover_rate, self._mutation_rate = crossover_rate, mutation_rate
+        self._mutate = Mutator(space, mutations)
         self.parents: list[Member] = []
         self._children: list[Member] = []
         self._proposed: set[Hashable] = set()
+        self._generation = 0
+        self._missing = population
+        self._waiting = 0
+
+    def ask(self, n: int) -> list[Proposal]:
+        if self._missing == 0 and self._waiting == 0 and not self.done:
+            self._next_generation()
+        count = 0 if self.done else min(n, self._missing)
+        self._missing -= count
+        self._waiting += count
+        return [self._new() for _ in range(count)]
 
     def _next_generation(self) -> None:
         """The best of parents and children become parents, best first; where all failed, all is random again."""
@@ -73,8 +92,9 @@ class Nsga2(Generations):
             order = front[np.argsort(-crowding, kind="stable")]
             self.parents += [models[place] for place in order[: self._size - len(self.parents)].tolist()]
         self._missing = self._size
+        self._generation += 1
 
-    def _propose(self) -> Proposal:
+    def _new(self) -> Proposal:
         """A proposal that was not made before, if any of some attempts is."""
         for _ in range(ATTEMPTS):
             proposal = self._child() if self.parents else self._first.proposal(self._rng)
@@ -84,12 +104,34 @@ class Nsga2(Generations):
         self._proposed.add(key)
         return proposal
 
+    def _child(self) -> Proposal:
+        parent = self._select()
+        genome, origin = parent.genome, ""
+        if self._rng.random() < self._crossover_rate:
+            genome, origin = self._space.crossover(genome, self._select().genome, self._rng), Origin.CROSSOVER
+        if not origin or self._rng.random() < self._mutation_rate:
+            genome, mutation = self._mutate(genome, self._rng)
+            origin = f"{origin}+{mutation}" if origin else mutation
+        return Proposal(genome, parent=parent.trial, origin=origin)
+
     def _select(self) -> Member:
         """The better of two parents that are drawn: they stand in the order of fronts, and of crowding within one."""
         return self.parents[int(self._rng.integers(len(self.parents), size=2).min())]
 
-    def _add(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
+    def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
+        self._waiting -= 1
+        if measurements[0].status == "infeasible":
+            self._missing += 1
         scores, key = self._objective.scores(measurements), self._space.key(trial.proposal.genome)
         known = any(member.key == key for member in (*self.parents, *self._children))
         if not known and all(score > -float("inf") for score in scores):
             self._children.append(Member(scores, trial.proposal.genome, trial.number, key))
+
+    def reject(self, proposal: Proposal, reason: str) -> None:
+        self._waiting -= 1
+        self._missing += 1
+
+    @property
+    def done(self) -> bool:
+        finished = self._generation + (self._missing == 0 and self._waiting == 0)
+        return self._generations is not None and finished >= self._generations
