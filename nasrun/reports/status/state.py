@@ -119,7 +119,6 @@ class Follower:
                     self._records = RunRecords(self.directory, event)
                 before = len(self._records.asked)
                 self._records.take(event)
-                self._records.events.clear()  # nobody replays them
                 for number in range(before, len(self._records.asked)):
                     self._asked_at[number] = event.time or 0.0
                 if isinstance(event, Told):
