@@ -146,21 +146,20 @@ class Reader:
     def _forget(self) -> None:
         self._end, self._lines, self._told, self._inode = 0, 0, 0, -1
 
-    def read(self) -> tuple[list[Line], bool]:
-        """The whole lines that were added since the last time, and whether they are the first of a file: at first, and
-        where another one took its place. JournalError names a damaged line; OSError where there is no file."""
+    def read(self) -> tuple[Iterator[Line], bool]:
+        """The whole lines that were added since the last time, one after the other, and whether they are the first of a
+        file: at first, and where another one took its place. JournalError names a damaged line, when it is reached;
+        OSError where there is no file."""
         status = self._path.stat()
         if status.st_ino != self._inode or status.st_size < self._end:
             self._forget()
             self._inode = status.st_ino
-        anew = self._end == 0
-        if status.st_size == self._end:
-            return [], anew
-        lines = []
+        return self._new(), self._end == 0
+
+    def _new(self) -> Iterator[Line]:
         for line, end in _scan(self._path, self._end, self._lines, self._told):
-            lines.append(line)
             self._end, self._lines, self._told = end, self._lines + 1, self._told + (line["event"] == "tell")
-        return lines, anew
+            yield line
 
 
 def _scan(path: Path, start: int = 0, before: int = 0, told: int = 0) -> Iterator[tuple[Line, int]]:
