@@ -20,9 +20,9 @@ from nasrun.datasets.record import record_of
 from nasrun.hardware.inline import InlineExecutor
 from nasrun.runner.search import Ending, Search, SearchOptions
 from nasrun.storage import journal
-from nasrun.storage.events import events_of
-from nasrun.storage.journal import Journal, Line
-from nasrun.storage.records import Observer
+from nasrun.storage.events import RunStarted, events_of
+from nasrun.storage.journal import Line
+from nasrun.storage.records import Observer, RunLog, RunRecords
 
 Made = TypeVar("Made")
 
@@ -126,16 +126,19 @@ def search_in(directory: Path, *overrides: str) -> tuple[Search, list[Line]]:
     directory.mkdir(exist_ok=True)
     setup = setup_of(*overrides)
     path = directory / journal.NAME
-    lines = journal.repair(path) if path.exists() else []
+    lines = list(journal.repair(path)) if path.exists() else []
+    run = RunRecords(directory, RunStarted())
+    for event in (events := events_of(lines, path)):
+        run.take(event)
     search = Search(
         setup.strategy,
         InlineExecutor(setup.evaluator),
-        Journal(path),
+        RunLog(path, run),
         Observer(),
         CheckpointStore(directory, "none"),
         SearchOptions.of(setup),
     )
-    search.replay(events_of(lines, path))
+    search.replay(events)
     return search, lines
 
 

@@ -231,7 +231,7 @@ def test_a_run_that_was_cut_off_forms_the_same_groups(tmp_path: Path) -> None:
     _, ending = run_in(tmp_path / "whole", *SEARCH)
     assert ending.complete
     lines = (tmp_path / "whole" / journal.NAME).read_bytes().splitlines(keepends=True)
-    events = journal.repair(tmp_path / "whole" / journal.NAME)
+    events = list(journal.repair(tmp_path / "whole" / journal.NAME))
     measured = [place for place, event in enumerate(events) if event["event"] == "measure"]
     assert len(measured) == 9
     # Cut off before the first group is on record, and after each of the groups, which are written as a whole.
@@ -241,7 +241,7 @@ def test_a_run_that_was_cut_off_forms_the_same_groups(tmp_path: Path) -> None:
         (folder / journal.NAME).write_bytes(b"".join(lines[:place]))
         search, _ = search_in(folder, *SEARCH)
         search.run()
-        again = without_time(journal.repair(folder / journal.NAME))
+        again = without_time(list(journal.repair(folder / journal.NAME)))
         for found, expected in zip(again, without_time(events), strict=True):
             for event in (found, expected):
                 for row in event.get("history", ()):
