@@ -178,7 +178,7 @@ def _headings(metrics: Sequence[str], objective: Objective) -> list[str]:
 def _cell(name: str, value: float | None) -> str:
     if value is None:
         return ""
-    return repr(whole(value) if name in (*COUNTS, "micro_batch") else float(value))
+    return repr(whole(value) if name in (*COUNTS, "micro_batch", "lineage_epochs") else float(value))
 
 
 def csv_text(rows: Iterable[Sequence[object]]) -> str:

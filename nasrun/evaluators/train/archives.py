@@ -1,8 +1,8 @@
 """How evaluator `train` keeps a network as an archive, and goes on from one. torch is imported when that is done."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nasrun.checkpoints import archive as archives
 from nasrun.checkpoints.store import averaged, inherit, load_weights
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 STATE_OF = "optimizer"
 """The setting that decides whether an optimizer's state still means anything."""
+
+INHERITED, LINEAGE = "inherited", "lineage_epochs"
+"""Metrics of a training that began with inherited weights: the share of its parameters that were the parent's, and the
+epochs behind its weights, those of its ancestors included."""
 
 
 def save_archive(
@@ -70,28 +74,65 @@ def winner_of(job: Job, settings: TrainSettings, space: SearchSpace, dataset: Da
     return Winner(genome, space.section, dataset.task, *statistics, test_flip=settings.test_flip)
 
 
-def warm_start(
-    model: "torch.nn.Module", job: Job, settings: TrainSettings
-) -> "tuple[int, dict[str, torch.Tensor] | None]":
-    """Load the parent's weights where the proposal says so, averaged with those of its partners.
+class Beginning(NamedTuple):
+    """What a training begins with besides the weights: the epochs that count as behind them, the state of the parent's
+    training where the new optimizer is of the same kind, and what the tables say of what was inherited."""
 
-    Returns the epochs behind them, and the state of the parent's training where the new optimizer is of the same kind.
+    epochs: int = 0
+    state: "dict[str, torch.Tensor] | None" = None
+    metrics: Mapping[str, float] = {}
+
+
+def warm_start(
+    model: "torch.nn.Module",
+    job: Job,
+    settings: TrainSettings,
+    space: SearchSpace,
+    images: "Callable[[], torch.Tensor]",
+) -> Beginning:
+    """Load the parent's weights where the proposal says so: as they are, averaged with those of its partners, or those
+    that fit, or transformed into those of a larger network.
+
+    `images`: some standardised images on the CPU, by which new layers are set up that pass on what they are given.
     """
     from nasrun.training.state import without_weights
 
     if job.load_from is None:
-        return 0, None
+        return Beginning()
     path = Path(job.load_from)
-    weights = load_weights(path)
-    if job.trial.proposal.warm_start == "inherit":
-        inherit(model, weights)
-        return 0, None
+    weights, info = load_weights(path), archives.read_info(path)
+    if job.trial.proposal.warm_start in ("inherit", "morph"):
+        inherited = _inherited(model, job, space, weights, info, images)
+        behind = info.metrics.get(LINEAGE, info.epochs)
+        total = sum(parameter.numel() for parameter in model.parameters())
+        return Beginning(metrics={INHERITED: inherited / total, LINEAGE: behind})
     if job.partners:
         weights = averaged([weights, *(load_weights(Path(partner)) for partner in job.partners)])
     model.load_state_dict(weights)
-    info = archives.read_info(path)
     goes_on = job.resumable and info.hparams.get(STATE_OF) == getattr(settings, STATE_OF)
     state = archives.read_optimizer(path) if goes_on else None
     if state is not None and job.partners:  # the weights to go on with are the mean of all
         state = without_weights(state)
-    return info.epochs, state
+    return Beginning(info.epochs, state)
+
+
+def _inherited(
+    model: "torch.nn.Module",
+    job: Job,
+    space: SearchSpace,
+    weights: "Mapping[str, torch.Tensor]",
+    info: archives.Archive,
+    images: "Callable[[], torch.Tensor]",
+) -> int:
+    """Give a network what it inherits of its parent; returns how many parameters that is."""
+    proposal = job.trial.proposal
+    if proposal.warm_start == "morph":
+        from nasrun.spaces.morphisms import calibrate
+
+        morphing = space.morph(space.parse(info.genome), proposal.genome, weights, model)
+        if morphing.passing:
+            calibrate(model, morphing.passing, images())
+        return morphing.inherited
+    inherit(model, weights)
+    own = dict(model.named_parameters())
+    return sum(own[name].numel() for name in own if name in weights and weights[name].shape == own[name].shape)
