@@ -100,15 +100,13 @@ def warm_start(
     if job.load_from is None:
         return Beginning()
     path = Path(job.load_from)
-    weights, info = load_weights(path), archives.read_info(path)
+    weights = load_weights(path)
     if job.trial.proposal.warm_start in ("inherit", "morph"):
-        inherited = _inherited(model, job, space, weights, info, images)
-        behind = info.metrics.get(LINEAGE, info.epochs)
-        total = sum(parameter.numel() for parameter in model.parameters())
-        return Beginning(metrics={INHERITED: inherited / total, LINEAGE: behind})
+        return Beginning(metrics=_inherited(model, job, space, weights, images))
     if job.partners:
         weights = averaged([weights, *(load_weights(Path(partner)) for partner in job.partners)])
     model.load_state_dict(weights)
+    info = archives.read_info(path)
     goes_on = job.resumable and info.hparams.get(STATE_OF) == getattr(settings, STATE_OF)
     state = archives.read_optimizer(path) if goes_on else None
     if state is not None and job.partners:  # the weights to go on with are the mean of all
@@ -121,18 +119,22 @@ def _inherited(
     job: Job,
     space: SearchSpace,
     weights: "Mapping[str, torch.Tensor]",
-    info: archives.Archive,
     images: "Callable[[], torch.Tensor]",
-) -> int:
-    """Give a network what it inherits of its parent; returns how many parameters that is."""
-    proposal = job.trial.proposal
-    if proposal.warm_start == "morph":
+) -> dict[str, float]:
+    """Give a network what it inherits of its parent; returns what the tables say of that."""
+    path, proposal = Path(str(job.load_from)), job.trial.proposal
+    info = archives.read_info(path) if path.suffix == ".zip" else None  # None: weights alone, of a winner
+    own = {name: parameter.numel() for name, parameter in model.named_parameters()}
+    if proposal.warm_start == "inherit":
+        shapes = {name: weight.shape for name, weight in model.state_dict().items()}
+        inherit(model, weights)
+        count = sum(own[name] for name in own if name in weights and weights[name].shape == shapes[name])
+    else:
         from nasrun.spaces.morphisms import calibrate
 
-        morphing = space.morph(space.parse(info.genome), proposal.genome, weights, model)
-        if morphing.passing:
-            calibrate(model, morphing.passing, images())
-        return morphing.inherited
-    inherit(model, weights)
-    own = dict(model.named_parameters())
-    return sum(own[name].numel() for name in own if name in weights and weights[name].shape == own[name].shape)
+        assert info is not None, "a parent is kept as an archive, which tells its genome"
+        count, passing = space.morph(space.parse(info.genome), proposal.genome, weights, model)
+        if passing:
+            calibrate(model, passing, images())
+    lineage = {} if info is None else {LINEAGE: info.metrics.get(LINEAGE, info.epochs)}
+    return {INHERITED: count / sum(own.values()), **lineage}
