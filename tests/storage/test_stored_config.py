@@ -10,9 +10,11 @@ from yaml import YAMLError
 from nasrun.core.options import ConfigError
 from nasrun.storage.stored_config import read_stored
 
-TOLD = """1 1.0 1e-3 1E5 -1e-05 +1.5e+3 1.e4 .5 .5e3 -.5e-3 1_000 1_000.5 1__0e3 1_e3 0x1F 0o17 017 1:30 1:30.5 .inf -.inf
-true yes off ~ null Null 2026-11-29 2026-11-29T10:00:00 '1e-3' abc a:b http://x/y ${a.b} 1e3x 12e e5 ._5e3 . - 5. 1e--3
-[1e-3,a] {x:1e4} {"x":1e4} 0b11 00e1 ''"""
+TOLD = """
+1 1.0 1e-3 1E5 -1e-05 +1.5e+3 1.e4 .5 .5e3 -.5e-3 1_000 1_000.5 1__0e3 1_e3 0x1F 0o17 017 1:30 1:30.5 .inf
+-.inf true yes off ~ null Null 2026-11-29 2026-11-29T10:00:00 '1e-3' abc a:b http://x/y ${a.b} 1e3x 12e e5
+._5e3 . - 5. 1e--3 [1e-3,a] {x:1e4} {"x":1e4} 0b11 00e1 ''
+"""
 
 
 @pytest.mark.parametrize("value", TOLD.split())
