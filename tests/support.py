@@ -79,9 +79,13 @@ class EpochBeforeEachAsk(StrategyWrapper):
         return super().ask(n)
 
 
-def strategy_setup(strategy: str, *overrides: str) -> Setup:
-    """`setup_of` with a strategy, on the default search space unless that does not fit it."""
-    setup = setup_of(f"strategy={strategy}", *FITTING.get(strategy, ()), *overrides)
+def strategy_setup(strategy: str, *overrides: str, learns: bool = False) -> Setup:
+    """`setup_of` with a strategy, on the default search space unless that does not fit it.
+
+    `learns`: what is tested is how well it learns, so that it has all of its settings.
+    """
+    shorter = () if learns else SHORTER.get(strategy, ())
+    setup = setup_of(f"strategy={strategy}", *FITTING.get(strategy, ()), *shorter, *overrides)
     if not setup.strategy.follows_derived:
         return setup
     made_up = setup_of(*FITTING[strategy], "evaluator=synthetic", *overrides).evaluator

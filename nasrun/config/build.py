@@ -149,6 +149,7 @@ def _check_together(
     """ConfigError where options are each right and do not go with each other."""
     options, space, dataset, evaluator = made.options, made.space, made.dataset, made.evaluator
     check_budgets(strategy, evaluator)
+    check_inheritance(content, strategy, evaluator)
     if options.time is not None:
         check_time(options.time, strategy, evaluator, hardware)
     if content.get("init") is not None and "init" not in content["evaluator"]:
@@ -275,6 +276,16 @@ def check_budgets(strategy: Strategy, evaluator: Evaluator) -> None:
         reason = evaluator.unsupported_budget_reason(budget)
         if reason:
             raise ConfigError(f"strategy.budgets=[{','.join(map(str, strategy.budgets))}]: {reason}")
+
+
+def check_inheritance(content: dict[str, Any], strategy: Strategy, evaluator: Evaluator) -> None:
+    """ConfigError where children are to inherit weights that no evaluator saves."""
+    if strategy.inherits and not evaluator.saves:
+        inherit = show(mapping(content, "strategy").get("inherit"))
+        raise ConfigError(
+            f"strategy.inherit={inherit}: needs evaluator=train, whose networks have weights of their own to inherit; "
+            "use strategy.inherit=none"
+        )
 
 
 def _read_variables(config: DictConfig, content: dict[str, Any]) -> None:

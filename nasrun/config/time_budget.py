@@ -31,6 +31,11 @@ def check_time(time: object, strategy: Strategy, evaluator: Evaluator, hardware:
         raise ConfigError(f"time={time}: {error}") from None
     if not evaluator.trains_on:
         raise ConfigError(f"time={time}: needs evaluator=train, whose trainings can be planned; others take trials=N")
+    if strategy.inherits:
+        raise ConfigError(
+            f"time={time}: trains the best on from their own weights, so that children have none to inherit; use "
+            "strategy.inherit=none, or trials=N in place of the time"
+        )
     if strategy.uses_checkpoints or strategy.budgets or strategy.length is not None:
         raise ConfigError(
             f"time={time}: {type(strategy).__name__} has budgets of its own; choose a strategy without, such as "

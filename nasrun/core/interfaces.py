@@ -27,6 +27,9 @@ class Strategy(ABC):
     uses_checkpoints: bool = False
     """Whether proposals go on from checkpoints of earlier trials (`warm_start`), which `required_checkpoints` names."""
 
+    inherits: bool = False
+    """Whether children begin with weights of their parents, for which these must be saved (`Evaluator.saves`)."""
+
     length: int | None = None
     """Trials that the strategy takes from beginning to end; None: any number will do."""
 
@@ -59,10 +62,9 @@ class Strategy(ABC):
         """Take in what was measured for a trial, one measurement per repeat; failed trials are told too."""
 
     def reject(self, proposal: Proposal, reason: str) -> None:
-        """Take in that a proposal was turned down, and why: it is no trial and is never told.
+        """Take in that a proposal was turned down, and why: it is no trial, is never told, and another is asked for.
 
-        Another one is asked for in its place. A strategy that counts what it proposed, or waits for it, counts this one
-        out; one that learns from failures may learn from it. Here: nothing is done.
+        A strategy that counts what it proposed counts it out; one that learns from failures may. Here: nothing.
         """
 
     def tell_derived(self, genome: Genome) -> None:
@@ -109,7 +111,7 @@ class StrategyWrapper(Strategy):
         self._inner = inner
         self.initial, self.length, self.budgets = inner.initial, inner.length, inner.budgets
         self.uses_checkpoints, self.multi_objective = inner.uses_checkpoints, inner.multi_objective
-        self.steerable, self.begins_known = inner.steerable, inner.begins_known
+        self.steerable, self.begins_known, self.inherits = inner.steerable, inner.begins_known, inner.inherits
         self.draws_from_space, self.follows_derived = inner.draws_from_space, inner.follows_derived
 
     def ask(self, n: int) -> list[Proposal]:
@@ -298,8 +300,7 @@ class SharedEvaluator(Evaluator):
         return None
 
     def sample(self, rng: np.random.Generator) -> Genome | None:
-        """An architecture on which the weights are trained, where the strategy has no policy that draws one. None: a
-        sample of the space."""
+        """An architecture to train the weights on where the strategy has no policy. None: a sample of the space."""
         return None
 
     def unsupported_budget_reason(self, budget: int) -> str | None:

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from nasrun.core.types import CellGraph, Cost, Genome, Kind, Mutation, Task, Token
+from nasrun.core.types import CellGraph, Cost, Genome, Kind, Morphing, Mutation, Task, Token
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,6 +65,9 @@ class SearchSpace(ABC):
 
     summed_positions: Sequence[Sequence[int]] = ()
     """Positions whose operations are added up in one node: what edge normalisation weighs against each other."""
+
+    has_morphisms: bool = False
+    """Whether some genomes can take over the function of another with its weights (`can_morph`, `morph`)."""
 
     section: Mapping[str, Any] | None = None
     """The config that this space was made from, `_target_` and options: archives make it anew from that."""
@@ -222,6 +225,19 @@ class SearchSpace(ABC):
 
         with outlined():
             return self.build(genome, task)
+
+    def can_morph(self, parent: Genome, child: Genome) -> bool:
+        """Whether the network of a child can be given weights with which it computes what its parent's network does:
+        a network morphism (Wei et al. 2016, arXiv 1603.01670), as wider or deeper ones are. Here: never."""
+        return False
+
+    def morph(
+        self, parent: Genome, child: Genome, weights: Mapping[str, torch.Tensor], network: torch.nn.Module
+    ) -> Morphing:
+        """Give `network`, which `build` made of the child, the parent's `weights` (its `state_dict`), so that in
+        evaluation mode it computes the same; what is new keeps the initial weights that it has, where these make no
+        difference. TypeError unless the two are a morphism (`can_morph`)."""
+        raise TypeError(f"{type(self).__name__} has no network morphisms")
 
     def supernet(self, task: Task) -> torch.nn.Module:
         """One network with the weights of all architectures, called with images (batch, channels, height, width) and a

@@ -11,6 +11,7 @@ from nasrun.core.options import ConfigError
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
 
 Token = int | str
 Genome = tuple[Token, ...]
@@ -79,7 +80,7 @@ def check_origin(origin: object) -> None:
         )
 
 
-WarmStart = Literal["none", "continue", "inherit"]
+WarmStart = Literal["none", "continue", "inherit", "morph"]
 Kind = Literal["classification", "regression"]
 """Classification: one of several classes per image. Regression: a picture of values per image."""
 
@@ -122,6 +123,17 @@ class Cost(NamedTuple):
     `torch.utils.flop_counter`."""
 
 
+class Morphing(NamedTuple):
+    """What became of a network that was given the weights of a smaller one (`SearchSpace.morph`)."""
+
+    inherited: int
+    """Parameters whose values are the parent's."""
+    passing: "Sequence[tuple[torch.nn.BatchNorm2d, int]]"
+    """Normalisations that pass their input on, and how many of their first channels do so. In evaluation mode they do
+    that whatever their statistics are, in training only where these are those of the batch
+    (`nasrun.spaces.morphisms.calibrate`)."""
+
+
 class CellGraph(NamedTuple):
     """A cell as a graph. Nodes are numbered: the inputs first, then the blocks, each the sum of operations on earlier
     nodes."""
@@ -146,7 +158,8 @@ class Proposal(NamedTuple):
     parent: int | None = None
     """The trial this one descends from, and whose checkpoint `warm_start` loads."""
     warm_start: WarmStart = "none"
-    """What is loaded of the parent's checkpoint: nothing, all (`continue`), or the weights that fit (`inherit`)."""
+    """What is loaded of the parent's checkpoint: nothing, all (`continue`), the weights that fit (`inherit`), or all of
+    them, transformed so that the network computes what the parent's did (`morph`)."""
     origin: str = Origin.SAMPLE
     """The operator that made it, for tables and statistics: an `Origin`, the name of a mutation, or a strategy's own:
     letters, digits, spaces and `_-+.`, 80 at most."""

@@ -24,7 +24,7 @@ FRONT = "front.csv"
 COUNTS = ("parameters", "flops", "epochs")
 """Metrics with columns of their own, after the others; whole numbers are written without a decimal point."""
 
-_WHOLE = {*COUNTS, "micro_batch"}
+_WHOLE = {*COUNTS, "micro_batch", "lineage_epochs"}
 _BEGINNINGS = {"=", "+", "-", "@"}
 """Of what a spreadsheet takes for a formula."""
 _TAKEN = {"trial", "repeat", "repeats", "seed", "status", "genome", "seconds", "parent", "origin", "reuse_of", "error"}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
-from nasrun.core import Cost, Genome, Mutation, SearchSpace, Task, Token
+from nasrun.core import Cost, Genome, Morphing, Mutation, SearchSpace, Task, Token
 from nasrun.core.options import Above, ConfigError, NotEmpty, check_section, first_line, join, show
 from nasrun.core.types import CellGraph
 from nasrun.spaces.wrapped import WrappedSpace
@@ -267,6 +267,14 @@ class RecipeGenes(WrappedSpace):
 
     def build(self, genome: Genome, task: Task) -> "torch.nn.Module":
         return self.inner.build(self.network_of(genome), task)
+
+    def can_morph(self, parent: Genome, child: Genome) -> bool:
+        return self.inner.can_morph(self.network_of(parent), self.network_of(child))
+
+    def morph(
+        self, parent: Genome, child: Genome, weights: "Mapping[str, torch.Tensor]", network: "torch.nn.Module"
+    ) -> Morphing:
+        return self.inner.morph(self.network_of(parent), self.network_of(child), weights, network)
 
     def outline(self, genome: Genome, task: Task) -> "torch.nn.Module":
         return self.inner.outline(self.network_of(genome), task)

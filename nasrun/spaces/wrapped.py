@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nasrun.core import Cost, Genome, SearchSpace, Task, Token
+from nasrun.core import Cost, Genome, Morphing, SearchSpace, Task, Token
 from nasrun.core.types import CellGraph
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ class WrappedSpace(SearchSpace):
         self.mixed_channels, self.summed_positions = inner.mixed_channels, inner.summed_positions
         self.skip, self.nothing, self.convolutions = inner.skip, inner.nothing, inner.convolutions
         self.scaled_settings = inner.scaled_settings
+        self.has_morphisms = inner.has_morphisms
 
     def sample(self, rng: np.random.Generator) -> Genome:
         return self.inner.sample(rng)
@@ -108,6 +109,14 @@ class WrappedSpace(SearchSpace):
 
     def outline(self, genome: Genome, task: Task) -> "torch.nn.Module":
         return self.inner.outline(genome, task)
+
+    def can_morph(self, parent: Genome, child: Genome) -> bool:
+        return self.inner.can_morph(parent, child)
+
+    def morph(
+        self, parent: Genome, child: Genome, weights: "Mapping[str, torch.Tensor]", network: "torch.nn.Module"
+    ) -> Morphing:
+        return self.inner.morph(parent, child, weights, network)
 
     def supernet(self, task: Task) -> "torch.nn.Module":
         return self.inner.supernet(task)

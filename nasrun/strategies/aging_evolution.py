@@ -1,7 +1,7 @@
 """Aging (regularized) evolution."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from operator import attrgetter
 from typing import Annotated, NamedTuple
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from nasrun.core import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
 from nasrun.core.options import Fraction, NotEmpty, Positive
+from nasrun.strategies.inheritance import Inherit, Inheritance
 from nasrun.strategies.start import Start, StartingGenomes
 from nasrun.strategies.variation import Mutator
 
@@ -28,7 +29,7 @@ class AgingEvolution(Strategy):
     `population` random models first; then, until `cycles` models are in the history: `sample` candidates are drawn
     from the population with replacement, the best of them is mutated once, the child joins the population on the
     right and the oldest leaves on the left. A model that fails never joins. `start`: known models that are the first of
-    the population.
+    the population. `inherit`: which children begin with weights of their parents (`Inheritance`).
 
     `add_node_rate`, `add_connection_rate`: the probabilities that a child is its parent with one more node, or one
     more connection (the mutations `add_node` and `add_connection` of the space); null for no probability of its own.
@@ -52,6 +53,7 @@ class AgingEvolution(Strategy):
         add_node_rate: Fraction | None = None,
         add_connection_rate: Fraction | None = None,
         start: Start = "none",
+        inherit: Inherit = "none",
     ) -> None:
         if sample > population:
             raise ValueError(f"sample={sample}: larger than population={population}; at most the population is right")
@@ -62,6 +64,8 @@ class AgingEvolution(Strategy):
         self.initial = population
         self._first = StartingGenomes(space, start, population)
         self.begins_known = self._first.known
+        self._inheritance = Inheritance(space, inherit)
+        self.inherits = self.uses_checkpoints = self._inheritance.on
         rates = {"add_node": add_node_rate, "add_connection": add_connection_rate}
         self._mutate = Mutator(space, mutations, {name: rate for name, rate in rates.items() if rate is not None})
         self._population: deque[Member] = deque()
@@ -85,7 +89,10 @@ class AgingEvolution(Strategy):
         drawn = self._rng.integers(len(self._population), size=self._sample).tolist()
         parent = max((self._population[i] for i in drawn), key=attrgetter("score"))
         genome, mutation = self._mutate(parent.genome, self._rng)
-        return Proposal(genome, parent=parent.trial, origin=mutation)
+        return self._inheritance.given(Proposal(genome, parent=parent.trial, origin=mutation), parent)
+
+    def required_checkpoints(self) -> Collection[int]:
+        return self._inheritance.needed(self._population)
 
     def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
         self._waiting -= 1

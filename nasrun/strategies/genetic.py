@@ -1,6 +1,6 @@
 """A generational genetic algorithm."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -9,6 +9,7 @@ import numpy as np
 from nasrun.core import Measurement, Objective, Origin, Proposal, SearchSpace, Strategy, Trial
 from nasrun.core.options import Above, AtLeast, Between, Fraction, NotEmpty, Positive
 from nasrun.strategies.aging_evolution import Member
+from nasrun.strategies.inheritance import Inherit, Inheritance
 from nasrun.strategies.start import Start, StartingGenomes
 from nasrun.strategies.variation import Mutator
 
@@ -52,7 +53,8 @@ class Genetic(Strategy):
     `truncation` share. `elitism` best models survive into the next generation unchanged and are not trained again. A
     child is a crossover of two parents with probability `crossover_rate`, else a copy of one; a crossover is then
     mutated with probability `mutation_rate`, a copy always. Failed models are parents of nothing.
-    `start`: known models that the first generation begins with.
+    `start`: known models that the first generation begins with. `inherit`: which children begin with weights of their
+    first parent (`Inheritance`).
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Genetic(Strategy):
         population: Annotated[int, AtLeast(2)] = 20,
         generations: Positive | None = None,
         start: Start = "none",
+        inherit: Inherit = "none",
         selection: Selection = Selection(),
         variation: Variation = Variation(),
     ) -> None:
@@ -73,6 +76,8 @@ class Genetic(Strategy):
         self.initial = population
         self._first = StartingGenomes(space, start, population)
         self.begins_known = self._first.known
+        self._inheritance = Inheritance(space, inherit)
+        self.inherits = self.uses_checkpoints = self._inheritance.on
         self._selection, self._variation = selection, variation
         self._mutate = Mutator(space, variation.mutations)
         self._parents: list[Member] = []
@@ -104,7 +109,10 @@ class Genetic(Strategy):
         if not origin or self._rng.random() < self._variation.mutation_rate:
             genome, mutation = self._mutate(genome, self._rng)
             origin = f"{origin}+{mutation}" if origin else mutation
-        return Proposal(genome, parent=parent.trial, origin=origin)
+        return self._inheritance.given(Proposal(genome, parent=parent.trial, origin=origin), parent)
+
+    def required_checkpoints(self) -> Collection[int]:
+        return self._inheritance.needed((*self._parents, *self._members))
 
     def _select(self) -> Member:
         count = len(self._parents)

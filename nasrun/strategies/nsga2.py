@@ -1,12 +1,13 @@
 """NSGA-II: evolution towards the front of several objectives (`pip install 'nasrun[multi]'`)."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from typing import Annotated, NamedTuple
 
 import numpy as np
 
 from nasrun.core import Genome, Measurement, Objective, Origin, Proposal, SearchSpace, Strategy, Trial
 from nasrun.core.options import AtLeast, ConfigError, Fraction, NotEmpty, Positive
+from nasrun.strategies.inheritance import Inherit, Inheritance
 from nasrun.strategies.start import Start, StartingGenomes
 from nasrun.strategies.variation import Mutator
 
@@ -35,8 +36,9 @@ class Nsga2(Strategy):
     Variation is that of the search space in place of the paper's on real vectors: a child is a crossover of two parents
     with probability `crossover_rate`, else a copy of one; a crossover is then mutated with probability `mutation_rate`,
     a copy always. Nothing is proposed twice as long as 100 attempts find something new. A model that failed is worse
-    than any other: it is a parent of nothing. `start`: known models that the first generation begins with. With one
-    objective this is a plain elitist genetic algorithm.
+    than any other: it is a parent of nothing. `start`: known models that the first generation begins with. `inherit`:
+    which children begin with weights of their first parent (`Inheritance`). With one objective this is a plain elitist
+    genetic algorithm.
     """
 
     multi_objective = True
@@ -53,6 +55,7 @@ class Nsga2(Strategy):
         mutation_rate: Fraction = 0.5,
         mutations: Annotated[list[str], NotEmpty()] | None = None,
         start: Start = "none",
+        inherit: Inherit = "none",
     ) -> None:
         try:
             from pymoo.operators.survival.rank_and_crowding.metrics import get_crowding_function
@@ -65,6 +68,8 @@ class Nsga2(Strategy):
         self.initial = population
         self._first = StartingGenomes(space, start, population)
         self.begins_known = self._first.known
+        self._inheritance = Inheritance(space, inherit)
+        self.inherits = self.uses_checkpoints = self._inheritance.on
         self._crossover_rate, self._mutation_rate = crossover_rate, mutation_rate
         self._mutate = Mutator(space, mutations)
         self.parents: list[Member] = []
@@ -112,7 +117,10 @@ class Nsga2(Strategy):
         if not origin or self._rng.random() < self._mutation_rate:
             genome, mutation = self._mutate(genome, self._rng)
             origin = f"{origin}+{mutation}" if origin else mutation
-        return Proposal(genome, parent=parent.trial, origin=origin)
+        return self._inheritance.given(Proposal(genome, parent=parent.trial, origin=origin), parent)
+
+    def required_checkpoints(self) -> Collection[int]:
+        return self._inheritance.needed((*self.parents, *self._children))
 
     def _select(self) -> Member:
         """The better of two parents that are drawn: they stand in the order of fronts, and of crowding within one."""

@@ -42,6 +42,7 @@ SLOW = ("bench_replicas", "bench_workers")
 
 LONG = {
     "bench_images": "writes thousands of pictures, from CIFAR-10, which may not be there",
+    "bench_inheritance": "minutes of processor time",
     "bench_init": "minutes of processor time, on CIFAR-10",
     "bench_value": "a case is 60 s of processor time or more, on CIFAR-10, which may not be there",
     "slurm_cluster": "starts a cluster; tests/test_slurm.py does that where the packages are",

@@ -1,8 +1,8 @@
 """How evaluator `train` keeps a network as an archive, and goes on from one. torch is imported when that is done."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nasrun.checkpoints import archive as archives
 from nasrun.checkpoints.store import averaged, inherit, load_weights
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 STATE_OF = "optimizer"
 """The setting that decides whether an optimizer's state still means anything."""
+
+INHERITED, LINEAGE = "inherited", "lineage_epochs"
+"""Metrics of a training that began with inherited weights: the share of its parameters that were the parent's, and the
+epochs behind its weights, those of its ancestors included."""
 
 
 def save_archive(
@@ -70,22 +74,35 @@ def winner_of(job: Job, settings: TrainSettings, space: SearchSpace, dataset: Da
     return Winner(genome, space.section, dataset.task, *statistics, test_flip=settings.test_flip)
 
 
-def warm_start(
-    model: "torch.nn.Module", job: Job, settings: TrainSettings
-) -> "tuple[int, dict[str, torch.Tensor] | None]":
-    """Load the parent's weights where the proposal says so, averaged with those of its partners.
+class Beginning(NamedTuple):
+    """What a training begins with besides the weights: the epochs that count as behind them, the state of the parent's
+    training where the new optimizer is of the same kind, and what the tables say of what was inherited."""
 
-    Returns the epochs behind them, and the state of the parent's training where the new optimizer is of the same kind.
+    epochs: int = 0
+    state: "dict[str, torch.Tensor] | None" = None
+    metrics: Mapping[str, float] = {}
+
+
+def warm_start(
+    model: "torch.nn.Module",
+    job: Job,
+    settings: TrainSettings,
+    space: SearchSpace,
+    images: "Callable[[], torch.Tensor]",
+) -> Beginning:
+    """Load the parent's weights where the proposal says so: as they are, averaged with those of its partners, or those
+    that fit, or transformed into those of a larger network.
+
+    `images`: some standardised images on the CPU, by which new layers are set up that pass on what they are given.
     """
     from nasrun.training.state import without_weights
 
     if job.load_from is None:
-        return 0, None
+        return Beginning()
     path = Path(job.load_from)
     weights = load_weights(path)
-    if job.trial.proposal.warm_start == "inherit":
-        inherit(model, weights)
-        return 0, None
+    if job.trial.proposal.warm_start in ("inherit", "morph"):
+        return Beginning(metrics=_inherited(model, job, space, weights, images))
     if job.partners:
         weights = averaged([weights, *(load_weights(Path(partner)) for partner in job.partners)])
     model.load_state_dict(weights)
@@ -94,4 +111,30 @@ def warm_start(
     state = archives.read_optimizer(path) if goes_on else None
     if state is not None and job.partners:  # the weights to go on with are the mean of all
         state = without_weights(state)
-    return info.epochs, state
+    return Beginning(info.epochs, state)
+
+
+def _inherited(
+    model: "torch.nn.Module",
+    job: Job,
+    space: SearchSpace,
+    weights: "Mapping[str, torch.Tensor]",
+    images: "Callable[[], torch.Tensor]",
+) -> dict[str, float]:
+    """Give a network what it inherits of its parent; returns what the tables say of that."""
+    path, proposal = Path(str(job.load_from)), job.trial.proposal
+    info = archives.read_info(path) if path.suffix == ".zip" else None  # None: weights alone, of a winner
+    own = {name: parameter.numel() for name, parameter in model.named_parameters()}
+    if proposal.warm_start == "inherit":
+        shapes = {name: weight.shape for name, weight in model.state_dict().items()}
+        inherit(model, weights)
+        count = sum(own[name] for name in own if name in weights and weights[name].shape == shapes[name])
+    else:
+        from nasrun.spaces.morphisms import calibrate
+
+        assert info is not None, "a parent is kept as an archive, which tells its genome"
+        count, passing = space.morph(space.parse(info.genome), proposal.genome, weights, model)
+        if passing:
+            calibrate(model, passing, images())
+    lineage = {} if info is None else {LINEAGE: info.metrics.get(LINEAGE, info.epochs)}
+    return {INHERITED: count / sum(own.values()), **lineage}

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from nasrun.core import Job, Progress, SearchSpace, Task, seeding
-from nasrun.evaluators.train.archives import warm_start
+from nasrun.evaluators.train.archives import LINEAGE, warm_start
 from nasrun.evaluators.train.initial import InitialWeights
 from nasrun.hardware.devices import Runtime
 from nasrun.training.settings import TrainSettings
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 WITHIN_SECONDS = 2.0
 """Between two signs of life within an epoch."""
+CALIBRATION = 256
+"""Images by whose statistics inherited layers are set up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +51,23 @@ class Trainer:
         epochs = request.settings.epochs
         with self.own_generators():
             model = self.new_network(job)
-            first_epoch, state = warm_start(model, job, request.settings)
-            request = replace(request, first_epoch=first_epoch, state=state, on_step=self._within(job, epochs))
-            return train(model, job.seed, request, partial(self._tell_epoch, job, epochs)), model
+            images = partial(self._some_images, request.part)
+            start = warm_start(model, job, request.settings, self.space, images)
+            request = replace(request, first_epoch=start.epochs, state=start.state, on_step=self._within(job, epochs))
+            training = train(model, job.seed, request, partial(self._tell_epoch, job, epochs))
+        found = {**training.metrics, **start.metrics}
+        if LINEAGE in found:
+            found[LINEAGE] += training.metrics["epoch"]
+        return replace(training, metrics=found), model
+
+    def _some_images(self, part: str) -> "torch.Tensor":
+        """Standardised images from all over a part of the data, float (n, channels, height, width) on the CPU."""
+        import torch
+
+        split = self.data.split(part)
+        places = torch.linspace(0, len(split) - 1, min(len(split), CALIBRATION)).long()
+        images = split.images_at(places.to(split.labels.device))
+        return self.data.normalise(images, torch.contiguous_format).cpu()
 
     def train_together(
         self, jobs: Sequence[Job], request: "TrainingRequest"

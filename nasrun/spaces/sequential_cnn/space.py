@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
-from nasrun.core import Cost, Genome, SearchSpace, Task, Token
+from nasrun.core import Cost, Genome, Morphing, SearchSpace, Task, Token
 from nasrun.core.options import AtLeast, Between, ConfigError, NotEmpty, Positive, check_section
 from nasrun.core.words import counted
+from nasrun.spaces.sequential_cnn.morphisms import descents, transfer
 from nasrun.spaces.sequential_cnn.variation import Layer, Variation, join, split
 from nasrun.spaces.tokens import check_tokens, listed, value_at
 
@@ -40,6 +41,7 @@ class SequentialCNN(SearchSpace):
     """
 
     flops_limit = 20_000_000
+    has_morphisms = True
 
     def __init__(
         self,
@@ -263,6 +265,19 @@ class SequentialCNN(SearchSpace):
             dense=self.dense,
             outputs=task.outputs,
         )
+
+    def can_morph(self, parent: Genome, child: Genome) -> bool:
+        """Whether no layer of the child is smaller or other than in the parent, and new ones can pass their input on;
+        see `descents`."""
+        return descents(parent, child) is not None
+
+    def morph(
+        self, parent: Genome, child: Genome, weights: "Mapping[str, torch.Tensor]", network: "torch.nn.Module"
+    ) -> Morphing:
+        origins = descents(parent, child)
+        if origins is None:
+            raise TypeError(f"{self.format(child)} cannot compute what {self.format(parent)} does")
+        return transfer(parent, origins, weights, network)
 
 
 def _name(position: int, genome: Genome) -> str:

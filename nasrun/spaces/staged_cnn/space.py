@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
-from nasrun.core import Cost, Genome, SearchSpace, Task, Token
+from nasrun.core import Cost, Genome, Morphing, SearchSpace, Task, Token
 from nasrun.core.options import Between, ConfigError, NotEmpty, Positive, check_section
 from nasrun.spaces.staged_cnn.genome import HEAD, LAYERS, STAGE, name_of, network_of, parsed, text_of
 from nasrun.spaces.staged_cnn.known import KNOWN
 from nasrun.spaces.staged_cnn.limits import STEP, Limits
 from nasrun.spaces.staged_cnn.memory import peak_values
+from nasrun.spaces.staged_cnn.morphisms import descents
 from nasrun.spaces.staged_cnn.price import price, stem_strides
 from nasrun.spaces.staged_cnn.prior import Prior
 from nasrun.spaces.staged_cnn.variation import Variation
@@ -44,6 +45,7 @@ class StagedCNN(SearchSpace):
     """
 
     flops_limit = 60_000_000
+    has_morphisms = True
 
     def __init__(
         self,
@@ -221,3 +223,18 @@ class StagedCNN(SearchSpace):
         network = network_of(genome)
         strides = stem_strides(task, self.resolution, network.stem_stride)
         return staged_network(network, task.channels, task.outputs, stem_strides=strides)
+
+    def can_morph(self, parent: Genome, child: Genome) -> bool:
+        """Whether nothing of the child is smaller or other than in the parent, and what is new can pass its input on;
+        see `descents`."""
+        return descents(parent, child) is not None
+
+    def morph(
+        self, parent: Genome, child: Genome, weights: "Mapping[str, torch.Tensor]", network: "torch.nn.Module"
+    ) -> Morphing:
+        from nasrun.spaces.staged_cnn.transfer import transfer
+
+        origins = descents(parent, child)
+        if origins is None:
+            raise TypeError(f"{self.format(child)} cannot compute what {self.format(parent)} does")
+        return transfer(parent, child, origins, weights, network)

@@ -1,0 +1,63 @@
+"""Which networks of `sequential_cnn` can take over the function of another, and how its weights become theirs.
+
+torch is imported by `transfer` alone.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from nasrun.core import Genome, Morphing
+from nasrun.spaces.descent import aligned
+from nasrun.spaces.sequential_cnn.variation import Layer, split
+
+if TYPE_CHECKING:
+    import torch
+
+POSITIVE = ("relu", "sigmoid")
+"""Activations that give nothing below zero, of which relu changes nothing."""
+
+
+def descents(parent: Genome, child: Genome) -> list[int | None] | None:
+    """For each layer of a child its layer in the parent, from 0 (None: a new one, which passes its input on); None
+    where its network cannot compute what its parent's does.
+
+    It can where layers are of the same kind and activation, none of them smaller, and new ones are normal ones of relu
+    behind layers of relu or sigmoid.
+    """
+    ours, theirs = split(parent), split(child)
+    return aligned(
+        len(ours),
+        len(theirs),
+        lambda source, place: _grown(ours[source], theirs[place]),
+        lambda source, place: source > 0 and _passes(theirs[place], ours[source - 1]),
+    )
+
+
+def _grown(parent: Layer, layer: Layer) -> bool:
+    """Whether a layer can compute what one of the parent does."""
+    wider = int(parent[1]) <= int(layer[1]) and int(parent[2]) <= int(layer[2])
+    return wider and (parent[0], parent[3]) == (layer[0], layer[3])
+
+
+def _passes(layer: Layer, before: Layer) -> bool:
+    """Whether a new layer behind one of the parent can pass on what that gives."""
+    return (layer[0], layer[3]) == ("N", "relu") and before[3] in POSITIVE and int(layer[1]) >= int(before[1])
+
+
+def transfer(
+    parent: Genome, origins: Sequence[int | None], weights: "Mapping[str, torch.Tensor]", network: "torch.nn.Module"
+) -> Morphing:
+    """Give the network of a child the weights of its parent, by the descents of its layers; see `SearchSpace.morph`."""
+    from nasrun.spaces.morphisms import Transfer
+
+    move, layers, channels = Transfer(network, weights), split(parent), 0
+    for number, source in enumerate(origins, start=1):
+        if source is None:
+            parts = dict(network.get_submodule(f"layer{number}").named_children())
+            move.pass_on(parts["convolution"], parts.get("norm"), channels)
+        else:
+            move.take(f"layer{number}", f"layer{source + 1}")
+            channels = int(layers[source][1])
+    move.take("dense", "dense")
+    move.take("output", "output")
+    return Morphing(move.inherited, tuple(move.passing))
