@@ -48,7 +48,8 @@ SPACES: Mapping[str, tuple[str, ...]] = {
     "staged_cnn": ("constraints.parameters=20000", "search_space.blocks=[ir,bb]"),
     "randomly_wired": ("search_space.channels=4", "search_space.nodes=10"),
 }
-SIZES = {"micro_cell": ("search_space.channels=4",), **SPACES}
+NASNET = ("search_space.blocks=2", "search_space.layout=cr", "search_space.channels=4")
+SIZES = {"micro_cell": ("search_space.channels=4",), "nasnet": NASNET, **SPACES}
 TESTED = ["test_classes.csv", "test_confusion.csv", "test_confusion.png", "test_mistakes.png"]
 HEAD = {"title": "A network", "weights": "w", "inputs": "images", "outputs": "logits", "classes": "()"}
 
