@@ -22,8 +22,8 @@ from nasrun.core.environment import describe_environment
 from nasrun.hardware.inline import InlineExecutor
 from nasrun.reports.tables import write_tables
 from nasrun.runner.search import Search, SearchOptions
-from nasrun.storage.journal import Journal
-from nasrun.storage.records import Observer
+from nasrun.storage.events import RunStarted
+from nasrun.storage.records import Observer, RunLog, RunRecords
 
 
 def new_setup(trials: int) -> Setup:
@@ -41,7 +41,7 @@ def search(trials: int, folder: Path) -> tuple[float, float]:
 def run_search(setup: Setup, folder: Path) -> tuple[float, float]:
     """The same for any setup whose evaluator is prepared."""
     trials = setup.options.trials
-    log = Journal(folder / "journal.jsonl")
+    log = RunLog(folder / "journal.jsonl", RunRecords(folder, RunStarted()))
     runner = Search(
         setup.strategy,
         InlineExecutor(setup.evaluator),

@@ -20,9 +20,9 @@ from nasrun.datasets.record import record_of
 from nasrun.hardware.inline import InlineExecutor
 from nasrun.runner.search import Ending, Search, SearchOptions
 from nasrun.storage import journal
-from nasrun.storage.events import events_of
-from nasrun.storage.journal import Journal, Line
-from nasrun.storage.records import Observer
+from nasrun.storage.events import RunStarted, events_of
+from nasrun.storage.journal import Line
+from nasrun.storage.records import Observer, RunLog, RunRecords
 
 Made = TypeVar("Made")
 
@@ -79,9 +79,13 @@ class EpochBeforeEachAsk(StrategyWrapper):
         return super().ask(n)
 
 
-def strategy_setup(strategy: str, *overrides: str) -> Setup:
-    """`setup_of` with a strategy, on the default search space unless that does not fit it."""
-    setup = setup_of(f"strategy={strategy}", *FITTING.get(strategy, ()), *overrides)
+def strategy_setup(strategy: str, *overrides: str, learns: bool = False) -> Setup:
+    """`setup_of` with a strategy, on the default search space unless that does not fit it.
+
+    `learns`: what is tested is how well it learns, so that it has all of its settings.
+    """
+    shorter = () if learns else SHORTER.get(strategy, ())
+    setup = setup_of(f"strategy={strategy}", *FITTING.get(strategy, ()), *shorter, *overrides)
     if not setup.strategy.follows_derived:
         return setup
     made_up = setup_of(*FITTING[strategy], "evaluator=synthetic", *overrides).evaluator
@@ -122,16 +126,19 @@ def search_in(directory: Path, *overrides: str) -> tuple[Search, list[Line]]:
     directory.mkdir(exist_ok=True)
     setup = setup_of(*overrides)
     path = directory / journal.NAME
-    lines = journal.repair(path) if path.exists() else []
+    lines = list(journal.repair(path)) if path.exists() else []
+    run = RunRecords(directory, RunStarted())
+    for event in (events := events_of(lines, path)):
+        run.take(event)
     search = Search(
         setup.strategy,
         InlineExecutor(setup.evaluator),
-        Journal(path),
+        RunLog(path, run),
         Observer(),
         CheckpointStore(directory, "none"),
         SearchOptions.of(setup),
     )
-    search.replay(events_of(lines, path))
+    search.replay(events)
     return search, lines
 
 

@@ -8,6 +8,7 @@ from nasrun.config.stored_run import StoredRun, load_data, open_run
 from nasrun.core.options import ConfigError, shell_command
 from nasrun.datasets import DatasetError
 from nasrun.reports.changes import write_changes
+from nasrun.reports.going import going_of
 from nasrun.reports.page import PAGE
 from nasrun.reports.pictures import write_pictures
 from nasrun.runner.run import NOTES, write_results
@@ -23,10 +24,11 @@ def report(directory: Path, *, look: bool = True) -> int:
     stored = open_run(directory)
     benchmark = stored.benchmark
     try:
-        summary = write_results(benchmark, directory)
+        summary = write_results(benchmark, stored.records)
         notes = json.loads((directory / NOTES).read_text()) if (directory / NOTES).is_file() else {}
         write_changes(directory, notes)
-        write_pictures(stored.records, summary, notes, benchmark.space, benchmark.objective, benchmark.dataset.task)
+        parts, task = (benchmark.space, benchmark.objective), benchmark.dataset.task
+        write_pictures(stored.records, summary, notes, *parts, task, going_of(stored.records))
     except OSError as error:
         raise ConfigError(f"{directory}: cannot be written to ({error.strerror})") from error
     print(f"tables, plots and {PAGE} written to {directory}")

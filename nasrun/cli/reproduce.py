@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -44,17 +45,27 @@ def reproduce(words: Sequence[str]) -> int:
     steps = _steps(plan, flags.steps)
     folder = flags.out or Path("outputs", "reproduce", plan.name)
     changes = _same_as_before(folder, changes, flags.table)
+    new = next((path for path in (*reversed(folder.parents), folder) if not path.exists()), None)
     code = DONE
     try:
         for step in () if flags.table else steps:
+            _note(plan, folder, changes)  # before the runs, whose kill leaves no time for it
             code = max(code, _run(plan.steps[step], changes, folder / step, f"{plan.name}: {step}"))
-    finally:  # also of what was interrupted, so that other words are refused from then on
-        noted = [word for word in changes if _section(word) not in WITHOUT_EFFECT]
-        table = {**table_of(plan, folder), "words": noted}
-        if folder.is_dir():
-            write_table(table, folder)
+    finally:
+        table = _note(plan, folder, changes) if folder.is_dir() else table_of(plan, folder)
+        if new is not None and [path.name for path in folder.glob("*")] == [FILE]:
+            shutil.rmtree(new)  # nothing was run
     _show(plan, table, folder)
     return code
+
+
+def _note(plan: Reproduction, folder: Path, changes: Sequence[str]) -> Mapping[str, Any]:
+    """Write the table of what is there, with the words that it is made with; other ones are refused from then on."""
+    words = [word for word in changes if _section(word) not in WITHOUT_EFFECT]
+    table = {**table_of(plan, folder), "words": words}
+    folder.mkdir(parents=True, exist_ok=True)
+    write_table(table, folder)
+    return table
 
 
 def _list() -> None:

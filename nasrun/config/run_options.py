@@ -19,6 +19,7 @@ class OutputOptions:
     keep_count: Positive = 1
     limit_mb: Annotated[float, Above(0)] = 1000.0
     plots: bool = True
+    refresh: Annotated[float, Above(0)] | None = 10.0
 
 
 @dataclass(kw_only=True, frozen=True)

@@ -61,7 +61,7 @@ def open_run(directory: Path, given: Mapping[str, Given] = {}) -> StoredRun:
     """
     if not holds_run(directory):
         raise ConfigError(f"{directory}: holds no run (it has no {journal.NAME})")
-    records = assemble(directory, journal.read(directory / journal.NAME))
+    records = assemble(directory, journal.lines_of(directory / journal.NAME))
     data = read_data(records)
     groups = READ if data is not None else (*READ, "dataset")
     config = find_paths(

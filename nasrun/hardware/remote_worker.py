@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from nasrun.core import Evaluator
 from nasrun.core.environment import describe_processor, differences
 from nasrun.hardware.worker_messages import NOTICE, Recipe, WorkerError
+from nasrun.storage import journal
 
 if TYPE_CHECKING:
     from nasrun.datasets import Dataset
@@ -41,16 +42,16 @@ class Place(NamedTuple):
     cluster: str = "Ray cluster"
 
     @classmethod
-    def here(cls, cluster: str, directory: Path | None, journal: str) -> "Place":
+    def here(cls, cluster: str, directory: Path | None) -> "Place":
         """This process, which is the runner. `directory`: None where no checkpoints go to the run's."""
         paths = [path for path in sys.path if path]
         first = b""
         if directory is not None:
-            with (directory / journal).open("rb") as file:
+            with (directory / journal.NAME).open("rb") as file:
                 first = file.readline()
         where = None if directory is None else str(directory.absolute())
         versions = describe_versions()
-        return cls(str(Path.cwd()), paths, where, journal, first, describe_processor(), versions, cluster)
+        return cls(str(Path.cwd()), paths, where, journal.NAME, first, describe_processor(), versions, cluster)
 
     def enter(self) -> None:
         """Find modules and relative paths as the runner does, as far as they are here."""

@@ -19,9 +19,10 @@ from nasrun.core import Objective, SearchSpace, Task
 from nasrun.core.words import counted
 from nasrun.reports.baseline import baseline_in_words
 from nasrun.reports.data import data_section
+from nasrun.reports.going import Going, describe_going
 from nasrun.reports.plot_data import plot_data
 from nasrun.reports.summary import count, duration, front_in_words, number
-from nasrun.reports.tables import csv_text, one_line, trial_rows
+from nasrun.reports.tables import TRIALS, csv_text, one_line, trial_rows
 from nasrun.reports.tested import facts_of_test, read_tested
 from nasrun.storage.records import RunRecords, write_text
 
@@ -32,6 +33,8 @@ PAGE = "report.html"
 TEMPLATE = "page.html.jinja"
 MOST_ROWS = 2000
 """Trials in the page's table; the CSV beside it holds all."""
+MOST_HELD = 20_000
+"""Trials up to which all numbers can be downloaded from the page; beyond, they are in the CSV beside it alone."""
 MOST_DRAWN = 3000
 """Trials up to which pictures are SVG, with a shape for each of them; beyond, they are pixels."""
 
@@ -58,7 +61,7 @@ CAPTIONS = {
 
 
 class Plot(NamedTuple):
-    """A picture of the page: SVG or an `img`, and its numbers as a `data:` address of a CSV."""
+    """A picture of the page: SVG or an `img`, and its numbers as a `data:` address of a CSV; empty: not in the page."""
 
     name: str
     caption: str
@@ -74,19 +77,22 @@ def write_page(
     figures: "Mapping[str, Figure]",
     task: Task | None = None,
     tests: "Mapping[str, Figure] | None" = None,
+    going: Going | None = None,
 ) -> Path:
     """Write `report.html` into a run's directory and return its path; OSError passes through.
 
     `summary`: what `summary.json` holds. `figures`: by name; their background is cleared. `task`: where it is given,
     the layers of the best network are listed, for which torch is imported. `tests`: the pictures of the winner's test.
+    `going`: of a run that is not over.
     """
     records = [run.trials[trial] for trial in sorted(run.trials)]
-    best, choices = summary["best"], run.header.choices
-    rows = [list(row) for row in trial_rows(records, space, objective)]
+    best, choices, held = summary["best"], run.header.choices, len(records) <= MOST_HELD
+    rows = [list(row) for row in trial_rows(records if held else records[:MOST_ROWS], space, objective)]
     names = [str(choices[group]) for group in ("strategy", "search_space", "dataset") if choices.get(group)]
     content = {
         "title": " · ".join(names) or run.directory.name,
         "lead": f"{run.directory.name}, seed {run.header.seed}, nasrun {run.header.nasrun}",
+        "going": None if going is None else describe_going(run, going),
         "facts": list(_facts(summary)),
         "genome": best["genome"] if best else None,
         "layers": _layers(space, best["genome"], task) if best and task else None,
@@ -97,7 +103,7 @@ def write_page(
         "best": best["trial"] if best else None,
         "told": counted(len(records), "trial")
         + (f", the first {MOST_ROWS:,} shown." if len(records) > MOST_ROWS else "."),
-        "trials_data": data_address(csv_text(rows)),
+        "trials_data": data_address(csv_text(rows)) if held else TRIALS,
         "failures": _failures(run),
         "records": list(_records(run)),
     }
@@ -166,10 +172,11 @@ def _test_section(
 
 
 def _plot(name: str, figure: "Figure", run: RunRecords, objective: Objective) -> Plot:
-    data = csv_text(plot_data(name, run.trials, objective))
+    few = len(run.trials) <= MOST_HELD
+    data = data_address(csv_text(plot_data(name, run.trials, objective))) if few else ""
     caption = CAPTIONS.get(name, name.replace("_", " ").capitalize())
     picture = as_svg(figure, name, caption) if len(run.trials) <= MOST_DRAWN else _pixels(figure)
-    return Plot(name, caption, picture, data_address(data))
+    return Plot(name, caption, picture, data)
 
 
 def as_svg(figure: "Figure", name: str, caption: str) -> str:

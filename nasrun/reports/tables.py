@@ -13,7 +13,7 @@ from pathlib import Path
 from nasrun.core import Genome, Measurement, Objective, SearchSpace, seeding
 from nasrun.core.options import printable
 from nasrun.reports.front import front_of
-from nasrun.storage.records import TrialRecord, write_text
+from nasrun.storage.records import TrialRecord, replaced
 
 TRIALS = "trials.csv"
 MEASUREMENTS = "measurements.csv"
@@ -24,6 +24,9 @@ FRONT = "front.csv"
 COUNTS = ("parameters", "flops", "epochs")
 """Metrics with columns of their own, after the others; whole numbers are written without a decimal point."""
 
+_WHOLE = {*COUNTS, "micro_batch", "lineage_epochs"}
+_BEGINNINGS = {"=", "+", "-", "@"}
+"""Of what a spreadsheet takes for a formula."""
 _TAKEN = {"trial", "repeat", "repeats", "seed", "status", "genome", "seconds", "parent", "origin", "reuse_of", "error"}
 
 
@@ -38,13 +41,14 @@ def write_tables(
     ordered = [records[number] for number in sorted(records)]
     genomes = [space.format(record.trial.proposal.genome) for record in ordered]
     metrics = metric_names(ordered, objective)
-    lines = [f"{record.trial.number}\t{genome}\n" for record, genome in zip(ordered, genomes, strict=True)]
-    write_text(directory / TRIALS, csv_text(_trial_rows(ordered, genomes, metrics, objective)))
-    write_text(directory / MEASUREMENTS, csv_text(_measurement_rows(ordered, metrics, objective, seed)))
-    write_text(directory / HISTORY, csv_text(_history_rows(ordered)))
-    write_text(directory / GENOMES, "".join(lines))
+    write_rows(directory / TRIALS, _trial_rows(ordered, genomes, metrics, objective))
+    write_rows(directory / MEASUREMENTS, _measurement_rows(ordered, metrics, objective, seed))
+    write_rows(directory / HISTORY, _history_rows(ordered))
+    with replaced(directory / GENOMES) as file:
+        lines = zip(ordered, genomes, strict=True)
+        file.writelines(f"{record.trial.number}\t{genome}\n" for record, genome in lines)
     if objective.others:
-        write_text(directory / FRONT, csv_text(_front_rows(front_of(records, objective), space, objective)))
+        write_rows(directory / FRONT, _front_rows(front_of(records, objective), space, objective))
 
 
 def read_genomes(path: Path, space: SearchSpace) -> dict[int, Genome]:
@@ -83,7 +87,7 @@ def whole(value: float) -> int | float:
 
 def one_line(text: str | None) -> str:
     """A text on one line and in characters that UTF-8 can hold: the reason of a failure comes from anywhere."""
-    return printable(" ".join((text or "").split()))
+    return printable(" ".join(text.split())) if text else ""
 
 
 def markdown(text: str) -> str:
@@ -106,7 +110,7 @@ def _trial_rows(
     yield ["trial", "status", "genome", names[0], deviation, *names[1:], *ends]
     for record, genome in zip(records, genomes, strict=True):
         proposal = record.trial.proposal
-        cells = [_cell(name, record.mean(name)) for name in metrics]
+        cells = [_cell(name, mean) for name, mean in zip(metrics, record.means(metrics), strict=True)]
         yield [
             record.trial.number,
             record.status,
@@ -178,7 +182,13 @@ def _headings(metrics: Sequence[str], objective: Objective) -> list[str]:
 def _cell(name: str, value: float | None) -> str:
     if value is None:
         return ""
-    return repr(whole(value) if name in (*COUNTS, "micro_batch", "lineage_epochs") else float(value))
+    return repr(whole(value) if name in _WHOLE else float(value))
+
+
+def write_rows(path: Path, rows: Iterable[Sequence[object]]) -> None:
+    """Write rows as a CSV file, atomically; they are taken one after the other."""
+    with replaced(path) as file:
+        csv.writer(file, lineterminator="\n").writerows(map(_harmless, rows))
 
 
 def csv_text(rows: Iterable[Sequence[object]]) -> str:
@@ -190,13 +200,16 @@ def csv_text(rows: Iterable[Sequence[object]]) -> str:
 
 def _harmless(row: Sequence[object]) -> Sequence[object]:
     """The cells, a quote before text that a spreadsheet would take for a formula and calculate."""
-    if not any(isinstance(cell, str) and cell.startswith(("=", "+", "-", "@")) for cell in row):
+    for cell in row:
+        if isinstance(cell, str) and cell[:1] in _BEGINNINGS:
+            break
+    else:
         return row
     return [f"'{cell}" if isinstance(cell, str) and _is_formula(cell) else cell for cell in row]
 
 
 def _is_formula(text: str) -> bool:
-    if not text.startswith(("=", "+", "-", "@")) or text in ("-", "+"):
+    if text[:1] not in _BEGINNINGS or text in ("-", "+"):
         return False
     try:
         float(text)

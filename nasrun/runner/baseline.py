@@ -1,7 +1,7 @@
 """`baseline=true`: a known network, trained for as long as the winner was, so that a search has something to beat."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import ceil
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,10 +32,11 @@ class KnownNetwork(NamedTuple):
     evaluator: Evaluator
 
 
-def known_network(setup: Setup, facts: Mapping[str, Any]) -> KnownNetwork | None:
-    """The first known network that is within the limits of a run, scaled to them; None where none is.
+def known_networks(setup: Setup, facts: Mapping[str, Any]) -> list[KnownNetwork]:
+    """The known networks that are within the limits of a run, each in the sizes that these leave room for, the best one
+    and the largest size first.
 
-    `facts`: those of the run, so that it is trained as the winner is: same device, same settings.
+    `facts`: those of the run, so that they are trained as the winner is: same device, same settings.
     """
     task, space, evaluator = setup.dataset.task, setup.space, setup.evaluator
     if not space.known():
@@ -49,10 +50,12 @@ def known_network(setup: Setup, facts: Mapping[str, Any]) -> KnownNetwork | None
         evaluator = evaluator_of(content, space, setup.dataset, setup.hardware)
         evaluator.prepare(facts)
     fitted = limits_of(setup.config).steered(space, task, setup.objective, evaluator)
-    for name, genome in fitted.known().items():
-        if setup.constraints.automatic or setup.constraints.allow(setup.constraints.price(space, genome, task)):
-            return KnownNetwork(name, genome, space, evaluator)
-    return None
+    return [
+        KnownNetwork(name, genome, space, evaluator)
+        for name in fitted.known()
+        for genome in fitted.sizes(space.known()[name])
+        if setup.constraints.automatic or setup.constraints.allow(setup.constraints.price(space, genome, task))
+    ]
 
 
 class Baseline:
@@ -73,12 +76,13 @@ class Baseline:
         """
         if run.baseline is not None:
             return
-        known = known_network(self._setup, self._facts)
-        if known is None:
+        networks = known_networks(self._setup, self._facts)
+        if not networks:
             console.message("baseline: no known network fits within the limits; none is trained")
             return
+        known, is_winner = self._chosen(networks, winner, run)
         network = self._described(known)
-        if self._is_winner(known, winner):
+        if is_winner:
             console.message(f"baseline: the winner is the known network {known.name} itself; no other is trained")
             self._log.append(BaselineTested(network=network, result={"same": True}), fsync=True)
             return
@@ -100,9 +104,22 @@ class Baseline:
         self._log.append(BaselineTested(network=network, result=result), fsync=True)
         self._clear()
 
-    def _is_winner(self, known: KnownNetwork, winner: TrialRecord) -> bool:
-        space, genome = self._setup.space, winner.trial.proposal.genome
-        return known.evaluator is self._setup.evaluator and space.key(known.genome) == space.key(genome)
+    def _chosen(
+        self, networks: Sequence[KnownNetwork], winner: TrialRecord, run: RunRecords
+    ) -> tuple[KnownNetwork, bool]:
+        """The network beside the winner, and whether that is the winner itself, in which case there is no other.
+
+        Under a budget of time it is the one that the plan was made for: larger ones would not be done in that time, so
+        that any winner would look good beside them.
+        """
+        plan = run.header.plan or {}
+        for genome in [winner.trial.proposal.genome, *([tuple(plan["reference"][0])] if "reference" in plan else [])]:
+            for known in networks:
+                if known.evaluator is self._setup.evaluator and known.space.key(known.genome) == known.space.key(
+                    genome
+                ):
+                    return known, genome is winner.trial.proposal.genome
+        return networks[0], False
 
     def _described(self, known: KnownNetwork) -> dict[str, Any]:
         cost = known.space.cost(known.genome, self._setup.dataset.task)

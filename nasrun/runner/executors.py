@@ -13,7 +13,6 @@ from nasrun.hardware.inline import InlineExecutor
 from nasrun.hardware.ray.cluster import RayCluster
 from nasrun.hardware.slurm.jobs import SlurmJobs
 from nasrun.hardware.worker_messages import Recipe
-from nasrun.storage import journal
 
 
 def make_executor(
@@ -37,7 +36,6 @@ def make_executor(
             hardware.resources(on_gpus),
             splits=_sent(setup, hardware),
             directory=directory if writes else None,
-            journal=journal.NAME,
             say=say,
             grace=hardware.grace,
         )

@@ -61,7 +61,7 @@ class Final:
             elif budget is None:
                 result = self._setup.evaluator.final(job)
             else:
-                result = Segments(self._setup, self._directory, self._log, budget).run(job, run.segments)
+                result = Segments(self._setup, self._directory, self._log, budget).run(job, tuple(run.segments))
         except OSError:
             raise
         except Exception as error:

@@ -1,16 +1,24 @@
-"""Those who watch a run beside the console: several at once, and the tables, which are rewritten meanwhile."""
+"""Those who watch a run beside the console: several at once, and tables and page, which are rewritten meanwhile."""
 
+import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from nasrun.config.build import Setup
 from nasrun.core import Progress, Trial
+from nasrun.reports.going import Going
 from nasrun.reports.tables import write_tables
-from nasrun.storage.records import Observer, TrialRecord
+from nasrun.storage.records import Observer, RunRecords, TrialRecord
 
 REFRESH_SECONDS = 5.0
+SHARE = 0.02
+"""Of the time of a run, what tables and pages take that are written while it goes on."""
+TRIAL_SECONDS = 3e-5
+"""What each trial is taken to add, so that there is room where many come in between."""
+FIRST_PAGE = 1.2
+"""Seconds that the first page is taken to cost, with the import of what draws."""
 
 
 class Observers(Observer):
@@ -52,20 +60,75 @@ class Observers(Observer):
             observer.close()
 
 
+class _Turns:
+    """When something is to be written again that is no part of the search: at most every so many seconds, and for at
+    most `SHARE` of the time, by what it took the last time. `first`: what it is taken to take the first time."""
+
+    def __init__(self, seconds: float, first: float = 0.0) -> None:
+        self._seconds, self._first, self._took = seconds, first, 0.0
+        self._ended = time.monotonic()
+
+    def wait(self, trials: int) -> float:
+        """Seconds from the last time to the next, with so many trials."""
+        return max(self._seconds, ((self._took or self._first) + TRIAL_SECONDS * trials) / SHARE)
+
+    def take(self, action: Callable[[], None], trials: int) -> None:
+        """Do it where it is due."""
+        began = time.monotonic()
+        if began - self._ended >= self.wait(trials):
+            action()
+            self._ended = time.monotonic()
+            self._took = self._ended - began
+
+
+class PageRefresh(Observer):
+    """Writes `report.html` anew while the search goes on, at most every so many `seconds`, and when it is stopped.
+
+    It is written between two trials, and takes no more than `SHARE` of the time; the first comes after a minute."""
+
+    def __init__(self, setup: Setup, run: RunRecords, seconds: float) -> None:
+        self._setup, self._run = setup, run
+        self._turns = _Turns(seconds, FIRST_PAGE)
+        self._trials = 0
+        self._written = False
+
+    def on_start(self, trials: int, records: Mapping[int, TrialRecord], directory: Path) -> None:
+        self._trials = trials
+
+    def on_trial_complete(self, record: TrialRecord, best: TrialRecord | None) -> None:
+        self._turns.take(self._write, len(self._run.trials))
+
+    def on_finish(self, summary: Mapping[str, Any]) -> None:
+        self._written = False  # the page of the whole run is there
+
+    def close(self) -> None:
+        """A page that says that the run goes on says no longer so."""
+        if self._written:
+            with contextlib.suppress(OSError):
+                self._write(going_on=False)
+
+    def _write(self, going_on: bool = True) -> None:
+        from nasrun.reports.pictures import write_page_of_going
+
+        setup, every = self._setup, self._turns.wait(len(self._run.trials)) if going_on else None
+        write_page_of_going(self._run, setup.space, setup.objective, Going(self._trials, every))
+        self._written = True
+
+
 class TableRefresh(Observer):
-    """Rewrites the tables while the search goes on: at most every five seconds, and for at most 2 % of the time."""
+    """Rewrites the tables while the search goes on: at most every five seconds, and for at most `SHARE` of the time."""
 
     def __init__(self, setup: Setup, directory: Path) -> None:
         self._setup, self._directory = setup, directory
-        self._due = time.monotonic() + REFRESH_SECONDS
+        self._turns = _Turns(REFRESH_SECONDS)
         self._records: Mapping[int, TrialRecord] = {}
 
     def on_start(self, trials: int, records: Mapping[int, TrialRecord], directory: Path) -> None:
         self._records = records
 
     def on_trial_complete(self, record: TrialRecord, best: TrialRecord | None) -> None:
-        now = time.monotonic()
-        if now < self._due:
-            return
-        write_tables(self._directory, self._records, self._setup.space, self._setup.objective, self._setup.options.seed)
-        self._due = time.monotonic() + max(REFRESH_SECONDS, 50 * (time.monotonic() - now))
+        self._turns.take(self._write, len(self._records))
+
+    def _write(self) -> None:
+        setup = self._setup
+        write_tables(self._directory, self._records, setup.space, setup.objective, setup.options.seed)

@@ -7,7 +7,6 @@ from typing import Any
 
 from nasrun.config.own_code import FOLDER, OwnCode, own_code
 from nasrun.core.options import ConfigError, shell_command, show
-from nasrun.storage.events import Resumed, Told
 from nasrun.storage.records import RunRecords
 from nasrun.storage.run_directory import write_files
 
@@ -32,8 +31,8 @@ def accepts_changes(overrides: Mapping[str, Any]) -> tuple[bool, dict[str, Any]]
 def last_record(run: RunRecords) -> tuple[Mapping[str, Any] | None, str]:
     """What a journal says last of the code of own classes, None where it says nothing, and the folder it lies in."""
     record = run.header.code
-    for event in run.events:
-        record = event.code or record if isinstance(event, Resumed) else record
+    for _, event in run.resumes:
+        record = event.code or record
     return record, FOLDER if record is None else str(record.get("folder", FOLDER))
 
 
@@ -73,10 +72,9 @@ def recorded(directory: Path, code: OwnCode | None) -> dict[str, Any] | None:
 
 def changes_of_code(run: RunRecords) -> Iterator[str]:
     """What a user should know of a run that was resumed with other code, a line for each time."""
-    record, told = run.header.code, 0
-    for event in run.events:
-        told += isinstance(event, Told)
-        if isinstance(event, Resumed) and event.code is not None and record is not None:
+    record = run.header.code
+    for told, event in run.resumes:
+        if event.code is not None and record is not None:
             files, before = event.code["files"], record["files"]
             changed = [name for name in {**before, **files} if files.get(name) != before.get(name)]
             yield f"own classes: resumed with other code since trial {told} ({', '.join(changed)})"

@@ -1,6 +1,7 @@
 """One run from a checked config to a finished directory: create, search, test the winner, write the tables."""
 
 import contextlib
+import itertools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,7 @@ from nasrun.runner.clock import Clock, Instant, this_moment
 from nasrun.runner.errors import RunError, resumable, watched
 from nasrun.runner.executors import make_executor
 from nasrun.runner.final import Final
-from nasrun.runner.observers import Observers, TableRefresh
+from nasrun.runner.observers import Observers, PageRefresh, TableRefresh
 from nasrun.runner.own_code import accepts_changes, changed_code, recorded, stored_files
 from nasrun.runner.presence import Presence
 from nasrun.runner.resume import CHANGEABLE, asking_for_data, changed_config, check_trials, replay
@@ -47,7 +48,7 @@ from nasrun.storage.events import Ended, Resumed, RunStarted
 from nasrun.storage.journal import Journal
 from nasrun.storage.lock import Hold, locked
 from nasrun.storage.paths import given_paths, header_entry
-from nasrun.storage.records import Observer, RunRecords, assemble, read_run, write_json
+from nasrun.storage.records import Observer, RunLog, RunRecords, assemble, write_json
 from nasrun.storage.run_directory import clear_temporary, create_directory, holds_run
 from nasrun.trackers.observer import Tracking
 
@@ -103,7 +104,8 @@ def begin(
         config, files = OmegaConf.create(setup.config), stored_files(code)
         directory = create_directory(directory, config, header, unique=unique, words=words, files=files)
         with resumable(directory), locked(directory) as hold:
-            return _execute(setup, read_run(directory), Clock(setup.hardware.clock, began), hold)
+            run = assemble(directory, journal.lines_of(directory / journal.NAME), keep_events=True)
+            return _execute(setup, run, Clock(setup.hardware.clock, began), hold)
 
 
 def resume(
@@ -130,9 +132,10 @@ def resume(
         if salvage:
             save_journal(directory, chosen)
         lines = journal.repair(directory / journal.NAME)
-        if not lines:
+        first = next(lines, None)
+        if first is None:
             raise ConfigError(f"{directory / journal.NAME}: holds no whole line; start the run anew")
-        run = assemble(directory, lines)
+        run = assemble(directory, itertools.chain([first], lines), keep_events=True)
         accepted, overrides = accepts_changes(overrides)
         config, changes = changed_config(run, overrides, chosen)
         clear_temporary(directory)
@@ -158,9 +161,10 @@ class _Parts:
 
     console: Observer
     presence: Presence
+    page: Observer
     tracking: Observers
     observers: Observers
-    log: Journal
+    log: RunLog
     executor: Executor
     checkpoints: CheckpointStore
     budget: TimeBudget | None
@@ -174,12 +178,13 @@ class _Parts:
         config = {**flat(setup.config), **given_paths(run.header)}
         told = (run.header, config, space, objective, console.message, CHANGEABLE)
         tracking = Observers(*(Tracking(name, tracker, *told) for name, tracker in setup.trackers.items()))
-        log = Journal(directory / journal.NAME)
+        log = RunLog(directory / journal.NAME, run)
         executor = make_executor(setup, run.header.facts, directory, console.message)
         executor = recalling(executor, setup, run)
         presence = Presence(executor, objective)
         console = Observers(console, presence)
-        observers = Observers(console, TableRefresh(setup, directory), tracking)
+        page = PageRefresh(setup, run, output.refresh) if output.plots and output.refresh else Observer()
+        observers = Observers(console, TableRefresh(setup, directory), page, tracking)
         keep = output.keep if setup.evaluator.saves else "none"
         continues = setup.strategy.uses_checkpoints and setup.evaluator.saves
         checkpoints = CheckpointStore(directory, keep, output.keep_count, output.limit_mb, uses_checkpoints=continues)
@@ -190,6 +195,7 @@ class _Parts:
         return cls(
             console=console,
             presence=presence,
+            page=page,
             tracking=tracking,
             observers=observers,
             log=log,
@@ -205,6 +211,7 @@ class _Parts:
         self.executor.close()
         with contextlib.suppress(OSError):
             self.log.close()
+        self.page.close()
         self.tracking.close()
 
 
@@ -226,7 +233,7 @@ def _execute(
     setup.evaluator.on_progress = watched(parts.log, parts.console.on_progress)
     try:
         ending = _search(setup, run, parts, changes, code)
-        return _finish(setup, run.directory, parts, ending)
+        return _finish(setup, run, parts, ending)
     except KeyboardInterrupt:
         interrupts.end()
         with contextlib.suppress(OSError):
@@ -243,11 +250,11 @@ def _search(
     directory, search, console, budget, log = run.directory, parts.search, parts.console, parts.budget, parts.log
     with journal.reject_invalid_events(directory / journal.NAME):
         replay(search, run)
+    run.events.clear()
     finished = run.end is not None and run.end.complete and not changes
     if changes is not None and not finished:
         gone_on = Resumed(changes=changes, code=recorded(directory, code))
         log.append(gone_on)
-        run.take(gone_on)
     parts.observers.on_start(budget.trials if budget else setup.options.trials, search.records, directory)
     if budget is not None:
         budget.begin()
@@ -258,16 +265,16 @@ def _search(
     if ending.complete and search.best is not None:
         Final(setup, directory, search, parts.checkpoints, log).run(run, console, budget)
         if setup.options.baseline:
-            _train_baseline(setup, directory, log, search, parts.observers)
+            _train_baseline(setup, run, log, search, parts.observers)
         parts.checkpoints.clear()
     if not finished:
         log.append(Ended(reason=ending.reason, complete=ending.complete), fsync=True)
     return ending
 
 
-def _finish(setup: Setup, directory: Path, parts: _Parts, ending: Ending) -> dict[str, Any]:
+def _finish(setup: Setup, run: RunRecords, parts: _Parts, ending: Ending) -> dict[str, Any]:
     """Write tables, notes and pictures, and tell the observers; RunError where the run came to nothing."""
-    summary = write_results(setup, directory)
+    directory, summary = run.directory, write_results(setup, run)
     notes = setup.strategy.notes()
     if notes:
         write_json(directory / NOTES, finite(notes))
@@ -275,7 +282,8 @@ def _finish(setup: Setup, directory: Path, parts: _Parts, ending: Ending) -> dic
     if setup.output.plots:
         from nasrun.reports.pictures import write_pictures
 
-        write_pictures(read_run(directory), summary, notes, setup.space, setup.objective)
+        write_pictures(run, summary, notes, setup.space, setup.objective)
+        parts.page.on_finish(summary)
     if not ending.complete or parts.search.best is None:
         reason = ending.reason if not ending.complete else "no trial succeeded"
         raise RunError(f"{reason}; what there is lies in {directory}")
@@ -286,11 +294,11 @@ def _finish(setup: Setup, directory: Path, parts: _Parts, ending: Ending) -> dic
     return summary
 
 
-def _train_baseline(setup: Setup, directory: Path, log: Journal, search: Search, observers: Observers) -> None:
+def _train_baseline(setup: Setup, run: RunRecords, log: Journal, search: Search, observers: Observers) -> None:
     """Train a known network beside the winner, by what the journal holds by now."""
-    run, winner = read_run(directory), search.winner
+    winner = search.winner
     if run.final is not None and winner is not None:
-        Baseline(setup, directory, log, run.header.facts).run(winner, run, observers)
+        Baseline(setup, run.directory, log, run.header.facts).run(winner, run, observers)
 
 
 def _shared_weights(setup: Setup, log: Journal, directory: Path, trials: int) -> SharedWeights | None:
@@ -300,9 +308,9 @@ def _shared_weights(setup: Setup, log: Journal, directory: Path, trials: int) ->
     return SharedWeights(setup.evaluator, setup.space, log, directory, seed=setup.options.seed, trials=trials)
 
 
-def write_results(setup: Benchmark, directory: Path) -> dict[str, Any]:
-    """(Re)write the tables and summaries of a run directory from its journal; returns the summary."""
-    run = read_run(directory)
+def write_results(setup: Benchmark, run: RunRecords) -> dict[str, Any]:
+    """(Re)write the tables and summaries of a run directory from its records; returns the summary."""
+    directory = run.directory
     write_tables(directory, run.trials, setup.space, setup.objective, setup.options.seed)
     write_shared(directory, run.shared)
     write_architecture(directory, run.shared, setup.space)

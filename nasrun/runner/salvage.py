@@ -29,9 +29,9 @@ from nasrun.runner.time_budget import time_budget
 from nasrun.storage import journal
 from nasrun.storage.event_base import Event
 from nasrun.storage.events import Asked, Measured, Resumed, RunStarted, SharedTrained, events_of
-from nasrun.storage.journal import Journal, Line
+from nasrun.storage.journal import Line
 from nasrun.storage.paths import find_paths
-from nasrun.storage.records import Observer, RunRecords, assemble
+from nasrun.storage.records import Observer, RunLog, RunRecords, assemble
 from nasrun.storage.run_directory import load_config
 
 Memory = dict[tuple[int, int], tuple[Proposal, Measurement]]
@@ -74,7 +74,7 @@ def save_journal(directory: Path, chosen: Collection[str] = ()) -> None:
         raise ConfigError(f"{path}: is not damaged; go on with: {shell_command('resume', directory)}")
     before = damaged.before or [_header(directory, damaged, chosen).to_json()]
     journal.check_format(before[0], path)
-    run, behind = assemble(directory, before), events_of(damaged.behind, path)
+    run, behind = assemble(directory, before, keep_events=True), events_of(damaged.behind, path)
     setup = build(find_paths(load_config(directory, run.changes, chosen=chosen), run.header, directory))
     kept = _length(setup, run, behind)
     lost = [event for event in (*run.events[kept:], *behind) if isinstance(event, Resumed)]
@@ -178,7 +178,7 @@ def _length(setup: Setup, run: RunRecords, behind: Sequence[Event]) -> int:
     ends = [number for number, event in enumerate(run.events, 1) if not isinstance(event, Measured)]
     if not _depends(setup, [*run.events, *behind]):
         return ends[-1]
-    log = Journal(Path(os.devnull))
+    log = RunLog(Path(os.devnull), run)
     store = CheckpointStore(run.directory, "none")
     search = Search(
         setup.strategy,

@@ -14,14 +14,15 @@ from typing import Literal, NamedTuple
 from nasrun.checkpoints.store import CheckpointStore
 from nasrun.config.build import Setup
 from nasrun.core import Executor, Job, Measurement, Objective, Proposal, Strategy, Trial, seeding
+from nasrun.core.collection import no_collection
 from nasrun.core.types import check_origin
 from nasrun.core.words import counted
 from nasrun.runner.shared_weights import SharedWeights
 from nasrun.runner.time_budget import TimeBudget
 from nasrun.storage.event_base import Event
 from nasrun.storage.events import Asked, Measured, SharedTrained, Told
-from nasrun.storage.journal import FSYNC_AFTER_SECONDS, Journal
-from nasrun.storage.records import Observer, TrialRecord, resolve_trial
+from nasrun.storage.journal import FSYNC_AFTER_SECONDS
+from nasrun.storage.records import Observer, RunLog, TrialRecord
 
 
 class ReplayError(Exception):
@@ -84,7 +85,7 @@ class Search:
         self,
         strategy: Strategy,
         executor: Executor,
-        journal: Journal,
+        journal: RunLog,
         observer: Observer,
         checkpoints: CheckpointStore,
         options: SearchOptions,
@@ -95,16 +96,20 @@ class Search:
         self._strategy, self._executor, self._journal = strategy, executor, journal
         self._observer, self._checkpoints, self._options = observer, checkpoints, options
         self._shared, self._budget = shared, budget
+        self._run = journal.run
         self._stale = 0
-        self._asked: dict[int, TrialRecord] = {}
+        self._count = 0
         self._reused: dict[int, int] = {}
         self._outstanding: deque[int] = deque()
         self._may_ask = True
         self._failures = 0
         self._best_score = -float("inf")
-        self.records: dict[int, TrialRecord] = {}
-        """The trials that were told, in the order of the tells."""
         self.best: TrialRecord | None = None
+
+    @property
+    def records(self) -> dict[int, TrialRecord]:
+        """The trials that were told, in the order of the tells."""
+        return self._run.trials
 
     def run(self) -> Ending:
         """Search until all trials are done, the strategy is done, or too many trials in a row failed.
@@ -116,7 +121,7 @@ class Search:
         # What a kill after the last tell left to be cleared away.
         self._checkpoints.keep_best(self.records, self._options.objective, self.needed())
         for number in self._outstanding:
-            self._submit(self._asked[number])
+            self._submit(self._run.asked[number])
         while True:
             if self._options.max_failures is not None and self._failures >= self._options.max_failures:
                 return Ending(
@@ -133,17 +138,17 @@ class Search:
 
     def _ask(self) -> None:
         most = self._options.trials if self._shared is None else min(self._options.trials, self._shared.trials)
-        wanted = min(self._options.in_flight - len(self._outstanding), most - len(self._asked))
+        wanted = min(self._options.in_flight - len(self._outstanding), most - self._count)
         if wanted <= 0 or self._strategy.done or self._gave_up:
             return
         proposals = self._strategy.ask(wanted)
         for proposal in proposals:
             check_origin(proposal.origin)
-        self._journal.append(Asked(n=wanted, first=len(self._asked), proposals=proposals))
+        self._journal.append(Asked(n=wanted, first=self._count, proposals=proposals))
         self._may_ask = False
         for line in self._strategy.messages():
             self._observer.message(line)
-        for record in self._admit(proposals):
+        for record in self._admit(len(proposals)):
             self._submit(record)
             self._observer.on_trial_start(record.trial)
 
@@ -152,23 +157,21 @@ class Search:
         """Whether shared weights are to be trained before anything more is asked for."""
         assert self._shared is not None
         over = self._strategy.done or self._gave_up
-        return len(self._asked) == self._shared.trials < self._options.trials and not over
+        return self._count == self._shared.trials < self._options.trials and not over
 
     @property
     def _gave_up(self) -> bool:
         """Whether the last trials, so many as the patience is, were no better than the best before them."""
         return self._options.patience is not None and self._stale >= self._options.patience
 
-    def _admit(self, proposals: Sequence[Proposal]) -> list[TrialRecord]:
-        """Number the proposals and put them in line."""
-        new = []
-        for proposal in proposals:
-            record = TrialRecord(Trial(len(self._asked), proposal))
-            self._asked[record.trial.number] = record
-            if proposal.reuse_of is not None:
-                self._reused[record.trial.number] = proposal.reuse_of
+    def _admit(self, count: int) -> list[TrialRecord]:
+        """Put the next so many trials on record in line."""
+        new = [self._run.asked[number] for number in range(self._count, self._count + count)]
+        self._count += count
+        for record in new:
+            if record.trial.proposal.reuse_of is not None:
+                self._reused[record.trial.number] = record.trial.proposal.reuse_of
             self._outstanding.append(record.trial.number)
-            new.append(record)
         return new
 
     def _submit(self, record: TrialRecord) -> None:
@@ -208,7 +211,7 @@ class Search:
         """Trials whose checkpoints the strategy, or a trial in flight, may start from."""
         numbers = set(self._strategy.required_checkpoints())
         for number in self._outstanding:
-            proposal = self._asked[number].trial.proposal
+            proposal = self._run.asked[number].trial.proposal
             if proposal.warm_start != "none":
                 numbers.update(proposal.partners, () if proposal.parent is None else (proposal.parent,))
         if not numbers:
@@ -230,11 +233,9 @@ class Search:
                 *(Measured(measurement=measurement) for measurement in measurements),
                 fsync=any(m.seconds > FSYNC_AFTER_SECONDS for m in measurements),
             )
-            for measurement in measurements:
-                self._asked[measurement.trial].measurements.append(measurement)
 
     def _complete(self, number: int) -> bool:
-        record = self._asked[number]
+        record = self._run.asked[number]
         original = record.trial.proposal.reuse_of
         return len(record.measurements) == self._options.repeats if original is None else original in self.records
 
@@ -248,12 +249,12 @@ class Search:
 
     def _take_in(self, number: int) -> TrialRecord:
         """Everything that a tell changes, at its first time and when it is replayed."""
-        record = resolve_trial(self._asked, number)
+        record = self._run.trials[number]
+        record.trial = self._run.asked[number].trial
         self._outstanding.remove(number)
         if self._budget is not None:
             self._budget.count(record.trial)
         self._strategy.tell(record.trial, record.measurements)
-        self.records[number] = record
         self._may_ask = True
         score = self._options.objective.score(record.measurements)
         self._stale += 1
@@ -266,11 +267,12 @@ class Search:
         return record
 
     def replay(self, events: Sequence[Event]) -> None:
-        """Bring the strategy and the records to where the journal ends.
+        """Bring the strategy to where the journal ends, which the records are at already.
 
         Raises ReplayError where the strategy asks for something else than what is recorded.
         """
-        self._replay(events)
+        with no_collection():
+            self._replay(events)
         self._strategy.messages()  # what was said before the journal ended is not said again
 
     def _replay(self, events: Sequence[Event]) -> None:
@@ -280,8 +282,6 @@ class Search:
             match event:
                 case Asked():
                     self._ask_again(event, f"event {position + 1} of the journal")
-                case Measured(measurement=measurement):
-                    self._asked[measurement.trial].measurements.append(measurement)
                 case Told(trial=number):
                     self._take_in(number)
                 case SharedTrained() if self._shared is not None:
@@ -294,7 +294,8 @@ class Search:
         if proposed != event.proposals:
             raise ReplayError(f"{where}: the strategy proposed {event.proposals} then, but {proposed} now")
         self._may_ask = False
-        self._admit(proposed)
+        for record, proposal in zip(self._admit(len(proposed)), proposed, strict=True):
+            record.trial = Trial(record.trial.number, proposal)  # its own object, as it was then
 
     @property
     def winner(self) -> TrialRecord | None:
@@ -306,18 +307,18 @@ class Search:
     @property
     def asked(self) -> int:
         """Trials proposed so far."""
-        return len(self._asked)
+        return self._count
 
     def _last_error(self) -> str:
         return next((r.error for r in reversed(self.records.values()) if r.error), None) or "no reason given"
 
     def _why_over(self) -> str:
-        if len(self._asked) >= self._options.trials:
+        if self._count >= self._options.trials:
             return f"{'all ' * (self._options.trials > 1)}{counted(self._options.trials, 'trial')} done"
         if self._gave_up:
             return f"no better one in {counted(self._options.patience or 0, 'trial')}"
         if self._budget is not None and self._strategy.done:
-            return f"{counted(len(self._asked), 'trial')}, as planned for the time"
+            return f"{counted(self._count, 'trial')}, as planned for the time"
         if self._strategy.done:
-            return f"the strategy was done after {counted(len(self._asked), 'trial')}"
-        return f"the strategy proposed nothing more after {counted(len(self._asked), 'trial')}"
+            return f"the strategy was done after {counted(self._count, 'trial')}"
+        return f"the strategy proposed nothing more after {counted(self._count, 'trial')}"

@@ -4,14 +4,14 @@
 folds the events of a run into what came of it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from nasrun.core import Derivation, Genome, Measurement, Proposal
 from nasrun.storage.event_base import Event, event, given, mapping, rest
-from nasrun.storage.journal import FORMAT, Line, reject_invalid_events
+from nasrun.storage.journal import FORMAT, INVALID, Line, makes_no_sense
 from nasrun.storage.trial_json import measurement_from_json, measurement_to_json, proposal_from_json, proposal_to_json
 
 NETWORK = ("name", "genome", "parameters", "flops")
@@ -127,11 +127,11 @@ class SharedTrained(Event):
 
     def _fields(self) -> Line:
         derived = {} if self.derived is None else {"derived": self.derived._asdict()}
-        return {**super()._fields(), **derived}
+        return {**self._said(), **derived}
 
     @classmethod
     def _values(cls, line: Line) -> dict[str, Any]:
-        found = super()._values(line)
+        found = cls._read(line)
         if "derived" in line:
             rows = tuple(tuple(map(float, row)) for row in line["derived"]["weights"])
             found["derived"] = Derivation(tuple(line["derived"]["genome"]), rows)
@@ -335,5 +335,14 @@ def event_of(line: Line) -> Event:
 
 def events_of(lines: Iterable[Line], path: Path) -> list[Event]:
     """The events of the lines of a journal; JournalError, which names its `path`, where one makes no sense."""
-    with reject_invalid_events(path):
-        return [event_of(line) for line in lines]
+    return list(each_event_of(lines, path))
+
+
+def each_event_of(lines: Iterable[Line], path: Path) -> Iterator[Event]:
+    """The same one after the other."""
+    for line in lines:
+        try:
+            event = event_of(line)
+        except INVALID as error:
+            raise makes_no_sense(path, error) from error
+        yield event

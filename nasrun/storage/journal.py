@@ -14,8 +14,9 @@ import os
 import time
 import zlib
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from nasrun import __version__
 from nasrun.core.options import ConfigError, shell_command
@@ -28,6 +29,8 @@ FORMAT = 2
 """The format of the journals that this version writes: 1 before the modules of nasrun lay in packages
 (`nasrun.core.renamed`), 2 since then. Older ones are read too; one that is newer is refused."""
 SYNC_SECONDS = 0.1
+TOGETHER = 256
+"""Lines that are read at a time."""
 FSYNC_AFTER_SECONDS = 0.01
 
 
@@ -114,18 +117,23 @@ def line_of(line: Line) -> bytes:
 
 def read(path: Path) -> list[Line]:
     """All lines of a journal, without a last line that was cut short; JournalError names a damaged line."""
-    return [line for line, _ in _scan(path)]
+    return list(lines_of(path))
 
 
-def repair(path: Path) -> list[Line]:
-    """Read a journal and cut off a last line that was cut short, so that it can be appended to."""
-    lines, whole = [], 0
+def lines_of(path: Path) -> Iterator[Line]:
+    """The same one after the other: there may be millions."""
+    return (line for line, _ in _scan(path))
+
+
+def repair(path: Path) -> Iterator[Line]:
+    """The lines of a journal one after the other; behind them a last line that was cut short is cut off, so that it can
+    be appended to."""
+    whole = 0
     for line, end in _scan(path):
-        lines.append(line)
         whole = end
+        yield line
     if path.stat().st_size > whole:
         os.truncate(path, whole)
-    return lines
 
 
 class Reader:
@@ -138,46 +146,45 @@ class Reader:
     def _forget(self) -> None:
         self._end, self._lines, self._told, self._inode = 0, 0, 0, -1
 
-    def read(self) -> tuple[list[Line], bool]:
-        """The whole lines that were added since the last time, and whether they are the first of a file: at first, and
-        where another one took its place. JournalError names a damaged line; OSError where there is no file."""
+    def read(self) -> tuple[Iterator[Line], bool]:
+        """The whole lines that were added since the last time, one after the other, and whether they are the first of a
+        file: at first, and where another one took its place. JournalError names a damaged line, when it is reached;
+        OSError where there is no file."""
         status = self._path.stat()
         if status.st_ino != self._inode or status.st_size < self._end:
             self._forget()
             self._inode = status.st_ino
-        anew = self._end == 0
-        if status.st_size == self._end:
-            return [], anew
-        lines = []
+        return self._new(), self._end == 0
+
+    def _new(self) -> Iterator[Line]:
         for line, end in _scan(self._path, self._end, self._lines, self._told):
-            lines.append(line)
             self._end, self._lines, self._told = end, self._lines + 1, self._told + (line["event"] == "tell")
-        return lines, anew
+            yield line
 
 
 def _scan(path: Path, start: int = 0, before: int = 0, told: int = 0) -> Iterator[tuple[Line, int]]:
     """Lines and the offset at which each ends, from the offset `start` on, in front of which there are so many lines
-    (`before`) and trials (`told`)."""
+    (`before`) and trials (`told`). What is appended meanwhile is not read."""
+    end, number = start, before
     with path.open("rb") as file:
+        whole = os.fstat(file.fileno()).st_size
         file.seek(start)
-        data = file.read()
-    end, whole = start, start + len(data)
-    for number, text in enumerate(data.split(b"\n"), before + 1):
-        end += len(text) + 1
-        line = parse(text)
-        if line is None:
-            if end >= whole:
-                return
-            raise JournalError(
-                f"{path}: line {number} is damaged; the {number - 1} events before it are whole and hold {told} "
-                f"finished trials; save what is whole: {shell_command('resume', '--salvage', path.parent)}"
-            )
-        if end > whole:
-            return
-        if number == 1:
-            check_format(line, path)
-        told += line["event"] == "tell"
-        yield line, end
+        while end < whole and (texts := list(islice(file, TOGETHER))):
+            for text, line in zip(texts, parse_all(texts), strict=True):
+                end += len(text)
+                number += 1
+                if end > whole or not text.endswith(b"\n") or (line is None and end == whole):
+                    return
+                if line is None:
+                    raise JournalError(
+                        f"{path}: line {number} is damaged; the {number - 1} events before it are whole and hold "
+                        f"{told} finished trials; save what is whole: "
+                        f"{shell_command('resume', '--salvage', path.parent)}"
+                    )
+                if number == 1:
+                    check_format(line, path)
+                told += line["event"] == "tell"
+                yield line, end
 
 
 def check_format(header: Line, path: Path) -> None:
@@ -192,14 +199,47 @@ def check_format(header: Line, path: Path) -> None:
 
 def parse(line: bytes) -> Line | None:
     """One line as its JSON object, from its bytes without the end; None where it is not whole."""
+    text = _checked(line)
+    return None if text is None else _object_of(text)
+
+
+def parse_all(lines: Sequence[bytes]) -> Sequence[Line | None]:
+    """The same of several lines with their ends: in one go where all are whole, which takes half the time."""
+    texts = [_checked(line[:-1]) for line in lines]
+    if None not in texts:
+        with contextlib.suppress(ValueError, RecursionError):
+            found: list[Line] = _decode(f"[{','.join(map(str, texts))}]")
+            # A line could end one object and begin another, where someone wrote it by hand.
+            if len(found) == len(lines) and all(map(_is_event, found)):
+                return found
+    return [None if text is None else _object_of(text) for text in texts]
+
+
+def _checked(line: bytes) -> str | None:
+    """The JSON object of a line without its checksum; None where it is not that of the checksum."""
     text, found, tail = line.rpartition(b',"crc":')
     if not found or not tail.endswith(b"}") or not tail[:-1].isdigit() or int(tail[:-1]) != zlib.crc32(text):
         return None
     try:
-        found_line: Line = _decode(text.decode() + "}")
-    except (ValueError, RecursionError):  # the checksum fits, so that someone wrote it by hand
+        return text.decode() + "}"
+    except ValueError:  # the checksum fits, so that someone wrote it by hand
         return None
-    return found_line if isinstance(found_line, dict) and isinstance(found_line.get("event"), str) else None
+
+
+def _object_of(text: str) -> Line | None:
+    try:
+        found = _decode(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if _is_event(found) else None
+
+
+def _is_event(found: object) -> TypeGuard[Line]:
+    return isinstance(found, dict) and isinstance(found.get("event"), str)
+
+
+INVALID = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
+"""What comes of events that make no sense."""
 
 
 @contextlib.contextmanager
@@ -208,6 +248,17 @@ def reject_invalid_events(path: Path) -> Iterator[None]:
     but nasrun did not write them, or not in this order."""
     try:
         yield
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
-        text = " ".join(str(error).split())[:200]
-        raise JournalError(f"{path}: does not tell of a run ({type(error).__name__}: {text})") from error
+    except INVALID as error:
+        raise makes_no_sense(path, error) from error
+
+
+def makes_no_sense(path: Path, error: Exception) -> JournalError:
+    """The error of a journal that is whole, but does not tell of a run."""
+    text = " ".join(str(error).split())[:200]
+    return JournalError(f"{path}: does not tell of a run ({type(error).__name__}: {text})")
+
+
+def reread(line: Line) -> Line:
+    """A line as it is read when it has been written."""
+    found: Line = _decode(_encode(line))
+    return found

@@ -1,15 +1,18 @@
 """What a run has found so far, as reports and the loop see it: one record per trial, read from the journal."""
 
+import contextlib
+import itertools
 import json
 import os
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 from nasrun.core import Measurement, Objective, Progress, Status, Trial
 from nasrun.core.averages import exact_mean
+from nasrun.core.collection import no_collection
 from nasrun.storage import journal
 from nasrun.storage.event_base import Event
 from nasrun.storage.events import (
@@ -24,11 +27,16 @@ from nasrun.storage.events import (
     SegmentBegun,
     SharedTrained,
     Told,
-    events_of,
+    each_event_of,
+    event_of,
 )
-from nasrun.storage.journal import Line
+from nasrun.storage.journal import Journal, Line
 
 CONFIG = Path(".hydra") / "config.yaml"
+OF_TRIALS = (Asked, Measured, Told)
+"""The events of which each trial has some."""
+BEGINNINGS = (RunStarted, Resumed)
+"""The events before which time that passed does not count."""
 
 
 @dataclass(slots=True)
@@ -41,8 +49,9 @@ class TrialRecord:
     @property
     def status(self) -> Status:
         """ok where any repeat succeeded, else the status of the first."""
-        if any(m.status == "ok" for m in self.measurements):
-            return "ok"
+        for measurement in self.measurements:
+            if measurement.status == "ok":
+                return "ok"
         return self.measurements[0].status if self.measurements else "failed"
 
     @property
@@ -69,6 +78,13 @@ class TrialRecord:
         values = self.values(metric)
         return exact_mean(values) if values else None
 
+    def means(self, metrics: Sequence[str]) -> list[float | None]:
+        """The mean of each of some metrics."""
+        if len(self.measurements) == 1 and self.measurements[0].status == "ok":  # by far the most
+            found = self.measurements[0].metrics
+            return [float(found[metric]) if metric in found else None for metric in metrics]
+        return [self.mean(metric) for metric in metrics]
+
     def deviation(self, metric: str) -> float | None:
         """Sample standard deviation over the repeats, None below two of them."""
         values = self.values(metric)
@@ -77,7 +93,9 @@ class TrialRecord:
 
 def reused(trial: Trial, original: TrialRecord) -> TrialRecord:
     """The record of a trial that takes over the result of an earlier one: same metrics, no time spent."""
-    return TrialRecord(trial, [m._replace(trial=trial.number, seconds=0.0, history=()) for m in original.measurements])
+    return TrialRecord(
+        trial, [Measurement(trial.number, m.repeat, m.status, m.metrics, m.error) for m in original.measurements]
+    )
 
 
 def best_of(records: Mapping[int, TrialRecord], objective: Objective) -> TrialRecord | None:
@@ -103,7 +121,8 @@ class RunRecords:
     without those between a stop and a resume. `asked`: all that were proposed. `final`, `end`: the last of each;
     there is no end while the run goes on. `baseline_plan`, `baseline`: of a known network at the same cost as the
     winner of `final`. `changes`: keys of the config that resumes changed, in their order. `spent`: of a budget of
-    time.
+    time. `resumes`: each with the number of trials that were told by then. `events`: all of them, where they are to be
+    replayed (`assemble`); else none.
     """
 
     directory: Path
@@ -117,6 +136,7 @@ class RunRecords:
     baseline: BaselineTested | None = None
     end: Ended | None = None
     changes: list[tuple[str, Any]] = field(default_factory=list)
+    resumes: list[tuple[int, Resumed]] = field(default_factory=list)
     shared: list[SharedTrained] = field(default_factory=list)
     segments: list[SegmentBegun] = field(default_factory=list)
     salvages: list[Salvage] = field(default_factory=list)
@@ -142,9 +162,9 @@ class RunRecords:
 
     def take(self, event: Event) -> None:
         """Take in the next event."""
-        self.events.append(event)
         self._take_time(event)
-        self.spent = max(self.spent, event.spent or 0.0)
+        if event.spent:
+            self.spent = max(self.spent, event.spent)
         match event:
             case Asked():
                 for proposal in event.proposals:
@@ -168,18 +188,21 @@ class RunRecords:
                 self.end = event
             case Resumed():
                 self.end = None
+                self.resumes.append((len(self.trials), event))
                 self.changes += event.changes.items()
                 if event.damaged is not None:
                     self.salvages.append(Salvage(event.damaged["line"], len(self.told_at), event.damaged["file"]))
 
     def _take_time(self, event: Event) -> None:
         """A clock that was set back takes no time away."""
-        if event.time is None:
+        moment = event.time
+        if moment is None:
             return
-        if self._started is None or isinstance(event, RunStarted | Resumed):
+        if self._started is None or isinstance(event, BEGINNINGS):
             self._gone = self.wall_seconds
-            self._started = self._last = event.time
-        self._last = max(self._last, event.time)
+            self._started = self._last = moment
+        elif moment > self._last:
+            self._last = moment
 
 
 def outcome(run: RunRecords, objective: Objective) -> TrialRecord | None:
@@ -189,27 +212,49 @@ def outcome(run: RunRecords, objective: Objective) -> TrialRecord | None:
     return best_of(run.trials, objective)
 
 
+class RunLog(Journal):
+    """The journal of a run that goes on. `run`: what its events have come to by now, those that are appended too."""
+
+    def __init__(self, path: Path, run: RunRecords) -> None:
+        super().__init__(path)
+        self.run = run
+
+    def append(self, *events: Event, fsync: bool = False) -> None:
+        super().append(*events, fsync=fsync)
+        for event in events:
+            # There are many of trials alone. The others are taken for what anybody will read, to the type of a number.
+            of_trial = isinstance(event, OF_TRIALS)
+            self.run.take(event if of_trial else event_of(journal.reread(event.to_json())))
+
+
 def read_run(directory: Path) -> RunRecords:
     """Read a run directory's journal, whether the run is finished, stopped or still going.
 
     Raises FileNotFoundError where the directory holds no run, JournalError where the journal is damaged.
     """
-    lines = journal.read(directory / journal.NAME)
-    if not lines:
+    lines = journal.lines_of(directory / journal.NAME)
+    first = next(lines, None)
+    if first is None:
         raise FileNotFoundError(f"{directory} holds no run")
-    return assemble(directory, lines)
+    return assemble(directory, itertools.chain([first], lines))
 
 
-def assemble(directory: Path, lines: Sequence[Line]) -> RunRecords:
-    """What the lines of a journal amount to; JournalError where they make no sense."""
+def assemble(directory: Path, lines: Iterable[Line], *, keep_events: bool = False) -> RunRecords:
+    """What the lines of a journal amount to; JournalError where they make no sense. `keep_events`: to be replayed."""
     path = directory / journal.NAME
-    events = events_of(lines, path)
-    if not events or not isinstance(events[0], RunStarted):
+    events = each_event_of(lines, path)
+    header = next(events, None)
+    if not isinstance(header, RunStarted):
         raise journal.JournalError(f"{path}: does not begin with the start of a run")
-    run = RunRecords(directory, events[0])
-    with journal.reject_invalid_events(path):
-        for event in events:
-            run.take(event)
+    run = RunRecords(directory, header)
+    with no_collection():
+        for event in itertools.chain([header], events):
+            try:
+                run.take(event)
+            except journal.INVALID as error:
+                raise journal.makes_no_sense(path, error) from error
+            if keep_events:
+                run.events.append(event)
     return run
 
 
@@ -219,7 +264,8 @@ def resolve_trial(asked: Mapping[int, TrialRecord], number: int) -> TrialRecord:
     original = record.trial.proposal.reuse_of
     if original is not None:
         return reused(record.trial, resolve_trial(asked, original))
-    record.measurements.sort(key=lambda m: m.repeat)
+    if len(record.measurements) > 1:
+        record.measurements.sort(key=lambda m: m.repeat)
     return record
 
 
@@ -229,14 +275,23 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically: a temporary file beside it, then a rename. Its folder is there already.
+    """Write a text file atomically; see `replaced`."""
+    with replaced(path) as file:
+        file.write(text)
+
+
+@contextlib.contextmanager
+def replaced(path: Path) -> Iterator[TextIO]:
+    """A text file that takes the place of another one when it is written: a temporary file beside it, then a rename.
+    Its folder is there already.
 
     OSError (disk full, folder gone) passes through, and leaves the file as it was.
     """
     # `report` may write the tables of a run that does so itself.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(text, encoding="utf-8", newline="")
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            yield file
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

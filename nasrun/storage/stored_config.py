@@ -45,6 +45,28 @@ _PLAIN = re.compile(r"\$\{(?:oc\.select:[\w.]+,[\w.]*|[\w.]+)\}")
 """Interpolations that stay within the config."""
 
 
+FAST: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""A folder of a thousand runs has a thousand configs, and the parser in Python takes most of the time for them."""
+
+
+class _Loader(FAST):  # type: ignore[misc]
+    """Reads what OmegaConf reads, and as that does: 1e-3 is a number, a date is a text, no key is there twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Any:
+        keys = [key.value for key, _ in node.value if key.tag == yaml.resolver.BaseResolver.DEFAULT_SCALAR_TAG]
+        if len(set(keys)) < len(keys):
+            raise yaml.constructor.ConstructorError(None, None, "found a key twice", node.start_mark)
+        return super().construct_mapping(node, deep=deep)
+
+
+_Loader.yaml_implicit_resolvers = {
+    letter: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for letter, resolvers in FAST.yaml_implicit_resolvers.items()
+}
+_EXPONENT = r"[-+]?[0-9]+(?:_[0-9]+)*\.[0-9_]*(?:[eE][-+]?[0-9]+)?$|[-+]?[0-9]+(?:_[0-9]+)*(?:[eE][-+]?[0-9]+)$"
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(_EXPONENT), list("-+0123456789."))
+
+
 def read_stored(path: Path) -> DictConfig:
     """A config file as it is; ConfigError where it is none, or is made to take up memory."""
     try:
@@ -55,22 +77,29 @@ def read_stored(path: Path) -> DictConfig:
         text = path.read_text(encoding="utf-8")
         # A few lines of references to references stand for a text that no memory holds.
         depth = 0
-        for event in yaml.parse(text, yaml.SafeLoader):
+        for event in yaml.parse(text, FAST):
             if isinstance(event, yaml.AliasEvent):
                 raise ValueError("it holds references (*), which nasrun does not write")
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > MOST_LEVELS:  # to read it would take time that grows with the square of the depth
                 raise ValueError(f"it is nested more than {MOST_LEVELS} levels deep")
-        config = OmegaConf.create(text)
-        if isinstance(config, DictConfig):
-            content = _with_current_paths(OmegaConf.to_container(config, resolve=False))
-            config = OmegaConf.create(_with_limits_as_then(content))
+        content = _with_current_paths(_content(text))
+        config = OmegaConf.create(_with_limits_as_then(content) if isinstance(content, dict) else content)
     except (OSError, ValueError, OmegaConfBaseException, yaml.YAMLError) as error:
         first = str(error).split("\n")[0].strip() or type(error).__name__
         raise ConfigError(f"{path}: cannot be read ({first})") from error
     if not isinstance(config, DictConfig):
         raise ConfigError(f"{path}: cannot be read (it holds no keys with values)")
     return config
+
+
+def _content(text: str) -> Any:
+    """What a YAML text holds, as OmegaConf reads it."""
+    try:
+        content = yaml.load(text, _Loader)
+    except yaml.constructor.ConstructorError:  # it knows more, and says better what is wrong
+        return OmegaConf.to_container(OmegaConf.create(text), resolve=False)
+    return {} if content is None else {content: None} if isinstance(content, str) else content
 
 
 def _with_current_paths(content: Any) -> Any:

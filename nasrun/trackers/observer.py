@@ -85,7 +85,7 @@ class Tracking(Observer):
         self._due = time.monotonic() + max(WAIT_SECONDS, SHARE * (time.monotonic() - start))
 
     def _begin(self) -> None:
-        events = journal.read(self._directory / journal.NAME) if self._before else []
+        events = journal.lines_of(self._directory / journal.NAME) if self._before else ()
         told = {event["trial"]: float(event["time"]) for event in events if event["event"] == "tell"}
         run = tracked_run(self._directory, self._header, self._config, self._objective)
         self._tracker.begin(run, [self._trial(record, told[record.trial.number]) for record in self._before])

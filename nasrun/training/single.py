@@ -50,6 +50,11 @@ class Stepper:
         self.scaler = torch.amp.GradScaler(runtime.device, enabled=dtype is torch.float16)
         self._parameters = list(model.parameters())
 
+    @property
+    def size(self) -> float:
+        """The share of their own sides that images had in the last step."""
+        return self._growth.size(max(0, self.step_number - 1))
+
     def step(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Update the model on one batch; returns the batch's mean loss, still on the device."""
         images = shrunk(images, self._growth.size(self.step_number))
@@ -133,8 +138,9 @@ class Single:
         return loss
 
     def measure(self, part: str) -> Sequence[Mapping[str, float]]:
-        """What `measure` tells of the network, as a list of one."""
-        return [measure(self._model, self._data, part, self._runtime, self._settings)]
+        """What `measure` tells of the network, as a list of one, on images as large as those of the last step: what
+        larger ones tell of a network that has not seen any says little of it."""
+        return [measure(self._model, self._data, part, self._runtime, self._settings, size=self._stepper.size)]
 
     def write_back(self) -> None:
         """Nothing to do: the model holds the weights."""
@@ -161,11 +167,12 @@ def measure(
     runtime: Runtime,
     settings: TrainSettings | None = None,
     on_outputs: Callable[[torch.Tensor], None] = lambda outputs: None,
+    size: float = 1.0,
 ) -> Mapping[str, float]:
     """What the loss of the task measures over one part of the data: `accuracy` and `loss`, or for regression `loss` and
     `loss_whole` (`nasrun.training.losses`). Of the settings count `micro_batch`, images at a time where memory is
     scarce, `test_flip` and `extra_metrics`. `on_outputs` is told the outputs of each batch, in the order of the part,
-    in float32."""
+    in float32. `size`: images are at that share of their sides."""
     settings = settings or TrainSettings()
     split, loss = data.split(part), data.loss(settings)
     memory_format, dtype = runtime.memory_format(model), runtime.autocast_dtype(model)
@@ -175,7 +182,7 @@ def measure(
     with torch.inference_mode():
         for images, labels in data.batches(split, settings.micro_batch or measured_at_a_time(split), memory_format):
             with torch.autocast(runtime.device, dtype, enabled=dtype is not None):
-                outputs = network(images)
+                outputs = network(shrunk(images, size))
             meter.add(outputs.float(), labels)
             on_outputs(outputs.float())
     return meter.metrics(len(split))

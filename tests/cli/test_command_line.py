@@ -1,40 +1,17 @@
-"""Words, flags and settings of Hydra's in every place and form, and run directories of every kind."""
+"""Words, flags and settings of Hydra's in every place and form."""
 
 import json
-import os
-import re
 import shlex
-import signal
-import subprocess
-import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
-from tests.conftest import COMMAND
-from tests.faults.disks import disk
+from tests.cli.quick_runs import QUICK, config_of, refused, write
 
-QUICK = "evaluator=synthetic dataset=synthetic strategy=random output.plots=false output.console=none trials=3"
 EXPERIMENT = "# @package _global_\ntrials: 4\n"
-
-
-def config_of(directory: Path) -> dict:
-    return yaml.safe_load((directory / ".hydra" / "config.yaml").read_text())
-
-
-def write(path: Path, content: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(content)
-
-
-def refused(answer: "subprocess.CompletedProcess[str]") -> str:
-    """The one line of a command that was refused."""
-    assert (answer.returncode, answer.stdout, answer.stderr.count("\n")) == (2, "", 1), answer
-    return answer.stderr.removeprefix("nasrun: ").removesuffix("\n")
 
 
 # Where flags stand
@@ -191,16 +168,6 @@ def test_a_run_that_never_begins_leaves_no_log(nasrun_inprocess: Callable, tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("form", ["hydra.run.dir=here", "++hydra.run.dir=here", "--config-dir=mine experiment=place"])
-def test_a_chosen_directory_is_not_replaced_by_another(form: str, nasrun_inprocess: Callable, tmp_path: Path) -> None:
-    write(tmp_path / "mine" / "experiment" / "place.yaml", "# @package _global_\nhydra: {run: {dir: here}}\n")
-    write(tmp_path / "here" / "notes.txt", "mine")
-    before = sorted(tmp_path.rglob("*"))
-    answer = refused(nasrun_inprocess(f"{QUICK} {form}"))
-    assert answer == "here is not an empty folder; choose another: hydra.run.dir=PATH"
-    assert sorted(tmp_path.rglob("*")) == before
-
-
 def test_callbacks_of_hydras_are_called(nasrun: Callable, tmp_path: Path) -> None:
     write(
         tmp_path / "calls.py",
@@ -211,171 +178,3 @@ def test_callbacks_of_hydras_are_called(nasrun: Callable, tmp_path: Path) -> Non
     assert (done.returncode, done.stderr) == (0, "")
     best = json.loads((tmp_path / "here" / "best.json").read_text())
     assert done.stdout == f"told {best['metrics']['val_accuracy']}\n"
-
-
-# Run directories
-
-
-def test_a_link_to_an_empty_folder_is_filled(nasrun_inprocess: Callable, tmp_path: Path) -> None:
-    (tmp_path / "real").mkdir()
-    (tmp_path / "here").symlink_to("real")
-    answer = nasrun_inprocess(f"{QUICK} hydra.run.dir=here")
-    assert (answer.returncode, answer.stderr) == (0, "")
-    assert (tmp_path / "here").is_symlink()
-    assert (tmp_path / "real" / "best.json").is_file()
-    assert nasrun_inprocess("resume here trials=5").returncode == 0
-
-
-@pytest.mark.parametrize("words", ["hydra.run.dir=here", "hydra.run.dir=here/run", "-m hydra.sweep.dir=here/sweep"])
-def test_a_link_to_nothing_is_refused(words: str, nasrun_inprocess: Callable, tmp_path: Path) -> None:
-    (tmp_path / "here").symlink_to("gone")
-    answer = refused(nasrun_inprocess(f"{QUICK} {words}"))
-    assert "here: is a link to gone, which does not exist; make that, or choose another: hydra." in answer
-    assert [path.name for path in tmp_path.iterdir()] == ["here"]
-
-
-def test_logs_that_are_there_already_are_no_obstacle(nasrun_inprocess: Callable, tmp_path: Path) -> None:
-    write(tmp_path / "here" / "slurm-17.out", "begins\n")
-    assert nasrun_inprocess(f"{QUICK} hydra.run.dir=here").returncode == 0
-    assert (tmp_path / "here" / "slurm-17.out").read_text() == "begins\n"
-    assert (tmp_path / "here" / "best.json").is_file()
-    assert nasrun_inprocess("resume here trials=5").returncode == 0
-    assert not list((tmp_path / "here").glob(".*.tmp"))
-
-
-def test_a_mount_point_is_filled(nasrun_inprocess: Callable, tmp_path: Path) -> None:
-    with disk(tmp_path / "here", kilobytes=8192):
-        answer = nasrun_inprocess(f"{QUICK} hydra.run.dir=here")
-        assert (answer.returncode, answer.stderr) == (0, "")
-        assert (tmp_path / "here" / "best.json").is_file()
-        assert not list((tmp_path / "here").glob(".*.tmp"))
-
-
-def test_a_working_directory_that_was_deleted(tmp_path: Path) -> None:
-    command = f"mkdir gone; cd gone; rmdir ../gone; {COMMAND} {QUICK}; echo $?; {COMMAND} resume x; {COMMAND} --version"
-    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True)
-    line = "nasrun: the working directory was deleted; go to another one (cd) and type it again\n"
-    assert done.stderr.endswith(line * 2)
-    assert "Traceback" not in done.stderr
-    assert done.stdout.startswith("2\nnasrun ")
-
-
-@pytest.mark.parametrize("name", ["a=b", "seed=1,strategy=random", "my run", "it's; rm -rf $HOME", "ü&é", "-run"])
-def test_what_is_said_can_be_pasted(name: str, nasrun_inprocess: Callable, tmp_path: Path) -> None:
-    place = shlex.quote(f"hydra.run.dir='./{name}'" if "'" not in name else f'hydra.run.dir="./{name}"')
-    assert nasrun_inprocess(f"{QUICK} {place}").returncode == 0
-    assert (tmp_path / name / "best.json").is_file()
-    said = refused(nasrun_inprocess(f"{QUICK} {place}"))
-    pasted = said.partition("go on with it: nasrun ")[2]
-    assert nasrun_inprocess(f"{pasted} trials=5").returncode == 0
-    assert len((tmp_path / name / "genomes.txt").read_text().splitlines()) == 5
-    assert nasrun_inprocess(pasted.replace("resume", "report")).returncode == 0
-
-
-def test_a_directory_may_stand_behind_its_words(nasrun_inprocess: Callable, tmp_path: Path) -> None:
-    assert nasrun_inprocess(f"{QUICK} hydra.run.dir=here").returncode == 0
-    assert nasrun_inprocess("resume trials=5 here").returncode == 0
-    assert len((tmp_path / "here" / "genomes.txt").read_text().splitlines()) == 5
-
-
-# What is around a command
-
-
-def test_nohup_keeps_a_run_going(tmp_path: Path) -> None:
-    words = [*QUICK.split()[:-1], "trials=8", "evaluator.delay=0.3", "hydra.run.dir=here"]
-    process = subprocess.Popen(
-        ["nohup", COMMAND, *words], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    journal = tmp_path / "here" / "journal.jsonl"
-    while process.poll() is None and not (journal.is_file() and '"event":"tell"' in journal.read_text()):
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGHUP)
-    assert process.wait() == 0
-    assert (tmp_path / "here" / "best.json").is_file()
-
-
-@pytest.mark.parametrize(
-    ("words", "file"),
-    [
-        ("export here --format safetensors", "here/export/MODEL_CARD.md"),
-        ("compare here", "here/compare/compare.html"),
-        ("report here", "here/report.html"),
-        ("resume here trials=3", "here/summary.json"),
-        ("predict here here/trials.csv", "here/trials.csv"),
-        ("--help", "here/trials.csv"),
-        ("--cfg job", "here/trials.csv"),
-        (f"{QUICK.replace('console=none', 'console=plain')} hydra.run.dir=there", "there/best.json"),
-        (f"{QUICK.replace('console=none', 'console=plain')} -m seed=1,2 hydra.sweep.dir=.", "multirun.yaml"),
-    ],
-)
-def test_a_reader_that_goes_away_costs_no_files(words: str, file: str, trained: Path, tmp_path: Path) -> None:
-    subprocess.run(["cp", "-r", trained, tmp_path / "here"], check=True)
-    command = f"{COMMAND} {words} | sleep 0; echo ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True)
-    assert "roken" not in done.stderr
-    assert "cannot be written to" not in done.stderr
-    assert "Traceback" not in done.stderr
-    code = {"predict": 2}.get(words.split()[0], 0)  # a table is no picture
-    assert done.stdout == f"{code}\n"
-    assert (tmp_path / file).is_file()
-
-
-def test_closed_streams_cost_nothing(open_folder: Path) -> None:
-    for number, closed in enumerate((">&-", "2>&-", "<&- >&- 2>&-")):
-        command = f"{COMMAND} {QUICK} hydra.run.dir=run{number} {closed}"
-        assert subprocess.run(["bash", "-c", command], cwd=open_folder, capture_output=True).stderr == b""
-        assert len((open_folder / f"run{number}" / "trials.csv").read_text().splitlines()) == 4
-    wrong = subprocess.run(["bash", "-c", f"{COMMAND} seed=x 2>&-"], cwd=open_folder, capture_output=True)
-    assert (wrong.returncode, wrong.stdout) == (2, b"")
-
-
-def test_a_log_whose_reader_goes_away_costs_no_traceback(open_folder: Path) -> None:
-    done = subprocess.run(
-        ["bash", "-c", f"{COMMAND} --info | head -2"], cwd=open_folder, capture_output=True, text=True
-    )
-    assert (done.stdout.count("\n"), done.stderr) == (2, "")
-
-
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
-@pytest.mark.parametrize("words", ["report {}", "resume {}", "dataset=arrays dataset.path={}", "hydra.run.dir={}"])
-def test_a_place_that_must_not_be_looked_into(words: str, open_folder: Path) -> None:
-    (open_folder / "closed").mkdir(mode=0o700)
-    command = ["setpriv", "--reuid=54321", "--clear-groups", COMMAND, *words.format("closed/in/it").split()]
-    done = subprocess.run(command, cwd=open_folder, capture_output=True, text=True)
-    assert re.match(r"(.*/)?closed/in(/it)?: access is denied; ", refused(done))
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run with a network."""
-    folder = tmp_path_factory.mktemp("trained")
-    words = "search_space=mlp strategy=random trials=1 evaluator.epochs=1 dataset.train_samples=200 output.plots=false"
-    subprocess.run([COMMAND, *words.split(), "hydra.run.dir=run"], cwd=folder, check=True, capture_output=True)
-    return folder / "run"
-
-
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can become a user that there is not")
-def test_a_user_without_a_home(open_folder: Path) -> None:
-    environment = {name: value for name, value in os.environ.items() if name in ("PATH", "OMP_NUM_THREADS")}
-
-    def run(words: str) -> "subprocess.CompletedProcess[str]":
-        # The rights of root stay, as Python may lie where other users may not look.
-        command = ["setpriv", "--reuid", "54321", "--clear-groups", COMMAND, *words.split()]
-        return subprocess.run(command, cwd=open_folder, env=environment, capture_output=True, text=True)
-
-    done = run(f"{QUICK} hydra.run.dir=here")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert (open_folder / "here" / "best.json").stat().st_uid == 54321
-    for words in ("hydra.run.dir=~/x", "-m hydra.sweep.dir=~/x", "dataset=arrays dataset.path=~/x.npz", "+from=~/x"):
-        assert "~/x" in (answer := refused(run(f"{QUICK} {words}")))
-        assert "no home folder is known for this user; set HOME, or write out the ~" in answer
-    answer = refused(run("search_space=mlp dataset=cifar10 dataset.mirrors=[] trials=1"))
-    assert answer.startswith("no home folder is known for this user, where fetched data would be kept; set HOME or")
-
-
-@pytest.fixture
-def open_folder() -> Iterator[Path]:
-    """A folder for every user, unlike those of pytest."""
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o777)
-        yield Path(folder)

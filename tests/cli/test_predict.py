@@ -20,6 +20,7 @@ from nasrun.datasets.image_files import ImageReader
 from nasrun.datasets.image_folder import ImageFolder
 from nasrun.export.network import load_network
 from nasrun.runner.run import start
+from tests.cli.refusals import check_refused
 
 QUIET = ("output.plots=false", "output.console=none", "hardware=cpu", "hardware.threads=1", "hardware.precision=fp32")
 SHORT = ("trials=1", "strategy=random", "search_space=mlp", "evaluator.epochs=1", "evaluator.final_epochs=1", *QUIET)
@@ -249,13 +250,7 @@ def test_mistake_gets_one_line(
     row: tuple[str, ...], folder: Path, nasrun_inprocess: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)
-    before = sorted(folder.rglob("*"))
-    answer = nasrun_inprocess(row[0])
-    assert answer.returncode == 2
-    assert answer.stdout == ""
-    assert re.fullmatch(r"nasrun: [^\n]+\n", answer.stderr), answer.stderr
-    assert row[1] in answer.stderr
-    assert sorted(folder.rglob("*")) == before
+    check_refused(row, folder, nasrun_inprocess)
 
 
 def test_names_may_come_from_standard_input(

@@ -3,6 +3,8 @@
 import csv
 import json
 import shutil
+import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 
 from nasrun.core import config_files
 from nasrun.reports.reproduction import plan
+from tests.conftest import COMMAND
 
 MINE = """\
 # Two strategies on a table
@@ -78,6 +81,21 @@ def test_runs_of_other_settings_take_another_folder(mine: None, nasrun_inprocess
     made = "nasrun: outputs/reproduce/mine: was made with trials=5"
     assert other.stderr == f"{made}; type the same, or choose another folder: --out FOLDER\n"
     assert nasrun_inprocess("reproduce mine --table").returncode == 0
+
+
+def test_so_do_those_of_a_call_that_was_killed(tmp_path: Path, nasrun_inprocess: Callable) -> None:
+    words = "reproduce slides_swarm trials=3000 seed=0 output.console=none --out swarm"
+    process = subprocess.Popen([COMMAND, *words.split()], cwd=tmp_path, stdout=subprocess.DEVNULL)
+    try:
+        while not [*(tmp_path / "swarm").rglob("journal.jsonl")]:
+            assert process.poll() is None
+            time.sleep(0.05)
+    finally:
+        process.kill()
+        process.wait()
+    other = nasrun_inprocess("reproduce slides_swarm trials=4 --out swarm")
+    assert other.returncode == 2
+    assert other.stderr.startswith("nasrun: swarm: was made with trials=3000; type the same")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,5 @@
 """Evaluator `train` on dense networks: which jobs train together, and that each gets what it would get alone."""
 
-import json
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,74 +9,30 @@ import torch
 
 from nasrun.checkpoints.archive import read_info
 from nasrun.checkpoints.store import load_weights
-from nasrun.core import Job, Measurement, seeding
+from nasrun.core import seeding
 from nasrun.evaluators.train import groups
-from nasrun.hardware.devices import Hardware
 from nasrun.storage import journal
 from nasrun.training import loop
-from nasrun.training.dense.replicas import Replicas
 from nasrun.training.single import measure
 from tests.evaluators.conftest import Bench
+from tests.evaluators.dense_groups import (
+    DENSE,
+    bench_of,
+    by_job,
+    check_same,
+    jobs_of,
+    names,
+    steps_of,
+    ticking,
+    untimed,
+)
 from tests.support import run_in, search_in, without_time
 from tests.training.test_company import LIBRARIES, products_by
-
-DENSE = (
-    "evaluator=train",
-    "evaluator.epochs=2",
-    "evaluator.batch_size=16",
-    "search_space=mlp",
-    "search_space.dropout=0.2",
-    "search_space.min_depth=1",
-    "search_space.max_depth=3",
-    "search_space.min_width=8",
-    "search_space.max_width=64",
-    "dataset.samples=400",
-    "dataset.classes=4",
-    "dataset.height=8",
-    "dataset.width=8",
-    "dataset.validation=0.3",
-    "hardware=cpu",
-    "hardware.precision=fp32",
-    "hardware.threads=1",
-)
-
-
-def bench_of(*overrides: str) -> Bench:
-    return Bench(*overrides, base=DENSE)
 
 
 @pytest.fixture
 def bench() -> Bench:
     return bench_of()
-
-
-def jobs_of(bench: Bench, *genomes: str, repeats: int = 3, **fields: Any) -> list[Job]:
-    """The repeats of one trial per genome, in the order in which the search queues them."""
-    return [
-        bench.job(number, repeat, genome=bench.setup.space.parse(text), **fields)
-        for number, text in enumerate(genomes)
-        for repeat in range(repeats)
-    ]
-
-
-def names(jobs: Sequence[Job]) -> list[tuple[int, int]]:
-    return [(job.trial.number, job.repeat) for job in jobs]
-
-
-def by_job(measurements: Sequence[Measurement]) -> dict[tuple[int, int], Measurement]:
-    found = {(m.trial, m.repeat): m for m in measurements}
-    assert len(found) == len(measurements)
-    return found
-
-
-def untimed(measurement: Measurement) -> Measurement:
-    history = [{name: value for name, value in row.items() if name != "seconds"} for row in measurement.history]
-    return measurement._replace(seconds=0.0, history=history)
-
-
-def check_same(found: Measurement, expected: Measurement) -> None:
-    """Equal to the bit, times apart."""
-    assert untimed(found) == untimed(expected)
 
 
 def test_a_job_alone_and_in_company() -> None:
@@ -138,23 +92,6 @@ def test_a_queue_of_all_kinds(replicas: str) -> None:
         check_same(found[job.trial.number, job.repeat], alone)
         check_same(backwards[job.trial.number, job.repeat], alone)
     assert [m.trial for m in found.values() if m.status == "failed"] == [9]
-
-
-def ticking(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock that every step of a group moves by a second."""
-    clock, step = [0.0], Replicas.step
-
-    def timed(self: Replicas, *arguments: Any) -> torch.Tensor:
-        clock[0] += 1
-        return step(self, *arguments)
-
-    monkeypatch.setattr(Replicas, "step", timed)
-    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-
-
-def steps_of(bench: Bench) -> int:
-    """Steps of the two epochs."""
-    return 2 * (len(bench.train.prepared[1].split("train")) // 16)
 
 
 def test_seconds_are_shares_of_the_groups(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,24 +214,6 @@ def test_global_settings_are_left_alone(bench: Bench) -> None:
     assert torch.equal(torch.get_rng_state(), before[1])
 
 
-def test_what_was_decided_is_on_record(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = bench_of()
-    facts = json.loads(json.dumps(bench.facts))
-    assert facts["replicas"]["mode"] == "equal"
-    assert facts["replicas"]["reason"]
-    assert set(facts) == {"runtime", "replicas"}
-    assert bench_of("evaluator.group_size=3").facts["replicas"]["networks"] == 3
-    assert bench_of("evaluator.replicas=off").facts["replicas"]["mode"] == "off"
-    monkeypatch.setattr(Hardware, "resolve", lambda hardware: pytest.fail("decided anew"))
-    facts["replicas"] |= {"mode": "padded", "networks": 2}
-    facts["runtime"] |= {"threads": 3, "precision": "bf16"}
-    # Of a run that was begun by an older nasrun.
-    facts["products"] = {"backend": "onednn", "reason": "then"}
-    assert bench.train.prepare(facts) == facts
-    assert names(bench.train.group(jobs_of(bench, "16-8", "20-9", "8-9", repeats=1))) == [(0, 0), (1, 0)]
-    assert (bench.train.prepared[0].threads, bench.train.prepared[0].precision) == (3, "bf16")
-
-
 def test_a_large_network_trains_alone_on_the_cpu(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs = jobs_of(bench, "64-64", "8-8", repeats=2)
     assert names(bench.train.group(jobs)) == [(0, 0), (0, 1)]
@@ -305,27 +224,6 @@ def test_a_large_network_trains_alone_on_the_cpu(bench: Bench, monkeypatch: pyte
     assert names(bench.train.group(jobs[2:])) == [(1, 0), (1, 1)]
 
 
-@pytest.mark.parametrize("repeats", [1, 5])
-def test_an_estimate_is_of_one_repeats_share(repeats: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = bench_of(f"evaluator.repeats={repeats}")
-    ticking(monkeypatch)
-    estimate = bench.train.estimate(jobs_of(bench, "16-8", repeats=1)[0].trial)
-    assert estimate == pytest.approx(steps_of(bench) * 1.1 / repeats)
-
-
-def test_an_estimate_is_from_one_threads_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    step, seen = Replicas.step, []
-
-    def noted(self: Replicas, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        seen.append((len(inputs), torch.get_num_threads()))
-        return step(self, inputs, labels)
-
-    monkeypatch.setattr(Replicas, "step", noted)
-    bench = bench_of("evaluator.repeats=5", "hardware.threads=2")
-    assert bench.train.estimate(jobs_of(bench, "16-8", repeats=1)[0].trial) > 0
-    assert set(seen) == {(3, 1)}
-
-
 SEARCH = (*DENSE, "strategy=random", "trials=3", "evaluator.repeats=3", "evaluator.epochs=1", "hardware.in_flight=2")
 
 
@@ -333,7 +231,7 @@ def test_a_run_that_was_cut_off_forms_the_same_groups(tmp_path: Path) -> None:
     _, ending = run_in(tmp_path / "whole", *SEARCH)
     assert ending.complete
     lines = (tmp_path / "whole" / journal.NAME).read_bytes().splitlines(keepends=True)
-    events = journal.repair(tmp_path / "whole" / journal.NAME)
+    events = list(journal.repair(tmp_path / "whole" / journal.NAME))
     measured = [place for place, event in enumerate(events) if event["event"] == "measure"]
     assert len(measured) == 9
     # Cut off before the first group is on record, and after each of the groups, which are written as a whole.
@@ -343,7 +241,7 @@ def test_a_run_that_was_cut_off_forms_the_same_groups(tmp_path: Path) -> None:
         (folder / journal.NAME).write_bytes(b"".join(lines[:place]))
         search, _ = search_in(folder, *SEARCH)
         search.run()
-        again = without_time(journal.repair(folder / journal.NAME))
+        again = without_time(list(journal.repair(folder / journal.NAME)))
         for found, expected in zip(again, without_time(events), strict=True):
             for event in (found, expected):
                 for row in event.get("history", ()):

@@ -8,7 +8,7 @@ import torch
 
 from nasrun.evaluators.train import groups as train_groups
 from tests.evaluators.conftest import Bench
-from tests.evaluators.test_train_groups import bench_of, by_job, jobs_of, names
+from tests.evaluators.dense_groups import bench_of, by_job, jobs_of, names
 
 
 @pytest.fixture

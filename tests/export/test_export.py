@@ -6,136 +6,25 @@ import runpy
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
 import torch
 from PIL import Image
-from torch import nn
 
 import nasrun as nasrun_package
 from nasrun.config.build import build
 from nasrun.config.compose import compose_config, task_config
-from nasrun.core import Task
 from nasrun.datasets.fashion_mnist_mini import FashionMnistMini
-from nasrun.export.formats import WRITERS
 from nasrun.export.network import Deployed, agreement, load_network, measured_again, outputs_of
-from nasrun.export.python_source import NotWritableError, python_source
 from nasrun.runner.run import start
-from tests.support import setup_of
+from tests.export.runs import SHORT, SPACES, made
 from tests.training.auto_encoders import smooth
 
-SHORT = (
-    "search_space=sequential_cnn",
-    "recipe=plain",
-    "trials=2",
-    "strategy=random",
-    "evaluator.epochs=1",
-    "evaluator.final_epochs=1",
-    "dataset.train_samples=200",
-)
-SHORT += ("output.plots=false", "output.console=none", "hardware=cpu", "hardware.threads=1")
-SPACES: Mapping[str, tuple[str, ...]] = {
-    "sequential_cnn": ("search_space.max_depth=3", "search_space.filters=[4,8]"),
-    "mlp": (),
-    "macro_cnn": (),
-    "nasbench101": ("search_space.stem_channels=8", "search_space.cells=1"),
-    "nasbench201": ("search_space.channels=4", "search_space.cells=1"),
-    "staged_cnn": ("constraints.parameters=20000", "search_space.blocks=[ir,bb]"),
-    "randomly_wired": ("search_space.channels=4", "search_space.nodes=10"),
-}
-NASNET = ("search_space.blocks=2", "search_space.layout=cr", "search_space.channels=4")
-SIZES = {"micro_cell": ("search_space.channels=4",), "nasnet": NASNET, **SPACES}
 TESTED = ["test_classes.csv", "test_confusion.csv", "test_confusion.png", "test_mistakes.png"]
-HEAD = {"title": "A network", "weights": "w", "inputs": "images", "outputs": "logits", "classes": "()"}
-
-MISTAKES = [
-    ("export", "the following arguments are required: DIR; usage: nasrun export DIR"),
-    ("export gone", "gone: no such directory; usage: nasrun export DIR"),
-    ("export .", ".: holds no run (it has no journal.jsonl)"),
-    ("export run --format tflite", "--format tflite: unknown; known: onnx, pt2, safetensors, python, all"),
-    ("export run --trial 7", "--trial 7: there is no such trial; weights are there of trials"),
-    ("export run --trial x", "argument --trial: invalid int value: 'x'"),
-    ("export run format=onnx", "format: cannot be given here"),
-    ("export run --out run/trials.csv", "run/trials.csv: cannot be written to"),
-    ("export table", "only runs that train networks leave weights (evaluator=train)"),
-]
-
-
-def made(directory: Path, *words: str) -> Path:
-    """A finished run in a directory."""
-    start(task_config(compose_config(words)), directory, unique=False)
-    return directory
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of two small convolutional networks that keeps the weights of both."""
-    folder = tmp_path_factory.mktemp("export")
-    words = (*SHORT, "search_space=sequential_cnn", *SPACES["sequential_cnn"], "output.keep=all")
-    return made(folder / "run", *words, "hardware.precision=fp32")
-
-
-def randomised(network: nn.Module) -> nn.Module:
-    """The network in evaluation mode, with running statistics that are not those of the start."""
-    generator = torch.Generator().manual_seed(3)
-    with torch.no_grad():
-        for buffer in network.buffers():
-            if buffer.is_floating_point():
-                buffer.copy_(torch.rand(buffer.shape, generator=generator) + 0.5)
-    return network.eval()
-
-
-@pytest.mark.parametrize("side", [28, 15])
-@pytest.mark.parametrize("space", sorted(SIZES))
-def test_python_source_of_any_architecture_computes_the_same(space: str, side: int) -> None:
-    setup, task = setup_of(f"search_space={space}", *SIZES[space]), Task("pictures", 3, side, side, 7)
-    rng = np.random.default_rng(side)
-    for _ in range(2):
-        network = randomised(setup.space.build(setup.space.sample(rng), task))
-        sizes = {"scale": (1, 3, 1, 1), "offset": (1, 3, 1, 1)}
-        source = python_source(network, sizes, "outputs", HEAD)
-        names: dict[str, Any] = {}
-        exec(compile(source, "model.py", "exec"), names)
-        weights = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
-        weights |= {"scale": torch.full((1, 3, 1, 1), 1 / 255), "offset": torch.full((1, 3, 1, 1), -0.5)}
-        written = names["Network"]()
-        written.load_state_dict(weights)
-        images = torch.from_numpy(rng.integers(0, 256, (3, 3, side, side), dtype=np.uint8))
-        with torch.inference_mode():
-            expected = network(images.float() * (1 / 255) - 0.5)
-            assert torch.equal(written.eval()(images), expected)
-        assert max(map(len, source.splitlines())) < 160
-        assert "nasrun" not in source.split("\nclass ", 1)[1]
-
-
-class Gated(nn.Module):
-    """A network whose calculation depends on the values in it."""
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        return features if features.sum() > 0 else -features
-
-
-class Foreign(nn.Module):
-    """A network that calls what is not torch's."""
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        return features**2
-
-
-def test_what_cannot_be_written_is_refused_in_one_line() -> None:
-    for network, reason in ((Gated(), r"^Gated cannot be traced \("), (Foreign(), r"^Foreign calls pow, which is not")):
-        with pytest.raises(NotWritableError, match=reason):
-            python_source(network, {}, "outputs", HEAD)
-
-
-def test_layers_are_written_with_what_their_text_leaves_out() -> None:
-    source = python_source(nn.Sequential(nn.AvgPool2d(2, ceil_mode=True, count_include_pad=False)), {}, "outputs", HEAD)
-    assert "nn.AvgPool2d(kernel_size=2, stride=2, padding=0, ceil_mode=True, count_include_pad=False)" in source
 
 
 def assert_nothing_of_this_machine(out: Path) -> None:
@@ -213,22 +102,6 @@ def test_a_trial_is_exported_without_asking_the_test_set(run: Path, nasrun_inpro
     assert measured_again(trial, FashionMnistMini().load()) == {}
 
 
-def test_an_export_that_does_not_agree_is_an_error(
-    run: Path, nasrun_inprocess: Callable, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def wrong(network: Any, folder: Path) -> Any:
-        (folder / "model.onnx").write_text("wrong")
-        return lambda images: -network.model(images)
-
-    monkeypatch.setitem(WRITERS, "onnx", ("model.onnx", wrong))
-    answer = nasrun_inprocess(f"export {run} --format onnx --out out")
-    assert answer.returncode == 1
-    assert re.fullmatch(
-        r"nasrun: model\.onnx: does not agree with the network on the test images \([^\n]+\)\n", answer.stderr
-    )
-    assert not list(Path("out").glob("model.*"))
-
-
 def test_agreement_tells_ties_from_errors() -> None:
     expected = np.array([[1.0, 0.0], [0.5, 0.5 - 1e-7], [0.0, 2.0]])
     assert agreement(expected, expected + 1e-6).complete
@@ -242,52 +115,6 @@ def test_agreement_tells_ties_from_errors() -> None:
     pictures = np.zeros((2, 1, 4, 4))
     assert agreement(pictures, pictures + 0.01, 50.0).complete
     assert not agreement(pictures, pictures + 0.1, 50.0).complete
-
-
-@pytest.fixture(scope="module")
-def folder(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the run, with one that has no weights."""
-    made(run.parent / "table", "evaluator=synthetic", "dataset=synthetic", "trials=3", "output.plots=false")
-    return run.parent
-
-
-@pytest.mark.parametrize("row", MISTAKES, ids=lambda row: row[0])
-def test_mistake_gets_one_line(
-    row: tuple[str, ...], folder: Path, nasrun_inprocess: Callable, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(folder)
-    before = sorted(folder.rglob("*"))
-    answer = nasrun_inprocess(row[0])
-    assert answer.returncode == 2
-    assert answer.stdout == ""
-    assert re.fullmatch(r"nasrun: [^\n]+\n", answer.stderr), answer.stderr
-    assert row[1] in answer.stderr
-    assert sorted(folder.rglob("*")) == before
-
-
-def test_unfinished_run_says_what_to_do(tmp_path: Path, nasrun_inprocess: Callable) -> None:
-    made(tmp_path / "run", *SHORT, *SPACES["sequential_cnn"], "output.keep=all")
-    path = tmp_path / "run" / "journal.jsonl"
-    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-2]))
-    answer = nasrun_inprocess("export run")
-    assert answer.returncode == 2
-    assert (
-        "the run is not finished; go on with: nasrun resume run; --trial exports a trial: trials 0, 1" in answer.stderr
-    )
-
-
-def test_missing_extra_leaves_one_format_out(
-    run: Path, nasrun_inprocess: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr("nasrun.hardware.onnx_program.find_spec", lambda name: None)
-    answer = nasrun_inprocess(f"export {run} --out all")
-    assert answer.returncode == 0
-    assert answer.stderr.startswith("nasrun: model.onnx left out: needs onnx and onnxscript and onnxruntime; install")
-    assert not (tmp_path / "all" / "model.onnx").exists()
-    assert "| model.onnx | left out: needs onnx" in (tmp_path / "all" / "MODEL_CARD.md").read_text()
-    alone = nasrun_inprocess(f"export {run} --format onnx --out alone")
-    assert alone.returncode == 2
-    assert "install nasrun[export]" in alone.stderr
 
 
 def test_regression_gives_values_in_their_own_units(
@@ -376,36 +203,3 @@ def test_means_over_mirror_images_are_in_every_file(tmp_path: Path, nasrun_inpro
     assert told[0] == told[1]
     shares = np.exp(expected[0] - expected[0].max())
     assert told[0][0]["probability"] == pytest.approx(float(shares.max() / shares.sum()), abs=1e-4)
-
-
-def blocked(folder: Path, modules: tuple[str, ...], *words: str) -> "subprocess.CompletedProcess[str]":
-    """The command in a Python without some modules."""
-    missing = ", ".join(f"{name}=None" for name in modules)
-    code = f"import sys; sys.modules.update({missing}); from nasrun.cli.main import main; sys.exit(main())"
-    return subprocess.run([sys.executable, "-c", code, *words], cwd=folder, capture_output=True, text=True, check=False)
-
-
-@pytest.mark.parametrize(
-    ("modules", "words"),
-    [
-        (("pygmo",), ("strategy=pso",)),
-        pytest.param(
-            ("mlflow", "sqlalchemy", "alembic"), ("strategy=random", "tracker=mlflow"), marks=pytest.mark.slow
-        ),
-    ],
-    ids=lambda value: value[0],
-)
-def test_neither_the_strategy_nor_the_tracker_of_a_run_is_needed(
-    modules: tuple[str, ...], words: tuple[str, ...], tmp_path: Path
-) -> None:
-    others = [word for word in SHORT if not word.startswith("strategy")]
-    made(tmp_path / "run", *others, "search_space=mlp", *words)
-    images = FashionMnistMini().load().test.images[0, 0]
-    Image.fromarray(images).save(tmp_path / "one.png")
-    for command in (("report", "run"), ("export", "run", "--format", "safetensors"), ("predict", "run", "one.png")):
-        done = blocked(tmp_path, modules, *command)
-        assert done.returncode == 0, done.stderr
-        assert done.stderr == ""
-    done = blocked(tmp_path, modules, "resume", "run", "trials=4")
-    assert done.returncode == 2
-    assert modules[0] in done.stderr

@@ -28,9 +28,13 @@ def make(tmp_path: Path) -> Iterator[Make]:
     """Executors with two workers over the evaluator of troubles."""
     made: list[ProcessExecutor] = []
 
-    def executor(workers: int = 2, grace: float = 0.3, **settings: Any) -> ProcessExecutor:
+    def executor(
+        workers: int = 2, grace: float = 0.3, on_progress: Callable[[Progress], None] | None = None, **settings: Any
+    ) -> ProcessExecutor:
         recipe = Recipe(partial(trouble.make, tmp_path, **settings), {})
-        made.append(ProcessExecutor(Trouble(tmp_path, settings.get("time_limit")), recipe, workers, grace=grace))
+        own = Trouble(tmp_path, settings.get("time_limit"))
+        own.on_progress = on_progress or own.on_progress
+        made.append(ProcessExecutor(own, recipe, workers, grace=grace))
         return made[-1]
 
     yield executor
@@ -101,9 +105,8 @@ def test_a_group_is_handed_out_as_a_whole(make: Make) -> None:
 
 
 def test_progress_reaches_the_runner(make: Make) -> None:
-    executor = make()
     seen: list[Progress] = []
-    executor._evaluator.on_progress = seen.append
+    executor = make(on_progress=seen.append)
     executor.submit(jobs(4, "report"))
     all_of(executor, 1)
     assert seen == [Progress(4, 0, epoch, 3, {"epoch": epoch}) for epoch in (1, 2, 3)]

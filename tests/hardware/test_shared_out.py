@@ -18,7 +18,7 @@ from nasrun.hardware.inline import InlineExecutor
 from nasrun.hardware.processes.executor import ProcessExecutor
 from nasrun.hardware.worker_messages import Recipe
 from tests.evaluators.conftest import Bench
-from tests.evaluators.test_train_groups import DENSE, jobs_of, untimed
+from tests.evaluators.dense_groups import DENSE, jobs_of, untimed
 from tests.training.test_company import LIBRARIES, products_by
 
 REPEATS = 5

@@ -7,11 +7,17 @@ import urllib.parse
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from nasrun.core import Objective
+from nasrun.reports import page
+from nasrun.reports.going import LEAST_STALE, PATIENCE, UNKNOWN, Going, going_of, stale_after
 from nasrun.reports.page import MOST_DRAWN, write_page
 from nasrun.reports.plots import draw_plots
 from nasrun.reports.summary import summarise
 from nasrun.reports.tables import TRIALS, write_tables
+from nasrun.storage.journal import NAME
+from nasrun.storage.lock import locked
 from nasrun.storage.records import RunRecords
 from tests.reports.conftest import NumbersSpace, WriteRun, as_trials, make_records, measured
 
@@ -93,3 +99,53 @@ def test_the_template_is_where_the_package_is() -> None:
     from nasrun.reports import page
 
     assert (Path(page.__file__).parent / page.TEMPLATE).is_file()
+
+
+def test_a_page_of_very_many_trials_does_not_hold_them_all(
+    write_run: WriteRun, space: NumbersSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page, "MOST_HELD", 39)
+    monkeypatch.setattr(page, "MOST_ROWS", 7)
+    text = page_of(write_run(as_trials(make_records(40))), space)
+    assert downloads(text) == {}
+    assert '<a class="data" download="trials.csv" href="trials.csv">All as CSV</a>' in text
+    assert "40 trials, the first 7 shown." in text
+    assert text.count("<tr") < 30
+
+
+def test_a_run_that_is_not_over_says_as_of_when(write_run: WriteRun, space: NumbersSpace, tmp_path: Path) -> None:
+    run = write_run(as_trials(make_records(12)))
+    figures = draw_plots(run.directory, run.trials, space, OBJECTIVE, {})
+
+    def text_of(going: Going | None) -> str:
+        path = write_page(run, summarise(run, space, OBJECTIVE), space, OBJECTIVE, figures, going=going)
+        return re.sub(r"\s+", " ", path.read_text(encoding="utf-8"))
+
+    assert 'id="going"' not in text_of(None)
+    running = text_of(Going(40, 12.5))
+    assert re.search(
+        r"<strong>Running</strong> as of \d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}: 12 of 40 trials\.", running
+    )
+    assert 'data-every="12.5" data-stale="600.0"' in running
+    assert f"<code>nasrun status {run.directory}</code>" in running
+    stopped = text_of(Going(0, None))
+    assert "<strong>Not over</strong>: 12 trials as of 19" in stopped  # when the journal ends
+    assert f"<code>nasrun resume {run.directory}</code>" in stopped
+    assert "data-every" not in stopped.partition("<script")[0]
+
+
+def test_a_page_is_stale_when_no_trial_took_nearly_as_long() -> None:
+    assert stale_after([], 10) == stale_after([1.0, 2.0], 10) == LEAST_STALE
+    assert stale_after([1000.0], 10) == PATIENCE * 1010
+    assert stale_after([1000.0, *(1000.0 + n for n in range(99))], 10) == LEAST_STALE
+
+
+def test_what_a_directory_tells_of_whether_its_run_goes_on(write_run: WriteRun, tmp_path: Path) -> None:
+    run = write_run(as_trials(make_records(3)))
+    assert going_of(run) == Going(0, None)
+    with locked(run.directory) as hold:
+        hold.describe = lambda: {"trials": 9}
+        hold._write()
+        assert going_of(run) == Going(9, UNKNOWN)
+    (run.directory / NAME).unlink()
+    assert going_of(write_run(as_trials(make_records(3)), reason="all done")) is None

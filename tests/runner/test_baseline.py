@@ -14,6 +14,7 @@ from nasrun.core.options import ConfigError
 from nasrun.evaluators.train.evaluator import Train
 from nasrun.reports.tested import better_by, read_tested
 from nasrun.runner.run import resume, start
+from nasrun.spaces.staged_cnn.known import KNOWN
 from nasrun.storage import journal
 from nasrun.storage.journal import Line
 
@@ -144,6 +145,16 @@ def test_a_winner_that_is_known_needs_no_other(tmp_path: Path) -> None:
     told = json.loads((run / "summary.json").read_text())["baseline"]
     assert told["is_winner"]
     assert told["genome"] == json.loads((run / "best.json").read_text())["genome"]
+
+
+def test_a_winner_may_be_any_of_the_known_networks(tmp_path: Path) -> None:
+    genome = next(name for name in KNOWN.values() if name.startswith("hswish-"))
+    words = ("trials=1", "strategy=grid", f"strategy.genomes=[{genome}]", "constraints.parameters=100000")
+    run = ran(tmp_path / "run", *words, space=("search_space=staged_cnn",))
+    told = json.loads((run / "summary.json").read_text())["baseline"]
+    assert told["is_winner"]
+    assert told["genome"] == genome
+    assert KNOWN[told["name"]] == genome
 
 
 def test_where_no_known_network_fits_none_is_trained(tmp_path: Path) -> None:

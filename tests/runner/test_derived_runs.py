@@ -1,9 +1,8 @@
 """Runs of differentiable methods, really killed: while they train, between their file and its event, between trials."""
 
 import csv
-import signal
-import subprocess
-import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,8 @@ from nasrun.config.compose import compose_config, task_config
 from nasrun.runner.run import resume, start
 from nasrun.storage import journal
 from nasrun.storage.records import read_run
-from tests.runner.test_shared_runs import ROOT, kinds, results
+from tests.runner.killing import killed
+from tests.runner.test_shared_runs import kinds, results
 from tests.support import TINY_IMAGES
 
 SMALL = (
@@ -39,28 +39,12 @@ KILLED = ("darts", "sgas")
 """Methods that are killed at each phase; the others at many, where tests may be slow."""
 STEPS = 2  # in an epoch of 60 images, the half of 120
 
-KILLER = """
-import os, signal, sys
-from nasrun.evaluators.weight_sharing import WeightSharing
-from nasrun.training.supernet.mixed import MixedTrainer
-from nasrun.training.supernet.trainer import SharedTrainer
-kind, name, left = {
-    "learn": (MixedTrainer, "learn"), "step": (SharedTrainer, "step"), "save": (WeightSharing, "save"),
-    "score": (WeightSharing, "_scored"),
-}[sys.argv[1]] + (int(sys.argv[2]),)
-done = getattr(kind, name)
-def counted(*arguments, **named):
-    global left
-    result = done(*arguments, **named)
-    left -= 1
-    if not left:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return result
-setattr(kind, name, counted)
-del sys.argv[1:3]
-from nasrun.cli.main import main
-sys.exit(main())
-"""
+PHASES = {
+    "learn": "nasrun.training.supernet.mixed:MixedTrainer.learn",
+    "step": "nasrun.training.supernet.trainer:SharedTrainer.step",
+    "save": "nasrun.evaluators.weight_sharing:WeightSharing.save",
+    "score": "nasrun.evaluators.weight_sharing:WeightSharing._scored",
+}
 
 methods = pytest.mark.parametrize("method", METHODS)
 
@@ -74,15 +58,15 @@ def whole(method: str, directory: Path, *more: str) -> Path:
     return directory
 
 
-def killed(arguments: list[str], phase: str, after: int) -> None:
-    """A process that kills itself after so many steps, saves or scores."""
-    done = subprocess.run([sys.executable, "-c", KILLER, phase, str(after), *arguments], cwd=ROOT, capture_output=True)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The run of a method that nothing happens to, made once."""
+    return cache(lambda method: whole(method, tmp_path_factory.mktemp(method) / "run"))
 
 
 @methods
-def test_what_is_derived_is_on_record_proposed_and_chosen(method: str, tmp_path: Path) -> None:
-    directory = whole(method, tmp_path / "run")
+def test_what_is_derived_is_on_record_proposed_and_chosen(method: str, uninterrupted: Callable[[str], Path]) -> None:
+    directory = uninterrupted(method)
     assert kinds(journal.read(directory / journal.NAME)) == "samt" * 5 + "fe"
     run = read_run(directory)
     derived = [event.derived for event in run.shared]
@@ -100,10 +84,12 @@ def test_what_is_derived_is_on_record_proposed_and_chosen(method: str, tmp_path:
 
 @pytest.mark.parametrize("method", KILLED)
 @pytest.mark.parametrize(("phase", "after"), [("learn", 2 * STEPS + 1), ("save", 3), ("score", 3)])
-def test_a_killed_run_comes_to_the_same(method: str, phase: str, after: int, tmp_path: Path) -> None:
-    expected = results(whole(method, tmp_path / "whole"))
+def test_a_killed_run_comes_to_the_same(
+    method: str, phase: str, after: int, tmp_path: Path, uninterrupted: Callable[[str], Path]
+) -> None:
+    expected = results(uninterrupted(method))
     directory = tmp_path / "killed"
-    killed([*words(method), f"hydra.run.dir={directory}"], phase, after)
+    killed([*words(method), f"hydra.run.dir={directory}"], PHASES[phase], after, tmp_path / "log")
     before = kinds(journal.read(directory / journal.NAME))
     assert before == "samtsamt" + {"learn": "", "save": "", "score": "sa"}[phase]
     resume(directory, {})
@@ -112,13 +98,14 @@ def test_a_killed_run_comes_to_the_same(method: str, phase: str, after: int, tmp
 
 @pytest.mark.slow
 @methods
-def test_many_kills_come_to_the_same(method: str, tmp_path: Path) -> None:
+def test_many_kills_come_to_the_same(method: str, tmp_path: Path, uninterrupted: Callable[[str], Path]) -> None:
     winner = method != "pc_darts"  # whose operations are narrower than those of the architecture
-    expected = results(whole(method, tmp_path / "whole"), winner)
+    expected = results(uninterrupted(method), winner)
     directory = tmp_path / "killed"
-    killed([*words(method), f"hydra.run.dir={directory}"], "step", 1)
+    log = tmp_path / "log"
+    killed([*words(method), f"hydra.run.dir={directory}"], PHASES["step"], 1, log)
     for phase, after in (("learn", STEPS + 1), ("score", 1), ("save", 1), ("step", STEPS + 1), ("score", 1)):
-        killed(["resume", str(directory)], phase, after)
+        killed(["resume", str(directory)], PHASES[phase], after, log)
     resume(directory, {})
     assert results(directory, winner) == expected
 

@@ -1,14 +1,20 @@
 """Around the loop: directories, refreshed tables, resumes that change what they may."""
 
+import contextlib
 import csv
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from nasrun.config.compose import compose_config, task_config
+from nasrun.config.stored_run import open_run
 from nasrun.core.environment import describe_environment
 from nasrun.core.options import ConfigError
+from nasrun.reports import pictures
+from nasrun.reports.page import PAGE
+from nasrun.reports.pictures import write_page_of_going
 from nasrun.reports.tables import write_tables
 from nasrun.runner import observers, run
 from nasrun.runner import resume as run_resume
@@ -18,6 +24,8 @@ from nasrun.runner.run import resume, start
 from nasrun.storage import journal
 from nasrun.storage.records import read_run
 from nasrun.strategies.random import Random
+from tests.faults.runs import results
+from tests.support import without_time
 
 WORDS = (
     "search_space=sequential_cnn",
@@ -42,6 +50,7 @@ def test_tables_hold_all_trials_while_a_resumed_run_goes_on(tmp_path: Path, monk
     started(tmp_path / "run", "trials=5")
     seen = []
     monkeypatch.setattr(observers, "REFRESH_SECONDS", 0.0)
+    monkeypatch.setattr(observers, "TRIAL_SECONDS", 0.0)
     for module in (run, observers):
         written = lambda *a: (write_tables(*a), seen.append(len(rows(tmp_path / "run"))))  # noqa: E731
         monkeypatch.setattr(module, "write_tables", written)
@@ -149,3 +158,59 @@ def test_a_search_that_does_not_repeat_itself_on_another_processor_says_so(
     assert said.endswith(", now another)")
     assert len(said.splitlines()) == 1
     assert (tmp_path / "run" / journal.NAME).read_bytes() == before
+
+
+def pages_of(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int | None = None, trials: int = 8
+) -> list[str]:
+    """The pages that a run wrote, its last one too; it is stopped behind the one of a number."""
+    pages: list[str] = []
+
+    def write(*arguments: Any) -> None:
+        write_page_of_going(*arguments)
+        pages.append((directory / PAGE).read_text())
+        if len(pages) == stop_at:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(pictures, "write_page_of_going", write)
+    for name, value in (("FIRST_PAGE", 0.0), ("TRIAL_SECONDS", 0.0), ("SHARE", 1e9)):
+        monkeypatch.setattr(observers, name, value)
+    with contextlib.suppress(KeyboardInterrupt):
+        started(directory, f"trials={trials}", "output.plots=true", "output.refresh=0.001", "evaluator.delay=0.002")
+    return [*pages, (directory / PAGE).read_text()]
+
+
+def test_pages_of_a_run_that_goes_on_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    *pages, last = pages_of(tmp_path / "run", monkeypatch)
+    assert ["<strong>Running</strong>" in page for page in pages] == [True] * 8
+    assert ": 3 of 8 trials." in pages[2]
+    assert 'id="going"' not in last
+    started(tmp_path / "quiet", "trials=8", "output.plots=true", "output.refresh=null", "evaluator.delay=0.002")
+    assert results(tmp_path / "run") == results(tmp_path / "quiet")
+    one, other = (without_time(journal.read(tmp_path / name / journal.NAME)) for name in ("run", "quiet"))
+    assert one == other
+
+
+def test_the_page_of_a_run_that_is_stopped_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    *pages, last = pages_of(tmp_path / "run", monkeypatch, stop_at=3)
+    assert [": 3 of 8 trials" in page for page in pages] == [False, False, True, True]
+    assert "<strong>Not over</strong>: 3 of 8 trials as of" in last
+    assert "nasrun resume " in last
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("evaluator.repeats=2", "evaluator.fail_rate=0.2", "hardware.in_flight=3", "search_space.max_depth=3"),
+        ("strategy=hyperband", "deduplicate=never"),
+        ("objective.metric=[val_accuracy,parameters]", "strategy=nsga2"),
+    ],
+)
+def test_what_a_run_writes_is_what_its_journal_tells(tmp_path: Path, words: tuple[str, ...]) -> None:
+    started(tmp_path / "run", "trials=25", *words)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.suffix in (".csv", ".json")}
+    assert {"trials.csv", "measurements.csv", "best.json", "summary.json"} < set(before)
+    stored = open_run(tmp_path / "run")
+    run.write_results(stored.benchmark, stored.records)
+    for name, content in before.items():
+        assert (tmp_path / "run" / name).read_bytes() == content, name

@@ -5,84 +5,12 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 
-from nasrun.storage import journal
 from nasrun.storage.journal import Line
-from tests.conftest import COMMAND, Answer
-
-WORDS = (
-    "trials=2 strategy=random search_space=mlp evaluator.epochs=1 evaluator.final_epochs=2 evaluator.batch_size=8 "
-    "hardware=cpu hardware.threads=1 hardware.precision=fp32 output.plots=false output.console=plain"
-)
-FOLDER = "dataset=image_folder dataset.path=photos dataset.height=8 dataset.width=8"
-LANDSCAPE = "evaluator=synthetic strategy=random trials=5 output.plots=false output.console=none"
-
-Call = Callable[[str], Answer]
-
-
-def make_photos(folder: Path, classes: tuple[str, ...] = ("cat", "dog"), count: int = 30) -> None:
-    """Noisy pictures of a brightness for each class."""
-    rng = np.random.default_rng(0)
-    for number, name in enumerate(classes):
-        (folder / name).mkdir(parents=True)
-        for picture in range(count):
-            pixels = rng.integers(80 * number, 80 * number + 90, (10, 10, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(folder / name / f"{picture}.png")
-
-
-def make_arrays(path: Path, classes: int = 2, count: int = 60) -> None:
-    rng = np.random.default_rng(0)
-    labels = np.arange(count) % classes
-    images = (labels[:, None, None] * 60 + rng.integers(0, 60, (count, 8, 8))).astype(np.uint8)
-    np.savez(path, images=images, labels=labels)
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a project of its own in it: `photos`, and `run`, which was trained on them from there."""
-    folder = tmp_path_factory.mktemp("data") / "project"
-    make_photos(folder / "photos")
-    command = [COMMAND, *WORDS.split(), *FOLDER.split(), "hydra.run.dir=run"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return folder
-
-
-@pytest.fixture
-def project(finished: Path, tmp_path: Path, nasrun_inprocess: Call, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of it that may be spoilt, in which commands run. Its run was made where it lies, as far as it knows."""
-    folder = tmp_path / "project"
-    shutil.copytree(finished, folder)
-    change_header(folder / "run", lambda header: header["paths"].update(folder=str(folder)))
-    monkeypatch.chdir(folder)
-    return folder
-
-
-def change_header(directory: Path, change: Callable[[Line], Any]) -> None:
-    """Change the first line of a journal, which stays whole."""
-    path = directory / journal.NAME
-    first, rest = path.read_bytes().split(b"\n", 1)
-    header = journal.parse(first)
-    assert header is not None
-    change(header)
-    path.write_bytes(journal.line_of(header) + rest)
-
-
-def events(directory: Path) -> list[Line]:
-    return journal.read(directory / journal.NAME)
-
-
-def refused(answer: Answer, *words: str) -> None:
-    """Exit code 2, and one line that holds the words."""
-    assert answer.returncode == 2, answer
-    assert answer.stderr.count("\n") == 1, answer.stderr
-    for word in words:
-        assert word in answer.stderr
+from tests.conftest import COMMAND
+from tests.runner.photo_runs import FOLDER, WORDS, Call, change_header, events, refused
 
 
 def test_the_header_says_what_the_data_are(project: Path) -> None:
@@ -126,20 +54,6 @@ def test_data_that_moved_are_given_anew(project: Path, nasrun_inprocess: Call, t
     assert "same class for 12 of 12 test images" in answer.stdout
     answer = nasrun_inprocess(f"compare run {tmp_path / 'before'} by=trials")
     assert answer.returncode == 0, answer.stderr
-
-
-def test_data_that_moved_are_still_found_when_all_of_it_moves(
-    project: Path, nasrun_inprocess: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (project / "deep/er").mkdir(parents=True)
-    shutil.move("photos", "deep/photos")
-    monkeypatch.chdir(project / "deep/er")
-    assert nasrun_inprocess("resume ../../run trials=3 dataset.path=../photos").returncode == 0
-    monkeypatch.chdir("/")
-    shutil.move(project, tmp_path / "renamed")
-    for words in ("resume {} trials=4", "report {}", "export {} --format safetensors"):
-        answer = nasrun_inprocess(words.format(tmp_path / "renamed/run"))
-        assert (answer.returncode, answer.stderr) == (0, "")
 
 
 def nothing_was_measured_of_the_files(card: str) -> bool:
@@ -249,137 +163,10 @@ def test_changed_data_are_refused_with_what_differs(
     assert {line.split()[1] for line in answer.stdout.splitlines()} == {"cat", "dog"}
 
 
-def test_a_run_works_from_any_working_directory(
-    project: Path, nasrun_inprocess: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir("/")
-    for words in (f"resume {project}/run trials=3", f"report {project}/run", f"export {project}/run --format python"):
-        answer = nasrun_inprocess(words)
-        assert answer.returncode == 0, answer.stderr
-        assert answer.stderr == ""
-    # The config still says what was typed, and a later run from there is the same.
-    assert "path: photos" in (project / "run/.hydra/config.yaml").read_text()
-    # A run that left its project knows where that was.
-    shutil.move(project / "run", tmp_path / "archived")
-    answer = nasrun_inprocess(f"resume {tmp_path}/archived trials=4")
-    assert answer.returncode == 0, answer.stderr
-    # And a project that moved as a whole is one still.
-    shutil.move(tmp_path / "archived", project / "run")
-    shutil.move(project, tmp_path / "renamed")
-    answer = nasrun_inprocess(f"resume {tmp_path}/renamed/run trials=5")
-    assert answer.returncode == 0, answer.stderr
-    assert not [e for e in events(tmp_path / "renamed/run") if "dataset.path" in e.get("changes", {})]
-    # Where all of that fails, the present working directory is looked at, as ever.
-    shutil.move(tmp_path / "renamed/run", tmp_path / "archived")
-    refused(nasrun_inprocess(f"resume {tmp_path}/archived trials=6"), "dataset.path=photos: no such folder")
-    monkeypatch.chdir(tmp_path / "renamed")
-    assert nasrun_inprocess(f"resume {tmp_path}/archived trials=6").returncode == 0
-
-
-def test_the_folder_that_is_near_is_not_taken_for_that_of_the_run(
-    project: Path, nasrun_inprocess: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    make_photos(tmp_path / "photos", ("ant", "bee", "fly"))
-    monkeypatch.chdir(tmp_path)
-    assert nasrun_inprocess("resume project/run trials=3").returncode == 0
-    refused(nasrun_inprocess("resume project/run trials=4 dataset.path=photos"), "not the data of the run (class names")
-
-
-def test_an_architecture_is_taken_over_with_data_that_are_found(
-    project: Path, nasrun_inprocess: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    words = (
-        "experiment=train_best trials=1 evaluator.epochs=1 evaluator.final_epochs=1 evaluator.batch_size=8 hardware=cpu"
-    )
-    answer = nasrun_inprocess(f"{words} from=project/run output.plots=false hydra.run.dir=again hardware.threads=1")
-    assert answer.returncode == 0, answer.stderr
-    assert events(tmp_path / "again")[0]["data"] == events(project / "run")[0]["data"]
-
-
-def test_a_run_is_continued_by_its_own_command_from_elsewhere(
-    project: Path, nasrun_inprocess: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    elsewhere = f"{FOLDER.replace('photos', 'project/photos')} hydra.run.dir=project/run resume=true"
-    answer = nasrun_inprocess(f"{WORDS.replace('trials=2', 'trials=3')} {elsewhere}")
-    assert answer.returncode == 0, answer.stderr
-    make_photos(tmp_path / "project/others", ("ant", "bee"))
-    answer = nasrun_inprocess(f"{WORDS.replace('trials=2', 'trials=4')} {elsewhere.replace('/photos', '/others')}")
-    refused(answer, "not the data of the run (class names: cat, dog then, ant, bee now)")
-
-
 def test_other_options_of_the_data_may_not_change(project: Path, nasrun_inprocess: Call) -> None:
     for word in ("dataset.split_seed=1", "dataset.height=9", "search_space.max_depth=3"):
         answer = nasrun_inprocess(f"resume run {word}")
         refused(answer, f"{word}: would change the search", "dataset.path")
-
-
-def test_an_arrays_file_that_was_replaced_is_refused(
-    nasrun_inprocess: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    make_arrays(tmp_path / "a.npz")
-    words = f"{WORDS} dataset=arrays dataset.path"
-    assert nasrun_inprocess(f"{words}=a.npz hydra.run.dir=one").returncode == 0
-    # Two paths to one file are one benchmark.
-    assert nasrun_inprocess(f"{words}={tmp_path}/a.npz seed=1 hydra.run.dir=two").returncode == 0
-    answer = nasrun_inprocess("compare one two")
-    assert answer.returncode == 0, answer.stderr
-    make_arrays(tmp_path / "a.npz", classes=3)
-    refused(nasrun_inprocess("resume one trials=3"), "dataset.path=a.npz: not the data of the run (class names: 2 now")
-    # One path to two contents is two.
-    assert nasrun_inprocess(f"{words}=a.npz seed=2 hydra.run.dir=three").returncode == 0
-    refused(nasrun_inprocess("compare one three"), "not the same data: class names: 2 in three only; only runs of one")
-
-
-def test_a_teacher_that_moved_is_known_by_its_weights(
-    project: Path, nasrun_inprocess: Call, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    words = f"{WORDS} {FOLDER} evaluator.teacher"
-    assert nasrun_inprocess(f"{words}=run seed=1 hydra.run.dir=student").returncode == 0
-    shutil.move("run", "teacher")
-    answer = nasrun_inprocess(f"{words}=teacher seed=2 hydra.run.dir=other")
-    assert answer.returncode == 0, answer.stderr
-    answer = nasrun_inprocess("compare student other")
-    assert answer.returncode == 0, answer.stderr
-    refused(nasrun_inprocess("resume student trials=3"), "evaluator.teacher=run: there is no best/model.safetensors")
-    answer = nasrun_inprocess("resume student trials=3 evaluator.teacher=teacher")
-    assert answer.returncode == 0, answer.stderr
-    monkeypatch.chdir("/")
-    assert nasrun_inprocess(f"resume {project}/other trials=3").returncode == 0
-    monkeypatch.chdir(project)
-    refused(nasrun_inprocess("resume other evaluator.teacher=student"), "this run began with other weights")
-    refused(nasrun_inprocess("resume other evaluator.teacher=null"), "would change the search")
-    assert nasrun_inprocess(f"{words}=student seed=3 hydra.run.dir=third").returncode == 0
-    refused(nasrun_inprocess("compare student third"), "evaluator.teacher: {genome:")
-
-
-def test_where_no_image_is_read_the_task_is_compared(nasrun_inprocess: Call, tmp_path: Path) -> None:
-    make_arrays(tmp_path / "a.npz")
-    words = f"{LANDSCAPE} dataset=arrays dataset.path=a.npz hydra.run.dir"
-    assert nasrun_inprocess(f"{words}=one").returncode == 0
-    assert events(tmp_path / "one")[0]["data"]["fingerprint"] is None
-    shutil.move("a.npz", "b.npz")
-    assert nasrun_inprocess("report one").returncode == 0
-    assert nasrun_inprocess("resume one trials=6 dataset.path=b.npz").returncode == 0
-    make_arrays(tmp_path / "b.npz", classes=3)
-    refused(nasrun_inprocess("resume one trials=7"), "task: 1 x 8 x 8 to 2 classes then, 1 x 8 x 8 to 3 classes now")
-
-
-def test_the_folder_of_a_published_data_set_may_change(
-    nasrun_inprocess: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source = Path("/usr/share/datasets/fashion-mnist")
-    if not source.is_dir():
-        pytest.skip("needs Debian's package dataset-fashion-mnist")
-    monkeypatch.setenv("NASRUN_CACHE", str(tmp_path / "cache"))
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data/fashion-mnist").symlink_to(source)
-    words = f"{WORDS} dataset=fashion_mnist dataset.train_samples=100 evaluator.final_data=train"
-    assert nasrun_inprocess(f"{words} hydra.run.dir=run").returncode == 0
-    answer = nasrun_inprocess("resume run trials=3 dataset.root=data")
-    assert answer.returncode == 0, answer.stderr
-    refused(nasrun_inprocess("resume run trials=4 dataset.root=gone"), f"dataset.root={tmp_path}/gone: ", "=PATH")
 
 
 def test_a_damaged_header_is_made_again_with_the_data(project: Path, nasrun_inprocess: Call) -> None:
@@ -403,9 +190,3 @@ def test_a_header_that_makes_no_sense_is_refused(damage: Line, project: Path, na
         assert answer.returncode == 1
         assert answer.stderr.startswith("nasrun: run/journal.jsonl: does not tell of a run (")
         assert answer.stderr.count("\n") == 1
-
-
-@pytest.mark.parametrize("paths", [3, {}, {"given": 3}, {"given": {"dataset.path": 3}, "folder": 3, "from_run": []}])
-def test_paths_that_make_no_sense_are_passed_over(paths: Any, project: Path, nasrun_inprocess: Call) -> None:
-    change_header(project / "run", lambda header: header.update(paths=paths))
-    assert nasrun_inprocess("resume run trials=3").returncode == 0

@@ -2,9 +2,6 @@
 
 import csv
 import json
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +13,7 @@ from nasrun.runner.run import resume, start
 from nasrun.storage import journal
 from nasrun.storage.journal import Line
 from nasrun.training.outcomes import TrainingError
+from tests.runner.killing import killed
 from tests.support import TINY_IMAGES
 
 ROOT = Path(__file__).parents[2]
@@ -39,27 +37,11 @@ STRATEGIES = {
 }
 STEPS = 4  # in an epoch of 120 images
 
-# Counts what is done and kills its own process after so many: no moment of the run is out of reach, none is by chance.
-KILLER = """
-import os, signal, sys
-from nasrun.evaluators.supernet import Supernet
-from nasrun.training.supernet.trainer import SharedTrainer
-kind, name, left = {"step": (SharedTrainer, "step"), "save": (Supernet, "save"), "score": (Supernet, "_scored")}[
-    sys.argv[1]
-] + (int(sys.argv[2]),)
-done = getattr(kind, name)
-def counted(*arguments):
-    global left
-    result = done(*arguments)
-    left -= 1
-    if not left:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return result
-setattr(kind, name, counted)
-del sys.argv[1:3]
-from nasrun.cli.main import main
-sys.exit(main())
-"""
+PHASES = {
+    "step": "nasrun.training.supernet.trainer:SharedTrainer.step",
+    "save": "nasrun.evaluators.supernet:Supernet.save",
+    "score": "nasrun.evaluators.supernet:Supernet._scored",
+}
 
 
 def whole(strategy: str, directory: Path, *more: str) -> Path:
@@ -69,10 +51,10 @@ def whole(strategy: str, directory: Path, *more: str) -> Path:
     return directory
 
 
-def killed(words: list[str], phase: str, after: int) -> None:
-    """A process that kills itself after so many steps, saves or scores."""
-    done = subprocess.run([sys.executable, "-c", KILLER, phase, str(after), *words], cwd=ROOT, capture_output=True)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing happens to."""
+    return whole("aging_evolution", tmp_path_factory.mktemp("whole") / "run")
 
 
 def results(directory: Path, winner: bool = True) -> dict[str, object]:
@@ -114,10 +96,12 @@ def test_several_in_flight_wait_for_the_round(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("phase", "after"), [("step", STEPS + 2), ("save", 2), ("score", 7)])
-def test_a_killed_run_comes_to_the_same(tmp_path: Path, phase: str, after: int) -> None:
-    expected = results(whole("aging_evolution", tmp_path / "whole"))
+def test_a_killed_run_comes_to_the_same(tmp_path: Path, phase: str, after: int, uninterrupted: Path) -> None:
+    expected = results(uninterrupted)
     directory = tmp_path / "killed"
-    killed([*SMALL, *STRATEGIES["aging_evolution"], f"hydra.run.dir={directory}"], phase, after)
+    killed(
+        [*SMALL, *STRATEGIES["aging_evolution"], f"hydra.run.dir={directory}"], PHASES[phase], after, tmp_path / "log"
+    )
     before = kinds(journal.read(directory / journal.NAME))
     assert before == "samtamtamtamt" + {"step": "", "save": "", "score": "samtamta"}[phase]
     resume(directory, {})
@@ -134,7 +118,7 @@ def test_what_the_authors_of_ienas_ran_survives_a_kill(tmp_path: Path) -> None:
     words = [*SMALL, "strategy=reinforce_ienas", *options, "trials=7"]
     start(task_config(compose_config(words)), tmp_path / "whole", unique=False)
     directory = tmp_path / "killed"
-    killed([*words, f"hydra.run.dir={directory}"], "step", STEPS + 2)
+    killed([*words, f"hydra.run.dir={directory}"], PHASES["step"], STEPS + 2, tmp_path / "log")
     resume(directory, {})
     assert results(directory) == results(tmp_path / "whole")
     notes = json.loads((directory / "strategy.json").read_text())
@@ -148,9 +132,14 @@ def test_epochs_of_a_warm_up_come_before_the_first_trial_and_survive_a_kill(tmp_
     whole_run = whole("aging_evolution", tmp_path / "whole", *words)
     assert kinds(journal.read(whole_run / journal.NAME)) == "sss" + "amt" * 4 + "s" + "amt" * 2 + "fe"
     directory = tmp_path / "killed"
-    killed([*SMALL, *STRATEGIES["aging_evolution"], *words, f"hydra.run.dir={directory}"], "step", STEPS + 2)
+    killed(
+        [*SMALL, *STRATEGIES["aging_evolution"], *words, f"hydra.run.dir={directory}"],
+        PHASES["step"],
+        STEPS + 2,
+        tmp_path / "log",
+    )
     assert kinds(journal.read(directory / journal.NAME)) == "s"
-    killed(["resume", str(directory)], "score", 3)
+    killed(["resume", str(directory)], PHASES["score"], 3, tmp_path / "log")
     resume(directory, {})
     assert results(directory) == results(whole_run)
 
@@ -160,9 +149,10 @@ def test_a_controller_and_its_shared_weights_survive_many_kills(tmp_path: Path) 
     expected = results(whole("reinforce", tmp_path / "whole"))
     assert "strategy.json" in expected
     directory = tmp_path / "killed"
-    killed([*SMALL, *STRATEGIES["reinforce"], f"hydra.run.dir={directory}"], "step", 3)
+    log = tmp_path / "log"
+    killed([*SMALL, *STRATEGIES["reinforce"], f"hydra.run.dir={directory}"], PHASES["step"], 3, log)
     for phase, after in (("step", STEPS + 1), ("score", 2), ("save", 1), ("score", 3), ("step", 2)):
-        killed(["resume", str(directory)], phase, after)
+        killed(["resume", str(directory)], PHASES[phase], after, log)
     resume(directory, {})
     assert results(directory) == expected
 

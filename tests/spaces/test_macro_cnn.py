@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from nasrun.spaces.macro_cnn.space import MacroCNN
+from tests.spaces.checks import check_choices, check_round_and_variation
 from tests.spaces.macro_cnns import CONFIG, EXAMPLE, FASHION, everything, seeds, small, space, spaces
 
 STRING = "c32-pool-c64-c64-pool"
@@ -33,18 +34,7 @@ def test_yaml_is_the_space_of_the_slides() -> None:
 def test_choices_enumerate_exactly_the_space() -> None:
     for max_pools in (0, 1):
         tested = small(max_pools=max_pools)
-        found, open_ends = [], [()]
-        while open_ends:
-            prefix = open_ends.pop()
-            legal = tested.choices(prefix)
-            open_ends += [(*prefix, token) for token in legal]
-            if not legal:
-                found.append(prefix)
-        expected = everything(tested)
-        assert len(found) == len(expected) == tested.size
-        assert set(found) == set(expected)
-        for genome in expected:
-            tested.validate(genome)
+        check_choices(tested, everything(tested))
 
 
 @pytest.mark.parametrize(
@@ -211,12 +201,4 @@ def test_any_vector_decodes(tested: MacroCNN, data: st.DataObject) -> None:
 @settings(max_examples=100, deadline=None)
 @given(spaces(), seeds)
 def test_any_genome_goes_round_and_varies_within_the_space(tested: MacroCNN, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    genome, other = tested.sample(rng), tested.sample(rng)
-    for one in (genome, other):
-        tested.validate(one)
-        assert tested.parse(tested.format(one)) == one
-        assert tested.decode(tested.encode(one)) == one
-    for mutate in tested.mutations.values():
-        tested.validate(mutate(genome, rng))
-    tested.validate(tested.crossover(genome, other, rng))
+    check_round_and_variation(tested, seed)

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-import numpy as np
 import pytest
 
-from nasrun.core import Cost, Task
+from nasrun.core import Task
+from tests.spaces.checks import check_costs
 from tests.spaces.macro_cnns import EXAMPLE, FASHION, space
 
 TASKS = [FASHION, Task("colour", 3, 32, 32, 100), Task("odd", 2, 7, 5, 3), Task("dot", 4, 1, 1, 2, "regression")]
@@ -17,24 +17,8 @@ TASKS = [FASHION, Task("colour", 3, 32, 32, 100), Task("odd", 2, 7, 5, 3), Task(
 @pytest.mark.parametrize("batch_norm", [True, False])
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
 def test_cost_is_what_torch_counts(task: Task, batch_norm: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    # There are no weights to draw on the meta device, but going through the motions is half of the time.
-    for name in ("kaiming_normal_", "kaiming_uniform_", "uniform_", "zeros_", "ones_"):
-        monkeypatch.setattr(torch.nn.init, name, lambda tensor, *args, **kwargs: tensor)
-    tested, rng = space(batch_norm=batch_norm, dense=48), np.random.default_rng(5)
-    counter, before = FlopCounterMode(display=False), 0
-    with torch.device("meta"), torch.inference_mode(), counter:
-        image = torch.empty(1, task.channels, task.height, task.width)
-        for _ in range(20 if batch_norm else 60):  # batch normalisation takes most of the time
-            genome = tested.sample(rng)
-            model = tested.build(genome, task).eval()
-            assert model(image).shape == (1, task.outputs)
-            total = counter.get_total_flops()
-            parameters = sum(weight.numel() for weight in model.parameters())
-            assert tested.cost(genome, task) == Cost(parameters, total - before), tested.format(genome)
-            before = total
+    count = 20 if batch_norm else 60  # batch normalisation takes most of the time
+    check_costs(space(batch_norm=batch_norm, dense=48), task, count, monkeypatch)
 
 
 def test_cost_by_hand() -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from nasrun.core import Genome
 from nasrun.spaces.sequential_cnn.space import SequentialCNN
+from tests.spaces.checks import check_choices, check_round_and_variation
 from tests.spaces.sequential_cnns import ACTIVATIONS, everything, layers, seeds, small, space, spaces
 
 EXAMPLE: Genome = (3, "N", 32, 3, "relu", "R", 64, 3, "gelu", "R", 64, 1, "tanh")
@@ -30,18 +31,7 @@ def test_yaml_is_the_space_of_the_report() -> None:
 
 def test_choices_enumerate_exactly_the_space() -> None:
     tested = small()
-    found, open_ends = [], [()]
-    while open_ends:
-        prefix = open_ends.pop()
-        legal = tested.choices(prefix)
-        open_ends += [(*prefix, token) for token in legal]
-        if not legal:
-            found.append(prefix)
-    expected = everything(range(2, 5), [8, 16])
-    assert len(found) == len(expected) == tested.size
-    assert set(found) == set(expected)
-    for genome in expected:
-        tested.validate(genome)
+    check_choices(tested, everything(range(2, 5), [8, 16]))
 
 
 @pytest.mark.parametrize(
@@ -218,15 +208,7 @@ def test_decode_refuses_what_is_no_vector() -> None:
 @settings(max_examples=100, deadline=None)
 @given(spaces(), seeds)
 def test_any_genome_goes_round_and_varies_within_the_space(tested: SequentialCNN, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    genome, other = tested.sample(rng), tested.sample(rng)
-    for one in (genome, other):
-        tested.validate(one)
-        assert tested.parse(tested.format(one)) == one
-        assert tested.decode(tested.encode(one)) == one
-    for mutate in tested.mutations.values():
-        tested.validate(mutate(genome, rng))
-    tested.validate(tested.crossover(genome, other, rng))
+    check_round_and_variation(tested, seed)
 
 
 @settings(max_examples=100, deadline=None)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from nasrun.core import Cost, Genome, Task
 from nasrun.spaces.layers import GlobalAveragePool
 from nasrun.spaces.sequential_cnn.space import SequentialCNN
+from tests.spaces.checks import check_costs
 from tests.spaces.sequential_cnns import join, layers, seeds, space, spaces
 
 FASHION = Task("fashion", 1, 28, 28, 10)
@@ -25,24 +26,8 @@ TASKS = [FASHION, Task("colour", 3, 32, 32, 100), Task("odd", 2, 7, 5, 3), Task(
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
 def test_cost_is_what_torch_counts(task: Task, batch_norm: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """2,000 random genomes in all."""
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    # There are no weights to draw on the meta device, but going through the motions is half of the time.
-    for name in ("kaiming_normal_", "kaiming_uniform_", "uniform_", "zeros_", "ones_"):
-        monkeypatch.setattr(torch.nn.init, name, lambda tensor, *args, **kwargs: tensor)
-    tested, rng = space(max_depth=7, batch_norm=batch_norm, dense=48), np.random.default_rng(5)
-    counter, before = FlopCounterMode(display=False), 0
-    with torch.device("meta"), torch.inference_mode(), counter:
-        image = torch.empty(1, task.channels, task.height, task.width)
-        for _ in range(100 if batch_norm else 400):  # batch normalisation takes most of the time
-            genome = tested.sample(rng)
-            model = tested.build(genome, task).eval()
-            assert model(image).shape == (1, task.outputs)
-            total = counter.get_total_flops()
-            parameters = sum(weight.numel() for weight in model.parameters())
-            assert tested.cost(genome, task) == Cost(parameters, total - before), tested.format(genome)
-            before = total
+    count = 100 if batch_norm else 400  # batch normalisation takes most of the time
+    check_costs(space(max_depth=7, batch_norm=batch_norm, dense=48), task, count, monkeypatch)
 
 
 def test_cost_by_hand() -> None:

@@ -126,7 +126,7 @@ def test_what_earlier_versions_wrote_is_read_without_loss(name: str) -> None:
 
 def test_events_of_later_versions_are_passed_over(tmp_path: Path) -> None:
     lines = [RunStarted(time=1.0).to_json(), {"event": "dreamt", "of": "sheep", "time": 5.0, "spent": 3.0}]
-    run = assemble(tmp_path, lines)
+    run = assemble(tmp_path, lines, keep_events=True)
     assert isinstance(run.events[1], Unknown)
     assert run.events[1].to_json() == lines[1]
     assert (run.wall_seconds, run.spent, run.trials) == (4.0, 3.0, {})

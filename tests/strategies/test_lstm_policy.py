@@ -38,7 +38,7 @@ def episode(
 
 def chances(learner: PolicyLearner, rows: dict[object, int], space: Words) -> torch.Tensor:
     """The probability of every word of the space."""
-    return learner._chances([episode(learner, rows, space, word) for word in space.words])[0].exp()
+    return learner.log_probabilities([episode(learner, rows, space, word) for word in space.words])[0].exp()
 
 
 def test_the_probabilities_of_all_words_add_up_to_one() -> None:
@@ -150,7 +150,7 @@ class TestAttention:
                 legal.append(strategy._legal(learner, genome[:place], tokens))
                 logs += float(np.log(walker.probabilities(legal[-1])[tokens.index(token)]))
                 walker.read(strategy._rows[token])
-        [chance], _ = learner._chances([Episode(strategy._rows_of(genome), legal, 0.0)])
+        [chance], _ = learner.log_probabilities([Episode(strategy._rows_of(genome), legal, 0.0)])
         assert chance.item() == pytest.approx(logs, rel=1e-4)
         named = [one.references.tolist() for one in legal if one.references is not None]
         assert named[:6] == [[0, 0], [0, 0], [-1] * 5, [-1] * 5, [0, 0, 4], [0, 0, 4]]
@@ -205,7 +205,7 @@ def test_the_expected_step_climbs_the_expected_reward() -> None:
     rewards = torch.tensor([value(word) for word in space.words])
     weights = list(learner.policy.parameters())
     exact = torch.autograd.grad((chances(learner, rows, space) * rewards).sum(), weights)
-    logs, _ = learner._chances([episode(learner, rows, space, word) for word in space.words])
+    logs, _ = learner.log_probabilities([episode(learner, rows, space, word) for word in space.words])
     baseline = 0.37  # any constant does
     estimate = torch.autograd.grad((logs.exp().detach() * (rewards - baseline) * logs).sum(), weights)
     for ours, theirs in zip(estimate, exact, strict=True):
@@ -229,7 +229,7 @@ def test_the_entropy_is_that_of_the_walks() -> None:
     space = words()
     learner, rows = learner_of(space)
     found = chances(learner, rows, space)
-    _, entropies = learner._chances([episode(learner, rows, space, word) for word in space.words])
+    _, entropies = learner.log_probabilities([episode(learner, rows, space, word) for word in space.words])
     expected = -(found * found.log()).sum().item()
     assert sum(p * e for p, e in zip(found.tolist(), entropies, strict=True)) == pytest.approx(expected, rel=1e-4)
 
@@ -238,7 +238,7 @@ def test_the_baseline_follows_the_rewards_and_takes_in_the_entropy() -> None:
     space = words()
     learner, rows = learner_of(space, entropy_weight=0.5)
     told = [episode(learner, rows, space, space.words[0], reward) for reward in (1.0, 0.0)]
-    _, (entropy, _) = learner._chances(told)
+    _, (entropy, _) = learner.log_probabilities(told)
     assert learner.learn(told) == pytest.approx(entropy)
     assert learner.baseline == pytest.approx(0.9 * 1.0 + 0.1 * 0.0 + 0.5 * entropy)
 
@@ -246,7 +246,7 @@ def test_the_baseline_follows_the_rewards_and_takes_in_the_entropy() -> None:
 def test_without_a_baseline_the_reward_is_the_advantage() -> None:
     space = words()
     learner, rows = learner_of(space, baseline_decay=None)
-    assert [learner._advantage(reward) for reward in (0.5, 0.25)] == [0.5, 0.25]
+    assert [learner.advantage(reward) for reward in (0.5, 0.25)] == [0.5, 0.25]
     learner.learn([episode(learner, rows, space, space.words[0], 1.0)])
     assert learner.baseline is None
 
@@ -270,7 +270,7 @@ def test_tokens_that_share_a_row_count_each() -> None:
     legal = learner.legal((0, 1, 0))
     with learner.walk() as walker:
         apart = walker.probabilities(legal)
-    together, _ = learner._chances([Episode([row], [legal], 0.0) for row in (0, 1)])
+    together, _ = learner.log_probabilities([Episode([row], [legal], 0.0) for row in (0, 1)])
     assert apart.sum() == pytest.approx(1.0)
     assert apart[0] == apart[2]
     assert together.exp().tolist() == pytest.approx([2 * apart[0], apart[1]], rel=1e-5)
@@ -281,8 +281,8 @@ def test_the_length_of_the_others_in_a_batch_makes_no_difference() -> None:
     learner, rows = learner_of(space)
     lengths = {len(word): word for word in space.words}
     assert len(lengths) == 2
-    alone = [learner._chances([episode(learner, rows, space, word)]) for word in lengths.values()]
-    logs, entropies = learner._chances([episode(learner, rows, space, word) for word in lengths.values()])
+    alone = [learner.log_probabilities([episode(learner, rows, space, word)]) for word in lengths.values()]
+    logs, entropies = learner.log_probabilities([episode(learner, rows, space, word) for word in lengths.values()])
     torch.testing.assert_close(logs, torch.cat([log for log, _ in alone]))
     assert entropies == pytest.approx([entropy for _, (entropy,) in alone], rel=1e-5)
     assert all(a != b for a, b in pairwise(entropies))

@@ -46,14 +46,15 @@ def test_scores_of_other_cells_are_predicted(learned: tuple[ArchitectureModel, _
 
 def test_without_a_step_what_was_read_is_written(learned: tuple[ArchitectureModel, _Slots, list[Any]]) -> None:
     model, slots, cells = learned
-    same = [slots.genome(model.uphill(slots.of(cell), 0.0, slots.legal)) == cell for cell in cells[:40]]
-    assert np.mean(same) > 0.9
+    read = cells[:40]
+    written = slots.genomes(model.uphill([slots.of(cell) for cell in read], 0.0, slots.legal))
+    assert np.mean([one == cell for one, cell in zip(written, read, strict=True)]) > 0.9
 
 
 def test_steps_lead_uphill(learned: tuple[ArchitectureModel, _Slots, list[Any]]) -> None:
     model, slots, cells = learned
     poor = [cell for cell in cells if worth(cell) <= 1][:30]
-    moved = [slots.genome(model.uphill(slots.of(cell), 2.0, slots.legal)) for cell in poor]
+    moved = slots.genomes(model.uphill([slots.of(cell) for cell in poor], 2.0, slots.legal))
     assert np.mean([worth(cell) for cell in moved]) > np.mean([worth(cell) for cell in poor]) + 1
 
 
@@ -80,12 +81,12 @@ def test_padding_changes_nothing() -> None:
 
 def test_what_is_written_step_by_step_is_what_the_whole_says() -> None:
     networks = ArchitectureNetworks(9, SETTINGS, seed=3)
-    rows = torch.tensor([[4, 7, 1, 2]])
+    rows = torch.tensor([[4, 7, 1, 2], [3, 3, 5, 8]])
     with torch.no_grad():
-        code = networks.encode(rows, torch.ones(1, 4, dtype=torch.bool))
+        code = networks.encode(rows, torch.ones(2, 4, dtype=torch.bool))
         written = networks.write(code, lambda slots: range(9) if len(slots) < 4 else ())
-        logits = networks.decode(code, torch.tensor([written]))
-    assert logits.argmax(-1)[0].tolist() == written
+        logits = networks.decode(code, torch.tensor(written))
+    assert logits.argmax(-1).tolist() == written
 
 
 def test_equal_seeds_give_equal_models() -> None:
@@ -121,8 +122,10 @@ def test_spaces_of_any_length_are_read_and_written(name: str) -> None:
     model = ArchitectureModel(
         [slots.of(cell) for cell in cells], np.linspace(0, 1, 6), slots.count, NetworkSettings(steps=3, hidden=16), 0
     )
-    for cell in cells:
-        space.validate(slots.genome(model.uphill(slots.of(cell), 1.0, slots.legal)))
+    together = slots.genomes(model.uphill([slots.of(cell) for cell in cells], 1.0, slots.legal))
+    for cell, genome in zip(cells, together, strict=True):
+        space.validate(genome)
+        assert slots.genomes(model.uphill([slots.of(cell)], 1.0, slots.legal)) == [genome]
 
 
 def test_torch_is_imported_when_there_is_something_to_learn() -> None:

@@ -66,6 +66,9 @@ def test_a_network_is_shown_growing_images(data: DeviceData) -> None:
     for _ in range(6):
         for batch in trainee.batches():
             trainee.step(*batch)
+        trained = seen[-1]
+        trainee.measure("validation")
+        assert seen[-1] == trained  # measured on what it was trained on last
     assert seen == sorted(seen)
     assert len(set(seen)) == STAGES
     assert seen[-1] == 2 * seen[0]

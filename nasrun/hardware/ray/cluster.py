@@ -15,13 +15,13 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Annotated, Any
 
-from nasrun.core.options import Above, AtLeast, ConfigError, Positive
+from nasrun.core.options import AtLeast, ConfigError
 from nasrun.core.words import counted
-from nasrun.hardware.devices import Hardware, Runtime
+from nasrun.hardware.cluster import ClusterHardware
 
 LONGEST_FOLDER = 40
 """Characters that the folder of a local cluster may have: Ray adds up to 64 to it for its sockets' names, which the
@@ -53,20 +53,18 @@ Those of a killed runner may take seconds, in which they would make folders anew
 
 
 @dataclass(kw_only=True, frozen=True)
-class RayCluster(Hardware):
+class RayCluster(ClusterHardware):
     """The options of a run whose trials are evaluated by actors on a Ray cluster.
 
     `address`: None starts a cluster on this machine, which ends with the run; or that of one that is there (`auto`,
-    `host:port`, `ray://host:port`). `workers`: actors. `cpus`, `gpus`, `memory_mb`: what each of them takes of its
-    node, as Ray counts; `gpus` None is one where the run trains on CUDA. `threads` None is as many as `cpus`. Device,
-    precision and threads are decided where the runner is, which also trains the winner.
+    `host:port`, `ray://host:port`). `workers`: actors. `cpus` and `gpus` may be parts of one, as Ray counts.
     """
+
+    option = "ray"
+    some_gpus = "gpus=1, or a part of one as gpus=0.5"
 
     workers: Annotated[int, AtLeast(1)] = 2
     address: str | None = None
-    cpus: Annotated[float, Above(0)] = 1.0
-    gpus: Annotated[float, AtLeast(0)] | None = None
-    memory_mb: Positive | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -74,43 +72,14 @@ class RayCluster(Hardware):
             value = getattr(self, name)
             if value is not None and value > 1 and value != int(value):
                 raise ValueError(f"{name}={value:g}: more than one must be a whole number")
-        if self.device == "cpu" and self.gpus:
-            raise ValueError(f"gpus={self.gpus:g}: device=cpu uses none; choose gpus=0, or device=cuda")
-        if self.device == "cuda" and self.gpus == 0:
-            raise ValueError("gpus=0: device=cuda needs some; choose gpus=1, or a part of one as gpus=0.5")
         if self.address is not None and not (self.address == "auto" or ":" in self.address):
             raise ValueError(f"address={self.address}: expected auto, host:port or ray://host:port")
         if find_spec("ray") is None:
             raise ValueError("address: Ray is not installed; install it: pip install 'nasrun[ray]'")
 
     @property
-    def is_remote(self) -> bool:
-        return True
-
-    @property
-    def shares_memory(self) -> bool:
-        return False
-
-    @property
     def worker_summary(self) -> str:
         return f"{counted(self.workers, 'worker')} on {'a Ray cluster' if self.address else 'Ray, on this machine'}"
-
-    @property
-    def named(self) -> tuple[str, str]:
-        return "hardware=ray", "hardware=auto"
-
-    @property
-    def own_threads(self) -> int:
-        return max(1, int(self.cpus))
-
-    def resolve(self) -> Runtime:
-        without_gpu = self.device == "auto" and self.gpus == 0
-        runtime = Hardware.resolve(replace(self, device="cpu") if without_gpu else self)
-        if self.gpus and runtime.device == "cpu":
-            raise ConfigError(
-                f"hardware.gpus={self.gpus:g}: no CUDA device is usable here, where the winner is trained"
-            )
-        return runtime
 
     def resources(self, on_gpus: bool) -> dict[str, float]:
         """What one worker takes of its node: arguments of Ray's `options`."""

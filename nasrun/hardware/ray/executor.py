@@ -43,16 +43,15 @@ class RayExecutor(RemoteExecutor[_Actor]):
         *,
         splits: Splits | None = None,
         directory: Path | None = None,
-        journal: str = "",
         say: Callable[[str], None] = lambda text: None,
         grace: float = GRACE_SECONDS,
     ) -> None:
         """`resources`: of each actor, as Ray's `options` takes them. `directory`: the run's, if checkpoints go there.
 
-        `journal`: the name of the file in it by which nodes know that they see the same. `say`: tells the user a line.
+        `say`: tells the user a line.
         """
         super().__init__(evaluator, workers, grace, say)
-        self._ray, self._place = library(), Place.here("Ray cluster", directory, journal)
+        self._ray, self._place = library(), Place.here("Ray cluster", directory)
         self._recipe = pickle.dumps(recipe)
         self._kind = self._ray.remote(max_restarts=0, max_task_retries=0)(RayWorker)
         self._resources = resources

@@ -22,7 +22,6 @@ from nasrun.hardware.slurm.jobs import SlurmJobs
 from nasrun.hardware.slurm.link import Listener, write_key
 from nasrun.hardware.slurm.worker import TAKEN, TALK, SlurmWorker
 from nasrun.hardware.worker_messages import DONE, Recipe, WorkerError
-from nasrun.storage import journal
 
 FOLDER = ".slurm"
 """In the run directory, while the run goes on: what the jobs are started from, and their logs."""
@@ -74,7 +73,7 @@ class SlurmExecutor(RemoteExecutor[_SlurmJob]):
     ) -> None:
         super().__init__(evaluator, options.workers, options.grace, say)
         self._options, self._recipe = options, pickle.dumps(recipe)
-        self._place = Place.here("SLURM cluster", directory, journal.NAME)
+        self._place = Place.here("SLURM cluster", directory)
         self._directory, self._on_gpus = directory.absolute(), on_gpus
         self._submit: Callable[..., Any] | None = None
         self._listener: Listener | None = None

@@ -4,28 +4,28 @@ import contextlib
 import shutil
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Annotated, Any
 
 from nasrun.core.options import Above, AtLeast, ConfigError, Positive
-from nasrun.hardware.devices import Hardware, Runtime
+from nasrun.hardware.cluster import ClusterHardware
 
 OWN = ("output", "error", "array", "requeue", "no-requeue", "job-name", "open-mode", "signal", "time", "cpus-per-task")
 """Options of sbatch that the runner sets."""
 
 
 @dataclass(kw_only=True, frozen=True)
-class SlurmJobs(Hardware):
+class SlurmJobs(ClusterHardware):
     """The options of a run whose trials are evaluated by jobs of a SLURM cluster, each of which is a worker.
 
     `workers`: jobs at most; `least`: those that are kept where there is nothing to do; further ones end after `idle`
-    seconds without a trial. `minutes`: the time limit of each job. `cpus`, `gpus`, `memory_mb`: what each takes of its
-    node; `gpus` None is one where the run trains on CUDA. `threads` None is as many as `cpus`. `setup`: lines of shell
-    before each worker. `sbatch`: further options by their long names. `host`: the name or address by which nodes reach
-    the runner; None is its host name. Device, precision and threads are decided where the runner is, which also trains
-    the winner.
+    seconds without a trial. `minutes`: the time limit of each job. `setup`: lines of shell before each worker.
+    `sbatch`: further options by their long names. `host`: the name or address by which nodes reach the runner; None is
+    its host name.
     """
+
+    option = "slurm"
 
     workers: Annotated[int, AtLeast(1)] = 8
     least: Annotated[int, AtLeast(0)] = 1
@@ -35,7 +35,6 @@ class SlurmJobs(Hardware):
     account: str | None = None
     cpus: Positive = 1
     gpus: Annotated[int, AtLeast(0)] | None = None
-    memory_mb: Positive | None = None
     setup: tuple[str, ...] = ()
     sbatch: dict[str, Any] | None = None
     host: str | None = None
@@ -44,10 +43,6 @@ class SlurmJobs(Hardware):
         super().__post_init__()
         if self.least > self.workers:
             raise ValueError(f"least={self.least}: must be at most workers={self.workers}")
-        if self.device == "cpu" and self.gpus:
-            raise ValueError(f"gpus={self.gpus}: device=cpu uses none; choose gpus=0, or device=cuda")
-        if self.device == "cuda" and self.gpus == 0:
-            raise ValueError("gpus=0: device=cuda needs some; choose gpus=1")
         for name in self.sbatch or {}:
             if name.replace("_", "-") in OWN:
                 raise ValueError(f"sbatch.{name}: nasrun sets it itself; leave it out")
@@ -55,31 +50,8 @@ class SlurmJobs(Hardware):
             raise ValueError("partition: submitit is not installed; install it: pip install 'nasrun[submitit]'")
 
     @property
-    def is_remote(self) -> bool:
-        return True
-
-    @property
-    def shares_memory(self) -> bool:
-        return False
-
-    @property
     def worker_summary(self) -> str:
         return f"{self.least} to {self.workers} workers as SLURM jobs"
-
-    @property
-    def named(self) -> tuple[str, str]:
-        return "hardware=slurm", "hardware=auto"
-
-    @property
-    def own_threads(self) -> int:
-        return self.cpus
-
-    def resolve(self) -> Runtime:
-        without_gpu = self.device == "auto" and self.gpus == 0
-        runtime = Hardware.resolve(replace(self, device="cpu") if without_gpu else self)
-        if self.gpus and runtime.device == "cpu":
-            raise ConfigError(f"hardware.gpus={self.gpus}: no CUDA device is usable here, where the winner is trained")
-        return runtime
 
     @contextlib.contextmanager
     def opened(self, data_bytes: int = 0) -> Iterator[None]:

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nasrun.core import Objective
+from nasrun.core.collection import no_collection
 from nasrun.core.options import ConfigError, first_line
 from nasrun.reports.compare.runs import find_runs
 from nasrun.reports.summary import SUMMARY
 from nasrun.storage import journal
-from nasrun.storage.events import RunStarted, Told, events_of
-from nasrun.storage.journal import JournalError, Reader, now, reject_invalid_events
+from nasrun.storage.event_base import Event
+from nasrun.storage.events import RunStarted, Told, each_event_of
+from nasrun.storage.journal import JournalError, Reader, now
 from nasrun.storage.lock import NAME, Holder, holder_of
 from nasrun.storage.records import RunRecords, TrialRecord
 
@@ -111,19 +113,24 @@ class Follower:
             self._records, self._asked_at, self._best = None, {}, []
             self._counted = self._failed = 0
         path = self.directory / journal.NAME
-        for event in events_of(lines, path):
-            with reject_invalid_events(path):
-                if self._records is None:
-                    if not isinstance(event, RunStarted):
-                        raise JournalError(f"{path}: does not begin with the start of a run")
-                    self._records = RunRecords(self.directory, event)
-                before = len(self._records.asked)
-                self._records.take(event)
-                self._records.events.clear()  # nobody replays them
-                for number in range(before, len(self._records.asked)):
-                    self._asked_at[number] = event.time or 0.0
-                if isinstance(event, Told):
-                    self._asked_at.pop(event.trial, None)
+        with no_collection():
+            for event in each_event_of(lines, path):
+                try:
+                    self._take(event)
+                except journal.INVALID as error:
+                    raise journal.makes_no_sense(path, error) from error
+
+    def _take(self, event: Event) -> None:
+        if self._records is None:
+            if not isinstance(event, RunStarted):
+                raise JournalError(f"{self.directory / journal.NAME}: does not begin with the start of a run")
+            self._records = RunRecords(self.directory, event)
+        before = len(self._records.asked)
+        self._records.take(event)
+        for number in range(before, len(self._records.asked)):
+            self._asked_at[number] = event.time or 0.0
+        if isinstance(event, Told):
+            self._asked_at.pop(event.trial, None)
 
     def _count(self, run: RunRecords, holder: Holder) -> None:
         """Take in the trials that were told since the last time."""

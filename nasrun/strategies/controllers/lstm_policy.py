@@ -214,9 +214,9 @@ class PolicyLearner:
     def learn(self, episodes: Sequence[Episode]) -> float:
         """One step of gradient ascent; returns the mean entropy of the policy over the episodes, in nats."""
         with single_thread(), torch.enable_grad():
-            chances, entropies = self._chances(episodes)
+            chances, entropies = self.log_probabilities(episodes)
             advantages = [
-                self._advantage(episode.reward + self._entropy_weight * entropy)
+                self.advantage(episode.reward + self._entropy_weight * entropy)
                 for episode, entropy in zip(episodes, entropies, strict=True)
             ]
             loss = -(torch.tensor(advantages) * chances).mean()
@@ -228,8 +228,8 @@ class PolicyLearner:
             self._optimizer.step()
         return math.fsum(entropies) / len(entropies)
 
-    def _chances(self, episodes: Sequence[Episode]) -> tuple[torch.Tensor, list[float]]:
-        """log P of each episode's genome, and the entropy of the policy along it."""
+    def log_probabilities(self, episodes: Sequence[Episode]) -> tuple[torch.Tensor, list[float]]:
+        """Log-probabilities of the genomes of episodes (episodes,), and the entropy of the policy along each one."""
         longest = max(len(episode.rows) for episode in episodes)
         rows = torch.zeros(len(episodes), longest, dtype=torch.int64)
         # What is beyond the end of a genome has one legal token, row 0, and so no part in anything.
@@ -254,7 +254,7 @@ class PolicyLearner:
                     found[place, position, legal.rows] = legal.references
         return found
 
-    def _advantage(self, reward: float) -> float:
+    def advantage(self, reward: float) -> float:
         """How far a reward is above the baseline, which then moves towards it; the reward itself without a baseline."""
         if self._baseline_decay is None:
             return reward

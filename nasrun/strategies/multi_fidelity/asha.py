@@ -1,18 +1,19 @@
 """Asynchronous successive halving."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from nasrun.core import Genome, Measurement, Objective, Proposal, SearchSpace, Strategy, Trial
+from nasrun.core import Genome, Objective, Proposal, SearchSpace
 from nasrun.core.options import AtLeast, Positive
-from nasrun.strategies.multi_fidelity.rungs import Rung, Rungs
+from nasrun.strategies.multi_fidelity.rungs import Member, Rung, Rungs
+from nasrun.strategies.multi_fidelity.search import RungSearch
 from nasrun.strategies.start import Start, StartingGenomes
 from nasrun.strategies.variation import Mutator
 
 
-class Asha(Strategy):
+class Asha(RungSearch):
     """Trains every architecture for a few epochs, and those on that are among the best 1/`eta` of their rung.
 
     Source: Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning", algorithm 2. Whenever a trial is
@@ -28,8 +29,6 @@ class Asha(Strategy):
     What the search comes to is the best at the highest rung reached.
     """
 
-    uses_checkpoints = True
-
     def __init__(
         self,
         space: SearchSpace,
@@ -44,16 +43,11 @@ class Asha(Strategy):
         sampler: Literal["random", "evolution"] = "random",
         start: Start = "none",
     ) -> None:
-        self._ladder = Rungs(min_budget, max_budget, eta, budgets)
-        self.budgets = self._ladder.budgets
-        self._space, self._objective, self._rng = space, objective, rng
+        super().__init__(space, objective, rng, Rungs(min_budget, max_budget, eta, budgets))
         self._eta, self._most = eta, configurations
         self._first = StartingGenomes(space, start, configurations)
         self._mutator = Mutator(space, None) if sampler == "evolution" else None
         self._rungs = [Rung(eta, configurations if rung == 0 else None) for rung in range(len(self.budgets))]
-        self._told: set[int] = set()
-        self._begun = 0
-        self._waiting = 0
 
     def ask(self, n: int) -> list[Proposal]:
         proposals: list[Proposal] = []
@@ -62,19 +56,8 @@ class Asha(Strategy):
         self._waiting += len(proposals)
         return proposals
 
-    def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
-        self._waiting -= 1
-        proposal = trial.proposal
-        if trial.number in self._told:
-            self._begun -= 1  # a duplicate that was turned down: another one takes its place
-        elif proposal.reuse_of is None:
-            self._told.add(trial.number)
-            member = self._ladder.member(trial.number, proposal, self._objective.score(measurements))
-            self._rungs[self._ladder.rung(proposal)].add(member)
-
-    def reject(self, proposal: Proposal, reason: str) -> None:
-        self._waiting -= 1
-        self._begun -= 1  # another one takes its place
+    def _add(self, member: Member, rung: int) -> None:
+        self._rungs[rung].add(member)
 
     @property
     def done(self) -> bool:
@@ -83,9 +66,6 @@ class Asha(Strategy):
     def required_checkpoints(self) -> Collection[int]:
         found = set[int]().union(*(rung.needed for rung in self._rungs[:-1])) if not self.done else set()
         return found if self._ladder.best is None else found | {self._ladder.best}
-
-    def selected_trial(self) -> int | None:
-        return self._ladder.best
 
     def epochs(self, trials: int) -> float:
         shares = [float(self._eta) ** -rung for rung in range(len(self.budgets))]

@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 
-from nasrun.core import Measurement, Objective, Origin, Proposal, SearchSpace, Strategy, Trial
+from nasrun.core import Measurement, Objective, Origin, Proposal, SearchSpace, Trial
 from nasrun.core.options import AtLeast, Positive
 from nasrun.strategies.multi_fidelity.rungs import Member, Rungs
+from nasrun.strategies.multi_fidelity.search import RungSearch
 from nasrun.strategies.start import Start, StartingGenomes
 
 
@@ -20,7 +21,7 @@ class Bracket(NamedTuple):
     sizes: tuple[int, ...]
 
 
-class SuccessiveHalving(Strategy):
+class SuccessiveHalving(RungSearch):
     """Trains `configurations` architectures for a few epochs, the best 1/`eta` of them on, and so forth to the top.
 
     Source: Jamieson and Talwalkar 2016, "Non-stochastic Best Arm Identification and Hyperparameter Optimization",
@@ -34,8 +35,6 @@ class SuccessiveHalving(Strategy):
     `max_budget`, `eta`, `budgets`), and learning rates follow the schedule of a training of the highest budget.
     `start`: known architectures that are begun first. What the search comes to is the best at the highest rung reached.
     """
-
-    uses_checkpoints = True
 
     def __init__(
         self,
@@ -51,20 +50,17 @@ class SuccessiveHalving(Strategy):
         brackets: Literal["single", "hyperband"] = "single",
         start: Start = "none",
     ) -> None:
-        self._ladder = Rungs(min_budget, max_budget, eta, budgets)
-        self.budgets = self._ladder.budgets
+        super().__init__(space, objective, rng, Rungs(min_budget, max_budget, eta, budgets))
         self._plan = _brackets(self._ladder, eta, configurations, brackets)
         self._first = StartingGenomes(space, start, self._plan[0].sizes[0])
         if brackets == "single":
             self.length = sum(self._plan[0].sizes)
-        self._space, self._objective, self._rng = space, objective, rng
         self._coming = iter(self._plan) if brackets == "single" else cycle(self._plan)
         self._members: list[Member] = []
-        self._told: set[int] = set()
         self._queue: deque[Proposal] = deque()
         self._rows: list[dict[str, Any]] = []
         self._over = False
-        self._waiting = self._begun = self._rung = 0
+        self._rung = 0
         self._begin()
 
     def ask(self, n: int) -> list[Proposal]:
@@ -79,19 +75,15 @@ class SuccessiveHalving(Strategy):
         return proposals
 
     def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
-        self._waiting -= 1
-        proposal = trial.proposal
-        if trial.number in self._told:
-            self._begun -= 1  # a duplicate that was turned down: another one takes its place
-        elif proposal.reuse_of is None:
-            self._told.add(trial.number)
-            self._members.append(self._ladder.member(trial.number, proposal, self._objective.score(measurements)))
+        super().tell(trial, measurements)
         self._end_rung()
 
     def reject(self, proposal: Proposal, reason: str) -> None:
-        self._waiting -= 1
-        self._begun -= 1  # another one takes its place
+        super().reject(proposal, reason)
         self._end_rung()
+
+    def _add(self, member: Member, rung: int) -> None:
+        self._members.append(member)
 
     def _end_rung(self) -> None:
         """Promote the best where the whole rung is told."""
@@ -106,9 +98,6 @@ class SuccessiveHalving(Strategy):
         found = [member.trial for member in self._members if not member.failed]
         found += [proposal.parent for proposal in self._queue if proposal.parent is not None]
         return found if self._ladder.best is None else [*found, self._ladder.best]
-
-    def selected_trial(self) -> int | None:
-        return self._ladder.best
 
     def epochs(self, trials: int) -> float:
         total, left = 0, trials

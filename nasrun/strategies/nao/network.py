@@ -71,14 +71,17 @@ class ArchitectureNetworks(nn.Module):
         outputs, _ = self.decoder(self.embedding[F.pad(rows[:, :-1], (1, 0), value=self._start)], self._begin(code))
         return self._attend(code, outputs)
 
-    def write(self, code: Code, legal: Legal) -> list[int]:
-        """The most probable legal genome under one code, token by token."""
-        written: list[int] = []
-        state, last = self._begin(code), self._start
-        while rows := list(legal(written)):
-            output, state = self.decoder(self.embedding[last][None, None], state)
-            last = rows[int(self._attend(code, output)[0, 0, rows].argmax())]
-            written.append(last)
+    def write(self, code: Code, legal: Legal) -> list[list[int]]:
+        """The most probable legal genome under each code of a batch, token by token."""
+        written: list[list[int]] = [[] for _ in code.whole]
+        state, last = self._begin(code), torch.full((len(written),), self._start)
+        while any(choices := [list(legal(one)) for one in written]):
+            outputs, state = self.decoder(self.embedding[last][:, None], state)
+            logits = self._attend(code, outputs)[:, 0]
+            for row, slots in enumerate(choices):
+                if slots:  # the others are complete, and go along unread
+                    last[row] = slots[int(logits[row, slots].argmax())]
+                    written[row].append(int(last[row]))
         return written
 
     @property
@@ -137,19 +140,21 @@ class ArchitectureModel:
         with single_thread(), torch.inference_mode():
             return np.asarray(self._networks.predict(self._networks.encode(rows, present).whole).numpy())
 
-    def uphill(self, genome: Sequence[int], step: float, legal: Legal) -> list[int]:
-        """The slots of the genome that is read where one step of that length up the predictor's gradient leads to.
+    def uphill(self, genomes: Sequence[Sequence[int]], step: float, legal: Legal) -> list[list[int]]:
+        """The slots of the genomes that are read where, from each, one step of that length up the predictor's gradient
+        leads to.
 
         The step moves the states of the encoder (section 3.4); at each position the most probable legal slot is
         written.
         """
-        rows, present = _padded([genome])
+        rows, present = _padded(genomes)
         with single_thread():
             with torch.enable_grad():
                 states = self._networks.encode(rows, present).states.detach().requires_grad_()
                 predicted = self._networks.predict(self._networks.whole(states)).sum()
                 (gradient,) = torch.autograd.grad(predicted, states)
-            moved = (states + step * F.normalize(gradient.flatten(), dim=0).view_as(gradient)).detach()
+            gradient = gradient * present[..., None]  # positions that are not there stay 0
+            moved = states.detach() + step * F.normalize(gradient.flatten(1), dim=1).view_as(gradient)
             with torch.inference_mode():
                 return self._networks.write(Code(moved, self._networks.whole(moved)), legal)
 

@@ -89,8 +89,9 @@ class NAO(ModelSearch):
         found: dict[Hashable, Proposal] = {}
         for doubling in range(self._climbing.longest):
             step = self._climbing.step * 2**doubling
-            for parent in best:
-                genome = self._space.fit(self._slots.genome(model.uphill(parent.entries, step, self._slots.legal)))
+            written = model.uphill([parent.entries for parent in best], step, self._slots.legal)
+            for parent, uphill in zip(best, self._slots.genomes(written), strict=True):
+                genome = self._space.fit(uphill)
                 key = self._space.key(genome)
                 if key not in self._seen:
                     found.setdefault(key, Proposal(genome, parent=parent.trial, origin=Origin.PREDICTED))
@@ -124,8 +125,8 @@ class _Slots:
             self._tokens[(*written, slot)] = (*prefix, token)
         return list(found)
 
-    def genome(self, written: Sequence[int]) -> Genome:
-        """The genome of slots that `legal` gave one after the other."""
-        genome = self._tokens[tuple(written)]
+    def genomes(self, written: Sequence[Sequence[int]]) -> list[Genome]:
+        """The genomes of slots that `legal` gave one after the other."""
+        found = [self._tokens[tuple(slots)] for slots in written]
         self._tokens = {(): ()}
-        return genome
+        return found

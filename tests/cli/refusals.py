@@ -1,0 +1,29 @@
+"""How a mistake is answered: exit code 2, one line on stderr, nothing on stdout, nothing created or changed."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def snapshot(folder: Path) -> dict[str, bytes | None]:
+    """Every file below a folder with its content, and every folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+def assert_one_line(answer: Any, fragments: tuple[str, ...]) -> None:
+    """An answer is one line, which has these parts."""
+    assert answer.returncode == 2, answer
+    assert answer.stdout == ""
+    assert re.fullmatch(r"nasrun: [^\n]+\n", answer.stderr), answer.stderr
+    for fragment in fragments:
+        assert fragment in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def check_refused(row: tuple[str, ...], folder: Path, call: Callable[[str], Any]) -> None:
+    """A command, the first of the row, is answered by one line with the other parts of the row, and leaves the folder
+    as it was."""
+    before = snapshot(folder)
+    assert_one_line(call(row[0]), row[1:])
+    assert snapshot(folder) == before
