@@ -49,6 +49,7 @@ ROWS: Mapping[str, tuple[str, ...]] = {
     "sandwich": ("evaluator.sampling=sandwich",),
     "distilled": ("evaluator.sampling=sandwich", "evaluator.distil=inplace"),
     "recalibrated": ("evaluator.statistics=recalibrated",),
+    "few_shot": ("evaluator.split=1",),
     "restarts": ("evaluator.cycle=4", "evaluator.cycle_growth=1"),
 }
 PRICES, UNTRAINED = ("parameters", "flops"), ("naswot", "jacob_cov", "synflow")

@@ -6,14 +6,15 @@ torch is imported when something is trained, not before.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
 from nasrun.core import Genome, SearchSpace, Task, Token
-from nasrun.core.options import AtLeast, Between, ConfigError, show
+from nasrun.core.options import AtLeast, Between, ConfigError, Positive, show
 from nasrun.datasets import Dataset
-from nasrun.evaluators.weight_sharing import SharingSettings, WeightSharing
+from nasrun.evaluators.weight_sharing import UNTRAINED, SharingSettings, WeightSharing
 from nasrun.hardware.devices import Hardware
 from nasrun.spaces.sections import spaces_with_relaxation, spaces_with_supernet
 from nasrun.training.supernet.sampling import Draw, FairDraws, SandwichDraws, WeightedDraws, Weights, weights_by_cost
@@ -41,7 +42,9 @@ class SupernetSettings(SharingSettings):
     those of the batch at hand. `drop_path`: the share of images for which an operation gives nothing while training, in
     the last epoch; in the first next to none. `auxiliary`: the weight of the loss of a second classifier within the
     network (`AuxiliaryHead`); 0: there is none. `warm_up_epochs`: epochs before the first trial, in which no policy is
-    used.
+    used. `split`: the position in genomes, from 1, by whose choices the weights are split after `split_epochs` epochs
+    (`auto`: half of all): from then on the architectures of each choice have weights of their own, which begin with
+    those that all had until then (few-shot, see `nasrun.training.supernet.splitting`); None: they never are.
     """
 
     sampling: Sampling = "auto"
@@ -50,6 +53,8 @@ class SupernetSettings(SharingSettings):
     drop_path: Annotated[float, Between(0, 1, open_high=True)] = 0.0
     auxiliary: Annotated[float, AtLeast(0)] = 0.0
     warm_up_epochs: Annotated[int, AtLeast(0)] = 0
+    split: Positive | None = None
+    split_epochs: Annotated[int, AtLeast(0)] | Literal["auto"] = "auto"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -58,6 +63,8 @@ class SupernetSettings(SharingSettings):
                 "distil=inplace: is for sampling=sandwich, whose largest architecture teaches the others, and "
                 f"sampling={self.sampling}"
             )
+        if self.split is not None and self.auxiliary:
+            raise ValueError(f"split={self.split}: goes without a second classifier; use auxiliary=0, or split=null")
 
 
 class Supernet(WeightSharing):
@@ -139,17 +146,61 @@ class Supernet(WeightSharing):
                 "place for a second classifier; use 0, or search_space=micro_cell"
             )
 
+        if own.split is not None and not space.mixed_channels:
+            raise ConfigError(
+                f"evaluator.split={own.split}: this search space cannot be split, as the choices at a position depend "
+                f"on those before; use null, or search_space={' or '.join(spaces_with_relaxation())}"
+            )
+        if own.split is not None and own.split > len(space.positions()):
+            raise ConfigError(f"evaluator.split={own.split}: genomes have positions from 1 to {len(space.positions())}")
+
     def train_shared(self, draw: Draw, rng: np.random.Generator, epoch: int, epochs: int) -> Mapping[str, float]:
         """One epoch of the shared weights; also tells the accuracy of one more draw on what is held out."""
         if epoch == 1:
             self._trainer = self._new(int(rng.integers(2**62)))
+        own = self._options
+        if own.split is not None and epoch > (epochs // 2 if own.split_epochs == "auto" else own.split_epochs):
+            self._trainer = self._split(self._ready)
         one = draw if self._sampling == "policy" and epoch > self.warm_up_epochs else self._one
         draws: Callable[[np.random.Generator], Sequence[Any]] = self._group(one)
         if self._options.drop_path:
             draws = self._with_dropped_paths(draws, rng, self._options.drop_path * min(epoch / epochs, 1.0))
         metrics = self._ready.epoch(draws, rng, epoch, epochs)
         found = self._score(self._ready, one(rng), self._parts["held_out"])
-        return metrics | {"held_out_accuracy": found["accuracy"]}
+        told = {} if own.split is None else {"branches": float(self._branches(self._ready))}
+        return metrics | {"held_out_accuracy": found["accuracy"]} | told
+
+    def _split(self, whole: "SharedTrainer") -> "SharedTrainer":
+        """The weights split, unless they are already."""
+        from nasrun.training.supernet.splitting import whole_name
+
+        if self._branches(whole) > 1:
+            return whole
+        trainer = self._new(UNTRAINED, split=True)
+        trainer.take_over(whole, whole_name)
+        return trainer
+
+    def _branches(self, trainer: "SharedTrainer") -> int:
+        """Networks of all architectures that there are."""
+        from nasrun.training.supernet.splitting import SplitNetwork
+
+        return len(trainer.model.branches) if isinstance(trainer.model, SplitNetwork) else 1
+
+    def _shared_name(self, trainer: "SharedTrainer", genome: Genome) -> Callable[[str], str]:
+        from nasrun.training.supernet.splitting import SplitNetwork
+
+        names = super()._shared_name(trainer, genome)
+        if not isinstance(trainer.model, SplitNetwork):
+            return names
+        within = trainer.model.names(genome)
+        return lambda name: within(names(name))
+
+    def load(self, path: Path) -> None:
+        from nasrun.training.supernet.splitting import is_split
+
+        if self._options.split is not None:
+            self._trainer = self._new(UNTRAINED, split=is_split(path))
+        super().load(path)
 
     def _group(self, one: Draw) -> Callable[[np.random.Generator], Sequence[Genome]]:
         return (lambda rng: [one(rng)]) if self._groups is None else self._groups.draw
@@ -182,15 +233,22 @@ class Supernet(WeightSharing):
     def _timed_step(self, trainer: "SharedTrainer", genome: Genome) -> None:
         trainer.time_step(self._group(lambda rng: genome)(np.random.default_rng(0)))
 
-    def _new(self, seed: int) -> "SharedTrainer":
+    def _new(self, seed: int, *, split: bool = False) -> "SharedTrainer":
         from nasrun.training.supernet.trainer import SharedTrainer
 
         data, runtime = self._device
-        model = self._network(self._space.supernet, seed)
+        model = self._network(self._split_network if split else self._space.supernet, seed)
         head = self._auxiliary_head(model, seed) if self._options.auxiliary else None
         distils = self._options.distil == "inplace"
         train = self._parts["train"]
         return SharedTrainer(model, data, train, self._options, runtime, distils=distils, auxiliary=head)
+
+    def _split_network(self, task: Task) -> "torch.nn.Module":
+        from nasrun.training.supernet.splitting import SplitNetwork
+
+        assert self._options.split is not None
+        position = self._options.split - 1
+        return SplitNetwork(position, self._space.positions()[position], lambda: self._space.supernet(task))
 
     def _auxiliary_head(self, model: "torch.nn.Module", seed: int) -> "AuxiliaryHead":
         from nasrun.training.supernet.auxiliary import AuxiliaryHead

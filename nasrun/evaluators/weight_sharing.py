@@ -189,7 +189,11 @@ class WeightSharing(SharedEvaluator):
 
         with torch.random.fork_rng([]):
             model = self._space.build(genome, self._small_task)
-        return trainer.alone(model, self._space.supernet_name(genome, self._small_task), STATISTICS_BATCHES)
+        return trainer.alone(model, self._shared_name(trainer, genome), STATISTICS_BATCHES)
+
+    def _shared_name(self, trainer: "SharedTrainer", genome: Genome) -> Callable[[str], str]:
+        """From the name of a parameter of an architecture's own network to that of its shared weight."""
+        return self._space.supernet_name(genome, self._small_task)
 
     def estimate(self, trial: Trial, timer: Callable[[], float] | None = None) -> float | None:
         """Seconds of one trial: its score, and its share of an epoch, from five steps of its architecture."""

@@ -13,7 +13,10 @@ from nasrun.core import Measurement, Trial
 from nasrun.core.options import ConfigError
 from tests.support import FITTING, SHORTER, measure, options, setup_of, trajectory
 
-PAIRS = list(itertools.product(options("strategy"), options("search_space")))
+SAME = ("nasnet",)
+"""Search spaces that are others with other options, which strategies cannot tell from those."""
+SPACES = [name for name in options("search_space") if name not in SAME]
+PAIRS = list(itertools.product(options("strategy"), SPACES))
 
 pairs = pytest.mark.parametrize(("strategy", "space"), PAIRS)
 

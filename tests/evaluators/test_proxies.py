@@ -214,6 +214,7 @@ SPACES: dict[str, tuple[str, ...]] = {
     "nasbench201": ("search_space.channels=4", "search_space.cells=1"),
     "nasbench101": ("search_space.vertices=5",),
     "micro_cell": ("search_space.blocks=2", "search_space.layout=cr", "search_space.channels=4"),
+    "nasnet": ("search_space.blocks=2", "search_space.layout=cr", "search_space.channels=4"),
 }
 
 

@@ -271,3 +271,69 @@ class TestImageSize:
     def test_it_is_the_size_behind_the_border(self) -> None:
         evaluator, _ = prepared("nasbench201", "evaluator.pad_to=12", "evaluator.image_size=6")
         assert evaluator._parts["train"].shape[1:] == (6, 6)
+
+
+class TestSplit:
+    """Few-shot: weights of their own for each choice at one position."""
+
+    WORDS = ("evaluator.split=2", "evaluator.split_epochs=1")
+
+    @pytest.mark.parametrize("space", ["nasbench201", "micro_cell"])
+    def test_each_choice_goes_on_from_the_weights_of_all(self, space: str, tmp_path: Path) -> None:
+        evaluator, chosen = prepared(space, *self.WORDS)
+        choices, rng = chosen.positions()[1], np.random.default_rng(3)
+        genomes = [chosen.sample(rng) for _ in range(4)]
+        first = evaluator.train_shared(chosen.sample, np.random.default_rng(1), 1, 3)
+        before = [evaluator._score(evaluator._ready, genome, evaluator._parts["scored"]) for genome in genomes]
+        whole = weights_of(evaluator)
+        evaluator._trainer = evaluator._split(evaluator._ready)
+        assert [evaluator._score(evaluator._ready, genome, evaluator._parts["scored"]) for genome in genomes] == before
+        weights = weights_of(evaluator)
+        assert {f"branches.{branch}.{name}" for branch in range(len(choices)) for name in whole} == set(weights)
+        only = next(genome for genome in iter(lambda: chosen.sample(rng), None) if genome[1] == choices[-1])
+        second = evaluator.train_shared(lambda rng: only, np.random.default_rng(2), 2, 3)
+        assert (first["branches"], second["branches"]) == (1, len(choices))
+        after, drawn = weights_of(evaluator), choices.index(only[1])
+        assert {name.split(".")[1] for name in after if not torch.equal(after[name], weights[name])} == {str(drawn)}
+        found = evaluator.final(job(only)._replace(save_to=str(tmp_path / "best" / "model.safetensors")))
+        assert 0 <= found["metrics"]["test_accuracy"] <= 1
+        names, shared = evaluator._shared_name(evaluator._ready, only), weights_of(evaluator)
+        for name, weight in evaluator._alone(evaluator._ready, only).named_parameters():
+            assert torch.equal(weight, shared[names(name)])
+            assert names(name).startswith(f"branches.{drawn}.")
+
+    @pytest.mark.parametrize("epoch", [1, 2])
+    def test_saved_weights_go_on_as_if_they_had_not_been_saved(self, epoch: int, tmp_path: Path) -> None:
+        one, space = prepared("nasbench201", *self.WORDS)
+        for number in range(1, epoch + 1):
+            one.train_shared(space.sample, np.random.default_rng(number), number, 4)
+        one.save(tmp_path / "1.safetensors")
+        other, _ = prepared("nasbench201", *self.WORDS)
+        other.load(tmp_path / "1.safetensors")
+        results = [each.train_shared(space.sample, np.random.default_rng(9), epoch + 1, 4) for each in (one, other)]
+        assert results[0] == results[1]
+        for each, name in ((one, "one"), (other, "other")):
+            each.save(tmp_path / f"{name}.safetensors")
+        assert (tmp_path / "one.safetensors").read_bytes() == (tmp_path / "other.safetensors").read_bytes()
+
+    def test_dropped_paths_go_to_their_branch(self) -> None:
+        evaluator, space = prepared("nasbench201", "evaluator.split=1", "evaluator.drop_path=0.5")
+        found = [evaluator.train_shared(space.sample, np.random.default_rng(e), e, 2)["branches"] for e in (1, 2)]
+        assert found == [1, 5]
+
+    @pytest.mark.parametrize(
+        ("space", "words", "told"),
+        [
+            ("macro_cnn", ("evaluator.split=1",), "evaluator.split=1: this search space cannot be split"),
+            ("nasbench201", ("evaluator.split=7",), "evaluator.split=7: genomes have positions from 1 to 6"),
+            (
+                "micro_cell",
+                ("evaluator.split=1", "evaluator.auxiliary=0.4"),
+                "evaluator.split=1: goes without a second",
+            ),
+        ],
+    )
+    def test_where_it_makes_no_sense_it_is_refused(self, space: str, words: tuple[str, ...], told: str) -> None:
+        with pytest.raises(ConfigError, match="split") as raised:
+            prepared(space, *words)
+        assert str(raised.value).startswith(told)

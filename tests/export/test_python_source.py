@@ -12,7 +12,8 @@ from nasrun.export.python_source import NotWritableError, python_source
 from tests.export.runs import SPACES
 from tests.support import setup_of
 
-SIZES = {"micro_cell": ("search_space.channels=4",), **SPACES}
+NASNET = ("search_space.blocks=2", "search_space.layout=cr", "search_space.channels=4")
+SIZES = {"micro_cell": ("search_space.channels=4",), "nasnet": NASNET, **SPACES}
 HEAD = {"title": "A network", "weights": "w", "inputs": "images", "outputs": "logits", "classes": "()"}
 
 

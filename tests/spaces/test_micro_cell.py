@@ -122,6 +122,55 @@ def test_an_architecture_is_a_part_of_the_shared_network() -> None:
         assert {name for name, weight in weights.items() if weight.grad is not None} == set(own)
 
 
+EVERY: Any = ["identity", "conv3", "conv5", "conv7", "avg3", "max3", "dil3", "conv1x7"]
+
+
+@pytest.mark.parametrize("separable", [True, False])
+def test_all_operations_and_joins_of_nasnet(separable: bool) -> None:
+    """Price by formula, and networks that are a part of the shared one: every operation, joins of both kinds."""
+    from nasrun.spaces.micro_cell.network import MicroNetwork
+
+    space = space_of(layout="crcc", operations=EVERY, join="each", separable=separable, stem=3)
+    shared, images, rng = MicroNetwork(space, COLOUR), torch.rand(6, 3, 13, 11), np.random.default_rng(2)
+    weights, seen = dict(shared.named_parameters()), set()
+    for _ in range(4):
+        genome = space.sample(rng)
+        seen |= set(genome)
+        model = space.build(genome, COLOUR)
+        with FlopCounterMode(display=False) as counter:
+            model(images[:2])
+        cost = space.cost(genome, COLOUR)
+        assert counter.get_total_flops() == 2 * cost.flops
+        own = dict(model.named_parameters())
+        assert sum(weight.numel() for weight in own.values()) == cost.parameters
+        model.load_state_dict({name: weights[name].detach() for name in own}, strict=False)
+        assert torch.equal(model.train()(images), shared(images, genome))
+        shared.zero_grad()
+        shared(images, genome).sum().backward()
+        assert {name for name, weight in weights.items() if weight.grad is not None} == set(own)
+    assert seen >= set(EVERY)
+
+
+def test_the_last_two_cells_join_once() -> None:
+    each, once = space_of(layout="ccc", join="each"), space_of(layout="ccc")
+    genome = each.sample(np.random.default_rng(0))
+    loose = len(loose_ends(genome))
+    more = each.cost(genome, COLOUR).parameters - once.cost(genome, COLOUR).parameters
+    assert more == loose * each.channels**2 + 2 * each.channels
+    assert [place.outputs for place in each.places(COLOUR)] == [2, 1, 1]
+
+
+def test_dilated_taps_are_two_pixels_apart() -> None:
+    space = space_of(blocks=1, layout="c", operations=EVERY, separable=False)
+    network = space.build(space.parse("0:dil3+1:conv1x7"), COLOUR)
+    shapes = {
+        (module.kernel_size, module.padding, module.dilation)
+        for module in network.get_submodule("cells.0.operations").modules()
+        if isinstance(module, torch.nn.Conv2d)
+    }
+    assert shapes == {((3, 3), (2, 2), (2, 2)), ((1, 7), (0, 3), (1, 1)), ((7, 1), (3, 0), (1, 1))}
+
+
 def test_weights_start_as_he_says() -> None:
     torch.manual_seed(0)
     space = space_of(channels=64, layout="c", blocks=1)

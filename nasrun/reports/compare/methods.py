@@ -43,6 +43,7 @@ CITED: dict[str, dict[str, str]] = {
         "nasbench101": "ying2019nasbench101",
         "nasbench201": "dong2020nasbench201",
         "micro_cell": "pham2018enas",
+        "nasnet": "zoph2018nasnet",
         "randomly_wired": "xie2019wired",
     },
     "evaluator": {

@@ -7,15 +7,28 @@ from typing import NamedTuple
 
 from nasrun.core import Genome, Token
 
-KERNELS = {"conv3": 3, "conv5": 5}
+KERNELS = {"conv3": 3, "conv5": 5, "conv7": 7, "dil3": 3, "conv1x7": 7}
+"""Sides of the kernels of the operations that are convolutions."""
+
+DILATED, FACTORISED = "dil3", "conv1x7"
+"""The convolution whose taps are two pixels apart, and the one that is a row, then a column: never separable."""
 
 TOKENS = 4  # of a block: two inputs, then the two operations on them
+
+
+def weights_of(operation: str, channels: int, separable: bool) -> tuple[int, int]:
+    """Weights of a convolution, and normalisations in it."""
+    kernel = KERNELS[operation]
+    if operation == FACTORISED:
+        return 2 * kernel * channels**2, 2
+    return (2 * (kernel**2 * channels + channels**2), 2) if separable else (kernel**2 * channels**2, 1)
 
 
 class Place(NamedTuple):
     """One cell of the stack: its kind, its channels and output size, and what must be done to its two inputs.
 
-    `inputs`: for the output before the last and the last, its channels and how often it must be halved.
+    `inputs`: for the output before the last and the last, its channels and how often it must be halved. `outputs`: how
+    often what no block uses is joined, once for each of the following cells that has an output of its own.
     """
 
     kind: str
@@ -23,6 +36,7 @@ class Place(NamedTuple):
     height: int
     width: int
     inputs: tuple[tuple[int, int], tuple[int, int]]
+    outputs: int = 1
 
 
 def blocks_of(cell: Genome) -> Iterator[Genome]:

@@ -12,7 +12,15 @@ from torch.nn import functional
 
 from nasrun.core import Genome, Task
 from nasrun.spaces.layers import GlobalAveragePool, partly
-from nasrun.spaces.micro_cell.encoding import KERNELS, TOKENS, Place, blocks_of, loose_ends
+from nasrun.spaces.micro_cell.encoding import (
+    DILATED,
+    FACTORISED,
+    KERNELS,
+    TOKENS,
+    Place,
+    blocks_of,
+    loose_ends,
+)
 from nasrun.spaces.mixture import Mixture, Term, mixture_of
 
 if TYPE_CHECKING:
@@ -57,9 +65,11 @@ class MicroNetwork(nn.Module):
         """Logits of images. `architecture`: which, or a mixture of all, in a network that holds all of them."""
         # A network of one architecture is traced for its Python source, where no mixture may be handed on.
         told = () if architecture is None else (mixture_of(architecture),)
-        before = last = self.stem_norm(self.stem(images))
+        before = last = kept = self.stem_norm(self.stem(images))
         for cell in self.cells:
-            before, last = last, cell(before, last, *told)
+            outputs = cell(before, last, *told)
+            last, after = outputs.chunk(2, 1) if cell.norm_after is not None else (outputs, outputs)
+            before, kept = kept, after
         result: Tensor = self.output(self.pool(functional.relu(last)).flatten(1))
         return result
 
@@ -70,6 +80,9 @@ class MicroNetwork(nn.Module):
 
 class Cell(nn.Module):
     """One cell: the outputs of the two cells before it to its own, float (batch, channels, height, width).
+
+    Where the space joins what no block uses for each of the two following cells (`join`), there are twice the channels:
+    those for the next cell, then those for the one after that.
 
     With `tokens` it holds the operations of one architecture, without them all that there may be: in each block, on
     each side, for each input a convolution of its own, as in ENAS. `own`: what is computed where `forward` is told
@@ -87,11 +100,13 @@ class Cell(nn.Module):
         self.fits = nn.ModuleList([_fit(*given, channels, shared) for given in place.inputs])
         wanted = _convolutions(tokens) if tokens is not None else _all_convolutions(space)
         self.operations = nn.ModuleDict(
-            {name: _convolution(channels // partial, kernel, space.separable, shared) for name, kernel in wanted}
+            {name: _convolution(channels // partial, operation, space.separable, shared) for name, operation in wanted}
         )
         nodes = loose_ends(tokens) if tokens is not None else range(2 + space.blocks)
-        self.joins = nn.ModuleDict({str(node): nn.Conv2d(channels, channels, 1, bias=False) for node in nodes})
+        self.joins = _joins(nodes, channels)
         self.norm = _norm(channels, shared)
+        self.joins_after = _joins(nodes, channels) if place.outputs == 2 else None
+        self.norm_after = _norm(channels, shared) if place.outputs == 2 else None
 
     def forward(self, before: Tensor, last: Tensor, told: Mixture | None = None) -> Tensor:
         mixture = told or self._own
@@ -101,11 +116,11 @@ class Cell(nn.Module):
             left = self._half(block, 0, nodes, mixture)
             nodes.append(left + self._half(block, 1, nodes, mixture))
         ends = [end for node in range(len(nodes)) if (end := self._loose(node, mixture)) is not None]
-        # One convolution of all loose ends together; its weights are kept apart by node, as other cells lack some.
         joined = functional.relu(torch.cat([nodes[int(end.token)] for end in ends], 1))
-        weight = torch.cat([end.times(self.joins[str(end.token)].weight) for end in ends], 1)  # type: ignore[arg-type]
-        result: Tensor = self.norm(functional.conv2d(joined, weight))
-        return result
+        result: Tensor = self.norm(_joined(joined, ends, self.joins))
+        if self.joins_after is None or self.norm_after is None:
+            return result
+        return torch.cat((result, self.norm_after(_joined(joined, ends, self.joins_after))), 1)
 
     def _half(self, block: int, side: int, nodes: list[Tensor], mixture: Mixture) -> Tensor:
         """One side of a block: the sum over its inputs of the sum of its operations on them."""
@@ -156,6 +171,17 @@ class Cell(nn.Module):
         return result
 
 
+def _joins(nodes: Iterable[int], channels: int) -> nn.ModuleDict:
+    """For each node the part of a 1x1 convolution that takes it in."""
+    return nn.ModuleDict({str(node): nn.Conv2d(channels, channels, 1, bias=False) for node in nodes})
+
+
+def _joined(joined: Tensor, ends: list[Term], joins: nn.ModuleDict) -> Tensor:
+    """One convolution of all loose ends together; its weights are kept apart by node, as other cells lack some."""
+    weight = torch.cat([end.times(joins[str(end.token)].weight) for end in ends], 1)  # type: ignore[arg-type]
+    return functional.conv2d(joined, weight)
+
+
 class Halve(nn.Module):
     """Half of height and width, rounded up: relu, two 1x1 convolutions of stride 2, one of them a pixel aside, whose
     channels are joined, then normalisation (ENAS's factorised reduction)."""
@@ -185,13 +211,18 @@ def _fit(inputs: int, halvings: int, channels: int, shared: bool) -> nn.Module:
     return nn.Sequential(nn.ReLU(), nn.Conv2d(inputs, channels, 1, bias=False), _norm(channels, shared))
 
 
-def _convolution(channels: int, kernel: int, separable: bool, shared: bool) -> nn.Sequential:
-    """relu, convolution, normalisation; separable ones (depthwise, then 1x1) twice."""
+def _convolution(channels: int, operation: str, separable: bool, shared: bool) -> nn.Sequential:
+    """relu, convolution, normalisation; separable ones (depthwise, then 1x1) twice; a row and a column one each."""
+    size, dilation = KERNELS[operation], 2 if operation == DILATED else 1
+    kernels = [(1, size), (size, 1)] if operation == FACTORISED else [(size, size)] * (2 if separable else 1)
+    apart = separable and operation != FACTORISED
     parts: list[nn.Module] = []
-    for _ in range(2 if separable else 1):
-        groups = channels if separable else 1
-        parts += [nn.ReLU(), nn.Conv2d(channels, channels, kernel, padding=kernel // 2, groups=groups, bias=False)]
-        if separable:
+    for kernel in kernels:
+        padding = tuple(dilation * (side // 2) for side in kernel)
+        groups = channels if apart else 1
+        convolution = nn.Conv2d(channels, channels, kernel, 1, padding, dilation, groups, bias=False)  # type: ignore[arg-type]
+        parts += [nn.ReLU(), convolution]
+        if apart:
             parts.append(nn.Conv2d(channels, channels, 1, bias=False))
         parts.append(_norm(channels, shared))
     return nn.Sequential(*parts)
@@ -205,19 +236,19 @@ def _name(block: int, side: int, node: int, operation: str) -> str:
     return f"{block}_{side}_{node}_{operation}"
 
 
-def _convolutions(tokens: Genome) -> Iterable[tuple[str, int]]:
-    """Name and kernel of each convolution of a cell."""
+def _convolutions(tokens: Genome) -> Iterable[tuple[str, str]]:
+    """Name and operation of each convolution of a cell."""
     for block, (one, two, first, second) in enumerate(blocks_of(tokens)):
         for side, (node, operation) in enumerate(((one, first), (two, second))):
             if operation in KERNELS:
-                yield _name(block, side, int(node), str(operation)), KERNELS[str(operation)]
+                yield _name(block, side, int(node), str(operation)), str(operation)
 
 
-def _all_convolutions(space: "MicroCell") -> Iterable[tuple[str, int]]:
-    """Name and kernel of each convolution that a cell may have."""
+def _all_convolutions(space: "MicroCell") -> Iterable[tuple[str, str]]:
+    """Name and operation of each convolution that a cell may have."""
     for block in range(space.blocks):
         for side in range(2):
             for node in range(block + 2):
                 for operation in space.operations:
                     if operation in KERNELS:
-                        yield _name(block, side, node, operation), KERNELS[operation]
+                        yield _name(block, side, node, operation), operation

@@ -2,7 +2,9 @@
 
 Source: Pham et al., "Efficient Neural Architecture Search via Parameter Sharing", 2018 (arXiv 1802.03268), section 2.4;
 the operations and the stack of 6 + 3 cells are those of Gallo et al., "Improving the Efficient Neural Architecture
-Search via Rewarding Modifications", section V. torch is imported by `build` alone.
+Search via Rewarding Modifications", section V. The cells of NASNet (Zoph et al., "Learning Transferable Architectures
+for Scalable Image Recognition", CVPR 2018, section 3), which AmoebaNet was found among (Real et al. 2019, section 3.1),
+are the same with other operations and `join=each`. torch is imported by `build` alone.
 """
 
 from bisect import bisect_right
@@ -16,13 +18,13 @@ import numpy as np
 
 from nasrun.core import CellGraph, Cost, Genome, Mutation, SearchSpace, Task, Token
 from nasrun.core.options import Between, NotEmpty, Positive, show
-from nasrun.spaces.micro_cell.encoding import KERNELS, TOKENS, Place, blocks_of, canonical, loose_ends
+from nasrun.spaces.micro_cell.encoding import KERNELS, TOKENS, Place, blocks_of, canonical, loose_ends, weights_of
 from nasrun.spaces.tokens import pick
 
 if TYPE_CHECKING:
     import torch
 
-Operation = Literal["conv3", "conv5", "avg3", "max3", "identity"]
+Operation = Literal["conv3", "conv5", "conv7", "dil3", "conv1x7", "avg3", "max3", "identity"]
 
 CONVOLUTION, REDUCTION = "c", "r"
 """The letters of a layout."""
@@ -44,11 +46,11 @@ class MicroCell(SearchSpace):
     width, rounded up, and twice the channels: both of its inputs are halved before its blocks see them, as in ENAS's
     search; so all operations have stride 1. `channels`: of the stem and the first cells. `separable`: convolutions are
     depthwise separable and done twice, as in ENAS; otherwise they are plain, once. `stem`: its channels, in multiples
-    of `channels` (public code of ENAS: 3).
+    of `channels` (public code of ENAS: 3). `join`: `once`, both following cells take the same output; `each`, each
+    takes one of its own, through a 1x1 convolution and normalisation of its own, as in NASNet.
     """
 
     has_supernet, skip = True, "identity"
-    convolutions = tuple(KERNELS)
 
     def __init__(
         self,
@@ -59,13 +61,15 @@ class MicroCell(SearchSpace):
         channels: Positive = 20,
         separable: bool = True,
         stem: Positive = 1,
+        join: Literal["once", "each"] = "once",
     ) -> None:
         if set(layout) - {CONVOLUTION, REDUCTION}:
             raise ValueError(f"layout={show(layout)}: a letter per cell, c (convolution) or r (reduction)")
         if len(operations) == 1 and blocks == 1:
             raise ValueError(f"operations={show(operations)}: one operation in one block leaves too little to search")
         self.blocks, self.layout, self.channels, self.separable = blocks, layout, channels, separable
-        self.stem_channels = stem * channels
+        self.stem_channels, self.join = stem * channels, join
+        self.convolutions = tuple(name for name in operations if name in KERNELS)
         self.mixed_channels = channels
         self.operations: tuple[str, ...] = tuple(operations)
         self.cell_kinds = tuple(kind for kind in (CONVOLUTION, REDUCTION) if kind in layout)
@@ -248,12 +252,13 @@ class MicroCell(SearchSpace):
         before = last = (self.stem_channels, 0)  # channels and halvings of the two outputs before
         halvings = 0
         places = []
-        for kind in self.layout:
+        for number, kind in enumerate(self.layout):
             if kind == REDUCTION:
                 channels, height, width = 2 * channels, (height + 1) // 2, (width + 1) // 2
                 halvings += 1
             inputs = ((before[0], halvings - before[1]), (last[0], halvings - last[1]))
-            places.append(Place(kind, channels, height, width, inputs))
+            outputs = 2 if self.join == "each" and number < len(self.layout) - 2 else 1
+            places.append(Place(kind, channels, height, width, inputs, outputs))
             before, last = last, (channels, halvings)
         return places
 
@@ -263,17 +268,17 @@ class MicroCell(SearchSpace):
         stem = 9 * task.channels * self.stem_channels
         parameters, multiply_adds = stem + 2 * self.stem_channels, stem * task.height * task.width
         cells = dict(zip(self.cell_kinds, self.cells(genome), strict=True))
-        kernels = {
-            kind: [KERNELS[str(name)] for block in blocks_of(cell) for name in block[2:] if name in KERNELS]
+        convolutions = {
+            kind: [str(name) for block in blocks_of(cell) for name in block[2:] if name in KERNELS]
             for kind, cell in cells.items()
         }
         loose = {kind: len(loose_ends(cell)) for kind, cell in cells.items()}
         for place in self.places(task):
             channels, pixels = place.channels, place.height * place.width
-            weights, normalised = loose[place.kind] * channels**2, 1
-            for kernel in kernels[place.kind]:
-                weights += 2 * (kernel**2 * channels + channels**2) if self.separable else kernel**2 * channels**2
-                normalised += 2 if self.separable else 1
+            weights, normalised = place.outputs * loose[place.kind] * channels**2, place.outputs
+            for name in convolutions[place.kind]:
+                added, norms = weights_of(name, channels, self.separable)
+                weights, normalised = weights + added, normalised + norms
             parameters += weights + 2 * channels * normalised
             multiply_adds += weights * pixels
             for inputs, halvings in place.inputs:
@@ -310,9 +315,9 @@ class MicroCell(SearchSpace):
         return MicroNetwork(self, task)
 
     def auxiliary_place(self, task: Task) -> tuple[str, int] | None:
-        """The cell behind two thirds of the stack."""
+        """The cell behind two thirds of the stack, by the normalisation that its output comes from."""
         place = 2 * len(self.layout) // 3
-        return f"cells.{place}", self.places(task)[place].channels
+        return f"cells.{place}.norm", self.places(task)[place].channels
 
     def relaxed(self, task: Task, partial: int = 1) -> "torch.nn.Module":
         from nasrun.spaces.micro_cell.network import MicroNetwork

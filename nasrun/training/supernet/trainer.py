@@ -260,6 +260,16 @@ class SharedTrainer:
             tensors[SCALE + name] = torch.tensor(value, dtype=torch.float64)
         return tensors
 
+    def take_over(self, other: "SharedTrainer", names: Callable[[str], str]) -> None:
+        """Go on from the weights and the momentum of another; `names`: the name there of each weight."""
+        given = other._state()
+        tensors = {name: tensor for name, tensor in given.items() if name.startswith(SCALE)}
+        for name in self._weights:
+            tensors |= {
+                kind + name: given[kind + names(name)] for kind in (WEIGHT, MOMENTUM) if kind + names(name) in given
+            }
+        self._restore(tensors)
+
     def load(self, path: Path) -> None:
         """Read what `save` wrote; KeyError where it is of another network."""
         self._restore(load_weights(path))
