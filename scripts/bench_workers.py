@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path)
     arguments = parser.parse_args()
     if arguments.quick:
-        arguments.rounds, arguments.trials, arguments.samples = 1, 4, 1000
+        arguments.rounds, arguments.trials, arguments.samples = 1, 4, 200
         arguments.dataset = "fashion_mnist_mini"
     workers = arguments.workers
     ways = {"1 process": (1, workers), "1 process, 1 thread": (1, 1), f"{workers} workers": (workers, 1)}

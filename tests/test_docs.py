@@ -91,7 +91,7 @@ def test_own_images_become_a_file(tmp_path: Path, photos: Path) -> None:
     for command in commands("own_images.md"):
         kind = re.split("[ =]", command)[1]
         command = command.replace("ship/3", "shirt/3").replace("frog/7", "trouser/7")
-        command = command.replace("time=5m", "time=40s")
+        command = command.replace("time=5m", "time=30s")
         done = nasrun(command + quick.get(kind, ""), tmp_path)
         assert done.returncode == 0, f"{command}: {done.stderr}"
     assert (tmp_path / "own" / "export" / "model.onnx").stat().st_size > 1000

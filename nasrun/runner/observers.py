@@ -8,7 +8,9 @@ from typing import Any
 
 from nasrun.config.build import Setup
 from nasrun.core import Progress, Trial
+from nasrun.core.options import first_line
 from nasrun.reports.going import Going
+from nasrun.reports.page import PAGE
 from nasrun.reports.tables import write_tables
 from nasrun.storage.records import Observer, RunRecords, TrialRecord
 
@@ -84,26 +86,28 @@ class _Turns:
 class PageRefresh(Observer):
     """Writes `report.html` anew while the search goes on, at most every so many `seconds`, and when it is stopped.
 
-    It is written between two trials, and takes no more than `SHARE` of the time; the first comes after a minute."""
+    It is written between two trials, and takes no more than `SHARE` of the time; the first comes after a minute. Where
+    it cannot be drawn, the user is told once (`say`), and the run goes on without. OSError passes through."""
 
-    def __init__(self, setup: Setup, run: RunRecords, seconds: float) -> None:
-        self._setup, self._run = setup, run
+    def __init__(self, setup: Setup, run: RunRecords, seconds: float, say: Callable[[str], None]) -> None:
+        self._setup, self._run, self._say = setup, run, say
         self._turns = _Turns(seconds, FIRST_PAGE)
         self._trials = 0
-        self._written = False
+        self._written = self._failed = False
 
     def on_start(self, trials: int, records: Mapping[int, TrialRecord], directory: Path) -> None:
         self._trials = trials
 
     def on_trial_complete(self, record: TrialRecord, best: TrialRecord | None) -> None:
-        self._turns.take(self._write, len(self._run.trials))
+        if not self._failed:
+            self._turns.take(self._write, len(self._run.trials))
 
     def on_finish(self, summary: Mapping[str, Any]) -> None:
         self._written = False  # the page of the whole run is there
 
     def close(self) -> None:
         """A page that says that the run goes on says no longer so."""
-        if self._written:
+        if self._written and not self._failed:
             with contextlib.suppress(OSError):
                 self._write(going_on=False)
 
@@ -111,8 +115,15 @@ class PageRefresh(Observer):
         from nasrun.reports.pictures import write_page_of_going
 
         setup, every = self._setup, self._turns.wait(len(self._run.trials)) if going_on else None
-        write_page_of_going(self._run, setup.space, setup.objective, Going(self._trials, every))
-        self._written = True
+        try:
+            write_page_of_going(self._run, setup.space, setup.objective, Going(self._trials, every))
+        except OSError:
+            raise
+        except Exception as error:
+            self._failed = True
+            self._say(f"{PAGE} cannot be drawn while the run goes on ({type(error).__name__}: {first_line(error)})")
+        else:
+            self._written = True
 
 
 class TableRefresh(Observer):

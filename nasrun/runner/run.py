@@ -183,7 +183,9 @@ class _Parts:
         executor = recalling(executor, setup, run)
         presence = Presence(executor, objective)
         console = Observers(console, presence)
-        page = PageRefresh(setup, run, output.refresh) if output.plots and output.refresh else Observer()
+        page = Observer()
+        if output.plots and output.refresh is not None:
+            page = PageRefresh(setup, run, output.refresh, console.message)
         observers = Observers(console, TableRefresh(setup, directory), page, tracking)
         keep = output.keep if setup.evaluator.saves else "none"
         continues = setup.strategy.uses_checkpoints and setup.evaluator.saves

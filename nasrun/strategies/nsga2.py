@@ -1,15 +1,14 @@
 """NSGA-II: evolution towards the front of several objectives (`pip install 'nasrun[multi]'`)."""
 
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Annotated, NamedTuple
 
 import numpy as np
 
-from nasrun.core import Genome, Measurement, Objective, Origin, Proposal, SearchSpace, Strategy, Trial
-from nasrun.core.options import AtLeast, ConfigError, Fraction, NotEmpty, Positive
-from nasrun.strategies.inheritance import Inherit, Inheritance
-from nasrun.strategies.start import Start, StartingGenomes
-from nasrun.strategies.variation import Mutator
+from nasrun.core import Genome, Measurement, Objective, Proposal, SearchSpace, Trial
+from nasrun.core.options import AtLeast, ConfigError, Positive
+from nasrun.strategies.generations import Generations, Variation
+from nasrun.strategies.start import Start
 
 ATTEMPTS = 100
 """Children in a row that were all proposed before, after which one of them is proposed again."""
@@ -24,7 +23,7 @@ class Member(NamedTuple):
     key: Hashable
 
 
-class Nsga2(Strategy):
+class Nsga2(Generations):
     """Generations of `population` models, of which those survive that no other beats in all objectives.
 
     Source: Deb et al. 2002, "A fast and elitist non-dominated sorting genetic algorithm for multiobjective
@@ -51,44 +50,22 @@ class Nsga2(Strategy):
         *,
         population: Annotated[int, AtLeast(2)] = 20,
         generations: Positive | None = None,
-        crossover_rate: Fraction = 0.9,
-        mutation_rate: Fraction = 0.5,
-        mutations: Annotated[list[str], NotEmpty()] | None = None,
         start: Start = "none",
-        inherit: Inherit = "none",
+        variation: Variation = Variation(crossover_rate=0.9),
     ) -> None:
         try:
             from pymoo.operators.survival.rank_and_crowding.metrics import get_crowding_function
             from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
         except ImportError:
             raise ConfigError("strategy=nsga2: needs pymoo: pip install 'nasrun[multi]'") from None
-        self._space, self._objective, self._rng = space, objective, rng
+        super().__init__(space, objective, rng, population, generations, start, variation)
         self._sorting, self._crowding = NonDominatedSorting(), get_crowding_function("cd")
-        self._size, self._generations = population, generations
-        self.initial = population
-        self._first = StartingGenomes(space, start, population)
-        self.begins_known = self._first.known
-        self._inheritance = Inheritance(space, inherit)
-        self.inherits = self.uses_checkpoints = self._inheritance.on
-        self._crossover_rate, self._mutation_rate = crossover_rate, mutation_rate
-        self._mutate = Mutator(space, mutations)
         self.parents: list[Member] = []
         self._children: list[Member] = []
         self._proposed: set[Hashable] = set()
-        self._generation = 0
-        self._missing = population
-        self._waiting = 0
 
-    def ask(self, n: int) -> list[Proposal]:
-        if self._missing == 0 and self._waiting == 0 and not self.done:
-            self._next_generation()
-        count = 0 if self.done else min(n, self._missing)
-        self._missing -= count
-        self._waiting += count
-        return [self._new() for _ in range(count)]
-
-    def _next_generation(self) -> None:
-        """The best of parents and children become parents, best first; where all failed, all is random again."""
+    def _next_generation(self) -> int:
+        # The best of parents and children become parents, best first; where all failed, all is random again.
         models, self._children = self.parents + self._children, []
         costs = -np.array([model.scores for model in models], dtype=float)
         self.parents = []
@@ -96,10 +73,9 @@ class Nsga2(Strategy):
             crowding = self._crowding.do(costs[front])
             order = front[np.argsort(-crowding, kind="stable")]
             self.parents += [models[place] for place in order[: self._size - len(self.parents)].tolist()]
-        self._missing = self._size
-        self._generation += 1
+        return self._size
 
-    def _new(self) -> Proposal:
+    def _propose(self) -> Proposal:
         """A proposal that was not made before, if any of some attempts is."""
         for _ in range(ATTEMPTS):
             proposal = self._child() if self.parents else self._first.proposal(self._rng)
@@ -109,37 +85,15 @@ class Nsga2(Strategy):
         self._proposed.add(key)
         return proposal
 
-    def _child(self) -> Proposal:
-        parent = self._select()
-        genome, origin = parent.genome, ""
-        if self._rng.random() < self._crossover_rate:
-            genome, origin = self._space.crossover(genome, self._select().genome, self._rng), Origin.CROSSOVER
-        if not origin or self._rng.random() < self._mutation_rate:
-            genome, mutation = self._mutate(genome, self._rng)
-            origin = f"{origin}+{mutation}" if origin else mutation
-        return self._inheritance.given(Proposal(genome, parent=parent.trial, origin=origin), parent)
-
-    def required_checkpoints(self) -> Collection[int]:
-        return self._inheritance.needed((*self.parents, *self._children))
-
     def _select(self) -> Member:
         """The better of two parents that are drawn: they stand in the order of fronts, and of crowding within one."""
         return self.parents[int(self._rng.integers(len(self.parents), size=2).min())]
 
-    def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
-        self._waiting -= 1
-        if measurements[0].status == "infeasible":
-            self._missing += 1
+    def _add(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
         scores, key = self._objective.scores(measurements), self._space.key(trial.proposal.genome)
         known = any(member.key == key for member in (*self.parents, *self._children))
         if not known and all(score > -float("inf") for score in scores):
             self._children.append(Member(scores, trial.proposal.genome, trial.number, key))
 
-    def reject(self, proposal: Proposal, reason: str) -> None:
-        self._waiting -= 1
-        self._missing += 1
-
-    @property
-    def done(self) -> bool:
-        finished = self._generation + (self._missing == 0 and self._waiting == 0)
-        return self._generations is not None and finished >= self._generations
+    def _may_be_parents(self) -> Iterable[Member]:
+        return (*self.parents, *self._children)

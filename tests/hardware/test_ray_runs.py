@@ -69,10 +69,16 @@ def make(nodes: Any, tmp_path: Path) -> Iterator[Make]:
     made: list[RayExecutor] = []
 
     def executor(
-        workers: int = 2, resources: Any = None, say: Any = None, grace: float = 0.5, **kind: Any
+        workers: int = 2,
+        resources: Any = None,
+        say: Any = None,
+        grace: float = 0.5,
+        on_progress: Callable[[Progress], None] | None = None,
+        **kind: Any,
     ) -> RayExecutor:
         recipe = Recipe(partial(trouble.make, tmp_path, **kind), {})
         own = Trouble(tmp_path, kind.get("time_limit"))
+        own.on_progress = on_progress or own.on_progress
         given = {"num_cpus": 1} if resources is None else resources
         made.append(RayExecutor(own, recipe, workers, given, say=say or print, grace=grace))
         return made[-1]
@@ -93,9 +99,8 @@ def all_of(executor: RayExecutor, count: int) -> dict[tuple[int, int], Measureme
 
 
 def test_jobs_that_die_hang_or_report(make: Make, tmp_path: Path) -> None:
-    executor = make(time_limit=1.0)
     seen: list[Progress] = []
-    executor._evaluator.on_progress = seen.append
+    executor = make(time_limit=1.0, on_progress=seen.append)
     executor.submit(jobs(0, "sleep", 4))
     # In shares of two, also where the second worker is not there in time for the second.
     first = all_of(executor, 4)

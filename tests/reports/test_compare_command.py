@@ -14,16 +14,9 @@ from nasrun.reports.compare.numbers import measures
 from nasrun.reports.compare.runs import compare_runs
 from nasrun.reports.compare.tables import cells, digits
 from nasrun.runner.run import start
+from tests.reports.landscape import LANDSCAPE
 
-QUIET = (
-    "search_space=sequential_cnn",
-    "recipe=plain",
-    "evaluator=synthetic",
-    "dataset=synthetic",
-    "output.plots=false",
-    "output.console=none",
-    "trials=10",
-)
+QUIET = (*LANDSCAPE, "trials=10")
 
 FILES = ["anytime.csv", "checklist.md", "compare.csv", "compare.html", "compare.md", "compare.tex"]
 FILES += ["curves_seconds.csv", "curves_trials.csv", "pairs.csv", "runs.csv"]

@@ -19,16 +19,9 @@ from nasrun.reports.compare.plots import draw
 from nasrun.reports.compare.runs import Comparison, compare_runs
 from nasrun.reports.compare.tables import cells, pair_cells
 from nasrun.runner.run import start
+from tests.reports.landscape import LANDSCAPE
 
-QUIET = (
-    "search_space=sequential_cnn",
-    "recipe=plain",
-    "evaluator=synthetic",
-    "dataset=synthetic",
-    "output.plots=false",
-    "output.console=none",
-    "trials=8",
-)
+QUIET = (*LANDSCAPE, "trials=8")
 HOSTILE = "<script>alert(1)</script><img src=x>"
 NAMES = {"random": "random", "local_search": HOSTILE}
 

@@ -17,16 +17,9 @@ from nasrun.reports.compare.numbers import budget, incumbent, measures, random_a
 from nasrun.reports.compare.runs import benchmark_hash, compare_runs, find_runs, read_compared
 from nasrun.runner.run import start
 from nasrun.storage import journal
+from tests.reports.landscape import LANDSCAPE
 
-QUIET = (
-    "search_space=sequential_cnn",
-    "recipe=plain",
-    "evaluator=synthetic",
-    "dataset=synthetic",
-    "output.plots=false",
-    "output.console=none",
-    "trials=14",
-)
+QUIET = (*LANDSCAPE, "trials=14")
 
 
 def run(directory: Path, strategy: str, seed: int, *words: str) -> Path:

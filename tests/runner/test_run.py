@@ -191,6 +191,23 @@ def test_pages_of_a_run_that_goes_on_change_nothing(tmp_path: Path, monkeypatch:
     assert one == other
 
 
+def test_a_page_that_cannot_be_drawn_costs_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def draw(*arguments: Any) -> dict:
+        raise ValueError("no such picture")
+
+    monkeypatch.setattr(pictures, "draw_plots", draw)
+    for name, value in (("FIRST_PAGE", 0.0), ("TRIAL_SECONDS", 0.0)):
+        monkeypatch.setattr(observers, name, value)
+    words = ("output.plots=true", "output.refresh=0.001", "evaluator.delay=0.01", "output.console=plain")
+    with pytest.raises(ValueError, match="such picture"):  # the pictures at the end are asked for
+        started(tmp_path / "run", "trials=6", *words)
+    assert len(rows(tmp_path / "run")) == 6
+    said = "report.html cannot be drawn while the run goes on (ValueError: no such picture)"
+    assert "".join(capsys.readouterr()).count(said) == 1
+
+
 def test_the_page_of_a_run_that_is_stopped_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     *pages, last = pages_of(tmp_path / "run", monkeypatch, stop_at=3)
     assert [": 3 of 8 trials" in page for page in pages] == [False, False, True, True]

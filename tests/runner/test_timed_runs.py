@@ -9,6 +9,8 @@ import os
 import re
 import shutil
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -51,11 +53,12 @@ SMALL = (
 STOPS = [("ask", 4), ("segment", 1)]
 STOPS += [pytest.param(*stop, marks=pytest.mark.slow) for stop in (("ask", 1), ("speed", 2), ("final", 0))]
 ENGINES = {
-    "one process": ("time=60s",),
-    "workers": ("time=60s", "hardware.clock=wall", "hardware.workers=2"),
-    "ray": ("time=90s", "hardware=ray", "hardware.device=cpu", "hardware.clock=wall", "hardware.workers=2"),
+    "one process": ("time=25s",),
+    "workers": ("time=50s", "hardware.clock=wall", "hardware.workers=2"),
+    "ray": ("time=75s", "hardware=ray", "hardware.device=cpu", "hardware.clock=wall", "hardware.workers=2"),
 }
 UNTIL_GONE = {"one process": 5, "workers": 5, "ray": 90}  # Ray's processes look now and then whether the run lives
+LONG = "time=170s"
 SECONDS_PER_EVENT = {"measure": 2.0, "segment": 5.0}
 
 
@@ -66,12 +69,17 @@ def _imported(tmp_path_factory: pytest.TempPathFactory) -> None:
     start(config(*words), tmp_path_factory.mktemp("first") / "run", unique=False)
 
 
-@pytest.fixture
-def by_events(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The clock goes by the events of the journal, and the speed of a network by its price."""
+Counts = dict[str, int]
+"""Events of each kind that were written since the clock was set back."""
+
+
+@contextmanager
+def clock_of_events() -> Iterator[Counts]:
+    """A scope in which the clock goes by the events of the journal, and the speed of a network by its price."""
+    counts: Counts = {}
 
     def spent(clock: Clock) -> float:
-        return clock.before + sum(seconds * _events.get(name, 0) for name, seconds in SECONDS_PER_EVENT.items())
+        return clock.before + sum(seconds * counts.get(name, 0) for name, seconds in SECONDS_PER_EVENT.items())
 
     def timed(budget: TimeBudget, genome: Genome) -> float:
         setup = budget._setup
@@ -81,14 +89,29 @@ def by_events(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def append_all(log: journal.Journal, events: list[Line], *, fsync: bool = False) -> None:
         for event in events:
-            _events[event["event"]] = _events.get(event["event"], 0) + 1
+            counts[event["event"]] = counts.get(event["event"], 0) + 1
         usual(log, events, fsync=fsync)
 
-    _events: dict[str, int] = {}
-    monkeypatch.setattr(Clock, "spent", property(spent))
-    monkeypatch.setattr(TimeBudget, "_time", timed)
-    monkeypatch.setattr(journal.Journal, "append_all", append_all)
-    by_events.events = _events  # type: ignore[attr-defined]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Clock, "spent", property(spent))
+        patch.setattr(TimeBudget, "_time", timed)
+        patch.setattr(journal.Journal, "append_all", append_all)
+        yield counts
+
+
+@pytest.fixture
+def by_events() -> Iterator[Counts]:
+    with clock_of_events() as counts:
+        yield counts
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An uninterrupted run by that clock."""
+    directory = tmp_path_factory.mktemp("whole") / "run"
+    with clock_of_events():
+        start(config(LONG), directory, unique=False)
+    return directory
 
 
 def config(*words: str) -> DictConfig:
@@ -120,7 +143,7 @@ def test_a_run_is_planned_and_what_is_planned_is_on_record(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("console", ["plain", "none"])
 def test_what_is_timed_before_the_first_line_of_a_run_is_said(
-    tmp_path: Path, by_events: None, capsys: pytest.CaptureFixture[str], console: str
+    tmp_path: Path, by_events: Counts, capsys: pytest.CaptureFixture[str], console: str
 ) -> None:
     start(config("time=40s", f"output.console={console}"), tmp_path / "run", unique=False)
     if console == "none":
@@ -134,13 +157,12 @@ def test_what_is_timed_before_the_first_line_of_a_run_is_said(
         assert re.fullmatch(r"timed \S+: \S+ s for \d+ images", line)
 
 
-def test_the_winner_goes_on_from_what_it_learned_in_the_search(tmp_path: Path, by_events: None) -> None:
-    start(config("time=170s"), tmp_path / "run", unique=False)
-    final = events_of(tmp_path / "run", "final")[0]
-    asked = [p for event in events_of(tmp_path / "run", "ask") for p in event["proposals"]]
+def test_the_winner_goes_on_from_what_it_learned_in_the_search(whole: Path) -> None:
+    final = events_of(whole, "final")[0]
+    asked = [p for event in events_of(whole, "ask") for p in event["proposals"]]
     winner = asked[final["trial"]]
     assert winner["origin"] == "promote"
-    first = events_of(tmp_path / "run", "segment")[0]
+    first = events_of(whole, "segment")[0]
     assert final["history"][0]["epoch"] == winner["budget"] + 1
     assert winner["budget"] < first["epochs"] <= first["horizon"]
     assert {len(final["choice"]["of"])} == {2}
@@ -148,29 +170,21 @@ def test_the_winner_goes_on_from_what_it_learned_in_the_search(tmp_path: Path, b
 
 
 @pytest.mark.parametrize(("event", "number"), STOPS)
-def test_a_run_that_is_cut_short_comes_to_the_same(tmp_path: Path, by_events: None, event: str, number: int) -> None:
-    whole = tmp_path / "whole"
-    start(config("time=170s"), whole, unique=False)
-    expected, told = results(whole), len(events_of(whole, "tell"))
+def test_a_run_that_is_cut_short_comes_to_the_same(
+    tmp_path: Path, whole: Path, by_events: Counts, event: str, number: int
+) -> None:
     directory = tmp_path / "cut"
-    started = by_events_state()
-    started.clear()
     with pytest.MonkeyPatch.context() as patch:
         _stop_before(patch, event, number)
         with pytest.raises(KeyboardInterrupt):
-            start(config("time=170s"), directory, unique=False)
-    recorded = events_of(directory)
-    started.clear()
-    started.update(_counted_without_spent(recorded))
+            start(config(LONG), directory, unique=False)
+    by_events.clear()
+    by_events.update(_counted_without_spent(events_of(directory)))
     resume(directory, {})
-    assert len(events_of(directory, "tell")) == told
-    assert results(directory) == expected
+    assert len(events_of(directory, "tell")) == len(events_of(whole, "tell"))
+    assert results(directory) == results(whole)
     plans = [{k: v for k, v in e.items() if k not in ("time", "crc")} for e in events_of(directory, "plan")]
     assert plans == [{k: v for k, v in e.items() if k not in ("time", "crc")} for e in events_of(whole, "plan")]
-
-
-def by_events_state() -> dict[str, int]:
-    return by_events.events  # type: ignore[attr-defined,no-any-return]
 
 
 def _counted_without_spent(recorded: list[Line]) -> dict[str, int]:
@@ -208,10 +222,10 @@ def test_a_final_training_that_was_cut_short_follows_what_is_on_record(tmp_path:
 
 
 def test_threads_are_chosen_anew_where_others_are_faster_and_on_record(
-    tmp_path: Path, by_events: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, by_events: Counts, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Two cores, one of them busy until the final training is under way."""
-    usual, started = TimeBudget._time, by_events_state()
+    usual = TimeBudget._time
 
     def timed(budget: TimeBudget, genome: Genome) -> float:
         threads = torch.get_num_threads()
@@ -222,7 +236,6 @@ def test_threads_are_chosen_anew_where_others_are_faster_and_on_record(
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(2)))
     words = ("time=60s", "hardware.threads=null", "output.console=plain", "dataset.samples=100")
     whole, directory = tmp_path / "whole", tmp_path / "cut"
-    started.clear()
     start(config(*words), whole, unique=False)
     said = capsys.readouterr().out
     assert said.count("trained with 1 thread, which takes 0.50 of the time of 2 at present") == 1
@@ -234,7 +247,7 @@ def test_threads_are_chosen_anew_where_others_are_faster_and_on_record(
     shutil.copytree(whole, directory)
     cut(directory, "final")  # all segments are trained again, with the threads that are on record
     shutil.rmtree(directory / "best")
-    started.clear()
+    by_events.clear()
     resume(directory, {})
     assert torch.get_num_threads() == 2
     assert events_of(directory, "segment") == events_of(whole, "segment")

@@ -1,17 +1,16 @@
 """Strategy dqn: that it learns, explores as it is told, and repeats itself."""
 
-import random
 import subprocess
 import sys
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
-from nasrun.core import Genome, Measurement, Token, Trial
+from nasrun.core import Genome, Measurement, Proposal, Token, Trial
 from nasrun.core.options import ConfigError
 from nasrun.strategies.controllers.vocabulary import UNKNOWN, TokenVocabulary
+from tests.strategies.torch_state import check_generators_and_modes, check_threads
 from tests.strategies.words import Words, agent, ok, play, value, words
 from tests.support import options, setup_of, trajectory
 
@@ -181,32 +180,18 @@ def test_words_of_one_letter_are_learned() -> None:
 
 @pytest.mark.parametrize("strategy", ["dqn", "dqn_lstm"])
 def test_the_number_of_threads_makes_no_difference_and_stays(strategy: str) -> None:
-    threads = torch.get_num_threads()
-    runs = []
-    try:
-        for count in (1, 3):
-            torch.set_num_threads(count)
-            setup = setup_of(f"strategy={strategy}", "search_space=nasbench201")
-            runs.append(trajectory(setup.strategy, setup, 60))
-            assert torch.get_num_threads() == count
-    finally:
-        torch.set_num_threads(threads)
-    assert runs[0] == runs[1]
+    check_threads(lambda: proposals_of(strategy, 60))
 
 
 @variants
 def test_global_generators_and_modes_of_torch_are_left_alone(strategy: str) -> None:
+    check_generators_and_modes(lambda: proposals_of(strategy, 40))
+
+
+def proposals_of(strategy: str, count: int) -> list[Proposal]:
+    """The first of a strategy on the landscape."""
     setup = setup_of(f"strategy={strategy}", "search_space=nasbench201")
-    before = torch.random.get_rng_state()
-    python = random.getstate()
-    with torch.no_grad():
-        first = trajectory(setup.strategy, setup, 40)
-        assert not torch.is_grad_enabled()
-    assert torch.equal(torch.random.get_rng_state(), before)
-    assert random.getstate() == python
-    torch.manual_seed(12345)
-    setup = setup_of(f"strategy={strategy}", "search_space=nasbench201")
-    assert trajectory(setup.strategy, setup, 40) == first
+    return trajectory(setup.strategy, setup, count)
 
 
 def test_torch_is_not_imported_before_something_is_told() -> None:

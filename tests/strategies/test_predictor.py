@@ -1,13 +1,11 @@
 """Strategy predictor: that its networks predict, its acquisition functions are right, and it finds what is good."""
 
-import random
 import subprocess
 import sys
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from nasrun.core import Measurement, Objective, Proposal, Trial
 from nasrun.core.options import ConfigError
@@ -15,6 +13,7 @@ from nasrun.spaces.nasbench201.space import NASBench201
 from nasrun.strategies.predictor.network import ensemble_predictions
 from nasrun.strategies.predictor.settings import EnsembleSettings
 from nasrun.strategies.predictor.strategy import Acquisition, Predictor
+from tests.strategies.torch_state import check_generators_and_modes, check_threads
 from tests.strategies.words import ok
 from tests.support import measure, setup_of, trajectory, with_options
 
@@ -162,28 +161,11 @@ def test_options_that_contradict_are_refused() -> None:
 
 
 def test_the_number_of_threads_makes_no_difference_and_stays() -> None:
-    threads = torch.get_num_threads()
-    runs = []
-    try:
-        for count in (1, 3):
-            torch.set_num_threads(count)
-            runs.append(play(cells(), 50))
-            assert torch.get_num_threads() == count
-    finally:
-        torch.set_num_threads(threads)
-    assert runs[0] == runs[1]
+    check_threads(lambda: play(cells(), 50))
 
 
 def test_global_generators_and_modes_of_torch_are_left_alone() -> None:
-    before = torch.random.get_rng_state()
-    python = random.getstate()
-    with torch.no_grad():
-        first = play(cells(**QUICK), 40)
-        assert not torch.is_grad_enabled()
-    assert torch.equal(torch.random.get_rng_state(), before)
-    assert random.getstate() == python
-    torch.manual_seed(12345)
-    assert play(cells(**QUICK), 40) == first
+    check_generators_and_modes(lambda: play(cells(**QUICK), 40))
 
 
 def test_torch_is_not_imported_before_something_is_predicted() -> None:

@@ -1,18 +1,17 @@
 """Strategy reinforce: that it learns, draws without a trace, rewards as it is told, and repeats itself."""
 
-import random
 import subprocess
 import sys
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from nasrun.core import Measurement, Objective, Proposal, Trial
 from nasrun.core.options import ConfigError
 from nasrun.strategies.controllers.rewards import EnasReward, IEnasReward
 from nasrun.strategies.reinforce import Reinforce
+from tests.strategies.torch_state import check_generators_and_modes, check_threads
 from tests.strategies.words import ok, value, words
 from tests.support import measure, setup_of, trajectory, with_options
 
@@ -187,31 +186,17 @@ def test_a_draw_follows_the_generator_and_the_policy() -> None:
 
 
 def test_the_number_of_threads_makes_no_difference_and_stays() -> None:
-    threads = torch.get_num_threads()
-    runs = []
-    try:
-        for count in (1, 3):
-            torch.set_num_threads(count)
-            setup = setup_of("strategy=reinforce", "search_space=nasbench201")
-            runs.append(trajectory(setup.strategy, setup, 60))
-            assert torch.get_num_threads() == count
-    finally:
-        torch.set_num_threads(threads)
-    assert runs[0] == runs[1]
+    check_threads(lambda: proposals_of(60))
 
 
 def test_global_generators_and_modes_of_torch_are_left_alone() -> None:
+    check_generators_and_modes(lambda: proposals_of(40))
+
+
+def proposals_of(count: int) -> list[Proposal]:
+    """The first of the strategy on the landscape."""
     setup = setup_of("strategy=reinforce", "search_space=nasbench201")
-    before = torch.random.get_rng_state()
-    python = random.getstate()
-    with torch.no_grad():
-        first = trajectory(setup.strategy, setup, 40)
-        assert not torch.is_grad_enabled()
-    assert torch.equal(torch.random.get_rng_state(), before)
-    assert random.getstate() == python
-    torch.manual_seed(12345)
-    setup = setup_of("strategy=reinforce", "search_space=nasbench201")
-    assert trajectory(setup.strategy, setup, 40) == first
+    return trajectory(setup.strategy, setup, count)
 
 
 def test_torch_is_not_imported_before_something_is_asked() -> None:
