@@ -10,7 +10,7 @@ from tests.support import setup_of
 SECONDS_PER_FLOP = 1e-6
 
 
-def chosen(time: float, limit: int | None = 100_000) -> tuple[str, int, list[Genome]]:
+def chosen(time: float, limit: int | None = 100_000, wanted: float = 40) -> tuple[str, int, list[Genome]]:
     """The network for so many seconds, where a pass takes each as long as its FLOPs say, its parameters, and what was
     timed."""
     limits = () if limit is None else (f"constraints.parameters={limit}",)
@@ -22,7 +22,7 @@ def chosen(time: float, limit: int | None = 100_000) -> tuple[str, int, list[Gen
         return setup.space.cost(genome, task).flops * SECONDS_PER_FLOP
 
     known = list(setup.space.known().values())
-    found = affordable(space, task, known, lambda seconds: time / seconds, 40, seconds_of)
+    found = affordable(space, task, known, lambda seconds: time / seconds, wanted, seconds_of)
     assert isinstance(found, Timing)
     assert found.seconds == seconds_of(found.genome)
     return setup.space.format(found.genome), setup.space.cost(found.genome, task).parameters, timed[:-1]
@@ -36,11 +36,18 @@ def test_with_much_time_it_is_the_best_in_full_size() -> None:
 
 
 def test_the_less_time_the_fewer_flops() -> None:
-    found = [chosen(time) for time in (1e9, 2500, 400, 1)]
-    kinds = [genome.split("-")[1] for genome, _, _ in found]
-    assert kinds == ["cn_r1_k3_s1_c24", "cn_r1_k3_s1_c24", "cn_r1_k3_s1_c16", "cn_r1_k3_s2_c16"]
+    found = [chosen(time) for time in (1e9, 2500, 1300, 400, 1)]
+    kinds = ["-".join(genome.split("-")[1:3]) for genome, _, _ in found]
+    wide, plain = "cn_r1_k3_s1_c24-bb_r1_k3_s1_c24", "cn_r1_k3_s1_c16-bb_r1_k3_s1_c16"
+    quick = "cn_r1_k3_s2_c16-bb_r1_k3_s1_c16"
+    assert kinds == [wide, wide, plain, quick, quick]
     assert found[0][1] >= found[1][1] >= 92_618
     assert found[-1][1] == 78_042  # as its authors have it, though there is room for more
+
+
+def test_of_many_images_the_best_has_to_see_all_of_them_often_enough() -> None:
+    assert chosen(1300, wanted=7)[0].startswith("relu-cn_r1_k3_s1_c16-bb_r1_k3_s1")
+    assert chosen(2500, wanted=7)[0].startswith("relu-cn_r1_k3_s1_c24-bb_r1_k3_s1")
 
 
 def test_a_large_limit_is_not_used_where_there_is_no_time_for_it() -> None:
