@@ -26,7 +26,7 @@ SETUP = (*WORDS, "objective=[val_accuracy,latency_ms]", "hardware=cpu", "hardwar
 def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The layers of a few networks, and their table, measured by a process that has neither nasrun nor torch."""
     folder = tmp_path_factory.mktemp("latency") / "layers"
-    script("latency_layers").write(folder, WORDS, networks=3, whole=2)
+    script("latency_layers").write(folder, WORDS, networks=4, whole=2)
     program = (
         (ROOT / "scripts" / "measure_latency.py").read_text().replace("SECONDS = 10, 20, 0.1", "SECONDS = 1, 3, 0")
     )
