@@ -95,7 +95,7 @@ def test_continue_after_early_stopping_counts_the_epochs_of_the_weights(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     accuracies = iter([0.5, 0.6, 0.4, 0.4])
-    monkeypatch.setattr(single, "measure", lambda *arguments: {"accuracy": next(accuracies), "loss": 1.0})
+    monkeypatch.setattr(single, "measure", lambda *arguments, **named: {"accuracy": next(accuracies), "loss": 1.0})
     path = tmp_path / "0-0.zip"
     [measurement] = bench.measure(bench.job(budget=9, hparams={"patience": 2}, save_to=path))
     assert len(measurement.history) == 4
@@ -190,7 +190,7 @@ def test_a_bad_budget_fails_the_trial_by_name(bench: Bench) -> None:
 
 def test_a_failed_training_keeps_the_epochs_it_got_through(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     losses = iter([1.0, 2.0, math.nan])
-    monkeypatch.setattr(single, "measure", lambda *arguments: {"accuracy": 0.5, "loss": next(losses)})
+    monkeypatch.setattr(single, "measure", lambda *arguments, **named: {"accuracy": 0.5, "loss": next(losses)})
     [failed] = bench.measure(bench.job(budget=5))
     assert failed.error == "the validation loss became nan in epoch 3"
     assert failed.metrics == {}

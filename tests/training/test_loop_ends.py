@@ -21,7 +21,7 @@ from tests.training.conftest import accuracy, cpu, small_network, train_network
 def scripted(monkeypatch: pytest.MonkeyPatch, accuracies: list[float]) -> None:
     """Validation accuracies that follow a script; the real ones cannot be made to fall."""
     given = iter(accuracies)
-    monkeypatch.setattr(single, "measure", lambda *arguments: {"accuracy": next(given), "loss": 1.0})
+    monkeypatch.setattr(single, "measure", lambda *arguments, **named: {"accuracy": next(given), "loss": 1.0})
 
 
 def noting_weights(into: list[dict[str, torch.Tensor]], model: nn.Module) -> Callable[[int, object], None]:
@@ -98,7 +98,7 @@ def test_a_rate_that_is_far_too_high_is_a_reason(data: DeviceData) -> None:
 def test_a_validation_loss_that_is_not_finite_names_the_epoch(
     data: DeviceData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(single, "measure", lambda *arguments: {"accuracy": 0.1, "loss": float("inf")})
+    monkeypatch.setattr(single, "measure", lambda *arguments, **named: {"accuracy": 0.1, "loss": float("inf")})
     with pytest.raises(TrainingError, match=r"^the validation loss became inf in epoch 1$"):
         train_network(data)
 

@@ -208,7 +208,7 @@ def test_training_lowers_what_counts(splits: Splits) -> None:
 
 def test_patience_goes_by_the_lowest_validation_loss(data: DeviceData, monkeypatch: pytest.MonkeyPatch) -> None:
     given = iter([0.9, 0.5, 0.7, 0.6, 0.1])
-    monkeypatch.setattr(single, "measure", lambda *arguments: {"loss": next(given), "loss_whole": 0.0})
+    monkeypatch.setattr(single, "measure", lambda *arguments, **named: {"loss": next(given), "loss_whole": 0.0})
     model = Constant(0.0)
     values: list[float] = []
     training = train(
