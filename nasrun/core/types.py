@@ -128,7 +128,7 @@ class Morphing(NamedTuple):
 
     inherited: int
     """Parameters whose values are the parent's."""
-    passing: "Sequence[tuple[torch.nn.BatchNorm2d, int]]"
+    passing: Sequence[tuple["torch.nn.BatchNorm2d", int]]
     """Normalisations that pass their input on, and how many of their first channels do so. In evaluation mode they do
     that whatever their statistics are, in training only where these are those of the batch
     (`nasrun.spaces.morphisms.calibrate`)."""

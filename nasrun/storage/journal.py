@@ -74,7 +74,7 @@ class Journal:
         self._synced = time.monotonic()
 
     def append(self, *events: "Event", fsync: bool = False) -> None:
-        """Write events; see `append_all`."""
+        """Write events, a line each, with a single system call; OSError (disk full) passes through."""
         self.append_all([event.to_json() for event in events], fsync=fsync)
 
     def append_all(self, lines: Sequence[Line], *, fsync: bool = False) -> None:

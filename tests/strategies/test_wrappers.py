@@ -69,6 +69,7 @@ class Recorder(Strategy):
 
     initial, uses_checkpoints, length, budgets = 7, True, 9, (1, 3)
     multi_objective, steerable, begins_known, draws_from_space, follows_derived = True, False, True, False, True
+    inherits = True
 
     def __init__(self) -> None:
         self.calls: list[tuple] = []
@@ -119,6 +120,7 @@ def test_a_wrapper_is_what_it_goes_round() -> None:
         "multi_objective",
         "steerable",
         "begins_known",
+        "inherits",
         "draws_from_space",
         "follows_derived",
         "done",
