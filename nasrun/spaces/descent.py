@@ -1,6 +1,7 @@
 """Which layer of a larger network stands for which of a smaller one that it grew out of."""
 
 from collections.abc import Callable
+from functools import cache
 
 
 def aligned(
@@ -13,6 +14,7 @@ def aligned(
     whether a new one can pass on what the parent gives before its layer `source`.
     """
 
+    @cache  # else deep networks that do not fit are tried in all orders
     def rest(source: int, place: int) -> list[int | None] | None:
         if places - place < sources - source:
             return None
