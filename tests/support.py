@@ -34,6 +34,7 @@ def options(group: str) -> list[str]:
     return names
 
 
+SEED = "seed="
 MADE_UP = ("evaluator=synthetic", "dataset=synthetic", "search_space=sequential_cnn", "recipe=plain")
 
 TINY_IMAGES = (
@@ -101,12 +102,19 @@ def searching() -> list[str]:
 
 def setup_of(*overrides: str) -> Setup:
     """The objects of a config on the made-up landscape, on `sequential_cnn`, unless the overrides choose otherwise."""
-    return build(_composed(*MADE_UP, *overrides))
+    others = [word for word in overrides if not word.startswith(SEED)]
+    config = _composed(*MADE_UP, *others)
+    for word in overrides:
+        if word not in others:
+            config = config.copy()
+            config.seed = int(word.removeprefix(SEED))
+    return build(config)
 
 
 @cache
 def _composed(*overrides: str) -> DictConfig:
-    # Composing takes fifty times as long as building; `build` does not change what it is given.
+    # Composing takes fifty times as long as building; `build` does not change what it is given. Seeds are put in
+    # afterwards, so that it is done once for all of them.
     return task_config(compose_config(overrides))
 
 
