@@ -14,13 +14,12 @@ import torch
 from PIL import Image
 
 from nasrun.cli.predict import USAGE
-from nasrun.config.compose import compose_config, task_config
 from nasrun.datasets.fashion_mnist_mini import FashionMnistMini
 from nasrun.datasets.image_files import ImageReader
 from nasrun.datasets.image_folder import ImageFolder
 from nasrun.export.network import load_network
-from nasrun.runner.run import start
 from tests.cli.refusals import check_refused
+from tests.support import made_run
 
 QUIET = ("output.plots=false", "output.console=none", "hardware=cpu", "hardware.threads=1", "hardware.precision=fp32")
 SHORT = ("trials=1", "strategy=random", "search_space=mlp", "evaluator.epochs=1", "evaluator.final_epochs=1", *QUIET)
@@ -54,7 +53,7 @@ MISTAKES = [
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run, its export, images of the test set as files, files that are no images, and exports that are damaged."""
     folder = tmp_path_factory.mktemp("predict")
-    start(task_config(compose_config([*SHORT, "dataset.train_samples=1000"])), folder / "run", unique=False)
+    made_run(folder / "run", *SHORT, "dataset.train_samples=1000")
     for number, image in enumerate(FashionMnistMini().load().test.images[:20]):
         Image.fromarray(image[0]).save(folder / f"{number}.png")
     (folder / "bad.png").write_text("no picture")
@@ -209,7 +208,7 @@ def test_files_are_read_as_those_of_the_data_set(
             Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{number}.png")
     words = ("dataset=image_folder", f"dataset.path={tmp_path / 'photos'}", "dataset.height=12", "dataset.width=8")
     words += ("dataset.resize=pad", "evaluator.batch_size=8", "evaluator.final_epochs=4")
-    start(task_config(compose_config([*SHORT, *words])), tmp_path / "run", unique=False)
+    made_run(tmp_path / "run", *SHORT, *words)
     assert nasrun_inprocess("export run --format safetensors").returncode == 0
     given = []
 

@@ -7,14 +7,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nasrun.config.compose import compose_config, task_config
 from nasrun.runner.errors import RunError
-from nasrun.runner.run import resume, start
+from nasrun.runner.run import resume
 from nasrun.storage import journal
 from nasrun.storage.journal import Line
 from nasrun.training.outcomes import TrainingError
 from tests.runner.killing import killed
-from tests.support import TINY_IMAGES
+from tests.support import TINY_IMAGES, made_run
 
 ROOT = Path(__file__).parents[2]
 SMALL = (
@@ -46,9 +45,7 @@ PHASES = {
 
 def whole(strategy: str, directory: Path, *more: str) -> Path:
     """An uninterrupted run."""
-    config = task_config(compose_config([*SMALL, *STRATEGIES[strategy], *more]))
-    start(config, directory, unique=False)
-    return directory
+    return made_run(directory, *SMALL, *STRATEGIES[strategy], *more)
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +113,7 @@ def test_what_the_authors_of_ienas_ran_survives_a_kill(tmp_path: Path) -> None:
     kept = ("search_space.layout", "evaluator.rounds")
     options = [f"{key}={'null' if value is None else value}" for key, value in given.items() if key not in kept]
     words = [*SMALL, "strategy=reinforce_ienas", *options, "trials=7"]
-    start(task_config(compose_config(words)), tmp_path / "whole", unique=False)
+    made_run(tmp_path / "whole", *words)
     directory = tmp_path / "killed"
     killed([*words, f"hydra.run.dir={directory}"], PHASES["step"], STEPS + 2, tmp_path / "log")
     resume(directory, {})
