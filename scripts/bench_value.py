@@ -97,7 +97,7 @@ def make_photos(folder: Path) -> None:
     if folder.is_dir():
         return
     dataset = build(task_config(compose_config(["dataset=cifar10"]))).dataset
-    raw = dataset._read()
+    raw = dataset.read()
     temporary = folder.with_name(f"{folder.name}.tmp")
     for label, name in enumerate(raw.classes):
         (temporary / name).mkdir(parents=True)
@@ -114,7 +114,7 @@ def make_imbalanced(folder: Path) -> None:
 
     if folder.is_dir():
         return
-    raw = build(task_config(compose_config(["dataset=cifar10"]))).dataset._read()
+    raw = build(task_config(compose_config(["dataset=cifar10"]))).dataset.read()
     temporary = folder.with_name(f"{folder.name}.tmp")
     for label, name in enumerate(raw.classes):
         images = raw.training.images[raw.training.labels == label]

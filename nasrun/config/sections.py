@@ -86,9 +86,12 @@ def locate(target: Any, base: type[T], path: str) -> type[T]:
         where = f"; its folder must be in Python's path: PYTHONPATH=FOLDER nasrun ... (FOLDER has {first}.py)"
         reason = f"cannot be imported ({first_line(error)}){where if outside else ''}"
         raise ConfigError(f"{path}={show(target)}: {reason}") from error
-    if not isinstance(found, type) or not issubclass(found, base) or inspect.isabstract(found):
+    fits = isinstance(found, type) and issubclass(found, base)
+    if not fits or inspect.isabstract(found):
         public = base.__module__.removesuffix(".interfaces").removesuffix(".search_space")
-        raise ConfigError(f"{path}={target}: expected a class that implements {public}.{base.__name__}")
+        missing = sorted(found.__abstractmethods__) if fits and found is not base else []
+        lacks = f"; it has no {' and no '.join(missing)}" if missing else ""
+        raise ConfigError(f"{path}={target}: expected a class that implements {public}.{base.__name__}{lacks}")
     return found
 
 

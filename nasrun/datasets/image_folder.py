@@ -100,7 +100,7 @@ class ImageFolder(Dataset):
         """From the options and the names of the folders; no image is read. DatasetError where there are none."""
         return Task(self.name, *self.shape, outputs=len(self._classes(self._layout().train)))
 
-    def _read(self) -> Raw:
+    def read(self) -> Raw:
         layout = self._layout()
         classes = self._classes(layout.train)
         for folder in layout.folders[1:]:

@@ -221,7 +221,7 @@ def test_files_are_read_as_those_of_the_data_set(
     answer = nasrun_inprocess("predict run/export photos/dark/0.png photos/light/0.png")
     assert answer.returncode == 0, answer.stderr
     monkeypatch.undo()
-    raw = ImageFolder(path=str(tmp_path / "photos"), height=12, width=8, resize="pad")._read()
+    raw = ImageFolder(path=str(tmp_path / "photos"), height=12, width=8, resize="pad").read()
     trained = {image.tobytes() for part in (raw.training, raw.test) for image in part.images}
     assert len(given) == 2
     assert all(image.tobytes() in trained for image in given)

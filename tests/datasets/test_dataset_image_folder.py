@@ -40,7 +40,7 @@ def test_pixels_classes_and_order(tmp_path: Path) -> None:
             original = RAW.training.labels[:200][[(image == other).all() for other in RAW.training.images[:200]]]
             assert {"shirt": 0, "bag": 1, "coat": 2}[splits.classes[label]] in original
     files = sorted((tmp_path / "bag").iterdir())
-    raw = ImageFolder(path=str(tmp_path), height=28, width=28, channels=1, test=0.01)._read()  # one of 30 is cut off
+    raw = ImageFolder(path=str(tmp_path), height=28, width=28, channels=1, test=0.01).read()  # one of 30 is cut off
     bags = [raw.training.images[raw.training.labels == 0], raw.test.images[raw.test.labels == 0]]
     assert sorted(image.tobytes() for part in bags for image in part) == sorted(
         np.asarray(Image.open(path)).tobytes() for path in files
@@ -182,7 +182,7 @@ def test_a_validation_part_of_ones_own_is_used(tmp_path: Path, train: str, valid
     splits = data.load()
     assert sizes(data) == [36, 15, 12]
     assert len(splits.whole_training) == 51
-    expected = load(tmp_path / validation, test=0.01)._read()
+    expected = load(tmp_path / validation, test=0.01).read()
     own = {image.tobytes() for image in splits.validation.images}
     assert {image.tobytes() for image in expected.training.images} < own
     assert fingerprint(load(tmp_path, split_seed=1)) == fingerprint(data)
