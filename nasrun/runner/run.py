@@ -235,7 +235,7 @@ def _execute(
     setup.evaluator.on_progress = watched(parts.log, parts.console.on_progress)
     try:
         ending = _search(setup, run, parts, changes, code)
-        return _finish(setup, run, parts, ending)
+        summary = _finish(setup, run, parts, ending)
     except KeyboardInterrupt:
         interrupts.end()
         with contextlib.suppress(OSError):
@@ -243,6 +243,8 @@ def _execute(
         raise
     finally:
         parts.close()
+    hold.complete = True
+    return summary
 
 
 def _search(
