@@ -20,7 +20,7 @@ from nasrun.core.home import at_home
 from nasrun.core.options import ConfigError
 from nasrun.runner import run as runner
 from nasrun.runner.resume import changes_of
-from nasrun.runner.sweeps import EarlierRuns
+from nasrun.runner.sweeps import EarlierRuns, finished
 from nasrun.storage import journal
 from nasrun.storage.run_directory import check_place, holds_run, make_unique
 
@@ -118,7 +118,8 @@ def sweep(
         found = earlier.find(job.setup.config, folder / str(number))
         if found is not None:
             changes = changes_of(found, OmegaConf.create(job.setup.config))
-            runs.append(resume(found, changes, **call.objects))
+            over = not changes and finished(found) is not None
+            runs.append(load_run(found, **call.objects) if over else resume(found, changes, **call.objects))
             continue
         where = {"folder": "/".join(folder.absolute().parts[-2:]), "job": number}
         place = make_unique(folder / str(number))  # a run of other words may have this number
