@@ -299,6 +299,9 @@ class SharedEvaluator(Evaluator):
         """The architecture that the architecture weights come to by now, and these; None where there are none."""
         return None
 
+    def draw_from(self, space: SearchSpace) -> None:
+        """Draw what the weights are trained on from a space round the own one, as where limits steer a search."""
+
     def sample(self, rng: np.random.Generator) -> Genome | None:
         """An architecture to train the weights on where the strategy has no policy. None: a sample of the space."""
         return None

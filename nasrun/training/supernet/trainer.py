@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from nasrun.checkpoints.store import load_weights, save_weights
 from nasrun.core import Genome
 from nasrun.hardware.devices import Runtime
+from nasrun.spaces.elastic import part_of
 from nasrun.spaces.mixture import Mixture
 from nasrun.training.augmentation import augmented
 from nasrun.training.data import DeviceData, DeviceSplit, measured_at_a_time
@@ -195,13 +196,13 @@ class SharedTrainer:
     def alone(self, model: torch.nn.Module, names: Callable[[str], str], batches: int) -> torch.nn.Module:
         """Copy an architecture's shared weights into its stand-alone network, and give that running statistics.
 
-        `names`: the shared name of each parameter of the network. The statistics are means over so many batches from
+        `names`: the shared name of each parameter of the network, which may be a part of it (`part_of`). The statistics are means over so many batches from
         the beginning of the training data.
         """
         model = self._runtime.place(model)
         with torch.no_grad():
             for name, weight in model.named_parameters():
-                weight.copy_(self._weights[names(name)])
+                weight.copy_(part_of(self._weights[names(name)], weight.shape))
         norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
         usual = [norm.momentum for norm in norms]
         for norm in norms:
