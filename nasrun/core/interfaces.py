@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
+    from nasrun.core.search_space import SearchSpace
+
 
 class Strategy(ABC):
     """Decides what to measure next. It knows its space and what it was told, nothing else.
@@ -43,12 +45,10 @@ class Strategy(ABC):
     """Whether its first proposals are the known networks of the space (`SearchSpace.known`), best first."""
 
     steerable: bool = True
-    """Whether it takes a space whose limits steer what is drawn (`nasrun.strategies.steering`) in place of the space
-    itself."""
+    """Whether it takes a space whose limits steer what is drawn (`nasrun.strategies.steering`)."""
 
     draws_from_space: bool = True
-    """Whether it proposes what the space samples, mutates or mixes, so that this can be chosen from pools
-    (`nasrun.strategies.prescreen`)."""
+    """Whether it proposes what the space samples, mutates or mixes, which can be chosen from pools (`prescreen`)."""
 
     follows_derived: bool = False
     """Whether it proposes what the evaluator derives (`tell_derived`), one architecture after each epoch."""
@@ -190,8 +190,7 @@ class Evaluator(ABC):
 
     @property
     def threads(self) -> tuple[int, int] | None:
-        """CPU threads of each training now and at most, where they may be chosen anew during a run (`use_threads`);
-        else None."""
+        """CPU threads of each training now and at most, where `use_threads` may choose them anew; else None."""
         return None
 
     def use_threads(self, threads: int) -> None:
@@ -253,9 +252,7 @@ class Evaluator(ABC):
 
     def test(self, job: Job) -> Mapping[str, Any]:
         """Measure the network of the archive at `job.load_from` as `final` does after its training; returns the same.
-
-        For evaluators that say so (`trains_on`).
-        """
+        For evaluators that say so (`trains_on`)."""
         raise NotImplementedError
 
     def unsupported_budget_reason(self, budget: int) -> str | None:

@@ -17,6 +17,7 @@ from nasrun.datasets import Dataset
 from nasrun.evaluators.weight_sharing import UNTRAINED, SharingSettings, WeightSharing
 from nasrun.hardware.devices import Hardware
 from nasrun.spaces.sections import spaces_with_relaxation, spaces_with_supernet
+from nasrun.strategies.steering import ATTEMPTS
 from nasrun.training.supernet.sampling import Draw, FairDraws, SandwichDraws, WeightedDraws, Weights, weights_by_cost
 
 if TYPE_CHECKING:
@@ -235,7 +236,13 @@ class Supernet(WeightSharing):
         return lambda rng: [replace(Mixture.of(genome), drop=drop) for genome in draws(rng)]
 
     def sample(self, rng: np.random.Generator) -> Genome | None:
-        return None if self._weighted is None else self._drawn_from.fit(self._weighted.draw(rng))
+        if self._weighted is None:
+            return None
+        for _ in range(ATTEMPTS):  # as samples of a space that limits steer
+            genome = self._drawn_from.fit(self._weighted.draw(rng))
+            if self._drawn_from.usage(genome) <= 1:
+                break
+        return genome
 
     def _score(self, trainer: "SharedTrainer", genome: Genome, part: "DeviceSplit") -> Mapping[str, float]:
         if self._options.statistics == "batch":

@@ -1,8 +1,8 @@
 """What the networks of `staged_cnn` share, without torch; `nasrun.spaces.elastic` computes it.
 
-The first, second, ... stage has for each kind of block its first, second, ... one, as wide as the space allows, with the
-largest kernel and expansion. A stage takes the first blocks of its kind, and of these the first channels and the centre
-of the kernel. The dense layer is there once for each number of stages and kind of the last one.
+The first, second, ... stage has for each kind of block its first, second, ... one, as wide as the space allows, with
+the largest kernel and expansion. A stage takes the first blocks of its kind, and of these the first channels and the
+centre of the kernel. The dense layer is there once for each number of stages and kind of the last one.
 """
 
 import re
@@ -16,7 +16,7 @@ from nasrun.spaces.staged_cnn.limits import Limits
 from nasrun.spaces.staged_cnn.price import block_price, stem_strides
 
 NARROWEST = 0.25
-"""Share of its widths that a network is cut down to at least."""
+"""Share of its widths that a network is cut down to at least, rounded to widths of the space."""
 
 
 def shared_name(genome: Genome) -> Callable[[str], str]:
@@ -62,9 +62,7 @@ def _corner(limits: Limits, stages: list[Stage], width: int) -> Genome:
 
 
 def _largest(limits: Limits, block: str) -> Stage:
-    kernel, expansion, squeeze = (
-        max(of(block)) for of in (limits.kernels_of, limits.expansions_of, limits.squeeze_of)
-    )
+    kernel, expansion, squeeze = (max(of(block)) for of in (limits.kernels_of, limits.expansions_of, limits.squeeze_of))
     return Stage(block, limits.max_repeats, kernel, 1, expansion, limits.widths[-1], squeeze)
 
 
@@ -83,7 +81,7 @@ def shared_weights(limits: Limits, task: Task, resolution: int, widest: int) -> 
 
 def smaller(limits: Limits, genome: Genome, rng: np.random.Generator | None) -> Genome:
     """An architecture whose weights are parts of those of a genome: a random one, each width, number of blocks, kernel
-    and expansion up to its own; without `rng` the smallest. Widths are a quarter of its own at least."""
+    and expansion up to its own; without `rng` the smallest. Widths are about a quarter of its own at least."""
     network = network_of(genome)
 
     def up_to(most: int, legal: Sequence[int]) -> int:
@@ -102,5 +100,10 @@ def smaller(limits: Limits, genome: Genome, rng: np.random.Generator | None) -> 
             width=width(stage.width),
         )
 
-    stem = {"stem_kernel": up_to(network.stem_kernel, limits.kernels_of("bb")), "stem_width": width(network.stem_width)}
-    return genome_of(network._replace(**stem, stages=tuple(map(cut, network.stages))))
+    return genome_of(
+        network._replace(
+            stem_kernel=up_to(network.stem_kernel, limits.kernels_of("bb")),
+            stem_width=width(network.stem_width),
+            stages=tuple(map(cut, network.stages)),
+        )
+    )

@@ -179,14 +179,15 @@ class SharedTrainer:
     def score(self, genome: Genome, split: DeviceSplit, batch_size: int) -> Mapping[str, float]:
         """Accuracy and loss of an architecture on a part of the data, with the weights as they are.
 
-        In batches of about equal size, of at most `batch_size` images, each normalised by its own statistics.
+        In batches of about equal size, of at most `batch_size` images, each normalised by its own statistics, for which
+        a batch has images from everywhere: data may lie class by class.
         """
         sums = torch.zeros(2, dtype=torch.float64, device=self._runtime.device)
         self.model.eval()
         count = len(split)
         with torch.inference_mode(), self._autocast:
-            for index in torch.arange(count, device=split.labels.device).tensor_split(-(-count // batch_size)):
-                images, labels = self._inputs(split, index)
+            for index in _spread(count, -(-count // batch_size)):
+                images, labels = self._inputs(split, index.to(split.labels.device))
                 outputs = self.model(images, genome).float()
                 sums[0] += F.cross_entropy(outputs, labels, reduction="sum")
                 sums[1] += (outputs.argmax(1) == labels).sum()
@@ -196,8 +197,8 @@ class SharedTrainer:
     def alone(self, model: torch.nn.Module, names: Callable[[str], str], batches: int) -> torch.nn.Module:
         """Copy an architecture's shared weights into its stand-alone network, and give that running statistics.
 
-        `names`: the shared name of each parameter of the network, which may be a part of it (`part_of`). The statistics are means over so many batches from
-        the beginning of the training data.
+        `names`: the shared name of each parameter of the network, which may be a part of it (`part_of`). The statistics
+        are means over so many batches, each of training images from everywhere.
         """
         model = self._runtime.place(model)
         with torch.no_grad():
@@ -211,10 +212,8 @@ class SharedTrainer:
         split, size = self._split, self._settings.batch_size
         model.train()
         with torch.no_grad(), self._autocast:
-            for start in range(0, min(batches * size, len(split)), size):
-                index = torch.arange(start, min(start + size, len(split)), device=split.labels.device)
-                if len(index) > 1 or start == 0:
-                    model(self._inputs(split, index)[0])
+            for index in _spread(len(split), max(1, len(split) // size))[:batches]:
+                model(self._inputs(split, index[:size].to(split.labels.device))[0])
         for norm, momentum in zip(norms, usual, strict=True):
             norm.momentum = momentum
         return model.eval()
@@ -284,3 +283,8 @@ class SharedTrainer:
         state = self._scaler.state_dict()
         if state:
             self._scaler.load_state_dict({name: type(old)(tensors[SCALE + name].item()) for name, old in state.items()})
+
+
+def _spread(count: int, parts: int) -> list[torch.Tensor]:
+    """The numbers up to `count` in so many parts of about equal size, each from all over."""
+    return [torch.arange(part, count, parts) for part in range(parts)]
