@@ -212,8 +212,8 @@ class SharedTrainer:
         split, size = self._split, self._settings.batch_size
         model.train()
         with torch.no_grad(), self._autocast:
-            for index in _spread(len(split), max(1, len(split) // size))[:batches]:
-                model(self._inputs(split, index[:size].to(split.labels.device))[0])
+            for index in _spread(len(split), -(-len(split) // size))[:batches]:
+                model(self._inputs(split, index.to(split.labels.device))[0])
         for norm, momentum in zip(norms, usual, strict=True):
             norm.momentum = momentum
         return model.eval()
