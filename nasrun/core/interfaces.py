@@ -190,11 +190,12 @@ class Evaluator(ABC):
 
     @property
     def threads(self) -> tuple[int, int] | None:
-        """CPU threads of each training now and at most, where `use_threads` may choose them anew; else None."""
+        """CPU threads of a training now and at most, where they may be chosen anew (`use_threads`); else None."""
         return None
 
-    def use_threads(self, threads: int) -> None:
-        """Train with so many threads from now on, where there is a choice."""
+    def use_threads(self, threads: int | None) -> bool:
+        """Train with so many threads from now on; None: with all, since no worker trains any more. Whether it does."""
+        return False
 
     def prepare(self, recorded: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Decide what is decided once per run (device, precision) and load the data; returns facts for the record.
@@ -271,8 +272,7 @@ class Evaluator(ABC):
         return 0.0
 
     def work(self, epochs: int, horizon: int) -> float:
-        """What the first epochs of a training whose schedule is laid over `horizon` cost, in epochs of the usual price:
-        fewer than they are where the first are cheaper."""
+        """What the first epochs of a schedule over `horizon` cost, in epochs of the usual price: they may be less."""
         return float(epochs)
 
 

@@ -117,7 +117,9 @@ class TimeBudget:
 
     def final_epoch_seconds(self, genome: Genome) -> float:
         """What an epoch of the final training, which measures nothing meanwhile, is expected to take."""
-        return self._final_epoch_seconds(self.epoch_seconds(genome))
+        alone = self._setup.evaluator.use_threads(None)  # workers are at nothing by now
+        seconds = self._time(genome) * self._part_of_epoch if alone else self.epoch_seconds(genome)
+        return self._final_epoch_seconds(seconds)
 
     def segment_threads(self, genome: Genome, slower: float, seconds: float) -> tuple[int | None, float | None]:
         """Threads of a segment of the final training that takes so many seconds; what an epoch takes with them, where

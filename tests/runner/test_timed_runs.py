@@ -157,6 +157,18 @@ def test_what_is_timed_before_the_first_line_of_a_run_is_said(
         assert re.fullmatch(r"timed \S+: \S+ s for \d+ images", line)
 
 
+def test_the_winner_has_all_cores_when_the_workers_are_done(tmp_path: Path, by_events: Counts) -> None:
+    start(
+        config("time=60s", "hardware.clock=wall", "hardware.workers=2", "hardware.threads=null"),
+        tmp_path / "run",
+        unique=False,
+    )
+    runtime = events_of(tmp_path / "run")[0]["facts"]["runtime"]
+    cores = len(os.sched_getaffinity(0))
+    assert runtime["threads"] == max(1, cores // 2)
+    assert {segment["threads"] for segment in events_of(tmp_path / "run", "segment")} == {cores if cores > 1 else None}
+
+
 def test_the_winner_goes_on_from_what_it_learned_in_the_search(whole: Path) -> None:
     final = events_of(whole, "final")[0]
     asked = [p for event in events_of(whole, "ask") for p in event["proposals"]]
