@@ -125,6 +125,7 @@ def build(config: DictConfig, given: Mapping[str, Given] = {}) -> Setup:
     _check_together(content, made, strategy, steered, hardware)
     if isinstance(evaluator, SharedEvaluator):
         check_workers(hardware)
+        evaluator.draw_from(steered)
         # A score belongs to the shared weights of its time.
         options = replace(options, deduplicate="never") if options.deduplicate == "reuse" else options
     strategy = wrap(strategy, steered, dataset, options, made.constraints)

@@ -321,7 +321,7 @@ def _shared_weights(setup: Setup, log: Journal, directory: Path, trials: int) ->
     """What trains and keeps the weights of an evaluator that shares them; None for any other."""
     if not isinstance(setup.evaluator, SharedEvaluator):
         return None
-    return SharedWeights(setup.evaluator, setup.space, log, directory, seed=setup.options.seed, trials=trials)
+    return SharedWeights(setup.evaluator, setup.steered, log, directory, seed=setup.options.seed, trials=trials)
 
 
 def write_results(setup: Benchmark, run: RunRecords) -> dict[str, Any]:
