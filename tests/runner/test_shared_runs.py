@@ -146,7 +146,7 @@ def test_an_elastic_network_survives_kills(tmp_path: Path) -> None:
     words += ["search_space.max_width=8", "search_space.max_repeats=2", "constraints.parameters=3000", "trials=7"]
     words += ["evaluator.sampling=sandwich", "evaluator.distil=inplace", "evaluator.statistics=recalibrated"]
     words += ["evaluator.warm_up_epochs=1"]
-    start(task_config(compose_config(["evaluator=supernet", *words])), tmp_path / "whole", unique=False)
+    made_run(tmp_path / "whole", "evaluator=supernet", *words)
     directory = tmp_path / "killed"
     words = ["evaluator=supernet", *words, f"hydra.run.dir={directory}"]
     killed(words, PHASES["step"], STEPS + 2, tmp_path / "log")
