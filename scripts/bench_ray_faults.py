@@ -341,8 +341,15 @@ def gigabyte(campaign: Campaign) -> None:
     """A gigabyte of images, two workers on each of three hosts: bytes over the network."""
     path = campaign.folder / "images.npz"
     _write_images(path)
-    words = (*REAL[:-2], "trials=12", "dataset=arrays", f"dataset.path={path}", "dataset.train_samples=null")
-    words = (*words, "evaluator.epoch_images=256", "evaluator.final_epochs=null", "search_space.max_depth=3")
+    data = ("dataset=arrays", f"dataset.path={path}", "dataset.train_samples=null")
+    words = (
+        *REAL[:-2],
+        "trials=12",
+        *data,
+        "evaluator.epoch_images=256",
+        "evaluator.final_epochs=null",
+        "search_space.max_depth=3",
+    )
     campaign.alone(words)
     with hosts() as made:
         made.start_head(cpus=2)
