@@ -20,11 +20,11 @@ from nasrun.config.time_budget import check_words
 from nasrun.core.options import ConfigError, TextExpectedError, shell_command
 from nasrun.core.output import show
 from nasrun.reports.status.state import SWEEP_LOCK
-from nasrun.runner.clock import process_start
+from nasrun.runner.clock import Instant, process_start
 from nasrun.runner.errors import RunError
 from nasrun.runner.resume import changes_of
 from nasrun.runner.run import begin, resume
-from nasrun.runner.sweeps import EarlierRuns
+from nasrun.runner.sweeps import EarlierRuns, finished
 from nasrun.storage.lock import holder_of
 from nasrun.storage.run_directory import holds_run, remove_empty
 from nasrun.storage.stored_config import targets
@@ -130,8 +130,7 @@ class Job:
             if again is not None:  # the job was queued again by its batch system
                 return resume(again, {}, chosen=targets(setup.config), began=began)
         if there is not None and setup.options.resume:
-            changes = changes_of(there, OmegaConf.create(setup.config))
-            return resume(there, changes, chosen=targets(setup.config), began=began)
+            return self._go_on(there, setup, began)
         return begin(
             setup,
             directory,
@@ -141,6 +140,16 @@ class Job:
             words=[*self._words, *self._words_of_job()],
             began=began,
         )
+
+    def _go_on(self, there: Path, setup: Setup, began: Instant | None) -> dict[str, Any]:
+        """Resume the run in a directory; one of a sweep that is over, and to which nothing is new, stays as it is."""
+        changes = changes_of(there, OmegaConf.create(setup.config))
+        over = finished(there) if self._sweep is not None and not changes else None
+        if over is None:
+            return resume(there, changes, chosen=targets(setup.config), began=began)
+        if setup.output.console != "none":
+            show(f"finished before: {there}")
+        return over
 
     def _words_of_job(self) -> list[str]:
         """The words that make this run of a sweep, as they were typed; none for a run alone."""

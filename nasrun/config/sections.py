@@ -86,10 +86,10 @@ def locate(target: Any, base: type[T], path: str) -> type[T]:
         where = f"; its folder must be in Python's path: PYTHONPATH=FOLDER nasrun ... (FOLDER has {first}.py)"
         reason = f"cannot be imported ({first_line(error)}){where if outside else ''}"
         raise ConfigError(f"{path}={show(target)}: {reason}") from error
-    fits = isinstance(found, type) and issubclass(found, base)
-    if not fits or inspect.isabstract(found):
+    if not isinstance(found, type) or not issubclass(found, base) or inspect.isabstract(found):
         public = base.__module__.removesuffix(".interfaces").removesuffix(".search_space")
-        missing = sorted(found.__abstractmethods__) if fits and found is not base else []
+        begun = isinstance(found, type) and issubclass(found, base) and found is not base
+        missing = sorted(found.__abstractmethods__) if begun else []
         lacks = f"; it has no {' and no '.join(missing)}" if missing else ""
         raise ConfigError(f"{path}={target}: expected a class that implements {public}.{base.__name__}{lacks}")
     return found

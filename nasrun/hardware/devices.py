@@ -232,7 +232,5 @@ def single_thread() -> Iterator[None]:
 
 
 def has_convolutions(model: "torch.nn.Module") -> bool:
-    """True where a network holds a 2-d convolution."""
-    import torch
-
-    return any(isinstance(module, torch.nn.Conv2d) for module in model.modules())
+    """True where a network holds the weights of a 2-d convolution, which alone have four dimensions."""
+    return any(weight.ndim == 4 for weight in model.parameters())

@@ -85,7 +85,7 @@ def set_up(
     here = describe_versions()
     for name, runners in place.versions.items():
         if here[name] != runners:
-            raise WorkerError(f"{node} has {name} {here[name]}, the runner {runners}; install the same there")
+            raise WorkerError(other_version(node, name, here[name], runners))
     for name, (then, now) in differences(place.processor, describe_processor()).items():
         other = f"{node} has {name} {now}, the runner {then}"
         say(NOTICE, f"{other}: results may differ in the last digits by where a trial runs")
@@ -96,6 +96,11 @@ def set_up(
     provide(dataset)
     evaluator.prepare(recipe.facts)
     return evaluator
+
+
+def other_version(node: str, name: str, found: str, runners: str) -> str:
+    """What is said of a node with another version of a package."""
+    return f"{node} has {name} {found}, the runner {runners}; install the same there"
 
 
 def said_of(error: Exception) -> str:

@@ -49,7 +49,7 @@ from nasrun.storage.journal import Journal
 from nasrun.storage.lock import Hold, locked
 from nasrun.storage.paths import given_paths, header_entry
 from nasrun.storage.records import Observer, RunLog, RunRecords, assemble, write_json
-from nasrun.storage.run_directory import clear_temporary, create_directory, holds_run
+from nasrun.storage.run_directory import clear_temporary, create_directory, holds_run, runs_in
 from nasrun.trackers.observer import Tracking
 
 NOTES = "strategy.json"
@@ -100,12 +100,12 @@ def begin(
         code=code.record() if code.classes else None,
         **plan,
     )
-    with _hardware(setup):
+    with _hardware(setup) as held:
         config, files = OmegaConf.create(setup.config), stored_files(code)
         directory = create_directory(directory, config, header, unique=unique, words=words, files=files)
         with resumable(directory), locked(directory) as hold:
             run = assemble(directory, journal.lines_of(directory / journal.NAME), keep_events=True)
-            return _execute(setup, run, Clock(setup.hardware.clock, began), hold)
+            return _execute(setup, run, Clock(setup.hardware.clock, began), hold, held)
 
 
 def resume(
@@ -127,7 +127,9 @@ def resume(
     """
     began = began or this_moment()
     if not holds_run(directory):
-        raise ConfigError(f"{directory}: holds no run that could be resumed (it has no {journal.NAME})")
+        raise ConfigError(
+            f"{directory}: holds no run that could be resumed (it has no {journal.NAME}){runs_in(directory)}"
+        )
     with resumable(directory), locked(directory) as hold:
         if salvage:
             save_journal(directory, chosen)
@@ -146,13 +148,15 @@ def resume(
             code = None if over else changed_code(run, setup.config, accepted)
             setup.prepare(run.header.facts)
             check_data(run, config, setup.dataset)
-        with _hardware(setup):
-            return _execute(setup, run, Clock(setup.hardware.clock, began, run.spent), hold, changes, code)
+        with _hardware(setup) as held:
+            return _execute(setup, run, Clock(setup.hardware.clock, began, run.spent), hold, held, changes, code)
 
 
-def _hardware(setup: Setup) -> contextlib.AbstractContextManager[None]:
-    data = setup.dataset.loaded
-    return setup.hardware.opened(0 if data is None else data.nbytes)
+def _hardware(setup: Setup) -> contextlib.ExitStack:
+    """The hardware of a run, which is given back when this is closed."""
+    data, held = setup.dataset.loaded, contextlib.ExitStack()
+    held.enter_context(setup.hardware.opened(0 if data is None else data.nbytes))
+    return held
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,13 +170,14 @@ class _Parts:
     observers: Observers
     log: RunLog
     executor: Executor
+    held: contextlib.ExitStack
     checkpoints: CheckpointStore
     budget: TimeBudget | None
     search: Search
 
     @classmethod
-    def of(cls, setup: Setup, run: RunRecords, clock: Clock) -> "_Parts":
-        """The parts of a run, which has not begun yet."""
+    def of(cls, setup: Setup, run: RunRecords, clock: Clock, held: contextlib.ExitStack) -> "_Parts":
+        """The parts of a run, which has not begun yet. `held`: its hardware."""
         directory, space, objective, output = run.directory, setup.space, setup.objective, setup.output
         console = make_console(output.console, space, objective)
         config = {**flat(setup.config), **given_paths(run.header)}
@@ -202,10 +207,16 @@ class _Parts:
             observers=observers,
             log=log,
             executor=executor,
+            held=held,
             checkpoints=checkpoints,
             budget=budget,
             search=search,
         )
+
+    def end_workers(self) -> None:
+        """The search is over: what becomes of other machines is no matter to what follows."""
+        self.executor.close()
+        self.held.close()
 
     def close(self) -> None:
         """Give back what is held. The terminal first: it is to be whole again whatever becomes of the rest."""
@@ -222,20 +233,21 @@ def _execute(
     run: RunRecords,
     clock: Clock,
     hold: Hold,
+    held: contextlib.ExitStack,
     changes: Mapping[str, Any] | None = None,
     code: OwnCode | None = None,
 ) -> dict[str, Any]:
     """Replay what the journal holds, search on, finish, and return the summary.
 
-    `hold`: of its directory. `changes`: those of a resume. `code`: that of the user's own classes, where it is another
-    one from now on.
+    `hold`: of its directory. `held`: its hardware. `changes`: those of a resume. `code`: that of the user's own
+    classes, where it is another one from now on.
     """
-    parts = _Parts.of(setup, run, clock)
+    parts = _Parts.of(setup, run, clock, held)
     hold.describe = parts.presence.describe
     setup.evaluator.on_progress = watched(parts.log, parts.console.on_progress)
     try:
         ending = _search(setup, run, parts, changes, code)
-        return _finish(setup, run, parts, ending)
+        summary = _finish(setup, run, parts, ending)
     except KeyboardInterrupt:
         interrupts.end()
         with contextlib.suppress(OSError):
@@ -243,6 +255,8 @@ def _execute(
         raise
     finally:
         parts.close()
+    hold.complete = True
+    return summary
 
 
 def _search(
@@ -263,7 +277,7 @@ def _search(
     for line in (*startup_messages(setup, run), *look_at_data(setup.dataset, directory)):
         console.message(line)
     ending = search.run()
-    parts.executor.close()
+    parts.end_workers()
     if ending.complete and search.best is not None:
         Final(setup, directory, search, parts.checkpoints, log).run(run, console, budget)
         if setup.options.baseline:
@@ -307,7 +321,7 @@ def _shared_weights(setup: Setup, log: Journal, directory: Path, trials: int) ->
     """What trains and keeps the weights of an evaluator that shares them; None for any other."""
     if not isinstance(setup.evaluator, SharedEvaluator):
         return None
-    return SharedWeights(setup.evaluator, setup.space, log, directory, seed=setup.options.seed, trials=trials)
+    return SharedWeights(setup.evaluator, setup.steered, log, directory, seed=setup.options.seed, trials=trials)
 
 
 def write_results(setup: Benchmark, run: RunRecords) -> dict[str, Any]:

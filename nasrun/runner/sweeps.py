@@ -1,15 +1,29 @@
 """The runs that are in the folder of a sweep already, found by what they are and not by their place in it."""
 
 import itertools
+import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from nasrun.core.options import ConfigError, flat, plain
+from nasrun.reports.summary import SUMMARY
 from nasrun.runner.resume import CHANGEABLE
 from nasrun.storage.journal import JournalError
+from nasrun.storage.lock import NAME, holder_of
 from nasrun.storage.records import read_run
 from nasrun.storage.run_directory import holds_run, load_config
+
+
+def finished(directory: Path) -> dict[str, Any] | None:
+    """The summary of a run that is over and wrote all of its files; None of any other, and where that is not known."""
+    if not holder_of(directory / NAME).complete:
+        return None
+    try:
+        summary = json.loads((directory / SUMMARY).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return summary if isinstance(summary, dict) else None
 
 
 class EarlierRuns:

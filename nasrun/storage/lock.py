@@ -42,7 +42,8 @@ class Holder:
     """What a lock file says. `alive`: the lock is held.
 
     `began`, `seen`: seconds since 1970 of the taking of the lock and the last sign of life. `says`: what the holder is
-    at. `stoppable`: it can be asked to stop. `asked`: it was. `stopped`: it ended because of that.
+    at. `stoppable`: it can be asked to stop. `asked`: it was. `stopped`: it ended because of that. `complete`: it ended
+    with all done that it was to do.
     """
 
     alive: bool
@@ -54,6 +55,7 @@ class Holder:
     stoppable: bool = True
     asked: bool = False
     stopped: bool = False
+    complete: bool = False
     says: Mapping[str, Any] | None = None
 
     @property
@@ -63,7 +65,9 @@ class Holder:
 
 
 class Hold:
-    """A lock that this process holds. `describe`: says what it is at, as JSON; may be set at any time."""
+    """A lock that this process holds. `describe`: says what it is at, as JSON; may be set at any time.
+
+    `complete`: is to be set when all is done; the file says so once the lock is free."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._stop = path, path.with_name(path.name + STOP)
@@ -73,6 +77,7 @@ class Hold:
         self._attendant = threading.Thread(target=self._attend, name="nasrun-lock", daemon=True)
         self._before = path.read_bytes() if path.is_file() else b""
         self.describe: Describe = dict
+        self.complete = False
 
     def begin(self) -> None:
         """Show who holds the lock, and from now on look for a wish to stop."""
@@ -115,7 +120,7 @@ class Hold:
         with contextlib.suppress(OSError, RuntimeError, ValueError):  # RuntimeError: what it is at changed meanwhile
             said = {"host": socket.gethostname(), "pid": os.getpid(), "job": os.environ.get("SLURM_JOB_ID")}
             said |= {"began": self._began, "seen": now(), "stoppable": self._in_main, "ended": ended}
-            said["stopped"] = self._stopped
+            said |= {"stopped": self._stopped, "complete": self.complete and ended is not None}
             self._replace(json.dumps({**said, "says": dict(self.describe())}).encode() + b"\n")
 
     def _replace(self, text: bytes) -> None:
@@ -180,6 +185,7 @@ def holder_of(path: Path) -> Holder:
             stoppable=bool(said.get("stoppable", True)),
             asked=asked,
             stopped=bool(said.get("stopped", False)),
+            complete=bool(said.get("complete", False)) and not alive,
             says=said["says"] if isinstance(said.get("says"), dict) else None,
         )
     except (TypeError, ValueError):

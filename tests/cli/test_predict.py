@@ -127,7 +127,10 @@ def album(folder: Path) -> Path:
 
 
 FOUND = ["album/=d.png", "album/a.png", "album/below/b.PNG", "album/below/deep/c.png"]
-SKIPPED = "nasrun: 2 of 6 images skipped, since they cannot be read: album/below/fake.jpg, album/cut.png"
+SKIPPED = (
+    "nasrun: 2 of 6 images skipped: album/below/fake.jpg (cannot be read as an image (of no known kind)), "
+    "album/cut.png (cannot be read as an image (image file is truncated))"
+)
 
 
 def test_all_images_of_a_folder_are_answered_and_the_others_counted(
@@ -137,7 +140,7 @@ def test_all_images_of_a_folder_are_answered_and_the_others_counted(
     answer = nasrun_inprocess("predict run album")
     assert answer.returncode == 0, answer.stderr
     assert [line.split()[0] for line in answer.stdout.splitlines()] == FOUND
-    assert answer.stderr.splitlines() == ["nasrun: album: passed over, no images: 1 .txt, 1 README", SKIPPED]
+    assert answer.stderr.splitlines() == ["nasrun: album: passed over: 2 hidden, 1 .txt, 1 without an ending", SKIPPED]
     alone = nasrun_inprocess("predict run album/a.png").stdout.split(maxsplit=1)[1]
     assert answer.stdout.splitlines()[1].split(maxsplit=1)[1] == alone.strip("\n")
     # Files that are named must be there; those of folders need not.
@@ -194,7 +197,22 @@ def test_a_folder_of_which_nothing_can_be_read(
     (tmp_path / "spoilt" / "a.png").write_text("no picture")
     answer = nasrun_inprocess(f"predict {folder / 'run'} spoilt")
     assert answer.returncode == 2
-    assert answer.stderr == "nasrun: 1 of 1 image skipped, since they cannot be read: spoilt/a.png\n"
+    said = "nasrun: 1 of 1 image skipped: spoilt/a.png (cannot be read as an image (of no known kind))\n"
+    assert answer.stderr == said
+
+
+def test_links_in_a_folder_are_followed_as_in_a_data_set(
+    folder: Path, nasrun_inprocess: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place in ("pictures", "linked"):
+        (tmp_path / place).mkdir()
+    shutil.copy(folder / "3.png", tmp_path / "pictures" / "a.png")
+    (tmp_path / "linked" / "b").symlink_to(tmp_path / "pictures")
+    (tmp_path / "linked" / "again").symlink_to(tmp_path / "linked")
+    monkeypatch.chdir(tmp_path)
+    answer = nasrun_inprocess(f"predict {folder / 'run'} linked")
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert [line.split()[0] for line in answer.stdout.splitlines()] == ["linked/b/a.png"]
 
 
 def test_files_are_read_as_those_of_the_data_set(
@@ -252,11 +270,12 @@ def test_mistake_gets_one_line(
     check_refused(row, folder, nasrun_inprocess)
 
 
+@pytest.mark.parametrize("names", ["3.png\n\n0.png\nbad.png\n", "3.png\0000.png\0bad.png\0"])
 def test_names_may_come_from_standard_input(
-    folder: Path, nasrun_inprocess: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    names: str, folder: Path, nasrun_inprocess: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
-    monkeypatch.setattr("sys.stdin", io.StringIO("3.png\n\n0.png\nbad.png\n"))
+    monkeypatch.setattr("sys.stdin", io.StringIO(names))
     answer = nasrun_inprocess("predict run - --csv found.csv")
     assert answer.returncode == 2
     assert "bad.png: cannot be read as an image" in answer.stderr

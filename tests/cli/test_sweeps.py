@@ -1,5 +1,6 @@
 """Sweeps that are interrupted, repeated, extended and moved: their runs are found by what they are."""
 
+import json
 import os
 import shlex
 import shutil
@@ -71,17 +72,39 @@ def test_an_interrupted_sweep_says_how_to_go_on(
         assert results(tmp_path / folder / run) == results(tmp_path / "whole" / run)
 
 
+def written(folder: Path) -> dict[Path, tuple[int, int]]:
+    """Which file is there, and when it was written."""
+    return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in folder.glob("*/*") if path.is_file()}
+
+
 def test_a_sweep_that_is_over_stays_as_it_is(nasrun_inprocess: Callable, tmp_path: Path) -> None:
     assert nasrun_inprocess(f"-m {QUICK} trials=4 seed=1,2 hydra.sweep.dir=swept").returncode == 0
-    before = {path: path.read_bytes() for path in tmp_path.rglob("journal.jsonl")}
+    before, files = {path: path.read_bytes() for path in tmp_path.rglob("journal.jsonl")}, written(tmp_path / "swept")
     assert nasrun_inprocess("resume swept").returncode == 0
-    assert {path: path.read_bytes() for path in tmp_path.rglob("journal.jsonl")} == before
+    assert written(tmp_path / "swept") == files, "a finished run was replayed"
     said = line(nasrun_inprocess(f"-m {QUICK} trials=4 seed=1,2 hydra.sweep.dir=swept"), 2)
     assert said == (
         "swept: holds runs of this sweep already; go on with it: nasrun resume swept; "
         "or choose another: hydra.sweep.dir=PATH"
     )
     assert {path: path.read_bytes() for path in tmp_path.rglob("journal.jsonl")} == before
+
+
+def test_a_run_that_was_killed_before_its_files_were_written_is_finished(
+    nasrun_inprocess: Callable, tmp_path: Path
+) -> None:
+    assert nasrun_inprocess(f"-m {QUICK} trials=4 seed=1,2 hydra.sweep.dir=swept").returncode == 0
+    run = next(iter(tmp_path.glob("swept/*seed1")))
+    says = json.loads((run / ".lock").read_text())
+    assert says["complete"]
+    (run / ".lock").write_text(json.dumps({**says, "complete": False}) + "\n")
+    whole, files = (run / "trials.csv").read_bytes(), written(tmp_path / "swept")
+    (run / "trials.csv").unlink()
+    assert nasrun_inprocess("resume swept").returncode == 0
+    assert (run / "trials.csv").read_bytes() == whole
+    assert json.loads((run / ".lock").read_text())["complete"]
+    changed = {path for path, seen in written(tmp_path / "swept").items() if files[path] != seen}
+    assert {path.parent for path in changed} == {run}
 
 
 def test_runs_are_found_by_what_they_are_and_not_by_their_number(nasrun_inprocess: Callable, tmp_path: Path) -> None:

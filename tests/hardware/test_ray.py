@@ -5,6 +5,7 @@ import pickle
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -16,9 +17,10 @@ from nasrun.core.environment import describe_processor
 from nasrun.core.options import ConfigError
 from nasrun.hardware.ray import cluster as ray_cluster
 from nasrun.hardware.ray.cluster import RayCluster
+from nasrun.hardware.ray.head import Head
 from nasrun.hardware.ray.worker import RayWorker
 from nasrun.hardware.remote_worker import Place
-from nasrun.hardware.worker_messages import BEGUN, DONE, ERROR, NOTICE, PROGRESS, Recipe
+from nasrun.hardware.worker_messages import BEGUN, DONE, ERROR, NOTICE, PROGRESS, Recipe, WorkerError
 from tests.conftest import Answer
 from tests.hardware import trouble
 from tests.hardware.trouble import jobs
@@ -26,6 +28,20 @@ from tests.support import setup_of
 
 HERE = f"{socket.gethostname()}, process {os.getpid()}"
 """Where a worker in this process says that it is."""
+
+
+def test_a_head_that_is_gone_is_noticed() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        head = Head(address, lost=0.5, look=0.02)
+        time.sleep(1)
+        head.check()
+    deadline = time.monotonic() + 30
+    while not head.is_lost and time.monotonic() < deadline:
+        time.sleep(0.05)
+    with pytest.raises(WorkerError, match=f"the head of the Ray cluster .{address}. cannot be reached"):
+        head.check()
+    head.close()
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,10 @@ import pytest
 
 from nasrun.core import Measurement, Progress
 from nasrun.hardware import remote
-from nasrun.hardware.ray.cluster import RayCluster
+from nasrun.hardware.ray.cluster import RayCluster, library
 from nasrun.hardware.ray.executor import RayExecutor
+from nasrun.hardware.ray.versions import differing_node
+from nasrun.hardware.remote_worker import describe_versions
 from nasrun.hardware.worker_messages import Recipe, WorkerError
 from nasrun.storage import journal
 from tests.evaluators.conftest import SMALL
@@ -122,6 +124,16 @@ def test_jobs_that_die_hang_or_report(make: Make, tmp_path: Path) -> None:
     while Path(f"/proc/{hung}").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not Path(f"/proc/{hung}").exists()
+
+
+def test_a_node_with_other_versions_is_named(make: Make) -> None:
+    ours = describe_versions()
+    assert differing_node(library(), ours) is None
+    said = differing_node(library(), {**ours, "torch": "0.1"})
+    assert said == (
+        f"a node of the Ray cluster ({os.uname().nodename}) has torch {ours['torch']}, the runner 0.1; "
+        "install the same there"
+    )
 
 
 def test_jobs_wait_for_a_node_with_room(make: Make, monkeypatch: pytest.MonkeyPatch, nodes: Any) -> None:

@@ -141,6 +141,20 @@ def test_epochs_of_a_warm_up_come_before_the_first_trial_and_survive_a_kill(tmp_
     assert results(directory) == results(whole_run)
 
 
+def test_an_elastic_network_survives_kills(tmp_path: Path) -> None:
+    words = [*SMALL[5:], *STRATEGIES["aging_evolution"], "search_space=staged_cnn", "search_space.max_stages=2"]
+    words += ["search_space.max_width=8", "search_space.max_repeats=2", "constraints.parameters=3000", "trials=7"]
+    words += ["evaluator.sampling=sandwich", "evaluator.distil=inplace", "evaluator.statistics=recalibrated"]
+    words += ["evaluator.warm_up_epochs=1"]
+    made_run(tmp_path / "whole", "evaluator=supernet", *words)
+    directory = tmp_path / "killed"
+    words = ["evaluator=supernet", *words, f"hydra.run.dir={directory}"]
+    killed(words, PHASES["step"], STEPS + 2, tmp_path / "log")
+    assert kinds(journal.read(directory / journal.NAME)) == "s"
+    resume(directory, {})
+    assert results(directory) == results(tmp_path / "whole")
+
+
 @pytest.mark.slow
 def test_a_controller_and_its_shared_weights_survive_many_kills(tmp_path: Path) -> None:
     expected = results(whole("reinforce", tmp_path / "whole"))

@@ -44,7 +44,11 @@ LONG = {
     "bench_images": "writes thousands of pictures, from CIFAR-10, which may not be there",
     "bench_inheritance": "minutes of processor time",
     "bench_init": "minutes of processor time, on CIFAR-10",
+    "bench_ray_faults": "minutes of faults, by root; tests/hardware/test_ray_hosts.py does the shortest",
+    "bench_sweep": "a thousand runs of a table that is not shipped",
     "bench_value": "a case is 60 s of processor time or more, on CIFAR-10, which may not be there",
+    "ray_hosts": "starts hosts as root; tests/hardware/test_ray_hosts.py does that",
+    "slow_link": "goes on until it is ended; scripts/ray_hosts.py does that",
     "slurm_cluster": "starts a cluster; tests/test_slurm.py does that where the packages are",
     "make_tables": "reads the raw tables, which are not shipped; tests/tables/test_shipped.py runs it where they are",
 }

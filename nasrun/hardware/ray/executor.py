@@ -12,6 +12,8 @@ from nasrun.core import Evaluator, Job
 from nasrun.datasets import Splits
 from nasrun.hardware.pool import GRACE_SECONDS
 from nasrun.hardware.ray.cluster import library
+from nasrun.hardware.ray.head import LOOK_SECONDS, Head
+from nasrun.hardware.ray.versions import differing_node
 from nasrun.hardware.ray.worker import RayWorker
 from nasrun.hardware.remote import RemoteExecutor, RemoteWorker
 from nasrun.hardware.remote_worker import Place
@@ -52,6 +54,7 @@ class RayExecutor(RemoteExecutor[_Actor]):
         """
         super().__init__(evaluator, workers, grace, say)
         self._ray, self._place = library(), Place.here("Ray cluster", directory)
+        self._head = Head(self._ray.get_runtime_context().gcs_address)
         self._recipe = pickle.dumps(recipe)
         self._kind = self._ray.remote(max_restarts=0, max_task_retries=0)(RayWorker)
         self._resources = resources
@@ -68,9 +71,9 @@ class RayExecutor(RemoteExecutor[_Actor]):
 
     def _hear(self, patience: float | None) -> bool:
         there = {one.call: one for one in self._workers if one is not None and one.call is not None}
-        notice = self._seconds_to_notice()
-        limits = [limit for limit in (patience, notice) if limit is not None]
-        speaking, _ = self._ray.wait(list(there), timeout=min(limits) if limits else None)
+        limits = [limit for limit in (patience, self._seconds_to_notice(), LOOK_SECONDS) if limit is not None]
+        speaking, _ = self._ray.wait(list(there), timeout=min(limits))
+        self._head.check()
         for call in speaking:
             self._answer(there[call], call)
         if not speaking:
@@ -83,7 +86,10 @@ class RayExecutor(RemoteExecutor[_Actor]):
             said = self._ray.get(call)
         except self._ray.exceptions.RayActorError as error:
             if getattr(error, "actor_init_failed", False):
-                raise WorkerError(f"a worker cannot be started on the Ray cluster: {_last_line(error)}") from error
+                other = differing_node(self._ray, self._place.versions)
+                raise WorkerError(
+                    other or f"a worker cannot be started on the Ray cluster: {_last_line(error)}"
+                ) from error
             self._lost(one, _last_line(error))
             return
         except self._ray.exceptions.RayError as error:
@@ -103,6 +109,7 @@ class RayExecutor(RemoteExecutor[_Actor]):
 
     def close(self) -> None:
         super().close()
+        self._head.close()
         self._splits = None
 
 

@@ -16,7 +16,7 @@ from nasrun.storage import journal
 from nasrun.storage.events import RunStarted
 from nasrun.storage.journal import JournalError
 from nasrun.storage.paths import movable
-from nasrun.storage.records import RunRecords, TrialRecord, assemble
+from nasrun.storage.records import RunRecords, TrialRecord, read_run
 from nasrun.storage.run_directory import load_config
 
 BENCHMARK = ("search_space", "dataset", "evaluator", "objective", "constraints")
@@ -109,12 +109,11 @@ class ComparedRun:
 def read_compared(directory: Path) -> ComparedRun | str:
     """A run as a comparison needs it, or why it has to be left out."""
     try:
-        lines = journal.read(directory / journal.NAME)
+        run = read_run(directory)
+    except FileNotFoundError:
+        return "its journal is empty"
     except (OSError, JournalError) as error:
         return f"cannot be read ({error})"
-    if not lines:
-        return "its journal is empty"
-    run = assemble(directory, lines)
     if run.end is None or not run.end.complete:
         reason = run.end.reason if run.end else "it was interrupted or is still going"
         return f"not finished ({reason}); go on with: {shell_command('resume', directory)}"

@@ -1,0 +1,413 @@
+"""What a search on a Ray cluster of several hosts makes of faults: does harm to real clusters, and prints a table.
+
+    python scripts/bench_ray_faults.py [--only NAME,...] [--other FOLDER...] [--folder DIR]
+
+Each fault is done to a run on a cluster of hosts (`scripts/ray_hosts.py`), with Ray's own settings unless said
+otherwise. The run either comes to its end, or says in one line why not, and is resumed. Tables, genomes, best network
+and its weights must be equal byte for byte to those of the same search in one process. Time lost is that beyond an
+undisturbed run on the same kind of cluster, a resume included. `--other`: folders that `pip install --no-deps --target
+FOLDER ...` filled with another version of nasrun or torch. Exits with 1 if a run differs.
+"""
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+sys.path.insert(0, str(Path(__file__).parent))  # scripts are no package
+from crash_campaign import TRAINED, results
+from ray_hosts import QUIET, Host, Hosts, hosts, missing
+from ray_nodes import children
+
+NASRUN = str(Path(sys.executable).with_name("nasrun"))
+COMMON = (
+    *("strategy=aging_evolution", "strategy.population=6", "strategy.sample=3"),
+    *("hardware.threads=1", "hardware.in_flight=4", "hardware.device=cpu", "output.plots=false"),
+)
+SHORT = (
+    *COMMON,
+    *("search_space=sequential_cnn", "dataset=synthetic", "evaluator=synthetic", "evaluator.delay=2", "trials=45"),
+)
+"""Trials that only take time: the machine is to be busy with the faults. The tests cut off real trainings."""
+LONG = (*SHORT[:-2], "evaluator.delay=4", "trials=300")
+REAL = (*TRAINED, *COMMON, "evaluator.repeats=1", "dataset=cifar10", "dataset.train_samples=null", "trials=8")
+"""Real trainings on all images of CIFAR-10, a few at a time."""
+QUICK_CHECKS = '{"health_check_period_ms":1000,"health_check_timeout_ms":2000,"health_check_failure_threshold":3}'
+"""Ray looks for lost nodes every second, in place of every three to ten; for clusters whose nodes come and go."""
+LIMIT = 1500.0
+
+
+class Ended(NamedTuple):
+    """How a runner ended."""
+
+    code: int
+    said: str
+    seconds: float
+
+
+class Runner:
+    """A run as a process on a host of a cluster."""
+
+    def __init__(self, host: Host, directory: Path, *words: str) -> None:
+        self.directory, self._began = directory, time.monotonic()
+        self._log = directory.parent / f"{directory.name}.log"
+        self._errors = directory.parent / f"{directory.name}.err"
+        with self._log.open("a") as log, self._errors.open("a") as errors:
+            self.process = host.open(
+                NASRUN, *words, env={**os.environ, **QUIET}, stdout=log, stderr=errors, cwd=directory.parent
+            )
+
+    def measured(self) -> int:
+        """Measurements so far."""
+        journal = self.directory / "journal.jsonl"
+        return journal.read_bytes().count(b'"event":"measure"') if journal.is_file() else 0
+
+    def wait_for(self, count: int) -> None:
+        """Until so many trials are measured, or the run is over."""
+        while self.measured() < count and self.process.poll() is None:
+            time.sleep(0.1)
+
+    def end(self) -> Ended:
+        """Wait for the end."""
+        try:
+            code = self.process.wait(LIMIT)
+        except subprocess.TimeoutExpired:
+            for one in children(self.process.pid):
+                os.kill(one, signal.SIGKILL)
+            code = self.process.wait()
+        said = [line for line in self._errors.read_text().splitlines() if line.strip()]
+        told = said[-1] if len(said) == 1 else f"{len(said)} lines: {' / '.join(said)[:600]}" if said else ""
+        return Ended(code, told, time.monotonic() - self._began)
+
+
+class Campaign:
+    """Does harm to runs, and keeps what came of each."""
+
+    def __init__(self, folder: Path, others: Sequence[Path]) -> None:
+        self.folder, self.others = folder, others
+        self.failed = False
+        self._alone: dict[tuple[str, ...], Path] = {}
+        self._usual: dict[tuple[str, ...], float] = {}
+        self._count = 0
+
+    def alone(self, words: tuple[str, ...]) -> Path:
+        """The search in one process, without workers."""
+        if words not in self._alone:
+            directory = self.folder / f"alone{len(self._alone)}"
+            given = [word for word in words if not word.startswith("evaluator.delay")]
+            done = subprocess.run(
+                [NASRUN, *given, "hardware=cpu", "output.console=none", f"hydra.run.dir={directory}"],
+                capture_output=True,
+                text=True,
+            )
+            if done.returncode:
+                raise RuntimeError(done.stderr)
+            self._alone[words] = directory
+        return self._alone[words]
+
+    def begin(self, host: Host, address: str, words: Sequence[str], workers: int = 3) -> Runner:
+        """Start a run on a host of a cluster."""
+        self._count += 1
+        directory = self.folder / f"run{self._count}"
+        where = ("hardware=ray", f"hardware.address={address}", f"hardware.workers={workers}")
+        return Runner(host, directory, *words, *where, "output.console=plain", f"hydra.run.dir={directory}")
+
+    def finish(self, title: str, runner: Runner, words: tuple[str, ...], again: Callable[[], tuple[Host, str]]) -> None:
+        """Wait for the end of a run, resume it where it did not come to its end, and print the row of the table.
+
+        `again`: brings the cluster up again; on which host to resume, and its address."""
+        ended = runner.end()
+        seconds, how = ended.seconds, "goes on by itself"
+        if ended.code:
+            measured = runner.measured()
+            host, address = again()
+            went_on = Runner(host, runner.directory, "resume", str(runner.directory), f"hardware.address={address}")
+            last = went_on.end()
+            seconds += last.seconds
+            how = f"ends after {ended.seconds:.0f} s ({measured} measured), code {ended.code}: `{ended.said}`; resumed"
+            how += "" if last.code == 0 else f", which ended with {last.code}: `{last.said}`"
+        same = self.same(runner.directory, words)
+        usual = self._usual.setdefault(words, seconds)
+        self.row(title, how, same, f"{seconds - usual:+.0f} s of {usual:.0f} s")
+
+    def same(self, directory: Path, words: tuple[str, ...]) -> bool:
+        """Whether a run came to what it comes to in one process."""
+        return results(directory) == results(self.alone(words))
+
+    def row(self, title: str, how: str, same: bool | None, lost: str) -> None:
+        """Print what came of a fault."""
+        self.failed |= same is False
+        equal = {True: "equal", False: "OTHER", None: "-"}[same]
+        print(f"| {title} | {how} | {equal} | {lost} |", flush=True)
+
+
+def _three(made: Hosts, *, config: str = "", words: Sequence[str] = ()) -> None:
+    made.start_head(*words, config=config)
+    for host in made.others:
+        made.start_node(host, *words)
+
+
+def _stay(made: Hosts) -> Callable[[], tuple[Host, str]]:
+    return lambda: (made.head, made.address)
+
+
+def disturbed(
+    campaign: Campaign, made: Hosts, title: str, words: tuple[str, ...], fault: Callable[[Host], None], at: int = 5
+) -> None:
+    """One run, and a fault of the last host once some trials are measured."""
+    campaign.alone(words)
+    runner = campaign.begin(made.head, made.address, words)
+    runner.wait_for(at)
+    fault(made.all[-1])
+    campaign.finish(title, runner, words, _stay(made))
+
+
+def cut_short(campaign: Campaign) -> None:
+    """Cut off for 5 s, twice; for ever; a slow link."""
+
+    def cut(host: Host) -> None:
+        host.cut()
+        time.sleep(5)
+        host.join()
+
+    def slow(host: Host) -> None:
+        host.slow(200, 0.05)
+
+    with hosts() as made:
+        _three(made)
+        disturbed(campaign, made, "none", SHORT, lambda host: None)
+        disturbed(campaign, made, "a host cut off for 5 s", SHORT, cut)
+        disturbed(campaign, made, "200 ms and 5 % loss in each direction from then on", SHORT, slow)
+        disturbed(campaign, made, "the same from the start", SHORT, lambda host: None)
+        made.all[-1].fast()
+        disturbed(campaign, made, "a host cut off for ever", SHORT, Host.cut)
+
+
+def cut_long(campaign: Campaign) -> None:
+    """Cut off for five minutes."""
+
+    def cut(host: Host) -> None:
+        began = time.monotonic()
+        host.cut()
+        time.sleep(300)
+        host.join()
+        host.stop_ray()  # what is left of the node that Ray gave up, as its owner would end it
+        made.start_node(host)
+        print(f"<!-- cut off and back again after {time.monotonic() - began:.0f} s -->", flush=True)
+
+    with hosts() as made:
+        _three(made)
+        disturbed(campaign, made, "a host cut off for 5 min", LONG, cut)
+
+
+def runner_cut(campaign: Campaign) -> None:
+    """The runner is on a host that is cut off from the head and the workers."""
+    with hosts() as made:
+        _three(made)
+        campaign.alone(SHORT)
+        for seconds in (5, 600):
+            runner = campaign.begin(made.all[-1], made.address, SHORT)
+            runner.wait_for(5)
+            made.all[-1].cut()
+            if seconds == 5:
+                time.sleep(5)
+                made.all[-1].join()
+
+            def again() -> tuple[Host, str]:
+                made.all[-1].join()
+                return made.head, made.address
+
+            how_long = "for 5 s" if seconds == 5 else "for ever; resumed on the head"
+            campaign.finish(f"the runner's host cut off {how_long}", runner, SHORT, again)
+
+
+def head_killed(campaign: Campaign) -> None:
+    """The head loses its power, or its services are killed."""
+    campaign.alone(SHORT)
+    for title in ("the head's services (GCS) killed", "the head without power, the runner on another host"):
+        with hosts() as made:
+            _three(made)
+            runner = campaign.begin(made.all[-1], made.address, SHORT)
+            runner.wait_for(5)
+            if "GCS" in title:
+                subprocess.run(made.head.words("pkill", "-9", "gcs_server"), check=False)
+            else:
+                made.head.power_off()
+
+            def again(made: Hosts = made) -> tuple[Host, str]:
+                for host in made.all:
+                    host.power_off()
+                    host.power_on()
+                _three(made)
+                return made.head, made.address
+
+            campaign.finish(title, runner, SHORT, again)
+
+
+def full_store(campaign: Campaign) -> None:
+    """Data that are larger than the object store of each node."""
+    words = (*REAL, "evaluator.epoch_images=300")
+    with hosts() as made:
+        _three(made, words=("--object-store-memory=80000000",))
+        disturbed(campaign, made, "object stores of 80 MB for data of 180 MB", words, lambda host: None, at=0)
+
+
+def full_disk(campaign: Campaign) -> None:
+    """The same where neither shared memory nor the disk have room on a node."""
+    words = (*REAL, "evaluator.epoch_images=300")
+    with hosts(shm="100m") as made:
+        small = ("sh", "-c", f"mount -t tmpfs -o size=60m disk {made.folder / 'ray'}")
+        subprocess.run(made.all[-1].words(*small), check=True)
+        made.start_head("--object-store-memory=400000000")
+        made.start_node(made.all[1], "--object-store-memory=400000000")
+        made.start_node(made.all[2], "--object-store-memory=80000000")
+        disturbed(campaign, made, "the same, and no room on the disk of a node", words, lambda host: None, at=0)
+
+
+def two_runs(campaign: Campaign) -> None:
+    """Two users' runs at once on three processors, and a run through Ray's client."""
+    other = (*SHORT, "seed=1")
+    campaign.alone(SHORT)
+    campaign.alone(other)
+    with hosts() as made:
+        _three(made)
+        first = campaign.begin(made.head, made.address, SHORT, workers=2)
+        second = campaign.begin(made.all[1], made.address, other, workers=2)
+        campaign.finish("two runs at once, four workers for three processors: the first", first, SHORT, _stay(made))
+        campaign.finish("... the second", second, other, _stay(made))
+        through = campaign.begin(made.all[2], made.client, SHORT)
+        campaign.finish("Ray's client (`ray://`)", through, SHORT, lambda: (made.all[2], made.client))
+
+
+def other_versions(campaign: Campaign) -> None:
+    """A node whose workers have another version of nasrun, or of torch."""
+    for folder in campaign.others:
+        with hosts(2) as made:
+            made.start_head(cpus=0)
+            made.start_node(made.all[1], environment={"PYTHONPATH": str(folder)})
+            ended = campaign.begin(made.head, made.address, SHORT, workers=1).end()
+            how = f"ends after {ended.seconds:.0f} s, code {ended.code}: `{ended.said}`"
+            campaign.row(f"workers of another version ({folder.name})", how, None, "-")
+
+
+def spot(campaign: Campaign, minutes: float = 5.0) -> None:
+    """Half of four nodes lose their power at random moments, and come back."""
+    campaign.alone(LONG)
+    rng, killed = random.Random(0), 0
+    with hosts(5) as made:
+        made.start_head(cpus=1, config=QUICK_CHECKS)
+        for host in made.others:
+            made.start_node(host)
+        runner = campaign.begin(made.head, made.address, LONG, workers=4)
+        runner.wait_for(4)
+        until = time.monotonic() + 60 * minutes
+        while time.monotonic() < until and runner.process.poll() is None:
+            time.sleep(rng.uniform(5, 20))
+            lost = rng.sample(made.others, 2)
+            for host in lost:
+                host.power_off()
+            killed += 2
+            time.sleep(rng.uniform(0, 10))
+            for host in lost:
+                host.power_on()
+                made.start_node(host)
+        title = f"half of four nodes without power at random moments, and back again: {killed} in {minutes:.0f} min"
+        campaign.finish(title, runner, LONG, _stay(made))
+
+
+def elastic(campaign: Campaign) -> None:
+    """Nodes come while a run waits, and go while it works."""
+    campaign.alone(SHORT)
+    with hosts() as made:
+        made.start_head(cpus=0, config=QUICK_CHECKS)
+        runner = campaign.begin(made.head, made.address, SHORT, workers=2)
+        time.sleep(30)
+        made.start_node(made.all[1])
+        runner.wait_for(4)
+        made.start_node(made.all[2])
+        runner.wait_for(10)
+        made.all[1].stop_ray()
+        campaign.finish("no node at first, then one, then two, then the other one", runner, SHORT, _stay(made))
+
+
+def gigabyte(campaign: Campaign) -> None:
+    """A gigabyte of images, two workers on each of three hosts: bytes over the network."""
+    path = campaign.folder / "images.npz"
+    _write_images(path)
+    data = ("dataset=arrays", f"dataset.path={path}", "dataset.train_samples=null")
+    words = (
+        *REAL[:-2],
+        "trials=12",
+        *data,
+        "evaluator.epoch_images=256",
+        "evaluator.final_epochs=null",
+        "search_space.max_depth=3",
+    )
+    campaign.alone(words)
+    with hosts() as made:
+        made.start_head(cpus=2)
+        for host in made.others:
+            made.start_node(host, cpus=2)
+        before = [host.traffic() for host in made.all]
+        runner = campaign.begin(made.head, made.address, words, workers=6)
+        ended = runner.end()
+        moved = [
+            (now[0] - then[0], now[1] - then[1])
+            for then, now in zip(before, (host.traffic() for host in made.all), strict=True)
+        ]
+        told = "; ".join(
+            f"{host.name} {got / 1e6:.1f} MB in, {sent / 1e6:.1f} MB out"
+            for host, (got, sent) in zip(made.all, moved, strict=True)
+        )
+        same = ended.code == 0 and campaign.same(runner.directory, words)
+        campaign.row("1 GB of images, six workers on three hosts", f"{ended.said or 'done'}: {told}", same, "-")
+
+
+def _write_images(path: Path) -> None:
+    """CIFAR-10's training images, enlarged to 80 x 80 by repeating pixels: 0.96 GB."""
+    import numpy as np
+
+    from nasrun.datasets.cifar10 import Cifar10
+
+    found = Cifar10(validation=0.02).load().train
+    images = np.asarray(found.images, dtype=np.uint8).repeat(2, axis=2).repeat(2, axis=3)
+    images = np.pad(images, ((0, 0), (0, 0), (8, 8), (8, 8)), mode="edge")
+    np.savez(path, images=images.transpose(0, 2, 3, 1), labels=found.labels)
+
+
+FAULTS: Mapping[str, Callable[[Campaign], None]] = {
+    one.__name__: one
+    for one in (
+        *(cut_short, cut_long, runner_cut, head_killed, full_store, full_disk, two_runs),
+        *(other_versions, spot, elastic, gigabyte),
+    )
+}
+
+
+def main() -> None:
+    """See the head of the file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default=",".join(FAULTS))
+    parser.add_argument("--other", type=Path, nargs="*", default=())
+    parser.add_argument("--folder", type=Path)
+    given = parser.parse_args()
+    if reason := missing():
+        sys.exit(reason)
+    folder = given.folder or Path(tempfile.mkdtemp(prefix="nasrun-faults-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    campaign = Campaign(folder.absolute(), given.other)
+    print("| fault | what comes of it | result | time lost |\n|---|---|---|---|", flush=True)
+    for name in given.only.split(","):
+        FAULTS[name](campaign)
+    sys.exit(campaign.failed)
+
+
+if __name__ == "__main__":
+    main()
