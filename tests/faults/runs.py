@@ -83,7 +83,7 @@ class Process:
 
     def end(self, seconds: float = 5) -> tuple[int, str]:
         """The exit code and what was said on stderr; no process of the run may be left after so many seconds."""
-        error = self.process.communicate(timeout=120)[1]
+        error = self.process.communicate(timeout=300)[1]
         assert gone_within(seconds, self.mark), "processes are left"
         return self.process.returncode, error
 
