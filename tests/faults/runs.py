@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from nasrun.storage import journal
@@ -50,6 +50,14 @@ def count(directory: Path, event: str) -> int:
     """Events of a kind in the journal of a run that may be going on."""
     path = directory / journal.NAME
     return path.read_bytes().count(b'"event":"%s"' % event.encode()) if path.is_file() else 0
+
+
+def eventually(wanted: Callable[[], object], seconds: float = 180) -> None:
+    """Wait until something holds, on a machine that may be busy."""
+    deadline = time.monotonic() + seconds
+    while not wanted():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def cut(directory: Path, event: str, number: int = 0) -> None:
