@@ -104,6 +104,8 @@ class RayExecutor(RemoteExecutor[_Actor]):
         return f"room on the Ray cluster ({needs} each)"
 
     def _kill(self, one: _Actor) -> None:
+        if self._head.is_lost:  # Ray would wait for it here; actors end with their runner in any case
+            return
         with contextlib.suppress(Exception):  # it is dead, or the cluster is
             self._ray.kill(one.handle)
 
