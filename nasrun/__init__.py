@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from nasrun.core.options import ConfigError
     from nasrun.datasets import Dataset
     from nasrun.runner.errors import RunError
+    from nasrun.storage.journal import JournalError
 
 __version__ = "0.1.0"
 __docformat__ = "google"
@@ -40,6 +41,7 @@ _HOME = {
     ),
     "ConfigError": "nasrun.core.options",
     "Dataset": "nasrun.datasets",
+    "JournalError": "nasrun.storage.journal",
     "RunError": "nasrun.runner.errors",
 }
 """Where each public name is defined."""
@@ -51,6 +53,7 @@ __all__ = [
     "Cost",
     "Dataset",
     "Evaluator",
+    "JournalError",
     "Measurement",
     "Model",
     "Objective",

@@ -106,7 +106,7 @@ def make(folder: Path, count: int, size: int) -> None:
 
     if folder.exists():
         return
-    raw, rng = Cifar10()._read(), np.random.default_rng(0)
+    raw, rng = Cifar10().read(), np.random.default_rng(0)
     for number in range(count):
         again, which = divmod(number, len(raw.training))
         place = folder / raw.classes[raw.training.labels[which]]

@@ -68,7 +68,7 @@ def main() -> None:
     arguments, words = parser.parse_known_args()
     folder = arguments.folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    raw = build(task_config(compose_config(["dataset=cifar10"]))).dataset._read()
+    raw = build(task_config(compose_config(["dataset=cifar10"]))).dataset.read()
     make(folder / "vehicles", raw, VEHICLES, MANY)
     make(folder / "animals", raw, [name for name in raw.classes if name not in VEHICLES], FEW)
     first = folder / "on_vehicles"

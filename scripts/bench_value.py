@@ -5,7 +5,9 @@
 Each row of each seed is a process of its own with one thread; the rows take turns, so that the machine's moods hit all
 of them. What a process may take is `time=` with `hardware.clock=cpu` for nasrun and `--seconds` for the others, imports
 and reading the data included; what it took, by the system's count, is printed beside. Row `genes` is nasrun that has
-genes for learning rate, weight decay and augmentation beside the architecture. Differences are to the first row.
+genes for learning rate, weight decay and augmentation beside the architecture. Row `elastic` is nasrun that trains
+weights which all networks share (`experiment=elastic`), searches with them, and trains what it found for the time that
+is left. Differences are to the first row.
 Results are appended to `FOLDER/CASE.jsonl`, and what is there already is not run again. Words are added to nasrun's
 command line, as `strategy.start=random` for an ablation; give another folder then.
 
@@ -97,7 +99,7 @@ def make_photos(folder: Path) -> None:
     if folder.is_dir():
         return
     dataset = build(task_config(compose_config(["dataset=cifar10"]))).dataset
-    raw = dataset._read()
+    raw = dataset.read()
     temporary = folder.with_name(f"{folder.name}.tmp")
     for label, name in enumerate(raw.classes):
         (temporary / name).mkdir(parents=True)
@@ -114,7 +116,7 @@ def make_imbalanced(folder: Path) -> None:
 
     if folder.is_dir():
         return
-    raw = build(task_config(compose_config(["dataset=cifar10"]))).dataset._read()
+    raw = build(task_config(compose_config(["dataset=cifar10"]))).dataset.read()
     temporary = folder.with_name(f"{folder.name}.tmp")
     for label, name in enumerate(raw.classes):
         images = raw.training.images[raw.training.labels == label]
@@ -145,13 +147,37 @@ def timed(command: Sequence[str], log: Path) -> tuple[str, float, float]:
 
 def nasrun(case: Case, seed: int, folder: Path, words: Sequence[str], kind: str = "") -> dict[str, Any]:
     """One command of nasrun. `kind`: goes into the name of its directory."""
-    run = folder / "runs" / f"{kind}{case.seconds}s_{case.parameters}_{seed}"
-    command = [str(NASRUN), *case.data, "search_space=staged_cnn", "recipe=auto"]
-    command += [f"time={case.seconds}s", "hardware.clock=cpu"]
-    command += ["hardware.threads=1", f"constraints.parameters={case.parameters}", f"seed={seed}"]
-    command += [f"hydra.run.dir={run}", *case.words, *words]
+    run = _run(case, seed, folder, kind)
+    budget = ["search_space=staged_cnn", "recipe=auto", f"time={case.seconds}s", "hardware.clock=cpu"]
+    _, cpu, wall = _command(case, seed, run, [*budget, *case.words, *words])
+    return _found(case, run, cpu, wall)
+
+
+def elastic(case: Case, seed: int, folder: Path, words: Sequence[str]) -> dict[str, Any]:
+    """Two commands: a search by one training of shared weights, then its winner for the seconds that are left."""
+    search, run = (_run(case, seed, folder, kind) for kind in ("shared_", "elastic_"))
+    _, cpu, wall = _command(case, seed, search, ["experiment=elastic", *words])
+    found = json.loads((search / "summary.json").read_text())["best"]["genome"]
+    budget = [f"time={int(case.seconds - cpu)}s", "hardware.clock=cpu", "recipe=auto"]
+    genome = ["search_space=staged_cnn", "strategy=fixed", f"strategy.genomes=[{found}]"]
+    _, more_cpu, more_wall = _command(case, seed, run, [*genome, *budget, *case.words])
+    return {**_found(case, run, cpu + more_cpu, wall + more_wall), "search_cpu": cpu}
+
+
+def _run(case: Case, seed: int, folder: Path, kind: str) -> Path:
+    """The directory of a run."""
+    return folder / "runs" / f"{kind}{case.seconds}s_{case.parameters}_{seed}"
+
+
+def _command(case: Case, seed: int, run: Path, words: Sequence[str]) -> tuple[str, float, float]:
+    """Run nasrun on the data and under the limit of a case; returns what `timed` does."""
+    command = [str(NASRUN), *case.data, "hardware.threads=1", f"constraints.parameters={case.parameters}"]
     run.parent.mkdir(exist_ok=True)
-    _, cpu, wall = timed(command, run.with_suffix(".log"))
+    return timed([*command, f"seed={seed}", f"hydra.run.dir={run}", *words], run.with_suffix(".log"))
+
+
+def _found(case: Case, run: Path, cpu: float, wall: float) -> dict[str, Any]:
+    """What came out of a run."""
     summary = json.loads((run / "summary.json").read_text())
     best = summary["best"]
     found = {"accuracy": summary["final"]["test_accuracy"], "parameters": best["parameters"], "genome": best["genome"]}
@@ -198,9 +224,10 @@ ROWS: Mapping[str, Row] = {
     "optuna": partial(script, "optuna"),
     "nasrun": nasrun,
     "genes": genes,
+    "elastic": elastic,
 }
-"""What a practitioner writes; the same with Optuna around its settings; nasrun; and nasrun that searches for training
-settings beside the architecture."""
+"""What a practitioner writes; the same with Optuna around its settings; nasrun; nasrun that searches for training
+settings beside the architecture; and nasrun that searches with weights that all networks share."""
 
 
 def interval(values: Sequence[float]) -> str:

@@ -24,7 +24,7 @@ def first_of_each_class(labels: np.ndarray, number: int) -> np.ndarray:
 
 def make() -> tuple[bytes, bytes]:
     """The unpacked and the packed content of the file."""
-    raw = FashionMnist()._read()
+    raw = FashionMnist().read()
     labels, images = [], []
     for split, number in ((raw.training, TRAINING), (raw.test, TEST)):
         part = split.take(first_of_each_class(split.labels, number // len(CLASSES)))

@@ -18,6 +18,7 @@ from nasrun.core.options import gathered
 from nasrun.datasets import Dataset
 from nasrun.datasets.record import record_of
 from nasrun.hardware.inline import InlineExecutor
+from nasrun.runner.run import start
 from nasrun.runner.search import Ending, Search, SearchOptions
 from nasrun.storage import journal
 from nasrun.storage.events import RunStarted, events_of
@@ -34,6 +35,7 @@ def options(group: str) -> list[str]:
     return names
 
 
+SEED = "seed="
 MADE_UP = ("evaluator=synthetic", "dataset=synthetic", "search_space=sequential_cnn", "recipe=plain")
 
 TINY_IMAGES = (
@@ -101,13 +103,26 @@ def searching() -> list[str]:
 
 def setup_of(*overrides: str) -> Setup:
     """The objects of a config on the made-up landscape, on `sequential_cnn`, unless the overrides choose otherwise."""
-    return build(_composed(*MADE_UP, *overrides))
+    others = [word for word in overrides if not word.startswith(SEED)]
+    config = _composed(*MADE_UP, *others)
+    for word in overrides:
+        if word not in others:
+            config = config.copy()
+            config.seed = int(word.removeprefix(SEED))
+    return build(config)
 
 
 @cache
 def _composed(*overrides: str) -> DictConfig:
-    # Composing takes fifty times as long as building; `build` does not change what it is given.
+    # Composing takes fifty times as long as building; `build` does not change what it is given. Seeds are put in
+    # afterwards, so that it is done once for all of them.
     return task_config(compose_config(overrides))
+
+
+def made_run(directory: Path, *words: str) -> Path:
+    """A directory with the run of these words, made in this process."""
+    start(task_config(compose_config(words)), directory, unique=False)
+    return directory
 
 
 def with_options(cls: type[Made], *arguments: Any, **options: Any) -> Made:

@@ -3,15 +3,25 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from nasrun.api.arguments import finite, words_of
 from nasrun.config.compose import Composer, task_config
 from nasrun.config.given import Given
+from nasrun.config.hydra_scope import composing_alone
 from nasrun.config.search_space import space_of
 from nasrun.config.sections import create
 from nasrun.core import Measurement, Objective, Proposal, SearchSpace, Strategy, Trial, seeding
-from nasrun.core.options import plain
+from nasrun.core.options import check_value, plain, show
+from nasrun.datasets.base import Seed
 from nasrun.strategies.wrappers import Deduplicate
 
 SCORE = "score"
+
+
+def _numbers(trial: Trial, metrics: Any) -> dict[str, float]:
+    """Metrics by name; ValueError where they are none, or one takes the place of the score."""
+    if not isinstance(metrics, Mapping) or SCORE in metrics:
+        raise ValueError(f"trial {trial.number}: expected metrics by name, none of them {SCORE}; got {show(metrics)}")
+    return {str(name): finite(value, f"trial {trial.number}: {name}") for name, value in metrics.items()}
 
 
 class AskTell:
@@ -56,8 +66,11 @@ class AskTell:
             ConfigError: there is no such option, or a value is not allowed.
         """
         named = {"search_space": search_space, "strategy": strategy}
+        seed = check_value(Seed, seed, "seed")
+        mode = check_value(Literal["max", "min"], mode, "mode")
         chosen = [f"{group}={part}" for group, part in named.items() if isinstance(part, str)]
-        content = plain(task_config(Composer().compose([*chosen, *overrides])))
+        with composing_alone():
+            content = plain(task_config(Composer().compose([*chosen, *words_of(overrides)])))
         content |= {group: Given(part).section for group, part in named.items() if not isinstance(part, str)}
         self.objective = Objective(SCORE, mode)
         self.space: SearchSpace = space_of(content)
@@ -76,7 +89,12 @@ class AskTell:
 
         Returns:
             Up to `n` trials; fewer, or none, where the strategy is done or must be told of others first.
+
+        Raises:
+            ValueError: `n` is no whole number, or below 0.
         """
+        if not isinstance(n, int) or n < 0:
+            raise ValueError(f"n={show(n)}: expected a whole number from 0 on")
         fresh: list[Trial] = []
         while len(fresh) < n and not self._strategy.done:
             proposals = self._strategy.ask(n - len(fresh))
@@ -94,21 +112,22 @@ class AskTell:
         Args:
             trial: one that `ask` gave.
             score: a finite number; None: the trial failed.
-            metrics: further numbers, kept beside the score.
+            metrics: further numbers by name, kept beside the score.
 
         Raises:
-            ValueError: the trial was not asked for, or was told before, or the score is no finite number.
+            ValueError: the trial was not asked for, or was told before, or score or metrics are no finite numbers.
         """
+        if not isinstance(trial, Trial):
+            raise ValueError(f"{show(trial)}: expected a trial that ask gave")
         if trial.number >= len(self._asked) or self._asked[trial.number] != trial:
             raise ValueError(f"trial {trial.number}: was not asked for")
         if trial.number in self._measured:
             raise ValueError(f"trial {trial.number}: was told already")
-        if score is not None and not abs(score) < float("inf"):
-            raise ValueError(f"trial {trial.number}: the score is {score}; tell None where it failed")
         if score is None:
             self._take(trial, Measurement(trial.number, 0, "failed", {}, "failed"))
         else:
-            self._take(trial, Measurement(trial.number, 0, "ok", {SCORE: float(score), **metrics}))
+            told = finite(score, f"trial {trial.number}: the score", "; tell None where it failed")
+            self._take(trial, Measurement(trial.number, 0, "ok", {**_numbers(trial, metrics), SCORE: told}))
         self._tell_duplicates()
 
     @property

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from nasrun.api.results import Run
+from nasrun.core.home import at_home
 from nasrun.reports.compare import runs as compared
 from nasrun.reports.compare.curves import Curve, trial_curves
 from nasrun.reports.compare.numbers import Measure, measures
@@ -53,19 +54,19 @@ class Comparison:
         return pandas.DataFrame([row._asdict() for row in chosen.rows]).set_index("group")
 
 
-def compare(runs: Sequence[Run | str | Path] | str | Path, by: Sequence[str] = ()) -> Comparison:
+def compare(runs: Sequence[Run | str | Path] | Run | str | Path, by: Sequence[str] | str = ()) -> Comparison:
     """Compare runs over seeds; the numbers are those of `nasrun compare`.
 
     Args:
-        runs: runs, or folders below which all runs are taken.
-        by: keys of the config that tell the groups apart; by default `strategy`.
+        runs: runs, or folders below which all runs are taken; or one of them.
+        by: the key of the config that tells the groups apart, or several; by default `strategy`.
 
     Raises:
         ConfigError: there is no finished run, or two are not of the same benchmark; it names the key.
     """
-    given = [runs] if isinstance(runs, str | Path) else runs
-    folders = [one.directory if isinstance(one, Run) else Path(one) for one in given]
-    comparison = compared.compare_runs(folders, list(by))
+    given = [runs] if isinstance(runs, Run | str | Path) else runs
+    folders = [one.directory if isinstance(one, Run) else at_home(one) for one in given]
+    comparison = compared.compare_runs(folders, [by] if isinstance(by, str) else list(by))
     found = measures(comparison)
     lines = [*summary_lines(comparison), *(line for one in found for line in ("", one.name, *_aligned(cells(one))))]
     return Comparison(

@@ -1,6 +1,6 @@
 """What a run directory holds, from Python: its trials, its best network, ready to be called."""
 
-import json
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,10 +12,11 @@ import numpy as np
 from nasrun.config.given import Given
 from nasrun.config.stored_run import open_run
 from nasrun.core import SearchSpace
+from nasrun.core.home import at_home
 from nasrun.core.options import ConfigError
 from nasrun.core.words import counted
-from nasrun.reports.summary import SUMMARY
-from nasrun.reports.tables import TRIALS
+from nasrun.reports.summary import whole_summary
+from nasrun.reports.tables import csv_text, trial_rows
 from nasrun.storage.records import TrialRecord, outcome
 
 if TYPE_CHECKING:
@@ -101,9 +102,8 @@ class Run:
 
     @property
     def summary(self) -> Mapping[str, Any]:
-        """What `summary.json` holds (`docs/outputs.md`)."""
-        content: dict[str, Any] = json.loads((self.directory / SUMMARY).read_text(encoding="utf-8"))
-        return content
+        """What `summary.json` holds (`docs/outputs.md`), of a run that is not finished too."""
+        return whole_summary(self._stored.records, self.space, self._stored.benchmark.objective)[0]
 
     def frame(self) -> Any:
         """`trials.csv` as a pandas frame, a row per trial.
@@ -113,7 +113,8 @@ class Run:
         """
         import pandas
 
-        return pandas.read_csv(self.directory / TRIALS).set_index("trial")
+        rows = trial_rows(list(self._stored.records.trials.values()), self.space, self._stored.benchmark.objective)
+        return pandas.read_csv(io.StringIO(csv_text(rows))).set_index("trial")
 
     def incumbent(self) -> list[float]:
         """The best score so far after each trial; NaN before the first that succeeded."""
@@ -218,7 +219,9 @@ def load_run(directory: str | Path, **parts: Any) -> Run:
 
     Raises:
         ConfigError: the directory holds no run, or names classes that may not be imported (`NASRUN_ALLOW`).
+        JournalError: its journal is damaged; the text says where, and what can be saved.
     """
-    if not Path(directory).is_dir():
+    folder = at_home(directory)
+    if not folder.is_dir():
         raise ConfigError(f"{directory}: no such directory")
-    return Run(Path(directory), {group: Given(part) for group, part in parts.items() if not isinstance(part, str)})
+    return Run(folder, {group: Given(part) for group, part in parts.items() if not isinstance(part, str)})

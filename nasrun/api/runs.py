@@ -6,15 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
+from nasrun.api.arguments import words_of
 from nasrun.api.results import Run, load_run
 from nasrun.config.build import Setup, build
 from nasrun.config.compose import Composer, output_directory, own_folders, task_config
 from nasrun.config.from_run import take_over
 from nasrun.config.given import Given
+from nasrun.config.hydra_scope import composing_alone
 from nasrun.config.overrides import as_values
+from nasrun.core.home import at_home
 from nasrun.core.options import ConfigError
 from nasrun.runner import run as runner
 from nasrun.runner.resume import changes_of
@@ -52,9 +54,8 @@ def run(
         RunError: the run failed.
     """
     call = _Call.of(overrides, parts, config_dir, progress)
-    place = [f"hydra.run.dir={directory}"] if directory is not None else []
-    job = call.checked([*call.words, *place])
-    folder = output_directory(job.config, sweep=False)
+    job = call.checked(call.words)
+    folder = job.directory if directory is None else at_home(directory)
     if job.setup.options.resume and holds_run(folder):
         return resume(folder, changes_of(folder, OmegaConf.create(job.setup.config)), **call.objects)
     check_place(folder, "directory", may_exist=directory is None)
@@ -73,11 +74,12 @@ def resume(directory: str | Path, overrides: Sequence[str] | Mapping[str, Any] =
 
     Raises:
         ConfigError: an override would change the search, or the directory holds no run.
+        JournalError: its journal is damaged.
         RunError: the run failed.
     """
     given = {group: _given(group, part) for group, part in parts.items()}
-    changes = overrides if isinstance(overrides, Mapping) else as_values(overrides)
-    runner.resume(Path(directory), changes, chosen=[one.path for one in given.values()], given=given)
+    changes = overrides if isinstance(overrides, Mapping) else as_values(words_of(overrides))
+    runner.resume(at_home(directory), changes, chosen=[one.path for one in given.values()], given=given)
     return load_run(directory, **parts)
 
 
@@ -106,7 +108,7 @@ def sweep(
         RunError: a run failed.
     """
     call = _Call.of(overrides, parts, config_dir, progress)
-    folder, values = Path(directory), call.composer.values(call.words)
+    folder, values = at_home(directory), call.composer.values(call.words)
     jobs = [call.checked(list(words)) for words in itertools.product(*values.values())]  # all before anything is made
     check_place(folder, "directory", may_exist=True)
     there = sorted(path.parent for path in folder.rglob(journal.NAME)) if folder.is_dir() else []
@@ -120,7 +122,7 @@ def sweep(
             runs.append(load_run(found, **call.objects) if over else resume(found, changes, **call.objects))
             continue
         where = {"folder": "/".join(folder.absolute().parts[-2:]), "job": number}
-        place = folder / str(number)
+        place = make_unique(folder / str(number))  # a run of other words may have this number
         runner.begin(job.setup, place, unique=False, choices=job.choices, sweep=where, words=job.words)
         runs.append(load_run(place, **call.objects))
     return runs
@@ -128,10 +130,11 @@ def sweep(
 
 @dataclass(frozen=True)
 class _Job:
-    """One run, checked. `choices`: the option of each group, or the class that takes its place."""
+    """One run, checked. `directory`: where it goes unless the caller says so. `choices`: the option of each group, or
+    the class that takes its place."""
 
     words: Sequence[str]
-    config: DictConfig
+    directory: Path
     setup: Setup
     choices: Mapping[str, str | None]
 
@@ -149,9 +152,7 @@ class _Call:
         cls, overrides: Sequence[str], parts: Mapping[str, Any], config_dir: str | Path | None, progress: bool
     ) -> "_Call":
         """ConfigError where they are not what is expected."""
-        if isinstance(overrides, str):
-            raise ConfigError(f"{overrides}: expected a list of words, as in ['{overrides}']")
-        words = [*overrides, *(f"{group}={part}" for group, part in parts.items() if isinstance(part, str))]
+        words = [*words_of(overrides), *(f"{group}={part}" for group, part in parts.items() if isinstance(part, str))]
         given = {group: _given(group, part) for group, part in parts.items() if not isinstance(part, str)}
         words += [] if progress else ["output.console=none"]
         words, folders = own_folders(words, None if config_dir is None else str(config_dir))
@@ -164,11 +165,12 @@ class _Call:
 
     def checked(self, words: Sequence[str]) -> _Job:
         """The objects of some words; ConfigError where they cannot be run."""
-        config = self.composer.compose(words)
-        choices = {name: option for name, option in config.hydra.runtime.choices.items() if "/" not in name}
-        task, taken = take_over(task_config(config), HydraConfig.get().overrides.task)
-        choices |= {**taken, **{group: one.path for group, one in self.given.items()}}
-        return _Job(words, config, build(task, self.given), choices)
+        with composing_alone():
+            config = self.composer.compose(words)
+            choices = {name: option for name, option in config.hydra.runtime.choices.items() if "/" not in name}
+            task, taken = take_over(task_config(config), config.hydra.overrides.task)
+            choices |= {**taken, **{group: one.path for group, one in self.given.items()}}
+            return _Job(words, output_directory(config, sweep=False), build(task, self.given), choices)
 
 
 def _given(group: str, part: Any) -> Given:

@@ -22,7 +22,6 @@ from nasrun.cli.job import Checked, Job, Sweep, check
 from nasrun.cli.sweep_record import how_to_go_on
 from nasrun.config.build import Setup
 from nasrun.config.compose import (
-    VERSION_BASE,
     Composer,
     Jobs,
     first_directory,
@@ -31,6 +30,7 @@ from nasrun.config.compose import (
     own_folders,
     task_config,
 )
+from nasrun.config.hydra_scope import VERSION_BASE
 from nasrun.config.overrides import in_full, quoted
 from nasrun.config.own_files import check_main_file
 from nasrun.core.config_files import conf_dir

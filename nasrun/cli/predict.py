@@ -18,10 +18,11 @@ from nasrun.cli.arguments import Arguments
 from nasrun.core.options import ConfigError, check_value, printable
 from nasrun.core.words import counted
 from nasrun.datasets import DatasetError
-from nasrun.datasets.image_files import SUFFIXES, ImageReader
+from nasrun.datasets.image_files import SUFFIXES, ImageError, ImageReader, find_images
+from nasrun.datasets.notes import describe_counts
 from nasrun.reports.tables import csv_text, one_line
 from nasrun.storage.records import write_text
-from nasrun.storage.run_directory import holds_run
+from nasrun.storage.run_directory import holds_run, runs_in
 
 USAGE = "nasrun predict DIR IMAGE_OR_FOLDER... [--top N] [--json] [--csv FILE]"
 STREAM = Path("-")
@@ -38,11 +39,15 @@ Network = Callable[[np.ndarray], np.ndarray]
 
 
 class Answer(NamedTuple):
-    """What the network says of a file: the probability of each class, by name, the likeliest first; or why nothing."""
+    """What the network says of a file: the probability of each class, by name, the likeliest first; or why nothing.
+
+    `error`: with what to do about it, `reason`: without.
+    """
 
     path: Path
     probabilities: Mapping[str, float] = {}
     error: str | None = None
+    reason: str | None = None
 
     @property
     def likeliest(self) -> str | None:
@@ -102,21 +107,20 @@ def _files(given: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     Says what else is there. ConfigError where a folder holds no image, or standard input no name.
     """
     if STREAM in given:
-        streamed = [Path(line) for line in sys.stdin.read().splitlines() if line.strip()]
+        text = sys.stdin.read()
+        lines = text.split("\0") if "\0" in text else text.splitlines()  # find -print0 ends names by zero bytes
+        streamed = [Path(line) for line in lines if line.strip()]
         given = [*(path for path in given if path != STREAM), *streamed]
         if not given:
             raise ConfigError("predict -: no name on standard input; expected one file a line")
     named, found = [path for path in given if not path.is_dir()], []
     for folder in (path for path in given if path.is_dir()):
-        below = (path for path in folder.rglob("*") if path.is_file())
-        files = sorted(path for path in below if not any(p.startswith(".") for p in path.relative_to(folder).parts))
-        images = [path for path in files if path.suffix.lower() in SUFFIXES]
+        images, others = find_images(folder)
         if not images:
             raise ConfigError(f"{folder}: holds no image; known kinds: {' '.join(SUFFIXES)}")
-        if len(images) < len(files):
-            kinds = Counter(path.suffix.lower() or path.name for path in files if path not in set(images))
-            listed = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
-            print(f"nasrun: {printable(str(folder))}: passed over, no images: {printable(listed)}", file=sys.stderr)
+        if others:
+            listed = printable(describe_counts(others))
+            print(f"nasrun: {printable(str(folder))}: passed over: {listed}", file=sys.stderr)
         found += images
     return named, found
 
@@ -141,7 +145,8 @@ def _answers(files: Sequence[Path], network: Network, info: Mapping[str, Any]) -
                 images.append(reader.read(path))
                 answers.append(Answer(path))
             except DatasetError as error:
-                answers.append(Answer(path, error=" ".join(str(error).split())))
+                reason = error.reason if isinstance(error, ImageError) else None
+                answers.append(Answer(path, error=" ".join(str(error).split()), reason=reason))
         shares = iter(_shares(network(np.stack(images))) if images else ())
         for answer in answers:
             yield answer if answer.error is not None else _answered(answer.path, next(shares), info["classes"])
@@ -192,9 +197,10 @@ def _say_failures(answers: Sequence[Answer], named: Sequence[Path]) -> int:
     for answer in own:
         print(f"nasrun: {printable(str(answer.error))}", file=sys.stderr)
     if skipped:
-        names = ", ".join(str(answer.path) for answer in skipped[:NAMED]) + (", ..." if len(skipped) > NAMED else "")
+        reasons = ", ".join(f"{answer.path} ({answer.reason})" for answer in skipped[:NAMED])
+        more = ", ..." if len(skipped) > NAMED else ""
         of = f"{len(skipped):,} of {counted(len(answers) - len(named), 'image')}"
-        print(f"nasrun: {of} skipped, since they cannot be read: {printable(names)}", file=sys.stderr)
+        print(f"nasrun: {of} skipped: {printable(reasons)}{more}", file=sys.stderr)
     return 2 if own or len(failed) == len(answers) else 0
 
 
@@ -236,7 +242,7 @@ def _read_info(folder: Path) -> dict[str, Any]:
     """What `export.json` tells; ConfigError where it does not tell what is needed."""
     path = folder / "export.json"
     if not path.is_file():
-        raise ConfigError(f"{folder}: neither a run directory nor an export (it has no export.json)")
+        raise ConfigError(f"{folder}: neither a run directory nor an export (it has no export.json){runs_in(folder)}")
     kinds: dict[str, type] = {"task": dict, "classes": list, "resize": str, "search_space": dict, "genome": str}
     try:
         info: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

@@ -125,6 +125,7 @@ def build(config: DictConfig, given: Mapping[str, Given] = {}) -> Setup:
     _check_together(content, made, strategy, steered, hardware)
     if isinstance(evaluator, SharedEvaluator):
         check_workers(hardware)
+        evaluator.draw_from(steered)
         # A score belongs to the shared weights of its time.
         options = replace(options, deduplicate="never") if options.deduplicate == "reuse" else options
     strategy = wrap(strategy, steered, dataset, options, made.constraints)
@@ -253,6 +254,11 @@ def evaluator_of(content: dict[str, Any], space: SearchSpace, dataset: Dataset, 
         named = limits.latency_ms is not None
         key = f"constraints.latency_ms={limits.latency_ms:g}" if named else f"objective.metric={show(objective.metric)}"
         raise ConfigError(f"{key}: weights that all architectures share have no latency; choose evaluator=train")
+    if hardware.latency_table is not None and LATENCY not in added:
+        raise ConfigError(
+            f"hardware.latency_table={hardware.latency_table}: nothing asks for latencies; add "
+            f"constraints.latency_ms=N, or name {LATENCY} as an objective"
+        )
     missing = missing_packages() if LATENCY in added and hardware.latency_by == "onnx" else None
     if missing:
         raise ConfigError(f"hardware.latency_by=onnx: {missing}")

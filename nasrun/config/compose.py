@@ -1,22 +1,17 @@
 """Hydra's composition, with its errors said in one line: the key, the bad value, and what would be right."""
 
-import contextlib
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import hydra
-from hydra.core.config_loader import ConfigLoader
-from hydra.core.config_search_path import ConfigSearchPath
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override, OverrideType
-from hydra.core.plugins import Plugins
 from hydra.errors import MissingConfigException
-from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
@@ -24,25 +19,16 @@ from yaml import MarkedYAMLError
 from yaml.reader import ReaderError
 
 from nasrun.config import trackers
+from nasrun.config.hydra_scope import initialized, searching
 from nasrun.config.overrides import in_full, parse, refuse_several, text_of, values_of
 from nasrun.config.own_files import check_encoding, check_own_files, misspelt_ending
 from nasrun.config.sections import option_names
-from nasrun.core.config_files import GROUPS, REPRODUCTIONS, conf_dir
+from nasrun.config.suggestions import meant_by
+from nasrun.core.config_files import GROUPS, REPRODUCTIONS
 from nasrun.core.home import at_home
 from nasrun.core.options import ConfigError, first_line, join, nearest, shell_command, show
 
-VERSION_BASE = "1.3"
 SEARCH_PATH = "hydra.searchpath"
-
-
-class _OwnFolders(SearchPathPlugin):
-    """Puts the user's own folders of YAML files behind nasrun's in every search path that Hydra makes."""
-
-    paths: ClassVar[tuple[str, ...]] = ()
-
-    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        for path in self.paths:
-            search_path.append("command-line", path)
 
 
 @dataclass(frozen=True)
@@ -67,22 +53,16 @@ class Composer:
     def __init__(self, folders: Sequence[str] = (), config_name: str = "config") -> None:
         self._folders, self.config_name = tuple(folders), config_name
 
-    @contextlib.contextmanager
-    def searching(self) -> Iterator[None]:
+    def searching(self) -> AbstractContextManager[None]:
         """Within it, whatever of Hydra makes a search path finds the user's own folders."""
-        Plugins.instance().register(_OwnFolders)
-        before, _OwnFolders.paths = _OwnFolders.paths, self._folders
-        try:
-            yield
-        finally:
-            _OwnFolders.paths = before
+        return searching(self._folders)
 
     def compose(self, words: Sequence[str]) -> DictConfig:
         """The composed config of one job, the `hydra` node included; ConfigError where the words do not fit."""
         words = in_full(words)
         overrides = parse(words)
         refuse_several(overrides)
-        with self._hydra() as loader:
+        with initialized(self._folders) as loader:
             groups = {*GROUPS, "experiment", *loader.list_groups("")}
             choices = [override for override in overrides if _is_choice(override, groups)]
             for override in choices:
@@ -123,7 +103,7 @@ class Composer:
 
     def values(self, words: Sequence[str]) -> dict[str, list[str]]:
         """The words that each key of a sweep stands for, one for each value (`nasrun.config.overrides.values_of`)."""
-        with self._hydra() as loader:
+        with initialized(self._folders) as loader:
             return values_of(parse(in_full(words)), loader)
 
     def forced(self, words: Sequence[str]) -> dict[str, str]:
@@ -133,7 +113,7 @@ class Composer:
         """
         overrides = parse(in_full(words))
         alone = [override for override in overrides if not override.is_sweep_override()]
-        with self._hydra() as loader:
+        with initialized(self._folders) as loader:
             groups = {*GROUPS, "experiment", *loader.list_groups("")}
             if not any(_is_choice(override, groups) for override in overrides if override.is_sweep_override()):
                 return {}
@@ -142,19 +122,6 @@ class Composer:
         values = [override for override in plain if not _is_choice(override, groups)]
         missing = [text_of(override) for override in values if not _has_key(base, override, groups)]
         return {word: f"++{word}" for word in missing}
-
-    @contextlib.contextmanager
-    def _hydra(self) -> Iterator[ConfigLoader]:
-        around = GlobalHydra.instance().hydra  # of a program that uses Hydra itself
-        GlobalHydra.instance().clear()
-        try:
-            with (
-                self.searching(),
-                hydra.initialize_config_dir(str(conf_dir()), job_name="nasrun", version_base=VERSION_BASE),
-            ):
-                yield GlobalHydra.instance().config_loader()
-        finally:
-            GlobalHydra.instance().hydra = around
 
     def _compose(self, words: Sequence[str]) -> DictConfig:
         try:
@@ -335,7 +302,7 @@ def _check_key(config: DictConfig, override: Override, groups: Collection[str]) 
             known = [key for key in known if key != "hydra"] + sorted(groups) if not path else known
             if not isinstance(node, DictConfig):
                 raise ConfigError(f"{override.key_or_group}: no such key; {path} is a single value")
-            raise ConfigError(f"{join(path, name)}: no such key; {nearest(name, set(known))}")
+            raise ConfigError(f"{join(path, name)}: no such key; {meant_by(config, path, name, known)}")
         path = join(path, name)
         try:
             node = OmegaConf.select(config, path, throw_on_missing=False)

@@ -88,7 +88,10 @@ def locate(target: Any, base: type[T], path: str) -> type[T]:
         raise ConfigError(f"{path}={show(target)}: {reason}") from error
     if not isinstance(found, type) or not issubclass(found, base) or inspect.isabstract(found):
         public = base.__module__.removesuffix(".interfaces").removesuffix(".search_space")
-        raise ConfigError(f"{path}={target}: expected a class that implements {public}.{base.__name__}")
+        begun = isinstance(found, type) and issubclass(found, base) and found is not base
+        missing = sorted(found.__abstractmethods__) if begun else []
+        lacks = f"; it has no {' and no '.join(missing)}" if missing else ""
+        raise ConfigError(f"{path}={target}: expected a class that implements {public}.{base.__name__}{lacks}")
     return found
 
 

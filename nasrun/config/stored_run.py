@@ -17,7 +17,7 @@ from nasrun.storage import journal
 from nasrun.storage.events import RunStarted
 from nasrun.storage.paths import data_named, find_paths
 from nasrun.storage.records import CONFIG, RunRecords, assemble
-from nasrun.storage.run_directory import holds_run, load_config
+from nasrun.storage.run_directory import holds_run, load_config, runs_in
 from nasrun.storage.stored_config import check_targets
 
 READ = ("search_space", "evaluator")
@@ -60,7 +60,7 @@ def open_run(directory: Path, given: Mapping[str, Given] = {}) -> StoredRun:
     journal cannot be trusted.
     """
     if not holds_run(directory):
-        raise ConfigError(f"{directory}: holds no run (it has no {journal.NAME})")
+        raise ConfigError(f"{directory}: holds no run (it has no {journal.NAME}){runs_in(directory)}")
     records = assemble(directory, journal.lines_of(directory / journal.NAME))
     data = read_data(records)
     groups = READ if data is not None else (*READ, "dataset")

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
+    from nasrun.core.search_space import SearchSpace
+
 
 class Strategy(ABC):
     """Decides what to measure next. It knows its space and what it was told, nothing else.
@@ -43,12 +45,10 @@ class Strategy(ABC):
     """Whether its first proposals are the known networks of the space (`SearchSpace.known`), best first."""
 
     steerable: bool = True
-    """Whether it takes a space whose limits steer what is drawn (`nasrun.strategies.steering`) in place of the space
-    itself."""
+    """Whether it takes a space whose limits steer what is drawn (`nasrun.strategies.steering`)."""
 
     draws_from_space: bool = True
-    """Whether it proposes what the space samples, mutates or mixes, so that this can be chosen from pools
-    (`nasrun.strategies.prescreen`)."""
+    """Whether it proposes what the space samples, mutates or mixes, which can be chosen from pools (`prescreen`)."""
 
     follows_derived: bool = False
     """Whether it proposes what the evaluator derives (`tell_derived`), one architecture after each epoch."""
@@ -190,12 +190,12 @@ class Evaluator(ABC):
 
     @property
     def threads(self) -> tuple[int, int] | None:
-        """CPU threads of each training now and at most, where they may be chosen anew during a run (`use_threads`);
-        else None."""
+        """CPU threads of a training now and at most, where they may be chosen anew (`use_threads`); else None."""
         return None
 
-    def use_threads(self, threads: int) -> None:
-        """Train with so many threads from now on, where there is a choice."""
+    def use_threads(self, threads: int | None) -> bool:
+        """Train with so many threads from now on; None: with all, since no worker trains any more. Whether it does."""
+        return False
 
     def prepare(self, recorded: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Decide what is decided once per run (device, precision) and load the data; returns facts for the record.
@@ -253,9 +253,7 @@ class Evaluator(ABC):
 
     def test(self, job: Job) -> Mapping[str, Any]:
         """Measure the network of the archive at `job.load_from` as `final` does after its training; returns the same.
-
-        For evaluators that say so (`trains_on`).
-        """
+        For evaluators that say so (`trains_on`)."""
         raise NotImplementedError
 
     def unsupported_budget_reason(self, budget: int) -> str | None:
@@ -274,8 +272,7 @@ class Evaluator(ABC):
         return 0.0
 
     def work(self, epochs: int, horizon: int) -> float:
-        """What the first epochs of a training whose schedule is laid over `horizon` cost, in epochs of the usual price:
-        fewer than they are where the first are cheaper."""
+        """What the first epochs of a schedule over `horizon` cost, in epochs of the usual price: they may be less."""
         return float(epochs)
 
 
@@ -298,6 +295,9 @@ class SharedEvaluator(Evaluator):
     def derived(self) -> Derivation | None:
         """The architecture that the architecture weights come to by now, and these; None where there are none."""
         return None
+
+    def draw_from(self, space: SearchSpace) -> None:
+        """Draw what the weights are trained on from a space round the own one, as where limits steer a search."""
 
     def sample(self, rng: np.random.Generator) -> Genome | None:
         """An architecture to train the weights on where the strategy has no policy. None: a sample of the space."""

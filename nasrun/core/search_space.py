@@ -42,6 +42,9 @@ class SearchSpace(ABC):
     has_supernet: bool = False
     """Whether `supernet` makes a network."""
 
+    has_parts: bool = False
+    """Whether architectures take parts of weights of the network of `supernet` (`smaller`)."""
+
     operation_weights: Mapping[str, float] = {}
     """How often each operation is drawn, in proportion to each other, where shared weights are trained on draws of the
     space (`evaluator.operation_weights=auto`): by its token. Empty: as `sample` draws them."""
@@ -246,6 +249,14 @@ class SearchSpace(ABC):
         Initial weights come from torch's global generator. TypeError where the space has none (`has_supernet`).
         """
         raise TypeError(f"{type(self).__name__} has no network of all its architectures")
+
+    def check_supernet(self, task: Task) -> None:
+        """ValueError, beginning with the key, where the network of `supernet` would be too large. Here: it never is."""
+
+    def smaller(self, genome: Genome, rng: np.random.Generator | None = None) -> Genome:
+        """An architecture whose weights in the network of `supernet` are parts of those of a genome, as with fewer
+        channels: a random one; without `rng` the smallest. TypeError where there is none (`has_parts`)."""
+        raise TypeError(f"{type(self).__name__} has no architectures that are parts of others")
 
     def auxiliary_place(self, task: Task) -> tuple[str, int] | None:
         """The part of the network of `supernet` by whose output a second classifier may help to train it: its name, and

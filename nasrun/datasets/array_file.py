@@ -24,6 +24,8 @@ class ArrayFile:
     def __init__(self, path: str) -> None:
         self._path = path
         place = at_home(path)
+        if place.is_dir():
+            raise self.error("a folder; of image files it is dataset=image_folder, of arrays name the .npz file in it")
         if not place.is_file():
             raise self.error("no such file; it must be an .npz file with the arrays images and labels")
         try:
@@ -75,7 +77,8 @@ class ArrayFile:
             raise self.error(f"the array {name!r} is damaged ({error}); write the file again") from None
         except ValueError as error:
             if "allow_pickle" in str(error):
-                error = ValueError("it is an array of objects, which could run any code when read")
+                how = f"save it as text or numbers, as {name}.astype(str)"
+                error = ValueError(f"it is an array of objects, which could run any code when read; {how}")
             raise self.error(f"the array {name!r} is refused: {' '.join(str(error).split())}") from None
 
 

@@ -66,7 +66,7 @@ class Arrays(Dataset):
             classes = _classes(file, _labels(file, "labels")[0])[0]
         return Task(self.name, channels, height, width, outputs=len(classes))
 
-    def _read(self) -> Raw:
+    def read(self) -> Raw:
         with ArrayFile(self.path) as file:
             self._image_axes(file, "images")  # the plainer message, where the file holds nothing
             labels, label_remarks = _labels(file, "labels")

@@ -223,7 +223,7 @@ class Dataset(ABC):
         """What a network for this data must do. Reads no image; DatasetError where the user's data are not usable."""
 
     @abstractmethod
-    def _read(self) -> Raw:
+    def read(self) -> Raw:
         """All the data; DatasetError where a file is missing or wrong."""
 
     def _statistics(self, train: Split) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -237,7 +237,7 @@ class Dataset(ABC):
             DatasetError: a file is missing or wrong, or an option does not fit the data; one line says which.
         """
         if self._splits is None:
-            raw = self._read()
+            raw = self.read()
             self._notes = raw.notes
             classes = max(1, len(raw.classes))
             labels = raw.training.labels

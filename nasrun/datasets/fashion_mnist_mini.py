@@ -34,7 +34,7 @@ class FashionMnistMini(Dataset):
         """Known ahead; no file is read."""
         return Task(self.name, 1, SIDE, SIDE, outputs=len(CLASSES))
 
-    def _read(self) -> Raw:
+    def read(self) -> Raw:
         file = files("nasrun.datasets") / "data" / FILE
         try:
             data = lzma.decompress(file.read_bytes())

@@ -112,7 +112,7 @@ class GapFilling(Dataset):
             self._bands = picture_shape(self.path)[0]
         return Task(self.name, self._bands + 1, self.size, self.size, outputs=self._bands, kind="regression")
 
-    def _read(self) -> Raw:
+    def read(self) -> Raw:
         picture = blue_marble() if self.path is None else read_picture(self.path)
         corners, regions = self._candidates(picture)
         _, tested = splitting.cut_groups(regions, self.test, self._stream(TEST_STREAM))

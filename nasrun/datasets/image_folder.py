@@ -29,6 +29,8 @@ from nasrun.datasets.mapped import taken
 from nasrun.datasets.notes import Picture, ReadingNotes, describe_counts
 from nasrun.datasets.part_names import TEST, TRAIN, VALIDATION, part_of
 
+LEFT_BY_ZIP = "__MACOSX"
+"""A folder that zip files made on a Mac hold beside their own, of hidden files alone."""
 EXAMPLES = 3
 """Pairs of equal images that are named."""
 CHANGES = {
@@ -100,7 +102,7 @@ class ImageFolder(Dataset):
         """From the options and the names of the folders; no image is read. DatasetError where there are none."""
         return Task(self.name, *self.shape, outputs=len(self._classes(self._layout().train)))
 
-    def _read(self) -> Raw:
+    def read(self) -> Raw:
         layout = self._layout()
         classes = self._classes(layout.train)
         for folder in layout.folders[1:]:
@@ -140,6 +142,8 @@ class ImageFolder(Dataset):
     def _layout(self) -> _Layout:
         """Where the classes lie; DatasetError where that cannot be told."""
         path = at_home(self.path)
+        if path.is_file():
+            raise self._error("a file; unpack it to a folder per class, or read an .npz file by dataset=arrays")
         if not path.is_dir():
             raise self._error("no such folder; it must hold one folder of images per class")
         names = _folder_names(path)
@@ -152,9 +156,11 @@ class ImageFolder(Dataset):
             return _Layout(path, None, None)
         taken = [name for folders in parts.values() for name in folders]
         if TRAIN not in parts or len(taken) < len(names) or len(taken) > len(parts):
+            flat = [name for name in names if part_of(name) is not None and name not in taken]
+            hint = f"; {', '.join(flat)} holds no folder of a class: fill it, or move it away" if flat else ""
             raise self._error(
                 f"holds the folders {', '.join(names)}; expected one folder per class, or train, val and test alone "
-                "(val or test may be missing), with one folder per class in each"
+                f"(val or test may be missing), with one folder per class in each{hint}"
             )
         folders = {part: path / found[0] for part, found in parts.items()}
         return _Layout(folders[TRAIN], folders.get(VALIDATION), folders.get(TEST))
@@ -165,6 +171,8 @@ class ImageFolder(Dataset):
             found = f"{counted(len(names), 'folder')}{f' ({names[0]})' if names else ''}"
             below = names and len(_folder_names(folder / names[0])) > 1
             hint = f"; are the classes in dataset.path={folder / names[0]}?" if below else ""
+            if not names and (loose := len(find_images(folder)[0])):
+                hint = f"; {counted(loose, 'image')} in it: move each into the folder of its class"
             raise self._error(f"{folder} holds {found}; expected one folder of images per class, at least two{hint}")
         return names
 
@@ -212,7 +220,7 @@ class _Files:
         self._good = np.ones(0, dtype=bool)
         for folder in {root, *layout.folders}:
             for path in folder.iterdir():
-                if path.name.startswith("."):
+                if path.name.startswith(".") or path.name == LEFT_BY_ZIP:
                     self.passed_over[root][HIDDEN] += 1
                 elif not path.is_dir():
                     self.passed_over[root]["not in the folder of a class"] += 1
@@ -278,6 +286,7 @@ class _Files:
 def _folder_names(folder: Path) -> tuple[str, ...]:
     """The names of the folders in a folder, sorted, without hidden ones."""
     try:
-        return tuple(sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")))
+        folders = (path.name for path in folder.iterdir() if path.is_dir() and path.name != LEFT_BY_ZIP)
+        return tuple(sorted(name for name in folders if not name.startswith(".")))
     except OSError as error:
         raise DatasetError(f"{folder}: cannot be read ({error.strerror}); make it readable, or move it away") from None

@@ -19,6 +19,8 @@ FEW = 5
 """Classes with fewer images are named."""
 NAMED = 12
 """Classes that one line names; it counts the others."""
+UNEQUAL = 5
+"""From how many times as many images of the largest class as of the smallest on it is told what makes up for that."""
 
 _VERBS = {
     "train": "to train",
@@ -97,6 +99,11 @@ class Overview:
         yield f"images: {told}"
         if self.classes:
             yield f"images of each class ({' + '.join(self.images)}): {self._by_class()}"
+            if max(self.totals) >= UNEQUAL * min(self.totals):
+                yield (
+                    "classes of unequal size: to count every class alike, search by objective=val_balanced_accuracy "
+                    "and train with evaluator.class_weights=balanced"
+                )
         if self.notes.smallest and self.notes.largest:
             sizes = _sizes(self.notes.smallest, self.notes.largest)
             yield f"pictures: {sizes}, read at {self.size[1]} x {self.size[0]}"

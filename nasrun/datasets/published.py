@@ -68,7 +68,7 @@ class PublishedDataset(Dataset):
             return (0.0,) * self.shape[0], (1.0,) * self.shape[0]
         return super()._statistics(train)
 
-    def _read(self) -> Raw:
+    def read(self) -> Raw:
         return self._parse(sources.find(self.name, self.published, self.root, self.mirrors))
 
     @abstractmethod

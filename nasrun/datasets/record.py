@@ -142,7 +142,7 @@ class RecordedDataset(Dataset):
         """As recorded."""
         return self._task
 
-    def _read(self) -> NoReturn:
+    def read(self) -> NoReturn:
         raise DatasetError(f"dataset {self.name}: known from the record of a run only, without images")
 
 

@@ -55,7 +55,7 @@ class Synthetic(Dataset):
         """What the options say."""
         return Task(self.name, *self.shape, outputs=self.classes)
 
-    def _read(self) -> Raw:
+    def read(self) -> Raw:
         rng = generator(self.data_seed, Purpose.SPLIT, SYNTHETIC_STREAM)
         channels, height, width = self.shape
         patches = rng.uniform(0.2, 0.8, (self.classes, channels, _CELLS, _CELLS))

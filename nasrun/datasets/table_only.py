@@ -23,7 +23,7 @@ class TableOnly(Dataset):
         side, classes = OUTPUTS[self.name]
         return Task(self.name, 3, side, side, classes)
 
-    def _read(self) -> NoReturn:
+    def read(self) -> NoReturn:
         raise DatasetError(
             f"dataset={self.name}: known from benchmark tables only, without images; choose evaluator=table or another "
             "dataset"

@@ -130,8 +130,8 @@ class WithCosts(Evaluator):
         # Latencies are of one number of threads throughout.
         return None if LATENCY in self._names else self._inner.threads
 
-    def use_threads(self, threads: int) -> None:
-        self._inner.use_threads(threads)
+    def use_threads(self, threads: int | None) -> bool:
+        return self._inner.use_threads(threads)
 
     def measure_also(self, names: Sequence[str]) -> None:
         self._inner.measure_also(names)

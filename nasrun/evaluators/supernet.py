@@ -17,6 +17,7 @@ from nasrun.datasets import Dataset
 from nasrun.evaluators.weight_sharing import UNTRAINED, SharingSettings, WeightSharing
 from nasrun.hardware.devices import Hardware
 from nasrun.spaces.sections import spaces_with_relaxation, spaces_with_supernet
+from nasrun.strategies.steering import ATTEMPTS
 from nasrun.training.supernet.sampling import Draw, FairDraws, SandwichDraws, WeightedDraws, Weights, weights_by_cost
 
 if TYPE_CHECKING:
@@ -104,12 +105,20 @@ class Supernet(WeightSharing):
             self._sampling = "weighted" if isinstance(operation_weights, dict) else "policy"
         self._weighted = self._draws_of(operation_weights)
         self._check_space()
-        self._one: Draw = space.sample if self._weighted is None else self._weighted.draw
+        self.draw_from(space)
+
+    def draw_from(self, space: SearchSpace) -> None:
+        self._drawn_from = space
         self._groups: FairDraws | SandwichDraws | None = None
         if self._sampling == "fair":
             self._groups = FairDraws(space)
         elif self._sampling == "sandwich":
             self._groups = SandwichDraws(space, self._task, self._one)
+
+    def _one(self, rng: np.random.Generator) -> Genome:
+        """A draw by no policy."""
+        genome = self.sample(rng)
+        return self._drawn_from.sample(rng) if genome is None else genome
 
     def _draws_of(self, weights: Weights | str | None) -> WeightedDraws | None:
         """What draws by operation weights; ConfigError where these have no part in what is drawn, or there are none
@@ -135,6 +144,10 @@ class Supernet(WeightSharing):
     def _check_space(self) -> None:
         """ConfigError where the network of all architectures of the space cannot do what the options want."""
         own, space = self._options, self._space
+        try:
+            space.check_supernet(self._small_task)
+        except ValueError as error:
+            raise ConfigError(f"{error} (evaluator=supernet)") from None
         if own.drop_path and not space.mixed_channels:
             raise ConfigError(
                 f"evaluator.drop_path={own.drop_path}: the network of all architectures of this search space drops "
@@ -223,7 +236,13 @@ class Supernet(WeightSharing):
         return lambda rng: [replace(Mixture.of(genome), drop=drop) for genome in draws(rng)]
 
     def sample(self, rng: np.random.Generator) -> Genome | None:
-        return None if self._weighted is None else self._weighted.draw(rng)
+        if self._weighted is None:
+            return None
+        for _ in range(ATTEMPTS):  # as samples of a space that limits steer
+            genome = self._drawn_from.fit(self._weighted.draw(rng))
+            if self._drawn_from.usage(genome) <= 1:
+                break
+        return genome
 
     def _score(self, trainer: "SharedTrainer", genome: Genome, part: "DeviceSplit") -> Mapping[str, float]:
         if self._options.statistics == "batch":

@@ -10,6 +10,7 @@ import torch
 
 from nasrun import __version__
 from nasrun.core.environment import describe_environment
+from nasrun.core.words import counted
 from nasrun.datasets.mapped import Images as SomeImages
 from nasrun.export.formats import ONNX, onnx_function
 from nasrun.export.images import Images
@@ -243,8 +244,8 @@ def _int8(network: RunNetwork, found: Quantised, images: SomeImages) -> str:
 def _latency(files: Sequence[Written]) -> str:
     environment = describe_environment()
     text = (
-        f"On this machine: {environment['processor']}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}. "
-        "Milliseconds of a call; the spread is from the first to the third quartile.\n\n"
+        f"On this machine: {environment['processor']}, {counted(torch.get_num_threads(), 'thread')}, "
+        f"PyTorch {torch.__version__}. Milliseconds of a call; the spread is from the first to the third quartile.\n\n"
         "| run by | images | calls | median | spread |\n|---|---:|---:|---:|---|\n"
     )
     for entry in files:

@@ -106,7 +106,9 @@ class Hardware:
         if self.threads is not None and self.threads > 4 * (os.cpu_count() or 1):
             raise ConfigError(f"hardware.threads={self.threads}: this machine has {os.cpu_count()} processors")
         threads = self.threads or self.own_threads
-        return Runtime(device, precision, reason, threads, self.channels_last, self.cuda_graphs and device == "cuda")
+        alone = _usable_cores() if self.is_remote and device == "cpu" and self.threads is None else threads
+        graphs = self.cuda_graphs and device == "cuda"
+        return Runtime(device, precision, reason, threads, self.channels_last, graphs, alone if alone != threads else 0)
 
 
 def gpus_of_workers(workers: int) -> list[str]:
@@ -159,7 +161,11 @@ def _best_precision(device: str) -> tuple[Literal["fp32", "bf16", "fp16"], str]:
 
 
 class Runtime(NamedTuple):
-    """What a job runs on: decided once per run, recorded, and taken from the record when the run is resumed."""
+    """What a job runs on: decided once per run, recorded, and taken from the record when the run is resumed.
+
+    `threads`: of the CPU, of each training; `alone`: of one in the runner's process while no worker is at anything, 0
+    where that makes no difference.
+    """
 
     device: Literal["cpu", "cuda"]
     precision: Literal["fp32", "bf16", "fp16"]
@@ -167,6 +173,7 @@ class Runtime(NamedTuple):
     threads: int
     channels_last: bool
     graphs: bool = False
+    alone: int = 0
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "Runtime":
@@ -225,7 +232,5 @@ def single_thread() -> Iterator[None]:
 
 
 def has_convolutions(model: "torch.nn.Module") -> bool:
-    """True where a network holds a 2-d convolution."""
-    import torch
-
-    return any(isinstance(module, torch.nn.Conv2d) for module in model.modules())
+    """True where a network holds the weights of a 2-d convolution, which alone have four dimensions."""
+    return any(weight.ndim == 4 for weight in model.parameters())

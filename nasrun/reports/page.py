@@ -20,6 +20,7 @@ from nasrun.core.words import counted
 from nasrun.reports.baseline import baseline_in_words
 from nasrun.reports.data import data_section
 from nasrun.reports.going import Going, describe_going
+from nasrun.reports.letters import render_figure
 from nasrun.reports.plot_data import plot_data
 from nasrun.reports.summary import count, duration, front_in_words, number
 from nasrun.reports.tables import TRIALS, csv_text, one_line, trial_rows
@@ -188,11 +189,16 @@ def as_svg(figure: "Figure", name: str, caption: str) -> str:
     figure.set_facecolor("none")
     for axes in figure.axes:
         axes.set_facecolor("none")
-    text = io.StringIO()
+    texts = []
+
+    def draw() -> None:
+        texts.append(io.StringIO())
+        FigureCanvasSVG(figure).print_svg(texts[-1], metadata={"Date": None})  # type: ignore[no-untyped-call]
+
     # Text stays text; the salt keeps the identifiers of several pictures on one page apart.
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
-        FigureCanvasSVG(figure).print_svg(text, metadata={"Date": None})  # type: ignore[no-untyped-call]
-    drawn = text.getvalue()
+        render_figure(figure, draw)
+    drawn = texts[-1].getvalue()
     drawn = drawn[drawn.index("<svg") :]
     for colour, variable in COLOURS.items():
         drawn = drawn.replace(colour, f"var(--{variable})")
@@ -214,9 +220,14 @@ def _pixels(figure: "Figure") -> str:
     """A figure as an `img` element with its bytes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    data = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(data)  # type: ignore[no-untyped-call]
-    return f'<img alt="" src="data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}">'
+    data: list[io.BytesIO] = []
+
+    def draw() -> None:
+        data.append(io.BytesIO())
+        FigureCanvasAgg(figure).print_png(data[-1])  # type: ignore[no-untyped-call]
+
+    render_figure(figure, draw)
+    return f'<img alt="" src="data:image/png;base64,{base64.b64encode(data[-1].getvalue()).decode()}">'
 
 
 def data_address(text: str) -> str:

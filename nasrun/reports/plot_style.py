@@ -12,6 +12,7 @@ import numpy as np
 
 from nasrun.core import Objective
 from nasrun.core.options import printable
+from nasrun.reports.letters import render_figure
 from nasrun.storage.records import TrialRecord
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ def save_figure(figure: "Figure", path: Path) -> Path:
     path.parent.mkdir(exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        FigureCanvasAgg(figure).print_png(str(temporary))  # type: ignore[no-untyped-call]
+        render_figure(figure, lambda: FigureCanvasAgg(figure).print_png(str(temporary)))  # type: ignore[no-untyped-call]
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from nasrun.core.words import counted
 from nasrun.reports.baseline import baseline_in_words, describe_baseline
 from nasrun.reports.front import describe_front
 from nasrun.reports.tables import one_line, whole
-from nasrun.reports.tested import Interval, read_tested, write_test_tables
+from nasrun.reports.tested import Interval, WinnerTest, read_tested, write_test_tables
 from nasrun.storage.records import RunRecords, TrialRecord, outcome, write_json
 
 SUMMARY = "summary.json"
@@ -32,18 +32,27 @@ def write_summary(run: RunRecords, space: SearchSpace, objective: Objective) -> 
     `best.json` holds no timings: it is equal for a run that was interrupted and one that was not. OSError passes
     through.
     """
-    summary = summarise(run, space, objective)
-    tested = read_tested(run.directory) if run.final is not None else None
+    summary, tested = whole_summary(run, space, objective)
     if tested is not None:
-        summary["test"] = finite(tested.summary())
         write_test_tables(tested, run.directory)
-    if run.baseline is not None:
-        summary["baseline"] = finite(describe_baseline(run, tested))
     write_json(run.directory / SUMMARY, summary)
     best = outcome(run, objective)
     if best is not None:
         write_json(run.directory / BEST, finite(_describe_best(run, best, space)))
     return summary
+
+
+def whole_summary(
+    run: RunRecords, space: SearchSpace, objective: Objective
+) -> tuple[dict[str, Any], WinnerTest | None]:
+    """What `summary.json` holds of a run, finished or not; and the answers for the test images, where there are any."""
+    summary = summarise(run, space, objective)
+    tested = read_tested(run.directory) if run.final is not None else None
+    if tested is not None:
+        summary["test"] = finite(tested.summary())
+    if run.baseline is not None:
+        summary["baseline"] = finite(describe_baseline(run, tested))
+    return summary, tested
 
 
 def summarise(run: RunRecords, space: SearchSpace, objective: Objective) -> dict[str, Any]:

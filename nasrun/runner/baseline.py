@@ -49,6 +49,7 @@ def known_networks(setup: Setup, facts: Mapping[str, Any]) -> list[KnownNetwork]
         space = space_of(content)
         evaluator = evaluator_of(content, space, setup.dataset, setup.hardware)
         evaluator.prepare(facts)
+        evaluator.use_threads(None)
     fitted = limits_of(setup.config).steered(space, task, setup.objective, evaluator)
     return [
         KnownNetwork(name, genome, space, evaluator)

@@ -43,6 +43,8 @@ class Final:
     def run(self, run: RunRecords, console: Observer, budget: TimeBudget | None = None) -> None:
         """Train, test, and put it on record. `run`: what the journal held when the search began or went on; `budget`:
         of the time that is left for that. RunError where it fails."""
+        # At once, since what comes after this, as a baseline, is trained with these threads too.
+        self._setup.evaluator.use_threads(None)
         told, best = len(self._search.records), self._search.winner
         done = run.final if run.final is not None and run.final.told == told else None
         if done is not None and self._is_asked_for_now(done):

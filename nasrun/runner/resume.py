@@ -143,7 +143,11 @@ def _check_final_epochs(setup: Setup, run: RunRecords) -> None:
     """ConfigError where another length of the final training makes no sense."""
     wanted = setup.evaluator.final_epochs
     if setup.options.time is not None:
-        raise ConfigError(f"{FINAL_EPOCHS}={wanted}: the run has time={setup.options.time}, which decides that")
+        again = (f"from={run.directory}", f"init={run.directory}", f"evaluator.epochs={wanted or 'N'}")
+        raise ConfigError(
+            f"{FINAL_EPOCHS}={show(wanted)}: the run has time={setup.options.time}, which decides that; to train its "
+            f"winner on from its weights, in a run of its own: {shell_command('experiment=train_best', *again)}"
+        )
     trained = run.final.trained_for if run.final is not None else 0
     if run.final is not None and (wanted is None or wanted < trained):
         raise ConfigError(f"{FINAL_EPOCHS}={show(wanted)}: the winner was trained for {trained} already; give more")

@@ -49,7 +49,7 @@ from nasrun.storage.journal import Journal
 from nasrun.storage.lock import Hold, locked
 from nasrun.storage.paths import given_paths, header_entry
 from nasrun.storage.records import Observer, RunLog, RunRecords, assemble, write_json
-from nasrun.storage.run_directory import clear_temporary, create_directory, holds_run
+from nasrun.storage.run_directory import clear_temporary, create_directory, holds_run, runs_in
 from nasrun.trackers.observer import Tracking
 
 NOTES = "strategy.json"
@@ -127,7 +127,9 @@ def resume(
     """
     began = began or this_moment()
     if not holds_run(directory):
-        raise ConfigError(f"{directory}: holds no run that could be resumed (it has no {journal.NAME})")
+        raise ConfigError(
+            f"{directory}: holds no run that could be resumed (it has no {journal.NAME}){runs_in(directory)}"
+        )
     with resumable(directory), locked(directory) as hold:
         if salvage:
             save_journal(directory, chosen)
@@ -319,7 +321,7 @@ def _shared_weights(setup: Setup, log: Journal, directory: Path, trials: int) ->
     """What trains and keeps the weights of an evaluator that shares them; None for any other."""
     if not isinstance(setup.evaluator, SharedEvaluator):
         return None
-    return SharedWeights(setup.evaluator, setup.space, log, directory, seed=setup.options.seed, trials=trials)
+    return SharedWeights(setup.evaluator, setup.steered, log, directory, seed=setup.options.seed, trials=trials)
 
 
 def write_results(setup: Benchmark, run: RunRecords) -> dict[str, Any]:

@@ -5,6 +5,7 @@ an architecture takes), `plan` (the first, and each that takes its place). A res
 and decides anew only what was not decided; the time between a kill and the resume does not count.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -29,8 +30,8 @@ PLOTS_SECONDS = 2.0
 """What the tables, and the pictures, take at the end: seconds of a processor."""
 LEAST_IMAGES = 2000
 """Images that there must be time to train on."""
-MARGIN = 0.01
-"""Of the budget, what is left unplanned."""
+MARGIN, ENOUGH = 0.01, 1.25
+"""Of the budget, what is left unplanned; how many times the least budget is advised, as starts differ."""
 TEST_SHARE = 0.4
 """What an image costs to be tested, of what it costs to be trained on."""
 LEAST_CHANGE = 0.15
@@ -95,10 +96,11 @@ class TimeBudget:
         images = self._images
         least = seconds * LEAST_IMAGES / images
         if self.left < least:
-            right = self.clock.spent + self.reserve + least
+            spent, end = self.clock.spent, self.reserve
+            right = math.ceil(ENOUGH * max(self.seconds, spent + end + least))
             raise ConfigError(
-                f"time={format_duration(self.seconds)}: {self.clock.spent:.0f} s are spent before anything is trained "
-                f"and {self.reserve:.0f} s go to the end; at least {right:.0f}s is right"
+                f"time={format_duration(self.seconds)}: {spent:.0f} s are spent before anything is trained, a training "
+                f"takes {math.ceil(least)} s at least and the end {end:.0f} s; time={format_duration(right)} is right"
             )
         plan = make_plan(self.left, seconds * self._cheaper, images, 1 / self._share, None if best else genome)
         return plan._replace(share=share, threads=self._threads.now), genome, seconds
@@ -117,7 +119,9 @@ class TimeBudget:
 
     def final_epoch_seconds(self, genome: Genome) -> float:
         """What an epoch of the final training, which measures nothing meanwhile, is expected to take."""
-        return self._final_epoch_seconds(self.epoch_seconds(genome))
+        alone = self._setup.evaluator.use_threads(None)  # workers are at nothing by now
+        seconds = self._time(genome) * self._part_of_epoch if alone else self.epoch_seconds(genome)
+        return self._final_epoch_seconds(seconds)
 
     def segment_threads(self, genome: Genome, slower: float, seconds: float) -> tuple[int | None, float | None]:
         """Threads of a segment of the final training that takes so many seconds; what an epoch takes with them, where

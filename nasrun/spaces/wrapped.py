@@ -20,7 +20,8 @@ class WrappedSpace(SearchSpace):
         self.size, self.kinds, self.flops_limit = inner.size, inner.kinds, inner.flops_limit
         self.start, self.section, self.mutations = inner.start, inner.section, inner.mutations
         self.null_mutations = inner.null_mutations
-        self.has_supernet, self.operation_weights = inner.has_supernet, inner.operation_weights
+        self.has_supernet, self.has_parts = inner.has_supernet, inner.has_parts
+        self.operation_weights = inner.operation_weights
         self.mixed_channels, self.summed_positions = inner.mixed_channels, inner.summed_positions
         self.skip, self.nothing, self.convolutions = inner.skip, inner.nothing, inner.convolutions
         self.scaled_settings = inner.scaled_settings
@@ -120,6 +121,12 @@ class WrappedSpace(SearchSpace):
 
     def supernet(self, task: Task) -> "torch.nn.Module":
         return self.inner.supernet(task)
+
+    def check_supernet(self, task: Task) -> None:
+        self.inner.check_supernet(task)
+
+    def smaller(self, genome: Genome, rng: np.random.Generator | None = None) -> Genome:
+        return self.inner.smaller(genome, rng)
 
     def auxiliary_place(self, task: Task) -> tuple[str, int] | None:
         return self.inner.auxiliary_place(task)

@@ -27,9 +27,20 @@ _ADDED = 20
 """Bytes that are added to the name of a run directory while it is made, or to make it unique."""
 
 
+NAMED = 3
+"""Runs in a folder that a message names."""
+
+
 def holds_run(directory: Path) -> bool:
     """True where a directory holds the journal of a run."""
     return (directory / journal.NAME).is_file()
+
+
+def runs_in(directory: Path) -> str:
+    """For a message about a folder that is no run: which of its folders are, after a semicolon; empty where none is."""
+    found = sorted(path.parent for path in directory.glob(f"*/{journal.NAME}"))
+    more = ", ..." if len(found) > NAMED else ""
+    return f"; runs in it: {', '.join(map(str, found[:NAMED]))}{more}" if found else ""
 
 
 def load_config(

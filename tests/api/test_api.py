@@ -1,14 +1,18 @@
 """The public Python interface: what `docs/api.md` shows runs, and what it promises holds."""
 
+import json
 import math
 import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
+from hydra.core.hydra_config import HydraConfig
 
 import nasrun
 from nasrun.core import Proposal
@@ -84,11 +88,35 @@ def test_mistakes_are_exceptions_and_leave_nothing(tmp_path: Path) -> None:
             nasrun.run(words, directory=tmp_path / "run", progress=False)
     with pytest.raises(nasrun.ConfigError, match="expected a list of words"):
         nasrun.run("trials=3", directory=tmp_path / "run")  # type: ignore[arg-type]
+    for wrong, text in (
+        ({"trials": 5}, r"\{trials:5\}: expected a list of words, as in \['trials=5'\]"),
+        (None, r"null: expected a list of words, as in \['trials=50'\]"),
+        ([1, 2], r"\[1,2\]: expected a list of words"),
+    ):
+        for call in (nasrun.run, nasrun.sweep):
+            with pytest.raises(nasrun.ConfigError, match=f"^{text}"):
+                call(wrong, directory=tmp_path / "run")  # type: ignore[operator]
+        with pytest.raises(nasrun.ConfigError, match=f"^{text}"):
+            nasrun.AskTell("nasbench201", "random", wrong)  # type: ignore[arg-type]
     with pytest.raises(nasrun.ConfigError, match="expected a Strategy"):
         nasrun.run([*LOOKUP], directory=tmp_path / "run", strategy=dict, progress=False)
     with pytest.raises(nasrun.ConfigError, match="hardware: not expected"):
         nasrun.run([*LOOKUP], directory=tmp_path / "run", hardware=object(), progress=False)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["a=b, c", "x${y}", "[1,2]", "{a:1}", " b", "it's", '"q"', "~/home", "5"])
+def test_a_directory_is_a_path_whatever_its_letters(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    words = ["evaluator=synthetic", "output.plots=false", "trials=2"]
+    first = nasrun.run(words, directory=name, progress=False)
+    assert first.directory == Path(name).expanduser()
+    assert (tmp_path / name.removeprefix("~/") / "journal.jsonl").is_file()
+    assert nasrun.resume(name, ["trials=3"]).trials[:2] == nasrun.load_run(name).trials[:2]
+    assert nasrun.compare(name, by="strategy").groups == nasrun.compare(first).groups
+    (one,) = nasrun.sweep(words, directory=f"{name}_sweep")
+    assert one.directory == Path(f"{name}_sweep").expanduser() / "0"
 
 
 def test_objects_of_a_program_go_on_in_it_alone(tmp_path: Path, nasrun_inprocess: object) -> None:
@@ -110,6 +138,13 @@ def test_a_sweep_goes_on(tmp_path: Path) -> None:
     second = nasrun.sweep(words, directory=tmp_path / "sweep", strategy="random")
     assert [run.directory.name for run in first] == [run.directory.name for run in second] == ["0", "1"]
     assert [run.trials for run in first] == [run.trials for run in second]
+    # Other words in the same folder: runs that are there are found by what they are, others are made beside them.
+    third = nasrun.sweep([*LOOKUP, "trials=6", "seed=2,1"], directory=tmp_path / "sweep", strategy="random")
+    assert [run.directory.name for run in third] == ["0_2", "1"]
+    names = ", ".join(str(tmp_path / "sweep" / name) for name in ("0", "0_2", "1"))
+    for call in (nasrun.load_run, nasrun.resume):
+        with pytest.raises(nasrun.ConfigError, match=f"holds no run .*; runs in it: {names}$"):
+            call(tmp_path / "sweep")
 
 
 def test_ask_and_tell_repeat_and_ask_for_nothing_twice() -> None:
@@ -143,3 +178,58 @@ def test_ask_and_tell_refuse_what_makes_no_sense() -> None:
         loop.tell(trial, 0.5)
     with pytest.raises(ValueError, match="was not asked for"):
         loop.tell(nasrun.Trial(99, Proposal(())), 0.5)
+    [trial] = loop.ask()
+    for score in ("0.5", np.array([0.5, 1]), [], math.inf):
+        with pytest.raises(ValueError, match=r"^trial 1: the score is .*; expected a finite number; tell None where"):
+            loop.tell(trial, score)  # type: ignore[arg-type]
+    for metrics in ({"seconds": "3"}, {"score": 1.0}, 3):
+        with pytest.raises(ValueError, match=r"^trial 1: (seconds is|expected metrics by name, none of them score)"):
+            loop.tell(trial, 0.5, metrics)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"^1: expected a trial that ask gave"):
+        loop.tell(1, 0.5)  # type: ignore[arg-type]
+    for count in (-1, "2", 1.5):
+        with pytest.raises(ValueError, match="expected a whole number from 0 on"):
+            loop.ask(count)  # type: ignore[arg-type]
+    loop.tell(trial, np.float32(0.25), {"seconds": 3})
+    assert loop.scores == {0: 0.5, 1: 0.25}
+    for key, value in (("mode", "maximum"), ("seed", -1), ("seed", "a")):
+        with pytest.raises(nasrun.ConfigError, match=f"^{key}={value}: "):
+            nasrun.AskTell("nasbench201", "random", **{key: value})  # type: ignore[arg-type]
+
+
+def test_a_run_that_was_killed_tells_what_it_came_to(tmp_path: Path) -> None:
+    """What tables would hold is made of the journal: a kill leaves nothing but that."""
+    words = ["evaluator=synthetic", "output.plots=false", "trials=5"]
+    run = nasrun.run(words, directory=tmp_path / "run", progress=False)
+    written = json.loads((run.directory / "summary.json").read_text())
+    assert {**run.summary, "wall_seconds": 0} == {**written, "wall_seconds": 0}
+    table = pandas.read_csv(run.directory / "trials.csv").set_index("trial")
+    for name in ("summary.json", "trials.csv"):
+        (run.directory / name).unlink()
+    killed = nasrun.load_run(run.directory)
+    lines = (run.directory / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "journal.jsonl").write_bytes(b"".join([lines[0], lines[1][:20] + b"\n", *lines[2:]]))
+    with pytest.raises(nasrun.JournalError, match="line 2"):
+        nasrun.load_run(tmp_path / "damaged")
+    assert killed.summary["trials"] == 5
+    assert killed.frame().equals(table)
+
+
+def test_threads_run_at_a_time_and_leave_no_config_of_hydra_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hydra has one state of the process, which takes turns; names of folders follow from each run's own choices."""
+    monkeypatch.chdir(tmp_path)
+    words = ["evaluator=synthetic", "output.plots=false", "trials=3"]
+    before = HydraConfig.instance().cfg
+
+    def search(strategy: str) -> str:
+        return nasrun.run(words, strategy=strategy, progress=False).directory.name
+
+    strategies = ["random", "aging_evolution", "genetic", "local_search"]
+    with ThreadPoolExecutor(len(strategies)) as pool:
+        names = list(pool.map(search, strategies))
+    for name, strategy in zip(names, strategies, strict=True):
+        assert name.endswith(f"_{strategy}_fashion_mnist_mini")
+    assert HydraConfig.instance().cfg is before

@@ -8,6 +8,8 @@ KEYS = [
     ("+evaluator.epoch=3", "evaluator.epoch: no such key; did you mean 'epochs'?"),
     ("++evaluator.epoch=3", "evaluator.epoch: no such key; did you mean 'epochs'?"),
     ("~evaluator.epoch", "evaluator.epoch: no such key; did you mean 'epochs'?"),
+    ("class_weights=balanced", "class_weights: no such key; did you mean 'evaluator.class_weights'?"),
+    ("strategy.epochs=3", "strategy.epochs: no such key; did you mean 'evaluator.epochs'?"),
     ("stratgy=random", "stratgy: no such key; did you mean 'strategy'?"),
     ("seeed=3", "seeed: no such key; did you mean 'seed'?"),
     ("+foo=3", "foo: no such key; known: baseline, changed_code, constraints, "),

@@ -14,13 +14,12 @@ import torch
 from PIL import Image
 
 from nasrun.cli.predict import USAGE
-from nasrun.config.compose import compose_config, task_config
 from nasrun.datasets.fashion_mnist_mini import FashionMnistMini
 from nasrun.datasets.image_files import ImageReader
 from nasrun.datasets.image_folder import ImageFolder
 from nasrun.export.network import load_network
-from nasrun.runner.run import start
 from tests.cli.refusals import check_refused
+from tests.support import made_run
 
 QUIET = ("output.plots=false", "output.console=none", "hardware=cpu", "hardware.threads=1", "hardware.precision=fp32")
 SHORT = ("trials=1", "strategy=random", "search_space=mlp", "evaluator.epochs=1", "evaluator.final_epochs=1", *QUIET)
@@ -54,7 +53,7 @@ MISTAKES = [
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run, its export, images of the test set as files, files that are no images, and exports that are damaged."""
     folder = tmp_path_factory.mktemp("predict")
-    start(task_config(compose_config([*SHORT, "dataset.train_samples=1000"])), folder / "run", unique=False)
+    made_run(folder / "run", *SHORT, "dataset.train_samples=1000")
     for number, image in enumerate(FashionMnistMini().load().test.images[:20]):
         Image.fromarray(image[0]).save(folder / f"{number}.png")
     (folder / "bad.png").write_text("no picture")
@@ -128,7 +127,10 @@ def album(folder: Path) -> Path:
 
 
 FOUND = ["album/=d.png", "album/a.png", "album/below/b.PNG", "album/below/deep/c.png"]
-SKIPPED = "nasrun: 2 of 6 images skipped, since they cannot be read: album/below/fake.jpg, album/cut.png"
+SKIPPED = (
+    "nasrun: 2 of 6 images skipped: album/below/fake.jpg (cannot be read as an image (of no known kind)), "
+    "album/cut.png (cannot be read as an image (image file is truncated))"
+)
 
 
 def test_all_images_of_a_folder_are_answered_and_the_others_counted(
@@ -138,7 +140,7 @@ def test_all_images_of_a_folder_are_answered_and_the_others_counted(
     answer = nasrun_inprocess("predict run album")
     assert answer.returncode == 0, answer.stderr
     assert [line.split()[0] for line in answer.stdout.splitlines()] == FOUND
-    assert answer.stderr.splitlines() == ["nasrun: album: passed over, no images: 1 .txt, 1 README", SKIPPED]
+    assert answer.stderr.splitlines() == ["nasrun: album: passed over: 2 hidden, 1 .txt, 1 without an ending", SKIPPED]
     alone = nasrun_inprocess("predict run album/a.png").stdout.split(maxsplit=1)[1]
     assert answer.stdout.splitlines()[1].split(maxsplit=1)[1] == alone.strip("\n")
     # Files that are named must be there; those of folders need not.
@@ -195,7 +197,22 @@ def test_a_folder_of_which_nothing_can_be_read(
     (tmp_path / "spoilt" / "a.png").write_text("no picture")
     answer = nasrun_inprocess(f"predict {folder / 'run'} spoilt")
     assert answer.returncode == 2
-    assert answer.stderr == "nasrun: 1 of 1 image skipped, since they cannot be read: spoilt/a.png\n"
+    said = "nasrun: 1 of 1 image skipped: spoilt/a.png (cannot be read as an image (of no known kind))\n"
+    assert answer.stderr == said
+
+
+def test_links_in_a_folder_are_followed_as_in_a_data_set(
+    folder: Path, nasrun_inprocess: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place in ("pictures", "linked"):
+        (tmp_path / place).mkdir()
+    shutil.copy(folder / "3.png", tmp_path / "pictures" / "a.png")
+    (tmp_path / "linked" / "b").symlink_to(tmp_path / "pictures")
+    (tmp_path / "linked" / "again").symlink_to(tmp_path / "linked")
+    monkeypatch.chdir(tmp_path)
+    answer = nasrun_inprocess(f"predict {folder / 'run'} linked")
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert [line.split()[0] for line in answer.stdout.splitlines()] == ["linked/b/a.png"]
 
 
 def test_files_are_read_as_those_of_the_data_set(
@@ -209,7 +226,7 @@ def test_files_are_read_as_those_of_the_data_set(
             Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{number}.png")
     words = ("dataset=image_folder", f"dataset.path={tmp_path / 'photos'}", "dataset.height=12", "dataset.width=8")
     words += ("dataset.resize=pad", "evaluator.batch_size=8", "evaluator.final_epochs=4")
-    start(task_config(compose_config([*SHORT, *words])), tmp_path / "run", unique=False)
+    made_run(tmp_path / "run", *SHORT, *words)
     assert nasrun_inprocess("export run --format safetensors").returncode == 0
     given = []
 
@@ -222,7 +239,7 @@ def test_files_are_read_as_those_of_the_data_set(
     answer = nasrun_inprocess("predict run/export photos/dark/0.png photos/light/0.png")
     assert answer.returncode == 0, answer.stderr
     monkeypatch.undo()
-    raw = ImageFolder(path=str(tmp_path / "photos"), height=12, width=8, resize="pad")._read()
+    raw = ImageFolder(path=str(tmp_path / "photos"), height=12, width=8, resize="pad").read()
     trained = {image.tobytes() for part in (raw.training, raw.test) for image in part.images}
     assert len(given) == 2
     assert all(image.tobytes() in trained for image in given)
@@ -253,11 +270,12 @@ def test_mistake_gets_one_line(
     check_refused(row, folder, nasrun_inprocess)
 
 
+@pytest.mark.parametrize("names", ["3.png\n\n0.png\nbad.png\n", "3.png\0000.png\0bad.png\0"])
 def test_names_may_come_from_standard_input(
-    folder: Path, nasrun_inprocess: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    names: str, folder: Path, nasrun_inprocess: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
-    monkeypatch.setattr("sys.stdin", io.StringIO("3.png\n\n0.png\nbad.png\n"))
+    monkeypatch.setattr("sys.stdin", io.StringIO(names))
     answer = nasrun_inprocess("predict run - --csv found.csv")
     assert answer.returncode == 2
     assert "bad.png: cannot be read as an image" in answer.stderr

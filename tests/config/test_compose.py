@@ -8,9 +8,12 @@ from omegaconf import OmegaConf
 
 from nasrun.config.build import build
 from nasrun.config.compose import Composer, Jobs, combined, compose_config, output_directory, own_folders, task_config
+from nasrun.config.sections import locate
 from nasrun.config.shared_weights import evaluators_that_derive
+from nasrun.core import Task
 from nasrun.core.config_files import GROUPS, REPRODUCTIONS, conf_dir
 from nasrun.core.options import ConfigError, options
+from nasrun.datasets import Dataset
 from nasrun.evaluators.train.recipe import KEYS
 from tests.support import FITTING
 
@@ -70,8 +73,6 @@ def test_every_option_composes_and_builds(choice: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("choice", [choice for choice in FILES if not choice.startswith("experiment=")])
 def test_every_option_file_lists_all_keys_of_its_class(choice: str) -> None:
-    from nasrun.config.sections import locate
-
     group, _, option = choice.partition("=")
     content = OmegaConf.to_container(OmegaConf.load(conf_dir() / group / f"{option}.yaml"))
     assert isinstance(content, dict)
@@ -82,6 +83,22 @@ def test_every_option_file_lists_all_keys_of_its_class(choice: str) -> None:
         return
     kind = locate(content.pop("_target_"), object, group)
     assert set(content) == set(options(kind))
+
+
+class Unfinished(Dataset):
+    """A user's data set that was begun."""
+
+    @property
+    def task(self) -> Task:
+        return Task("unfinished", 1, 8, 8, 2)
+
+
+def test_a_class_that_is_not_finished_is_told_what_it_lacks() -> None:
+    path = f"{__name__}.Unfinished"
+    with pytest.raises(ConfigError) as refused:
+        locate(path, Dataset, "dataset._target_")  # type: ignore[type-abstract]
+    wanted = "expected a class that implements nasrun.datasets.base.Dataset; it has no read"
+    assert str(refused.value) == f"dataset._target_={path}: {wanted}"
 
 
 @pytest.mark.parametrize("path", sorted((conf_dir() / "experiment").glob("*.yaml")), ids=lambda path: path.stem)

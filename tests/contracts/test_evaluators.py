@@ -48,13 +48,27 @@ RUNS = {
     # The cells of which the table holds several trainings.
     "table": ("search_space=nasbench101", "search_space.vertices=4", "dataset=cifar10", "evaluator.repeat=draw"),
 }
+# Further runs of an evaluator, for which it does other things.
+FURTHER = {
+    "supernet, elastic": (
+        *SMALL[:-3],
+        "search_space=staged_cnn",
+        "search_space.max_stages=2",
+        "search_space.max_width=8",
+        "constraints.parameters=2000",
+        "evaluator.sampling=sandwich",
+        "evaluator.score_batch=16",
+        "evaluator.pad_to=null",
+    )
+}
 REPEATS = 2
 
-evaluators = pytest.mark.parametrize("evaluator", options("evaluator"))
+evaluators = pytest.mark.parametrize("evaluator", [*options("evaluator"), *FURTHER])
 
 
 def prepared(evaluator: str) -> Setup:
-    setup = setup_of(f"evaluator={evaluator}", *RUNS.get(evaluator, SMALL))
+    words = FURTHER.get(evaluator) or RUNS.get(evaluator, SMALL)
+    setup = setup_of(f"evaluator={evaluator.partition(',')[0]}", *words)
     assert isinstance(setup.evaluator.prepare(), dict)
     return setup
 

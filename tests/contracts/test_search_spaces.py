@@ -2,8 +2,6 @@
 
 import importlib
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +13,7 @@ from omegaconf import OmegaConf
 
 from nasrun.core import Genome, SearchSpace, Task
 from nasrun.core.options import check_section
+from tests.forks import Forks, forks
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = sorted((ROOT / "conf" / "search_space").glob("*.yaml"))
@@ -79,25 +78,27 @@ def test_seed_repeats(space: SearchSpace, config: Path) -> None:
     assert trajectory(space) == trajectory(space) == trajectory(load(config))
 
 
-def test_another_process_repeats_without_torch(space: SearchSpace, config: Path) -> None:
-    code = (
-        "import json, pathlib, runpy, sys\n"
-        "names = runpy.run_path(sys.argv[1])\n"
-        "print(json.dumps(names['trajectory'](names['load'](pathlib.Path(sys.argv[2])))))\n"
-        "assert 'torch' not in sys.modules, 'torch was imported though nothing was built'\n"
-    )
-    # Hashes of strings differ between the two, so an order taken from a set would show.
-    seed = "1" if os.environ.get("PYTHONHASHSEED") != "1" else "2"
-    run = subprocess.run(
-        [sys.executable, "-c", code, __file__, str(config)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONHASHSEED": seed},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
-    assert json.loads(run.stdout) == json.loads(json.dumps(trajectory(space)))
+HERE = "import sys; from tests.contracts.test_search_spaces import *"
+
+
+@pytest.fixture(scope="module")
+def elsewhere() -> Iterator[Forks]:
+    """Another process, which has not imported torch."""
+    with forks(HERE) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def elsewhere_with_torch() -> Iterator[Forks]:
+    """Another process, which has imported torch and not its compiler."""
+    with forks(f"{HERE}; import torch") as made:
+        yield made
+
+
+def test_another_process_repeats_without_torch(space: SearchSpace, config: Path, elsewhere: Forks) -> None:
+    there, torch = elsewhere.value(f"(trajectory(load(Path({str(config)!r}))), 'torch' in sys.modules)")
+    assert there == json.loads(json.dumps(trajectory(space)))
+    assert not torch, "torch was imported though nothing was built"
 
 
 def test_samples_are_plain_valid_and_varied(space: SearchSpace) -> None:
@@ -245,10 +246,12 @@ def test_an_outline_is_the_network_without_values(space: SearchSpace) -> None:
     assert shapes == {name: (tensor.shape, tensor.dtype) for name, tensor in built.items()}
 
 
-def test_an_outline_is_made_without_the_compiler(config: Path) -> None:
-    script = (
-        "import sys; from tests.contracts.test_search_spaces import *; space = load(Path(sys.argv[1]));"
-        "space.outline(next(sampled(space, 1)), TASKS[1]); assert 'torch._dynamo' not in sys.modules"
-    )
-    done = subprocess.run([sys.executable, "-c", script, str(config)], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+def outlined(config: Path) -> bool:
+    """Whether torch's compiler is imported when a network was outlined."""
+    space = load(config)
+    space.outline(next(sampled(space, 1)), TASKS[1])
+    return "torch._dynamo" in sys.modules
+
+
+def test_an_outline_is_made_without_the_compiler(config: Path, elsewhere_with_torch: Forks) -> None:
+    assert not elsewhere_with_torch.value(f"outlined(Path({str(config)!r}))")

@@ -2,9 +2,8 @@
 
 import hashlib
 import json
-import subprocess
-import sys
 from collections import deque
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 
 from nasrun.core import Measurement, Objective, Proposal, Trial
+from tests.forks import Forks, forks
 from tests.support import FITTING, measure, options, setup_of, strategy_setup, trajectory
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -91,14 +91,16 @@ def test_the_same_seed_repeats_and_another_does_not(strategy: str) -> None:
     assert len(runs[0]) == 40
 
 
+@pytest.fixture(scope="module")
+def elsewhere() -> Iterator[Forks]:
+    """Another process."""
+    with forks("import torch; from tests.contracts.test_strategies import digest") as made:
+        yield made
+
+
 @strategies
-def test_another_process_proposes_the_same(strategy: str) -> None:
-    command = (
-        f"import json; from tests.contracts.test_strategies import digest; print(json.dumps(digest({strategy!r})))"
-    )
-    root = Path(__file__).parent.parent.parent
-    printed = subprocess.run([sys.executable, "-c", command], cwd=root, capture_output=True, text=True, check=True)
-    assert json.loads(printed.stdout) == digest(strategy)
+def test_another_process_proposes_the_same(strategy: str, elsewhere: Forks) -> None:
+    assert elsewhere.value(f"digest({strategy!r})") == digest(strategy)
 
 
 @strategies

@@ -26,7 +26,7 @@ NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3
 
 def mini() -> Raw:
     """The shipped images, as they are read."""
-    return FashionMnistMini()._read()
+    return FashionMnistMini().read()
 
 
 def idx_bytes(array: np.ndarray) -> bytes:

@@ -46,7 +46,7 @@ def test_no_image_is_in_two_parts_and_none_is_lost() -> None:
     assert len(whole) == 10_000
     assert (whole.images[:9000] == splits.train.images).all()
     assert (whole.labels[9000:] == splits.validation.labels).all()
-    read = sorted(image.tobytes() for image in data._read().training.images)
+    read = sorted(image.tobytes() for image in data.read().training.images)
     assert sorted(image.tobytes() for image in whole.images) == read
 
 

@@ -30,7 +30,7 @@ def test_real_cifar10(shared_data: str) -> None:
 
 def test_small_batches_are_read_in_order(tmp_path: Path) -> None:
     write(tmp_path / FOLDER, CONTENTS, packed=False)
-    raw = small_cifar(CONTENTS)(root=str(tmp_path))._read()
+    raw = small_cifar(CONTENTS)(root=str(tmp_path)).read()
     expected = np.random.default_rng(0).integers(0, 256, (40, 3072), dtype=np.uint8)
     assert (raw.training.images[:40].reshape(40, 3072) == expected).all()
     assert raw.training.labels.tolist() == [index % 10 for index in range(40)] * 5

@@ -23,7 +23,7 @@ IMAGES, LABELS = NAMES[0], NAMES[1]
 @pytest.mark.parametrize("packed", [True, False])
 def test_small_set_is_read_as_it_was_written(tmp_path: Path, packed: bool) -> None:
     write(tmp_path / "fashion-mnist", CONTENTS, packed)
-    raw = small_class(CONTENTS)(root=str(tmp_path))._read()
+    raw = small_class(CONTENTS)(root=str(tmp_path)).read()
     mini = small_sets.mini()
     assert (raw.training.images == mini.training.images[:300]).all()
     assert (raw.training.labels == mini.training.labels[:300]).all()
@@ -169,7 +169,7 @@ def test_real_mnist(shared_data: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert splits.train.images.shape == (54_000, 1, 28, 28)
     assert splits.validation.images.shape == (6_000, 1, 28, 28)
     assert np.bincount(splits.test.labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
-    exact = np.bincount(Mnist(root=shared_data)._read().training.labels) / 10
+    exact = np.bincount(Mnist(root=shared_data).read().training.labels) / 10
     assert (abs(np.bincount(splits.validation.labels) - exact) < 1).all()
     assert splits.mean == pytest.approx((0.1307,), abs=5e-4)
     assert splits.std == pytest.approx((0.3081,), abs=5e-4)
@@ -184,7 +184,7 @@ def test_mnist_in_the_place_of_fashion_mnist_is_refused(shared_data: str, tmp_pa
 def test_the_shipped_images_are_those_of_the_real_set() -> None:
     if not SYSTEM.is_dir():
         pytest.skip("Fashion-MNIST is not installed here")
-    real, mini = FashionMnist(mirrors=[])._read(), FashionMnistMini()._read()
+    real, mini = FashionMnist(mirrors=[]).read(), FashionMnistMini().read()
     assert real.classes == mini.classes
     for whole, part, number in ((real.training, mini.training, 1000), (real.test, mini.test, 200)):
         first = np.sort(np.concatenate([np.flatnonzero(whole.labels == label)[:number] for label in range(10)]))

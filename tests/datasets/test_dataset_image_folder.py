@@ -40,7 +40,7 @@ def test_pixels_classes_and_order(tmp_path: Path) -> None:
             original = RAW.training.labels[:200][[(image == other).all() for other in RAW.training.images[:200]]]
             assert {"shirt": 0, "bag": 1, "coat": 2}[splits.classes[label]] in original
     files = sorted((tmp_path / "bag").iterdir())
-    raw = ImageFolder(path=str(tmp_path), height=28, width=28, channels=1, test=0.01)._read()  # one of 30 is cut off
+    raw = ImageFolder(path=str(tmp_path), height=28, width=28, channels=1, test=0.01).read()  # one of 30 is cut off
     bags = [raw.training.images[raw.training.labels == 0], raw.test.images[raw.test.labels == 0]]
     assert sorted(image.tobytes() for part in bags for image in part) == sorted(
         np.asarray(Image.open(path)).tobytes() for path in files
@@ -134,6 +134,7 @@ def test_folders_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         return str(error.value).removeprefix(f"dataset.path={path}: ")
 
     assert message(tmp_path / "nowhere").startswith("no such folder")
+    assert message(Path(__file__)).startswith("a file; unpack it to a folder per class, or read an .npz file by")
     assert message(tmp_path).startswith(f"{tmp_path} holds 0 folders")
     fill(tmp_path / "some", 2)
     (tmp_path / "some" / "empty").mkdir()
@@ -151,6 +152,9 @@ def test_folders_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     assert message(tmp_path / "half").startswith(f"{tmp_path / 'half' / 'test' / 'hat'} is a class that")
     (tmp_path / "half" / "val").mkdir()
     assert message(tmp_path / "half").startswith("holds the folders test, train, val;")
+    assert message(tmp_path / "half").endswith("; val holds no folder of a class: fill it, or move it away")
+    picture_files.fill(tmp_path / "flat", 2, classes=(".",))
+    assert message(tmp_path / "flat").endswith("; 2 images in it: move each into the folder of its class")
     picture_files.fill(tmp_path / "single", classes=("cat",))
     assert message(tmp_path / "single").startswith(f"{tmp_path / 'single'} holds 1 folder (cat); expected one")
     picture_files.fill(tmp_path / "wrapped" / "photos")
@@ -171,7 +175,13 @@ def test_parts_that_could_be_two_things_are_refused(tmp_path: Path, others: tupl
 
 @pytest.mark.parametrize(
     ("train", "validation", "test"),
-    [("train", "val", "test"), ("Train", "VALID", "Test"), ("training", "dev", "testing")],
+    [
+        ("train", "val", "test"),
+        ("Train", "VALID", "Test"),
+        ("training", "dev", "testing"),
+        ("training_set", "validation_set", "test_set"),
+        ("seg_train", "val images", "TestSet"),
+    ],
 )
 def test_a_validation_part_of_ones_own_is_used(tmp_path: Path, train: str, validation: str, test: str) -> None:
     """Whatever the capitals: no image is cut off, and the winner is trained on both parts."""
@@ -182,7 +192,7 @@ def test_a_validation_part_of_ones_own_is_used(tmp_path: Path, train: str, valid
     splits = data.load()
     assert sizes(data) == [36, 15, 12]
     assert len(splits.whole_training) == 51
-    expected = load(tmp_path / validation, test=0.01)._read()
+    expected = load(tmp_path / validation, test=0.01).read()
     own = {image.tobytes() for image in splits.validation.images}
     assert {image.tobytes() for image in expected.training.images} < own
     assert fingerprint(load(tmp_path, split_seed=1)) == fingerprint(data)
@@ -233,13 +243,15 @@ def test_images_in_folders_of_a_class_are_read(tmp_path: Path) -> None:
 def test_other_files_and_hidden_ones_are_passed_over_and_counted(tmp_path: Path) -> None:
     fill(tmp_path, 3, suffix=".PNG")
     (tmp_path / ".cache").mkdir()
+    (tmp_path / "__MACOSX" / "coat").mkdir(parents=True)
+    (tmp_path / "__MACOSX" / "coat" / "._000.PNG").write_bytes(b"what a zip of a Mac holds")
     (tmp_path / "coat" / "notes.txt").write_text("none")
     (tmp_path / "coat" / "._000.PNG").write_bytes(b"what a file manager leaves")
     (tmp_path / "labels.csv").write_text("none")
     (tmp_path / "stray.png").write_bytes((tmp_path / "coat" / "000.PNG").read_bytes())
     data = load(tmp_path, validation=0.3)
     assert sum(sizes(data)) == 9
-    assert data.notes.passed_over == {"hidden": 2, ".txt": 1, "not in the folder of a class": 2}
+    assert data.notes.passed_over == {"hidden": 3, ".txt": 1, "not in the folder of a class": 2}
 
 
 def test_hostile_names_of_classes_are_read(tmp_path: Path) -> None:

@@ -61,6 +61,12 @@ def test_images_of_each_class_and_the_share_of_the_largest(tmp_path: Path) -> No
     ]
     assert (found.largest_test_class, found.largest_test_share) == ("a", 0.8)
     assert found.warnings() == []
+    assert not found.lines()[2].startswith("classes of unequal size")
+    fill(tmp_path, 30, ("c",), seed=2)
+    assert of_folder(tmp_path).lines()[2] == (
+        "classes of unequal size: to count every class alike, search by objective=val_balanced_accuracy and train with "
+        "evaluator.class_weights=balanced"
+    )
 
 
 def test_of_many_classes_the_smallest_and_largest_are_named(tmp_path: Path) -> None:

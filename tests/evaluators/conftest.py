@@ -16,13 +16,8 @@ from nasrun.training.data import DeviceData
 from nasrun.training.single import measure
 from tests.support import setup_of
 
-SMALL = (
-    "search_space=sequential_cnn",
-    "recipe=plain",
+ON_SMALL_IMAGES = (
     "evaluator=train",
-    "evaluator.epochs=1",
-    "evaluator.batch_size=32",
-    "dataset.samples=200",
     "dataset.classes=4",
     "dataset.height=8",
     "dataset.width=8",
@@ -31,6 +26,14 @@ SMALL = (
     "hardware.precision=fp32",
     # One thread: two that wait for each other on a busy machine take many times as long.
     "hardware.threads=1",
+)
+SMALL = (
+    *ON_SMALL_IMAGES,
+    "search_space=sequential_cnn",
+    "recipe=plain",
+    "evaluator.epochs=1",
+    "evaluator.batch_size=32",
+    "dataset.samples=200",
     "search_space.max_depth=3",
     "search_space.filters=[4,8]",
     "search_space.kernels=[1,3]",

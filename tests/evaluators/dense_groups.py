@@ -9,10 +9,10 @@ import torch
 
 from nasrun.core import Job, Measurement
 from nasrun.training.dense.replicas import Replicas
-from tests.evaluators.conftest import Bench
+from tests.evaluators.conftest import ON_SMALL_IMAGES, Bench
 
 DENSE = (
-    "evaluator=train",
+    *ON_SMALL_IMAGES,
     "evaluator.epochs=2",
     "evaluator.batch_size=16",
     "search_space=mlp",
@@ -22,13 +22,6 @@ DENSE = (
     "search_space.min_width=8",
     "search_space.max_width=64",
     "dataset.samples=400",
-    "dataset.classes=4",
-    "dataset.height=8",
-    "dataset.width=8",
-    "dataset.validation=0.3",
-    "hardware=cpu",
-    "hardware.precision=fp32",
-    "hardware.threads=1",
 )
 
 

@@ -10,6 +10,7 @@ import torch
 from nasrun.core import Genome, Job, Proposal, Task, Trial, seeding
 from nasrun.core.options import ConfigError
 from nasrun.evaluators.supernet import Supernet
+from nasrun.spaces.elastic import part_of
 from nasrun.spaces.nasbench201.encoding import OPERATIONS
 from nasrun.training.supernet.image_sizes import padded
 from nasrun.training.supernet.settings import SharedSettings
@@ -20,6 +21,7 @@ SPACES = {
     "micro_cell": ("search_space.blocks=2", "search_space.layout=cr", "search_space.channels=4"),
     "nasbench201": ("search_space.channels=4", "search_space.cells=1"),
     "macro_cnn": ("search_space.depths=[2,3]", "search_space.channels=[4,8]", "search_space.max_pools=1"),
+    "staged_cnn": ("search_space.max_stages=2", "search_space.max_repeats=2", "search_space.max_width=12"),
 }
 SMALL = (
     "evaluator=supernet",
@@ -61,7 +63,7 @@ def test_an_architecture_is_a_part_of_the_shared_network(space: str) -> None:
         name_of = chosen.supernet_name(genome, task)
         with torch.no_grad():
             for name, weight in alone.named_parameters():
-                weight.copy_(weights[name_of(name)])
+                weight.copy_(part_of(weights[name_of(name)], weight.shape))
         # Shared networks normalise by the batch in evaluation, too.
         torch.testing.assert_close(shared(images, genome), alone(images), rtol=0, atol=0)
 
@@ -80,7 +82,7 @@ def test_a_step_changes_the_sampled_path_alone(space: str) -> None:
         path = {name_of(name) for name, _ in chosen.build(genome, evaluator._task).named_parameters()}
         changed = {name for name, weight in weights_of(evaluator).items() if not torch.equal(weight, before[name])}
         assert changed <= path
-        assert "output.weight" in changed
+        assert name_of("output.weight") in changed
         assert all(weight.grad is None for weight in trainer.model.parameters())
 
 
@@ -171,6 +173,30 @@ def test_the_winner_is_a_network_of_its_own(space: str, tmp_path: Path) -> None:
     assert abs(shared["accuracy"] - again["accuracy"]) < 0.2  # statistics of the batch, and of the training data
 
 
+def test_batches_have_images_from_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Data may lie class by class, as those of folders do: statistics of a batch would be those of a class or two."""
+    evaluator, space = prepared("nasbench201")
+    trainer, genome = evaluator._ready, space.sample(np.random.default_rng(0))
+    seen: list[list[int]] = []
+    inputs = SharedTrainer._inputs
+
+    def watched(one: SharedTrainer, split: Any, index: torch.Tensor, augment: Any = None) -> Any:
+        found = inputs(one, split, index, augment)
+        seen.append(found[1].tolist())
+        return found
+
+    monkeypatch.setattr(SharedTrainer, "_inputs", watched)
+    for part in ("scored", "train"):
+        split = evaluator._parts[part]
+        evaluator._parts[part] = trainer._split = split.some(torch.argsort(split.labels))
+        trainer.score(genome, evaluator._parts[part], 16)
+        assert sum(map(len, seen)) == len(split)
+        evaluator._alone(trainer, genome)
+        assert len(seen) >= 5
+        assert all(set(labels) == {0, 1, 2, 3} for labels in seen)
+        seen.clear()
+
+
 def test_borders_are_repeated() -> None:
     from nasrun.training.data import DeviceSplit
 
@@ -198,6 +224,10 @@ def test_the_learning_rate_falls_and_may_begin_anew() -> None:
 @pytest.mark.parametrize(
     ("words", "text"),
     [
+        (
+            ("search_space=staged_cnn", "search_space.blocks=[bb]"),
+            "search_space.max_width=512: the network of all architectures would have 26",
+        ),
         (
             ("search_space=sequential_cnn",),
             "search_space=SequentialCNN: has no supernet, which evaluator=supernet trains; choose search_space=",
@@ -260,7 +290,7 @@ class TestOperationWeights:
 
     @spaces
     def test_draws_belong_to_the_space(self, space: str) -> None:
-        known = {"nasbench201": "none", "micro_cell": "conv3", "macro_cnn": "pool"}[space]
+        known = {"nasbench201": "none", "micro_cell": "conv3", "macro_cnn": "pool", "staged_cnn": "bb"}[space]
         evaluator, chosen = prepared(space, f"evaluator.operation_weights={{{known}:3}}")
         rng = np.random.default_rng(1)
         for _ in range(50):

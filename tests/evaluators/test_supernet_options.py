@@ -52,7 +52,7 @@ class TestSampling:
                 counts = [tokens.count(token) for token in legal]
                 assert max(counts) - min(counts) <= 1
 
-    @spaces
+    @pytest.mark.parametrize("space", ["micro_cell", "nasbench201", "macro_cnn"])
     def test_a_sandwich_is_the_largest_and_the_smallest_with_others(
         self, space: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:

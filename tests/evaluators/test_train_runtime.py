@@ -45,6 +45,21 @@ def test_threads_are_set() -> None:
     assert torch.get_num_threads() == 1
 
 
+def test_threads_of_a_training_without_workers_beside_it_are_followed() -> None:
+    """A run that goes on elsewhere trains its winner with as many threads as it was begun to; an older one, with those
+    of a worker."""
+    bench = Bench("hardware.workers=2", "hardware.threads=null")
+    older = {name: value for name, value in bench.facts["runtime"].items() if name != "alone"}
+    for runtime, alone in (({**older, "threads": 1, "alone": 3}, 3), ({**older, "threads": 2}, None)):
+        bench.train.prepare({**bench.facts, "runtime": runtime})
+        assert bench.train.threads is None
+        assert torch.get_num_threads() == runtime["threads"]
+        assert bench.train.use_threads(None) == (alone is not None)
+        assert bench.train.threads == (None if alone is None else (alone, alone))
+        assert torch.get_num_threads() == (alone or runtime["threads"])
+    Bench("hardware.threads=1")
+
+
 class TestHardware:
     """What is asked for, and what this machine gives."""
 

@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from nasrun.config.compose import compose_config, task_config
-from nasrun.runner.run import start
+from tests.support import made_run
 
 SHORT = (
     "search_space=sequential_cnn",
@@ -29,5 +28,4 @@ SPACES: Mapping[str, tuple[str, ...]] = {
 
 def made(directory: Path, *words: str) -> Path:
     """A finished run in a directory."""
-    start(task_config(compose_config(words)), directory, unique=False)
-    return directory
+    return made_run(directory, *words)

@@ -10,11 +10,9 @@ from PIL import Image
 from torch import nn
 
 from nasrun.checkpoints.winner import build_for
-from nasrun.config.compose import compose_config, task_config
 from nasrun.export.network import load_network, measured_again
-from nasrun.runner.run import start
 from tests.runner.test_shared_runs import SMALL
-from tests.support import setup_of
+from tests.support import made_run, setup_of
 
 
 @pytest.fixture(scope="module")
@@ -22,8 +20,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished search whose networks see pictures of 8 x 8 pixels as 13 x 13."""
     directory = tmp_path_factory.mktemp("export") / "run"
     words = [*SMALL, "strategy=random", "trials=4", "evaluator.pad_to=13", "hardware.precision=fp32"]
-    start(task_config(compose_config(words)), directory, unique=False)
-    return directory
+    return made_run(directory, *words)
 
 
 def test_the_network_of_a_run_sees_the_border_that_it_was_trained_with(run: Path) -> None:

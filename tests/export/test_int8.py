@@ -9,12 +9,11 @@ import onnx
 import onnxruntime
 import pytest
 
-from nasrun.config.compose import compose_config, task_config
 from nasrun.datasets.fashion_mnist_mini import FashionMnistMini
 from nasrun.export import int8
 from nasrun.export.formats import ONNX, write_onnx
 from nasrun.export.network import RunNetwork, load_network, outputs_of
-from nasrun.runner.run import start
+from tests.support import made_run
 
 SHORT = (
     "search_space=staged_cnn",
@@ -37,9 +36,7 @@ SHORT = (
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("int8") / "run"
-    start(task_config(compose_config(SHORT)), directory, unique=False)
-    return directory
+    return made_run(tmp_path_factory.mktemp("int8") / "run", *SHORT)
 
 
 @pytest.fixture

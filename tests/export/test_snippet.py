@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nasrun.config.compose import compose_config, task_config
-from nasrun.runner.run import start
 from tests.documentation import DOCS
 from tests.picture_files import fill
+from tests.support import made_run
 
 SHORT = (
     "search_space=sequential_cnn",
@@ -53,7 +52,7 @@ def test_the_program_says_what_predict_says(
 ) -> None:
     data = (f"dataset.path={tmp_path / 'photos'}", f"dataset.channels={channels}", "dataset.height=20")
     words = [*SHORT, "dataset=image_folder", *data, "dataset.width=24"]
-    start(task_config(compose_config(words)), tmp_path / "own", unique=False)
+    made_run(tmp_path / "own", *words)
     assert nasrun_inprocess("export own --format onnx").returncode == 0
     [program] = re.findall(r"```python\n(import json\n.*?)```", (DOCS / "export.md").read_text(), re.DOTALL)
     blocked = "import sys\nfor name in ('nasrun', 'torch'): sys.modules[name] = None\n"

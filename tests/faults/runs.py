@@ -11,10 +11,9 @@ import uuid
 from collections.abc import Iterable
 from pathlib import Path
 
-from nasrun.config.compose import compose_config, task_config
-from nasrun.runner.run import start
 from nasrun.storage import journal
 from tests.hardware.trouble import gone_within
+from tests.support import made_run
 
 COMMAND = str(Path(sys.executable).with_name("nasrun"))
 QUICK = (
@@ -30,8 +29,7 @@ TABLES = ("trials.csv", "measurements.csv", "history.csv")
 
 def run(directory: Path, *words: str) -> Path:
     """A run in this process."""
-    start(task_config(compose_config([*QUICK, *words])), directory, unique=False)
-    return directory
+    return made_run(directory, *QUICK, *words)
 
 
 def results(directory: Path) -> dict[str, object]:

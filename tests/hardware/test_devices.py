@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from nasrun.core.options import ConfigError
 from nasrun.hardware import devices
 from nasrun.hardware.devices import Hardware, gpus_of_workers, spread
+from nasrun.hardware.ray.cluster import RayCluster
 from tests.support import setup_of
 
 
@@ -55,6 +56,15 @@ def test_cores_are_divided_among_workers(monkeypatch: pytest.MonkeyPatch) -> Non
     for workers, threads in ((1, 12), (2, 6), (5, 2), (12, 1), (40, 1)):
         assert Hardware(device="cpu", workers=workers).resolve().threads == threads
     assert Hardware(device="cpu", workers=4, threads=2).resolve().threads == 2
+
+
+def test_a_training_without_workers_beside_it_may_have_all_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(12)))
+    for workers, alone in ((1, 0), (2, 12), (40, 12)):
+        assert Hardware(device="cpu", workers=workers).resolve().alone == alone
+    assert Hardware(device="cpu", workers=4, threads=2).resolve().alone == 0
+    assert RayCluster(device="cpu", cpus=3).resolve().alone == 12
+    assert RayCluster(device="cpu", cpus=12).resolve().alone == 0
 
 
 def test_trials_in_flight_are_as_many_as_workers() -> None:

@@ -15,6 +15,7 @@ from nasrun.reports.compare.runs import compare_runs
 from nasrun.reports.compare.tables import cells, digits
 from nasrun.runner.run import start
 from tests.reports.landscape import LANDSCAPE
+from tests.support import made_run
 
 QUIET = (*LANDSCAPE, "trials=10")
 
@@ -116,7 +117,7 @@ def test_values_and_folders_with_commas(nasrun_inprocess: Callable, tmp_path: Pa
     for filters in ("[4,8]", "[4,8,16]"):
         for seed in (0, 1):
             words = ["search_space=sequential_cnn", f"search_space.filters={filters}", f"seed={seed}", *QUIET]
-            start(task_config(compose_config(words)), tmp_path / f"seed={seed},{len(filters)}", unique=False)
+            made_run(tmp_path / f"seed={seed},{len(filters)}", *words)
     advice = "where=search_space.filters=[4,8]"
     assert f"or one of them: {advice}" in nasrun_inprocess("compare .").stderr
     assert nasrun_inprocess(f"compare . '{advice}' --out one").returncode == 0

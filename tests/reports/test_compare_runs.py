@@ -18,6 +18,7 @@ from nasrun.reports.compare.runs import benchmark_hash, compare_runs, find_runs,
 from nasrun.runner.run import start
 from nasrun.storage import journal
 from tests.reports.landscape import LANDSCAPE
+from tests.support import made_run
 
 QUIET = (*LANDSCAPE, "trials=14")
 
@@ -299,7 +300,7 @@ def test_a_table_without_times_has_no_times(tmp_path: Path) -> None:
 
 def test_a_table_with_times_has_curves_over_them(tmp_path: Path) -> None:
     words = ["search_space=nasbench101", "evaluator=table", "trials=4", "output.plots=false", "output.console=none"]
-    start(task_config(compose_config(["strategy=random", *words])), tmp_path / "run", unique=False)
+    made_run(tmp_path / "run", "strategy=random", *words)
     comparison = compare_runs([tmp_path])
     assert time_curves(comparison)
     found = {answer.question: answer.reply for answer in checklist(comparison)}

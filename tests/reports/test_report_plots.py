@@ -7,9 +7,10 @@ import warnings
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, fontManager, get_font
 
 from nasrun.core import Measurement, Objective, Proposal, Trial
-from nasrun.reports import plot_style, plots
+from nasrun.reports import letters, plot_style, plots
 from nasrun.reports.plots import write_plots
 from nasrun.storage.records import TrialRecord
 
@@ -118,3 +119,25 @@ def test_no_global_state_and_nothing_heavy_before_the_first_picture():
         "assert 'matplotlib.pyplot' not in sys.modules and 'torch' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_letters_that_the_usual_font_lacks_come_from_another_or_are_boxes_in_silence(tmp_path):
+    """Class names in any script, as on the axes of the confusion matrix."""
+    usual = get_font(findfont(letters.USUAL))
+    stix = next(entry for entry in fontManager.ttflist if entry.name == "STIXGeneral")
+    there = next(code for code in get_font(stix.fname).get_charmap() if not usual.get_char_index(code))
+
+    def width(text, family=None):
+        figure = Figure()
+        drawn = figure.text(0.1, 0.5, text, fontfamily=family)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            plot_style.save_figure(figure, tmp_path / "plots" / "letters.png")
+        return drawn, (tmp_path / "plots" / "letters.png").read_bytes()
+
+    drawn, picture = width(f"cat {chr(there)}")
+    assert drawn.get_fontfamily()[0] == letters.USUAL
+    assert len(drawn.get_fontfamily()) == 2
+    assert picture == width(f"cat {chr(there)}", drawn.get_fontfamily())[1]
+    boxed, _ = width(f"cat {chr(0x10FFFD)}")  # a private code, which no font has
+    assert boxed.get_fontfamily() != drawn.get_fontfamily()

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nasrun.config.compose import compose_config, task_config
 from nasrun.core import Job
 from nasrun.core.options import ConfigError
 from nasrun.evaluators.train.evaluator import Train
 from nasrun.reports.tested import better_by, read_tested
-from nasrun.runner.run import resume, start
+from nasrun.runner.run import resume
 from nasrun.spaces.staged_cnn.known import KNOWN
 from nasrun.storage import journal
 from nasrun.storage.journal import Line
+from tests.support import made_run
 
 SEQUENTIAL = ("search_space=sequential_cnn", "search_space.max_depth=3", "search_space.filters=[4,8]")
 SHORT = (
@@ -38,8 +38,7 @@ SHORT = (
 
 
 def ran(directory: Path, *words: str, space: tuple[str, ...] = SEQUENTIAL) -> Path:
-    start(task_config(compose_config([*space, *SHORT, *words])), directory, unique=False)
-    return directory
+    return made_run(directory, *space, *SHORT, *words)
 
 
 def events_of(directory: Path, kind: str) -> list[Line]:
@@ -182,5 +181,5 @@ def test_the_line_stands_everywhere(run: Path, tmp_path: Path, nasrun_inprocess:
 def test_what_can_have_none_says_so(words: tuple[str, ...], reason: str, tmp_path: Path) -> None:
     kept = [word for word in SHORT if not word.startswith("evaluator.")]
     with pytest.raises(ConfigError, match=f"baseline=true: {reason}"):
-        start(task_config(compose_config([*kept, *words])), tmp_path / "run", unique=False)
+        made_run(tmp_path / "run", *kept, *words)
     assert not (tmp_path / "run").exists()

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from nasrun.config.compose import compose_config, task_config
-from nasrun.runner.run import resume, start
+from nasrun.runner.run import resume
 from nasrun.storage import journal
 from nasrun.storage.records import read_run
 from tests.runner.killing import killed
 from tests.runner.test_shared_runs import kinds, results
-from tests.support import TINY_IMAGES
+from tests.support import TINY_IMAGES, made_run
 
 SMALL = (
     "search_space=nasbench201",
@@ -54,8 +53,7 @@ def words(method: str) -> list[str]:
 
 
 def whole(method: str, directory: Path, *more: str) -> Path:
-    start(task_config(compose_config([*words(method), *more])), directory, unique=False)
-    return directory
+    return made_run(directory, *words(method), *more)
 
 
 @pytest.fixture(scope="module")

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from nasrun.checkpoints.archive import load, read_info
-from nasrun.config.compose import compose_config, task_config
-from nasrun.runner.run import resume, start
+from nasrun.runner.run import resume
 from nasrun.storage import journal
 from nasrun.training import loop
 from nasrun.training.outcomes import Training
 from tests.evaluators.conftest import SMALL, Bench
 from tests.runner.test_recipe_runs import without_times
+from tests.support import made_run
 
 WORDS = (
     *SMALL,
@@ -35,8 +35,7 @@ WORDS = (
 
 
 def made(directory: Path, *words: str) -> Path:
-    start(task_config(compose_config([*WORDS, *words])), directory, unique=False)
-    return directory
+    return made_run(directory, *WORDS, *words)
 
 
 @pytest.fixture(scope="module")

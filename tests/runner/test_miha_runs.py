@@ -17,11 +17,12 @@ from nasrun.cli.report import report
 from nasrun.config.build import build
 from nasrun.config.compose import compose_config, task_config
 from nasrun.core import Job, Proposal, Trial
-from nasrun.runner.run import resume, start
+from nasrun.runner.run import resume
 from nasrun.storage import journal
 from nasrun.training import loop
 from nasrun.training.outcomes import Training
 from tests.runner.test_crash import SCRIPTS, script
+from tests.support import made_run
 
 SMALL = (
     "search_space=training_recipe",
@@ -46,8 +47,7 @@ PBT = (*SMALL, "strategy=pbt", "strategy.population=4", "strategy.ready=1", "str
 
 
 def run_of(words: tuple[str, ...], directory: Path, *more: str) -> Path:
-    start(task_config(compose_config([*words, *more])), directory, unique=False)
-    return directory
+    return made_run(directory, *words, *more)
 
 
 def rows(path: Path) -> list[dict[str, str]]:

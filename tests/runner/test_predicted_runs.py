@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from nasrun.config.compose import compose_config, task_config
-from nasrun.runner.run import resume, start
+from nasrun.runner.run import resume
 from nasrun.storage import journal
 from tests.runner.killing import killed
+from tests.support import made_run
 
 SMALL = (
     "search_space=nasbench201",
@@ -44,7 +44,7 @@ def results(directory: Path) -> dict[str, object]:
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_a_run_killed_twice_comes_to_the_same(name: str, tmp_path: Path) -> None:
     words = [*SMALL, *STRATEGIES[name]]
-    start(task_config(compose_config(words)), tmp_path / "whole", unique=False)
+    made_run(tmp_path / "whole", *words)
     directory = tmp_path / "killed"
     killed([*words, f"hydra.run.dir={directory}"], NETWORKS_TRAINED[name], 2, tmp_path / "log")
     told = [event["event"] for event in journal.read(directory / journal.NAME)].count("tell")

@@ -10,16 +10,15 @@ import pytest
 
 from nasrun import run
 from nasrun.checkpoints.archive import read_info
-from nasrun.config.compose import compose_config, task_config
 from nasrun.core import SearchSpace
 from nasrun.core.options import ConfigError
-from nasrun.runner.run import resume, start
+from nasrun.runner.run import resume
 from nasrun.spaces.recipe_genes import RecipeGenes
 from nasrun.spaces.sequential_cnn.space import SequentialCNN
 from nasrun.storage import journal
 from tests.evaluators.conftest import SMALL, Bench
 from tests.runner.test_recipe_runs import without_times
-from tests.support import options, setup_of, trajectory
+from tests.support import made_run, options, setup_of, trajectory
 
 GENES = "search_space.recipe=[lr,weight_decay,augmentation]"
 WORDS = (
@@ -38,8 +37,7 @@ WORDS = (
 
 
 def made(directory: Path, *words: str) -> Path:
-    start(task_config(compose_config([*WORDS, *words])), directory, unique=False)
-    return directory
+    return made_run(directory, *WORDS, *words)
 
 
 @pytest.fixture(scope="module")

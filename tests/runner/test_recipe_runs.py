@@ -10,9 +10,10 @@ import pytest
 from nasrun.config.compose import compose_config, task_config
 from nasrun.core.options import ConfigError
 from nasrun.runner.resume import changes_of
-from nasrun.runner.run import resume, start
+from nasrun.runner.run import resume
 from nasrun.storage import journal
 from tests.evaluators.conftest import SMALL
+from tests.support import made_run
 
 WORDS = (
     "search_space=sequential_cnn",
@@ -32,8 +33,7 @@ WORDS = (
 
 
 def made(directory: Path, *words: str) -> Path:
-    start(task_config(compose_config([*WORDS, *words])), directory, unique=False)
-    return directory
+    return made_run(directory, *WORDS, *words)
 
 
 def without_times(directory: Path) -> dict[str, object]:

@@ -7,14 +7,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nasrun.config.compose import compose_config, task_config
 from nasrun.runner.errors import RunError
-from nasrun.runner.run import resume, start
+from nasrun.runner.run import resume
 from nasrun.storage import journal
 from nasrun.storage.journal import Line
 from nasrun.training.outcomes import TrainingError
 from tests.runner.killing import killed
-from tests.support import TINY_IMAGES
+from tests.support import TINY_IMAGES, made_run
 
 ROOT = Path(__file__).parents[2]
 SMALL = (
@@ -46,9 +45,7 @@ PHASES = {
 
 def whole(strategy: str, directory: Path, *more: str) -> Path:
     """An uninterrupted run."""
-    config = task_config(compose_config([*SMALL, *STRATEGIES[strategy], *more]))
-    start(config, directory, unique=False)
-    return directory
+    return made_run(directory, *SMALL, *STRATEGIES[strategy], *more)
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +113,7 @@ def test_what_the_authors_of_ienas_ran_survives_a_kill(tmp_path: Path) -> None:
     kept = ("search_space.layout", "evaluator.rounds")
     options = [f"{key}={'null' if value is None else value}" for key, value in given.items() if key not in kept]
     words = [*SMALL, "strategy=reinforce_ienas", *options, "trials=7"]
-    start(task_config(compose_config(words)), tmp_path / "whole", unique=False)
+    made_run(tmp_path / "whole", *words)
     directory = tmp_path / "killed"
     killed([*words, f"hydra.run.dir={directory}"], PHASES["step"], STEPS + 2, tmp_path / "log")
     resume(directory, {})
@@ -142,6 +139,20 @@ def test_epochs_of_a_warm_up_come_before_the_first_trial_and_survive_a_kill(tmp_
     killed(["resume", str(directory)], PHASES["score"], 3, tmp_path / "log")
     resume(directory, {})
     assert results(directory) == results(whole_run)
+
+
+def test_an_elastic_network_survives_kills(tmp_path: Path) -> None:
+    words = [*SMALL[5:], *STRATEGIES["aging_evolution"], "search_space=staged_cnn", "search_space.max_stages=2"]
+    words += ["search_space.max_width=8", "search_space.max_repeats=2", "constraints.parameters=3000", "trials=7"]
+    words += ["evaluator.sampling=sandwich", "evaluator.distil=inplace", "evaluator.statistics=recalibrated"]
+    words += ["evaluator.warm_up_epochs=1"]
+    made_run(tmp_path / "whole", "evaluator=supernet", *words)
+    directory = tmp_path / "killed"
+    words = ["evaluator=supernet", *words, f"hydra.run.dir={directory}"]
+    killed(words, PHASES["step"], STEPS + 2, tmp_path / "log")
+    assert kinds(journal.read(directory / journal.NAME)) == "s"
+    resume(directory, {})
+    assert results(directory) == results(tmp_path / "whole")
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ from omegaconf import DictConfig
 
 from nasrun.config.compose import compose_config, task_config
 from nasrun.core import Genome
+from nasrun.core.durations import parse_duration
 from nasrun.core.options import ConfigError
 from nasrun.runner import time_budget
 from nasrun.runner.clock import Clock
@@ -157,6 +158,18 @@ def test_what_is_timed_before_the_first_line_of_a_run_is_said(
         assert re.fullmatch(r"timed \S+: \S+ s for \d+ images", line)
 
 
+def test_the_winner_has_all_cores_when_the_workers_are_done(tmp_path: Path, by_events: Counts) -> None:
+    start(
+        config("time=60s", "hardware.clock=wall", "hardware.workers=2", "hardware.threads=null"),
+        tmp_path / "run",
+        unique=False,
+    )
+    runtime = events_of(tmp_path / "run")[0]["facts"]["runtime"]
+    cores = len(os.sched_getaffinity(0))
+    assert runtime["threads"] == max(1, cores // 2)
+    assert {segment["threads"] for segment in events_of(tmp_path / "run", "segment")} == {cores if cores > 1 else None}
+
+
 def test_the_winner_goes_on_from_what_it_learned_in_the_search(whole: Path) -> None:
     final = events_of(whole, "final")[0]
     asked = [p for event in events_of(whole, "ask") for p in event["proposals"]]
@@ -258,13 +271,17 @@ def test_what_a_budget_decides_cannot_be_changed_later(tmp_path: Path) -> None:
     start(config("time=6s"), tmp_path / "run", unique=False)
     with pytest.raises(ConfigError, match=r"trials=50: the run has time=6s, which decides that"):
         resume(tmp_path / "run", {"trials": 50})
+    command = f"nasrun experiment=train_best from={tmp_path}/run init={tmp_path}/run evaluator.epochs=50"
+    with pytest.raises(ConfigError, match=f"final_epochs=50: the run has time=6s, .* in a run of its own: {command}$"):
+        resume(tmp_path / "run", {"evaluator.final_epochs": 50})
     with pytest.raises(ConfigError, match=r"time=20s: would change the search"):
         resume(tmp_path / "run", {"time": "20s"})
 
 
 def test_a_budget_that_is_too_small_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"time=1s: .* at least \d+s is right"):
+    with pytest.raises(ConfigError, match=r"^time=1s: .* before anything is trained, .* is right$") as refused:
         start(config("time=0.6s"), tmp_path / "run", unique=False)
+    assert parse_duration(str(refused.value).rpartition("time=")[2].split()[0]) > 1
     assert not list(tmp_path.iterdir())
 
 

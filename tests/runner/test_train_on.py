@@ -10,15 +10,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from nasrun.config.compose import compose_config, task_config
 from nasrun.core import Job, Proposal, Trial
 from nasrun.core.options import ConfigError
 from nasrun.evaluators.train.evaluator import Train
 from nasrun.evaluators.train.initial import head_of
-from nasrun.runner.run import resume, start
+from nasrun.runner.run import resume
 from nasrun.storage import journal
 from nasrun.storage.journal import Line
-from tests.support import setup_of
+from tests.support import made_run, setup_of
 
 SHORT = (
     "search_space=staged_cnn",
@@ -44,8 +43,7 @@ WEIGHTS = Path("best", "model.safetensors")
 
 
 def ran(directory: Path, *words: str) -> Path:
-    start(task_config(compose_config([*SHORT, *words])), directory, unique=False)
-    return directory
+    return made_run(directory, *SHORT, *words)
 
 
 def finals(directory: Path) -> list[Line]:
@@ -174,5 +172,5 @@ def test_what_cannot_be_begun_with_is_said(words: tuple[str, ...], reason: str, 
     given = [word.format(run=run) for word in words]
     kept = [word for word in SHORT if "synthetic" not in given[-1] or not word.startswith("evaluator.")]
     with pytest.raises(ConfigError, match=reason):
-        start(task_config(compose_config([*kept, *given])), tmp_path / "no", unique=False)
+        made_run(tmp_path / "no", *kept, *given)
     assert not (tmp_path / "no").exists()

@@ -2,13 +2,13 @@
 
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from nasrun.datasets.fashion_mnist_mini import FILE
 from tests.runner.test_crash import SCRIPTS
+from tests.scripts.conftest import Script
 from tests.scripts.test_shared_scripts import call
 
 TESTS = SCRIPTS.parent / "tests"
@@ -58,9 +58,8 @@ PROGRAMS = sorted(path.stem for path in SCRIPTS.glob("*.py") if path.stem not in
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_a_script_says_how_it_is_called(name: str, tmp_path: Path) -> None:
-    words = [sys.executable, SCRIPTS / f"{name}.py", "--help"]
-    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+def test_a_script_says_how_it_is_called(name: str, call_there: Script, tmp_path: Path) -> None:
+    done = call_there(name, "--help", folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"usage: {name}.py [-h]")
     first = (SCRIPTS / f"{name}.py").read_text().splitlines()[0].strip('"')

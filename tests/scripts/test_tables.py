@@ -18,6 +18,7 @@ from scipy.stats import mannwhitneyu
 from nasrun.reports.sweep_runs import sweep_runs
 from nasrun.tables.nasbench201 import NasBench201
 from tests.runner.test_crash import SCRIPTS, script
+from tests.scripts.conftest import Script
 from tests.scripts.test_shared_scripts import call, rows
 
 KINDS = sorted(path.stem for path in (SCRIPTS / "table_kinds").glob("*.py") if path.stem not in ("__init__", "shared"))
@@ -41,18 +42,17 @@ def found(folder: Path) -> dict[str, list[tuple[Any, list[dict[str, str]]]]]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_table_says_what_is_in_it(kind: str, tmp_path: Path) -> None:
+def test_a_table_says_what_is_in_it(kind: str, call_there: Script, tmp_path: Path) -> None:
     assert kind in script("tables").KINDS
-    words = [sys.executable, SCRIPTS / "tables.py", kind, "--help"]
-    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = call_there("tables", kind, "--help", folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert f"usage: tables.py {kind} [-h]" in done.stdout
     assert f"python scripts/tables.py {kind} " in done.stdout
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_folder_without_runs_is_said_in_a_line(kind: str, tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, SCRIPTS / "tables.py", kind, tmp_path], capture_output=True, text=True)
+def test_a_folder_without_runs_is_said_in_a_line(kind: str, call_there: Script, tmp_path: Path) -> None:
+    done = call_there("tables", kind, tmp_path, folder=tmp_path)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
 
 

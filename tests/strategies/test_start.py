@@ -5,12 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from nasrun.config.compose import compose_config, task_config
 from nasrun.config.sections import kind_of
 from nasrun.core import Measurement, Strategy, Trial
 from nasrun.core.options import ConfigError, options
-from nasrun.runner.run import start
-from tests.support import SHORTER, setup_of, strategy_setup, trajectory
+from tests.support import SHORTER, made_run, setup_of, strategy_setup, trajectory
 from tests.support import options as option_names
 
 OWN = ("relu-cn_r1_k3_s1_c8-bb_r1_k3_s2_c12", "hswish-cn_r1_k3_s2_c8-cn_r2_k3_s2_c16")
@@ -114,7 +112,7 @@ def test_tables_say_what_was_known(tmp_path: Path) -> None:
     words = ["search_space=staged_cnn", "strategy=aging_evolution", "strategy.start=known", "strategy.population=11"]
     words += ["evaluator=synthetic", "dataset=synthetic", "strategy.sample=4", "trials=14"]
     words += ["output.console=none", "output.plots=false"]
-    start(task_config(compose_config(words)), tmp_path / "run", unique=False)
+    made_run(tmp_path / "run", *words)
     with open(tmp_path / "run" / "trials.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["origin"] for row in rows[:11]] == ["known"] * 10 + ["sample"]

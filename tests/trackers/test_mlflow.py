@@ -47,11 +47,10 @@ def test_the_runs_of_a_sweep_are_an_experiment(nasrun_inprocess: Callable[[str],
 ALONE = """
 import sys
 from pathlib import Path
-from nasrun.config.compose import compose_config, task_config
-from nasrun.runner.run import start
+from tests.support import made_run
 from tests.trackers.reading import WORDS
 
-start(task_config(compose_config([*WORDS, "tracker=mlflow", "trials=2"])), Path(sys.argv[1]), unique=False)
+made_run(Path(sys.argv[1]), *WORDS, "tracker=mlflow", "trials=2")
 """
 
 

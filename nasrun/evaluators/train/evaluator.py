@@ -125,22 +125,25 @@ class Train(Evaluator):
         self._most_threads = self._runtime.threads
         splits = self._dataset.load()
         self._data, self._normalisation = DeviceData(splits, self._runtime.device), normalisation_of(splits)
-        then = recorded or {}
-        groups = self._groups.decide(self._runtime, then.get("replicas"))
-        facts = {"runtime": self._runtime._asdict(), "replicas": groups, **self._settle(then)}
+        groups = self._groups.decide(self._runtime, (recorded or {}).get("replicas"))
+        facts = {"runtime": self._runtime._asdict(), "replicas": groups, **self._settle(recorded or {})}
         return dict(recorded) if recorded else facts
 
     @property
     def threads(self) -> tuple[int, int] | None:
-        if self._runtime is None or self._runtime.device != "cpu":
+        if self._runtime is None or self._runtime.device != "cpu" or self._hardware.threads is not None:
             return None
-        given = self._hardware.threads is not None or self._hardware.is_remote
-        return None if given else (self._runtime.threads, self._most_threads)
+        by_workers = self._hardware.is_remote and self._most_threads != self._runtime.alone
+        return None if by_workers else (self._runtime.threads, self._most_threads)
 
-    def use_threads(self, threads: int) -> None:
-        if self._runtime is not None:
+    def use_threads(self, threads: int | None) -> bool:
+        if threads is None and self._runtime is not None:
+            threads = self._runtime.alone
+            self._most_threads = threads or self._most_threads
+        if self._runtime is not None and threads:
             self._runtime = self._runtime._replace(threads=threads)
             self._runtime.apply()
+        return bool(threads)
 
     def _settle(self, then: Mapping[str, Any]) -> dict[str, Any]:
         """Decide settings that are `auto` and load the teacher, or what a record tells of them; returns the facts."""
@@ -166,8 +169,7 @@ class Train(Evaluator):
         queue = list(jobs)
         while queue:
             group = self.group(queue)
-            for job in group:
-                queue.remove(job)
+            queue = [job for job in queue if job not in group]
             yield from self._measure_together(group) if len(group) > 1 else [self._measure(group[0])]
 
     def _measure(self, job: Job) -> Measurement:
@@ -279,9 +281,8 @@ class Train(Evaluator):
         validation = "validation" if settings.patience is not None else None
         (training, model), settings = self._train_within_memory(job, settings, self._final_part, validation)
         trained_on = trained_in_words(settings, training.metrics["epoch"], self.final_data)
-        metrics = self._tested(job, model, settings)
-        seconds = time.monotonic() - started
-        return {"metrics": metrics, "history": training.history, "seconds": seconds, "trained_on": trained_on}
+        found = {"metrics": self._tested(job, model, settings), "history": training.history, "trained_on": trained_on}
+        return found | {"seconds": time.monotonic() - started}
 
     def test(self, job: Job) -> Mapping[str, Any]:
         import torch
@@ -294,9 +295,8 @@ class Train(Evaluator):
         model.load_state_dict(load_weights(Path(job.load_from)))
         runtime.place(model)
         settings = replace(self.settings_of(job), micro_batch=read_info(job.load_from).hparams.get("micro_batch"))
-        metrics = self._tested(job, model, settings)
-        seconds = time.monotonic() - started
-        return {"metrics": metrics, "history": [], "seconds": seconds, "trained_on": "the search's weights"}
+        found = {"metrics": self._tested(job, model, settings), "history": [], "trained_on": "the search's weights"}
+        return found | {"seconds": time.monotonic() - started}
 
     def train_on(self, job: Job, *, search_data: bool = False) -> Mapping[str, Any]:
         started = time.monotonic()

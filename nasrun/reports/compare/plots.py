@@ -17,6 +17,7 @@ from nasrun.reports.compare.curves import Curve
 from nasrun.reports.compare.look import PLAIN_LOOK, Look
 from nasrun.reports.compare.numbers import Measure
 from nasrun.reports.compare.tables import factor, heading, unit
+from nasrun.reports.letters import render_figure
 from nasrun.reports.plot_style import GREY, INK, NORMAL, SMALL, add_legend, literal, new_figure
 
 if TYPE_CHECKING:
@@ -204,9 +205,9 @@ def _save(figure: "Figure", path: Path) -> None:
 
     temporary = path.with_name(f".{path.name}.tmp")
     with matplotlib.rc_context({"svg.hashsalt": path.name}):
-        FigureCanvasSVG(figure).print_svg(str(temporary), metadata={"Date": None})  # type: ignore[no-untyped-call]
+        render_figure(figure, lambda: FigureCanvasSVG(figure).print_svg(str(temporary), metadata={"Date": None}))  # type: ignore[no-untyped-call]
     temporary.replace(path.with_name(f"{path.name}.svg"))
-    FigureCanvasPdf(figure).print_pdf(str(temporary), metadata={"CreationDate": None})  # type: ignore[no-untyped-call]
+    render_figure(figure, lambda: FigureCanvasPdf(figure).print_pdf(str(temporary), metadata={"CreationDate": None}))  # type: ignore[no-untyped-call]
     temporary.replace(path.with_name(f"{path.name}.pdf"))
-    FigureCanvasAgg(figure).print_png(str(temporary))  # type: ignore[no-untyped-call]
+    render_figure(figure, lambda: FigureCanvasAgg(figure).print_png(str(temporary)))  # type: ignore[no-untyped-call]
     temporary.replace(path.with_name(f"{path.name}.png"))

@@ -37,19 +37,19 @@ def price(genome: Genome, task: Task, resolution: int) -> Cost:
         area = height * width
         if stage.stride == 2:
             height, width = (height + 1) // 2, (width + 1) // 2
-        size, work = _block(stage, channels, area, height * width)
+        size, work = block_price(stage, channels, area, height * width)
         channels = stage.width
         parameters += size
         multiply_adds += work
         if stage.repeats > 1:
-            size, work = _block(stage, channels, height * width, height * width)
+            size, work = block_price(stage, channels, height * width, height * width)
             parameters += (stage.repeats - 1) * size
             multiply_adds += (stage.repeats - 1) * work
     weights = channels * task.outputs
     return Cost(parameters + weights + task.outputs, 2 * (multiply_adds + weights))
 
 
-def _block(stage: Stage, channels: int, area: int, after: int) -> tuple[int, int]:
+def block_price(stage: Stage, channels: int, area: int, after: int) -> tuple[int, int]:
     """Parameters and multiply-adds of one block that takes in so many channels of `area` pixels, and gives `after`."""
     taps, out = stage.kernel**2, stage.width
     if stage.block == "bb":

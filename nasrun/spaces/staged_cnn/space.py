@@ -4,7 +4,7 @@ Source: the shape is that of MobileNetV2 (Sandler et al. 2018), MnasNet (Tan et 
 2019), the notation that of the library timm. torch is imported by `build` alone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from math import log2
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -20,11 +20,16 @@ from nasrun.spaces.staged_cnn.memory import peak_values
 from nasrun.spaces.staged_cnn.morphisms import descents
 from nasrun.spaces.staged_cnn.price import price, stem_strides
 from nasrun.spaces.staged_cnn.prior import Prior
+from nasrun.spaces.staged_cnn.supernet import corners, shared_name, shared_weights, smaller
 from nasrun.spaces.staged_cnn.variation import Variation
 from nasrun.spaces.tokens import check_tokens
 
 if TYPE_CHECKING:
     import torch
+
+
+MOST_WEIGHTS = 50_000_000
+"""Of the network of all architectures: 400 MB with their momentum, and as much on disk for each epoch that is kept."""
 
 
 class StagedCNN(SearchSpace):
@@ -46,6 +51,7 @@ class StagedCNN(SearchSpace):
 
     flops_limit = 60_000_000
     has_morphisms = True
+    has_supernet = has_parts = True
 
     def __init__(
         self,
@@ -223,6 +229,31 @@ class StagedCNN(SearchSpace):
         network = network_of(genome)
         strides = stem_strides(task, self.resolution, network.stem_stride)
         return staged_network(network, task.channels, task.outputs, stem_strides=strides)
+
+    def supernet(self, task: Task) -> "torch.nn.Module":
+        from nasrun.spaces.elastic import ElasticNetwork
+
+        return ElasticNetwork(corners(self._limits), lambda genome: self.build(genome, task), shared_name)
+
+    def supernet_name(self, genome: Genome, task: Task) -> Callable[[str], str]:
+        return shared_name(genome)
+
+    def check_supernet(self, task: Task) -> None:
+        """ValueError, beginning with the key, where the network of all architectures has more weights than
+        `MOST_WEIGHTS`; it names the width with which it has not."""
+        widths = self._limits.widths
+        sizes = {width: shared_weights(self._limits, task, self.resolution, width) for width in widths}
+        if sizes[widths[-1]] <= MOST_WEIGHTS:
+            return
+        fitting = [width for width in widths if sizes[width] <= MOST_WEIGHTS]
+        least = f"search_space.max_width={fitting[-1]} or less" if fitting else "fewer blocks, kernels or expansions"
+        raise ValueError(
+            f"search_space.max_width={widths[-1]}: the network of all architectures would have "
+            f"{sizes[widths[-1]]:,} weights, more than {MOST_WEIGHTS:,}; use {least}"
+        )
+
+    def smaller(self, genome: Genome, rng: np.random.Generator | None = None) -> Genome:
+        return smaller(self._limits, genome, rng)
 
     def can_morph(self, parent: Genome, child: Genome) -> bool:
         """Whether nothing of the child is smaller or other than in the parent, and what is new can pass its input on;

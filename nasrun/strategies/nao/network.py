@@ -54,7 +54,7 @@ class ArchitectureNetworks(nn.Module):
 
     def encode(self, rows: torch.Tensor, present: torch.Tensor) -> Code:
         """The codes of slots (batch, positions), of which `present` are there (the rest is padding)."""
-        states = F.normalize(self.encoder(self.embedding[rows])[0], dim=-1) * present[..., None]
+        states = F.normalize(self.encoder(F.embedding(rows, self.embedding))[0], dim=-1) * present[..., None]
         return Code(states, self.whole(states))
 
     @staticmethod
@@ -68,7 +68,8 @@ class ArchitectureNetworks(nn.Module):
 
     def decode(self, code: Code, rows: torch.Tensor) -> torch.Tensor:
         """Logits (batch, positions, slots) of the slot at each position, given codes and the slots before it."""
-        outputs, _ = self.decoder(self.embedding[F.pad(rows[:, :-1], (1, 0), value=self._start)], self._begin(code))
+        before = F.pad(rows[:, :-1], (1, 0), value=self._start)
+        outputs, _ = self.decoder(F.embedding(before, self.embedding), self._begin(code))
         return self._attend(code, outputs)
 
     def write(self, code: Code, legal: Legal) -> list[list[int]]:
@@ -118,8 +119,9 @@ class ArchitectureModel:
         optimizer = torch.optim.Adam(self._networks.parameters(), lr=settings.lr, fused=True)
         with single_thread(), torch.enable_grad():
             for _ in range(settings.steps):
-                picks = torch.randint(len(rows), (settings.batch_size,), generator=generator)
-                loss = self._loss(rows[picks], present[picks], values[picks], settings.trade_off)
+                drawn = torch.randint(len(rows), (settings.batch_size,), generator=generator)
+                picks, times = drawn.unique(return_counts=True)  # there are few, so that many are drawn several times
+                loss = self._loss(rows[picks], present[picks], values[picks], times, settings.trade_off)
                 optimizer.zero_grad()
                 loss.backward()
                 nn.utils.clip_grad_norm_(self._networks.parameters(), 5.0)
@@ -127,11 +129,15 @@ class ArchitectureModel:
         self.loss = float(loss.detach())
         """Of the last batch."""
 
-    def _loss(self, rows: torch.Tensor, present: torch.Tensor, values: torch.Tensor, trade_off: float) -> torch.Tensor:
+    def _loss(
+        self, rows: torch.Tensor, present: torch.Tensor, values: torch.Tensor, times: torch.Tensor, trade_off: float
+    ) -> torch.Tensor:
+        """Of a batch in which each architecture is so many times."""
         code = self._networks.encode(rows, present)
-        errors = (self._networks.predict(code.whole) - values).square().mean()
+        errors = (self._networks.predict(code.whole) - values).square() @ times.double() / times.sum()
         logits = self._networks.decode(code, rows)
-        written = F.cross_entropy(logits[present], rows[present])
+        per_token = (present * times[:, None])[present].double()
+        written = F.cross_entropy(logits[present], rows[present], reduction="none") @ per_token / per_token.sum()
         return trade_off * errors + (1 - trade_off) * written
 
     def predictions(self, genomes: Sequence[Sequence[int]]) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Which architectures' weights are trained, where that is not left to the policy of a strategy."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Annotated
 
 import numpy as np
@@ -86,7 +87,7 @@ class FairDraws:
     def draw(self, rng: np.random.Generator) -> Sequence[Genome]:
         """A group."""
         decks: dict[tuple[int, tuple[Token, ...]], list[int]] = {}
-        return [self._dealt(decks, rng) for _ in range(self.size)]
+        return [self._space.fit(self._dealt(decks, rng)) for _ in range(self.size)]
 
     def _dealt(self, decks: dict[tuple[int, tuple[Token, ...]], list[int]], rng: np.random.Generator) -> Genome:
         genome: Genome = ()
@@ -103,23 +104,32 @@ class SandwichDraws:
 
     Source: Yu and Huang, "Universally Slimmable Networks and Improved Training Techniques", ICCV 2019 (arXiv
     1903.05134), section 3.2. By FLOPs, then parameters; found by going from neighbour to neighbour from each of a few
-    samples of the space.
+    samples of the space. Where weights have parts (`SearchSpace.smaller`), each group begins with one that is drawn,
+    whose smallest part and random parts follow it: networks of other shapes have little in common with the largest of
+    all, which may take a hundred times as long.
     """
 
     STARTS = 4
 
     def __init__(self, space: SearchSpace, task: Task, draw: Draw, between: int = 2) -> None:
         self._space, self._task, self._draw_one, self._between = space, task, draw, between
+
+    @cached_property
+    def ends(self) -> tuple[Genome, Genome]:
+        """The most expensive architecture and the cheapest one."""
         rng = np.random.default_rng(0)
-        starts = [space.sample(rng) for _ in range(self.STARTS)]
-        self.ends = tuple(
+        starts = [self._space.sample(rng) for _ in range(self.STARTS)]
+        largest, smallest = (
             max((self._climbed(start, sign) for start in starts), key=self._price(sign)) for sign in (1, -1)
         )
-        """The most expensive architecture and the cheapest one."""
+        return largest, smallest
 
     def draw(self, rng: np.random.Generator) -> Sequence[Genome]:
         """A group, the most expensive one first."""
-        return [*self.ends, *(self._draw_one(rng) for _ in range(self._between))]
+        if not self._space.has_parts:
+            return [*self.ends, *(self._draw_one(rng) for _ in range(self._between))]
+        first = self._draw_one(rng)
+        return [first, *(self._space.smaller(first, rng if place else None) for place in range(1 + self._between))]
 
     def _climbed(self, genome: Genome, sign: int) -> Genome:
         price = self._price(sign)

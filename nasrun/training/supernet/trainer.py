@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from nasrun.checkpoints.store import load_weights, save_weights
 from nasrun.core import Genome
 from nasrun.hardware.devices import Runtime
+from nasrun.spaces.elastic import part_of
 from nasrun.spaces.mixture import Mixture
 from nasrun.training.augmentation import augmented
 from nasrun.training.data import DeviceData, DeviceSplit, measured_at_a_time
@@ -178,14 +179,15 @@ class SharedTrainer:
     def score(self, genome: Genome, split: DeviceSplit, batch_size: int) -> Mapping[str, float]:
         """Accuracy and loss of an architecture on a part of the data, with the weights as they are.
 
-        In batches of about equal size, of at most `batch_size` images, each normalised by its own statistics.
+        In batches of about equal size, of at most `batch_size` images, each normalised by its own statistics, for which
+        a batch has images from everywhere: data may lie class by class.
         """
         sums = torch.zeros(2, dtype=torch.float64, device=self._runtime.device)
         self.model.eval()
         count = len(split)
         with torch.inference_mode(), self._autocast:
-            for index in torch.arange(count, device=split.labels.device).tensor_split(-(-count // batch_size)):
-                images, labels = self._inputs(split, index)
+            for index in _spread(count, -(-count // batch_size)):
+                images, labels = self._inputs(split, index.to(split.labels.device))
                 outputs = self.model(images, genome).float()
                 sums[0] += F.cross_entropy(outputs, labels, reduction="sum")
                 sums[1] += (outputs.argmax(1) == labels).sum()
@@ -195,13 +197,13 @@ class SharedTrainer:
     def alone(self, model: torch.nn.Module, names: Callable[[str], str], batches: int) -> torch.nn.Module:
         """Copy an architecture's shared weights into its stand-alone network, and give that running statistics.
 
-        `names`: the shared name of each parameter of the network. The statistics are means over so many batches from
-        the beginning of the training data.
+        `names`: the shared name of each parameter of the network, which may be a part of it (`part_of`). The statistics
+        are means over so many batches, each of training images from everywhere.
         """
         model = self._runtime.place(model)
         with torch.no_grad():
             for name, weight in model.named_parameters():
-                weight.copy_(self._weights[names(name)])
+                weight.copy_(part_of(self._weights[names(name)], weight.shape))
         norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
         usual = [norm.momentum for norm in norms]
         for norm in norms:
@@ -210,10 +212,8 @@ class SharedTrainer:
         split, size = self._split, self._settings.batch_size
         model.train()
         with torch.no_grad(), self._autocast:
-            for start in range(0, min(batches * size, len(split)), size):
-                index = torch.arange(start, min(start + size, len(split)), device=split.labels.device)
-                if len(index) > 1 or start == 0:
-                    model(self._inputs(split, index)[0])
+            for index in _spread(len(split), -(-len(split) // size))[:batches]:
+                model(self._inputs(split, index.to(split.labels.device))[0])
         for norm, momentum in zip(norms, usual, strict=True):
             norm.momentum = momentum
         return model.eval()
@@ -283,3 +283,8 @@ class SharedTrainer:
         state = self._scaler.state_dict()
         if state:
             self._scaler.load_state_dict({name: type(old)(tensors[SCALE + name].item()) for name, old in state.items()})
+
+
+def _spread(count: int, parts: int) -> list[torch.Tensor]:
+    """The numbers up to `count` in so many parts of about equal size, each from all over."""
+    return [torch.arange(part, count, parts) for part in range(parts)]

@@ -1,0 +1,58 @@
+"""Letters that the usual font of pictures lacks, as in names of classes in Chinese: from fonts that have them."""
+
+import warnings
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+USUAL = "DejaVu Sans"
+"""matplotlib's own font."""
+
+
+def render_figure(figure: "Figure", draw: Callable[[], object]) -> None:
+    """Draw a figure by `draw`, again with further fonts where letters were missing.
+
+    A letter that no font of this machine has is an empty box; nothing is said of it on the terminal.
+    """
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        draw()
+        missing = any("missing from" in str(one.message) for one in said)
+        if missing and _give_fonts(figure):
+            draw()
+    for one in said:
+        if "missing from" not in str(one.message):
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+
+
+def _give_fonts(figure: "Figure") -> bool:
+    """Give the texts of a figure fonts for letters that the usual one lacks; whether there are any."""
+    from matplotlib.text import Text
+
+    found = False
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        names = dict.fromkeys(name for letter in text.get_text() for name in _fonts_with(letter))
+        if names:
+            text.set_fontfamily([USUAL, *names])
+            found = True
+    return found
+
+
+@cache
+def _fonts_with(letter: str) -> tuple[str, ...]:
+    """The first installed font that has a letter; none for one that the usual font has."""
+    from matplotlib import font_manager
+
+    if font_manager.get_font(font_manager.findfont(USUAL)).get_char_index(ord(letter)):
+        return ()
+    for entry in font_manager.fontManager.ttflist:
+        try:
+            if font_manager.get_font(entry.fname).get_char_index(ord(letter)):
+                return (entry.name,)
+        except (OSError, RuntimeError):  # a font of the list that is gone, or damaged
+            continue
+    return ()
