@@ -43,7 +43,7 @@ REAL = (
 )
 CIFAR = (*REAL, "dataset=cifar10")
 """Real trainings on all images of CIFAR-10, a few at a time."""
-QUICK_CHECKS = '{"health_check_period_ms":1000,"health_check_timeout_ms":2000,"health_check_failure_threshold":3}'
+QUICK_CHECKS = '{"health_check_period_ms":1000,"health_check_timeout_ms":5000,"health_check_failure_threshold":3}'
 """Ray looks for lost nodes every second, in place of every three to ten; for clusters whose nodes come and go."""
 LIMIT = 1500.0
 UNDISTURBED = "none"
@@ -305,15 +305,16 @@ def other_versions(campaign: Campaign) -> None:
             campaign.row(f"workers of another version ({folder.name})", how, None, "-")
 
 
-def spot(campaign: Campaign, minutes: float = 5.0) -> None:
+def spot(campaign: Campaign, minutes: float = 4.0) -> None:
     """Half of four nodes lose their power at random moments, and come back."""
-    campaign.alone(LONG)
+    words = (*LONG[:-1], "trials=160")
+    campaign.alone(words)
     rng, killed = random.Random(0), 0
     with hosts(5) as made:
         made.start_head(cpus=1, config=QUICK_CHECKS)
         for host in made.others:
             made.start_node(host)
-        runner = campaign.begin(made.head, made.address, LONG, workers=4)
+        runner = campaign.begin(made.head, made.address, words, workers=4)
         runner.wait_for(4)
         until = time.monotonic() + 60 * minutes
         while time.monotonic() < until and runner.process.poll() is None:
@@ -327,7 +328,7 @@ def spot(campaign: Campaign, minutes: float = 5.0) -> None:
                 host.power_on()
                 made.start_node(host)
         title = f"half of four nodes without power at random moments, and back again: {killed} in {minutes:.0f} min"
-        campaign.finish(title, runner, LONG, _stay(made))
+        campaign.finish(title, runner, words, _stay(made))
 
 
 def elastic(campaign: Campaign) -> None:
