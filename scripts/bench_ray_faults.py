@@ -37,11 +37,16 @@ SHORT = (
 )
 """Trials that only take time: the machine is to be busy with the faults. The tests cut off real trainings."""
 LONG = (*SHORT[:-2], "evaluator.delay=4", "trials=300")
-REAL = (*TRAINED, *COMMON, "evaluator.repeats=1", "dataset=cifar10", "dataset.train_samples=null", "trials=8")
+REAL = (
+    *(word for word in TRAINED if not word.startswith(("dataset", "trials", "evaluator.repeats"))),
+    *(*COMMON, "trials=6", "evaluator.repeats=1", "evaluator.epoch_images=256"),
+)
+CIFAR = (*REAL, "dataset=cifar10")
 """Real trainings on all images of CIFAR-10, a few at a time."""
-QUICK_CHECKS = '{"health_check_period_ms":1000,"health_check_timeout_ms":2000,"health_check_failure_threshold":3}'
+QUICK_CHECKS = '{"health_check_period_ms":1000,"health_check_timeout_ms":5000,"health_check_failure_threshold":3}'
 """Ray looks for lost nodes every second, in place of every three to ten; for clusters whose nodes come and go."""
 LIMIT = 1500.0
+UNDISTURBED = "none"
 
 
 class Ended(NamedTuple):
@@ -134,8 +139,11 @@ class Campaign:
             how = f"ends after {ended.seconds:.0f} s ({measured} measured), code {ended.code}: `{ended.said}`; resumed"
             how += "" if last.code == 0 else f", which ended with {last.code}: `{last.said}`"
         same = self.same(runner.directory, words)
-        usual = self._usual.setdefault(words, seconds)
-        self.row(title, how, same, f"{seconds - usual:+.0f} s of {usual:.0f} s")
+        if title == UNDISTURBED:
+            self._usual[words] = seconds
+        usual = self._usual.get(words)
+        lost = f"{seconds:.0f} s in all" if usual is None else f"{seconds - usual:+.0f} s of {usual:.0f} s"
+        self.row(title, how, same, lost)
 
     def same(self, directory: Path, words: tuple[str, ...]) -> bool:
         """Whether a run came to what it comes to in one process."""
@@ -182,7 +190,7 @@ def cut_short(campaign: Campaign) -> None:
 
     with hosts() as made:
         _three(made)
-        disturbed(campaign, made, "none", SHORT, lambda host: None)
+        disturbed(campaign, made, UNDISTURBED, SHORT, lambda host: None)
         disturbed(campaign, made, "a host cut off for 5 s", SHORT, cut)
         disturbed(campaign, made, "200 ms and 5 % loss in each direction from then on", SHORT, slow)
         disturbed(campaign, made, "the same from the start", SHORT, lambda host: None)
@@ -253,7 +261,7 @@ def head_killed(campaign: Campaign) -> None:
 
 def full_store(campaign: Campaign) -> None:
     """Data that are larger than the object store of each node."""
-    words = (*REAL, "evaluator.epoch_images=300")
+    words = CIFAR
     with hosts() as made:
         _three(made, words=("--object-store-memory=80000000",))
         disturbed(campaign, made, "object stores of 80 MB for data of 180 MB", words, lambda host: None, at=0)
@@ -261,7 +269,7 @@ def full_store(campaign: Campaign) -> None:
 
 def full_disk(campaign: Campaign) -> None:
     """The same where neither shared memory nor the disk have room on a node."""
-    words = (*REAL, "evaluator.epoch_images=300")
+    words = CIFAR
     with hosts(shm="100m") as made:
         small = ("sh", "-c", f"mount -t tmpfs -o size=60m disk {made.folder / 'ray'}")
         subprocess.run(made.all[-1].words(*small), check=True)
@@ -297,15 +305,16 @@ def other_versions(campaign: Campaign) -> None:
             campaign.row(f"workers of another version ({folder.name})", how, None, "-")
 
 
-def spot(campaign: Campaign, minutes: float = 5.0) -> None:
+def spot(campaign: Campaign, minutes: float = 4.0) -> None:
     """Half of four nodes lose their power at random moments, and come back."""
-    campaign.alone(LONG)
+    words = (*LONG[:-1], "trials=160")
+    campaign.alone(words)
     rng, killed = random.Random(0), 0
     with hosts(5) as made:
         made.start_head(cpus=1, config=QUICK_CHECKS)
         for host in made.others:
             made.start_node(host)
-        runner = campaign.begin(made.head, made.address, LONG, workers=4)
+        runner = campaign.begin(made.head, made.address, words, workers=4)
         runner.wait_for(4)
         until = time.monotonic() + 60 * minutes
         while time.monotonic() < until and runner.process.poll() is None:
@@ -319,7 +328,7 @@ def spot(campaign: Campaign, minutes: float = 5.0) -> None:
                 host.power_on()
                 made.start_node(host)
         title = f"half of four nodes without power at random moments, and back again: {killed} in {minutes:.0f} min"
-        campaign.finish(title, runner, LONG, _stay(made))
+        campaign.finish(title, runner, words, _stay(made))
 
 
 def elastic(campaign: Campaign) -> None:
@@ -341,15 +350,7 @@ def gigabyte(campaign: Campaign) -> None:
     """A gigabyte of images, two workers on each of three hosts: bytes over the network."""
     path = campaign.folder / "images.npz"
     _write_images(path)
-    data = ("dataset=arrays", f"dataset.path={path}", "dataset.train_samples=null")
-    words = (
-        *REAL[:-2],
-        "trials=12",
-        *data,
-        "evaluator.epoch_images=256",
-        "evaluator.final_epochs=null",
-        "search_space.max_depth=3",
-    )
+    words = (*REAL, "dataset=arrays", f"dataset.path={path}")
     campaign.alone(words)
     with hosts() as made:
         made.start_head(cpus=2)

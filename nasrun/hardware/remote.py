@@ -61,7 +61,7 @@ class RemoteExecutor(WorkerExecutor[W]):
 
     def _lost(self, one: W, reason: str) -> None:
         """A worker or its machine is dead, or out of reach, and then it is to end."""
-        if not one.is_set_up:
+        if not one.is_set_up and self._is_to_blame(one):
             now = time.monotonic()
             self._failing_since = self._failing_since if self._failed_starts else now
             self._failed_starts += 1

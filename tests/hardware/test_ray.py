@@ -11,12 +11,14 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from ray import exceptions
 
 from nasrun.config.build import build
 from nasrun.core.environment import describe_processor
 from nasrun.core.options import ConfigError
 from nasrun.hardware.ray import cluster as ray_cluster
 from nasrun.hardware.ray.cluster import RayCluster
+from nasrun.hardware.ray.executor import lost_node
 from nasrun.hardware.ray.head import Head
 from nasrun.hardware.ray.worker import RayWorker
 from nasrun.hardware.remote_worker import Place
@@ -42,6 +44,19 @@ def test_a_head_that_is_gone_is_noticed() -> None:
     with pytest.raises(WorkerError, match=f"the head of the Ray cluster .{address}. cannot be reached"):
         head.check()
     head.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "lost"),
+    [
+        ("The actor died because its node has died. Node Id: 1f", True),
+        ("the actor's node was terminated unexpectedly: health check failed due to missing too many heartbeats", True),
+        ("The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR", False),
+    ],
+)
+def test_a_job_is_not_to_blame_for_the_end_of_its_node(text: str, lost: bool) -> None:
+    assert lost_node(exceptions.RayActorError(error_msg=text), exceptions) == lost
+    assert lost_node(exceptions.ActorUnavailableError("no answer", None), exceptions)
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.hardware.test_ray_runs import alone, command  # noqa: F401 (a fixture)
-from tests.hardware.test_worker_runs import results
+from nasrun.storage import journal
+from tests.hardware.test_worker_runs import NASRUN, results
 from tests.runner.test_crash import script
 
 REASON = script("ray_hosts").missing()
@@ -19,6 +19,12 @@ pytestmark = [
     pytest.mark.timeout(600),
     pytest.mark.skipif(REASON is not None, reason=f"no hosts as network namespaces: {REASON}"),
 ]
+
+
+SEARCH = (
+    *("strategy=aging_evolution", "strategy.population=6", "strategy.sample=3", "trials=40", "output.plots=false"),
+    *("evaluator=synthetic", "dataset=synthetic", "hardware.in_flight=4", "hardware.threads=1", "output.console=none"),
+)
 
 
 @pytest.fixture
@@ -30,26 +36,29 @@ def cluster() -> Iterator[Any]:
         yield made
 
 
-def test_a_host_that_is_cut_off_for_a_while_makes_no_difference(
-    alone: Path,  # noqa: F811
-    cluster: Any,
-    tmp_path: Path,
-) -> None:
-    directory, far = tmp_path / "run", cluster.all[1]
-    words = command(directory, "hardware=ray", f"hardware.address={cluster.address}", "output.console=none")
+def test_a_host_that_is_cut_off_for_a_while_makes_no_difference(cluster: Any, tmp_path: Path) -> None:
+    alone, directory, far = tmp_path / "alone", tmp_path / "run", cluster.all[1]
+    subprocess.run([NASRUN, *SEARCH, "hardware=cpu", f"hydra.run.dir={alone}"], check=True)
+    where = ("hardware=ray", f"hardware.address={cluster.address}", "evaluator.delay=0.5", f"hydra.run.dir={directory}")
     environment = {**os.environ, **script("ray_hosts").QUIET}
-    process = cluster.head.open(*words, env=environment, stderr=subprocess.PIPE)
-    while not (directory / "journal.jsonl").is_file() or '"measure"' not in (directory / "journal.jsonl").read_text():
+    process = cluster.head.open(str(NASRUN), *SEARCH, *where, env=environment, stderr=subprocess.PIPE)
+    while measured(directory) < 4:
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.05)
     far.cut()
-    time.sleep(2)
-    before = (directory / "journal.jsonl").read_text().count('"measure"')
-    time.sleep(2)
-    assert (directory / "journal.jsonl").read_text().count('"measure"') == before < 16, "the host was not cut off"
+    time.sleep(1)
+    before = measured(directory)
+    time.sleep(3)
+    assert measured(directory) == before < 40, "the host was not cut off"
     far.join()
     _, error = process.communicate()
     assert (process.returncode, error) == (0, "")
     assert results(directory) == results(alone)
     received, sent = far.traffic()
     assert min(received, sent) > 1000
+
+
+def measured(directory: Path) -> int:
+    """Measurements of a run so far."""
+    path = directory / journal.NAME
+    return path.read_text().count('"event":"measure"') if path.is_file() else 0

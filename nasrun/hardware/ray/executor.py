@@ -22,10 +22,11 @@ from nasrun.hardware.worker_messages import Recipe, WorkerError
 
 @dataclass
 class _Actor(RemoteWorker):
-    """An actor, and the call that is under way there; None where it has nothing to do."""
+    """An actor, and the call that is under way there; None where it has nothing to do. `taken`: its node was lost."""
 
     handle: Any
     call: Any
+    taken: bool = False
 
 
 class RayExecutor(RemoteExecutor[_Actor]):
@@ -54,7 +55,9 @@ class RayExecutor(RemoteExecutor[_Actor]):
         """
         super().__init__(evaluator, workers, grace, say)
         self._ray, self._place = library(), Place.here("Ray cluster", directory)
-        self._head = Head(self._ray.get_runtime_context().gcs_address)
+        # Through Ray's client only that is to be reached, and it says itself when its server is lost.
+        through_client = self._ray.util.client.ray.is_connected()
+        self._head = None if through_client else Head(self._ray.get_runtime_context().gcs_address)
         self._recipe = pickle.dumps(recipe)
         self._kind = self._ray.remote(max_restarts=0, max_task_retries=0)(RayWorker)
         self._resources = resources
@@ -72,8 +75,12 @@ class RayExecutor(RemoteExecutor[_Actor]):
     def _hear(self, patience: float | None) -> bool:
         there = {one.call: one for one in self._workers if one is not None and one.call is not None}
         limits = [limit for limit in (patience, self._seconds_to_notice(), LOOK_SECONDS) if limit is not None]
-        speaking, _ = self._ray.wait(list(there), timeout=min(limits))
-        self._head.check()
+        try:
+            speaking, _ = self._ray.wait(list(there), timeout=min(limits))
+        except ConnectionError as error:
+            raise WorkerError(f"Ray's client has lost the cluster: {_last_line(error)}") from error
+        if self._head is not None:
+            self._head.check()
         for call in speaking:
             self._answer(there[call], call)
         if not speaking:
@@ -90,6 +97,7 @@ class RayExecutor(RemoteExecutor[_Actor]):
                 raise WorkerError(
                     other or f"a worker cannot be started on the Ray cluster: {_last_line(error)}"
                 ) from error
+            one.taken = lost_node(error, self._ray.exceptions)
             self._lost(one, _last_line(error))
             return
         except self._ray.exceptions.RayError as error:
@@ -99,18 +107,34 @@ class RayExecutor(RemoteExecutor[_Actor]):
         if one.task is not None or not one.is_set_up:
             one.call = one.handle.turn.remote()
 
+    def _is_to_blame(self, one: _Actor) -> bool:
+        return not one.taken
+
     def _waiting_for(self) -> str:
         needs = ", ".join(f"{name.removeprefix('num_')} {value:g}" for name, value in self._resources.items() if value)
         return f"room on the Ray cluster ({needs} each)"
 
     def _kill(self, one: _Actor) -> None:
+        if self._head is not None and self._head.is_lost:
+            return  # Ray would wait for the head here; actors end with their runner in any case
         with contextlib.suppress(Exception):  # it is dead, or the cluster is
             self._ray.kill(one.handle)
 
     def close(self) -> None:
         super().close()
-        self._head.close()
+        if self._head is not None:
+            self._head.close()
         self._splits = None
+
+
+def lost_node(error: Any, exceptions: Any) -> bool:
+    """Whether an actor died with its node, or is out of reach, by what Ray says; its job is not to blame then.
+
+    `error`: a RayActorError. `exceptions`: the module of Ray's.
+    """
+    text = str(error)
+    gone = any(words in text for words in ("its node has died", "node was terminated"))
+    return gone or error.preempted or isinstance(error, exceptions.ActorUnavailableError)
 
 
 def _last_line(error: Exception) -> str:
