@@ -28,8 +28,8 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
 
-# A core for each process of pytest-xdist and all that it starts: threads of several processes on the same cores would
-# wait for one another.
+# One core for each process of pytest-xdist and all that it starts: threads of several processes on the same cores would
+# wait for one another. Where there are more processes than cores, some share one.
 _place = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
 if _place and hasattr(os, "sched_setaffinity"):
     _cores = sorted(os.sched_getaffinity(0))

@@ -6,7 +6,6 @@
 import contextlib
 import os
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import pytest
 
 from nasrun.storage.records import read_run
 from tests.conftest import COMMAND
-from tests.faults.runs import QUICK, count, results
+from tests.faults.runs import QUICK, count, eventually, results
 from tests.faults.runs import run as run_in
 from tests.runner.test_crash import script
 
@@ -48,13 +47,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, objec
 def swept(folder: Path, *words: str) -> "subprocess.Popen[str]":
     command = [COMMAND, "-m", *QUICK, *WORDS, *LAUNCHER, "hydra.sweep.dir=swept", "evaluator.delay=0.3", *words]
     return subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-
-
-def eventually(wanted: Callable[[], object], seconds: float = 180) -> None:
-    deadline = time.monotonic() + seconds
-    while not wanted():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
 
 
 def run_of(folder: Path, seed: int) -> Path:

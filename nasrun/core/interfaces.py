@@ -108,45 +108,45 @@ class StrategyWrapper(Strategy):
     """Goes round another strategy (`inner`): whatever a subclass does not define itself is the inner one's."""
 
     def __init__(self, inner: Strategy) -> None:
-        self._inner = inner
+        self.inner = inner
         self.initial, self.length, self.budgets = inner.initial, inner.length, inner.budgets
         self.uses_checkpoints, self.multi_objective = inner.uses_checkpoints, inner.multi_objective
         self.steerable, self.begins_known, self.inherits = inner.steerable, inner.begins_known, inner.inherits
         self.draws_from_space, self.follows_derived = inner.draws_from_space, inner.follows_derived
 
     def ask(self, n: int) -> list[Proposal]:
-        return self._inner.ask(n)
+        return self.inner.ask(n)
 
     def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
-        self._inner.tell(trial, measurements)
+        self.inner.tell(trial, measurements)
 
     def reject(self, proposal: Proposal, reason: str) -> None:
-        self._inner.reject(proposal, reason)
+        self.inner.reject(proposal, reason)
 
     def tell_derived(self, genome: Genome) -> None:
-        self._inner.tell_derived(genome)
+        self.inner.tell_derived(genome)
 
     @property
     def done(self) -> bool:
-        return self._inner.done
+        return self.inner.done
 
     def required_checkpoints(self) -> Collection[int]:
-        return self._inner.required_checkpoints()
+        return self.inner.required_checkpoints()
 
     def selected_trial(self) -> int | None:
-        return self._inner.selected_trial()
+        return self.inner.selected_trial()
 
     def epochs(self, trials: int) -> float | None:
-        return self._inner.epochs(trials)
+        return self.inner.epochs(trials)
 
     def draw(self, rng: np.random.Generator) -> Genome | None:
-        return self._inner.draw(rng)
+        return self.inner.draw(rng)
 
     def messages(self) -> Sequence[str]:
-        return self._inner.messages()
+        return self.inner.messages()
 
     def notes(self) -> Mapping[str, Any]:
-        return self._inner.notes()
+        return self.inner.notes()
 
 
 class Evaluator(ABC):

@@ -59,7 +59,7 @@ class WithCosts(Evaluator):
             if name != "on_progress":
                 setattr(self, name, getattr(inner, name))
         self.metrics = (*inner.metrics, *(name for name in names if name not in inner.metrics))
-        self._inner, self._space, self._task, self._hardware = inner, space, task, hardware
+        self.inner, self._space, self._task, self._hardware = inner, space, task, hardware
         self._names, self._limit = names, limit
         self._runtime: Runtime | None = None
         self._by: str = hardware.latency_by
@@ -70,16 +70,16 @@ class WithCosts(Evaluator):
     @property
     def on_progress(self) -> Callable[[Progress], None]:  # type: ignore[override]
         """As of the evaluator within."""
-        return self._inner.on_progress
+        return self.inner.on_progress
 
     @on_progress.setter
     def on_progress(self, call: Callable[[Progress], None]) -> None:
-        self._inner.on_progress = call
+        self.inner.on_progress = call
 
     def prepare(self, recorded: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Prepare the evaluator within; where a latency is to be measured, decide on what, and say it in the facts."""
         inner = None if recorded is None else {name: fact for name, fact in recorded.items() if name != FACTS}
-        facts = dict(self._inner.prepare(inner))
+        facts = dict(self.inner.prepare(inner))
         if LATENCY in self._names:
             own = facts.get("runtime") or self._hardware.resolve()._asdict()
             then = (recorded or {}).get(FACTS, {})
@@ -123,25 +123,25 @@ class WithCosts(Evaluator):
         return None if self._model is None else self._model.predict(self._space, genome, self._task)
 
     def messages(self) -> Sequence[str]:
-        return self._inner.messages()
+        return self.inner.messages()
 
     @property
     def threads(self) -> tuple[int, int] | None:
         # Latencies are of one number of threads throughout.
-        return None if LATENCY in self._names else self._inner.threads
+        return None if LATENCY in self._names else self.inner.threads
 
     def use_threads(self, threads: int | None) -> bool:
-        return self._inner.use_threads(threads)
+        return self.inner.use_threads(threads)
 
     def measure_also(self, names: Sequence[str]) -> None:
-        self._inner.measure_also(names)
-        self.metrics = (*self.metrics, *(name for name in self._inner.metrics if name not in self.metrics))
+        self.inner.measure_also(names)
+        self.metrics = (*self.metrics, *(name for name in self.inner.metrics if name not in self.metrics))
 
     def deployed(self, network: "torch.nn.Module") -> "torch.nn.Module":
-        return self._inner.deployed(network)
+        return self.inner.deployed(network)
 
     def group(self, jobs: Sequence[Job]) -> Sequence[Job]:
-        return self._inner.group(jobs)
+        return self.inner.group(jobs)
 
     def evaluate(self, jobs: Sequence[Job]) -> Iterator[Measurement]:
         costs: dict[tuple[int, int], tuple[dict[str, float], float]] = {}
@@ -160,7 +160,7 @@ class WithCosts(Evaluator):
                 continue
             costs[number, job.repeat] = found, spent
         within = [job for job in jobs if (job.trial.number, job.repeat) in costs]
-        for measurement in self._inner.evaluate(within) if within else ():
+        for measurement in self.inner.evaluate(within) if within else ():
             found, spent = costs[measurement.trial, measurement.repeat]
             metrics = {**measurement.metrics, **found} if measurement.status == "ok" else measurement.metrics
             yield measurement._replace(metrics=metrics, seconds=measurement.seconds + spent)
@@ -179,7 +179,7 @@ class WithCosts(Evaluator):
         """Milliseconds that the network of a genome takes for one image; torch's global generator stays as it was."""
         if self._table is not None:
             made = partial(self._space.build, genome, self._task)
-            return self._table.predict(layers_of(lambda: self._inner.deployed(made()), self._task))
+            return self._table.predict(layers_of(lambda: self.inner.deployed(made()), self._task))
         import torch
 
         assert self._runtime is not None, "prepare() comes before anything is evaluated"
@@ -189,9 +189,9 @@ class WithCosts(Evaluator):
             network = self._space.build(genome, task)
             if self._by == ONNX:
                 image = torch.randn(1, task.channels, task.height, task.width)
-                run = onnx_call(self._inner.deployed(network).eval(), image, runtime.threads)
+                run = onnx_call(self.inner.deployed(network).eval(), image, runtime.threads)
                 return statistics.median(times_of(run, TIMED_SECONDS))
-            model = self._inner.deployed(runtime.place(network)).eval()
+            model = self.inner.deployed(runtime.place(network)).eval()
             image = torch.randn(1, task.channels, task.height, task.width).to(
                 runtime.device, memory_format=runtime.memory_format(model)
             )
@@ -204,25 +204,25 @@ class WithCosts(Evaluator):
             return statistics.median(times_of(call, TIMED_SECONDS))
 
     def final(self, job: Job) -> Mapping[str, Any]:
-        return self._inner.final(job)
+        return self.inner.final(job)
 
     def train_longer(self, job: Job, behind: int) -> Mapping[str, Any]:
-        return self._inner.train_longer(job, behind)
+        return self.inner.train_longer(job, behind)
 
     def train_on(self, job: Job, *, search_data: bool = False) -> Mapping[str, Any]:
-        return self._inner.train_on(job, search_data=search_data)
+        return self.inner.train_on(job, search_data=search_data)
 
     def test(self, job: Job) -> Mapping[str, Any]:
-        return self._inner.test(job)
+        return self.inner.test(job)
 
     def estimate(self, trial: Trial, timer: Callable[[], float] | None = None) -> float | None:
-        return self._inner.estimate(trial, timer)
+        return self.inner.estimate(trial, timer)
 
     def estimate_start(self, genome: Genome) -> float:
-        return self._inner.estimate_start(genome)
+        return self.inner.estimate_start(genome)
 
     def work(self, epochs: int, horizon: int) -> float:
-        return self._inner.work(epochs, horizon)
+        return self.inner.work(epochs, horizon)
 
     def unsupported_budget_reason(self, budget: int) -> str | None:
-        return self._inner.unsupported_budget_reason(budget)
+        return self.inner.unsupported_budget_reason(budget)

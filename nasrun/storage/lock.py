@@ -82,7 +82,7 @@ class Hold:
     def begin(self) -> None:
         """Show who holds the lock, and from now on look for a wish to stop."""
         self._stop.unlink(missing_ok=True)  # one of an earlier time
-        self._write()
+        self.write()
         self._attendant.start()
 
     def end(self) -> None:
@@ -93,7 +93,7 @@ class Hold:
             self._over.set()
         if self._attendant.is_alive():
             self._attendant.join()
-        self._write(ended=now())
+        self.write(ended=now())
         with contextlib.suppress(OSError):
             self._stop.unlink(missing_ok=True)
 
@@ -107,7 +107,7 @@ class Hold:
         while not self._over.wait(SECONDS):
             turn += 1
             if turn % 2 == 0:
-                self._write()
+                self.write()
             with self._turn:
                 if self._in_main and not self._over.is_set() and self._stop.is_file():
                     self._stopped = True
@@ -115,8 +115,11 @@ class Hold:
                     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
                     return
 
-    def _write(self, ended: float | None = None) -> None:
-        """A disk that is full, or a folder that is gone, is for the run itself to notice."""
+    def write(self, ended: float | None = None) -> None:
+        """Say in the file what the run is at, as happens every few seconds; `ended`: when it ended, if it did.
+
+        A disk that is full, or a folder that is gone, is for the run itself to notice.
+        """
         with contextlib.suppress(OSError, RuntimeError, ValueError):  # RuntimeError: what it is at changed meanwhile
             said = {"host": socket.gethostname(), "pid": os.getpid(), "job": os.environ.get("SLURM_JOB_ID")}
             said |= {"began": self._began, "seen": now(), "stoppable": self._in_main, "ended": ended}

@@ -38,7 +38,7 @@ class Deduplicate(StrategyWrapper):
     def ask(self, n: int) -> list[Proposal]:
         proposals: list[Proposal] = []
         while len(proposals) < n and not self._exhausted:
-            asked = self._inner.ask(n - len(proposals))
+            asked = self.inner.ask(n - len(proposals))
             if not asked:
                 break
             for proposal in asked:
@@ -61,7 +61,7 @@ class Deduplicate(StrategyWrapper):
     def _turn_down(self, proposal: Proposal, original: int) -> None:
         self._turned_down += 1
         if original in self._results:
-            self._inner.tell(Trial(original, proposal), self._results[original])
+            self.inner.tell(Trial(original, proposal), self._results[original])
         else:
             self._shadows.setdefault(original, []).append(proposal)
 
@@ -72,23 +72,23 @@ class Deduplicate(StrategyWrapper):
         return self._space.key(proposal.genome), proposal.budget, hparams
 
     def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
-        self._inner.tell(trial, measurements)
+        self.inner.tell(trial, measurements)
         if self._mode == "resample":
             self._results[trial.number] = measurements
             for shadow in self._shadows.pop(trial.number, ()):
-                self._inner.tell(Trial(trial.number, shadow), measurements)
+                self.inner.tell(Trial(trial.number, shadow), measurements)
 
     @property
     def _exhausted(self) -> bool:
         if self._mode == "reuse":
             return False
         # Where trainings are continued, there is more to do than there are architectures.
-        every = not self._inner.uses_checkpoints and len(self._seen) == self._space.size
+        every = not self.inner.uses_checkpoints and len(self._seen) == self._space.size
         return self._turned_down >= PATIENCE or every
 
     @property
     def done(self) -> bool:
-        return self._inner.done or self._exhausted
+        return self.inner.done or self._exhausted
 
 
 class Price(NamedTuple):
@@ -185,7 +185,7 @@ class Constrain(StrategyWrapper):
     def ask(self, n: int) -> list[Proposal]:
         proposals: list[Proposal] = []
         while len(proposals) < n and self._in_a_row < PATIENCE:
-            asked = self._inner.ask(n - len(proposals))
+            asked = self.inner.ask(n - len(proposals))
             if not asked:
                 self._note_end()
                 break
@@ -199,14 +199,14 @@ class Constrain(StrategyWrapper):
                 else:
                     self._in_a_row += 1
                     self._note(exceeded)
-                    self._inner.reject(proposal, f"over {' and '.join(exceeded)}")
+                    self.inner.reject(proposal, f"over {' and '.join(exceeded)}")
         return proposals
 
     def _note_end(self) -> None:
         """Say so where the wrapped strategy may be waiting for what was turned down, of which it cannot know."""
-        ignorant = type(self._inner).reject is Strategy.reject
-        if ignorant and self.turned_down and not self._waiting and not self._inner.done:
-            name = type(self._inner).__name__
+        ignorant = type(self.inner).reject is Strategy.reject
+        if ignorant and self.turned_down and not self._waiting and not self.inner.done:
+            name = type(self.inner).__name__
             self._messages.append(
                 f"{name} proposes nothing more; if it waits for one of the {self.turned_down} that were turned down, "
                 f"give it a method reject(proposal, reason), by which it knows"
@@ -226,7 +226,7 @@ class Constrain(StrategyWrapper):
             )
 
     def messages(self) -> Sequence[str]:
-        found, self._messages = [*self._inner.messages(), *self._messages], []
+        found, self._messages = [*self.inner.messages(), *self._messages], []
         return found
 
     def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
@@ -235,13 +235,13 @@ class Constrain(StrategyWrapper):
 
     @property
     def done(self) -> bool:
-        return self._inner.done or self._in_a_row >= PATIENCE
+        return self.inner.done or self._in_a_row >= PATIENCE
 
     def draw(self, rng: np.random.Generator) -> Genome | None:
         """A draw of the wrapped strategy, or of the space, that is within the constraints; the last of 1,000 draws
         where none is."""
         for _ in range(PATIENCE):
-            genome = self._inner.draw(rng)
+            genome = self.inner.draw(rng)
             genome = self._space.sample(rng) if genome is None else genome
             if self._constraints.allow(self._price(genome)):
                 break

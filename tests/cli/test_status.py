@@ -6,7 +6,6 @@ import re
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import pytest
 from nasrun.storage import journal
 from nasrun.storage.lock import holder_of
 from tests.conftest import COMMAND
-from tests.faults.runs import QUICK, count, results
+from tests.faults.runs import QUICK, count, eventually, results
 from tests.faults.runs import run as run_in
 
 SLOW = [*QUICK, "strategy=random", "trials=300", "evaluator.delay=0.1"]
@@ -35,13 +34,6 @@ def started(tmp_path: Path) -> Iterator[Started]:
     for process in processes:
         process.kill()
         process.wait()
-
-
-def eventually(wanted: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 120
-    while not wanted():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def said(command: Callable, words: str) -> str:

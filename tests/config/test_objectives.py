@@ -222,7 +222,7 @@ def test_every_part_of_an_evaluator_is_that_of_the_one_within() -> None:
     assert setup.evaluator.repeats == 3
     seen: list[object] = []
     setup.evaluator.on_progress = seen.append
-    assert setup.evaluator._inner.on_progress == seen.append
+    assert setup.evaluator.inner.on_progress == seen.append
 
 
 def test_latency_is_measured_once_per_architecture_and_draws_nothing_from_torch() -> None:

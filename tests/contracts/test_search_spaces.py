@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import pickle
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,6 +77,10 @@ def test_first_line_is_the_help(config: Path) -> None:
 
 def test_seed_repeats(space: SearchSpace, config: Path) -> None:
     assert trajectory(space) == trajectory(space) == trajectory(load(config))
+
+
+def test_a_pickled_space_is_the_same(space: SearchSpace) -> None:
+    assert trajectory(pickle.loads(pickle.dumps(space))) == trajectory(space)
 
 
 HERE = "import sys; from tests.contracts.test_search_spaces import *"

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.export.runs import SHORT, SPACES, made
+from tests.export.runs import SHORT, SPACES
+from tests.support import made_run
 
 
 @pytest.fixture(scope="module")
@@ -12,4 +13,4 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two small convolutional networks that keeps the weights of both."""
     folder = tmp_path_factory.mktemp("export")
     words = (*SHORT, "search_space=sequential_cnn", *SPACES["sequential_cnn"], "output.keep=all")
-    return made(folder / "run", *words, "hardware.precision=fp32")
+    return made_run(folder / "run", *words, "hardware.precision=fp32")

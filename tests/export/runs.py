@@ -1,9 +1,6 @@
 """Small runs that leave weights, to be exported."""
 
 from collections.abc import Mapping
-from pathlib import Path
-
-from tests.support import made_run
 
 SHORT = (
     "search_space=sequential_cnn",
@@ -24,8 +21,3 @@ SPACES: Mapping[str, tuple[str, ...]] = {
     "staged_cnn": ("constraints.parameters=20000", "search_space.blocks=[ir,bb]"),
     "randomly_wired": ("search_space.channels=4", "search_space.nodes=10"),
 }
-
-
-def made(directory: Path, *words: str) -> Path:
-    """A finished run in a directory."""
-    return made_run(directory, *words)

@@ -21,7 +21,8 @@ from nasrun.config.compose import compose_config, task_config
 from nasrun.datasets.fashion_mnist_mini import FashionMnistMini
 from nasrun.export.network import Deployed, agreement, load_network, measured_again, outputs_of
 from nasrun.runner.run import start
-from tests.export.runs import SHORT, SPACES, made
+from tests.export.runs import SHORT, SPACES
+from tests.support import made_run
 from tests.training.auto_encoders import smooth
 
 TESTED = ["test_classes.csv", "test_confusion.csv", "test_confusion.png", "test_mistakes.png"]
@@ -159,7 +160,7 @@ def test_regression_gives_values_in_their_own_units(
 @pytest.mark.slow
 @pytest.mark.parametrize("space", sorted(SPACES))
 def test_every_space_in_every_format(space: str, tmp_path: Path, nasrun_inprocess: Callable) -> None:
-    made(tmp_path / "run", *SHORT, f"search_space={space}", *SPACES[space])
+    made_run(tmp_path / "run", *SHORT, f"search_space={space}", *SPACES[space])
     answer = nasrun_inprocess("export run")
     assert answer.returncode == 0, answer.stderr
     assert answer.stdout.count("same class for 2,000 of 2,000 test images") == 4
@@ -168,7 +169,7 @@ def test_every_space_in_every_format(space: str, tmp_path: Path, nasrun_inproces
 def test_means_over_mirror_images_are_in_every_file(tmp_path: Path, nasrun_inprocess: Callable) -> None:
     flips = ("evaluator.flip=true", "evaluator.test_flip=true", "output.keep=all")
     words = (*SHORT, "search_space=sequential_cnn", *SPACES["sequential_cnn"], *flips, "hardware.precision=fp32")
-    made(tmp_path / "run", *words)
+    made_run(tmp_path / "run", *words)
     network = load_network(tmp_path / "run", None)
     splits = FashionMnistMini(train_samples=200).load()
     images, labels = splits.test.images, splits.test.labels

@@ -13,7 +13,8 @@ from PIL import Image
 from nasrun.datasets.fashion_mnist_mini import FashionMnistMini
 from nasrun.export.formats import WRITERS
 from tests.cli.refusals import check_refused
-from tests.export.runs import SHORT, SPACES, made
+from tests.export.runs import SHORT, SPACES
+from tests.support import made_run
 
 MISTAKES = [
     ("export", "the following arguments are required: DIR; usage: nasrun export DIR"),
@@ -47,7 +48,7 @@ def test_an_export_that_does_not_agree_is_an_error(
 @pytest.fixture(scope="module")
 def folder(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the run, with one that has no weights."""
-    made(run.parent / "table", "evaluator=synthetic", "dataset=synthetic", "trials=3", "output.plots=false")
+    made_run(run.parent / "table", "evaluator=synthetic", "dataset=synthetic", "trials=3", "output.plots=false")
     return run.parent
 
 
@@ -60,7 +61,7 @@ def test_mistake_gets_one_line(
 
 
 def test_unfinished_run_says_what_to_do(tmp_path: Path, nasrun_inprocess: Callable) -> None:
-    made(tmp_path / "run", *SHORT, *SPACES["sequential_cnn"], "output.keep=all")
+    made_run(tmp_path / "run", *SHORT, *SPACES["sequential_cnn"], "output.keep=all")
     path = tmp_path / "run" / "journal.jsonl"
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-2]))
     answer = nasrun_inprocess("export run")
@@ -105,7 +106,7 @@ def test_neither_the_strategy_nor_the_tracker_of_a_run_is_needed(
     modules: tuple[str, ...], words: tuple[str, ...], tmp_path: Path
 ) -> None:
     others = [word for word in SHORT if not word.startswith("strategy")]
-    made(tmp_path / "run", *others, "search_space=mlp", *words)
+    made_run(tmp_path / "run", *others, "search_space=mlp", *words)
     images = FashionMnistMini().load().test.images[0, 0]
     Image.fromarray(images).save(tmp_path / "one.png")
     for command in (("report", "run"), ("export", "run", "--format", "safetensors"), ("predict", "run", "one.png")):

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from nasrun.storage import journal
@@ -52,6 +52,14 @@ def count(directory: Path, event: str) -> int:
     return path.read_bytes().count(b'"event":"%s"' % event.encode()) if path.is_file() else 0
 
 
+def eventually(wanted: Callable[[], object], seconds: float = 180) -> None:
+    """Wait until something holds, on a machine that may be busy."""
+    deadline = time.monotonic() + seconds
+    while not wanted():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def cut(directory: Path, event: str, number: int = 0) -> None:
     """Take the journal back to just before an event of a kind, as a kill at that moment leaves it."""
     path = directory / journal.NAME
@@ -83,7 +91,7 @@ class Process:
 
     def end(self, seconds: float = 5) -> tuple[int, str]:
         """The exit code and what was said on stderr; no process of the run may be left after so many seconds."""
-        error = self.process.communicate(timeout=120)[1]
+        error = self.process.communicate(timeout=300)[1]
         assert gone_within(seconds, self.mark), "processes are left"
         return self.process.returncode, error
 

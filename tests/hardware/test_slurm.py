@@ -5,7 +5,6 @@ import os
 import socket
 import stat
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from nasrun.hardware.remote_worker import Place, describe_versions, set_up
 from nasrun.hardware.slurm.jobs import SlurmJobs
 from nasrun.hardware.slurm.link import Listener, connect, write_key
 from nasrun.hardware.worker_messages import WorkerError
+from tests.faults.runs import eventually
 
 KEY = b"k" * 32
 Welcomed = list[tuple[socket.socket, int, int]]
@@ -27,13 +27,6 @@ def listening() -> Iterator[tuple[Listener, Welcomed]]:
     listener = Listener("127.0.0.1", KEY, lambda *one: arrived.append(one))
     yield listener, arrived
     listener.close()
-
-
-def eventually(wanted: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 60
-    while not wanted():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_who_knows_the_key_is_let_in(listening: tuple[Listener, Welcomed]) -> None:

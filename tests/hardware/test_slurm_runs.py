@@ -12,7 +12,7 @@ import pytest
 
 from nasrun.storage.lock import holder_of
 from tests.conftest import COMMAND
-from tests.faults.runs import QUICK, count, results
+from tests.faults.runs import QUICK, count, eventually, results
 from tests.faults.runs import run as run_in
 from tests.runner.test_crash import script
 
@@ -43,13 +43,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
 def start(folder: Path, *words: str) -> "subprocess.Popen[str]":
     command = [COMMAND, *QUICK, *WORDS, *ON, "hydra.run.dir=run", "evaluator.delay=0.4", *words]
     return subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-
-
-def eventually(wanted: Callable[[], object], seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not wanted():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def workers(cluster: Any, state: str = "R") -> list[str]:

@@ -145,7 +145,7 @@ def test_what_a_directory_tells_of_whether_its_run_goes_on(write_run: WriteRun, 
     assert going_of(run) == Going(0, None)
     with locked(run.directory) as hold:
         hold.describe = lambda: {"trials": 9}
-        hold._write()
+        hold.write()
         assert going_of(run) == Going(9, UNKNOWN)
     (run.directory / NAME).unlink()
     assert going_of(write_run(as_trials(make_records(3)), reason="all done")) is None

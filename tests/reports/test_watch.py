@@ -6,8 +6,7 @@ import re
 import socket
 import subprocess
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ import pytest
 from nasrun.core.options import ConfigError
 from nasrun.reports.status.page import Watched
 from nasrun.reports.status.server import Server
-from tests.faults.runs import COMMAND, QUICK, count
+from tests.faults.runs import COMMAND, QUICK, count, eventually
 from tests.faults.runs import run as run_in
 from tests.reports.browser import CONTRAST, OVERFLOW, keep_screenshot, needs_chromium
 
@@ -133,13 +132,6 @@ def watching(browser: "Browser", address: str, width: int, scheme: str, wrong: l
     page.on("request", lambda request: None if request.url.startswith(own) else wrong.append(request.url))
     page.goto(address)
     return page
-
-
-def eventually(wanted: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 60
-    while not wanted():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def told(page: Any) -> int:

@@ -8,6 +8,14 @@ import pytest
 from nasrun.core import Cost, Genome, SearchSpace, Task
 
 
+def walked(tested: SearchSpace, rng: np.random.Generator) -> Genome:
+    """A genome of random tokens, each as likely as any other that is legal: reaches all of a space."""
+    genome: Genome = ()
+    while legal := tested.choices(genome):
+        genome = (*genome, legal[int(rng.integers(len(legal)))])
+    return genome
+
+
 def check_choices(tested: SearchSpace, expected: Collection[Genome]) -> None:
     """`choices` leads to these genomes, to each once, and `size` counts them."""
     found: list[Genome] = []

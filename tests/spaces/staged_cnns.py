@@ -3,10 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from omegaconf import OmegaConf
 
-from nasrun.core import Genome, SearchSpace
 from nasrun.spaces.staged_cnn.space import StagedCNN
 
 CONFIG = Path(__file__).resolve().parents[2] / "conf" / "search_space" / "staged_cnn.yaml"
@@ -23,11 +21,3 @@ def space(**changes: Any) -> StagedCNN:
 
 
 SPACE = space()
-
-
-def walked(tested: SearchSpace, rng: np.random.Generator) -> Genome:
-    """A genome of random tokens, each as likely as any other that is legal: reaches all of a space."""
-    genome: Genome = ()
-    while legal := tested.choices(genome):
-        genome = (*genome, legal[int(rng.integers(len(legal)))])
-    return genome

@@ -1,6 +1,5 @@
 """The macro space: what is in it, how it is drawn, varied, written down, priced and built."""
 
-import pickle
 from collections import Counter
 from typing import Any
 
@@ -90,13 +89,6 @@ def test_some_networks_are_within_the_bound() -> None:
     tested, rng = space(), np.random.default_rng(1)
     within = [tested.cost(tested.sample(rng), FASHION).flops <= tested.flops_limit for _ in range(1000)]
     assert 200 < sum(within) < 900
-
-
-def test_space_can_be_pickled() -> None:
-    tested = pickle.loads(pickle.dumps(space()))
-    first, second = np.random.default_rng(0), np.random.default_rng(0)
-    for name, mutate in space().mutations.items():
-        assert mutate(EXAMPLE, first) == tested.mutations[name](EXAMPLE, second)
 
 
 # Strings and vectors

@@ -10,7 +10,7 @@ from torch import nn
 from nasrun.core import Genome, SearchSpace, Task
 from nasrun.spaces.morphisms import calibrate
 from tests.spaces import sequential_cnns, staged_cnns
-from tests.spaces.staged_cnns import walked
+from tests.spaces.checks import walked
 
 TASK = Task("images", 3, 9, 10, 4)
 """Odd heights, which strides round up."""

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nasrun.core import Cost, Genome, Task
+from nasrun.core import Cost, Task
 from nasrun.spaces.nasbench101.graph import vertex_channels
 from nasrun.spaces.nasbench101.space import NASBench101
+from tests.spaces.checks import walked
 
 TASKS = [
     Task("colour", 3, 32, 32, 100),
@@ -21,14 +22,6 @@ TASKS = [
 
 def space(**changes: Any) -> NASBench101:
     return NASBench101(**{"operations": ["conv3x3", "conv1x1", "maxpool3x3"], **changes})
-
-
-def walk(tested: NASBench101, rng: np.random.Generator) -> Genome:
-    """A genome with many vertices more often than `sample` gives one."""
-    genome: Genome = ()
-    while legal := tested.choices(genome):
-        genome = (*genome, legal[int(rng.integers(len(legal)))])
-    return genome
 
 
 @pytest.mark.parametrize(
@@ -85,7 +78,7 @@ def test_cost_is_what_torch_counts(task: Task) -> None:
 
     tested, rng = space(), np.random.default_rng(5)
     for _ in range(10):
-        genome = walk(tested, rng)
+        genome = walked(tested, rng)
         with torch.device("meta"):
             model = tested.build(genome, task)
         assert tested.cost(genome, task) == measured(model, task), tested.format(genome)
@@ -108,7 +101,7 @@ def test_any_network_costs_what_it_has(
 
     task = Task("any", 2, height, width, 3)
     tested = space(edges=21, chain=chain, stem_channels=stem, stacks=stacks, cells=cells)
-    genome = walk(tested, np.random.default_rng(seed))
+    genome = walked(tested, np.random.default_rng(seed))
     with torch.device("meta"):
         model = tested.build(genome, task)
     assert tested.cost(genome, task) == measured(model, task)

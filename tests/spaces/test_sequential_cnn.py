@@ -1,6 +1,5 @@
 """The space of sequential networks: what is in it, how it is drawn, varied, written down, priced and built."""
 
-import pickle
 from typing import Any
 
 import numpy as np
@@ -99,13 +98,6 @@ def test_options_that_make_no_space(changes: dict[str, Any], message: str) -> No
     with pytest.raises(ValueError, match="=") as caught:
         space(**changes)
     assert str(caught.value) == message
-
-
-def test_space_can_be_pickled() -> None:
-    tested = pickle.loads(pickle.dumps(space()))
-    first, second = np.random.default_rng(0), np.random.default_rng(0)
-    for name, mutate in space().mutations.items():
-        assert mutate(EXAMPLE, first) == tested.mutations[name](EXAMPLE, second)
 
 
 # Strings and vectors

@@ -1,6 +1,5 @@
 """Stages of blocks: what is in the space, how it is drawn, varied, written down, priced and built."""
 
-import pickle
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,8 @@ from hypothesis import strategies as st
 from nasrun.core import Genome
 from nasrun.spaces.staged_cnn.genome import Network, network_of
 from nasrun.spaces.staged_cnn.space import StagedCNN
-from tests.spaces.staged_cnns import ALL_BLOCKS, RESNET8, SPACE, space, walked
+from tests.spaces.checks import walked
+from tests.spaces.staged_cnns import ALL_BLOCKS, RESNET8, SPACE, space
 
 
 def child(mutation: str, text: str, seed: int = 0) -> Network:
@@ -107,13 +107,6 @@ def test_the_size_counts_every_genome() -> None:
         return sum(count((*prefix, token)) for token in tiny.choices(prefix)) if tiny.choices(prefix) else 1
 
     assert tiny.size == count(())
-
-
-def test_spaces_can_be_pickled() -> None:
-    again = pickle.loads(pickle.dumps(SPACE))
-    assert [again.sample(np.random.default_rng(seed)) for seed in range(5)] == [
-        SPACE.sample(np.random.default_rng(seed)) for seed in range(5)
-    ]
 
 
 # What is drawn

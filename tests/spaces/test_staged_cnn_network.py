@@ -11,7 +11,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from nasrun.core import Task
 from nasrun.spaces.staged_cnn.network import Residual, Skip, SqueezeExcite
 from nasrun.spaces.staged_cnn.price import halvings
-from tests.spaces.staged_cnns import ALL_BLOCKS, RESNET8, SPACE, space, walked
+from tests.spaces.checks import walked
+from tests.spaces.staged_cnns import ALL_BLOCKS, RESNET8, SPACE, space
 
 CIFAR = Task("cifar", 3, 32, 32, 10)
 TASKS = [

@@ -135,7 +135,7 @@ class TestAttention:
         assert isinstance(setup.strategy, StrategyWrapper)
         inner = setup.strategy
         while isinstance(inner, StrategyWrapper):
-            inner = inner._inner  # type: ignore[assignment]
+            inner = inner.inner  # type: ignore[assignment]
         assert isinstance(inner, Reinforce)
         return inner
 

@@ -149,7 +149,7 @@ class Picky(Constraints):
 
 def constrained(inner: Strategy, setup) -> Constrain:
     while isinstance(inner, StrategyWrapper):
-        inner = inner._inner
+        inner = inner.inner
     return Constrain(inner, setup.space, setup.dataset.task, Picky())
 
 

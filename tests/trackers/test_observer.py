@@ -24,6 +24,7 @@ class Notebook(Tracker):
         self.failing = failing
         self.calls: list[str] = []
         self.trials: list[TrackedTrial] = []
+        self.run: TrackedRun | None = None
 
     def note(self, call: str) -> None:
         self.calls.append(call)
@@ -32,6 +33,7 @@ class Notebook(Tracker):
 
     def begin(self, run: TrackedRun, trials: Sequence[TrackedTrial]) -> None:
         self.note("begin")
+        self.run = run
         self.trials += trials
 
     def log(self, trials: Sequence[TrackedTrial]) -> None:
@@ -117,7 +119,11 @@ def test_a_run_that_is_stopped_before_anything_was_handed_on_begins_nothing(tmp_
 
 def test_the_run_is_described_without_what_a_resume_may_change(tmp_path: Path) -> None:
     tracker = Notebook()
-    assert set(tracking(tracker, [])._config) == {"evaluator.lr", "seed"}
+    watching = tracking(tracker, [])
+    watching.on_start(5, {}, tmp_path)
+    watching.on_finish({})
+    assert tracker.run is not None
+    assert set(tracker.run.config) == {"evaluator.lr", "seed"}
     run = tracked_run(tmp_path / "here", HEADER, {}, Objective())
     assert (run.name, run.sweep, run.folder, run.started) == ("here", None, tmp_path, 1000.5)
     assert run.tags == {"strategy": "genetic", "seed": "3"}

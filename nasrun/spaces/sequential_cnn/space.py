@@ -5,15 +5,16 @@ section II.A for what a network may be, section IV for the mutations. torch is i
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import comb
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
-from nasrun.core import Cost, Genome, Morphing, SearchSpace, Task, Token
+from nasrun.core import Cost, Genome, Morphing, Task, Token
 from nasrun.core.options import AtLeast, Between, ConfigError, NotEmpty, Positive, check_section
 from nasrun.core.words import counted
+from nasrun.spaces.descent import GrowingSpace
 from nasrun.spaces.sequential_cnn.morphisms import descents, transfer
 from nasrun.spaces.sequential_cnn.variation import Layer, Variation, join, split
 from nasrun.spaces.tokens import check_tokens, listed, value_at
@@ -27,7 +28,7 @@ REDUCTIONS = 2  # reduction layers of every network: report, section II.A
 _PARTS = re.compile(r"([^-0-9]?)([0-9]*)(k?)([0-9]*)([^-]*)")
 
 
-class SequentialCNN(SearchSpace):
+class SequentialCNN(GrowingSpace):
     """Networks of `depth` convolutions, two of them with stride 2, then pooling and two dense layers; no skips.
 
     Genome: `(depth, kind, filters, kernel, activation, kind, ...)`, four tokens per layer. Kind "N" is a normal
@@ -41,7 +42,6 @@ class SequentialCNN(SearchSpace):
     """
 
     flops_limit = 20_000_000
-    has_morphisms = True
 
     def __init__(
         self,
@@ -266,17 +266,17 @@ class SequentialCNN(SearchSpace):
             outputs=task.outputs,
         )
 
-    def can_morph(self, parent: Genome, child: Genome) -> bool:
-        """Whether no layer of the child is smaller or other than in the parent, and new ones can pass their input on;
-        see `descents`."""
-        return descents(parent, child) is not None
+    def descents(self, parent: Genome, child: Genome) -> list[int | None] | None:
+        return descents(parent, child)
 
-    def morph(
-        self, parent: Genome, child: Genome, weights: "Mapping[str, torch.Tensor]", network: "torch.nn.Module"
+    def transfer(
+        self,
+        parent: Genome,
+        child: Genome,
+        origins: Sequence[int | None],
+        weights: "Mapping[str, torch.Tensor]",
+        network: "torch.nn.Module",
     ) -> Morphing:
-        origins = descents(parent, child)
-        if origins is None:
-            raise TypeError(f"{self.format(child)} cannot compute what {self.format(parent)} does")
         return transfer(parent, origins, weights, network)
 
 

@@ -4,15 +4,16 @@ Source: the shape is that of MobileNetV2 (Sandler et al. 2018), MnasNet (Tan et 
 2019), the notation that of the library timm. torch is imported by `build` alone.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from math import log2
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
-from nasrun.core import Cost, Genome, Morphing, SearchSpace, Task, Token
+from nasrun.core import Cost, Genome, Morphing, Task, Token
 from nasrun.core.options import Between, ConfigError, NotEmpty, Positive, check_section
+from nasrun.spaces.descent import GrowingSpace
 from nasrun.spaces.staged_cnn.genome import HEAD, LAYERS, STAGE, name_of, network_of, parsed, text_of
 from nasrun.spaces.staged_cnn.known import KNOWN
 from nasrun.spaces.staged_cnn.limits import STEP, Limits
@@ -32,7 +33,7 @@ MOST_WEIGHTS = 50_000_000
 """Of the network of all architectures: 400 MB with their momentum, and as much on disk for each epoch that is kept."""
 
 
-class StagedCNN(SearchSpace):
+class StagedCNN(GrowingSpace):
     """A stem, 1 to `max_stages` stages of 1 to `max_repeats` blocks, global average pooling, a dense layer.
 
     Genome: `(activation, kernel, stride and width of the stem, number of stages, ...)`, then seven tokens per stage:
@@ -50,7 +51,6 @@ class StagedCNN(SearchSpace):
     """
 
     flops_limit = 60_000_000
-    has_morphisms = True
     has_supernet = has_parts = True
 
     def __init__(
@@ -255,17 +255,17 @@ class StagedCNN(SearchSpace):
     def smaller(self, genome: Genome, rng: np.random.Generator | None = None) -> Genome:
         return smaller(self._limits, genome, rng)
 
-    def can_morph(self, parent: Genome, child: Genome) -> bool:
-        """Whether nothing of the child is smaller or other than in the parent, and what is new can pass its input on;
-        see `descents`."""
-        return descents(parent, child) is not None
+    def descents(self, parent: Genome, child: Genome) -> list[int | None] | None:
+        return descents(parent, child)
 
-    def morph(
-        self, parent: Genome, child: Genome, weights: "Mapping[str, torch.Tensor]", network: "torch.nn.Module"
+    def transfer(
+        self,
+        parent: Genome,
+        child: Genome,
+        origins: Sequence[int | None],
+        weights: "Mapping[str, torch.Tensor]",
+        network: "torch.nn.Module",
     ) -> Morphing:
         from nasrun.spaces.staged_cnn.transfer import transfer
 
-        origins = descents(parent, child)
-        if origins is None:
-            raise TypeError(f"{self.format(child)} cannot compute what {self.format(parent)} does")
         return transfer(parent, child, origins, weights, network)

@@ -6,6 +6,7 @@ training can go on from that of any other.
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -142,22 +143,22 @@ class TrainingRecipe(SearchSpace):
         """Those that can change something here."""
         mutations: dict[str, Mutation] = {}
         if len(self.optimizers) > 1:
-            mutations["optimizer"] = lambda genome, rng: self._other(genome, 0, rng)
+            mutations["optimizer"] = partial(self._other, 0)
         if max(len(self.activations), len(self._outputs)) > 1:
             mutations["activation"] = self._change_activation
         if self.max_batch > self.min_batch:
             mutations["batch_size"] = self._change_batch
         for place, (name, values) in enumerate(self._floats.items(), start=2):
             if len(values) > 1:
-                mutations[name] = lambda genome, rng, place=place: self._near(genome, place, rng)  # type: ignore[misc]
+                mutations[name] = partial(self._near, place)
         return mutations
 
-    def _other(self, genome: Genome, place: int, rng: np.random.Generator) -> Genome:
+    def _other(self, place: int, genome: Genome, rng: np.random.Generator) -> Genome:
         """Any other token at a place; with null mutations any."""
         others = [token for token in self._tokens(place) if self.null_mutations or token != genome[place]]
         return _replaced(genome, place, others[int(rng.integers(len(others)))])
 
-    def _near(self, genome: Genome, place: int, rng: np.random.Generator) -> Genome:
+    def _near(self, place: int, genome: Genome, rng: np.random.Generator) -> Genome:
         """The next smaller or larger value of a list."""
         values = self._tokens(place)
         at = values.index(genome[place])
@@ -166,7 +167,7 @@ class TrainingRecipe(SearchSpace):
 
     def _change_activation(self, genome: Genome, rng: np.random.Generator) -> Genome:
         """Another activation for one layer, drawn at random, that of the output among them if it is a gene."""
-        return self._other(genome, int(rng.integers(self._first, self._length)), rng)
+        return self._other(int(rng.integers(self._first, self._length)), genome, rng)
 
     def _change_batch(self, genome: Genome, rng: np.random.Generator) -> Genome:
         """A batch size up to `batch_step` smaller or larger."""

@@ -86,7 +86,7 @@ class Timed(StrategyWrapper):
             and not self._exhausted
             and self.begun - self._failed < self.plan.candidates
             and self._proposed < MOST_DUPLICATES * self.plan.candidates
-            and not self._inner.done
+            and not self.inner.done
             and (self._patience is None or self._stale < self._patience)
         )
 
@@ -94,7 +94,7 @@ class Timed(StrategyWrapper):
         """Up to `n` new architectures, with the budget of the lowest rung."""
         assert self.plan is not None
         found = []
-        for proposal in self._inner.ask(min(n, self.plan.candidates - self.begun + self._failed)):
+        for proposal in self.inner.ask(min(n, self.plan.candidates - self.begun + self._failed)):
             self._proposed += 1
             self.begun += proposal.reuse_of is None
             if proposal.origin == Origin.KNOWN and self.begins_known:
@@ -153,7 +153,7 @@ class Timed(StrategyWrapper):
             self._failed += score == FAILED
             best = max((member.score for member in self.rungs[0]), default=FAILED)
             self._stale = 0 if score > best else self._stale + 1
-            self._inner.tell(trial, measurements)
+            self.inner.tell(trial, measurements)
         if proposal.reuse_of is None and score > FAILED:
             epochs = self._behind[trial.number] = proposal.budget or 0
             self.rungs[rung].append(Member(trial.number, proposal.genome, proposal.hparams, epochs, score))
@@ -210,7 +210,7 @@ class Timed(StrategyWrapper):
 
     def notes(self) -> Mapping[str, Any]:
         rows = [[{"trial": m.trial, "epochs": m.epochs, "score": m.score} for m in rung] for rung in self.rungs]
-        return {**self._inner.notes(), "rungs": rows}
+        return {**self.inner.notes(), "rungs": rows}
 
 
 def epochs_within(limit: float, work: Callable[[int], float]) -> int:
