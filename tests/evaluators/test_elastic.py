@@ -16,7 +16,8 @@ from nasrun.spaces.staged_cnn.genome import network_of
 from nasrun.spaces.staged_cnn.space import StagedCNN
 from nasrun.spaces.staged_cnn.supernet import shared_weights
 from tests.evaluators.test_supernet import groups_of, prepared
-from tests.spaces.staged_cnns import ALL_BLOCKS, space, walked
+from tests.spaces.checks import walked
+from tests.spaces.staged_cnns import ALL_BLOCKS, space
 from tests.support import FITTING, FOUR_CLASSES, SHORTER, measure, searching, setup_of, trajectory
 
 TASK = Task("colour", 3, 9, 8, 5)
