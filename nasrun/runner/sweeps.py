@@ -9,17 +9,24 @@ from typing import Any
 from nasrun.core.options import ConfigError, flat, plain
 from nasrun.reports.summary import SUMMARY
 from nasrun.runner.resume import CHANGEABLE
-from nasrun.storage.journal import JournalError
-from nasrun.storage.lock import NAME, holder_of
+from nasrun.storage.events import Ended
+from nasrun.storage.journal import NAME as JOURNAL
+from nasrun.storage.journal import JournalError, last_of
+from nasrun.storage.lock import NAME as LOCK
+from nasrun.storage.lock import holder_of
 from nasrun.storage.records import read_run
 from nasrun.storage.run_directory import holds_run, load_config
 
 
 def finished(directory: Path) -> dict[str, Any] | None:
     """The summary of a run that is over and wrote all of its files; None of any other, and where that is not known."""
-    if not holder_of(directory / NAME).complete:
+    if not holder_of(directory / LOCK).complete:
         return None
     try:
+        # A lock may be older than the journal beside it: from a backup, or where a disk lost what was written last.
+        last = last_of(directory / JOURNAL)
+        if last is None or last["event"] != Ended.KIND:
+            return None
         summary = json.loads((directory / SUMMARY).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None

@@ -125,6 +125,20 @@ def lines_of(path: Path) -> Iterator[Line]:
     return (line for line, _ in _scan(path))
 
 
+def last_of(path: Path) -> Line | None:
+    """The last line, read from the end alone; None where that is no whole event."""
+    with path.open("rb") as file:
+        size, length = file.seek(0, os.SEEK_END), 4096
+        while True:
+            length = min(length, size)
+            file.seek(size - length)
+            end = file.read(length)
+            place = end.rfind(b"\n", 0, -1)
+            if place >= 0 or length == size:
+                return parse(end[place + 1 : -1]) if end.endswith(b"\n") else None
+            length *= 2
+
+
 def repair(path: Path) -> Iterator[Line]:
     """The lines of a journal one after the other; behind them a last line that was cut short is cut off, so that it can
     be appended to."""

@@ -106,6 +106,18 @@ def test_lines_that_someone_wrote_by_hand_are_damaged_lines(tmp_path: Path, cont
     assert journal.parse(lines[4][:-1]) is None
 
 
+@pytest.mark.parametrize("length", [0, 3000, 4000, 5000, 100_000])
+def test_the_last_line_is_found_however_long_it_is(tmp_path: Path, length: int) -> None:
+    long = {"event": "measure", "error": "x" * length}
+    path = written(tmp_path / "journal.jsonl", [*EVENTS, long])
+    assert journal.last_of(path) == long
+    assert journal.last_of(written(tmp_path / "alone.jsonl", [long])) == long
+    path.write_bytes(path.read_bytes()[:-1])
+    assert journal.last_of(path) is None
+    (tmp_path / "empty.jsonl").touch()
+    assert journal.last_of(tmp_path / "empty.jsonl") is None
+
+
 def test_a_journal_that_grows_is_read_on(tmp_path: Path) -> None:
     path = written(tmp_path / "journal.jsonl", many(400)[:300])
     reader = journal.Reader(path)
