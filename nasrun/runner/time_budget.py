@@ -93,8 +93,7 @@ class TimeBudget:
         """The plan, and what it follows from: an architecture of the usual price, seconds that a pass over the training
         part takes it. ConfigError where there is no time for any."""
         (genome, seconds, best), share = self._reference()
-        images = self._images
-        least = seconds * LEAST_IMAGES / images
+        least = seconds * LEAST_IMAGES / self._images
         if self.left < least:
             spent, end = self.clock.spent, self.reserve
             right = math.ceil(ENOUGH * max(self.seconds, spent + end + least))
@@ -102,7 +101,7 @@ class TimeBudget:
                 f"time={format_duration(self.seconds)}: {spent:.0f} s are spent before anything is trained, a training "
                 f"takes {math.ceil(least)} s at least and the end {end:.0f} s; time={format_duration(right)} is right"
             )
-        plan = make_plan(self.left, seconds * self._cheaper, images, 1 / self._share, None if best else genome)
+        plan = make_plan(self.left, seconds * self._cheaper, self._images, 1 / self._share, None if best else genome)
         return plan._replace(share=share, threads=self._threads.now), genome, seconds
 
     def epoch_seconds(self, genome: Genome) -> float:
@@ -207,8 +206,8 @@ class TimeBudget:
             if abs(fitting - plan.candidates) < max(1.0, LEAST_CHANGE * plan.candidates):
                 return None
             survivors = (fitting, *(min(count, fitting) for count in plan.survivors[1:]))
-            text = f"architectures took {slower:.2g} times as long as planned"
-            return plan._replace(candidates=fitting, survivors=survivors), text
+            reason = f"architectures took {slower:.2g} times as long as planned"
+            return plan._replace(candidates=fitting, survivors=survivors), reason
         rung = len(strategy.rungs)
         if rung < len(plan.rungs) and strategy.idle:
             cost = plan.survivors[rung] * (plan.rungs[rung] - plan.rungs[rung - 1]) * factor
@@ -246,17 +245,15 @@ class TimeBudget:
         if noise is None:
             return spent
         probability = probability_of_best([member.score for member in ranked], noise)
-        trials = [member.trial for member in ranked]
-        return spent | {"choice": {"of": trials, "probability": probability, "noise": noise, "noise_from": source}}
+        choice = {"of": [member.trial for member in ranked], "probability": probability}
+        return spent | {"choice": {**choice, "noise": noise, "noise_from": source}}
 
     def describe(self, plan: Plan) -> str:
         """A plan in a line."""
         clock = " of the processor" if self.clock.kind == "cpu" else ""
         head = f"plan for {format_duration(self.seconds)}{clock}: "
         count = f"{plan.candidates} architectures" if plan.candidates > 1 else "one architecture"
-        rungs = ", ".join(
-            f"{survivors} for {rung:.3g} s" for survivors, rung in zip(plan.survivors, plan.rungs, strict=True)
-        )
+        rungs = ", ".join(f"{many} for {rung:.3g} s" for many, rung in zip(plan.survivors, plan.rungs, strict=True))
         if plan.alone is not None:
             genome = self._setup.space.format(plan.alone)
             return f"{head}no time for larger networks than {genome}, which is trained for {plan.horizon:.3g} s"

@@ -13,7 +13,7 @@ from tests.scripts.test_shared_scripts import call
 
 TESTS = SCRIPTS.parent / "tests"
 INSTALLED = Path("/usr/share/datasets/fashion-mnist")
-MODULES = ("ray_nodes",)
+MODULES = ("ray_campaign", "ray_nodes")
 """What other scripts import; not programs."""
 
 SMALLEST = {
