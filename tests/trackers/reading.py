@@ -51,11 +51,13 @@ def run_on(directory: Path, **overrides: Any) -> dict[str, Any]:
 @cache
 def empty_store() -> Path:
     """A store of MLflow's without runs: to make one takes seconds, to copy it none."""
-    from mlflow import MlflowClient
+    from nasrun.trackers.mlflow import MLflow
 
     folder = Path(tempfile.mkdtemp("mlflow"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    MlflowClient(tracking_uri=f"sqlite:///{folder / 'mlflow.db'}").search_experiments()
+    tracker = MLflow()
+    tracker._load(f"sqlite:///{folder / 'mlflow.db'}")
+    tracker._client.search_experiments()
     return folder / "mlflow.db"
 
 
