@@ -167,7 +167,9 @@ def test_the_winner_has_all_cores_when_the_workers_are_done(tmp_path: Path, by_e
     runtime = events_of(tmp_path / "run")[0]["facts"]["runtime"]
     cores = len(os.sched_getaffinity(0))
     assert runtime["threads"] == max(1, cores // 2)
-    assert {segment["threads"] for segment in events_of(tmp_path / "run", "segment")} == {cores if cores > 1 else None}
+    assert {segment.get("threads") for segment in events_of(tmp_path / "run", "segment")} == {
+        cores if cores > 1 else None
+    }
 
 
 def test_the_winner_goes_on_from_what_it_learned_in_the_search(whole: Path) -> None:
