@@ -21,6 +21,10 @@ MOVED_MODULES = {
 }
 """Modules with classes that a config may name: the path at the time of format 1, and today's."""
 
+REMOVED_OPTIONS = {"hardware": ("cuda_graphs",)}
+"""Options that a stored config may have and that are no more, by section. `cuda_graphs` was to change the speed alone,
+and never ran on a GPU."""
+
 
 def current_path(target: str) -> str:
     """Today's path of a class that an earlier version wrote down; any other path as it is."""

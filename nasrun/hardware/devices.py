@@ -21,14 +21,13 @@ class Hardware:
     """The hardware options of a run; `resolve` turns them into facts.
 
     `workers`: processes that train; several share the GPUs, where there are any. `threads`: CPU threads of each worker,
-    and of the winner's final training; None divides the cores that this process may use among the workers. `in_flight`:
-    trials asked for ahead of the oldest one that is not told; None means as many as there are workers. `cuda_graphs`:
-    the training step of plain dense networks is recorded once and replayed. `grace`: seconds beyond the time limit of
-    its trial after which a worker counts as hung and is killed; trainings stop by themselves. `clock`: what a budget of
-    time counts: seconds of the `wall`, or those that all threads of the run take of processors (`cpu`), of which other
-    work on the machine takes none. `latency_by`: what runs a network whose latency is measured, PyTorch on the device
-    or onnxruntime on the CPU. `latency_table`: a file by which latencies are added up instead
-    (`nasrun.hardware.latency_table`).
+    and of the winner's final training; None divides the cores that this process may use among the workers, and gives
+    all to the final training. `in_flight`: trials asked for ahead of the oldest one that is not told; None means as
+    many as there are workers. `grace`: seconds beyond the time limit of its trial after which a worker counts as hung
+    and is killed; trainings stop by themselves. `clock`: what a budget of time counts: seconds of the `wall`, or those
+    that all threads of the run take of processors (`cpu`), of which other work on the machine takes none. `latency_by`:
+    what runs a network whose latency is measured, PyTorch on the device or onnxruntime on the CPU. `latency_table`: a
+    file by which latencies are added up instead (`nasrun.hardware.latency_table`).
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -38,7 +37,6 @@ class Hardware:
     threads: Annotated[int, AtLeast(1)] | None = None
     in_flight: Annotated[int, AtLeast(1)] | None = None
     order: Literal["proposal", "completion"] = "proposal"
-    cuda_graphs: bool = False
     grace: Annotated[float, Above(0)] = 30.0
     clock: Literal["wall", "cpu"] = "wall"
     latency_by: Literal["pytorch", "onnx"] = "pytorch"
@@ -107,8 +105,7 @@ class Hardware:
             raise ConfigError(f"hardware.threads={self.threads}: this machine has {os.cpu_count()} processors")
         threads = self.threads or self.own_threads
         alone = _usable_cores() if self.is_remote and device == "cpu" and self.threads is None else threads
-        graphs = self.cuda_graphs and device == "cuda"
-        return Runtime(device, precision, reason, threads, self.channels_last, graphs, alone if alone != threads else 0)
+        return Runtime(device, precision, reason, threads, self.channels_last, alone if alone != threads else 0)
 
 
 def gpus_of_workers(workers: int) -> list[str]:
@@ -172,7 +169,6 @@ class Runtime(NamedTuple):
     reason: str
     threads: int
     channels_last: bool
-    graphs: bool = False
     alone: int = 0
 
     @classmethod

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from nasrun.core.options import ConfigError, join, shell_command, show
-from nasrun.core.renamed import current_path
+from nasrun.core.renamed import REMOVED_OPTIONS, current_path
 
 ALLOW = "NASRUN_ALLOW"
 """The environment variable with the modules or packages, separated by commas, that a stored config may name."""
@@ -83,7 +83,7 @@ def read_stored(path: Path) -> DictConfig:
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > MOST_LEVELS:  # to read it would take time that grows with the square of the depth
                 raise ValueError(f"it is nested more than {MOST_LEVELS} levels deep")
-        content = _with_current_paths(_content(text))
+        content = _without_removed(_with_current_paths(_content(text)))
         config = OmegaConf.create(_with_limits_as_then(content) if isinstance(content, dict) else content)
     except (OSError, ValueError, OmegaConfBaseException, yaml.YAMLError) as error:
         first = str(error).split("\n")[0].strip() or type(error).__name__
@@ -111,6 +111,18 @@ def _with_current_paths(content: Any) -> Any:
     return {
         key: current_path(value) if key == "_target_" and isinstance(value, str) else _with_current_paths(value)
         for key, value in content.items()
+    }
+
+
+def _without_removed(content: Any) -> Any:
+    """The content without the options of earlier versions that are no more."""
+    if not isinstance(content, dict):
+        return content
+    return {
+        section: {key: value for key, value in keys.items() if key not in REMOVED_OPTIONS.get(section, ())}
+        if isinstance(keys, dict)
+        else keys
+        for section, keys in content.items()
     }
 
 

@@ -31,8 +31,7 @@ class Replicas:
         self._batch = min(settings.batch_size, len(self._split))
         self._device = self._split.labels.device
         masks = [_generator(seed, seeding.Purpose.DROPOUT, self._device) for seed in seeds]
-        graphs = request.runtime.graphs
-        self.stepper = DenseStepper(models, settings, request.schedule_steps, self._batch, masks, graphs)
+        self.stepper = DenseStepper(models, settings, request.schedule_steps, self._batch, masks)
         self._orders = [_generator(seed, seeding.Purpose.ORDER) for seed in seeds]
         self._augments = [_generator(seed, seeding.Purpose.AUGMENT) for seed in seeds]
 

@@ -18,7 +18,6 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from nasrun.training.dense.cuda_graphs import StepGraph
 from nasrun.training.dense.layers import (
     Layer,
     PaddedLayer,
@@ -72,8 +71,7 @@ class DenseStepper:
     """Optimisation steps of plain dense networks (`dense_shape`) in fp32, all of them on batches of their own.
 
     The networks have the same inputs, outputs, depth and dropout; `generators` gives each its dropout masks. The
-    weights are copied from the models at the start, and back into them by `write_back`. `graphs`: on CUDA, the step is
-    recorded once and replayed; what `step` returns is then overwritten by the next step. `padded`: the products of all
+    weights are copied from the models at the start, and back into them by `write_back`. `padded`: the products of all
     networks are one; None: on CUDA alone (`nasrun.training.dense.layers`).
     """
 
@@ -84,11 +82,9 @@ class DenseStepper:
         steps: int,
         batch: int,
         generators: Sequence[torch.Generator],
-        graphs: bool = False,
         padded: bool | None = None,
     ) -> None:
         self.step_number = 0
-        self._graph = StepGraph(self._update) if graphs else None
         self._settings, self._steps = settings, steps
         self._linear = [_linear(model) for model in models]
         self._device = self._linear[0][0].weight.device
@@ -97,7 +93,7 @@ class DenseStepper:
         self._widths = [[layers[0].in_features for layers in self._linear]]
         self._widths += [[layer.out_features for layer in layers] for layers in zip(*self._linear, strict=True)]
         self._allot(batch)
-        self._optimizer = self._make_optimizer(graphs)
+        self._optimizer = self._make_optimizer()
         rates = _rates(models[0])
         self._relus = _relus(models[0])
         self._kept = [1 - rate for rate in rates]
@@ -138,20 +134,14 @@ class DenseStepper:
         """Where steps look for their inputs (networks, batch, features); what is given in other places is copied."""
         return self._inputs.flat
 
-    def _make_optimizer(self, graphs: bool) -> torch.optim.Optimizer:
+    def _make_optimizer(self) -> torch.optim.Optimizer:
         """An optimizer over all weights as one tensor; biases are not decayed, and another one where weights are."""
         decay = self._settings.weight_decay
         cuts = [self._weights, len(self.values) - self._weights] if decay else [len(self.values)]
         parts = [nn.Parameter(part) for part in self.values.split(cuts)]
         for part, gradient in zip(parts, self.gradients.split(cuts), strict=True):
             part.grad = gradient
-        optimizer = optimizer_for(parts[:1], parts[1:], self._settings)
-        if graphs:
-            # Rates in tensors, which a recorded step reads anew each time.
-            for group in optimizer.param_groups:
-                group["lr"] = torch.tensor(float(group["lr"]), device=self._device)
-                group["capturable"] = True
-        return optimizer
+        return optimizer_for(parts[:1], parts[1:], self._settings)
 
     def _modules(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, nn.Linear]]:
         """Weight, bias and module of every linear layer of every network."""
@@ -171,17 +161,9 @@ class DenseStepper:
         mean loss of each batch (networks,)."""
         rate = learning_rate(self._settings, self.step_number, self._steps)
         for group in self._optimizer.param_groups:
-            if self._graph is not None:
-                group["lr"].fill_(rate)
-            else:
-                group["lr"] = rate
+            group["lr"] = rate
         self.step_number += 1
-        masks = self.masks.following()
-        return (self._graph or self._update)(inputs, labels, masks)
-
-    @torch.no_grad()
-    def _update(self, inputs: torch.Tensor, labels: torch.Tensor, masks: Sequence[torch.Tensor | None]) -> torch.Tensor:
-        losses = self.backward(inputs, labels, masks)
+        losses = self.backward(inputs, labels, self.masks.following())
         if self._settings.clip_norm is not None:
             self._clip(self._settings.clip_norm)
         self._optimizer.step()
