@@ -157,7 +157,7 @@ def _sweep(composer: Composer, command: Command, words: Sequence[str], jobs: Job
     sweep = Sweep(_earlier_runs(directory, jobs, plan.checked.setup), jobs.swept, jobs.count, typed)
     job = Job(unique=True, existing=plan.existing, words=command.file_flags, sweep=sweep)
     words = [
-        *(forced.get(word, word) for word in words),
+        *(_in_place_of(plan.config, forced.get(word, word)) for word in words),
         quoted(f"hydra.sweep.dir={directory}"),
         *_one_by_one(plan.config),
     ]
@@ -176,6 +176,13 @@ def _sweep(composer: Composer, command: Command, words: Sequence[str], jobs: Job
     finally:
         remove_empty(directory.absolute(), plan.existing.absolute())
     return job.code
+
+
+def _in_place_of(config: DictConfig, word: str) -> str:
+    """A word of the command line as Hydra's sweeper has to see it: that takes `++KEY` and the KEY of
+    `hydra.sweeper.params` for two keys, and would run every combination of both."""
+    key = word.removeprefix("++")
+    return key if key.partition("=")[0] in (config.hydra.sweeper.get("params") or {}) else word
 
 
 @contextmanager

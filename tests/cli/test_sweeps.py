@@ -334,3 +334,21 @@ def test_a_key_that_only_the_swept_options_have(nasrun_inprocess: Callable, tmp_
     assert seeds_of(tmp_path / "swept") == [0, 0, 1, 1]
     said = line(nasrun_inprocess(words.replace("budgets", "budgots").replace("swept", "other")), 2)
     assert said == "strategy.budgots: no such key; did you mean 'budgets'?"
+
+
+def test_a_value_of_ones_own_takes_the_place_of_what_an_experiment_sweeps(
+    nasrun_inprocess: Callable, tmp_path: Path
+) -> None:
+    own = tmp_path / "conf" / "experiment" / "grid.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text(
+        "# @package _global_\nvars: {n: 1}\ntrials: ${vars.n}\n"
+        "hydra: {mode: MULTIRUN, sweeper: {params: {vars.n: '2,3,4', seed: '0,1'}}}\n"
+    )
+    words = f"{QUICK} --config-dir conf experiment=grid hydra.sweep.dir=swept"
+    for values, expected in (("5,6", [5, 5, 6, 6]), ("5", [5, 5])):
+        assert nasrun_inprocess(f"{words}{len(expected)} vars.n={values}").returncode == 0
+        swept = tmp_path / f"swept{len(expected)}"
+        assert sorted(config["trials"] for config in runs_of(swept).values()) == expected
+        assert nasrun_inprocess(f"resume {swept.name} --config-dir=conf").returncode == 0
+        assert len(runs_of(swept)) == len(expected)
