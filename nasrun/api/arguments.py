@@ -8,7 +8,7 @@ from nasrun.core.options import ConfigError, show
 
 
 def words_of(overrides: Any) -> list[str]:
-    """The `key=value` words of a call; ConfigError where they are no list of words."""
+    """The `key=value` words of a call; ConfigError if they are no list of words."""
     example = "'trials=50'"
     if isinstance(overrides, str):
         example = f"'{overrides}'"

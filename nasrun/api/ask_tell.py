@@ -18,7 +18,7 @@ SCORE = "score"
 
 
 def _numbers(trial: Trial, metrics: Any) -> dict[str, float]:
-    """Metrics by name; ValueError where they are none, or one takes the place of the score."""
+    """Metrics by name; ValueError if they are none, or one takes the place of the score."""
     if not isinstance(metrics, Mapping) or SCORE in metrics:
         raise ValueError(f"trial {trial.number}: expected metrics by name, none of them {SCORE}; got {show(metrics)}")
     return {str(name): finite(value, f"trial {trial.number}: {name}") for name, value in metrics.items()}
@@ -126,7 +126,7 @@ class AskTell:
         if score is None:
             self._take(trial, Measurement(trial.number, 0, "failed", {}, "failed"))
         else:
-            told = finite(score, f"trial {trial.number}: the score", "; tell None where it failed")
+            told = finite(score, f"trial {trial.number}: the score", "; tell None if it failed")
             self._take(trial, Measurement(trial.number, 0, "ok", {**_numbers(trial, metrics), SCORE: told}))
         self._tell_duplicates()
 

@@ -36,7 +36,7 @@ class RunTrial:
     status: str
     """`ok`, `failed` or `infeasible`."""
     score: float | None
-    """The objective, mean over the repeats that succeeded; None where it failed."""
+    """The objective, mean over the repeats that succeeded; None if it failed."""
     metrics: Mapping[str, float]
     """All metrics by name, means over the repeats that succeeded."""
     origin: str

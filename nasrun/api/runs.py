@@ -151,7 +151,7 @@ class _Call:
     def of(
         cls, overrides: Sequence[str], parts: Mapping[str, Any], config_dir: str | Path | None, progress: bool
     ) -> "_Call":
-        """ConfigError where they are not what is expected."""
+        """ConfigError if they are not what is expected."""
         words = [*words_of(overrides), *(f"{group}={part}" for group, part in parts.items() if isinstance(part, str))]
         given = {group: _given(group, part) for group, part in parts.items() if not isinstance(part, str)}
         words += [] if progress else ["output.console=none"]
@@ -164,7 +164,7 @@ class _Call:
         return {group: one.thing for group, one in self.given.items()}
 
     def checked(self, words: Sequence[str]) -> _Job:
-        """The objects of some words; ConfigError where they cannot be run."""
+        """The objects of some words; ConfigError if they cannot be run."""
         with composing_alone():
             config = self.composer.compose(words)
             choices = {name: option for name, option in config.hydra.runtime.choices.items() if "/" not in name}

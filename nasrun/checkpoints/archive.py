@@ -108,7 +108,7 @@ def load(path: str | Path, space: SearchSpace | None = None) -> "tuple[torch.nn.
     """The network of an archive, on the CPU and in evaluation mode, and what the archive tells of it.
 
     `space`: that of the network, where it is not one of nasrun's own. Raises ArchiveError where the file is no whole
-    archive or its parts do not fit each other, OSError where it cannot be read.
+    archive or its parts do not fit each other, OSError if it cannot be read.
     """
     from nasrun.spaces.sections import make_space
 
@@ -170,7 +170,7 @@ def read_weights(path: str | Path) -> "dict[str, torch.Tensor]":
 
 
 def read_optimizer(path: str | Path) -> "dict[str, torch.Tensor] | None":
-    """The state of the optimizer in an archive; None where it holds none."""
+    """The state of the optimizer in an archive; None if it holds none."""
     with _opened(path) as file:
         present = OPTIMIZER in file.namelist()
     return _unpacked(path, OPTIMIZER) if present else None
@@ -219,7 +219,7 @@ def _opened(path: str | Path) -> zipfile.ZipFile:
 
 
 def _refusal(members: Sequence[zipfile.ZipInfo], size: int) -> str | None:
-    """Why these members are not read; None where they are."""
+    """Why these members are not read; None if they are."""
     if len(members) > len(MEMBERS):
         return f"it holds {len(members)} files, and an archive has at most {len(MEMBERS)}"
     if len({member.filename for member in members}) < len(members):

@@ -47,11 +47,11 @@ class CheckpointStore:
         return self._keep != "none" or self._uses_checkpoints
 
     def target(self, trial: int, repeat: int) -> str | None:
-        """Where a job saves its weights; None where nothing is kept."""
+        """Where a job saves its weights; None if nothing is kept."""
         return str(self.path(trial, repeat)) if self._saves else None
 
     def source(self, proposal: Proposal, repeat: int) -> str | None:
-        """The checkpoint that a proposal starts from; None where it starts afresh."""
+        """The checkpoint that a proposal starts from; None if it starts afresh."""
         if proposal.warm_start == "none" or proposal.parent is None:
             return None
         return str(self.path(proposal.parent, repeat))

@@ -47,9 +47,9 @@ def save_winner(path: Path, about: Winner, model: "torch.nn.Module") -> None:
 
 
 def read_winner(path: Path) -> Winner | None:
-    """What the file tells; None where it was written by a version that told the genome alone.
+    """What the file tells; None if it was written by a version that told the genome alone.
 
-    ValueError where it cannot be read.
+    ValueError if it cannot be read.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -68,7 +68,7 @@ def winner_of(directory: str, recorded: Mapping[str, Any] | None = None) -> tupl
     """The network of a finished run: its file, what that tells, and a record by which it is known again (`genome`,
     `sha256` of the file).
 
-    `recorded`: the record of an interrupted run that used it. ValueError where there is no such network, or it is
+    `recorded`: the record of an interrupted run that used it. ValueError if there is no such network, or it is
     another one than was recorded.
     """
     path = at_home(directory) / FILE
@@ -97,7 +97,7 @@ def build_for(
 ) -> "torch.nn.Module":
     """The network of an architecture for images of a task, behind the border that they are enlarged by (`pad_to`).
 
-    Raises RuntimeError where `weights` are not those of the network.
+    Raises RuntimeError if `weights` are not those of the network.
     """
     import torch
     from torch import nn

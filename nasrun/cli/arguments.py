@@ -49,7 +49,7 @@ class Arguments(ArgumentParser):
 
 
 def directory_among(words: Sequence[str], verb: str, usage: str) -> tuple[Path, list[str]]:
-    """The first word that is a folder, `=` in its path or not, and the other words; ConfigError where none is."""
+    """The first word that is a folder, `=` in its path or not, and the other words; ConfigError if none is."""
     for position, word in enumerate(words):
         if Path(word).is_dir():
             return Path(word), [*words[:position], *words[position + 1 :]]

@@ -55,7 +55,7 @@ def _of_others(handler: Any) -> Handler | None:
 
 
 def lost_job(error: Exception) -> str | None:
-    """What became of a job that a launcher has no result of, in words; None where the error says nothing of a job."""
+    """What became of a job that a launcher has no result of, in words; None if the error says nothing of a job."""
     kind = type(error)
     if not kind.__module__.startswith("submitit."):
         return None

@@ -49,7 +49,7 @@ class _Asked:
 def compare(words: Sequence[str]) -> None:
     """Compare the runs that the words of the command line name: tables on stdout, files into a folder.
 
-    ConfigError where the words make no sense, or the runs do not compare.
+    ConfigError if the words make no sense, or the runs do not compare.
     """
     parser = Arguments("compare", USAGE, __doc__)
     what = "a run, or a folder with runs in it; by=KEY: what tells the groups apart (strategy unless it is given); "
@@ -151,7 +151,7 @@ def _write(
 
 
 def _read(words: Sequence[str]) -> _Asked:
-    """What the words of a command line ask for; ConfigError where they make no sense."""
+    """What the words of a command line ask for; ConfigError if they make no sense."""
     asked, values = _Asked(), dict[str, list[str]]()
     for word in words:
         name, equals, value = word.partition("=")

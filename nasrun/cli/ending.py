@@ -32,7 +32,7 @@ def one_line(error: Exception) -> str:
 
 
 def _wrong_path(error: Exception) -> str | None:
-    """What an error says of a path that was typed; None where it says nothing of the kind."""
+    """What an error says of a path that was typed; None if it says nothing of the kind."""
     if not isinstance(error, OSError) or error.errno not in _PATHS or error.filename is None:
         return None
     path = " ".join(str(error.filename).split())

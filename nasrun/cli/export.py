@@ -33,7 +33,7 @@ def export(words: Sequence[str]) -> int:
     """Write what the words of the command line ask for, with a model card; by default all formats into DIR/export.
 
     Returns the exit code: 2 where there are data that are not those of the run, so that nothing was measured on them.
-    ConfigError where there is nothing to export; ExportError where a file does not agree with the network.
+    ConfigError if there is nothing to export; ExportError if a file does not agree with the network.
     """
     from nasrun.config.overrides import as_values
 
@@ -80,7 +80,7 @@ def _opened(directory: Path, trial: int | None, places: Mapping[str, Any] | None
 
 
 def _check_int8(network: "RunNetwork", images: "Images") -> None:
-    """ConfigError where a network cannot be quantised."""
+    """ConfigError if a network cannot be quantised."""
     if network.model.regression:
         raise ConfigError("--int8: for networks that name classes; this one gives pictures")
     if images.splits is None:

@@ -40,7 +40,7 @@ class Checked:
 
 @dataclass
 class Sweep:
-    """What the runs of a sweep have in common. `count`: how many they are; None where the sweeper decides.
+    """What the runs of a sweep have in common. `count`: how many they are; None if the sweeper decides.
 
     `typed`: by a word that Hydra was given, the one that was typed (`Composer.forced`). `begun`: runs that were begun,
     where they are run one after the other in this process; else None."""
@@ -57,7 +57,7 @@ class Sweep:
 
 
 def check(config: DictConfig) -> Checked:
-    """Check a config without its `hydra` node, which is in HydraConfig; ConfigError where it cannot be run."""
+    """Check a config without its `hydra` node, which is in HydraConfig; ConfigError if it cannot be run."""
     settings = HydraConfig.get()
     check_words(settings.overrides.task, config.get("time"))
     groups = {name: option for name, option in settings.runtime.choices.items() if "/" not in name}
@@ -92,7 +92,7 @@ class Job:
         self._first, self.code = True, DONE
 
     def __call__(self, config: DictConfig) -> float | None:
-        """Returns the best trial's objective, for sweepers that optimise; None where there is none."""
+        """Returns the best trial's objective, for sweepers that optimise; None if there is none."""
         settings = HydraConfig.get()
         directory = Path(os.path.relpath(settings.runtime.output_dir))
         try:
@@ -169,7 +169,7 @@ class Job:
 
 
 def _check_wanted(directory: Path) -> None:
-    """RunError where the sweep that a batch system starts this run of was stopped by now (`nasrun stop`)."""
+    """RunError if the sweep that a batch system starts this run of was stopped by now (`nasrun stop`)."""
     folder = Path(HydraConfig.get().sweep.dir)
     holder = holder_of(folder / SWEEP_LOCK)
     if holder.stopped and not holder.alive and not holds_run(directory):

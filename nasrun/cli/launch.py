@@ -196,7 +196,7 @@ def _held(directory: Path, sweep: Sweep) -> Iterator[None]:
 
 
 def _earlier_runs(directory: Path, jobs: Jobs, setup: Setup) -> EarlierRuns:
-    """What is in the folder of a sweep; ConfigError where its first run is there already and is not to go on."""
+    """What is in the folder of a sweep; ConfigError if its first run is there already and is not to go on."""
     runs = sorted(path.parent for path in directory.rglob(journal.NAME)) if directory.is_dir() else []
     earlier = EarlierRuns(runs, jobs.swept)
     if runs and not setup.options.resume and earlier.find(setup.config, directory):

@@ -51,7 +51,7 @@ class Answer(NamedTuple):
 
     @property
     def likeliest(self) -> str | None:
-        """The class; None where the file cannot be read."""
+        """The class; None if the file cannot be read."""
         return next(iter(self.probabilities), None)
 
 
@@ -59,7 +59,7 @@ def predict(words: Sequence[str]) -> int:
     """Print the classes of the images that the words of the command line name; the exit code.
 
     A named file that cannot be read gets a line on stderr; the others are answered all the same, and the exit code is
-    2. Of a folder, those that cannot be read are skipped and counted. ConfigError where there is no network, or the
+    2. Of a folder, those that cannot be read are skipped and counted. ConfigError if there is no network, or the
     words make no sense.
     """
     arguments = _parsed(words)
@@ -81,7 +81,7 @@ def predict(words: Sequence[str]) -> int:
 
 
 def _parsed(words: Sequence[str]) -> Namespace:
-    """The arguments of the command line; ConfigError where they make no sense."""
+    """The arguments of the command line; ConfigError if they make no sense."""
     parser = Arguments("predict", USAGE, __doc__)
     parser.add_argument("directory", type=Path, metavar="DIR", help="a run directory, or the folder of an export")
     what = "image files, folders of which all images are taken, those in folders below too, or - for names on stdin"
@@ -104,7 +104,7 @@ def _parsed(words: Sequence[str]) -> Namespace:
 def _files(given: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     """The files that were named, and the images in and below the folders that were, in the order of their names.
 
-    Says what else is there. ConfigError where a folder holds no image, or standard input no name.
+    Says what else is there. ConfigError if a folder holds no image, or standard input no name.
     """
     if STREAM in given:
         text = sys.stdin.read()
@@ -239,7 +239,7 @@ def _exported(folder: Path) -> tuple[Network, dict[str, Any]]:
 
 
 def _read_info(folder: Path) -> dict[str, Any]:
-    """What `export.json` tells; ConfigError where it does not tell what is needed."""
+    """What `export.json` tells; ConfigError if it does not tell what is needed."""
     path = folder / "export.json"
     if not path.is_file():
         raise ConfigError(f"{folder}: neither a run directory nor an export (it has no export.json){runs_in(folder)}")

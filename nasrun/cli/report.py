@@ -40,7 +40,7 @@ def report(directory: Path, *, look: bool = True) -> int:
 
 
 def _changed_data(stored: StoredRun) -> str | None:
-    """What became of the data of a run under their path, in one line; None where they are the same, or not there."""
+    """What became of the data of a run under their path, in one line; None if they are the same, or not there."""
     if stored.data is None or not data_there(stored.config, stored.header):
         return None
     try:

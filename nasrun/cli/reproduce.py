@@ -86,7 +86,7 @@ def _steps(plan: Reproduction, wanted: str | None) -> Sequence[str]:
 
 
 def _same_as_before(folder: Path, changes: Sequence[str], reading: bool) -> list[str]:
-    """The changes that the runs of a folder were made with; ConfigError where others are typed now.
+    """The changes that the runs of a folder were made with; ConfigError if others are typed now.
 
     Runs of different settings would become one mean.
     """

@@ -48,7 +48,7 @@ def rerun(words: Sequence[str]) -> int:
 
 
 def _target(directory: Path, out: Path | None) -> Path:
-    """Where to make a run again; ConfigError where something is there.
+    """Where to make a run again; ConfigError if something is there.
 
     One of a sweep or a pack has the same place in a folder beside that, so that the sweep's own keeps to its runs.
     """

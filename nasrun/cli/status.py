@@ -37,7 +37,7 @@ def status(words: Sequence[str]) -> int:
 
 
 def folders_among(words: Sequence[str], verb: str, usage: str) -> list[Path]:
-    """The folders that words name; ConfigError where one is none, or there are none."""
+    """The folders that words name; ConfigError if one is none, or there are none."""
     for word in words:
         if not Path(word).is_dir():
             raise ConfigError(f"{word}: no such directory; usage: {usage}")

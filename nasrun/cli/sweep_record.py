@@ -42,7 +42,7 @@ def holds_sweep(directory: Path) -> bool:
 def resumed_sweep(directory: Path, typed: Command) -> Command:
     """The command that goes on with the sweep in a folder. `typed`: further words and flags, which win.
 
-    ConfigError where something has to be typed again.
+    ConfigError if something has to be typed again.
     """
     record = _read(directory)
     words = in_full(typed.words)
@@ -69,7 +69,7 @@ def how_to_go_on(directory: Path, command: Command) -> str:
 
 
 def _read(directory: Path) -> SweepRecord:
-    """ConfigError where the file is none that Hydra wrote."""
+    """ConfigError if the file is none that Hydra wrote."""
     path = directory / FILE
     content: Any = OmegaConf.to_container(read_stored(path), resolve=False)
     try:

@@ -68,7 +68,7 @@ class ArrayFile:
         return self._member(role, lambda stream: np.lib.format.read_array(stream, allow_pickle=False))
 
     def _member(self, role: str, read: Callable[[IO[bytes]], _Value]) -> _Value:
-        """What `read` makes of one array's bytes; DatasetError where they are damaged or hold objects."""
+        """What `read` makes of one array's bytes; DatasetError if they are damaged or hold objects."""
         name = self.names[role]
         try:
             with self._file.open(f"{name}.npy") as stream:

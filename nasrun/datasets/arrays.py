@@ -59,7 +59,7 @@ class Arrays(Dataset):
 
     @property
     def task(self) -> Task:
-        """Read from the header of the images and from the labels; DatasetError where the file is not usable."""
+        """Read from the header of the images and from the labels; DatasetError if the file is not usable."""
         with ArrayFile(self.path) as file:
             shape, axes = self._image_axes(file, "images")
             channels, height, width = (shape[axis] if axis >= 0 else 1 for axis in axes[1:])
@@ -168,7 +168,7 @@ def _name_remarks(file: ArrayFile) -> Iterator[str]:
 
 
 def _check_shapes(file: ArrayFile, parts: dict[str, Split]) -> None:
-    """DatasetError where the images of the parts differ in size."""
+    """DatasetError if the images of the parts differ in size."""
     shape = parts[TRAIN].images.shape[1:]
     for part, split in parts.items():
         if split.images.shape[1:] != shape:

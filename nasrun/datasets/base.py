@@ -56,7 +56,7 @@ class Split:
     targets: np.ndarray | None = None
     """The true values of a regression, uint8 or float32 (N, outputs, height, width); None for classification."""
     weights: np.ndarray | None = None
-    """uint8 (N, 1, height, width), 1 where the targets count for the loss and 0 elsewhere; None where all do."""
+    """uint8 (N, 1, height, width), 1 where the targets count for the loss and 0 elsewhere; None if all do."""
 
     def __post_init__(self) -> None:
         if self.images.dtype != np.uint8 or self.images.ndim != 4:
@@ -159,7 +159,7 @@ class Raw(NamedTuple):
     """What a data set reads before anything is cut off: all training data, the test data, the class names.
 
     `groups`: int64 (N,), numbers of the training images that belong together (patches of one region): the validation
-    part is cut along them. None where every image stands for itself. `validation`: the validation part, where the data
+    part is cut along them. None if every image stands for itself. `validation`: the validation part, where the data
     bring one of their own; nothing is cut off for it then. `notes`: what was noted while reading.
     """
 
@@ -220,11 +220,11 @@ class Dataset(ABC):
     @property
     @abstractmethod
     def task(self) -> Task:
-        """What a network for this data must do. Reads no image; DatasetError where the user's data are not usable."""
+        """What a network for this data must do. Reads no image; DatasetError if the user's data are not usable."""
 
     @abstractmethod
     def read(self) -> Raw:
-        """All the data; DatasetError where a file is missing or wrong."""
+        """All the data; DatasetError if a file is missing or wrong."""
 
     def _statistics(self, train: Split) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """What the images are standardised with: mean and deviation per channel, in pixels scaled to [0, 1]."""

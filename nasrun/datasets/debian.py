@@ -22,7 +22,7 @@ def fetch(package: str, folder: str, wanted: Sequence[File], cached: Path) -> li
 
     Empty also where there is no `apt-get`, which is then no place to look in. The package lists of the system are
     tried first; where they do not know the package (an image without lists), lists are fetched into a temporary
-    folder. OSError where the cache cannot be written.
+    folder. OSError if the cache cannot be written.
     """
     if shutil.which("apt-get") is None:
         return []
@@ -69,7 +69,7 @@ def _apt(options: Sequence[str], command: Sequence[str], work: Path) -> str | No
 
 
 def _run(command: Sequence[str], work: Path) -> str | None:
-    """Run a command in `work`; None where it succeeds, else its last complaint in one line."""
+    """Run a command in `work`; None if it succeeds, else its last complaint in one line."""
     try:
         done = subprocess.run(
             command,

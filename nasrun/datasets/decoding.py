@@ -64,7 +64,7 @@ def moments(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def digests_of_files(paths: Sequence[Path]) -> list[bytes]:
-    """SHA-256 of the content of each file; empty where it cannot be read."""
+    """SHA-256 of the content of each file; empty if it cannot be read."""
 
     def one(place: int) -> bytes:
         path = paths[place]

@@ -35,7 +35,7 @@ def fetch(published: Published, wanted: Sequence[File], cached: Path, homes: Seq
     """Download the wanted files of a data set into the folder `cached`. Returns what went wrong on the way.
 
     A home that fails is tried last for the files that follow; the first file that no home has ends it.
-    OSError where the cache cannot be written.
+    OSError if the cache cannot be written.
     """
     usable, reasons = reachable([home.rstrip("/") for home in homes])
     if published.archive:

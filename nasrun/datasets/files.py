@@ -39,7 +39,7 @@ def admit(fetched: Path, file: File, cached: Path) -> str | None:
     """Move a fetched file (packed where its name ends in `.gz`) into the folder `cached`, if its content is right.
 
     The move is one rename, so that no other process ever sees half of a file. Returns None when the file is in place,
-    else what is wrong with it; then it is left where it is. OSError where the cache cannot be written.
+    else what is wrong with it; then it is left where it is. OSError if the cache cannot be written.
     """
     try:
         data = read_unpacked(fetched, file.size)

@@ -46,7 +46,7 @@ def read_idx(path: Path, shape: tuple[int, ...], sha256: str) -> np.ndarray:
 
 def read_unpacked(path: Path, size: int) -> bytes:
     """The content of a file, unpacked where its name ends in `.gz`: at most `size` + 1 bytes, so that no file fills
-    the memory. DatasetError where it cannot be read, or where the gz is truncated or damaged."""
+    the memory. DatasetError if it cannot be read, or where the gz is truncated or damaged."""
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb") as file:
             return bytes(file.read(size + 1))

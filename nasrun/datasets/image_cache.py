@@ -85,7 +85,7 @@ def _mapped(file: ImageFile) -> ReadImages:
 
 
 def _opened(path: Path) -> ImageFile | None:
-    """The file of pixels; None where it is not there, or not whole."""
+    """The file of pixels; None if it is not there, or not whole."""
     try:
         return ImageFile(path)
     except (OSError, ValueError, EOFError):
@@ -94,7 +94,7 @@ def _opened(path: Path) -> ImageFile | None:
 
 def _created(path: Path, paths: Sequence[Path], reader: ImageReader, *, skip: bool) -> ReadImages:
     """Make the file of pixels, or wait for another process that does. Nothing is left where it fails; what processes
-    that were killed have left is removed. OSError where it cannot be written."""
+    that were killed have left is removed. OSError if it cannot be written."""
     folder, name = path.parent, f"{len(paths):,} pictures"
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / "lock", name, "decodes"):

@@ -158,13 +158,13 @@ class ImageReader:
         self.resize: Resize = resize
 
     def read(self, path: Path) -> np.ndarray:
-        """One image as uint8 (channels, height, width); ImageError where it cannot be used."""
+        """One image as uint8 (channels, height, width); ImageError if it cannot be used."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # remarks on metadata, palettes and large pictures
             return self.decode(path).pixels
 
     def decode(self, path: Path) -> Decoded:
-        """One image, with what became of it; ImageError where it cannot be used.
+        """One image, with what became of it; ImageError if it cannot be used.
 
         An image that has the wanted size already keeps every pixel. Several threads may call this; warnings of Pillow
         are not held back, since that cannot be done for one thread alone.

@@ -41,7 +41,7 @@ CHANGES = {
 
 
 class _Layout(NamedTuple):
-    """The folders that hold the classes of each part; None where a part is cut off the training images."""
+    """The folders that hold the classes of each part; None if a part is cut off the training images."""
 
     train: Path
     validation: Path | None
@@ -99,7 +99,7 @@ class ImageFolder(Dataset):
 
     @property
     def task(self) -> Task:
-        """From the options and the names of the folders; no image is read. DatasetError where there are none."""
+        """From the options and the names of the folders; no image is read. DatasetError if there are none."""
         return Task(self.name, *self.shape, outputs=len(self._classes(self._layout().train)))
 
     def read(self) -> Raw:
@@ -140,7 +140,7 @@ class ImageFolder(Dataset):
         return DatasetError(text) if len(failures) == 1 else self._error(text)
 
     def _layout(self) -> _Layout:
-        """Where the classes lie; DatasetError where that cannot be told."""
+        """Where the classes lie; DatasetError if that cannot be told."""
         path = at_home(self.path)
         if path.is_file():
             raise self._error("a file; unpack it to a folder per class, or read an .npz file by dataset=arrays")
@@ -179,7 +179,7 @@ class ImageFolder(Dataset):
     def _check_filled(
         self, folder: Path, part: Split, classes: tuple[str, ...], files: "_Files", *, needed: bool
     ) -> None:
-        """DatasetError where a part has no image, or one that is `needed` for every class has none of some."""
+        """DatasetError if a part has no image, or one that is `needed` for every class has none of some."""
         counts = np.bincount(part.labels, minlength=len(classes))
         empty = [folder / name for name, count in zip(classes, counts, strict=True) if not count]
         if not empty or (len(part) and not needed):

@@ -34,7 +34,7 @@ def record_type(channels: int) -> np.dtype[Any]:
 
 
 class ImageFile:
-    """A whole file of decoded images. ValueError where it is not one, OSError where it cannot be read.
+    """A whole file of decoded images. ValueError if it is not one, OSError if it cannot be read.
 
     A copy in another process maps the same file, so that both share what the system holds of it in memory.
     """
@@ -142,7 +142,7 @@ def image_digests(images: Images) -> np.ndarray:
 
 
 def reserve(descriptor: int, size: int) -> None:
-    """Have the system keep so many bytes for a file; OSError where there is no room. What is written to a mapped file
+    """Have the system keep so many bytes for a file; OSError if there is no room. What is written to a mapped file
     on a full disk would end the process."""
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(descriptor, 0, size)

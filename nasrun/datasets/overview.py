@@ -155,7 +155,7 @@ class Overview:
 
 
 def overview_of(dataset: Dataset) -> Overview | None:
-    """What is in a data set whose data were read; None where they were not."""
+    """What is in a data set whose data were read; None if they were not."""
     splits = dataset.loaded
     if splits is None:
         return None

@@ -52,7 +52,7 @@ def blue_marble() -> np.ndarray:
 
 
 def picture_shape(path: str) -> tuple[int, int, int]:
-    """Bands, height and width of the picture in a file, from its header alone; DatasetError where it has none."""
+    """Bands, height and width of the picture in a file, from its header alone; DatasetError if it has none."""
     shape = _read(path, lambda stream: _header(stream), lambda series: tuple(series.shape))
     height, width, bands = (shape[axis] if axis >= 0 else 1 for axis in _axes(path, shape))
     return bands, height, width

@@ -48,7 +48,7 @@ class DataRecord:
 
     @property
     def fingerprint(self) -> str | None:
-        """SHA-256, in hex, of all that is recorded but the name of the data set; None where no image was read.
+        """SHA-256, in hex, of all that is recorded but the name of the data set; None if no image was read.
 
         Runs on the same data have the same one, wherever the data lay.
         """
@@ -65,7 +65,7 @@ class DataRecord:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "DataRecord":
-        """The record that `to_json` wrote; ValueError, TypeError or LookupError where it did not."""
+        """The record that `to_json` wrote; ValueError, TypeError or LookupError if it did not."""
         task = Task(**content["task"])
         sizes = (task.channels, task.height, task.width, task.outputs)
         if any(type(size) is not int or size < 1 for size in sizes) or not isinstance(task.name, str):
@@ -87,7 +87,7 @@ class DataRecord:
 
     @classmethod
     def of_header(cls, data: Mapping[str, Any] | None) -> "DataRecord | None":
-        """What the header of a journal records as `data`, read by `from_json`; None where that is nothing."""
+        """What the header of a journal records as `data`, read by `from_json`; None if that is nothing."""
         return None if data is None else cls.from_json(data)
 
 
@@ -103,7 +103,7 @@ def doubt_of(version: str | None) -> str:
 
 
 def difference(one: DataRecord, other: DataRecord, here: str = "then", there: str = "now") -> str | None:
-    """What differs between two data sets, in words; None where they are the same, or nothing more is recorded.
+    """What differs between two data sets, in words; None if they are the same, or nothing more is recorded.
 
     `here`, `there`: what each of them is called.
     """

@@ -20,8 +20,8 @@ RANDOM_IMAGES = 256
 class Images(NamedTuple):
     """Images uint8 (N, channels, height, width) to compare outputs on.
 
-    `splits`: the data of the run, of which they are the test images; None where they are random. `reason`: why they are
-    random, in one line; None where nobody looked for the data. `changed`: there are data, but not those of the run.
+    `splits`: the data of the run, of which they are the test images; None if they are random. `reason`: why they are
+    random, in one line; None if nobody looked for the data. `changed`: there are data, but not those of the run.
     `movable`: the key that says where they lie.
     """
 

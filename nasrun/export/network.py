@@ -199,7 +199,7 @@ def _deployed(benchmark: Benchmark, data: DataRecord, record: TrialRecord, path:
 
 
 def measured_again(network: RunNetwork, splits: Splits) -> Mapping[str, float]:
-    """The test metrics of the winner measured as in the run, in its precision, on the data of the run; empty where that
+    """The test metrics of the winner measured as in the run, in its precision, on the data of the run; empty if that
     cannot be done here."""
     from nasrun.hardware.devices import Runtime
     from nasrun.training.data import DeviceData
@@ -229,7 +229,7 @@ class Agreement(dict[str, Any]):
 
     @property
     def complete(self) -> bool:
-        """True where all images get the same class (but for ties), or values that differ by rounding alone."""
+        """True if all images get the same class (but for ties), or values that differ by rounding alone."""
         return bool(self["same"])
 
 

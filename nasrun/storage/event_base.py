@@ -18,7 +18,7 @@ def rest(line: Line, *names: str) -> Line:
 
 
 def mapping(value: Any) -> Mapping[str, Any]:
-    """Keys with values of a line; TypeError where it is something else."""
+    """Keys with values of a line; TypeError if it is something else."""
     if not isinstance(value, Mapping):
         raise TypeError(f"expected keys with values, not {value!r}")
     return value
@@ -68,7 +68,7 @@ class Event:
 
     @classmethod
     def from_json(cls, line: Line) -> Self:
-        """The event of a line; KeyError, TypeError or ValueError where it does not say what it must."""
+        """The event of a line; KeyError, TypeError or ValueError if it does not say what it must."""
         moment, spent = line.get("time"), line.get("spent")
         values = cls._values(line)
         values["time"] = None if moment is None else float(moment)

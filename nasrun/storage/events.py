@@ -26,7 +26,7 @@ class RunStarted(Event):
     within a budget of time. `data`: the record of the data set (`nasrun.datasets.record`); `paths`: the keys that are
     paths (`nasrun.storage.paths`); `code`: the classes of the user's own and the SHA-256 of their files; `sweep`: its
     folder and the number of the job. `line`: what it was read from, by
-    which trackers know the run again; None where it is still to be written.
+    which trackers know the run again; None if it is still to be written.
     """
 
     KIND = "run"
@@ -207,7 +207,7 @@ class FinalTested(Event):
 
     @property
     def metrics(self) -> Mapping[str, float]:
-        """The metrics of the winner, `test_accuracy` among them; empty where the evaluator gave none."""
+        """The metrics of the winner, `test_accuracy` among them; empty if the evaluator gave none."""
         found: Mapping[str, float] = self.result.get("metrics") or {}
         return found
 
@@ -283,7 +283,7 @@ class Resumed(Event):
 
 @event
 class Ended(Event):
-    """The run is over; `complete` is False where it gave up."""
+    """The run is over; `complete` is False if it gave up."""
 
     KIND = "end"
     READ = {"reason": str, "complete": bool}

@@ -126,7 +126,7 @@ def lines_of(path: Path) -> Iterator[Line]:
 
 
 def last_of(path: Path) -> Line | None:
-    """The last line, read from the end alone; None where that is no whole event."""
+    """The last line, read from the end alone; None if that is no whole event."""
     with path.open("rb") as file:
         size, length = file.seek(0, os.SEEK_END), 4096
         while True:
@@ -163,7 +163,7 @@ class Reader:
     def read(self) -> tuple[Iterator[Line], bool]:
         """The whole lines that were added since the last time, one after the other, and whether they are the first of a
         file: at first, and where another one took its place. JournalError names a damaged line, when it is reached;
-        OSError where there is no file."""
+        OSError if there is no file."""
         status = self._path.stat()
         if status.st_ino != self._inode or status.st_size < self._end:
             self._forget()
@@ -212,7 +212,7 @@ def check_format(header: Line, path: Path) -> None:
 
 
 def parse(line: bytes) -> Line | None:
-    """One line as its JSON object, from its bytes without the end; None where it is not whole."""
+    """One line as its JSON object, from its bytes without the end; None if it is not whole."""
     text = _checked(line)
     return None if text is None else _object_of(text)
 
@@ -230,7 +230,7 @@ def parse_all(lines: Sequence[bytes]) -> Sequence[Line | None]:
 
 
 def _checked(line: bytes) -> str | None:
-    """The JSON object of a line without its checksum; None where it is not that of the checksum."""
+    """The JSON object of a line without its checksum; None if it is not that of the checksum."""
     text, found, tail = line.rpartition(b',"crc":')
     if not found or not tail.endswith(b"}") or not tail[:-1].isdigit() or int(tail[:-1]) != zlib.crc32(text):
         return None
@@ -258,7 +258,7 @@ INVALID = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, 
 
 @contextlib.contextmanager
 def reject_invalid_events(path: Path) -> Iterator[None]:
-    """A scope in which events are taken for what they say; JournalError where that makes no sense: each line is whole,
+    """A scope in which events are taken for what they say; JournalError if that makes no sense: each line is whole,
     but nasrun did not write them, or not in this order."""
     try:
         yield

@@ -137,7 +137,7 @@ class Hold:
 
 @contextlib.contextmanager
 def locked(directory: Path, name: str = NAME) -> Iterator[Hold]:
-    """Hold a run directory for this process alone; ConfigError where another one does.
+    """Hold a run directory for this process alone; ConfigError if another one does.
 
     Whoever asks the holder to stop (`ask_to_stop`) has the signal of Ctrl-C raised in it.
     """
@@ -196,7 +196,7 @@ def holder_of(path: Path) -> Holder:
 
 
 def ask_to_stop(path: Path) -> None:
-    """Ask whoever holds the lock of that path to end; ConfigError where that cannot be written."""
+    """Ask whoever holds the lock of that path to end; ConfigError if that cannot be written."""
     try:
         path.with_name(path.name + STOP).touch()
     except OSError as error:
@@ -221,7 +221,7 @@ def _is_held(descriptor: int) -> bool:
 
 
 def _read(descriptor: int) -> dict[str, Any]:
-    """What the file says; empty where that is nothing, or not of a holder. It may be rewritten at this moment."""
+    """What the file says; empty if that is nothing, or not of a holder. It may be rewritten at this moment."""
     for _ in range(5):
         try:
             found = json.loads(os.pread(descriptor, MOST_BYTES, 0).partition(b"\n")[0])

@@ -68,7 +68,7 @@ class Pack:
 def pack(runs: Sequence[Path], folder: Path, path: Path) -> Pack:
     """Write run directories into a zip file, by their places below a folder. The same runs give the same bytes.
 
-    ConfigError where the file is there already, or cannot be written.
+    ConfigError if the file is there already, or cannot be written.
     """
     if path.exists():
         raise ConfigError(f"{path}: is there already; choose another name: --out FILE.zip")

@@ -73,7 +73,7 @@ def kept_path(value: Any, header: RunStarted, directory: Path) -> Any:
 
 
 def data_key(config: DictConfig, header: RunStarted) -> str | None:
-    """The key that says where a run's data lie: the one that is set, else the first; None where there is none."""
+    """The key that says where a run's data lie: the one that is set, else the first; None if there is none."""
     keys = [key for key in given_paths(header) if key.startswith("dataset.")]
     return next((key for key in keys if OmegaConf.select(config, key) is not None), keys[0] if keys else None)
 
@@ -86,7 +86,7 @@ def data_named(config: DictConfig, header: RunStarted, name: str) -> str:
 
 
 def data_there(config: DictConfig, header: RunStarted) -> bool:
-    """Whether anything lies where the config says that a run's data lie; False where it does not say."""
+    """Whether anything lies where the config says that a run's data lie; False if it does not say."""
     key = data_key(config, header)
     value = None if key is None else OmegaConf.select(config, key)
     return isinstance(value, str) and at_home(value).exists()

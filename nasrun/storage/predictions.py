@@ -68,7 +68,7 @@ class Predictions:
 
 
 def read_predictions(folder: Path) -> Predictions | None:
-    """What the file in a folder holds; None where there is none. ValueError, in one line, where it is damaged."""
+    """What the file in a folder holds; None if there is none. ValueError, in one line, where it is damaged."""
     from safetensors import SafetensorError, safe_open
 
     path = folder / NAME
@@ -87,7 +87,7 @@ def read_predictions(folder: Path) -> Predictions | None:
 
 
 def _check(found: Predictions) -> None:
-    """ValueError where arrays are not those of any test."""
+    """ValueError if arrays are not those of any test."""
     count, classes = len(found.labels), len(found.classes)
     for name in ("labels", "answers", "wrong"):
         values, most = getattr(found, name), count if name == "wrong" else classes

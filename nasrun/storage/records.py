@@ -74,7 +74,7 @@ class TrialRecord:
         return [m.metrics[metric] for m in self.measurements if m.status == "ok" and metric in m.metrics]
 
     def mean(self, metric: str) -> float | None:
-        """Mean over the repeats, None where none reports the metric."""
+        """Mean over the repeats, None if none reports the metric."""
         values = self.values(metric)
         return exact_mean(values) if values else None
 
@@ -99,7 +99,7 @@ def reused(trial: Trial, original: TrialRecord) -> TrialRecord:
 
 
 def best_of(records: Mapping[int, TrialRecord], objective: Objective) -> TrialRecord | None:
-    """The trial with the best mean objective; of equals, the first. None where no trial succeeded."""
+    """The trial with the best mean objective; of equals, the first. None if no trial succeeded."""
     ranked = [r for r in records.values() if r.status == "ok"]
     return max(ranked, key=lambda r: (objective.score(r.measurements), -r.trial.number), default=None)
 
@@ -152,7 +152,7 @@ class RunRecords:
 
     @property
     def last_time(self) -> float | None:
-        """Seconds since 1970 of the last event; None where the journal does not say."""
+        """Seconds since 1970 of the last event; None if the journal does not say."""
         return None if self._started is None else self._last
 
     @property
@@ -230,7 +230,7 @@ class RunLog(Journal):
 def read_run(directory: Path) -> RunRecords:
     """Read a run directory's journal, whether the run is finished, stopped or still going.
 
-    Raises FileNotFoundError where the directory holds no run, JournalError where the journal is damaged.
+    Raises FileNotFoundError where the directory holds no run, JournalError if the journal is damaged.
     """
     lines = journal.lines_of(directory / journal.NAME)
     first = next(lines, None)
@@ -240,7 +240,7 @@ def read_run(directory: Path) -> RunRecords:
 
 
 def assemble(directory: Path, lines: Iterable[Line], *, keep_events: bool = False) -> RunRecords:
-    """What the lines of a journal amount to; JournalError where they make no sense. `keep_events`: to be replayed."""
+    """What the lines of a journal amount to; JournalError if they make no sense. `keep_events`: to be replayed."""
     path = directory / journal.NAME
     events = each_event_of(lines, path)
     header = next(events, None)

@@ -32,12 +32,12 @@ NAMED = 3
 
 
 def holds_run(directory: Path) -> bool:
-    """True where a directory holds the journal of a run."""
+    """True if a directory holds the journal of a run."""
     return (directory / journal.NAME).is_file()
 
 
 def runs_in(directory: Path) -> str:
-    """For a message about a folder that is no run: which of its folders are, after a semicolon; empty where none is."""
+    """For a message about a folder that is no run: which of its folders are, after a semicolon; empty if none is."""
     found = sorted(path.parent for path in directory.glob(f"*/{journal.NAME}"))
     more = ", ..." if len(found) > NAMED else ""
     return f"; runs in it: {', '.join(map(str, found[:NAMED]))}{more}" if found else ""
@@ -82,7 +82,7 @@ def create_directory(
     """Make a run directory with its config, environment and journal, all at once: it appears complete or not at all.
 
     `words`: the command line, for `overrides.yaml`. `files`: further ones, by their path in the directory. Returns the
-    path of the directory. ConfigError where it is taken and `unique` is off, or cannot be written.
+    path of the directory. ConfigError if it is taken and `unique` is off, or cannot be written.
     """
 
     def write(folder: Path) -> None:
@@ -118,7 +118,7 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def _make(directory: Path, write: Callable[[Path], None]) -> bool:
-    """Put what `write` writes in the place of a directory; False where another run is there first.
+    """Put what `write` writes in the place of a directory; False if another run is there first.
 
     A folder that cannot be replaced (a mount point, one with logs in it) is filled, with the journal last, which makes
     it a run.
@@ -161,7 +161,7 @@ def taken(directory: Path) -> str:
 
 
 def check_place(directory: Path, key: str, *, may_exist: bool) -> Path:
-    """ConfigError where a run could not be written to a directory; else the nearest folder above that exists.
+    """ConfigError if a run could not be written to a directory; else the nearest folder above that exists.
 
     `key`: what names the directory. `may_exist`: what is there already is no obstacle.
     """
@@ -189,7 +189,7 @@ def check_place(directory: Path, key: str, *, may_exist: bool) -> Path:
 
 
 def make_unique(directory: Path) -> Path:
-    """Make a folder, with a number added to its name where it is taken. ConfigError where it cannot be made."""
+    """Make a folder, with a number added to its name where it is taken. ConfigError if it cannot be made."""
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
         for number in itertools.count(1):

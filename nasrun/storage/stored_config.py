@@ -68,7 +68,7 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(_EXPONENT), 
 
 
 def read_stored(path: Path) -> DictConfig:
-    """A config file as it is; ConfigError where it is none, or is made to take up memory."""
+    """A config file as it is; ConfigError if it is none, or is made to take up memory."""
     try:
         if not path.is_file():  # a pipe would be waited on for ever
             raise ValueError("no such file")
@@ -139,7 +139,7 @@ def _with_limits_as_then(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_stored(config: DictConfig, path: Path) -> None:
-    """ConfigError where a value asks for what is not in the config, such as a variable of the environment."""
+    """ConfigError if a value asks for what is not in the config, such as a variable of the environment."""
     for key, value in _values(OmegaConf.to_container(config, resolve=False)):
         if isinstance(value, str) and refers_outside(value):
             raise ConfigError(
@@ -153,7 +153,7 @@ def refers_outside(text: str) -> bool:
 
 
 def check_targets(config: DictConfig, path: Path, chosen: Collection[str] = ()) -> None:
-    """ConfigError where a config names a class that is neither nasrun's own, nor one of `chosen`, nor of a module that
+    """ConfigError if a config names a class that is neither nasrun's own, nor one of `chosen`, nor of a module that
     `NASRUN_ALLOW` names. Nothing is imported to find out."""
     allowed = [name.strip() for name in os.environ.get(ALLOW, "").split(",") if name.strip()]
     for key, value in _values(OmegaConf.to_container(config, resolve=True)):
@@ -168,7 +168,7 @@ def check_targets(config: DictConfig, path: Path, chosen: Collection[str] = ()) 
 
 
 def check_servers(config: DictConfig, directory: Path, chosen: Collection[str] = ()) -> None:
-    """ConfigError where the trackers of a run directory's config would send its history to a server that is not one of
+    """ConfigError if the trackers of a run directory's config would send its history to a server that is not one of
     `chosen`: whoever made the directory wrote its address."""
     for key, value in _values(OmegaConf.to_container(config, resolve=True)):
         if _is_server(key, value) and value not in chosen:
@@ -213,7 +213,7 @@ def _values(content: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def refuse_links(directory: Path) -> None:
-    """ConfigError where a run directory leads elsewhere: what nasrun writes or deletes in it would be there."""
+    """ConfigError if a run directory leads elsewhere: what nasrun writes or deletes in it would be there."""
     for folder in (directory, *(directory / name for name in WRITTEN)):
         if not folder.is_dir():
             continue

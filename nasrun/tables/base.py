@@ -28,7 +28,7 @@ class Trainings:
     """All trainings of one data set and length, row after row.
 
     `starts`: integers (rows + 1,); the trainings of row `i` are those from `starts[i]` up to `starts[i + 1]`, which may
-    be none. `validation`, `test`: float64 (trainings,), accuracies as fractions; `test` is None where the table holds
+    be none. `validation`, `test`: float64 (trainings,), accuracies as fractions; `test` is None if the table holds
     one accuracy per training, and NaN of a training that was not tested. `spent`: by the name of the metric, float64
     (trainings,): what a training took, or was measured besides. `mode`: which values are the better ones.
     """
@@ -74,7 +74,7 @@ class BenchmarkTable(ABC):
     datasets: tuple[str, ...] = ()
     """Names of the data sets that the table knows; empty: any, or those that its rows name."""
     epochs: tuple[int, ...] = ()
-    """Training lengths in epochs, rising; empty where they are known only after `load`."""
+    """Training lengths in epochs, rising; empty if they are known only after `load`."""
     metric: str = "val_accuracy"
     """What networks are compared by."""
     has_epochs: bool = True
@@ -91,7 +91,7 @@ class BenchmarkTable(ABC):
 
     @abstractmethod
     def load(self) -> None:
-        """Read the table; TableError where its file is missing or damaged. A second call does nothing."""
+        """Read the table; TableError if its file is missing or damaged. A second call does nothing."""
 
     @abstractmethod
     def trainings(self, dataset: str, epochs: int) -> Trainings:
@@ -103,7 +103,7 @@ class BenchmarkTable(ABC):
 
     @abstractmethod
     def find(self, space: SearchSpace, genome: Genome) -> int | None:
-        """The row of a genome of `space`, None where the table has none."""
+        """The row of a genome of `space`, None if the table has none."""
 
     def examples(self, space: SearchSpace, dataset: str) -> Iterator[tuple[Genome, int]]:
         """Architectures with the parameters that the table says they have; none where it says nothing certain."""

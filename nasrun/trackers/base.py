@@ -54,7 +54,7 @@ class TrackedTrial:
     """A trial that was told.
 
     `metrics`: means over the repeats that succeeded. `settings`: what was chosen for it: the genome token by token,
-    training settings, operator. `best`: the best objective up to here, None where nothing succeeded yet; `improved`:
+    training settings, operator. `best`: the best objective up to here, None if nothing succeeded yet; `improved`:
     by this trial. `time`: when it was told, in seconds since 1970.
     """
 
@@ -114,7 +114,7 @@ class Tracker(ABC):
 
 
 def require(option: str, *modules: str) -> None:
-    """ConfigError where a module that a tracker needs is not installed. Nothing is imported."""
+    """ConfigError if a module that a tracker needs is not installed. Nothing is imported."""
     for module in modules:
         if importlib.util.find_spec(module) is None:
             raise ConfigError(f"tracker={option} needs {module}: pip install 'nasrun[{option}]'")

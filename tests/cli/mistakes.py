@@ -37,7 +37,7 @@ KEYS = [
 OPTIONS = [
     (
         "reproduction=slides_swarm",
-        "reproduction=slides_swarm: is run by a verb; type: nasrun reproduce slides_swarm",
+        "reproduction=slides_swarm: is not an option; type: nasrun reproduce slides_swarm",
     ),
     ("strategy=agng_evolution", "strategy=agng_evolution: no such option; did you mean 'aging_evolution'?"),
     ("strategy=null", "strategy=null: expected the name of an option; known: abc, aging_evolution, "),
@@ -76,7 +76,7 @@ VALUES = [
     ("trials=true", "trials=true: expected a whole number"),
     ("trials=1e400", "trials=inf: expected a whole number"),
     ("seed=-1", "seed=-1: must be at least 0"),
-    ("seed=0,1", "seed=0,1: several values make a sweep, which needs -m"),
+    ("seed=0,1", "seed=0,1: several values are a sweep; add -m"),
     ("max_failures=0", "max_failures=0: must be at least 1"),
     ("evaluator.micro_batch=0", "evaluator.micro_batch=0: must be at least 1"),
     ("evaluator.retry_parts=1", "evaluator.retry_parts=1: must be at least 2"),
@@ -106,7 +106,7 @@ VALUES = [
     ("constraints.latency_ms=0", "constraints.latency_ms=0: must be above 0"),
     (
         "constraints.latency_ms=5 evaluator=supernet search_space=macro_cnn",
-        "constraints.latency_ms=5: weights that all architectures share have no latency; choose evaluator=train",
+        "constraints.latency_ms=5: shared weights have no latency; choose evaluator=train",
     ),
     ("strategy=nsga2 strategy.population=1", "strategy.population=1: must be at least 2"),
     ("strategy.sample=200", "strategy.sample=200: larger than population=8; at most the population is right"),
@@ -151,7 +151,7 @@ VALUES = [
         "constraints.parameters=10",
         "constraints.parameters=10: none",
         ": none of 10,000 random architectures",
-        "the least among them: 230 parameters",
+        "the smallest among them: 230 parameters",
     ),
     (
         "constraints.flops=10 constraints.parameters=2000",
@@ -170,7 +170,7 @@ VALUES = [
     ),
     (
         "strategy=asha evaluator=supernet search_space=macro_cnn",
-        "strategy.budgets=[1,3,9]: weights that all architectures share have no budgets",
+        "strategy.budgets=[1,3,9]: shared weights have no budgets",
     ),
     ("dataset=arrays dataset.path=2024", """dataset.path=2024: expected text; in quotes: 'dataset.path="2024"'"""),
     ("dataset=arrays dataset.path=1e5", """dataset.path=1e5: expected text; in quotes: 'dataset.path="1e5"'"""),
@@ -185,7 +185,7 @@ VALUES = [
     ),
     ("dataset=arrays ++dataset.path=null", """dataset.path=null: expected text; in quotes: 'dataset.path="null"'"""),
     ("dataset=arrays dataset.path=[x]", """dataset.path=[x]: expected text; in quotes: 'dataset.path="[x]"'"""),
-    ("dataset=arrays dataset.path=a,b.npz", """several values make""", """as one text: 'dataset.path="a,b.npz"'"""),
+    ("dataset=arrays dataset.path=a,b.npz", """several values are""", """as one text: 'dataset.path="a,b.npz"'"""),
     ("vars=5", "vars=5: expected keys below vars, as in vars.KEY=VALUE"),
     ("evaluator.schedule_epochs=1", "evaluator.schedule_epochs=1: the schedule would end before the training does"),
 ]
@@ -215,7 +215,7 @@ FLAGS = [
     ("hydra.searchpath=[3]", "hydra.searchpath=[3]: expected a list of folders in [ ]"),
     ("hydra.job.chdir=true", "hydra.job.chdir=true: a run stays in the folder that it was started in"),
     ("hydra.output_subdir=x", "hydra.output_subdir=x: nasrun keeps the config of a run itself, in .hydra"),
-    ("hydra.searchpath=[pkg://no_such_package.x]", "hydra.searchpath: pkg://no_such_package.x: no such package in"),
+    ("hydra.searchpath=[pkg://no_such_package.x]", "hydra.searchpath: pkg://no_such_package.x: no such package on"),
     ("--config-dir=. --config-dir=own", "--config-dir=own: --config-dir was given before", "'hydra.searchpath=[own]'"),
     ("-cn=config -cn own", "--config-name=own: --config-name was given before"),
     ("'vars.ä=3'", "vars.ä=3: cannot be read"),
@@ -262,7 +262,7 @@ IN_FOLDERS = [
     ("resume --salvage full", "full: holds no run that could be resumed"),
     ("resume run trials=abc", "trials=abc: expected a whole number"),
     ("resume run trials=[", "trials=[: expected a whole number"),
-    ("resume run trials=5,6", "trials=5,6: several values make a sweep"),
+    ("resume run trials=5,6", "trials=5,6: several values are a sweep"),
     ("resume run trials='${nope}'", "trials=${nope}: cannot be read (Interpolation key 'nope' not found)"),
     ("resume run --config-dir=mine trials=9", "--config-dir: a run has its config in its directory; leave it out"),
     ("resume mine", "mine: holds no run that could be resumed", "and no sweep"),

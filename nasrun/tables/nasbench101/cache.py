@@ -139,7 +139,7 @@ class Runs:
         self._parameters = array("q")
 
     def add(self, cell: bytes, epochs: int, parameters: int, validation: float, test: float, seconds: float) -> None:
-        """Take in one run; ValueError where it contradicts an earlier one of the same cell."""
+        """Take in one run; ValueError if it contradicts an earlier one of the same cell."""
         self.count += 1
         number = self.cells.setdefault(cell, len(self.cells))
         if number == len(self._parameters):

@@ -26,7 +26,7 @@ class CellIndex:
         self._leading, self._trailing = halves
 
     def find(self, key: str) -> int | None:
-        """The row of a hash of 32 hexadecimal digits, None where there is none."""
+        """The row of a hash of 32 hexadecimal digits, None if there is none."""
         leading, trailing = int(key[:16], 16), int(key[16:], 16)
         row = int(np.searchsorted(self._leading, np.uint64(leading)))
         while row < len(self._leading) and self._leading[row] == leading:
