@@ -60,7 +60,7 @@ def test_a_mount_point_is_filled(nasrun_inprocess: Callable, tmp_path: Path) -> 
 def test_a_working_directory_that_was_deleted(tmp_path: Path) -> None:
     command = f"mkdir gone; cd gone; rmdir ../gone; {COMMAND} {QUICK}; echo $?; {COMMAND} resume x; {COMMAND} --version"
     done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True)
-    line = "nasrun: the working directory was deleted; go to another one (cd) and type it again\n"
+    line = "nasrun: the working directory was deleted; change to another one (cd) and try again\n"
     assert done.stderr.endswith(line * 2)
     assert "Traceback" not in done.stderr
     assert done.stdout.startswith("2\nnasrun ")

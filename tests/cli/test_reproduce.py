@@ -38,7 +38,7 @@ def test_a_run_made_again_is_equal(nasrun_inprocess: Callable, tmp_path: Path) -
     first = nasrun_inprocess("rerun run")
     assert (first.returncode, first.stderr) == (0, "")
     assert first.stdout == (
-        "run: equal in trials.csv, measurements.csv, history.csv, genomes.txt, best.json; made again in run_rerun\n"
+        "run: equal in trials.csv, measurements.csv, history.csv, genomes.txt, best.json; repeated in run_rerun\n"
     )
     header, again = (journal.read(tmp_path / name / "journal.jsonl")[0] for name in ("run", "run_rerun"))
     assert header["environment"]["command"] == again["environment"]["command"]
@@ -47,7 +47,7 @@ def test_a_run_made_again_is_equal(nasrun_inprocess: Callable, tmp_path: Path) -
     change(tmp_path / "run", b",ok,", b",okay,")
     other = nasrun_inprocess("rerun run --out third")
     assert other.returncode == 1
-    assert other.stderr == "nasrun: run: not equal: trials.csv: row 2, status: okay then, ok now; made again in third\n"
+    assert other.stderr == "nasrun: run: not equal: trials.csv: row 2, status: okay then, ok now; repeated in third\n"
 
 
 def test_what_cannot_be_made_again_is_refused(nasrun_inprocess: Callable, tmp_path: Path) -> None:

@@ -154,7 +154,7 @@ def test_regression_gives_values_in_their_own_units(
     assert error[weights == 1].mean() == pytest.approx(network.metrics["test_loss"], rel=1e-3)
     refused = nasrun_inprocess("predict run/export picture.npy")
     assert refused.returncode == 2
-    assert "the network gives pictures, not classes" in refused.stderr
+    assert "the network is for regression, not classification" in refused.stderr
 
 
 @pytest.mark.slow

@@ -72,8 +72,8 @@ def test_a_run_whose_data_are_gone_is_reported_exported_and_predicts(project: Pa
     assert answer.stdout.count("same class for 256 of 256 random images") == 4
     assert answer.stderr == (
         "nasrun: test accuracy not measured: dataset.path=photos: no such folder; it must hold one folder of images "
-        "per class; the files are from the run alone, compared on random images; if its data lie elsewhere now: "
-        "dataset.path=PATH, or without looking at data: --no-data\n"
+        "per class; the files were compared on random images; if its data were moved, add "
+        "dataset.path=PATH; to export without the data, add --no-data\n"
     )
     card = Path("run/export/MODEL_CARD.md").read_text()
     assert f"test_accuracy: {recorded:.4f} (in the run)" in card
