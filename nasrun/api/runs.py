@@ -101,9 +101,7 @@ def sweep(
     """
     call = _Call.of(overrides, parts, config_dir, progress)
     folder, values = at_home(directory), call.composer.values(call.words)
-    jobs = [
-        call.checked(list(words)) for words in itertools.product(*values.values())
-    ]  # all are checked before anything is created
+    jobs = [call.checked(list(words)) for words in itertools.product(*values.values())]  # check all first
     check_place(folder, "directory", may_exist=True)
     there = sorted(path.parent for path in folder.rglob(journal.NAME)) if folder.is_dir() else []
     earlier = EarlierRuns(there, frozenset(key for key, options in values.items() if len(options) > 1))

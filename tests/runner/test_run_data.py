@@ -100,8 +100,8 @@ def test_an_export_measures_where_the_data_are_said_to_be(
     shutil.rmtree("run/export")
     for words, said in (
         ("dataset.path=gone", "dataset.path={project}/gone: no such folder"),
-        ("dataset.root=gone", "dataset.root: cannot be given here; did you mean 'dataset.path'?"),
-        ("trials=3", "trials: cannot be given here"),
+        ("dataset.root=gone", "dataset.root: cannot be changed here; did you mean 'dataset.path'?"),
+        ("trials=3", "trials: cannot be changed here"),
         ("--no-data dataset.path=../elsewhere", "--no-data dataset.path=../elsewhere: only one of these"),
     ):
         refused(nasrun_inprocess(f"export run {words}"), said.format(project=project))
