@@ -245,7 +245,7 @@ SWEEPS = [
     ("hydra.mode=MULTIRUN trials=0", "trials=0: must be at least 1"),
 ]
 IN_FOLDERS = [
-    ("hydra.run.dir=run", "run holds a run already; go on with it: nasrun resume run"),
+    ("hydra.run.dir=run", "run already has a run; continue it with: nasrun resume run"),
     ("hydra.run.dir=full", "full is not an empty folder; choose another: hydra.run.dir=PATH"),
     ("hydra.run.dir=full/file", "full/file is not an empty folder; choose another: hydra.run.dir=PATH"),
     ("hydra.run.dir=full/file/run", "full/file: is a file, so full/file/run cannot be made; choose another"),

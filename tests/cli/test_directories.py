@@ -36,7 +36,7 @@ def test_a_link_to_an_empty_folder_is_filled(nasrun_inprocess: Callable, tmp_pat
 def test_a_link_to_nothing_is_refused(words: str, nasrun_inprocess: Callable, tmp_path: Path) -> None:
     (tmp_path / "here").symlink_to("gone")
     answer = refused(nasrun_inprocess(f"{QUICK} {words}"))
-    assert "here: is a link to gone, which does not exist; make that, or choose another: hydra." in answer
+    assert "here: is a link to gone, which does not exist; create that, or choose another: hydra." in answer
     assert [path.name for path in tmp_path.iterdir()] == ["here"]
 
 

@@ -188,5 +188,5 @@ def test_a_header_that_makes_no_sense_is_refused(damage: Line, project: Path, na
     for verb in ("resume", "report", "export"):
         answer = nasrun_inprocess(f"{verb} run")
         assert answer.returncode == 1
-        assert answer.stderr.startswith("nasrun: run/journal.jsonl: does not tell of a run (")
+        assert answer.stderr.startswith("nasrun: run/journal.jsonl: does not describe a run (")
         assert answer.stderr.count("\n") == 1

@@ -106,7 +106,7 @@ def test_a_server_is_told_of_a_resumed_run_only_if_it_is_named_again(
     refused = nasrun_inprocess("resume twice trials=5")
     assert refused.returncode == 2
     assert refused.stderr == (
-        f"nasrun: {key}: is chosen by the run directory, and not by you; to report to it: nasrun resume twice {key}, "
+        f"nasrun: {key}: was chosen by the run directory, not by you; to report to it: nasrun resume twice {key}, "
         "to no one: nasrun resume twice tracker=csv\n"
     )
     assert (tmp_path / "twice" / "journal.jsonl").read_bytes() == before
