@@ -115,7 +115,7 @@ def test_a_link_to_nothing_does_not_hide_what_is_wrong(own: Path, tmp_path: Path
     write(tmp_path, "strategy/e.yaml", f"# für mich\n{RANDOM}".encode("latin-1"))
     (own / "strategy" / ".#a.yaml").symlink_to("nowhere")  # as editors leave it
     (own / "strategy" / "b.yaml").mkdir()
-    with pytest.raises(ConfigError, match=r"^mine/strategy/e\.yaml: is no text in UTF-8"):
+    with pytest.raises(ConfigError, match=r"^mine/strategy/e\.yaml: is not UTF-8 text"):
         compose(own, "strategy=e")
 
 
