@@ -50,7 +50,7 @@ class Trainings:
         first = self.starts[rows]
         means = sign * np.add.reduceat(values, first) / (self.starts[rows + 1] - first)
         top = np.nanmax(means)
-        close = rows[means >= top - ROUNDING * abs(top)]  # rounded more than once
+        close = rows[means >= top - ROUNDING * abs(top)]  # means are rounded more than once
         return sign * max(sign * mean(values[self.of(row)]) for row in close)
 
     def regret(self, values: np.ndarray, row: slice) -> float:

@@ -104,7 +104,7 @@ def test_a_user_without_a_home(open_folder: Path) -> None:
         assert "~/x" in (answer := refused(run(f"{QUICK} {words}")))
         assert "no home folder is known for this user; set HOME, or write the full path instead of ~" in answer
     answer = refused(run("search_space=mlp dataset=cifar10 dataset.mirrors=[] trials=1"))
-    assert answer.startswith("no home folder is known for this user, where fetched data would be kept; set HOME or")
+    assert answer.startswith("no home folder is known for this user, to store fetched data; set HOME or")
 
 
 @pytest.fixture

@@ -88,10 +88,10 @@ def test_any_whole_numbers_are_labels(tmp_path: Path, kind: type) -> None:
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"images": GREY}, "holds no array 'labels', only images"),
-        ({"a": GREY, "b": LABELS}, "holds no array 'images', only a, b"),
-        ({"images": GREY, "labels": LABELS, "test_images": GREY}, "holds no array 'test_labels'"),
-        ({"images": GREY, "labels": LABELS, "y_val": LABELS}, "holds no array 'val_images'"),
+        ({"images": GREY}, "has no array 'labels', only images"),
+        ({"a": GREY, "b": LABELS}, "has no array 'images', only a, b"),
+        ({"images": GREY, "labels": LABELS, "test_images": GREY}, "has no array 'test_labels'"),
+        ({"images": GREY, "labels": LABELS, "y_val": LABELS}, "has no array 'val_images'"),
         (
             {"x": GREY, "x_train": GREY, "labels": LABELS},
             "the arrays x and x_train could both be images; name the right",

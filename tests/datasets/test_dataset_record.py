@@ -162,7 +162,7 @@ def test_data_that_were_not_read_differ_in_their_task_alone(mini: DataRecord) ->
 def test_the_data_set_of_a_record_has_its_task_and_no_images(mini: DataRecord) -> None:
     dataset = RecordedDataset(mini)
     assert (dataset.name, dataset.task) == ("fashion_mnist_mini", FashionMnistMini().task)
-    with pytest.raises(DatasetError, match="known from the record of a run only, without images"):
+    with pytest.raises(DatasetError, match="only the record of a run is available, without images"):
         dataset.load()
 
 

@@ -232,7 +232,7 @@ def test_data_sets_without_images_say_so() -> None:
         assert name in options("dataset")
         dataset = setup_of("evaluator=synthetic", f"dataset={name}").dataset
         assert (dataset.task.channels, dataset.task.height, dataset.task.outputs) == (3, side, classes)
-        with pytest.raises(ConfigError, match=f"^dataset={name}: known from benchmark tables only, without images"):
+        with pytest.raises(ConfigError, match=f"^dataset={name}: has no images, only results in benchmark tables"):
             dataset.load()
 
 

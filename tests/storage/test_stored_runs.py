@@ -22,7 +22,7 @@ from nasrun.storage.run_directory import load_config
 from tests.conftest import Answer
 
 STORED = Path(__file__).with_name("stored_runs")
-DOUBT = "begun by nasrun 0.1.0, which recorded nothing of the data: whether they are the same now cannot be checked"
+DOUBT = "started by nasrun 0.1.0, which did not record the data: whether they are the same now cannot be checked"
 
 Call = Callable[[str], Answer]
 

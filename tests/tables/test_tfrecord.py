@@ -155,7 +155,7 @@ def test_any_cut_is_refused_with_its_place(runs: list[Written], tmp_path: Path, 
         number = 2 if size < sizes[0] + sizes[1] else 3
         start = sum(sizes[: number - 1])
         words = f"record {number} (at byte {start:,}) is truncated: the file ends at byte {size:,}"
-        assert words in refused(path, cache, "cut short")
+        assert words in refused(path, cache, "truncated")
     path.write_bytes(b"")
     refused(path, cache, "is empty")
 
@@ -194,7 +194,7 @@ def changed(run: Written, **values: Any) -> bytes:
         (lambda run: changed(run, epochs="108"), "no number of epochs"),
         (lambda run: changed(run, message="A"), "is not a training run"),
         (lambda run: writer.payload(run, b""), "lacks evaluations"),
-        (lambda run: writer.payload(run, writer.message(run)[:-4]), "cut short"),
+        (lambda run: writer.payload(run, writer.message(run)[:-4]), "truncated"),
         (lambda run: writer.payload(run, b"\x0a\x03abc\x10\x05"), "is not a training run"),
         (lambda run: writer.payload(run, b"\x0a\x00\x10\x05"), "lacks training time"),
         (lambda run: writer.payload(run, b"\x0b"), "unknown type 3"),
