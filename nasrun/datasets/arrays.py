@@ -160,11 +160,11 @@ def _name_remarks(file: ArrayFile) -> Iterator[str]:
     """Remarks on arrays with other names and their roles, and on ignored arrays."""
     renamed = [f"{name} ({role})" for role, name in file.names.items() if name != role]
     if renamed:
-        yield f"taken by their names: {', '.join(renamed)}"
+        yield f"recognised by name: {', '.join(renamed)}"
     if "val_images" in file.names:
         yield f"the validation part is {file.names['val_images']}; dataset.validation is not used"
     if file.others:
-        yield f"arrays passed over: {', '.join(file.others)}"
+        yield f"arrays ignored: {', '.join(file.others)}"
 
 
 def _check_shapes(file: ArrayFile, parts: dict[str, Split]) -> None:

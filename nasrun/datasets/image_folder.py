@@ -135,7 +135,7 @@ class ImageFolder(Dataset):
         """The error that lists all unusable files."""
         hint = ""
         if any(isinstance(failure, CorruptImageError) for failure in failures):
-            hint = "; those that cannot be read as images are passed over with dataset.corrupt=skip"
+            hint = "; to ignore files that cannot be read as images, add dataset.corrupt=skip"
         text = refusal(failures, at_home(self.path)) + hint
         return DatasetError(text) if len(failures) == 1 else self._error(text)
 
@@ -185,7 +185,7 @@ class ImageFolder(Dataset):
         if not empty or (len(part) and not needed):
             return
         passed_over = sum((files.passed_over[place] for place in empty), Counter[str]())
-        other = f" (passed over: {describe_counts(passed_over)})" if passed_over else ""
+        other = f" (ignored: {describe_counts(passed_over)})" if passed_over else ""
         places = ", ".join(map(str, empty)) if len(part) else str(folder)
         holds = "hold no image" if len(part) and len(empty) > 1 else "holds no image"
         raise self._error(f"{places} {holds} that can be read{other}; known kinds: {' '.join(SUFFIXES)}")
@@ -198,7 +198,7 @@ class ImageFolder(Dataset):
         for part, folder in ((VALIDATION, layout.validation), (TEST, layout.test)):
             if folder is None:
                 told.append(
-                    f"{part} images are cut off {layout.train.name}/ (dataset.{part}), there is no folder of them"
+                    f"{part} images are split off {layout.train.name}/ (dataset.{part}), because they have no folder"
                 )
             elif part == VALIDATION:
                 told.append(f"the validation part is {folder.name}/; dataset.validation is not used")

@@ -101,7 +101,7 @@ class Overview:
             yield f"images of each class ({' + '.join(self.images)}): {self._by_class()}"
             if max(self.totals) >= UNEQUAL * min(self.totals):
                 yield (
-                    "classes of unequal size: to count every class alike, search by objective=val_balanced_accuracy "
+                    "unbalanced classes: to weight all classes equally, search with objective=val_balanced_accuracy "
                     "and train with evaluator.class_weights=balanced"
                 )
         if self.notes.smallest and self.notes.largest:
@@ -110,7 +110,7 @@ class Overview:
         yield from self.notes.remarks
         if self.notes.passed_over:
             total = sum(self.notes.passed_over.values())
-            yield f"passed over: {counted(total, 'file')}: {describe_counts(self.notes.passed_over)}"
+            yield f"ignored: {counted(total, 'file')}: {describe_counts(self.notes.passed_over)}"
         within = [f"{count:,} {_VERBS[part]}" for part, count in self.equal.within.items() if count]
         if within:
             yield f"equal images: {', '.join(within)} repeat another one of the same part"
@@ -135,10 +135,10 @@ class Overview:
         copy = "; is one part a copy of the other?"
         if count := self.equal.test_in_training:
             hint = copy if 2 * count > tested else ""
-            yield f"{count:,} of {tested:,} test images are trained on too, so the test result is too high{hint}"
+            yield f"{count:,} of {tested:,} test images are also in training, so the test result is too high{hint}"
         if (count := self.equal.validation_in_train) and not self.validation_is_test:
             hint = copy if 2 * count > compared else ""
-            yield f"{count:,} of {compared:,} validation images are trained on too, so memorising wins the search{hint}"
+            yield f"{count:,} of {compared:,} validation images are also in training, so memorising wins the search{hint}"
         if count := self.equal.in_two_classes:
             yield f"{counted(count, 'image')} in more than one class"
         if self.classes:
@@ -151,7 +151,7 @@ class Overview:
         for part in ("validation", "test"):
             missing = [name for name, count in zip(self.classes, self.images[part], strict=True) if not count]
             if missing:
-                yield f"no {part} image of {_listed(missing)}: what is learned of it is not measured there"
+                yield f"no {part} image of {_listed(missing)}, so these classes are not measured there"
 
 
 def overview_of(dataset: Dataset) -> Overview | None:

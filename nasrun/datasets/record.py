@@ -120,9 +120,9 @@ def difference(one: DataRecord, other: DataRecord, here: str = "then", there: st
             return f"{part} images: {counts[0]:,} {here}, {counts[1]:,} {there}"
     changed = [part for part in PARTS if one.parts.get(part) != other.parts.get(part)]
     if changed and one.images == other.images:
-        return "split: the same images, but in other parts or in another order"
+        return "split: the same images in different parts or in a different order"
     if changed:
-        return f"contents: as many images, but others or with other labels in {' and '.join(changed)}"
+        return f"contents: the same number of images, but different images or labels in {' and '.join(changed)}"
     for name in (*NUMBERS, "background"):
         first, second = (np.atleast_1d(getattr(record, name)).tolist() for record in (one, other))
         if len(first) != len(second) or not all(map(_close, first, second)):
@@ -186,7 +186,7 @@ def _names(one: Sequence[str], other: Sequence[str], here: str, there: str) -> s
     """The names that occur in only one of two sequences."""
     own = [_listed([n for n in names if n not in rest]) for names, rest in ((one, other), (other, one))]
     if not any(own):
-        return "the same in another order"
+        return "the same in a different order"
     if all(own):
         return f"{own[0]} {here}, {own[1]} {there}"
     return f"{own[0]} {here} only" if own[0] else f"{own[1]} {there} only"

@@ -101,7 +101,7 @@ def write_python(network: RunNetwork, folder: Path) -> Function:
     size = f"{task.height}, {task.width}"
     outputs = "float (batch, classes), the logits"
     if model.regression:
-        outputs = f"float (batch, {task.outputs}, {size}), values in their own units"
+        outputs = f"float (batch, {task.outputs}, {size}), values in original units"
     head = {
         "title": f"A network for {task.name}, found by nasrun: {network.genome}",
         "weights": WEIGHTS,

@@ -38,9 +38,9 @@ class Attempt(NamedTuple):
 
 
 ATTEMPTS = (
-    Attempt("weights by channel, ranges of activations from least to largest", "MinMax", keep_ends=False),
+    Attempt("weights per channel, activation ranges from minimum to maximum", "MinMax", keep_ends=False),
     Attempt("first and last layer in fp32", "MinMax", keep_ends=True),
-    Attempt("first and last layer in fp32, ranges of activations without the 0.001 % outermost", "Percentile", True),
+    Attempt("first and last layer in fp32, activation ranges without the outermost 0.001 %", "Percentile", True),
 )
 
 

@@ -122,8 +122,8 @@ def _facts(network: RunNetwork) -> list[tuple[str, str]]:
     """Properties, input and output of a network, as names and values."""
     task, data, final = network.task, network.data, network.stored.records.final
     trained = (final.result.get("trained_on") if final else None) if network.final else "the search's weights"
-    values = "values in their own units" if task.kind == "regression" else "the logits of the classes"
-    values += ", means over the image and its mirror image: that is in the files" if network.test_flip else ""
+    values = "values in original units" if task.kind == "regression" else "the logits of the classes"
+    values += ", averaged over the image and its mirror image (built into the files)" if network.test_flip else ""
     shape = f"(batch, {task.channels}, {task.height}, {task.width})"
     counts = [data.counts.get(part, 0) for part in ("train", "validation", "test")]
     space = network.stored.benchmark.config["search_space"]
@@ -158,14 +158,14 @@ def _tested(network: RunNetwork) -> WinnerTest | None:
 
 def _by_class(tested: WinnerTest) -> str:
     """The test results by class, with plots next to the card."""
-    text = "| class | images | accuracy | 95 % interval | mostly taken for |\n|---|---:|---:|---|---|\n"
+    text = "| class | images | accuracy | 95 % interval | most often confused with |\n|---|---:|---:|---|---|\n"
     for one in tested.classes:
         interval = str(one.interval) if one.images else ""
         cells = (one.name, f"{one.images:,}", number(one.accuracy), interval, one.taken_for or "")
         text += f"| {' | '.join(map(markdown, cells))} |\n"
-    pictures = "![What the network answered for the images of each class](test_confusion.png)\n"
+    pictures = "![Predictions of the network for the images of each class](test_confusion.png)\n"
     if len(tested.predictions.wrong):
-        pictures += "\n![The most confidently wrong answers](test_mistakes.png)\n"
+        pictures += "\n![Wrong predictions with the highest confidence](test_mistakes.png)\n"
     return f"{text}\n{pictures}\nAs tables: `test_classes.csv`, `test_confusion.csv`. Intervals are Wilson's.\n"
 
 
@@ -199,7 +199,7 @@ def _measured(network: RunNetwork, test: Mapping[str, str], images: Images) -> s
         why = f" ({markdown(images.reason)})" if images.reason else ""
         lines.append(f"- The data of the run were not used for this export{why}: nothing was measured again.\n")
     elif not network.final:
-        lines.append("- The test set was used to compare the files below with PyTorch, and for nothing else.\n")
+        lines.append("- The test set was used only to compare the files below with PyTorch.\n")
     return "".join(lines)
 
 
@@ -216,9 +216,9 @@ def _files(files: Sequence[Written], kind: str) -> str:
             cells.append(f"{found['largest_difference']:.2g}")
             text += f"| {entry.file} | {entry.size:,} | {' | '.join(cells)} |\n"
     if regression:
-        return f"{text}\nLargest difference: of any value, on {kind}, to the network in PyTorch (fp32).\n"
+        return f"{text}\nLargest difference of any output value from the network in PyTorch (fp32), on {kind}.\n"
     return (
-        f"{text}\nSame class: {kind} for which the file gives the class that the network gives in PyTorch (fp32). "
+        f"{text}\nSame class: {kind} for which the file and the network in PyTorch (fp32) predict the same class. "
         "Ties are images whose two best classes are closer than the rounding.\n"
     )
 
@@ -236,8 +236,8 @@ def _int8(network: RunNetwork, found: Quantised, images: SomeImages) -> str:
         text += f"| {path.name} | {path.stat().st_size:,} | {accuracy:.4f} | {' | '.join(speeds)} |\n"
     tried = "; ".join(f"{words}: {points:.2f} points" for words, points in found.tried)
     return (
-        f"{text}\nQuantised by onnxruntime, {found.how}; calibrated on training images. Lost on validation images, by "
-        f"which the way was chosen: {tried}. Medians, by onnxruntime on this machine.\n"
+        f"{text}\nQuantised by onnxruntime, {found.how}; calibrated on training images. Loss on validation images, by "
+        f"which the method was chosen: {tried}. Medians, by onnxruntime on this machine.\n"
     )
 
 

@@ -140,7 +140,7 @@ def test_all_images_of_a_folder_are_answered_and_the_others_counted(
     answer = nasrun_inprocess("predict run album")
     assert answer.returncode == 0, answer.stderr
     assert [line.split()[0] for line in answer.stdout.splitlines()] == FOUND
-    assert answer.stderr.splitlines() == ["nasrun: album: passed over: 2 hidden, 1 .txt, 1 without an ending", SKIPPED]
+    assert answer.stderr.splitlines() == ["nasrun: album: ignored: 2 hidden, 1 .txt, 1 without an ending", SKIPPED]
     alone = nasrun_inprocess("predict run album/a.png").stdout.split(maxsplit=1)[1]
     assert answer.stdout.splitlines()[1].split(maxsplit=1)[1] == alone.strip("\n")
     # Files that are named must be there; those of folders need not.

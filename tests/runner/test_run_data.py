@@ -121,7 +121,7 @@ def one_more(project: Path) -> str:
 
 def repainted(project: Path) -> str:
     shutil.copy("photos/cat/1.png", "photos/cat/0.png")
-    return "contents: as many images, but others or with other labels in train"
+    return "contents: the same number of images, but different images or labels in train"
 
 
 def other_class(project: Path) -> str:
