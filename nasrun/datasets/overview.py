@@ -138,7 +138,7 @@ class Overview:
             yield f"{count:,} of {tested:,} test images are also in training, so the test result is too high{hint}"
         if (count := self.equal.validation_in_train) and not self.validation_is_test:
             hint = copy if 2 * count > compared else ""
-            yield f"{count:,} of {compared:,} validation images are also in training, so memorising wins the search{hint}"
+            yield f"{count:,} of {compared:,} validation images are also in training, so memorising wins{hint}"
         if count := self.equal.in_two_classes:
             yield f"{counted(count, 'image')} in more than one class"
         if self.classes:

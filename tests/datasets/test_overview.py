@@ -106,7 +106,7 @@ def test_a_test_folder_that_is_a_copy_of_the_training_folder_is_warned_about(tmp
     shutil.rmtree(tmp_path / "test")
     fill(tmp_path / "test", 2, seed=7)
     assert of_folder(tmp_path).warnings() == [
-        "36 of 36 validation images are also in training, so memorising wins the search; is one part a copy of the other?"
+        "36 of 36 validation images are also in training, so memorising wins; is one part a copy of the other?"
     ]
 
 
