@@ -7,8 +7,8 @@ run = nasrun.run(["strategy=aging_evolution", "trials=50"])
 print(run.best, run.final)
 ```
 
-What is here is the public interface: `run`, `sweep`, `resume`, `load_run`, `compare` and `AskTell`, and the classes to
-subclass. It is described, with examples that are tested, in `docs/api.md`. Nothing is imported before it is asked for.
+The public interface is `run`, `sweep`, `resume`, `load_run`, `compare` and `AskTell`, and the classes to subclass.
+`docs/api.md` describes it with tested examples. Names are imported lazily.
 """
 
 from importlib import import_module
@@ -44,7 +44,7 @@ _HOME = {
     "JournalError": "nasrun.storage.journal",
     "RunError": "nasrun.runner.errors",
 }
-"""Where each public name is defined."""
+"""The module that defines each public name."""
 
 __all__ = [
     "AskTell",
@@ -85,5 +85,5 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-# Here, since some libraries read their switch when they are imported, and other processes import nasrun first.
+# At import, because some libraries read their switch when they are imported, and all processes import nasrun first.
 switch_off_telemetry()

@@ -130,7 +130,7 @@ def test_a_task_that_is_cancelled_costs_no_other(cluster: Any, whole: dict, tmp_
     cluster.run("scancel", names[1])
     said = sweep.communicate(timeout=300)[1]
     assert sweep.returncode == 1
-    how = f"go on with the sweep: nasrun resume swept {' '.join(LAUNCHER)}"
+    how = f"continue the sweep with: nasrun resume swept {' '.join(LAUNCHER)}"
     assert said == f"nasrun: job {names[1]} ended without a result (SLURM: CANCELLED by {os.getuid()}); {how}\n"
     eventually(lambda: (run_of(tmp_path, 2) / "summary.json").is_file() and not jobs(cluster, tmp_path))
     assert states(cluster, names[1])[-1].startswith("CANCELLED")
@@ -169,7 +169,7 @@ def test_without_more_attempts_the_run_ends_in_order(cluster: Any, whole: dict, 
     said = sweep.communicate(timeout=300)[1]
     assert sweep.returncode == 1
     reason = "a job ended without a result (Job not requeued because: timed-out too many times.)"
-    how = f"go on with the sweep: nasrun resume swept {' '.join((*LAUNCHER, *LIMITS))}"
+    how = f"continue the sweep with: nasrun resume swept {' '.join((*LAUNCHER, *LIMITS))}"
     assert said.splitlines()[-1] == f"nasrun: {reason}; {how}"
     assert "Traceback" not in said
     run = run_of(tmp_path, 2)

@@ -1,1 +1,1 @@
-"""The public Python interface; its names are those of `nasrun` itself (`docs/api.md`)."""
+"""The public Python interface, exported by `nasrun` itself (`docs/api.md`)."""

@@ -1,4 +1,4 @@
-"""Arguments of the public functions, checked: a mistake is one line that says what was expected."""
+"""Validation of arguments of the public functions, with one-line errors."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from nasrun.core.options import ConfigError, show
 
 
 def words_of(overrides: Any) -> list[str]:
-    """The `key=value` words of a call; ConfigError where they are no list of words."""
+    """The `key=value` words of a call; ConfigError if they are not a list of strings."""
     example = "'trials=50'"
     if isinstance(overrides, str):
         example = f"'{overrides}'"
@@ -21,10 +21,10 @@ def words_of(overrides: Any) -> list[str]:
 
 
 def finite(value: Any, what: str, otherwise: str = "") -> float:
-    """A number as float; ValueError, in one line, where it is none or not finite. `otherwise`: what else to do."""
+    """A number as float; ValueError, in one line, if it is not a finite number. `otherwise`: advice for the message."""
     try:
         number = math.nan if isinstance(value, str | bytes) else float(value)
-    except (TypeError, ValueError, RuntimeError):  # RuntimeError: a tensor of several numbers
+    except (TypeError, ValueError, RuntimeError):  # RuntimeError: a tensor with several numbers
         number = math.nan
     if not math.isfinite(number):
         raise ValueError(f"{what} is {' '.join(repr(value).split())[:60]}; expected a finite number{otherwise}")

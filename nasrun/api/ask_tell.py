@@ -1,4 +1,4 @@
-"""Ask and tell by hand, for those who own the loop."""
+"""The ask-and-tell interface, for programs with their own search loop."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -18,14 +18,14 @@ SCORE = "score"
 
 
 def _numbers(trial: Trial, metrics: Any) -> dict[str, float]:
-    """Metrics by name; ValueError where they are none, or one takes the place of the score."""
+    """Checked metrics by name; ValueError if they are invalid, or if one has the name of the score."""
     if not isinstance(metrics, Mapping) or SCORE in metrics:
         raise ValueError(f"trial {trial.number}: expected metrics by name, none of them {SCORE}; got {show(metrics)}")
     return {str(name): finite(value, f"trial {trial.number}: {name}") for name, value in metrics.items()}
 
 
 class AskTell:
-    """A strategy on a search space, asked for architectures and told what became of them.
+    """A strategy on a search space, which proposes architectures and is told their scores.
 
     ```python
     loop = nasrun.AskTell("nasbench201", "aging_evolution", seed=1)
@@ -35,14 +35,14 @@ class AskTell:
     loop.best
     ```
 
-    The same seed and scores give the same proposals, whatever else the program does. An architecture that was measured
-    already is not asked for again: the strategy is told the score that it has.
+    The same seed and scores always give the same proposals. A repeated architecture is not returned again: the strategy
+    is told its earlier score.
     """
 
     space: SearchSpace
     """The search space: `format`, `parse`, `build` and `cost` of genomes."""
     objective: Objective
-    """The score, and in which direction it is better."""
+    """The name and direction of the score."""
 
     def __init__(
         self,
@@ -53,14 +53,14 @@ class AskTell:
         mode: Literal["max", "min"] = "max",
         seed: int = 0,
     ) -> None:
-        """Make the space and the strategy.
+        """Create the space and the strategy.
 
         Args:
             search_space: the name of an option, or a class, object or function, as for `nasrun.run`.
             strategy: the same.
             overrides: further `key=value` words of these two.
             mode: whether a higher (`max`) or a lower score (`min`) is better.
-            seed: of the strategy's random generator.
+            seed: seed of the strategy's random generator.
 
         Raises:
             ConfigError: there is no such option, or a value is not allowed.
@@ -82,16 +82,17 @@ class AskTell:
         self._duplicates: list[Trial] = []
 
     def ask(self, n: int = 1) -> list[Trial]:
-        """Trials to be measured next: `trial.proposal.genome` is the architecture, `trial.number` counts all trials.
+        """Return the trials to evaluate next: `trial.proposal.genome` is the architecture, `trial.number` counts all
+        trials.
 
         Args:
-            n: how many at most.
+            n: maximum number of trials.
 
         Returns:
-            Up to `n` trials; fewer, or none, where the strategy is done or must be told of others first.
+            Up to `n` trials; fewer, or none, if the strategy is done or needs the results of other trials first.
 
         Raises:
-            ValueError: `n` is no whole number, or below 0.
+            ValueError: `n` is not an integer, or is negative.
         """
         if not isinstance(n, int) or n < 0:
             raise ValueError(f"n={show(n)}: expected a whole number from 0 on")
@@ -107,18 +108,17 @@ class AskTell:
         return fresh
 
     def tell(self, trial: Trial, score: float | None, metrics: Mapping[str, float] = {}) -> None:
-        """Tell what became of a trial.
+        """Report the result of a trial.
 
         Args:
-            trial: one that `ask` gave.
-            score: a finite number; None: the trial failed.
-            metrics: further numbers by name, kept beside the score.
+            trial: a trial returned by `ask`. score: a finite number; None: the trial failed. metrics: further numbers
+            by name, stored with the score.
 
         Raises:
-            ValueError: the trial was not asked for, or was told before, or score or metrics are no finite numbers.
+            ValueError: the trial was not returned by `ask` or was already told, or a number is not finite.
         """
         if not isinstance(trial, Trial):
-            raise ValueError(f"{show(trial)}: expected a trial that ask gave")
+            raise ValueError(f"{show(trial)}: expected a trial returned by ask")
         if trial.number >= len(self._asked) or self._asked[trial.number] != trial:
             raise ValueError(f"trial {trial.number}: was not asked for")
         if trial.number in self._measured:
@@ -126,13 +126,13 @@ class AskTell:
         if score is None:
             self._take(trial, Measurement(trial.number, 0, "failed", {}, "failed"))
         else:
-            told = finite(score, f"trial {trial.number}: the score", "; tell None where it failed")
+            told = finite(score, f"trial {trial.number}: the score", "; tell None if it failed")
             self._take(trial, Measurement(trial.number, 0, "ok", {**_numbers(trial, metrics), SCORE: told}))
         self._tell_duplicates()
 
     @property
     def best(self) -> Trial | None:
-        """The trial with the best score so far, of equals the first; None before one succeeded."""
+        """The first trial with the best score so far; None before one succeeded."""
         ranked = [
             (self.objective.score([one]), -number) for number, one in self._measured.items() if one.status == "ok"
         ]
@@ -140,12 +140,12 @@ class AskTell:
 
     @property
     def scores(self) -> dict[int, float]:
-        """The scores that were told by the number of the trial, duplicates included."""
+        """The scores by trial number, including duplicates."""
         return {number: one.metrics[SCORE] for number, one in self._measured.items() if one.status == "ok"}
 
     @property
     def done(self) -> bool:
-        """Whether the strategy will propose nothing more."""
+        """Whether the strategy will make no more proposals."""
         return self._strategy.done
 
     def _numbered(self, proposal: Proposal) -> Trial:
@@ -157,7 +157,7 @@ class AskTell:
         self._strategy.tell(trial, [measurement])
 
     def _tell_duplicates(self) -> None:
-        """Tell the duplicates of trials that were told."""
+        """Tell the strategy the results of duplicates of told trials."""
         for trial in [one for one in self._duplicates if one.proposal.reuse_of in self._measured]:
             self._duplicates.remove(trial)
             original = self._measured[int(trial.proposal.reuse_of or 0)]

@@ -1,4 +1,4 @@
-"""Comparing runs from Python: the numbers of `nasrun compare`."""
+"""Comparison of runs from Python, with the numbers of `nasrun compare`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,28 +15,28 @@ from nasrun.reports.compare.tables import cells, summary_lines
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs of one benchmark in groups, over seeds; `nasrun.compare` makes it."""
+    """Groups of runs of one benchmark, over seeds; created by `nasrun.compare`."""
 
     by: Sequence[str]
-    """The keys that tell the groups apart."""
+    """The keys that define the groups."""
     groups: Sequence[str]
     """The names of the groups, the values of `by`."""
     measures: Sequence[Measure]
-    """The objective, the test metrics and the regrets, as far as the runs have them. Each has a table over seeds
-    (`rows`), tests of all pairs (`tests`) and Friedman's p-value (`friedman`)."""
+    """The objective, and the test metrics and regrets that the runs have. Each has a table over seeds (`rows`), tests
+    of all pairs (`tests`) and Friedman's p-value (`friedman`)."""
     curves: dict[str, Curve]
-    """By group, the incumbent over trials (`x`, `mean`) with the 95 % bootstrap interval of the mean (`low`,
+    """For each group the incumbent over trials (`x`, `mean`) with the 95 % bootstrap interval of the mean (`low`,
     `high`)."""
     remarks: Sequence[str]
-    """What a reader must know, such as runs that were left out."""
+    """Remarks for the reader, such as omitted runs."""
     text: str
-    """All of it as text; what `print` shows."""
+    """The whole comparison as text, as shown by `print`."""
 
     def __str__(self) -> str:
         return self.text
 
     def frame(self, measure: str | None = None) -> Any:
-        """The table over seeds of a measure as a pandas frame, a row per group.
+        """The table over seeds of a measure as a pandas DataFrame, with one row per group.
 
         Args:
             measure: its name; None: the objective.
@@ -49,20 +49,20 @@ class Comparison:
 
         names = {one.name: one for one in self.measures}
         if measure is not None and measure not in names:
-            raise KeyError(f"{measure}: there is {', '.join(names)}")
+            raise KeyError(f"{measure}: no such measure; known: {', '.join(names)}")
         chosen = names[measure] if measure is not None else self.measures[0]
         return pandas.DataFrame([row._asdict() for row in chosen.rows]).set_index("group")
 
 
 def compare(runs: Sequence[Run | str | Path] | Run | str | Path, by: Sequence[str] | str = ()) -> Comparison:
-    """Compare runs over seeds; the numbers are those of `nasrun compare`.
+    """Compare runs over seeds, with the numbers of `nasrun compare`.
 
     Args:
-        runs: runs, or folders below which all runs are taken; or one of them.
-        by: the key of the config that tells the groups apart, or several; by default `strategy`.
+        runs: runs, or folders whose runs are all included; or a single one. by: the config key, or several keys, that
+        define the groups; by default `strategy`.
 
     Raises:
-        ConfigError: there is no finished run, or two are not of the same benchmark; it names the key.
+        ConfigError: there is no finished run, or two runs differ in their benchmark; the text names the key.
     """
     given = [runs] if isinstance(runs, Run | str | Path) else runs
     folders = [one.directory if isinstance(one, Run) else at_home(one) for one in given]

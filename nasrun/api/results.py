@@ -1,4 +1,4 @@
-"""What a run directory holds, from Python: its trials, its best network, ready to be called."""
+"""Access to a run directory from Python: its trials and its trained network."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -32,33 +32,33 @@ class RunTrial:
     number: int
     """From 0, in the order of the proposals."""
     genome: str
-    """The architecture, as its space writes it; `Run.space` parses it."""
+    """The architecture in the format of its space; `Run.space` parses it."""
     status: str
     """`ok`, `failed` or `infeasible`."""
     score: float | None
-    """The objective, mean over the repeats that succeeded; None where it failed."""
+    """The objective, as mean over successful repeats; None if the trial failed."""
     metrics: Mapping[str, float]
-    """All metrics by name, means over the repeats that succeeded."""
+    """All metrics by name, as means over successful repeats."""
     origin: str
-    """The operator that made it: `sample`, `crossover`, the name of a mutation, ..."""
+    """The operator that created it: `sample`, `crossover`, the name of a mutation, ..."""
     parent: int | None
-    """The trial that it descends from."""
+    """The parent trial."""
     reuse_of: int | None
-    """The trial of the same architecture whose result was taken over."""
+    """The trial of the same architecture whose result was copied."""
     seconds: float
-    """The time that all repeats took together; 0 for a duplicate."""
+    """Total duration of all repeats in seconds; 0 for a duplicate."""
     error: str | None
-    """Why it failed, in one line."""
+    """The reason of a failure, in one line."""
 
 
 class Run:
-    """A run directory, finished or not. What is shown is what its journal held when it was loaded.
+    """A finished or unfinished run, with the content of its journal at the time of loading.
 
-    `nasrun.run`, `nasrun.sweep`, `nasrun.resume` and `nasrun.load_run` make it.
+    Created by `nasrun.run`, `nasrun.sweep`, `nasrun.resume` and `nasrun.load_run`.
     """
 
     directory: Path
-    """Where its files lie."""
+    """The run directory."""
 
     def __init__(self, directory: Path, given: Mapping[str, Given] = {}) -> None:
         self.directory = directory
@@ -70,43 +70,44 @@ class Run:
 
     @property
     def space(self) -> SearchSpace:
-        """Its search space: parses, formats and builds genomes."""
+        """The search space, which parses, formats and builds genomes."""
         return self._stored.benchmark.space
 
     @property
     def config(self) -> dict[str, Any]:
-        """Its config, as nested dicts."""
+        """The config, as nested dicts."""
         return self._stored.benchmark.config
 
     @property
     def finished(self) -> bool:
-        """Whether it came to its end; else `nasrun.resume` goes on with it."""
+        """Whether the run is finished; otherwise `nasrun.resume` continues it."""
         end = self._stored.records.end
         return end is not None and end.complete
 
     @cached_property
     def trials(self) -> list[RunTrial]:
-        """All trials that were completed, in their order."""
+        """All completed trials, in order."""
         return [self._trial(record) for record in self._stored.records.trials.values()]
 
     @property
     def best(self) -> RunTrial | None:
-        """What the search came to: the trial that the strategy chose, else the best by the objective; None: none."""
+        """The result of the search: the trial selected by the strategy, else the best by the objective; None: no
+        trial."""
         record = outcome(self._stored.records, self._stored.benchmark.objective)
         return None if record is None else self._trial(record)
 
     @property
     def final(self) -> Mapping[str, float]:
-        """The metrics of the winner after its final training, `test_accuracy` among them; empty before it."""
+        """Metrics of the winner after its final training, such as `test_accuracy`; empty before it."""
         return self._stored.records.final_metrics
 
     @property
     def summary(self) -> Mapping[str, Any]:
-        """What `summary.json` holds (`docs/outputs.md`), of a run that is not finished too."""
+        """The content of `summary.json` (`docs/outputs.md`), also for an unfinished run."""
         return whole_summary(self._stored.records, self.space, self._stored.benchmark.objective)[0]
 
     def frame(self) -> Any:
-        """`trials.csv` as a pandas frame, a row per trial.
+        """`trials.csv` as a pandas DataFrame, with one row per trial.
 
         Raises:
             ImportError: pandas is not installed.
@@ -117,7 +118,7 @@ class Run:
         return pandas.read_csv(io.StringIO(csv_text(rows))).set_index("trial")
 
     def incumbent(self) -> list[float]:
-        """The best score so far after each trial; NaN before the first that succeeded."""
+        """The best score so far after each trial; NaN before the first success."""
         sign = 1.0 if self._stored.benchmark.objective.mode == "max" else -1.0
         scores = [float("nan") if trial.score is None else sign * trial.score for trial in self.trials]
         best: list[float] = (sign * np.fmax.accumulate(np.array(scores, dtype=float))).tolist()
@@ -130,7 +131,7 @@ class Run:
             trial: the number of a trial whose weights were kept (`output.keep=all`); None: the winner.
 
         Raises:
-            ConfigError: there are no such weights.
+            ConfigError: these weights do not exist.
         """
         from nasrun.export.network import load_network
 
@@ -155,16 +156,16 @@ class Run:
 
 
 class Model:
-    """A trained network behind the normalisation of its data; `Run.model` makes it."""
+    """A trained network including the normalisation of its data; created by `Run.model`."""
 
     module: "torch.nn.Module"
-    """The torch module: uint8 (batch, channels, height, width) to logits."""
+    """The torch module, from uint8 (batch, channels, height, width) to logits."""
     genome: str
-    """The architecture, as its space writes it."""
+    """The architecture in the format of its space."""
     classes: Sequence[str]
     """The names of its outputs; empty for regression."""
     parameters: int
-    """Its trainable parameters."""
+    """Number of trainable parameters."""
     flops: int
     """Floating-point operations of one forward pass of one image."""
 
@@ -176,13 +177,14 @@ class Model:
         self.parameters, self.flops = network.cost
 
     def __call__(self, images: Any) -> np.ndarray:
-        """What the network says of images.
+        """Predict images.
 
         Args:
-            images: uint8 (batch, channels, height, width), or one of them without batch, of the size of the data set.
+            images: uint8 (batch, channels, height, width), or a single image without batch axis, in the size of the
+            data set.
 
         Returns:
-            Probabilities of the classes, float (batch, classes). For regression the values in their own units, float
+            Probabilities of the classes, float (batch, classes). For regression the values in original units, float
             (batch, outputs, height, width).
 
         Raises:
@@ -206,20 +208,20 @@ class Model:
         return probabilities
 
     def predict(self, images: Any) -> list[str]:
-        """The name of the most probable class of each image; images as in a call."""
+        """The name of the most probable class of each image; for the format of images see `__call__`."""
         return [self.classes[place] for place in self(images).argmax(axis=1)]
 
 
 def load_run(directory: str | Path, **parts: Any) -> Run:
-    """The run in a directory, finished or not.
+    """Load a finished or unfinished run from its directory.
 
     Args:
-        directory: what `nasrun.run` or the command line wrote.
-        parts: the objects that the run was started with, if any (`strategy=...`, `search_space=...`).
+        directory: a run directory written by `nasrun.run` or the command line. parts: the objects with which the run
+        was started, if any (`strategy=...`, `search_space=...`).
 
     Raises:
-        ConfigError: the directory holds no run, or names classes that may not be imported (`NASRUN_ALLOW`).
-        JournalError: its journal is damaged; the text says where, and what can be saved.
+        ConfigError: the directory has no run, or names classes that must not be imported (`NASRUN_ALLOW`).
+        JournalError: its journal is damaged; the text says where, and what can be recovered.
     """
     folder = at_home(directory)
     if not folder.is_dir():

@@ -1,4 +1,4 @@
-"""Runs and sweeps from Python: the same composition, checks and files as on the command line."""
+"""Runs and sweeps from Python, with the composition, checks and files of the command line."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ from nasrun.storage import journal
 from nasrun.storage.run_directory import check_place, holds_run, make_unique
 
 GROUPS = ("search_space", "strategy", "evaluator", "dataset")
-"""What objects of one's own may take the place of."""
+"""Config groups that can be replaced by objects of the caller."""
 
 
 def run(
@@ -36,22 +36,20 @@ def run(
     progress: bool = True,
     **parts: Any,
 ) -> Run:
-    """Run a search to its end and return it.
+    """Run a search to its end and return the run.
 
-    An interrupted run goes on with `nasrun.resume`.
+    Continue an interrupted run with `nasrun.resume`.
 
     Args:
         overrides: `key=value` words as on the command line.
-        directory: where the run is written, new or empty; by default a new one below `outputs/`.
-        config_dir: a folder of YAML files of one's own.
-        progress: whether the run shows itself on stdout.
-        parts: for `search_space`, `strategy`, `evaluator` and `dataset` the name of an option, a class, an object, or a
-            function that makes one (a strategy is made from its space, objective and random generator, an evaluator
-            from space, data set and hardware).
+        directory: output directory, new or empty; by default a new one below `outputs/`. config_dir: a folder with your
+        own YAML files. progress: whether to print progress on stdout. parts: for `search_space`, `strategy`,
+        `evaluator` and `dataset` the name of an option, a class, an object, or a
+            function that creates one (a strategy from its space, objective and random generator, an evaluator from
+            space, data set and hardware).
 
     Raises:
-        ConfigError: this cannot be run; nothing was created.
-        RunError: the run failed.
+        ConfigError: the config is invalid; nothing was created. RunError: the run failed.
     """
     call = _Call.of(overrides, parts, config_dir, progress)
     job = call.checked(call.words)
@@ -65,17 +63,15 @@ def run(
 
 
 def resume(directory: str | Path, overrides: Sequence[str] | Mapping[str, Any] = (), **parts: Any) -> Run:
-    """Go on with a run that was interrupted, or extend a finished one, and return it.
+    """Continue an interrupted run, or extend a finished one, and return it.
 
     Args:
-        directory: of the run.
-        overrides: what is to be changed, such as `["trials=200"]`, or a mapping from keys to values.
-        parts: the objects that the run was started with, if any (`strategy=...`, `search_space=...`).
+        directory: the run directory. overrides: settings to change, such as `["trials=200"]`, or a mapping from keys to
+        values. parts: the objects with which the run was started, if any (`strategy=...`, `search_space=...`).
 
     Raises:
-        ConfigError: an override would change the search, or the directory holds no run.
-        JournalError: its journal is damaged.
-        RunError: the run failed.
+        ConfigError: an override would change the search, or the directory has no run. JournalError: its journal is
+        damaged. RunError: the run failed.
     """
     given = {group: _given(group, part) for group, part in parts.items()}
     changes = overrides if isinstance(overrides, Mapping) else as_values(words_of(overrides))
@@ -91,25 +87,21 @@ def sweep(
     progress: bool = False,
     **parts: Any,
 ) -> list[Run]:
-    """Run all combinations of the values of the words, one run after the other, and return the runs in their order.
+    """Run all combinations of the values, one after the other, and return the runs in order.
 
-    Runs of the sweep that are there already are taken as they are, or continued: the same call again ends an
-    interrupted sweep.
+    Existing runs of the sweep are reused or continued, so that the same call completes an interrupted sweep.
 
     Args:
         overrides: words with several values each: `["seed=0,1,2", "strategy=random,grid"]`.
-        directory: holds a numbered directory for each run.
-        config_dir: a folder of YAML files of one's own.
-        progress: whether the runs show themselves on stdout.
-        parts: as for `nasrun.run`.
+        directory: parent of a numbered directory for each run. config_dir: a folder with your own YAML files. progress:
+        whether to print progress on stdout. parts: as for `nasrun.run`.
 
     Raises:
-        ConfigError: one of the runs cannot be run; nothing was created.
-        RunError: a run failed.
+        ConfigError: the config of a run is invalid; nothing was created. RunError: a run failed.
     """
     call = _Call.of(overrides, parts, config_dir, progress)
     folder, values = at_home(directory), call.composer.values(call.words)
-    jobs = [call.checked(list(words)) for words in itertools.product(*values.values())]  # all before anything is made
+    jobs = [call.checked(list(words)) for words in itertools.product(*values.values())]  # check all first
     check_place(folder, "directory", may_exist=True)
     there = sorted(path.parent for path in folder.rglob(journal.NAME)) if folder.is_dir() else []
     earlier = EarlierRuns(there, frozenset(key for key, options in values.items() if len(options) > 1))
@@ -122,7 +114,7 @@ def sweep(
             runs.append(load_run(found, **call.objects) if over else resume(found, changes, **call.objects))
             continue
         where = {"folder": "/".join(folder.absolute().parts[-2:]), "job": number}
-        place = make_unique(folder / str(number))  # a run of other words may have this number
+        place = make_unique(folder / str(number))  # an earlier run with other words may have this number
         runner.begin(job.setup, place, unique=False, choices=job.choices, sweep=where, words=job.words)
         runs.append(load_run(place, **call.objects))
     return runs
@@ -130,8 +122,8 @@ def sweep(
 
 @dataclass(frozen=True)
 class _Job:
-    """One run, checked. `directory`: where it goes unless the caller says so. `choices`: the option of each group, or
-    the class that takes its place."""
+    """A checked run. `directory`: default output directory. `choices`: the option of each group, or the class that
+    replaces it."""
 
     words: Sequence[str]
     directory: Path
@@ -141,7 +133,7 @@ class _Job:
 
 @dataclass(frozen=True)
 class _Call:
-    """The words and objects of a call, with what composes them."""
+    """The words and objects of a call, with their composer."""
 
     composer: Composer
     words: Sequence[str]
@@ -151,7 +143,7 @@ class _Call:
     def of(
         cls, overrides: Sequence[str], parts: Mapping[str, Any], config_dir: str | Path | None, progress: bool
     ) -> "_Call":
-        """ConfigError where they are not what is expected."""
+        """ConfigError if an argument is invalid."""
         words = [*words_of(overrides), *(f"{group}={part}" for group, part in parts.items() if isinstance(part, str))]
         given = {group: _given(group, part) for group, part in parts.items() if not isinstance(part, str)}
         words += [] if progress else ["output.console=none"]
@@ -160,11 +152,11 @@ class _Call:
 
     @property
     def objects(self) -> dict[str, Any]:
-        """What was handed in, by group."""
+        """The objects of the caller, by group."""
         return {group: one.thing for group, one in self.given.items()}
 
     def checked(self, words: Sequence[str]) -> _Job:
-        """The objects of some words; ConfigError where they cannot be run."""
+        """Build the objects for some words; ConfigError if they are invalid."""
         with composing_alone():
             config = self.composer.compose(words)
             choices = {name: option for name, option in config.hydra.runtime.choices.items() if "/" not in name}
@@ -175,5 +167,5 @@ class _Call:
 
 def _given(group: str, part: Any) -> Given:
     if group not in GROUPS:
-        raise ConfigError(f"{group}: not expected; objects of one's own may be {', '.join(GROUPS)}")
+        raise ConfigError(f"{group}: not expected; expected one of {', '.join(GROUPS)}")
     return Given(part)

@@ -1,15 +1,15 @@
-"""Archives: one file per trained network, which loads on its own and runs nothing.
+"""Archives: one self-contained file per trained network, safe to load.
 
-An archive is a `.zip` whose members are stored as they are, not compressed: `archive.json` (what the network is and
-how it was trained), `weights.safetensors` and, where a training may go on from it, `optimizer.safetensors`. The same
-content gives the same bytes.
+An archive is a `.zip` with uncompressed members: `archive.json` (the network and its training settings),
+`weights.safetensors` and, if training may continue from it, `optimizer.safetensors`. The same content gives the same
+bytes.
 
     from nasrun.checkpoints.archive import load
     model, info = load("outputs/.../checkpoints/12-0.zip")
     predictions = model(info.inputs(images))  # uint8 (batch, channels, height, width)
 
-What is read may come from anywhere: only these members are looked at, nothing is unpacked, every size is checked first,
-and the network is made by a search space of nasrun, without weights, before the weights are put in.
+Archives are not trusted: only these members are read, nothing is unpacked to disk, sizes are checked first, and the
+network is built by a search space of nasrun before the weights are loaded.
 """
 
 import io
@@ -33,23 +33,24 @@ MEMBERS = (INFO, WEIGHTS, OPTIMIZER)
 FORMAT = 1
 DATE = (1980, 1, 1, 0, 0, 0)
 LARGEST_INFO = 64 * 2**20
-"""Bytes of `archive.json`: a history of a hundred thousand epochs has less."""
+"""Maximum bytes of `archive.json`; a history of a hundred thousand epochs needs fewer."""
 
 _KEYS = {"format": int, "genome": str, "epochs": int, "hparams": dict, "metrics": dict, "history": list, "task": dict}
 
 
 class ArchiveError(Exception):
-    """A file that is no archive, or cannot be trusted; the text names the file and the reason, in one line."""
+    """The file is not an archive, or is malformed; the text names the file and the reason, in one line."""
 
 
 @dataclass(frozen=True)
 class Archive:
-    """What an archive tells of its network.
+    """The description of the network in an archive.
 
-    `genome`: as its space writes it; `section`: the config of the space. `hparams`: all settings of the last training.
-    `epochs`: behind the weights, those of its ancestors included. `metrics`, `history`: of the last training, as in the
-    tables, without times. `mean`, `std`: of the channels of its inputs, scaled to [0, 1]; for regression `target_mean`
-    and `target_std` of the channels of its targets. `trial`, `repeat`, `seed`: of the job that made it.
+    `genome`: in the format of its space; `section`: the config of the space. `hparams`: all settings of the last
+    training. `epochs`: total epochs of training, including those of its ancestors. `metrics`, `history`: of the last
+    training, as in the tables, without times. `mean`, `std`: of the channels of its inputs, scaled to [0, 1]; for
+    regression `target_mean` and `target_std` of the channels of its targets. `trial`, `repeat`, `seed`: of the job that
+    wrote it.
     """
 
     genome: str
@@ -70,14 +71,14 @@ class Archive:
     partners: Sequence[int] = field(default=())
 
     def inputs(self, images: "torch.Tensor") -> "torch.Tensor":
-        """Images as the data set has them, uint8 (batch, channels, height, width), as the network takes them."""
+        """Convert images of the data set, uint8 (batch, channels, height, width), to the network's input."""
         import torch
 
         mean, std = (torch.tensor(list(values)).view(1, -1, 1, 1) for values in (self.mean, self.std))
         return images.to(torch.float32).mul_(1 / (255 * std)).add_(-mean / std)
 
     def targets(self, outputs: "torch.Tensor") -> "torch.Tensor":
-        """What the network gives for regression, (batch, outputs, height, width), in the units of the targets."""
+        """Convert the network's output for regression, (batch, outputs, height, width), to the units of the targets."""
         import torch
 
         mean, std = (torch.tensor(list(values)).view(1, -1, 1, 1) for values in (self.target_mean, self.target_std))
@@ -85,18 +86,19 @@ class Archive:
 
 
 def save(path: Path, info: Archive, weights: "Tensors", optimizer: "Tensors | None" = None) -> None:
-    """Write an archive: a temporary file beside the target, then a rename. OSError (disk full) passes through."""
+    """Write an archive atomically: a temporary file next to the target, then a rename. OSError (disk full) passes
+    through."""
     content = {"format": FORMAT, **{name: value for name, value in vars(info).items() if name != "task"}}
     content |= {"task": vars(info.task)}
     members = {INFO: (json.dumps(content, indent=1, allow_nan=False) + "\n").encode(), WEIGHTS: _packed(weights)}
     if optimizer is not None:
         members[OPTIMIZER] = _packed(optimizer)
-    path.parent.mkdir(exist_ok=True)  # without those above: a run that was deleted is not begun anew
+    path.parent.mkdir(exist_ok=True)  # no parents: a deleted run directory must not be created again
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as file:
             for name, data in members.items():
-                member = zipfile.ZipInfo(name, DATE)  # the same content gives the same bytes
+                member = zipfile.ZipInfo(name, DATE)  # a fixed time gives the same bytes for the same content
                 member.create_system, member.external_attr = 3, (stat.S_IFREG | 0o644) << 16
                 file.writestr(member, data)
         temporary.replace(path)
@@ -105,10 +107,10 @@ def save(path: Path, info: Archive, weights: "Tensors", optimizer: "Tensors | No
 
 
 def load(path: str | Path, space: SearchSpace | None = None) -> "tuple[torch.nn.Module, Archive]":
-    """The network of an archive, on the CPU and in evaluation mode, and what the archive tells of it.
+    """The network of an archive, on the CPU and in evaluation mode, and its description.
 
-    `space`: that of the network, where it is not one of nasrun's own. Raises ArchiveError where the file is no whole
-    archive or its parts do not fit each other, OSError where it cannot be read.
+    `space`: the search space, if it is not one of nasrun's. Raises ArchiveError if the file is not a complete and
+    consistent archive, OSError if it cannot be read.
     """
     from nasrun.spaces.sections import make_space
 
@@ -117,9 +119,9 @@ def load(path: str | Path, space: SearchSpace | None = None) -> "tuple[torch.nn.
     try:
         if space is None:
             if not info.section:
-                raise ValueError("it was saved without its search space; give that as space")
+                raise ValueError("it was saved without its search space; pass it as the argument space")
             if info.section.get("run") is not None:
-                raise ValueError("its search space asks for a directory")
+                raise ValueError("its search space needs a directory")
             space = make_space(info.section)
         genome: Genome = space.parse(info.genome)
         model = space.outline(genome, info.task)
@@ -133,19 +135,19 @@ def load(path: str | Path, space: SearchSpace | None = None) -> "tuple[torch.nn.
 
 
 def _check_fit(model: "torch.nn.Module", weights: "Tensors") -> None:
-    """ValueError unless the weights are just those of the model, which has none yet."""
+    """ValueError unless names, shapes and types of the weights match the model."""
     expected = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in model.state_dict().items()}
     found = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in weights.items()}
     for name in sorted({*expected, *found}):
         if expected.get(name) != found.get(name):
-            raise ValueError(f"weights {name}: {found.get(name)}, and the genome's network has {expected.get(name)}")
+            raise ValueError(f"weights {name}: {found.get(name)}, but the genome's network has {expected.get(name)}")
     hidden = [name for name, buffer in model.named_buffers() if name not in found]
     if hidden:
         raise ValueError(f"weights {hidden[0]}: not saved with the network")
 
 
 def read_info(path: str | Path) -> Archive:
-    """What an archive tells of its network; ArchiveError, OSError as `load`."""
+    """The description in an archive; ArchiveError, OSError as in `load`."""
     try:
         content = json.loads(_read(path, INFO))
     except (ValueError, RecursionError) as error:
@@ -153,24 +155,24 @@ def read_info(path: str | Path) -> Archive:
     try:
         for name, kind in _KEYS.items():
             if not isinstance(content[name], kind):
-                raise TypeError(f"{name} is no {kind.__name__}")
+                raise TypeError(f"{name} is not a {kind.__name__}")
         if content.pop("format") != FORMAT:
             raise ValueError("written by another version of nasrun")
         task = Task(**content.pop("task"))
         if not all(isinstance(getattr(task, name), int) for name in ("channels", "height", "width", "outputs")):
-            raise TypeError("task holds no whole numbers")
+            raise TypeError("task has values that are not integers")
         return Archive(task=task, **content)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ArchiveError(f"{path}: {INFO}: {type(error).__name__}: {_one_line(error)}") from None
 
 
 def read_weights(path: str | Path) -> "dict[str, torch.Tensor]":
-    """The weights in an archive, by name; ArchiveError, OSError as `load`."""
+    """The weights in an archive, by name; ArchiveError, OSError as in `load`."""
     return _unpacked(path, WEIGHTS)
 
 
 def read_optimizer(path: str | Path) -> "dict[str, torch.Tensor] | None":
-    """The state of the optimizer in an archive; None where it holds none."""
+    """The optimizer state in an archive; None if there is none."""
     with _opened(path) as file:
         present = OPTIMIZER in file.namelist()
     return _unpacked(path, OPTIMIZER) if present else None
@@ -193,24 +195,24 @@ def _unpacked(path: str | Path, member: str) -> "dict[str, torch.Tensor]":
 
 
 def _read(path: str | Path, member: str) -> bytes:
-    """A member, with its checksum compared."""
+    """The content of a member, with its checksum verified."""
     with _opened(path) as file:
         try:
             return file.read(member)
         except KeyError:
-            raise ArchiveError(f"{path}: no archive of nasrun: {member} is missing") from None
+            raise ArchiveError(f"{path}: not an archive of nasrun: {member} is missing") from None
         except (zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError) as error:
             raise ArchiveError(f"{path}: {member} is damaged ({_one_line(error)})") from None
 
 
 def _opened(path: str | Path) -> zipfile.ZipFile:
-    """The file as a zip of which nothing is unknown, compressed, encrypted or larger than the file itself."""
+    """The file as a zip without unknown, compressed, encrypted or oversized members."""
     with open(path, "rb") as raw:
         size = raw.seek(0, io.SEEK_END)
     try:
         file = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise ArchiveError(f"{path}: no archive of nasrun ({_one_line(error)})") from None
+        raise ArchiveError(f"{path}: not an archive of nasrun ({_one_line(error)})") from None
     reason = _refusal(file.infolist(), size)
     if reason is not None:
         file.close()
@@ -219,23 +221,23 @@ def _opened(path: str | Path) -> zipfile.ZipFile:
 
 
 def _refusal(members: Sequence[zipfile.ZipInfo], size: int) -> str | None:
-    """Why these members are not read; None where they are."""
+    """The reason to reject these members; None if they are valid."""
     if len(members) > len(MEMBERS):
-        return f"it holds {len(members)} files, and an archive has at most {len(MEMBERS)}"
+        return f"it has {len(members)} files; an archive has at most {len(MEMBERS)}"
     if len({member.filename for member in members}) < len(members):
-        return "it holds a file twice"
+        return "it contains a file twice"
     for member in members:
         name = ascii(member.filename[:60])
         if member.filename not in MEMBERS:
-            return f"it holds {name}, which is no part of an archive"
+            return f"it contains {name}, which is not part of an archive"
         if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
             return f"{name} is compressed"
         if member.flag_bits & 1:
             return f"{name} is encrypted"
         if member.file_size > size or (member.filename == INFO and member.file_size > LARGEST_INFO):
-            return f"{name} says that it has {member.file_size:,} bytes"
+            return f"{name} claims to have {member.file_size:,} bytes"
     if sum(member.file_size for member in members) > size:
-        return "its files are said to be larger than itself"
+        return "its members claim to be larger than the file"
     return None
 
 

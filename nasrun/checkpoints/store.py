@@ -1,6 +1,6 @@
-"""Weights on disk: written atomically, kept for the best trials only, bounded in size.
+"""Weights on disk: written atomically, kept for the best trials only, limited in size.
 
-Everything is safetensors, by itself or in an archive: nothing that is loaded can run code.
+All weights are safetensors, alone or in an archive, so that loading cannot execute code.
 """
 
 import zipfile
@@ -19,12 +19,11 @@ FOLDER = "checkpoints"
 
 
 class CheckpointStore:
-    """The checkpoints of a run: `checkpoints/<trial>-<repeat>.zip`, archives (`nasrun.checkpoints.archive`).
+    """The checkpoints of a run: archives `checkpoints/<trial>-<repeat>.zip` (`nasrun.checkpoints.archive`).
 
-    `keep`: `best` keeps the trials ranked first (`count` of them), `all` every trial's, `none` nothing. Whatever is
-    kept, the folder stays below `limit_mb` megabytes: the lowest-ranked go first, the best trial's never.
-    `uses_checkpoints`: the search goes on from checkpoints, so that those it needs are kept
-    beside, and under `none` until `clear`.
+    `keep`: `best` keeps the `count` best trials, `all` all trials, `none` no trial. In any case the folder stays below
+    `limit_mb` megabytes: the worst trials are deleted first, the best one never. `uses_checkpoints`: the search
+    continues from checkpoints, so that those it needs are kept in addition, with `none` until `clear`.
     """
 
     def __init__(
@@ -47,11 +46,11 @@ class CheckpointStore:
         return self._keep != "none" or self._uses_checkpoints
 
     def target(self, trial: int, repeat: int) -> str | None:
-        """Where a job saves its weights; None where nothing is kept."""
+        """The path to which a job saves its weights; None if nothing is kept."""
         return str(self.path(trial, repeat)) if self._saves else None
 
     def source(self, proposal: Proposal, repeat: int) -> str | None:
-        """The checkpoint that a proposal starts from; None where it starts afresh."""
+        """The checkpoint from which a proposal starts; None if it starts from new weights."""
         if proposal.warm_start == "none" or proposal.parent is None:
             return None
         return str(self.path(proposal.parent, repeat))
@@ -61,12 +60,13 @@ class CheckpointStore:
         return sorted(self._folder.glob(f"{trial}-*.zip"), key=lambda path: int(path.stem.split("-")[1]))
 
     def path(self, trial: int, repeat: int) -> Path:
-        """Where the checkpoint of a repeat of a trial lies, if it was kept."""
+        """The path of the checkpoint of a repeat of a trial, whether or not it was kept."""
         return self._folder / f"{trial}-{repeat}.zip"
 
     def keep_best(self, records: dict[int, TrialRecord], objective: Objective, needed: Collection[int] = ()) -> None:
-        """Delete what is not to be kept, now that the last of `records` was told. `needed`: trials that the search may
-        go on from, whose checkpoints stay whatever their rank. The first call comes before any job is handed out."""
+        """Delete checkpoints that are no longer kept, after the last of `records` was told. `needed`: trials from which
+        the search may continue, whose checkpoints are kept regardless of rank. The first call must precede the first
+        job."""
         if not self._saves:
             return
         if self._sizes is None:
@@ -76,7 +76,7 @@ class CheckpointStore:
         self._trim(needed)
 
     def clear(self) -> None:
-        """At the end: delete what was kept for the search alone."""
+        """At the end, delete checkpoints that were kept only for the search."""
         if self._keep == "none" and self._uses_checkpoints and self._folder.is_dir():
             for path in self._folder.glob("*-*.zip"):
                 path.unlink(missing_ok=True)
@@ -84,7 +84,7 @@ class CheckpointStore:
                 self._folder.rmdir()
 
     def _begin(self, records: dict[int, TrialRecord], objective: Objective) -> None:
-        """After a start or a resume: rank what is on disk, and clear what no record ranks, or what was half written."""
+        """After a start or resume, rank the files on disk and delete unranked and incomplete ones."""
         self._sizes = {}
         for record in records.values():
             self._add(record, objective)
@@ -124,17 +124,17 @@ class CheckpointStore:
 
 
 def save_weights(path: Path, weights: Mapping[str, "torch.Tensor"], metadata: Mapping[str, str] | None = None) -> None:
-    """Write tensors as safetensors: a temporary file beside the target, then a rename.
+    """Write tensors as safetensors atomically: a temporary file next to the target, then a rename.
 
-    OSError (disk full, folder gone) passes through, and leaves what was there before.
+    OSError (disk full, folder missing) passes through and leaves an earlier file unchanged.
     """
     from safetensors.torch import save
 
-    path.parent.mkdir(exist_ok=True)  # without those above: a run that was deleted is not begun anew
+    path.parent.mkdir(exist_ok=True)  # no parents: a deleted run directory must not be created again
     temporary = path.with_name(f".{path.name}.tmp")
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     try:
-        # The library writes files too, but says what goes wrong in an error of its own without a number.
+        # The library's own file writer raises its own errors, without errno.
         temporary.write_bytes(save(tensors, dict(metadata or {})))
         temporary.replace(path)
     finally:
@@ -142,7 +142,7 @@ def save_weights(path: Path, weights: Mapping[str, "torch.Tensor"], metadata: Ma
 
 
 def load_weights(path: Path) -> dict[str, "torch.Tensor"]:
-    """Read the tensors that `save_weights` wrote, or those of an archive."""
+    """Read the tensors written by `save_weights`, or those of an archive."""
     from safetensors.torch import load_file
 
     if path.suffix == ".zip" and zipfile.is_zipfile(path):
@@ -152,7 +152,7 @@ def load_weights(path: Path) -> dict[str, "torch.Tensor"]:
 
 
 def averaged(weights: Sequence[Mapping[str, "torch.Tensor"]]) -> dict[str, "torch.Tensor"]:
-    """The mean of the tensors of several networks; of whole numbers (counts) those of the first."""
+    """The mean of the tensors of several networks; integer tensors (counts) are taken from the first."""
     import torch
 
     first, *others = weights
@@ -164,7 +164,7 @@ def averaged(weights: Sequence[Mapping[str, "torch.Tensor"]]) -> dict[str, "torc
 
 
 def inherit(model: "torch.nn.Module", weights: Mapping[str, "torch.Tensor"]) -> int:
-    """Copy into a model every tensor whose name and shape match; returns how many did."""
+    """Copy every tensor whose name and shape match into a model; return their number."""
     import torch
 
     own = model.state_dict()

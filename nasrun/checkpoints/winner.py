@@ -1,6 +1,6 @@
-"""The network that a run came to: `best/model.safetensors`, which says in its metadata what it is.
+"""The winner of a run: `best/model.safetensors`, described by its metadata.
 
-So it can be used without the run's config and data: as the teacher of other networks, for one.
+It can be used without the run's config and data, for example as the teacher of other networks.
 """
 
 import hashlib
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 FILE = Path("best", "model.safetensors")
 ABOUT = "network"
-"""The one entry of the metadata: of several the library writes now this one first, now that one."""
+"""The single entry of the metadata; the library writes several in random order."""
 
 
 @dataclass(frozen=True)
 class Winner:
-    """What the file tells of its network.
+    """The description of the network in the file.
 
-    `genome`: as its space writes it; `section`: the config of the space. `task`: of the data, whose images the network
-    takes enlarged to `pad_to` pixels. `mean`, `std`: of the channels of its inputs, in pixels scaled to [0, 1].
-    `classes`: the names of its outputs. `test_flip`: it was measured by means over an image and its mirror image.
+    `genome`: in the format of its space; `section`: the config of the space. `task`: of the data, whose images are
+    padded to `pad_to` pixels. `mean`, `std`: of the channels of its inputs, in pixels scaled to [0, 1]. `classes`: the
+    names of its outputs. `test_flip`: outputs were averaged over an image and its mirror image.
     """
 
     genome: str
@@ -42,14 +42,14 @@ class Winner:
 
 
 def save_winner(path: Path, about: Winner, model: "torch.nn.Module") -> None:
-    """Write the weights of a network with what it is; OSError (disk full, folder gone) passes through."""
+    """Write the weights and the description of a network; OSError (disk full, folder missing) passes through."""
     save_weights(path, model.state_dict(), {ABOUT: json.dumps(asdict(about))})
 
 
 def read_winner(path: Path) -> Winner | None:
-    """What the file tells; None where it was written by a version that told the genome alone.
+    """Read the description; None if the file is from a version that stored only the genome.
 
-    ValueError where it cannot be read.
+    ValueError if it cannot be read.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -65,26 +65,26 @@ def read_winner(path: Path) -> Winner | None:
 
 
 def winner_of(directory: str, recorded: Mapping[str, Any] | None = None) -> tuple[Path, Winner, dict[str, Any]]:
-    """The network of a finished run: its file, what that tells, and a record by which it is known again (`genome`,
-    `sha256` of the file).
+    """The network of a finished run: its file, its description, and a record to identify it (`genome`, `sha256` of the
+    file).
 
-    `recorded`: the record of an interrupted run that used it. ValueError where there is no such network, or it is
-    another one than was recorded.
+    `recorded`: the record of an interrupted run that used it. ValueError if there is no network, or it differs from the
+    recorded one.
     """
     path = at_home(directory) / FILE
     if not path.is_file():
-        raise ValueError(f"there is no {FILE} in it; give the directory of a finished run of evaluator=train")
+        raise ValueError(f"it has no {FILE}; give the directory of a finished run of evaluator=train")
     about = read_winner(path)
     if about is None:
-        raise ValueError("an earlier version of nasrun wrote its network; run it again")
+        raise ValueError("its network is from an earlier version of nasrun; run it again")
     record = {"genome": about.genome, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     if recorded is not None and recorded != record:
-        raise ValueError(f"holds {about.genome} now, and this run began with other weights, of {recorded['genome']}")
+        raise ValueError(f"has {about.genome} now, but this run began with other weights, of {recorded['genome']}")
     return path, about, record
 
 
 def load_winner(path: Path, about: Winner, space: SearchSpace) -> "torch.nn.Module":
-    """The network of the file, on the CPU. Raises what readers raise where the weights are of another one."""
+    """The network of the file, on the CPU. Raises the reader's errors if the weights do not fit."""
     return build_for(space, space.parse(about.genome), about.task, about.pad_to, load_weights(path))
 
 
@@ -95,9 +95,9 @@ def build_for(
     pad_to: int | None,
     weights: "Mapping[str, torch.Tensor] | None" = None,
 ) -> "torch.nn.Module":
-    """The network of an architecture for images of a task, behind the border that they are enlarged by (`pad_to`).
+    """The network of an architecture for images of a task, including their padding (`pad_to`).
 
-    Raises RuntimeError where `weights` are not those of the network.
+    Raises RuntimeError if `weights` are not those of the network.
     """
     import torch
     from torch import nn

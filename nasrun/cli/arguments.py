@@ -1,4 +1,4 @@
-"""The words of a command line: the flags of runs and sweeps, and how the verbs read theirs."""
+"""Command-line parsing: the flags of runs and sweeps, and a parser for the verbs."""
 
 from argparse import Action, ArgumentParser, Namespace
 from collections.abc import Sequence
@@ -10,13 +10,13 @@ from nasrun.core.options import ConfigError, nearest
 
 
 class Once(Action):
-    """A flag whose second value would take the place of the first in silence."""
+    """A flag that may be given only once."""
 
     def __call__(self, parser: ArgumentParser, flags: Namespace, value: Any, _: str | None = None) -> None:
         flag = self.option_strings[0]
         if getattr(flags, self.dest) is not None:
-            hint = f"; a second folder: 'hydra.searchpath=[{value}]'" if flag == "--config-dir" else ""
-            raise ConfigError(f"{flag}={value}: {flag} was given before{hint}")
+            hint = f"; to add a second folder: 'hydra.searchpath=[{value}]'" if flag == "--config-dir" else ""
+            raise ConfigError(f"{flag}={value}: {flag} was already given{hint}")
         setattr(flags, self.dest, value)
 
 
@@ -35,11 +35,11 @@ _FLAGS: dict[str, tuple[str, dict[str, Any]]] = {
     "--hydra-help": ("", _SWITCH),
     "--shell-completion": ("-sc", _SWITCH),
 }
-"""Hydra's flags with their short forms, but for those that would run something that nasrun has not checked."""
+"""Hydra's flags with their short forms, except those that would run unchecked configs."""
 
 
 class Arguments(ArgumentParser):
-    """A parser whose complaints are ConfigErrors: one line, exit code 2. Flags are written out in full."""
+    """A parser that raises ConfigError (one line, exit code 2). Flags cannot be abbreviated."""
 
     def __init__(self, verb: str, usage: str, description: str | None) -> None:
         super().__init__(f"nasrun {verb}", usage=usage, description=description, allow_abbrev=False)
@@ -49,7 +49,7 @@ class Arguments(ArgumentParser):
 
 
 def directory_among(words: Sequence[str], verb: str, usage: str) -> tuple[Path, list[str]]:
-    """The first word that is a folder, `=` in its path or not, and the other words; ConfigError where none is."""
+    """The first word that is a folder, even with `=` in its path, and the other words; ConfigError if there is none."""
     for position, word in enumerate(words):
         if Path(word).is_dir():
             return Path(word), [*words[:position], *words[position + 1 :]]
@@ -61,24 +61,24 @@ def directory_among(words: Sequence[str], verb: str, usage: str) -> tuple[Path, 
 
 @dataclass(frozen=True)
 class Command:
-    """A run or a sweep as it was typed: the words `key=value`, and the flags, which may stand anywhere among them."""
+    """The command line of a run or sweep: `key=value` words and flags, in any order."""
 
     words: tuple[str, ...]
     multirun: bool = False
     config_dir: str | None = None
     config_name: str | None = None
     show: tuple[str, ...] = ()
-    """The flags with which Hydra prints something and runs nothing, with what belongs to them."""
+    """The flags that make Hydra print something without a run, with the flags that modify them."""
 
     @property
     def file_flags(self) -> list[str]:
-        """The flags that say where YAML files are."""
+        """The flags that give the location of YAML files."""
         flags = {"--config-dir": self.config_dir, "--config-name": self.config_name}
         return [f"{flag}={value}" for flag, value in flags.items() if value is not None]
 
 
 def read_command(words: Sequence[str]) -> Command:
-    """The words and flags of a run or sweep; ConfigError for flags that there are not, or that do not go together."""
+    """Parse the words and flags of a run or sweep; ConfigError for unknown flags or an invalid combination."""
     parser = _HydraFlags(add_help=False, allow_abbrev=False)
     parser.add_argument("words", nargs="*")
     for name, (short, settings) in _FLAGS.items():
@@ -97,7 +97,7 @@ def read_command(words: Sequence[str]) -> Command:
         raise ConfigError(f"{' '.join(given)}: only one of these at a time")
     for name, value in {"--resolve": flags.resolve, "--package": flags.package}.items():
         if value and not flags.cfg:
-            raise ConfigError(f"{name}: goes with --cfg")
+            raise ConfigError(f"{name}: is only for --cfg")
     return Command(tuple(flags.words), flags.multirun, flags.config_dir, flags.config_name, _shown(flags))
 
 

@@ -1,8 +1,8 @@
-"""Runs of a sweep that are jobs of a batch system, by Hydra's launchers that use submitit.
+"""Runs of a sweep as jobs of a batch system, with Hydra's launchers based on submitit.
 
-Submitit takes signals with handlers of its own: the one that SLURM sends a while before the time limit has it put the
-job into the queue again, or raise an error where that was done often enough. Raised in the midst of a trial, such an
-error would pass for a failure of its architecture. So the run is ended first, as by Ctrl-C.
+Submitit has its own signal handlers: on the signal that SLURM sends before the time limit, it requeues the job, or
+raises an error if the job was requeued too often. During a trial, that error would count as a failure of its
+architecture. Therefore the run is ended first, as by Ctrl-C.
 """
 
 import contextlib
@@ -20,9 +20,10 @@ Handler = Callable[[int, FrameType | None], Any]
 
 @contextlib.contextmanager
 def in_order() -> Iterator[None]:
-    """A scope in which a signal that another program has a handler for ends the run first; that handler comes then.
+    """A scope in which a signal with a handler of another program first ends the run, and then calls that handler.
 
-    Nothing changes where nobody but nasrun has handlers, as in the command itself."""
+    No effect if only nasrun has handlers, as in the command itself.
+    """
     others: dict[int, Handler] = {
         number: handler for number in BATCH_SIGNALS if (handler := _of_others(signal.getsignal(number))) is not None
     }
@@ -42,7 +43,7 @@ def in_order() -> Iterator[None]:
             signal.signal(number, handler)
         if caught:
             number, frame = caught[0]
-            others[number](number, frame)  # puts the job into the queue and ends it, or raises
+            others[number](number, frame)  # requeues the job and ends it, or raises
         raise
     finally:
         for number, handler in others.items():
@@ -55,7 +56,7 @@ def _of_others(handler: Any) -> Handler | None:
 
 
 def lost_job(error: Exception) -> str | None:
-    """What became of a job that a launcher has no result of, in words; None where the error says nothing of a job."""
+    """A description of a job that ended without a result; None if the error is not about a job."""
     kind = type(error)
     if not kind.__module__.startswith("submitit."):
         return None

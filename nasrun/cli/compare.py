@@ -1,4 +1,4 @@
-"""`nasrun compare DIR...`: finished runs side by side, with statistics over seeds."""
+"""`nasrun compare DIR...`: compares finished runs, with statistics over seeds."""
 
 import math
 import os
@@ -36,7 +36,7 @@ WORDS = ("by", "where", "without", "over", "at", "seconds", "epochs", "reference
 
 @dataclass
 class _Asked:
-    """What the words of a command line ask for."""
+    """The parsed options of `nasrun compare`."""
 
     folders: list[Path] = field(default_factory=list)
     by: list[str] = field(default_factory=list)
@@ -47,18 +47,18 @@ class _Asked:
 
 
 def compare(words: Sequence[str]) -> None:
-    """Compare the runs that the words of the command line name: tables on stdout, files into a folder.
+    """Compare the runs named on the command line: print tables and write files to a folder.
 
-    ConfigError where the words make no sense, or the runs do not compare.
+    ConfigError if the words are invalid, or the runs cannot be compared.
     """
     parser = Arguments("compare", USAGE, __doc__)
-    what = "a run, or a folder with runs in it; by=KEY: what tells the groups apart (strategy unless it is given); "
-    what += "over=KEY: several benchmarks; where=KEY=VALUE, without=DIR: some runs; at=TRIALS, seconds=S: earlier"
+    what = "a run, or a folder with runs in it; by=KEY: key that defines the groups (default: strategy); "
+    what += "over=KEY: several benchmarks; where=KEY=VALUE, without=DIR: select runs; at=TRIALS, seconds=S: earlier"
     parser.add_argument("words", nargs="*", metavar="DIR", help=what + "; reference=GROUP, test=NAME, target=VALUE")
     parser.add_argument("--checklist", action="store_true", help="also fill in the checklist of best practices")
     parser.add_argument("--methods", action="store_true", help="also write a paragraph on methods, with citations")
     parser.add_argument("--style", type=Path, help="a YAML file with labels, colours, order, width, height")
-    parser.add_argument("--out", type=Path, help="where the files go; by default compare/ in the common folder")
+    parser.add_argument("--out", type=Path, help="output folder; default: compare/ in the common folder")
     arguments = parser.parse_intermixed_args(list(words))
     asked = _read(arguments.words)
     look = PLAIN_LOOK if arguments.style is None else read_look(arguments.style)
@@ -112,9 +112,9 @@ def _write(
     described: bool,
     quiet: bool = False,
 ) -> Path:
-    """Write a comparison into a folder and print its tables; returns the path of its page.
+    """Write a comparison to a folder and print its tables; return the path of its page.
 
-    `wanted`: with the checklist. `described`: with the paragraph on methods. `quiet`: print nothing.
+    `wanted`: include the checklist. `described`: include the paragraph on methods. `quiet`: print nothing.
     """
     found, trials = measures(comparison, question), trial_curves(comparison)
     curves = {"trials": trials, "seconds": time_curves(comparison), "epochs": epoch_curves(comparison)}
@@ -151,7 +151,7 @@ def _write(
 
 
 def _read(words: Sequence[str]) -> _Asked:
-    """What the words of a command line ask for; ConfigError where they make no sense."""
+    """Parse the command line; ConfigError if it is invalid."""
     asked, values = _Asked(), dict[str, list[str]]()
     for word in words:
         name, equals, value = word.partition("=")
@@ -162,7 +162,7 @@ def _read(words: Sequence[str]) -> _Asked:
             if not key or not given or not wanted:
                 raise ConfigError(f"{word}: expected where=KEY=VALUE, e.g. where=strategy=random,grid")
             asked.where.setdefault(key, []).extend(parts_of(wanted))
-        elif name == "without" and Path(value).is_dir():  # its name may have commas
+        elif name == "without" and Path(value).is_dir():  # a file name may contain commas
             values.setdefault(name, []).append(value)
         elif name in WORDS and equals:
             values.setdefault(name, []).extend(part for part in value.split(",") if part)
@@ -221,7 +221,7 @@ def _number(word: str, text: str) -> float:
 
 
 def _amount(word: str, text: str) -> float:
-    """A number of trials or epochs, or a time in seconds, perhaps with a unit (`20m`)."""
+    """A number of trials or epochs, or a time in seconds, optionally with a unit (`20m`)."""
     if word == "seconds" and not text.replace(".", "", 1).isdigit():
         try:
             return parse_duration(text)

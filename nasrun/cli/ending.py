@@ -1,4 +1,4 @@
-"""How the command ends: its exit codes, and the one line on stderr that says why."""
+"""Exit codes of the command, and the one-line error message on stderr."""
 
 import errno
 import sys
@@ -11,10 +11,10 @@ _PATHS = {
     errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
     errno.EACCES: "access is denied; make it readable, or choose another",
 }
-"""What is wrong with a path that was typed, where it cannot even be asked whether there is something."""
+"""Messages for paths whose existence cannot even be checked."""
 
 _SHOWN = 60
-"""Characters of a path that is too long."""
+"""Maximum number of characters shown of a path."""
 
 
 def code_of(error: Exception) -> int:
@@ -23,7 +23,8 @@ def code_of(error: Exception) -> int:
 
 
 def one_line(error: Exception) -> str:
-    """What an error says, in one line. The text of nasrun's own is kept as it is otherwise: it may hold a command."""
+    """The message of an error in one line. Spaces in messages of nasrun's own errors are kept, because they may contain
+    commands."""
     if isinstance(error, ConfigError) or type(error).__module__.startswith("nasrun."):
         return " ".join(line.strip() for line in str(error).splitlines())
     if wrong := _wrong_path(error):
@@ -32,7 +33,7 @@ def one_line(error: Exception) -> str:
 
 
 def _wrong_path(error: Exception) -> str | None:
-    """What an error says of a path that was typed; None where it says nothing of the kind."""
+    """The message for an error about a path; None for other errors."""
     if not isinstance(error, OSError) or error.errno not in _PATHS or error.filename is None:
         return None
     path = " ".join(str(error.filename).split())
@@ -40,6 +41,6 @@ def _wrong_path(error: Exception) -> str | None:
 
 
 def say(text: str, code: int) -> int:
-    """Print a line on stderr; returns the exit code."""
+    """Print a line on stderr and return the exit code."""
     print(f"nasrun: {printable(text)}", file=sys.stderr)
     return code

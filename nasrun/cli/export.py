@@ -1,4 +1,4 @@
-"""`nasrun export DIR`: the network that a run found, as files for other programs, each checked against the network."""
+"""`nasrun export DIR`: writes the network of a run as files for other programs and verifies each of them."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -26,26 +26,26 @@ FORMATS = ("onnx", "pt2", "safetensors", "python")
 
 
 class ExportError(Exception):
-    """An export that does not do what the network does; the text says what differs, in one line."""
+    """An exported file whose outputs differ from the network's; the text says how, in one line."""
 
 
 def export(words: Sequence[str]) -> int:
-    """Write what the words of the command line ask for, with a model card; by default all formats into DIR/export.
+    """Write the requested formats and a model card; by default all formats to DIR/export.
 
-    Returns the exit code: 2 where there are data that are not those of the run, so that nothing was measured on them.
-    ConfigError where there is nothing to export; ExportError where a file does not agree with the network.
+    Returns the exit code: 2 if the data differ from those of the run, so that nothing was measured on them. ConfigError
+    if there is nothing to export; ExportError if a file does not agree with the network.
     """
     from nasrun.config.overrides import as_values
 
     parser = Arguments("export", USAGE, __doc__)
     parser.add_argument("directory", type=Path, metavar="DIR", help="a run directory")
-    where = "where the data of the run lie now, if they were moved: dataset.path=PATH or dataset.root=PATH"
+    where = "new location of the run's data: dataset.path=PATH or dataset.root=PATH"
     parser.add_argument("places", nargs="*", default=[], metavar="KEY=PATH", help=where)
-    parser.add_argument("--trial", type=int, help="a trial whose weights were kept, in place of the winner")
+    parser.add_argument("--trial", type=int, help="export a trial whose weights were kept, instead of the winner")
     parser.add_argument("--format", default="all", help="onnx | pt2 | safetensors | python | all")
-    parser.add_argument("--int8", action="store_true", help="model_int8.onnx too, calibrated on training images")
-    parser.add_argument("--out", type=Path, help="where the files go; by default DIR/export, or DIR/export_trialN")
-    parser.add_argument("--no-data", action="store_true", help="from the run alone: nothing is measured on its data")
+    parser.add_argument("--int8", action="store_true", help="also write model_int8.onnx, calibrated on training images")
+    parser.add_argument("--out", type=Path, help="output folder; default: DIR/export, or DIR/export_trialN")
+    parser.add_argument("--no-data", action="store_true", help="do not use the run's data; nothing is measured on them")
     arguments = parser.parse_intermixed_args(list(words))
     if arguments.format not in (*FORMATS, "all"):
         raise ConfigError(f"--format {arguments.format}: unknown; known: {', '.join(FORMATS)}, all")
@@ -71,7 +71,8 @@ def export(words: Sequence[str]) -> int:
 
 
 def _opened(directory: Path, trial: int | None, places: Mapping[str, Any] | None) -> "tuple[RunNetwork, Images]":
-    """The network, and what its files are compared on. `places`: where its data are said to be; None: not looked at."""
+    """The network, and the images on which its files are compared. `places`: new locations of its data; None: do not
+    use the data."""
     from nasrun.export.images import images_of_run, random_images
     from nasrun.export.network import load_network
 
@@ -80,20 +81,20 @@ def _opened(directory: Path, trial: int | None, places: Mapping[str, Any] | None
 
 
 def _check_int8(network: "RunNetwork", images: "Images") -> None:
-    """ConfigError where a network cannot be quantised."""
+    """ConfigError if a network cannot be quantised."""
     if network.model.regression:
-        raise ConfigError("--int8: for networks that name classes; this one gives pictures")
+        raise ConfigError("--int8: is only for classification; this network solves a regression task")
     if images.splits is None:
         raise ConfigError(f"--int8: needs the run's training images; {images.reason}")
 
 
 def _remark(network: "RunNetwork", images: "Images") -> int:
-    """Say, in one line, why nothing was measured or what could not be checked; the exit code."""
+    """Print, in one line, why nothing was measured or what could not be checked; return the exit code."""
     if images.reason is not None:
-        how = f"{images.reason}; the files are from the run alone, compared on random images"
-        advice = "without looking at data: --no-data"
+        how = f"{images.reason}; the files were compared on random images"
+        advice = "to export without the data, add --no-data"
         if images.movable is not None:
-            advice = f"if its data lie elsewhere now: {images.movable}=PATH, or {advice}"
+            advice = f"if its data were moved, add {images.movable}=PATH; {advice}"
         print(f"nasrun: test accuracy not measured: {printable(how)}; {advice}", file=sys.stderr)
     elif network.stored.doubt is not None:
         print(f"nasrun: {printable(network.stored.doubt)}", file=sys.stderr)
@@ -101,7 +102,7 @@ def _remark(network: "RunNetwork", images: "Images") -> int:
 
 
 def _write(network: "RunNetwork", images: "Images", formats: Sequence[str], out: Path, *, int8: bool) -> None:
-    """Write and check the formats; the model card last."""
+    """Write and check the formats, then the model card."""
     from nasrun.export import model_card as papers
     from nasrun.export.formats import WRITERS
     from nasrun.export.int8 import INT8
@@ -127,9 +128,9 @@ def _write(network: "RunNetwork", images: "Images", formats: Sequence[str], out:
 def _write_formats(
     network: "RunNetwork", images: "Images", expected: "np.ndarray", formats: Sequence[str], out: Path
 ) -> "list[Written]":
-    """Write formats and compare their outputs with what is `expected`, those of the network in PyTorch.
+    """Write formats and compare their outputs with `expected`, the outputs of the network in PyTorch.
 
-    One format that cannot be written is an error, among others it is left out.
+    A format that cannot be written is an error if it is the only one; otherwise it is omitted.
     """
     from nasrun.export.formats import WRITERS, FormatError
     from nasrun.export.model_card import Written, latencies
@@ -158,7 +159,7 @@ def _write_formats(
 
 
 def _quantised(network: "RunNetwork", images: "Images", expected: "np.ndarray", out: Path) -> "Quantised":
-    """Write `model_int8.onnx`, and say what it costs."""
+    """Write `model_int8.onnx` and print the loss of accuracy."""
     from nasrun.export.formats import FormatError
     from nasrun.export.int8 import INT8, POINT, quantise
 
@@ -180,7 +181,7 @@ def _quantised(network: "RunNetwork", images: "Images", expected: "np.ndarray", 
 
 
 def _tested(network: "RunNetwork", images: "Images", expected: "np.ndarray") -> dict[str, str]:
-    """The test accuracy of the winner of a classification, by how it was measured; empty without the run's data."""
+    """The test accuracy of the winner of a classification, by method of measurement; empty without the run's data."""
     from nasrun.export.network import measured_again
 
     splits = images.splits
@@ -199,7 +200,7 @@ def _tested(network: "RunNetwork", images: "Images", expected: "np.ndarray") -> 
 
 
 def _said(found: Mapping[str, Any], kind: str) -> str:
-    """How a file did on images, in words."""
+    """The agreement of a file with the network, in words."""
     difference = f"largest difference {found['largest_difference']:.2g}"
     if "same_class" not in found:
         return difference

@@ -1,4 +1,4 @@
-"""One run of a command line: what Hydra calls for each job of a sweep, and nasrun itself for a run alone."""
+"""One run of a command line, called by Hydra for each job of a sweep, and by nasrun for a single run."""
 
 import os
 import traceback
@@ -32,7 +32,7 @@ from nasrun.storage.stored_config import targets
 
 @dataclass(frozen=True)
 class Checked:
-    """A composed config that can be run. `choices`: the option of each group."""
+    """A composed and checked config. `choices`: the selected option of each group."""
 
     setup: Setup
     choices: dict[str, str | None]
@@ -40,10 +40,11 @@ class Checked:
 
 @dataclass
 class Sweep:
-    """What the runs of a sweep have in common. `count`: how many they are; None where the sweeper decides.
+    """Common properties of the runs of a sweep. `count`: their number; None if the sweeper decides.
 
-    `typed`: by a word that Hydra was given, the one that was typed (`Composer.forced`). `begun`: runs that were begun,
-    where they are run one after the other in this process; else None."""
+    `typed`: the typed word for each word passed to Hydra (`Composer.forced`). `begun`: number of started runs, if they
+    run one after the other in this process; else None.
+    """
 
     earlier: EarlierRuns
     swept: frozenset[str]
@@ -52,12 +53,12 @@ class Sweep:
     begun: int | None = None
 
     def describe(self) -> dict[str, int | None]:
-        """How far it is, as JSON, for whoever looks at its lock."""
+        """The progress as JSON, for readers of the lock file."""
         return {"runs": self.count, "begun": self.begun}
 
 
 def check(config: DictConfig) -> Checked:
-    """Check a config without its `hydra` node, which is in HydraConfig; ConfigError where it cannot be run."""
+    """Check a config without its `hydra` node, which HydraConfig holds; ConfigError if it cannot be run."""
     settings = HydraConfig.get()
     check_words(settings.overrides.task, config.get("time"))
     groups = {name: option for name, option in settings.runtime.choices.items() if "/" not in name}
@@ -66,14 +67,15 @@ def check(config: DictConfig) -> Checked:
         setup = build(config)
     except TextExpectedError as error:
         raise as_typed(error, settings.overrides.task) from None
-    groups.setdefault("tracker", ",".join(setup.trackers))  # Hydra leaves out a list
+    groups.setdefault("tracker", ",".join(setup.trackers))  # Hydra omits lists
     return Checked(setup, groups | taken)
 
 
 class Job:
-    """A run that fails says why in one line and leaves its exit code here; a sweep goes on with the next one.
+    """Runs jobs and keeps the exit code. A failed run prints one line, and a sweep continues with the next one.
 
-    Launchers that run jobs in other processes get the error itself, since the code would not come back from there.
+    Launchers that run jobs in other processes receive the error itself, since the exit code would not be returned from
+    there.
     """
 
     def __init__(
@@ -85,14 +87,14 @@ class Job:
         checked: Checked | None = None,
         sweep: Sweep | None = None,
     ) -> None:
-        """`existing`: the folder that was there before, and holds all runs. `words`: those of a run alone, or the flags
-        that all runs of a sweep have. `checked`: a run alone, which was checked already."""
+        """`existing`: the nearest folder that already existed and contains all runs. `words`: those of a single run, or
+        the flags common to all runs of a sweep. `checked`: a single run that is already checked."""
         self._unique, self._existing, self._words = unique, existing.absolute(), tuple(words)
         self._checked, self._sweep = checked, sweep
         self._first, self.code = True, DONE
 
     def __call__(self, config: DictConfig) -> float | None:
-        """Returns the best trial's objective, for sweepers that optimise; None where there is none."""
+        """Return the best trial's objective, for sweepers that optimise; None if there is none."""
         settings = HydraConfig.get()
         directory = Path(os.path.relpath(settings.runtime.output_dir))
         try:
@@ -111,9 +113,9 @@ class Job:
         return None if best is None else float({**best, **best["metrics"]}[summary["objective"]["metric"]])
 
     def _run(self, checked: Checked, directory: Path) -> dict[str, Any]:
-        """Begin a run, or go on with the one that there is of it."""
+        """Start a run, or continue it if it exists."""
         setup, there = checked.setup, directory if holds_run(directory) else None
-        # The first run of a sweep pays for what was imported and checked; each later one for itself.
+        # The clock of a sweep's first run includes imports and checks; later runs have their own.
         first = self._first and HydraConfig.get().runtime.choices["hydra/launcher"] == "basic"
         began, self._first = process_start() if first else None, False
         if self._sweep is not None:
@@ -125,9 +127,9 @@ class Job:
             found = self._sweep.earlier.find(setup.config, directory)
             there = None if found is None else Path(os.path.relpath(found))
             if there is not None and not setup.options.resume:
-                raise ConfigError(f"{there}: holds this very run already; resume=true goes on with it")
+                raise ConfigError(f"{there}: already contains this run; add resume=true to continue it")
             again = self._sweep.earlier.find_begun(setup.config, directory, _place()) if there is None else None
-            if again is not None:  # the job was queued again by its batch system
+            if again is not None:  # the batch system has requeued the job
                 return resume(again, {}, chosen=targets(setup.config), began=began)
         if there is not None and setup.options.resume:
             return self._go_on(there, setup, began)
@@ -142,7 +144,7 @@ class Job:
         )
 
     def _go_on(self, there: Path, setup: Setup, began: Instant | None) -> dict[str, Any]:
-        """Resume the run in a directory; one of a sweep that is over, and to which nothing is new, stays as it is."""
+        """Resume the run in a directory; a finished run of a sweep without new settings stays unchanged."""
         changes = changes_of(there, OmegaConf.create(setup.config))
         over = finished(there) if self._sweep is not None and not changes else None
         if over is None:
@@ -152,13 +154,13 @@ class Job:
         return over
 
     def _words_of_job(self) -> list[str]:
-        """The words that make this run of a sweep, as they were typed; none for a run alone."""
+        """The words of this run of a sweep as typed; empty for a single run."""
         if self._sweep is None:
             return []
         return [self._sweep.typed.get(word, word) for word in HydraConfig.get().overrides.task]
 
     def _announce(self, setup: Setup) -> None:
-        """Say which run of a sweep begins; Hydra's other launchers do so themselves."""
+        """Print which run of a sweep starts; Hydra's other launchers do so themselves."""
         settings = HydraConfig.get()
         if setup.output.console == "none" or settings.runtime.choices["hydra/launcher"] != "basic":
             return
@@ -169,17 +171,17 @@ class Job:
 
 
 def _check_wanted(directory: Path) -> None:
-    """RunError where the sweep that a batch system starts this run of was stopped by now (`nasrun stop`)."""
+    """RunError if the sweep of this batch job has been stopped (`nasrun stop`)."""
     folder = Path(HydraConfig.get().sweep.dir)
     holder = holder_of(folder / SWEEP_LOCK)
     if holder.stopped and not holder.alive and not holds_run(directory):
         raise RunError(
-            f"{folder}: the sweep was stopped before this run began; go on: {shell_command('resume', folder)}"
+            f"{folder}: the sweep was stopped before this run started; continue with: {shell_command('resume', folder)}"
         )
 
 
 def _place() -> dict[str, str | int]:
-    """The folder of the sweep that Hydra runs, with the one above it, and the number of the job."""
+    """The folder of the sweep that Hydra runs, its parent folder, and the number of the job."""
     settings = HydraConfig.get()
     assert settings.mode == RunMode.MULTIRUN
     return {"folder": "/".join(Path(settings.sweep.dir).absolute().parts[-2:]), "job": int(settings.job.num)}

@@ -1,4 +1,4 @@
-"""A run or a sweep: all of it is checked; then nasrun does a run itself, and has Hydra do the runs of a sweep."""
+"""Checks and starts a run or a sweep. nasrun executes a single run itself; Hydra executes the runs of a sweep."""
 
 import logging
 import os
@@ -48,14 +48,14 @@ from nasrun.storage.lock import holder_of, locked
 from nasrun.storage.run_directory import check_place, make_unique, remove_empty
 
 MANY_RUNS = 20
-"""Runs of a sweep from which on its first line is shown before all of it is checked, which takes some seconds."""
+"""Number of runs from which a sweep announces itself before the checks, which then take some seconds."""
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """What was checked: the first run, or the only one. `directory`: of the run or sweep.
+    """The checked first or only run. `directory`: of the run or sweep.
 
-    `existing`: the nearest folder above it that is there. `dry`: plans were shown, and nothing is to be run.
+    `existing`: the nearest existing folder above it. `dry`: plans were printed, and nothing is to be run.
     """
 
     config: DictConfig
@@ -66,10 +66,10 @@ class _Plan:
 
 
 def launch(command: Command) -> int:
-    """Run what was typed; returns the exit code. ConfigError, before anything is created, where it makes no sense."""
-    # Hydra would print errors its own way and exit; so they reach main() as they are.
+    """Run a command line and return the exit code. ConfigError, before anything is created, if it is invalid."""
+    # Without this, Hydra would print errors itself and exit; now they reach main().
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    logging.raiseExceptions = False  # what Hydra logs to a reader that is gone costs no traceback per line
+    logging.raiseExceptions = False  # avoids a traceback per log line of Hydra if stdout is closed
     words, folders = own_folders(command.words, command.config_dir)
     if command.config_name is not None:
         check_main_file(folders, command.config_name)
@@ -97,7 +97,7 @@ def launch(command: Command) -> int:
 
 
 def _check(jobs: Jobs) -> _Plan:
-    """Refuse nonsense before anything is created; plans are shown where dry runs are asked for."""
+    """Check all jobs before anything is created; print plans if dry_run=true."""
     plan = None
     for config in jobs.configs:
         checked, directory = check(task_config(config)), output_directory(config, sweep=jobs.sweep)
@@ -117,27 +117,27 @@ def _check(jobs: Jobs) -> _Plan:
 
 
 def _announce(jobs: Jobs, checked: Checked) -> None:
-    """The first line of a sweep whose check takes a while."""
+    """The first line of a sweep whose checks take a while."""
     if checked.setup.output.console != "none":
         runs = "its runs" if jobs.count is None else f"its {counted(jobs.count, 'run')}"
-        show(f"sweep: {runs} {'is' if jobs.count == 1 else 'are'} checked before the first one begins")
+        show(f"sweep: checking {runs} before the first one starts")
 
 
 def _refuse_settings(config: DictConfig) -> None:
-    """ConfigError for settings of Hydra's jobs that would spoil a run directory."""
+    """ConfigError for settings of Hydra's jobs that conflict with the run directory."""
     if config.hydra.job.chdir:
         raise ConfigError(
-            "hydra.job.chdir=true: a run stays in the folder that it was started in, where paths begin; leave it out"
+            "hydra.job.chdir=true: not supported, because paths are relative to the folder of the start; leave it out"
         )
     if config.hydra.output_subdir is not None:
         raise ConfigError(
-            f"hydra.output_subdir={config.hydra.output_subdir}: nasrun keeps the config of a run itself, in .hydra; "
-            "leave it out (in a main file of your own: begin it with defaults: [config, _self_])"
+            f"hydra.output_subdir={config.hydra.output_subdir}: nasrun itself writes the config to .hydra; "
+            "leave it out (start your own main file with defaults: [config, _self_])"
         )
 
 
 def _run_alone(config: DictConfig, directory: Path, job: Job) -> None:
-    """Do one run as Hydra does a job, from the config that is composed already."""
+    """Execute one run like a job of Hydra, from the composed config."""
     with read_write(config.hydra.runtime), open_dict(config.hydra.runtime):
         config.hydra.runtime.output_dir = str(directory.absolute())
     HydraConfig.instance().set_config(config)
@@ -149,7 +149,7 @@ def _run_alone(config: DictConfig, directory: Path, job: Job) -> None:
 
 
 def _sweep(composer: Composer, command: Command, words: Sequence[str], jobs: Jobs, plan: _Plan) -> int:
-    """Have Hydra's sweeper and launcher do the runs of a sweep."""
+    """Execute the runs of a sweep with Hydra's sweeper and launcher."""
     by_clock = is_named_by_clock(plan.config, sweep=True) and not plan.checked.setup.options.resume
     directory = make_unique(plan.directory) if by_clock else plan.directory
     forced = composer.forced(words)
@@ -167,12 +167,12 @@ def _sweep(composer: Composer, command: Command, words: Sequence[str], jobs: Job
             _hand_over(composer, ["--multirun", *words], job)
     except KeyboardInterrupt:
         interrupts.end()
-        raise Interrupted(f"interrupted; go on with the sweep: {how_to_go_on(directory, command)}") from None
+        raise Interrupted(f"interrupted; continue the sweep with: {how_to_go_on(directory, command)}") from None
     except Exception as error:
         lost = lost_job(error)
         if lost is None:
             raise
-        raise RunError(f"{lost}; go on with the sweep: {how_to_go_on(directory, command)}") from error
+        raise RunError(f"{lost}; continue the sweep with: {how_to_go_on(directory, command)}") from error
     finally:
         remove_empty(directory.absolute(), plan.existing.absolute())
     return job.code
@@ -187,9 +187,10 @@ def _in_place_of(config: DictConfig, word: str) -> str:
 
 @contextmanager
 def _held(directory: Path, sweep: Sweep) -> Iterator[None]:
-    """A scope in which others see how far a sweep is, and can stop it.
+    """A scope in which other processes can see the progress of a sweep and stop it.
 
-    A second sweep that shares the folder at the same time is not held back, and not seen."""
+    A second sweep in the same folder at the same time is neither prevented nor visible.
+    """
     if holder_of(directory / SWEEP_LOCK).alive:
         yield
         return
@@ -198,22 +199,22 @@ def _held(directory: Path, sweep: Sweep) -> Iterator[None]:
             hold.describe = sweep.describe
             yield
     finally:
-        if [path.name for path in directory.iterdir()] == [SWEEP_LOCK]:  # nothing was begun
+        if [path.name for path in directory.iterdir()] == [SWEEP_LOCK]:  # nothing was started
             (directory / SWEEP_LOCK).unlink()
 
 
 def _earlier_runs(directory: Path, jobs: Jobs, setup: Setup) -> EarlierRuns:
-    """What is in the folder of a sweep; ConfigError where its first run is there already and is not to go on."""
+    """ConfigError if the first run of a sweep already exists and should not be resumed."""
     runs = sorted(path.parent for path in directory.rglob(journal.NAME)) if directory.is_dir() else []
     earlier = EarlierRuns(runs, jobs.swept)
     if runs and not setup.options.resume and earlier.find(setup.config, directory):
-        how = f"go on with it: {shell_command('resume', directory)}; or choose another: hydra.sweep.dir=PATH"
-        raise ConfigError(f"{directory}: holds runs of this sweep already; {how}")
+        how = f"continue it with: {shell_command('resume', directory)}; or choose another: hydra.sweep.dir=PATH"
+        raise ConfigError(f"{directory}: already contains runs of this sweep; {how}")
     return earlier
 
 
 def _one_by_one(config: DictConfig) -> list[str]:
-    """Has Hydra compose each run just before it, in place of all at first; what it says of each, nasrun says."""
+    """Makes Hydra compose each run just before its start instead of all at once, without its own log line per run."""
     choices = config.hydra.runtime.choices
     if choices["hydra/sweeper"] != "basic" or choices["hydra/launcher"] != "basic":
         return []
@@ -222,7 +223,7 @@ def _one_by_one(config: DictConfig) -> list[str]:
 
 
 def _hand_over(composer: Composer, words: Sequence[str], job: Job) -> None:
-    """Have Hydra do what its flags and words say; its complaints are ConfigErrors."""
+    """Call Hydra with its flags and words; its errors become ConfigErrors."""
     run = hydra.main(config_path=str(conf_dir()), config_name=composer.config_name, version_base=VERSION_BASE)(job)
     with composer.searching(), _command_line(words):
         try:
@@ -233,7 +234,7 @@ def _hand_over(composer: Composer, words: Sequence[str], job: Job) -> None:
 
 @contextmanager
 def _command_line(words: Sequence[str]) -> Iterator[None]:
-    """The words where Hydra reads them."""
+    """A scope in which `sys.argv` contains the words, for Hydra."""
     before = sys.argv
     sys.argv = [before[0], *words]
     try:

@@ -1,7 +1,7 @@
 """The `nasrun` command: a run or a sweep, or one of the verbs `resume`, `rerun`, `report`,
 `compare`, `export`, `predict`, `pack`, `unpack`, `reproduce`, `status`, `stop`, `watch`.
 
-Everything is checked before anything is created. A mistake ends in one line on stderr and exit code 2.
+Everything is checked before anything is created. An error gives one line on stderr and exit code 2.
 """
 
 import sys
@@ -25,9 +25,9 @@ def main() -> int:
     except KeyboardInterrupt as interruption:
         interrupts.end()
         code = say(str(interruption) or "interrupted", INTERRUPTED)
-    except SystemExit as ending:  # argparse and Hydra, after they have shown a help text
+    except SystemExit as ending:  # argparse and Hydra, after they have printed a help text
         code = ending.code if isinstance(ending.code, int) else DONE
-    except BrokenPipeError:  # whoever read the output has seen enough; files are written before it
+    except BrokenPipeError:  # the reader of the output is gone; files were written before
         code = DONE
     except Exception as error:
         if "debug=true" in words:
@@ -81,7 +81,7 @@ def _check_working_directory() -> None:
     try:
         Path.cwd()
     except FileNotFoundError:
-        raise ConfigError("the working directory was deleted; go to another one (cd) and type it again") from None
+        raise ConfigError("the working directory was deleted; change to another one (cd) and try again") from None
 
 
 def _resume(words: list[str]) -> int:
@@ -96,7 +96,7 @@ def _report(words: list[str]) -> int:
     usage = "nasrun report DIR [--no-data]"
     parser = Arguments("report", usage, "Write the tables and plots of a run again, from its journal.")
     parser.add_argument("words", nargs="*", metavar="DIR", help="a run directory")
-    parser.add_argument("--no-data", action="store_true", help="do not look whether its data are still the same")
+    parser.add_argument("--no-data", action="store_true", help="do not check whether its data are unchanged")
     flags = parser.parse_intermixed_args(words)
     directory, others = directory_among(flags.words, "report", usage)
     if others:

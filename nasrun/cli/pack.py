@@ -1,4 +1,5 @@
-"""`nasrun pack DIR` and `nasrun unpack FILE.zip`: runs as one file, with what it takes to make them again but data."""
+"""`nasrun pack DIR` and `nasrun unpack FILE.zip`: runs as one file with everything needed to repeat them except
+data."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,10 +14,10 @@ UNPACK_USAGE = "nasrun unpack FILE.zip [FOLDER]"
 
 
 def pack(words: Sequence[str]) -> int:
-    """Pack the runs of a folder; returns the exit code."""
+    """Pack the runs of a folder and return the exit code."""
     parser = Arguments("pack", PACK_USAGE, __doc__)
-    parser.add_argument("words", nargs="*", metavar="DIR", help="a run, or a folder with runs in it, as of a sweep")
-    parser.add_argument("--out", type=Path, help="the file; by default DIR.zip in the working directory")
+    parser.add_argument("words", nargs="*", metavar="DIR", help="a run, or a folder with runs in it, such as a sweep")
+    parser.add_argument("--out", type=Path, help="the output file; default: DIR.zip in the working directory")
     flags = parser.parse_intermixed_args(list(words))
     directory, others = directory_among(flags.words, "pack", PACK_USAGE)
     if others:
@@ -30,14 +31,14 @@ def pack(words: Sequence[str]) -> int:
         say(remark, DONE)
     size = made.path.stat().st_size / 1e6
     print(f"{counted(made.runs, 'run')} packed into {made.path} ({size:.1f} MB)")
-    print(f"to make them again elsewhere: {shell_command('unpack', made.path.name)}")
+    print(f"to unpack them elsewhere, type: {shell_command('unpack', made.path.name)}")
     return DONE
 
 
 def unpack(words: Sequence[str]) -> int:
-    """Unpack a pack; returns the exit code."""
+    """Unpack a pack and return the exit code."""
     parser = Arguments("unpack", UNPACK_USAGE, __doc__)
-    parser.add_argument("words", nargs="*", metavar="FILE.zip FOLDER", help="a pack, and the new folder of its runs")
+    parser.add_argument("words", nargs="*", metavar="FILE.zip FOLDER", help="a pack, and the new folder for its runs")
     found = list(parser.parse_args(list(words)).words)
     if not found or len(found) > 2:
         raise ConfigError(f"unpack: expected a file; usage: {UNPACK_USAGE}")
@@ -47,5 +48,5 @@ def unpack(words: Sequence[str]) -> int:
     from nasrun.storage.pack import unpack as take_out
 
     folder = take_out(path, Path(found[1]) if len(found) == 2 else Path(path.stem))
-    print(f"unpacked into {folder}; make the runs again: {shell_command('rerun', folder)}")
+    print(f"unpacked into {folder}; to repeat the runs, type: {shell_command('rerun', folder)}")
     return DONE

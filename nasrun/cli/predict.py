@@ -1,6 +1,6 @@
-"""`nasrun predict DIR IMAGE...`: what the network of a run, or of an export, says of the user's own image files.
+"""`nasrun predict DIR IMAGE...`: classifies image files with the network of a run or of an export.
 
-Needs Pillow (`nasrun[images]`). Images are fitted as those of the data set were: in colour or grey, at its size.
+Needs Pillow (`nasrun[images]`). Images are converted to the size and channels of the data set.
 """
 
 import json
@@ -26,22 +26,22 @@ from nasrun.storage.run_directory import holds_run, runs_in
 
 USAGE = "nasrun predict DIR IMAGE_OR_FOLDER... [--top N] [--json] [--csv FILE]"
 STREAM = Path("-")
-"""In place of an image: the names of files are read from standard input, one a line."""
+"""Instead of an image: read file names from standard input, one per line."""
 SHOWN = 3
-"""Classes shown of each image unless more are asked for."""
+"""Default number of classes shown per image."""
 BATCH = 256
-"""Images that are in memory at a time."""
+"""Number of images in memory at a time."""
 NAMED = 3
-"""Files that a message names of many."""
+"""Maximum number of files named in a message."""
 
 Network = Callable[[np.ndarray], np.ndarray]
 """Images uint8 (N, channels, height, width) to logits (N, classes)."""
 
 
 class Answer(NamedTuple):
-    """What the network says of a file: the probability of each class, by name, the likeliest first; or why nothing.
+    """The prediction for a file: the probability of each class by name, highest first; or the reason of a failure.
 
-    `error`: with what to do about it, `reason`: without.
+    `error`: the reason with a remedy; `reason`: without.
     """
 
     path: Path
@@ -51,16 +51,16 @@ class Answer(NamedTuple):
 
     @property
     def likeliest(self) -> str | None:
-        """The class; None where the file cannot be read."""
+        """The class; None if the file cannot be read."""
         return next(iter(self.probabilities), None)
 
 
 def predict(words: Sequence[str]) -> int:
-    """Print the classes of the images that the words of the command line name; the exit code.
+    """Print the classes of the images named on the command line and return the exit code.
 
-    A named file that cannot be read gets a line on stderr; the others are answered all the same, and the exit code is
-    2. Of a folder, those that cannot be read are skipped and counted. ConfigError where there is no network, or the
-    words make no sense.
+    A named file that cannot be read gets a line on stderr; the others are still classified, and the exit code is 2.
+    Unreadable files in a folder are skipped and counted. ConfigError if there is no network, or the command line is
+    invalid.
     """
     arguments = _parsed(words)
     network, info = _from_run(arguments.directory) if holds_run(arguments.directory) else _exported(arguments.directory)
@@ -81,55 +81,55 @@ def predict(words: Sequence[str]) -> int:
 
 
 def _parsed(words: Sequence[str]) -> Namespace:
-    """The arguments of the command line; ConfigError where they make no sense."""
+    """Parse the command line; ConfigError if it is invalid."""
     parser = Arguments("predict", USAGE, __doc__)
     parser.add_argument("directory", type=Path, metavar="DIR", help="a run directory, or the folder of an export")
-    what = "image files, folders of which all images are taken, those in folders below too, or - for names on stdin"
+    what = "image files, folders (with all images in and below them), or - to read names from stdin"
     parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE_OR_FOLDER", help=what)
-    parser.add_argument("--top", type=int, default=SHOWN, help=f"classes shown of each image [{SHOWN}]")
-    parser.add_argument("--json", action="store_true", help="all probabilities, as JSON")
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="a table with a row for each image, in place of lines")
+    parser.add_argument("--top", type=int, default=SHOWN, help=f"number of classes shown per image [{SHOWN}]")
+    parser.add_argument("--json", action="store_true", help="print all probabilities as JSON")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write a table with one row per image")
     arguments = parser.parse_intermixed_args(list(words))
     if arguments.top < 1:
         raise ConfigError(f"--top {arguments.top}: must be at least 1")
     if not arguments.directory.is_dir():
         raise ConfigError(f"{arguments.directory}: no such directory; usage: {USAGE}")
     if arguments.csv is not None and (arguments.csv.is_dir() or not arguments.csv.parent.is_dir()):
-        raise ConfigError(f"--csv {arguments.csv}: expected a file in a folder that is there")
+        raise ConfigError(f"--csv {arguments.csv}: expected a file in an existing folder")
     if find_spec("PIL") is None:
         raise ConfigError("predict: needs Pillow; install nasrun[images]")
     return arguments
 
 
 def _files(given: Sequence[Path]) -> tuple[list[Path], list[Path]]:
-    """The files that were named, and the images in and below the folders that were, in the order of their names.
+    """The named files, and the images in and below the named folders, sorted by name.
 
-    Says what else is there. ConfigError where a folder holds no image, or standard input no name.
+    Prints which other files are ignored. ConfigError if a folder has no image, or standard input no name.
     """
     if STREAM in given:
         text = sys.stdin.read()
-        lines = text.split("\0") if "\0" in text else text.splitlines()  # find -print0 ends names by zero bytes
+        lines = text.split("\0") if "\0" in text else text.splitlines()  # find -print0 separates names by zero bytes
         streamed = [Path(line) for line in lines if line.strip()]
         given = [*(path for path in given if path != STREAM), *streamed]
         if not given:
-            raise ConfigError("predict -: no name on standard input; expected one file a line")
+            raise ConfigError("predict -: no name on standard input; expected one file per line")
     named, found = [path for path in given if not path.is_dir()], []
     for folder in (path for path in given if path.is_dir()):
         images, others = find_images(folder)
         if not images:
-            raise ConfigError(f"{folder}: holds no image; known kinds: {' '.join(SUFFIXES)}")
+            raise ConfigError(f"{folder}: has no images; known types: {' '.join(SUFFIXES)}")
         if others:
             listed = printable(describe_counts(others))
-            print(f"nasrun: {printable(str(folder))}: passed over: {listed}", file=sys.stderr)
+            print(f"nasrun: {printable(str(folder))}: ignored: {listed}", file=sys.stderr)
         found += images
     return named, found
 
 
 def _answers(files: Sequence[Path], network: Network, info: Mapping[str, Any]) -> Iterator[Answer]:
-    """What the network says of each file, in their order."""
+    """The predictions for the files, in order."""
     task = info["task"]
     if task.get("kind") == "regression":
-        raise ConfigError("predict: the network gives pictures, not classes; use the files of nasrun export")
+        raise ConfigError("predict: the network is for regression, not classification; use the files of nasrun export")
     if task["channels"] not in (1, 3):
         raise ConfigError(
             f"predict: the network takes {task['channels']} channels; image files have 1 (grey) or 3 (RGB)"
@@ -172,7 +172,7 @@ def _as_json(answer: Answer) -> dict[str, Any]:
 
 
 def _write_csv(path: Path, answers: Sequence[Answer], classes: Sequence[str], *, say: bool) -> None:
-    """A row for each file, with all probabilities, or the reason why there are none."""
+    """Write one row per file, with all probabilities or the reason of the failure."""
     rows: list[list[object]] = [["file", "class", "probability", *(f"probability_{name}" for name in classes), "error"]]
     for answer in answers:
         shares = [answer.probabilities.get(name) for name in classes]
@@ -190,7 +190,7 @@ def _write_csv(path: Path, answers: Sequence[Answer], classes: Sequence[str], *,
 
 
 def _say_failures(answers: Sequence[Answer], named: Sequence[Path]) -> int:
-    """A line on stderr for each named file that cannot be read, and one for all those in folders; the exit code."""
+    """Print a line on stderr for each unreadable named file, and one for all those in folders; return the exit code."""
     failed = [answer for answer in answers if answer.error is not None]
     own = [answer for answer in answers[: len(named)] if answer.error is not None]
     skipped = failed[len(own) :]
@@ -216,30 +216,31 @@ def _from_run(directory: Path) -> tuple[Network, dict[str, Any]]:
 
 
 def _exported(folder: Path) -> tuple[Network, dict[str, Any]]:
-    """The network of an export folder: built by its search space, or run by onnxruntime. Nothing in it is executed."""
+    """The network of an export folder, built by its search space or run by onnxruntime. No code in the folder is
+    executed."""
     info = _read_info(folder)
     target = str(info["search_space"].get("_target_", ""))
-    # A class of the user's own would be imported from wherever the file says.
+    # A user's class is not imported, because the file could name any module.
     if (folder / "model.safetensors").is_file() and target.startswith("nasrun."):
         return _rebuilt(folder / "model.safetensors", info), info
     if not (folder / "model.onnx").is_file():
         what = "neither model.safetensors nor model.onnx"
         if (folder / "model.safetensors").is_file():
-            what = f"no model.onnx, which a search space of one's own ({target}) needs"
-        raise ConfigError(f"{folder}: holds {what}; make it with nasrun export")
+            what = f"no model.onnx, which is needed for your own search space ({target})"
+        raise ConfigError(f"{folder}: has {what}; create it with nasrun export")
     try:
         import onnxruntime
     except ImportError:
         raise ConfigError("predict: model.onnx needs onnxruntime; install nasrun[export]") from None
     try:
         session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
-    except Exception as error:  # its errors have no common kind
+    except Exception as error:  # its errors have no common base class
         raise ConfigError(f"{folder / 'model.onnx'}: cannot be read ({' '.join(str(error).split())[:200]})") from None
     return lambda images: np.asarray(session.run(None, {"images": images})[0]), info
 
 
 def _read_info(folder: Path) -> dict[str, Any]:
-    """What `export.json` tells; ConfigError where it does not tell what is needed."""
+    """The content of `export.json`; ConfigError if something is missing."""
     path = folder / "export.json"
     if not path.is_file():
         raise ConfigError(f"{folder}: neither a run directory nor an export (it has no export.json){runs_in(folder)}")
@@ -271,7 +272,7 @@ def _rebuilt(path: Path, info: Mapping[str, Any]) -> Network:
         network = MirrorAverage(network) if info.get("test_flip") else network
         model = Deployed(network, [0.0] * task.channels, [1.0] * task.channels)
         model.load_state_dict(load_weights(path))
-    except Exception as error:  # readers raise many kinds on damaged files
+    except Exception as error:  # readers raise many error types on damaged files
         raise ConfigError(f"{path}: cannot be used ({' '.join(str(error).split())[:200]})") from None
     model.eval()
     return lambda images: outputs_of(model, images)

@@ -1,4 +1,4 @@
-"""`nasrun report DIR`: the tables and plots of a run directory, made again from its journal."""
+"""`nasrun report DIR`: writes the tables and plots of a run again from its journal."""
 
 import json
 from pathlib import Path
@@ -16,10 +16,9 @@ from nasrun.storage.paths import data_there
 
 
 def report(directory: Path, *, look: bool = True) -> int:
-    """Write tables, summaries, plots and `report.html`; the run may be finished, stopped or still going.
+    """Write tables, summaries, plots and `report.html` for a finished, stopped or running run.
 
-    Returns the exit code: 2 where files lie under the path of the run's data that are not those. `look`: whether they
-    are read.
+    Returns the exit code: 2 if the data at the run's path have changed. `look`: whether to check the data.
     """
     stored = open_run(directory)
     benchmark = stored.benchmark
@@ -35,18 +34,18 @@ def report(directory: Path, *, look: bool = True) -> int:
     changed = _changed_data(stored) if look else None
     if changed is None:
         return DONE
-    advice = f"without looking at data: {shell_command('report', directory, '--no-data')}"
-    return say(f"{changed}; what was written is from the run alone; {advice}", USAGE)
+    advice = f"to skip this check, type: {shell_command('report', directory, '--no-data')}"
+    return say(f"{changed}; the report was written without them; {advice}", USAGE)
 
 
 def _changed_data(stored: StoredRun) -> str | None:
-    """What became of the data of a run under their path, in one line; None where they are the same, or not there."""
+    """How the data at a run's path have changed, in one line; None if they are unchanged or missing."""
     if stored.data is None or not data_there(stored.config, stored.header):
         return None
     try:
         load_data(stored, stored.config)
     except DatasetError as error:
         return str(error)
-    except ConfigError:  # a class of others, which is not run for a table
+    except ConfigError:  # a user's class, which is not executed for a report
         return None
     return None

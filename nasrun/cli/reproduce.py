@@ -1,4 +1,5 @@
-"""`nasrun reproduce NAME`: the sweeps behind a paper's claims are run, or gone on with, and set beside its figures."""
+"""`nasrun reproduce NAME`: runs or resumes the sweeps behind a paper's claims and compares the results with its
+figures."""
 
 import json
 import shlex
@@ -21,19 +22,20 @@ from nasrun.reports.reproduction.table import FILE, HEAD, cells, spent, table_of
 
 USAGE = "nasrun reproduce NAME [KEY=VALUE ...] [--steps A,B] [--table] [--out FOLDER]"
 WITHOUT_EFFECT = ("hardware", "output", "tracker")
-"""Keys of which no result depends: they are not noted. They and `seed` may differ from call to call in one folder."""
+"""Keys that affect no result and are not recorded. They and `seed` may differ between calls with the same folder."""
 
 WIDTH = 150
-"""Of the table in characters, where it is not shown in a terminal."""
+"""Width of the table in characters if stdout is not a terminal."""
 
 
 def reproduce(words: Sequence[str]) -> int:
-    """Run what a reproduction needs and print its table; returns the exit code. Without a name: which there are."""
+    """Run the sweeps of a reproduction, print its table and return the exit code. Without a name: list the
+    reproductions."""
     parser = Arguments("reproduce", USAGE, __doc__)
-    parser.add_argument("words", nargs="*", metavar="NAME", help="which one; KEY=VALUE changes all of its sweeps")
-    parser.add_argument("--steps", help="some of its sweeps, with commas between them; by default all")
-    parser.add_argument("--table", action="store_true", help="run nothing: the table of what is there")
-    parser.add_argument("--out", type=Path, help="the folder of its runs; by default outputs/reproduce/NAME")
+    parser.add_argument("words", nargs="*", metavar="NAME", help="its name; KEY=VALUE changes all of its sweeps")
+    parser.add_argument("--steps", help="the sweeps to run, separated by commas; default: all")
+    parser.add_argument("--table", action="store_true", help="only print the table of existing runs")
+    parser.add_argument("--out", type=Path, help="the folder of its runs; default: outputs/reproduce/NAME")
     flags = parser.parse_intermixed_args(list(words))
     if not flags.words:
         _list()
@@ -49,18 +51,18 @@ def reproduce(words: Sequence[str]) -> int:
     code = DONE
     try:
         for step in () if flags.table else steps:
-            _note(plan, folder, changes)  # before the runs, whose kill leaves no time for it
+            _note(plan, folder, changes)  # before the runs, because a killed process cannot write it
             code = max(code, _run(plan.steps[step], changes, folder / step, f"{plan.name}: {step}"))
     finally:
         table = _note(plan, folder, changes) if folder.is_dir() else table_of(plan, folder)
         if new is not None and [path.name for path in folder.glob("*")] == [FILE]:
-            shutil.rmtree(new)  # nothing was run
+            shutil.rmtree(new)  # nothing has been run
     _show(plan, table, folder)
     return code
 
 
 def _note(plan: Reproduction, folder: Path, changes: Sequence[str]) -> Mapping[str, Any]:
-    """Write the table of what is there, with the words that it is made with; other ones are refused from then on."""
+    """Write the table of existing runs with the words used; later calls with other words are rejected."""
     words = [word for word in changes if _section(word) not in WITHOUT_EFFECT]
     table = {**table_of(plan, folder), "words": words}
     folder.mkdir(parents=True, exist_ok=True)
@@ -77,18 +79,18 @@ def _list() -> None:
 
 
 def _steps(plan: Reproduction, wanted: str | None) -> Sequence[str]:
-    """The steps to run; ConfigError for one that there is not."""
+    """The steps to run; ConfigError for an unknown one."""
     chosen = [*plan.steps] if wanted is None else [name for name in wanted.split(",") if name]
     for name in chosen:
         if name not in plan.steps:
-            raise ConfigError(f"--steps {name}: no step of {plan.name}; {nearest(name, plan.steps)}")
+            raise ConfigError(f"--steps {name}: not a step of {plan.name}; {nearest(name, plan.steps)}")
     return chosen
 
 
 def _same_as_before(folder: Path, changes: Sequence[str], reading: bool) -> list[str]:
-    """The changes that the runs of a folder were made with; ConfigError where others are typed now.
+    """The changed settings of the runs in a folder; ConfigError if the current ones differ.
 
-    Runs of different settings would become one mean.
+    Otherwise runs with different settings would be averaged.
     """
     path = folder / FILE
     before = json.loads(path.read_text(encoding="utf-8"))["words"] if path.is_file() else None
@@ -105,7 +107,7 @@ def _settled(words: Sequence[str]) -> list[str]:
 
 
 def _run(words: Sequence[str], changes: Sequence[str], folder: Path, title: str) -> int:
-    """Run a sweep, or go on with it; returns its exit code."""
+    """Run or resume a sweep and return its exit code."""
     from nasrun.cli.launch import launch
 
     changed = {_key(word) for word in changes}

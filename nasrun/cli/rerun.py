@@ -1,4 +1,4 @@
-"""`nasrun rerun DIR`: make a run again from its record, in a new directory, and say whether it came to the same."""
+"""`nasrun rerun DIR`: repeats a run from its record in a new directory and checks that the results are equal."""
 
 import itertools
 from collections.abc import Sequence
@@ -17,11 +17,11 @@ USAGE = "nasrun rerun DIR [KEY=VALUE ...] [--out FOLDER]"
 
 
 def rerun(words: Sequence[str]) -> int:
-    """Make the runs again that the words name; returns the exit code: 1 where one came to something else."""
+    """Repeat the named runs and return the exit code: 1 if a result differs."""
     parser = Arguments("rerun", USAGE, __doc__)
-    what = "a run, or a folder with runs in it; KEY=VALUE: where its data lie (dataset.path=PATH), output"
+    what = "a run, or a folder with runs in it; KEY=VALUE: location of its data (dataset.path=PATH), output"
     parser.add_argument("words", nargs="*", metavar="DIR", help=what)
-    parser.add_argument("--out", type=Path, help="the new directory; by default DIR_rerun or SWEEP_rerun/RUN beside it")
+    parser.add_argument("--out", type=Path, help="the new directory; default: DIR_rerun or SWEEP_rerun/RUN next to it")
     flags = parser.parse_intermixed_args(list(words))
     directory, others = directory_among(flags.words, "rerun", USAGE)
     from nasrun.config.overrides import as_values
@@ -48,9 +48,10 @@ def rerun(words: Sequence[str]) -> int:
 
 
 def _target(directory: Path, out: Path | None) -> Path:
-    """Where to make a run again; ConfigError where something is there.
+    """The directory for a repeated run; ConfigError if it is not empty.
 
-    One of a sweep or a pack has the same place in a folder beside that, so that the sweep's own keeps to its runs.
+    A run of a sweep or pack gets the same name in a new folder next to it, so that the original folder contains only
+    its own runs.
     """
     if out is not None:
         if not is_free(out):
@@ -67,8 +68,8 @@ def _tell(directory: Path, made: object) -> int:
 
     assert isinstance(made, Rerun)
     if not made.different:
-        print(f"{directory}: equal in {', '.join(made.compared)}; made again in {made.directory}")
+        print(f"{directory}: equal in {', '.join(made.compared)}; repeated in {made.directory}")
         return DONE
     others = ", ".join(f"{name} {old} then, {new} now" for name, (old, new) in made.surroundings.items())
     around = f" ({others})" if others else ""
-    return say(f"{directory}: not equal: {'; '.join(made.different)}{around}; made again in {made.directory}", FAILED)
+    return say(f"{directory}: not equal: {'; '.join(made.different)}{around}; repeated in {made.directory}", FAILED)

@@ -1,4 +1,4 @@
-"""`nasrun status DIR...`: what goes on in runs and sweeps, running, finished or dead, on this machine or another."""
+"""`nasrun status DIR...`: shows the state of runs and sweeps (running, finished or dead) on this or another machine."""
 
 import json
 from collections.abc import Sequence
@@ -16,11 +16,11 @@ USAGE = "nasrun status DIR... [--all] [--json]"
 
 
 def status(words: Sequence[str]) -> int:
-    """Say what the words of the command line name; returns the exit code."""
+    """Print the state of the named folders and return the exit code."""
     parser = Arguments("status", USAGE, __doc__)
     parser.add_argument("words", nargs="*", metavar="DIR", help="a run, or a folder with runs in it, such as a sweep")
-    parser.add_argument("--all", action="store_true", help="list finished runs too where there are many")
-    parser.add_argument("--json", action="store_true", help="for other programs; times in seconds since 1970")
+    parser.add_argument("--all", action="store_true", help="list finished runs too, even if there are many")
+    parser.add_argument("--json", action="store_true", help="print JSON, with times in seconds since 1970")
     flags = parser.parse_intermixed_args(list(words))
     folders = folders_among(flags.words, "status", USAGE)
     runs = runs_below(folders)
@@ -37,7 +37,7 @@ def status(words: Sequence[str]) -> int:
 
 
 def folders_among(words: Sequence[str], verb: str, usage: str) -> list[Path]:
-    """The folders that words name; ConfigError where one is none, or there are none."""
+    """The named folders; ConfigError if one does not exist, or none is named."""
     for word in words:
         if not Path(word).is_dir():
             raise ConfigError(f"{word}: no such directory; usage: {usage}")

@@ -1,4 +1,4 @@
-"""`nasrun watch DIR...`: a page that shows what runs and sweeps are at, for a browser of this machine, until Ctrl-C."""
+"""`nasrun watch DIR...`: serves a page with the state of runs and sweeps to a browser on this machine, until Ctrl-C."""
 
 from collections.abc import Sequence
 
@@ -17,17 +17,17 @@ MOST_PORT = 65535
 
 
 def watch(words: Sequence[str]) -> int:
-    """Serve the page for what the words of the command line name, until a signal ends it; returns the exit code."""
+    """Serve the page for the named folders until a signal ends it; return the exit code."""
     parser = Arguments("watch", USAGE, __doc__)
     parser.add_argument("words", nargs="*", metavar="DIR", help="a run, or a folder with runs in it, such as a sweep")
-    parser.add_argument("--port", type=int, default=0, help="of this machine alone; by default one that is free")
+    parser.add_argument("--port", type=int, default=0, help="port on this machine; default: any free port")
     flags = parser.parse_intermixed_args(list(words))
     if not 0 <= flags.port <= MOST_PORT:
-        raise ConfigError(f"--port={flags.port}: expected a port, 1 to {MOST_PORT}, or 0 for one that is free")
+        raise ConfigError(f"--port={flags.port}: expected a port from 1 to {MOST_PORT}, or 0 for any free one")
     folders = folders_among(flags.words, "watch", USAGE)
     runs_below(folders)
     with Server(Watched(folders), flags.port) as server:
-        show(f"{server.address}  (this machine alone; Ctrl-C ends it)")
+        show(f"{server.address}  (this machine only; stop with Ctrl-C)")
         try:
             server.serve_forever()
         except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""`baseline=true`: what can have a known network trained beside its winner."""
+"""Validation of `baseline=true`, which trains a known network to compare with the winner."""
 
 from nasrun.core import Evaluator
 from nasrun.core.options import ConfigError
@@ -6,9 +6,9 @@ from nasrun.datasets import Dataset
 
 
 def check_baseline(evaluator: Evaluator, dataset: Dataset) -> None:
-    """ConfigError where no known network can be trained beside the winner."""
+    """ConfigError if no known network can be trained for this evaluator and task."""
     if not evaluator.trains_on:
-        raise ConfigError("baseline=true: needs evaluator=train, which trains networks of any kind")
+        raise ConfigError("baseline=true: needs evaluator=train")
     kind = dataset.task.kind
     if kind != "classification":
-        raise ConfigError(f"baseline=true: no known networks for {kind}, which dataset={dataset.name} is; leave it out")
+        raise ConfigError(f"baseline=true: no known network for {kind} (dataset={dataset.name}); leave it out")

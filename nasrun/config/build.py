@@ -1,6 +1,6 @@
-"""From command-line overrides to checked objects: what a run is made of, or one line that says what is wrong.
+"""Builds the objects of a run from a composed config, or raises a one-line error.
 
-YAML `_target_` picks classes; the signature of a class is the schema of its YAML (`nasrun.core.options`).
+`_target_` in the YAML selects a class; the signature of a class is the schema of its YAML (`nasrun.core.options`).
 """
 
 import contextlib
@@ -55,16 +55,16 @@ from nasrun.strategies.wrappers import Constrain, Constraints, Deduplicate
 from nasrun.trackers import Tracker
 
 UNCOUNTED = 1_000_000
-"""Trials at most under a budget of time, which ends a search long before."""
+"""Maximum number of trials under a time budget, which ends a search long before."""
 
 FREE = ("vars", "from", "trial", "init")
-"""What nothing here reads: values that other keys of the config refer to, such as pairs swept together, and the run and
-the trial that `nasrun.config.from_run` took its architecture from, the run whose weights networks begin with."""
+"""Top-level keys that are not read here: `vars` holds values for other keys; `from` and `trial` are read by
+`nasrun.config.from_run`; the evaluator's section refers to `init`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
-    """What a checked config measures, as objects, without what proposes and what watches."""
+    """The evaluation part of a checked config as objects: everything except strategy and output."""
 
     options: RunOptions
     constraints: Constraints
@@ -78,20 +78,21 @@ class Benchmark:
 
 @dataclass(frozen=True, kw_only=True)
 class Setup(Benchmark):
-    """A checked config as objects. Nothing is loaded, trained or written yet."""
+    """A checked config as objects. Nothing has been loaded, trained or written yet."""
 
     output: OutputOptions
     strategy: Strategy
     steered: SearchSpace
-    """The space as the strategy sees it: limits may steer what is drawn from it."""
+    """The space seen by the strategy, which may scale genomes to the limits."""
     screening: Screening | None = None
-    """What chooses among the draws of the strategy, if anything does."""
+    """Chooses among the draws of the strategy; None: no prescreening."""
     memory: SharedObject | None = None
-    """Where the data lie once they are loaded, if there are several workers."""
+    """Shared memory for the loaded data, if there are several workers."""
     trackers: dict[str, Tracker] = field(default_factory=dict)
 
     def prepare(self, recorded: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Load what is measured and screened with; returns the facts for the record, or those that are `recorded`."""
+        """Load the data and prepare the evaluator and the screening; return the facts to record, or those
+        `recorded`."""
         facts = self.evaluator.prepare(recorded)
         if self.screening is not None:
             self.screening.prepare()
@@ -99,9 +100,9 @@ class Setup(Benchmark):
 
 
 def build(config: DictConfig, given: Mapping[str, Given] = {}) -> Setup:
-    """Check a composed config and make the objects it names; ConfigError, in one line, where it cannot be run.
+    """Check a composed config and create its objects; ConfigError, in one line, if it cannot be run.
 
-    `given`: objects of the calling program, by group, which take the place of what the config chooses.
+    `given`: objects of the calling program, by group, which replace the choices of the config.
     """
     content = given_content(plain(config), given)
     _read_variables(config, content)
@@ -114,7 +115,7 @@ def build(config: DictConfig, given: Mapping[str, Given] = {}) -> Setup:
     hardware = create(content, "hardware", Hardware)
     if given and hardware.is_remote:
         named, alone = hardware.named
-        raise ConfigError(f"{named}: objects of the calling program cannot be made in other processes; choose {alone}")
+        raise ConfigError(f"{named}: other processes cannot use objects of the calling program; choose {alone}")
     memory = SharedObject() if hardware.workers > 1 and hardware.shares_memory else None
     made = _benchmark(content, hardware, memory=memory)
     options, dataset, evaluator = made.options, made.dataset, made.evaluator
@@ -126,7 +127,7 @@ def build(config: DictConfig, given: Mapping[str, Given] = {}) -> Setup:
     if isinstance(evaluator, SharedEvaluator):
         check_workers(hardware)
         evaluator.draw_from(steered)
-        # A score belongs to the shared weights of its time.
+        # A score is valid only for the shared weights at the time.
         options = replace(options, deduplicate="never") if options.deduplicate == "reuse" else options
     strategy = wrap(strategy, steered, dataset, options, made.constraints)
     if options.time is not None:
@@ -147,14 +148,14 @@ def build(config: DictConfig, given: Mapping[str, Given] = {}) -> Setup:
 def _check_together(
     content: dict[str, Any], made: Benchmark, strategy: Strategy, steered: SearchSpace, hardware: Hardware
 ) -> None:
-    """ConfigError where options are each right and do not go with each other."""
+    """ConfigError if options that are valid separately cannot be combined."""
     options, space, dataset, evaluator = made.options, made.space, made.dataset, made.evaluator
     check_budgets(strategy, evaluator)
     check_inheritance(content, strategy, evaluator)
     if options.time is not None:
         check_time(options.time, strategy, evaluator, hardware)
     if content.get("init") is not None and "init" not in content["evaluator"]:
-        raise ConfigError(f"init={show(content['init'])}: needs evaluator=train, whose networks begin with weights")
+        raise ConfigError(f"init={show(content['init'])}: needs evaluator=train; others load no weights")
     if options.baseline:
         check_baseline(evaluator, dataset)
     check_constraints(made.constraints, steered, dataset.task, options.seed)
@@ -163,7 +164,7 @@ def _check_together(
 
 
 def _spaces_of_strategy(content: dict[str, Any], made: Benchmark) -> tuple[SearchSpace, SearchSpace, Screening | None]:
-    """The space as limits steer it, the same as the strategy draws from it, and what chooses among its draws."""
+    """The space scaled to the limits, the space from which the strategy draws, and the screening of its draws."""
     kind, steered = _strategy_class(content), made.space
     if kind.steerable:
         limits = section_of(content, "constraints", ConstraintOptions)
@@ -174,7 +175,7 @@ def _spaces_of_strategy(content: dict[str, Any], made: Benchmark) -> tuple[Searc
 
 
 def _trackers(content: dict[str, Any]) -> dict[str, Tracker]:
-    """The trackers of a config by name; runs of versions that had none name none."""
+    """The trackers of a config by name; empty for runs of versions without trackers."""
     section = content.get(TRACKER, {})
     return {
         name: instantiate(inner, TRACKER if inner == section else join(TRACKER, name), Tracker)  # type: ignore[type-abstract]
@@ -183,7 +184,7 @@ def _trackers(content: dict[str, Any]) -> dict[str, Tracker]:
 
 
 def _strategy_class(content: dict[str, Any]) -> type[Strategy]:
-    """The class of the strategy; `Strategy` itself where a function of the calling program makes it."""
+    """The class of the strategy; `Strategy` itself if a function of the calling program creates it."""
     section = content.get("strategy")
     if isinstance(section, Section):
         kind = section.thing if isinstance(section.thing, type) else type(section.thing)
@@ -192,9 +193,9 @@ def _strategy_class(content: dict[str, Any]) -> type[Strategy]:
 
 
 def build_benchmark(config: DictConfig, data: DataRecord | None = None, given: Mapping[str, Given] = {}) -> Benchmark:
-    """What a stored run measured, for what only reads it: no strategy, tracker or hardware of the config is made.
+    """The evaluation part of a stored run, for read-only use: creates no strategy, tracker or hardware.
 
-    `data`: the record of its data, in place of which no data set is made; None where the run has none. `given`: as for
+    `data`: the record of its data, used instead of the data set; None if the run has no record. `given`: as for
     `build`.
     """
     content = given_content(plain(config), given)
@@ -204,7 +205,7 @@ def build_benchmark(config: DictConfig, data: DataRecord | None = None, given: M
 def _benchmark(
     content: dict[str, Any], hardware: Hardware, dataset: Dataset | None = None, memory: SharedObject | None = None
 ) -> Benchmark:
-    """The parts of a benchmark. `memory`: where the data are put once they are loaded."""
+    """Create the parts of a benchmark. `memory`: shared memory for the loaded data."""
     top = {name: value for name, value in content.items() if name in RunOptions.__dataclass_fields__}
     options = RunOptions(**check_section(RunOptions, top, ""))
     objective = section_of(content, "objective", ObjectiveOptions)
@@ -228,12 +229,12 @@ def _benchmark(
 
 
 def limits_of(content: Mapping[str, Any]) -> ConstraintOptions:
-    """The limits of a config as its user gives them, set to steer."""
+    """The limits of a config as the user gives them, with steering on."""
     return replace(section_of(dict(content), "constraints", ConstraintOptions), steer=True)
 
 
 def rebuild(content: dict[str, Any]) -> tuple[Evaluator, Dataset]:
-    """The evaluator of a checked config, with its data set: what a worker process makes for itself."""
+    """Create the evaluator and the data set of a checked config, in a worker process."""
     space = space_of(content)
     dataset = create(content, "dataset", Dataset)  # type: ignore[type-abstract]
     hardware = create(content, "hardware", Hardware)
@@ -241,7 +242,7 @@ def rebuild(content: dict[str, Any]) -> tuple[Evaluator, Dataset]:
 
 
 def evaluator_of(content: dict[str, Any], space: SearchSpace, dataset: Dataset, hardware: Hardware) -> Evaluator:
-    """The evaluator of a config, within one that adds the costs that objectives or constraints name besides."""
+    """The evaluator of a config, wrapped to add costs that objectives or constraints need."""
     check_genes(space, content)
     made = create(content, "evaluator", Evaluator, space, dataset, hardware)  # type: ignore[type-abstract]
     objective = section_of(content, "objective", ObjectiveOptions)
@@ -253,10 +254,10 @@ def evaluator_of(content: dict[str, Any], space: SearchSpace, dataset: Dataset, 
     if LATENCY in added and isinstance(made, SharedEvaluator):
         named = limits.latency_ms is not None
         key = f"constraints.latency_ms={limits.latency_ms:g}" if named else f"objective.metric={show(objective.metric)}"
-        raise ConfigError(f"{key}: weights that all architectures share have no latency; choose evaluator=train")
+        raise ConfigError(f"{key}: shared weights have no latency; choose evaluator=train")
     if hardware.latency_table is not None and LATENCY not in added:
         raise ConfigError(
-            f"hardware.latency_table={hardware.latency_table}: nothing asks for latencies; add "
+            f"hardware.latency_table={hardware.latency_table}: no option needs latencies; add "
             f"constraints.latency_ms=N, or name {LATENCY} as an objective"
         )
     missing = missing_packages() if LATENCY in added and hardware.latency_by == "onnx" else None
@@ -268,7 +269,7 @@ def evaluator_of(content: dict[str, Any], space: SearchSpace, dataset: Dataset, 
 def wrap(
     strategy: Strategy, space: SearchSpace, dataset: Dataset, options: RunOptions, constraints: Constraints
 ) -> Strategy:
-    """The strategy within its wrappers: constraints first, duplicates last, so that only trials are counted."""
+    """The strategy in its wrappers: constraints inside, duplicates outside, so that only trials are counted."""
     if constraints.limits:
         strategy = Constrain(strategy, space, dataset.task, constraints)
     if options.deduplicate != "never":
@@ -277,7 +278,7 @@ def wrap(
 
 
 def check_budgets(strategy: Strategy, evaluator: Evaluator) -> None:
-    """ConfigError where the evaluator cannot measure at a budget of the strategy's, as far as it knows by now."""
+    """ConfigError if the evaluator is known not to support a budget of the strategy."""
     for budget in strategy.budgets:
         reason = evaluator.unsupported_budget_reason(budget)
         if reason:
@@ -285,19 +286,19 @@ def check_budgets(strategy: Strategy, evaluator: Evaluator) -> None:
 
 
 def check_inheritance(content: dict[str, Any], strategy: Strategy, evaluator: Evaluator) -> None:
-    """ConfigError where children are to inherit weights that no evaluator saves."""
+    """ConfigError if children should inherit weights but the evaluator saves none."""
     if strategy.inherits and not evaluator.saves:
         inherit = show(mapping(content, "strategy").get("inherit"))
         raise ConfigError(
-            f"strategy.inherit={inherit}: needs evaluator=train, whose networks have weights of their own to inherit; "
+            f"strategy.inherit={inherit}: needs evaluator=train, which saves the weights of every network; "
             "use strategy.inherit=none"
         )
 
 
 def _read_variables(config: DictConfig, content: dict[str, Any]) -> None:
-    """Read what values of a config say that refer to something, as `seed: ${oc.env:SEED}` does, into its content.
+    """Convert values of references such as `seed: ${oc.env:SEED}` in the content of a config.
 
-    A variable of the environment holds text; it is read as a number where the option takes no text.
+    An environment variable is text; it is parsed where the option does not accept text.
     """
     raw: Any = OmegaConf.to_container(config, resolve=False)
     _read_section(RunOptions, raw, content)
@@ -307,7 +308,7 @@ def _read_variables(config: DictConfig, content: dict[str, Any]) -> None:
         if not isinstance(section, dict) or "${" not in str(written[name]) or not isinstance(written[name], dict):
             continue
         if known is None:
-            with contextlib.suppress(ConfigError):  # said where it is made
+            with contextlib.suppress(ConfigError):  # reported when the object is created
                 known = locate(section.get("_target_"), object, name)
         if known is not None:
             _read_section(known, written[name], section)
@@ -320,5 +321,5 @@ def _read_section(kind: type, raw: Mapping[str, Any], values: dict[str, Any]) ->
 
 
 def sample_rng(seed: int) -> np.random.Generator:
-    """The stream of previews (a dry run's sample), which no search draws from."""
+    """The random stream of previews (samples of a dry run), which no search uses."""
     return seeding.generator(seed, seeding.Purpose.PREVIEW)

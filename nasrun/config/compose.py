@@ -1,4 +1,4 @@
-"""Hydra's composition, with its errors said in one line: the key, the bad value, and what would be right."""
+"""Composition of configs with Hydra, with one-line errors: the key, the invalid value, and what is expected."""
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -33,9 +33,9 @@ SEARCH_PATH = "hydra.searchpath"
 
 @dataclass(frozen=True)
 class Jobs:
-    """What a command line would run. `configs`: composed configs that together hold every value of every key.
+    """The jobs of a command line. `configs`: composed configs that together contain every value of every key.
 
-    `swept`: the keys that have several values. `count`: the runs of all combinations; None where the sweeper decides.
+    `swept`: the keys with several values. `count`: the number of combinations; None if the sweeper decides.
     """
 
     sweep: bool
@@ -45,20 +45,20 @@ class Jobs:
 
 
 class Composer:
-    """Composes configs from nasrun's YAML files and those in folders of the user's own, which are searched after them.
+    """Composes configs from nasrun's YAML files and those in the user's folders, which are searched second.
 
-    `folders`: as Hydra's search path has them (`file://PATH`, `pkg://PACKAGE`). `config_name`: the main file.
+    `folders`: in the form of Hydra's search path (`file://PATH`, `pkg://PACKAGE`). `config_name`: the main file.
     """
 
     def __init__(self, folders: Sequence[str] = (), config_name: str = "config") -> None:
         self._folders, self.config_name = tuple(folders), config_name
 
     def searching(self) -> AbstractContextManager[None]:
-        """Within it, whatever of Hydra makes a search path finds the user's own folders."""
+        """A scope in which every search path that Hydra creates includes the user's folders."""
         return searching(self._folders)
 
     def compose(self, words: Sequence[str]) -> DictConfig:
-        """The composed config of one job, the `hydra` node included; ConfigError where the words do not fit."""
+        """The composed config of one job, including the `hydra` node; ConfigError if the words are invalid."""
         words = in_full(words)
         overrides = parse(words)
         refuse_several(overrides)
@@ -70,7 +70,7 @@ class Composer:
             try:
                 config = self._compose(words)
             except ConfigError:
-                # A key that there is not is said with the nearest one that there is.
+                # Report an unknown key together with the nearest known one.
                 base = self._compose([text_of(override) for override in choices])
                 for override in overrides:
                     if override not in choices and not override.is_add():
@@ -78,21 +78,20 @@ class Composer:
                 raise
         check_own_files(config)
         _check_trackers(config, choices)
-        HydraConfig.instance().set_config(config)  # for values that refer to it: ${hydra:runtime.choices.strategy}
+        HydraConfig.instance().set_config(config)  # for references such as ${hydra:runtime.choices.strategy}
         return config
 
     def jobs(self, words: Sequence[str], multirun: bool = False) -> Jobs:
-        """What a command line would run: one run or a sweep.
+        """The jobs of a command line: one run or a sweep.
 
-        It is a sweep with -m, and also where an experiment sets `hydra.mode`; what that sweeps is in
-        `hydra.sweeper.params`.
+        It is a sweep with -m, or if an experiment sets `hydra.mode`, with its values in `hydra.sweeper.params`.
         """
         words = in_full(words)
         config = self.compose(next(combined(self.values(words))))
         if not multirun and config.hydra.mode is not RunMode.MULTIRUN:
             refuse_several(parse(words))
             return Jobs(False, iter([config]))
-        # As Hydra's own sweeper does, the command line comes second and wins.
+        # As in Hydra's own sweeper, the command line comes second and takes precedence.
         params = config.hydra.sweeper.get("params") or {}
         words = [*in_full([f"{key}={value}" for key, value in params.items()]), *words]
         values = self.values(words)
@@ -102,14 +101,14 @@ class Composer:
         return Jobs(True, (self.compose(job) for job in combined(values)), several, count)
 
     def values(self, words: Sequence[str]) -> dict[str, list[str]]:
-        """The words that each key of a sweep stands for, one for each value (`nasrun.config.overrides.values_of`)."""
+        """For each key of a sweep one word per value (`nasrun.config.overrides.values_of`)."""
         with initialized(self._folders) as loader:
             return values_of(parse(in_full(words)), loader)
 
     def forced(self, words: Sequence[str]) -> dict[str, str]:
-        """By the word that Hydra has to be given in its place, each word of a sweep that sets a key of swept options.
+        """Replacements for words of a sweep that set a key of swept options: word to forced word (`++KEY=VALUE`).
 
-        Before its first job Hydra composes a config without what is swept, and refuses keys that this one lacks.
+        Before its first job Hydra composes a config without the swept options, and rejects keys that it lacks.
         """
         overrides = parse(in_full(words))
         alone = [override for override in overrides if not override.is_sweep_override()]
@@ -134,7 +133,7 @@ class Composer:
         except (UnicodeDecodeError, ReaderError) as error:
             check_encoding(self._folders)
             raise ConfigError(f"a YAML file cannot be read ({first_line(error)})") from error
-        except Exception as error:  # besides its own, Hydra lets through a plain ValueError or AttributeError
+        except Exception as error:  # besides its own errors, Hydra raises plain ValueError and AttributeError
             cause = error.__cause__
             detail = f" ({first_line(cause)})" if cause is not None and first_line(cause) not in str(error) else ""
             first, *more = [line.strip() for line in str(error).splitlines() if line.strip()] or [first_line(error)]
@@ -142,13 +141,13 @@ class Composer:
 
 
 def compose_config(words: Sequence[str], config_dir: str | None = None, config_name: str = "config") -> DictConfig:
-    """The composed config of the words of one run. `config_dir`: a folder of the user's own YAML files."""
+    """Compose the config of one run. `config_dir`: a folder with YAML files of the user."""
     words, folders = own_folders(words, config_dir)
     return Composer(folders, config_name).compose(words)
 
 
 def own_folders(words: Sequence[str], config_dir: str | None) -> tuple[list[str], list[str]]:
-    """The words but for `hydra.searchpath=[...]`, and the folders of own YAML files that it and --config-dir name."""
+    """The words without `hydra.searchpath=[...]`, and the folders named by it and by --config-dir."""
     folders = []
     if config_dir is not None:
         if not Path(config_dir).is_dir():
@@ -166,7 +165,7 @@ def own_folders(words: Sequence[str], config_dir: str | None) -> tuple[list[str]
 
 
 def _search_path(folder: Any, word: str) -> str:
-    """A folder of `hydra.searchpath` as an absolute one; a package as it is."""
+    """An entry of `hydra.searchpath`: a folder as an absolute path, a package unchanged."""
     if not isinstance(folder, str):
         raise ConfigError(f"{word}: expected a list of folders in [ ]")
     if folder.startswith("pkg://"):
@@ -179,7 +178,7 @@ def _search_path(folder: Any, word: str) -> str:
 
 
 def _check_package(name: str) -> None:
-    """ConfigError where a package of `hydra.searchpath` is not there: Hydra would pass over it."""
+    """ConfigError if a package of `hydra.searchpath` does not exist; Hydra would ignore it."""
     package = name.split("/")[0]
     try:
         found = package and find_spec(package)
@@ -187,7 +186,7 @@ def _check_package(name: str) -> None:
         found = None
     if not found:
         raise ConfigError(
-            f"{SEARCH_PATH}: pkg://{name}: no such package in Python's path; PYTHONPATH=FOLDER nasrun ..."
+            f"{SEARCH_PATH}: pkg://{name}: no such package on Python's path; type: PYTHONPATH=FOLDER nasrun ..."
         )
 
 
@@ -212,7 +211,7 @@ def first_directory(config: DictConfig) -> Path:
 
 
 def is_named_by_clock(config: DictConfig, *, sweep: bool) -> bool:
-    """Whether the directory of a run or sweep has the time of its start in its name, and so is nobody's choice."""
+    """Whether the directory of a run or sweep is named after its start time, that is, was not chosen by the user."""
     node: Any = OmegaConf.to_container(config.hydra.sweep if sweep else config.hydra.run, resolve=False)
     return "${now:" in str(node["dir"])
 
@@ -224,10 +223,10 @@ def task_config(config: DictConfig) -> DictConfig:
 
 
 def combined(by_key: Mapping[str, Sequence[str]]) -> Iterator[list[str]]:
-    """Lists of words that together hold every value of every key at least once.
+    """Lists of words that together contain every value of every key at least once.
 
-    Each key's values are tried with the first values of the others, so that checking grows with the sum of the
-    values and not with their product.
+    Each key's values are combined with the first values of the others, so that the number of checks is the sum of the
+    numbers of values, not their product.
     """
     values = list(by_key.values())
     first = [options[0] for options in values]
@@ -238,7 +237,7 @@ def combined(by_key: Mapping[str, Sequence[str]]) -> Iterator[list[str]]:
 
 
 def _missing(error: MissingConfigException, folders: Sequence[str]) -> str:
-    """Names the option of a group that has no YAML file, and the nearest that has."""
+    """The message for an option without YAML file, with the nearest option that has one."""
     group, _, name = (error.missing_cfg_file or "").rpartition("/")
     ending = misspelt_ending(folders, group, name)
     if ending:
@@ -249,18 +248,18 @@ def _missing(error: MissingConfigException, folders: Sequence[str]) -> str:
 
 
 def _is_choice(override: Override, groups: Collection[str]) -> bool:
-    """Whether a word chooses an option of a group, and sets no value."""
+    """Whether a word selects an option of a group, rather than setting a value."""
     return override.key_or_group in groups or "/" in override.key_or_group or override.package is not None
 
 
 def _check_choice(override: Override) -> None:
-    """Raise ConfigError unless the override of a group gives what the group takes: the name of one option."""
+    """Raise ConfigError unless the override of a group is the name of one option."""
     group, value = override.key_or_group, override.value()
     if group == REPRODUCTIONS:
-        raise ConfigError(f"{override.input_line}: is run by a verb; type: {shell_command('reproduce', value)}")
+        raise ConfigError(f"{override.input_line}: is not an option; type: {shell_command('reproduce', value)}")
     known = GROUPS if group in GROUPS else ("experiment",)
     if group == trackers.GROUP and (isinstance(value, list) or override.package is not None):
-        return  # several at once
+        return  # several trackers are allowed
     if override.is_add() and group in known and isinstance(value, str):
         raise ConfigError(f"{override.input_line}: nothing to add to; write {group}={value}")
     if override.is_delete() or isinstance(value, str | dict) or (isinstance(value, list) and group not in GROUPS):
@@ -270,13 +269,13 @@ def _check_choice(override: Override) -> None:
 
 
 def _check_trackers(config: DictConfig, choices: Sequence[Override]) -> None:
-    """Raise ConfigError where of several trackers one was composed over another."""
+    """Raise ConfigError if one of several trackers has overwritten another."""
     for override in choices:
         several = override.value() if override.key_or_group == trackers.GROUP and not override.is_delete() else None
         for name in several if isinstance(several, list) and override.package is None else ():
             if name not in (config.get(trackers.GROUP) or ()):
                 raise ConfigError(
-                    f"{override.input_line}: the keys of {name} take the place of the others; begin its YAML file with "
+                    f"{override.input_line}: the keys of {name} overwrite the others; start its YAML file with "
                     f"# @package {trackers.GROUP}.{name}"
                 )
 
@@ -306,5 +305,5 @@ def _check_key(config: DictConfig, override: Override, groups: Collection[str]) 
         path = join(path, name)
         try:
             node = OmegaConf.select(config, path, throw_on_missing=False)
-        except InterpolationToMissingValueError:  # hydra.job.num, which a sweep's folders are named by, comes later
+        except InterpolationToMissingValueError:  # hydra.job.num, in the names of sweep folders, is set later
             node = None

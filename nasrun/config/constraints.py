@@ -1,4 +1,4 @@
-"""The section `constraints`: limits as the user gives them, and what they do to a search."""
+"""The section `constraints`: the user's limits and their effect on a search."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -11,18 +11,19 @@ from nasrun.strategies.steering import ATTEMPTS, SteeredSpace, Steering
 from nasrun.strategies.wrappers import UNITS, Constraints
 
 CONSTRAINT_SAMPLES = 10_000
-"""Random architectures of which one must be within the constraints; ten times what `Constrain` turns down in a row."""
+"""Number of random architectures of which one must satisfy the constraints; ten times the consecutive rejections that
+`Constrain` allows."""
 
 
 @dataclass(kw_only=True, frozen=True)
 class ConstraintOptions:
-    """The price that an architecture may have at most; `auto`: the bound that the search space names for itself.
+    """Maximum costs of an architecture; `auto`: the default limit of the search space.
 
-    The bound follows the size of the images (`SearchSpace.flops_limit_for`), and is off where the user sets any limit.
-    `model_bytes` and `peak_memory`, bytes of the weights and of the activations in memory at a time, are of numbers of
-    `bits`. `latency_ms` is measured by the evaluator (`nasrun.evaluators.costs`), the others are known by formula.
-    `steer`: the user's limits steer the search (`nasrun.strategies.steering`); else what is over them is only turned
-    down.
+    The default limit depends on the image size (`SearchSpace.flops_limit_for`), and does not apply if the user sets any
+    limit. `model_bytes` and `peak_memory` are bytes of the weights, and of the activations in memory at a time, with
+    `bits` per number. `latency_ms` is measured by the evaluator (`nasrun.evaluators.costs`), the others are computed by
+    formula. `steer`: proposals are scaled to the user's limits (`nasrun.strategies.steering`); otherwise architectures
+    over a limit are only rejected.
     """
 
     parameters: Positive | None = None
@@ -40,7 +41,7 @@ class ConstraintOptions:
         return self.flops not in ("auto", None) or any(limit is not None for limit in given)
 
     def resolved(self, space: SearchSpace, task: Task) -> Constraints:
-        """The limits that are known by formula as numbers, or None for any."""
+        """The limits of costs computed by formula; None: no limit."""
         given = Constraints(
             parameters=self.parameters, model_bytes=self.model_bytes, peak_memory=self.peak_memory, bits=self.bits
         )
@@ -50,10 +51,10 @@ class ConstraintOptions:
         return replace(given, flops=bound, automatic=bound is not None)
 
     def steered(self, space: SearchSpace, task: Task, objective: Objective, evaluator: Evaluator) -> SearchSpace:
-        """The space as a strategy sees it: limits that the user sets steer what is drawn, where genomes have widths.
+        """The space seen by a strategy: genomes with widths are scaled to the user's limits.
 
-        Where a cost is an objective, cheaper networks are wanted too: then limits make networks smaller only. The
-        automatic bound steers nothing: it turns down what would take long, and does not ask for it.
+        If a cost is an objective, cheaper networks are wanted too, so limits only make networks smaller. The default
+        limit scales nothing: it only rejects networks that would take long.
         """
         rng = seeding.generator(0, seeding.Purpose.PREVIEW)
         if not (self.steer and self.own) or not space.width_positions(space.sample(rng)):
@@ -66,18 +67,18 @@ class ConstraintOptions:
 
 
 def check_constraints(constraints: Constraints, space: SearchSpace, task: Task, seed: int) -> None:
-    """ConfigError where no architecture of a large random sample is within the constraints."""
+    """ConfigError if no architecture of a large random sample satisfies the constraints."""
     limits = constraints.limits
     if not limits:
         return
     rng = seeding.generator(seed, seeding.Purpose.PREVIEW)
     if constraints.peak_memory is not None and space.peak_values(space.sample(rng), task) is None:
         raise ConfigError(
-            f"constraints.peak_memory={constraints.peak_memory}: there is no formula for it in this search space; "
+            f"constraints.peak_memory={constraints.peak_memory}: this search space has no formula for it; "
             "choose staged_cnn, sequential_cnn or mlp"
         )
     smallest = dict.fromkeys(limits, float("inf"))
-    # A steered space draws again by itself where it finds none that can be brought within the limits.
+    # A steered space itself draws again if an architecture cannot be brought within the limits.
     draws = CONSTRAINT_SAMPLES // ATTEMPTS if isinstance(space, SteeredSpace) else CONSTRAINT_SAMPLES
     for _ in range(draws):
         price = constraints.price(space, space.sample(rng), task)
@@ -88,7 +89,7 @@ def check_constraints(constraints: Constraints, space: SearchSpace, task: Task, 
     given = " ".join(f"constraints.{name}={limit}" for name, limit in limits.items())
     found = " and ".join(_least(name, least) for name, least in smallest.items())
     raise ConfigError(
-        f"{given}: none of {CONSTRAINT_SAMPLES:,} random architectures is that small; the least among them: {found}"
+        f"{given}: none of {CONSTRAINT_SAMPLES:,} random architectures is that small; the smallest among them: {found}"
     )
 
 
@@ -97,7 +98,7 @@ def _least(name: str, value: float) -> str:
 
 
 def check_start(strategy: Mapping[str, Any], constraints: Constraints, space: SearchSpace, task: Task) -> None:
-    """ConfigError where a genome of the user's own (`strategy.start`) is over a limit: it would never be measured."""
+    """ConfigError if a genome in the user's `strategy.start` is over a limit: it would never be evaluated."""
     start = strategy.get("start")
     for text in start if isinstance(start, list) else ():
         exceeded = constraints.exceeded(constraints.price(space, space.parse(str(text)), task))

@@ -1,4 +1,4 @@
-"""`from=DIR`: the best architecture of a finished run, taken over into the config of a new one."""
+"""`from=DIR`: copies the best architecture of a finished run to the config of a new one."""
 
 import json
 from collections.abc import Sequence
@@ -19,20 +19,20 @@ from nasrun.storage.stored_config import check_targets, targets
 
 KEY, TRIAL = "from", "trial"
 HOW = (*KEYS, "class_weights", "sampling", "loss")
-"""Settings of the evaluator that say how networks are trained, but not for how long."""
+"""Settings of the evaluator that define how networks are trained, except for how long."""
 TRAINS = "nasrun.evaluators.train.evaluator.Train"
 
 
 def take_over(config: DictConfig, overrides: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:
-    """The config with the best architecture of the run that its key `from` names, or that of a `trial` of it, its
-    search space, its data set, and of a run that trained its networks (evaluator=train) its recipe.
+    """The config with the architecture, search space and data set of the run named by its key `from`.
 
-    `overrides`: the words of the command line. They win: a data set that they choose stays, and so do a recipe and a
-    search space of another kind; their keys lie over what is taken over. Returns the options that were chosen in the
-    groups taken over, too. A config without that key is returned as it is. ConfigError where the key is not set, the
-    directory holds no finished run, or no such trial.
+    The architecture is the best one, or that of `trial`. The recipe is copied too if the run used evaluator=train.
+    `overrides`: the words of the command line, which take precedence: a data set, a recipe, or a search space of
+    another kind that they select is kept, and their keys override copied ones. Also returns the selected options of the
+    copied groups. A config without the key is returned unchanged. ConfigError if the key is not set, or the directory
+    has no finished run or no such trial.
     """
-    if KEY not in list(config):  # a key that is not set would not be `in` the config itself
+    if KEY not in list(config):  # `in` would be false for a key that is not set
         return config, {}
     if OmegaConf.is_missing(config, KEY):
         raise ConfigError(f"{KEY}: not set; give it as {KEY}=DIR, the directory of a finished run")
@@ -45,7 +45,7 @@ def take_over(config: DictConfig, overrides: Sequence[str]) -> tuple[DictConfig,
         old: Any = OmegaConf.to_container(stored, resolve=True)
     except (OSError, ValueError, LookupError, OmegaConfBaseException) as error:
         reason = " ".join(str(error).split())
-        raise ConfigError(f"{KEY}={directory}: holds no finished run with a best architecture ({reason})") from error
+        raise ConfigError(f"{KEY}={directory}: has no finished run with a best architecture ({reason})") from error
     keys = [word.partition("=")[0].lstrip("+~") for word in overrides]
     groups = [] if "dataset" in keys else ["dataset"]
     if "search_space" not in keys or config.search_space.get("_target_") == old["search_space"]["_target_"]:
@@ -66,7 +66,7 @@ def take_over(config: DictConfig, overrides: Sequence[str]) -> tuple[DictConfig,
 
 
 def _genome(directory: Path, trial: Any) -> str:
-    """The architecture of the best, or of a trial; ConfigError where there is no such trial."""
+    """The best architecture, or that of a trial; ConfigError if there is no such trial."""
     if trial is None:
         return str(json.loads((directory / "best.json").read_text())["genome"])
     lines = (directory / GENOMES).read_text(encoding="utf-8").splitlines()
@@ -77,10 +77,10 @@ def _genome(directory: Path, trial: Any) -> str:
 
 
 def _take_recipe(config: DictConfig, old: Any, keys: Sequence[str]) -> list[str]:
-    """Take over how a run trained its networks, but for what the command line sets by itself; returns the group.
+    """Copy the training settings of a run, except those set on the command line; return the group.
 
-    The network is trained on all the training data then, for as many epochs as the trial. Nothing is taken over of a
-    run that trained none on their own, or where the new one does not.
+    The winner is then trained on all training data, for as many epochs as the trial. Nothing is copied unless both the
+    old and the new run use evaluator=train.
     """
     if not old["evaluator"].get("_target_") == config.evaluator.get("_target_") == TRAINS:
         return []

@@ -1,4 +1,4 @@
-"""Objects of a program that calls nasrun, in the place of options that a config names by class."""
+"""Objects of a program that calls nasrun, which replace options that a config names by class."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
@@ -8,13 +8,13 @@ from nasrun.core.options import ConfigError, first_line
 T = TypeVar("T")
 
 MARK = "_given_"
-"""The key of a stored section whose object only the program has that started the run."""
+"""Key of a stored section whose object exists only in the program that started the run."""
 
 
 class Section(dict[str, Any]):
-    """A section of a checked config that stands for an object: written down as where its class lies.
+    """A config section that represents an object; it is stored as the path of the object's class.
 
-    `thing`: the object, or what is called with the arguments that the runner hands to a constructor.
+    `thing`: the object, or a callable that receives the runner's constructor arguments.
     """
 
     def __init__(self, content: Mapping[str, Any], thing: Any) -> None:
@@ -22,7 +22,8 @@ class Section(dict[str, Any]):
         self.thing = thing
 
     def make(self, group: str, base: type[T], runtime: Sequence[Any]) -> T:
-        """The object, a kind of `base`; classes and functions are called with `runtime`. ConfigError if it is none."""
+        """The object, an instance of `base`; classes and functions are called with `runtime`. ConfigError if it is not
+        one."""
         made = self.thing
         wrong = isinstance(made, type) and not issubclass(made, base)
         if not isinstance(made, base) and callable(made) and not wrong:
@@ -32,15 +33,17 @@ class Section(dict[str, Any]):
                 raise ConfigError(f"{group}: {first_line(error)}") from error
         if not isinstance(made, base):
             path = self["_target_"]
-            raise ConfigError(f"{group}={path}: expected a {base.__name__}, or what makes one; see docs/api.md")
+            raise ConfigError(
+                f"{group}={path}: expected a {base.__name__}, or a callable that makes one; see docs/api.md"
+            )
         return made
 
 
 class Given:
-    """A class, an object or a function that makes one, for one group of options.
+    """An object, or a class or function that makes one, for one config group.
 
-    Classes that other programs can import are written into the config like any; of other things the config says that
-    only the program that started the run has them.
+    Importable classes are stored in the config like any other. For other objects the config records that they exist
+    only in the program that started the run.
     """
 
     def __init__(self, thing: Any) -> None:

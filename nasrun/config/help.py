@@ -1,6 +1,6 @@
-"""`nasrun --help`: the groups and their options, a line each, read from the first comment of every YAML file.
+"""`nasrun --help`: the config groups and their options, one line each, from the first comment of every YAML file.
 
-Imports neither Hydra nor torch: it answers in a fraction of a second.
+Imports neither Hydra nor torch, so that it takes a fraction of a second.
 """
 
 import difflib
@@ -14,30 +14,28 @@ nasrun: neural architecture search from the command line
 usage:
   nasrun [GROUP=OPTION ...] [KEY=VALUE ...]     one run
   nasrun -m GROUP=A,B KEY=1,2 ...               a sweep: every combination
-  nasrun resume DIR [trials=N] [--salvage]      go on with a run or a sweep, or extend; --salvage: damaged journal
-  nasrun rerun DIR                              make a run again from its record, and say whether it is equal
-  nasrun pack DIR, nasrun unpack FILE.zip       runs as one file for others, without data and paths
-  nasrun status DIR...                          what runs or sweeps are at, wherever they run
-  nasrun watch DIR...                           the same as a page that keeps up, for a browser of this machine
-  nasrun stop DIR...                            end runs or sweeps as Ctrl-C does, from anywhere
-  nasrun report DIR                             write tables and plots again
-  nasrun compare DIR... [by=KEY]                runs side by side, with statistics over seeds
-  nasrun export DIR [--format onnx]             the best network as files that other programs load
-  nasrun predict DIR IMAGE_OR_FOLDER...         classes and probabilities for image files; --csv FILE: as a table
-  nasrun reproduce NAME                         a paper's figures beside those of runs; without NAME: which there are
+  nasrun resume DIR [trials=N] [--salvage]      continue or extend a run or sweep; --salvage: damaged journal nasrun
+  rerun DIR                              repeat a run from its record and check that it is equal nasrun pack DIR, nasrun
+  unpack FILE.zip       runs as one file to share, without data and paths nasrun status DIR... the state of runs or
+  sweeps on any machine nasrun watch DIR...                           the same as a live page for a browser on this
+  machine nasrun stop DIR...                            stop runs or sweeps like Ctrl-C, from any terminal nasrun report
+  DIR                             write the tables and plots again nasrun compare DIR... [by=KEY]                compare
+  runs, with statistics over seeds nasrun export DIR [--format onnx] the best network as files for other programs nasrun
+  predict DIR IMAGE_OR_FOLDER...         classify image files; --csv FILE: as a table nasrun reproduce NAME
+  compare a paper's figures with own runs; without NAME: list them
 
   e.g. nasrun strategy=aging_evolution dataset=fashion_mnist
 """
 
 TAIL = """
 Keys of an option are given as GROUP.KEY=VALUE, e.g. evaluator.epochs=5. All keys of a run: nasrun --cfg job
-dry_run=true checks a command and shows what it would do. Your own YAML files: --config-dir FOLDER
+dry_run=true checks a command and prints its plan. Your own YAML files: --config-dir FOLDER
 """
 
 VERBS = ("resume", "rerun", "report", "compare", "export", "predict", "pack", "status", "stop", "watch")
 SHOWN = (*GROUPS, "experiment")
 REPRODUCTION = "reproduction"
-"""What `nasrun reproduce` takes: no group of options, since each is several sweeps."""
+"""The folder of reproductions; not a config group, because each one is several sweeps."""
 
 
 def help_text() -> str:
@@ -55,7 +53,7 @@ def help_text() -> str:
 
 
 def suggest(word: str) -> str:
-    """What may have been meant by a word of the command line that is neither a verb nor key=value."""
+    """A suggestion for a word that is neither a verb nor key=value."""
     meanings: dict[str, list[str]] = {verb: [f"{verb} DIR"] for verb in VERBS}
     meanings["reproduce"] = ["reproduce NAME"]
     for group in SHOWN:
@@ -73,7 +71,7 @@ def suggest(word: str) -> str:
 
 
 def _first_comment(path: Path) -> str:
-    """The first comment line of a YAML file that is no Hydra directive."""
+    """The first comment line of a YAML file that is not a Hydra directive."""
     lines = path.read_text(encoding="utf-8").splitlines()
     comments = (line.lstrip("# ") for line in lines if line.startswith("#") and not line.startswith("# @package"))
     return next(comments, "")

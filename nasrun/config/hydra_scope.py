@@ -1,4 +1,4 @@
-"""What a process has one of in Hydra, lent to one composition at a time: initialisation, search path, config."""
+"""Scopes for the global state of Hydra (initialisation, search path, config), used by one composition at a time."""
 
 import contextlib
 import threading
@@ -20,7 +20,7 @@ _COMPOSING = threading.RLock()
 
 
 class _OwnFolders(SearchPathPlugin):
-    """Puts the user's own folders of YAML files behind nasrun's in every search path that Hydra makes."""
+    """Appends the user's folders of YAML files to every search path that Hydra creates."""
 
     paths: ClassVar[tuple[str, ...]] = ()
 
@@ -31,7 +31,7 @@ class _OwnFolders(SearchPathPlugin):
 
 @contextlib.contextmanager
 def searching(folders: Sequence[str]) -> Iterator[None]:
-    """Within it, whatever of Hydra makes a search path finds folders of the user's own."""
+    """A scope in which every search path that Hydra creates includes the user's folders."""
     Plugins.instance().register(_OwnFolders)
     before, _OwnFolders.paths = _OwnFolders.paths, tuple(folders)
     try:
@@ -42,9 +42,9 @@ def searching(folders: Sequence[str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def initialized(folders: Sequence[str]) -> Iterator[ConfigLoader]:
-    """Within it, Hydra finds nasrun's YAML files and those in `folders`; other threads wait."""
+    """A scope in which Hydra finds nasrun's YAML files and those in `folders`; other threads wait."""
     with _COMPOSING:
-        around = GlobalHydra.instance().hydra  # of a program that uses Hydra itself
+        around = GlobalHydra.instance().hydra  # set if the calling program itself uses Hydra
         GlobalHydra.instance().clear()
         try:
             with (
@@ -58,9 +58,9 @@ def initialized(folders: Sequence[str]) -> Iterator[ConfigLoader]:
 
 @contextlib.contextmanager
 def composing_alone() -> Iterator[None]:
-    """A scope in which no other thread composes, and which leaves Hydra's config of this process as it was.
+    """A scope in which no other thread composes, and which restores Hydra's config of this process.
 
-    What refers to that config (`${hydra:...}`) is to be read within the scope.
+    References to that config (`${hydra:...}`) must be resolved within the scope.
     """
     with _COMPOSING:
         before = HydraConfig.instance().cfg

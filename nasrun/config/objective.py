@@ -1,4 +1,4 @@
-"""The section `objective` of a config: one metric or several, and in which direction each is better."""
+"""The section `objective` of a config: one or several metrics with their directions."""
 
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
@@ -8,17 +8,17 @@ from nasrun.core.options import ConfigError, NotEmpty, nearest, show
 from nasrun.evaluators.costs import COSTS
 
 LOW_IS_GOOD = ("loss", "error", "regret", "parameters", "flops", "seconds", "epochs", "energy", "co2eq", "latency")
-"""Words in the names of metrics of which less is better."""
+"""Words in the names of metrics for which lower is better."""
 
 Mode = Literal["auto", "max", "min"]
 
 
 @dataclass(kw_only=True, frozen=True)
 class ObjectiveOptions:
-    """What the search improves: a metric, or a list of them; `auto`: the first metric that the evaluator names, in the
-    direction that is better. `mode` and `reference` are lists too where there are several metrics, one entry for each.
+    """The metric, or list of metrics, to optimise; `auto`: the first metric of the evaluator, in its better direction.
 
-    `reference`: the worst values that count for the hypervolume of a front; None: the worst that the run measured.
+    With several metrics, `mode` and `reference` are lists with one entry per metric. `reference`: the reference point
+    of the hypervolume of a front; None: the worst values measured.
     """
 
     metric: str | Annotated[list[str], NotEmpty()] = "auto"
@@ -31,7 +31,7 @@ class ObjectiveOptions:
         return [self.metric] if isinstance(self.metric, str) else self.metric
 
     def resolved(self, evaluator: Evaluator) -> Objective:
-        """Metrics that the evaluator reports, and directions; ConfigError where it reports no such metric."""
+        """The objective with metrics and directions resolved; ConfigError if the evaluator does not report a metric."""
         given = show(self.metric)
         names = [evaluator.metrics[0] if name == "auto" else name for name in self.metrics]
         for name in names:
@@ -61,5 +61,5 @@ class ObjectiveOptions:
 
 
 def _better(metric: str) -> Literal["max", "min"]:
-    """The direction in which a metric is better, by its name."""
+    """The better direction of a metric, from its name."""
     return "min" if any(word in LOW_IS_GOOD for word in metric.split("_")) else "max"

@@ -1,6 +1,6 @@
-"""The words `key=value` of a command line, in Hydra's grammar of overrides, with what nasrun adds to it.
+"""Parsing of `key=value` words in Hydra's override grammar, with extensions.
 
-Added are plain values: a path such as `~/data/Übung (1).npz` is no word of Hydra's grammar, and is quoted for it.
+nasrun also accepts plain values outside that grammar, such as the path `~/data/Übung (1).npz`, by quoting them.
 """
 
 import re
@@ -20,29 +20,29 @@ from nasrun.config import trackers
 from nasrun.config.help import suggest
 from nasrun.core.options import ConfigError, TextExpectedError, decoded, first_line, parts_of
 
-_UNREADABLE = "cannot be read; expected key=value (quote what a shell would eat)"
+_UNREADABLE = "cannot be read; expected key=value (quote characters that are special to the shell)"
 
 _CALL = re.compile(r"(bool|choice|float|glob|int|interval|range|shuffle|sort|str|tag)\(.*\)", re.DOTALL)
-"""A value that calls one of Hydra's functions: where it cannot be read, it is no plain text."""
+"""A value that calls one of Hydra's functions: if it cannot be parsed, it is an error and not plain text."""
 
 _REFERENCE = re.compile(r"\$\{[^{}]*\}")
 
 SHORT = {"objective": "metric", "prescreen": "score"}
-"""Sections that may be given a name, with the key that it is the value of."""
+"""Sections that accept a short form, with the key that it sets."""
 
 
 def in_full(words: Sequence[str]) -> list[str]:
-    """The words as Hydra reads them.
+    """The words expanded for Hydra.
 
-    `objective=NAME` stands for `objective.metric=NAME` (`SHORT`), since a section cannot be replaced by a name or a
-    list. Keys below `vars` may be new ones. A value that is no value of Hydra's grammar is quoted, each of several on
-    its own. `tracker.KEY` belongs to the one tracker of nasrun's that is chosen. Other words stay as they are.
+    `objective=NAME` becomes `objective.metric=NAME` (`SHORT`), because a section cannot be replaced by a name or a
+    list. Keys below `vars` may be new. Values outside Hydra's grammar are quoted, separately if there are several.
+    `tracker.KEY` becomes `tracker.NAME.KEY` for the selected tracker. Other words are unchanged.
     """
     return trackers.in_full([_in_full(word) for word in words])
 
 
 def parse(words: Sequence[str]) -> list[Override]:
-    """Parsed words; ConfigError names one that is not of the form key=value."""
+    """Parse words; ConfigError names a word that is not of the form key=value."""
     parsed = []
     for word in words:
         if "=" not in word and not word.startswith("~"):
@@ -55,23 +55,23 @@ def parse(words: Sequence[str]) -> list[Override]:
 
 
 def text_of(override: Override) -> str:
-    """The word that was parsed."""
+    """The word from which an override was parsed."""
     assert override.input_line is not None
     return override.input_line
 
 
 def refuse_several(overrides: Sequence[Override]) -> None:
-    """ConfigError for a word that holds several values: one run has one of each."""
+    """ConfigError for a word with several values, which a single run cannot have."""
     for override in overrides:
         if override.is_sweep_override():
             word = text_of(override)
-            raise ConfigError(f"{word}: several values make a sweep, which needs -m (--multirun){_as_one(override)}")
+            raise ConfigError(f"{word}: several values are a sweep; add -m (--multirun){_as_one(override)}")
 
 
 def values_of(overrides: Sequence[Override], loader: ConfigLoader) -> dict[str, list[str]]:
-    """The words that each key of a sweep stands for, one for each value, in order. Of two words, the later one counts.
+    """For each key of a sweep one word per value, in order. If a key is given twice, the later word counts.
 
-    An interval has too many values to be listed, and stands for its ends. `loader` knows the options of the groups.
+    An interval is represented by its ends. `loader` provides the options of the groups.
     """
     values: dict[str, list[str]] = {}
     for override in overrides:
@@ -91,7 +91,7 @@ def values_of(overrides: Sequence[Override], loader: ConfigLoader) -> dict[str, 
 
 
 def as_values(words: Sequence[str]) -> dict[str, Any]:
-    """`key=value` words as a mapping of dotted keys to their values, references to the environment resolved."""
+    """A mapping of dotted keys to values from `key=value` words, with references to environment variables resolved."""
     values: dict[str, Any] = {}
     for word in words:
         key, separator, _ = word.partition("=")
@@ -104,21 +104,21 @@ def as_values(words: Sequence[str]) -> dict[str, Any]:
             resolved = OmegaConf.to_container(value, resolve=True)["value"]  # type: ignore[call-overload,index]
         except OmegaConfBaseException as error:
             raise ConfigError(f"{word}: cannot be read ({first_line(error)})") from error
-        # What a variable of the environment holds is text.
+        # Environment variables are text.
         values[override.key_or_group] = decoded(resolved) if "${" in word else resolved
     return values
 
 
 def quoted(word: str) -> str:
-    """A word whose value is taken as the one text that it is."""
+    """A word whose value is quoted, so that it is read as one text."""
     key, _, value = word.partition("=")
-    # A shell is given words in single quotes, within which others are read more easily.
+    # Messages put words in single quotes for the shell; double quotes are easier to read inside.
     quote = Quote.single if '"' in value else Quote.double
     return f"{key}={QuotedString(text=value, quote=quote).with_quotes()}"
 
 
 def as_typed(error: TextExpectedError, words: Sequence[str]) -> ConfigError:
-    """The error with the word that was typed, which Hydra read as a number or the like, and how to type it as text."""
+    """The error with the word as it was typed (Hydra parsed it as another type), and how to type it as text."""
     for word in reversed(words):
         key, _, value = word.lstrip("+").partition("=")
         if key == error.key and "${" not in value:
@@ -153,7 +153,7 @@ def _in_full(word: str) -> str:
 
 
 def _readable(value: str) -> str:
-    """The value in Hydra's grammar: as it is where that can read it, else with quotes round what it cannot read."""
+    """The value in Hydra's grammar, with quotes around parts that it cannot parse."""
     if not value or _parsed(f"key={value}") is not None or _CALL.fullmatch(value) or _half_reference(value):
         return value
     parts = parts_of(value)
@@ -169,14 +169,14 @@ def _readable(value: str) -> str:
 
 
 def _half_reference(value: str) -> bool:
-    """Whether a value holds a `${` that is not closed: a mistake, whatever else there is."""
+    """Whether a value contains an unclosed `${`, which is always a mistake."""
     while (rest := _REFERENCE.sub("", value)) != value:
         value = rest
     return "${" in value
 
 
 def _ends(override: Override) -> list[str]:
-    """The ends of an interval, whole numbers as such: which kind is drawn is the business of the sweeper."""
+    """The ends of an interval, as integers if possible; the sweeper decides which type it draws."""
     interval = override.value()
     assert isinstance(interval, IntervalSweep)
     ends = [float(end) for end in (interval.start, interval.end) if end is not None]
@@ -184,7 +184,7 @@ def _ends(override: Override) -> list[str]:
 
 
 def _as_one(override: Override) -> str:
-    """How to type several values as one text, where they may have been meant so."""
+    """How to type several values as one text, if the option might accept one."""
     sweep = override.value()
     if "." not in override.key_or_group or not isinstance(sweep, ChoiceSweep) or not sweep.simple_form:
         return ""

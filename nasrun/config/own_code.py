@@ -1,8 +1,8 @@
-"""The code of the user's own classes that a run uses: which files it is in, for the record and to know it again.
+"""The code of the user's own classes in a run, to record it and to detect changes.
 
-Of a class that lies in a folder on Python's path, that is its file and the files in that folder which it imports, and
-these in turn. Of one that is installed as a package it is its own file; of one that only the calling program has, its
-source alone, where Python knows it.
+For a class in a folder on Python's path, this is its file and all files in that folder that it imports, directly or
+indirectly. For an installed package, it is the file of the class; for a class of the calling program, its source, if
+available.
 """
 
 import contextlib
@@ -20,25 +20,25 @@ from nasrun.config.given import MARK
 from nasrun.core.options import flat
 
 FOLDER = "code"
-"""Where the files lie in a run directory."""
+"""Folder of the files in a run directory."""
 
 _TARGET = "_target_"
 
 
 @dataclass(frozen=True)
 class OwnCode:
-    """The user's own code of a run. `classes`: by the section of the config that names them. `files`: by their path
-    from the folder on Python's path that they lie in, with `/`."""
+    """The user's own code in a run. `classes`: by the config section that names them. `files`: by path relative to
+    their folder on Python's path, with `/`."""
 
     classes: Mapping[str, str]
     files: Mapping[str, bytes]
 
     def record(self) -> dict[str, Any]:
-        """What the header of a journal says of it: `classes`, and the SHA-256 of each of the `files`."""
+        """The entry for the header of a journal: `classes`, and the SHA-256 of each file."""
         return {"classes": dict(self.classes), "files": {name: digest(code) for name, code in self.files.items()}}
 
     def changed(self, recorded: Mapping[str, Any]) -> list[str]:
-        """The names of files that are others than those of a record, or are gone."""
+        """The names of recorded files that have changed or are missing."""
         then: Mapping[str, str] = recorded.get("files", {})
         now = self.record()["files"]
         return [name for name in then if now.get(name) != then[name]]
@@ -50,7 +50,7 @@ def digest(code: bytes) -> str:
 
 
 def own_code(config: Mapping[str, Any]) -> OwnCode:
-    """The user's own code that a checked config names; its modules are imported already."""
+    """The user's own code in a checked config, whose modules are already imported."""
     classes: dict[str, str] = {}
     files: dict[str, bytes] = {}
     for key, value in flat(config).items():
@@ -64,7 +64,7 @@ def own_code(config: Mapping[str, Any]) -> OwnCode:
 
 
 def _source(path: str) -> dict[str, bytes]:
-    """The source of a class that only the calling program has; empty where Python does not know it."""
+    """The source of a class of the calling program; empty if not available."""
     module, _, name = path.rpartition(".")
     kind = getattr(sys.modules.get(module), name, None)
     try:
@@ -74,7 +74,7 @@ def _source(path: str) -> dict[str, bytes]:
 
 
 def _files(module: str) -> dict[str, bytes]:
-    """The files of a module and of what it imports from the folder that it lies in."""
+    """The file of a module and the files that it imports from its folder."""
     found = sys.modules.get(module)
     file = getattr(found, "__file__", None)
     if file is None or not Path(file).is_file():
@@ -87,9 +87,9 @@ def _files(module: str) -> dict[str, bytes]:
 
 
 def _imported(module: str, root: Path) -> set[Path]:
-    """The files below a folder that a module is made of and imports, its packages included; nothing is run."""
+    """The files in a folder that a module consists of or imports, including packages; nothing is executed."""
     finder = ModuleFinder(path=[str(root)], excludes=["nasrun"])
-    with contextlib.suppress(SyntaxError, UnicodeError):  # of a file that is imported only if it can be
+    with contextlib.suppress(SyntaxError, UnicodeError):  # in a file whose import is optional
         finder.import_hook(module)
     places = [getattr(one, "__file__", None) for one in finder.modules.values()]
     files = [Path(place).resolve() for place in places if place]
@@ -97,5 +97,5 @@ def _imported(module: str, root: Path) -> set[Path]:
 
 
 def _is_installed(root: Path) -> bool:
-    """Whether a folder is one of those that packages are installed to."""
+    """Whether a folder is one into which packages are installed."""
     return any(root == Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib", "stdlib"))

@@ -1,4 +1,4 @@
-"""Which options of a config are paths: the annotations of its classes say so."""
+"""The options of a config that are paths, from the annotations of its classes."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from nasrun.core.options import join, paths
 def path_options(config: dict[str, Any]) -> dict[str, str | None]:
     """The dotted keys of a checked config that are paths (`nasrun.core.options.IsPath`), with their values.
 
-    One that is not set is among them only where it may be set later (`nasrun.storage.paths.movable`).
+    Unset ones are included only if they may be set later (`nasrun.storage.paths.movable`).
     """
     found: dict[str, str | None] = {}
     for group, section in class_sections(config).items():

@@ -1,4 +1,4 @@
-"""The section `recipe` of a config: how networks are trained, where the evaluator's own keys do not say otherwise."""
+"""The section `recipe` of a config: training settings, unless the evaluator's own keys override them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,9 +10,9 @@ from nasrun.evaluators.train.recipe import AUTO, recipe_values
 
 
 def check_recipe(recipe: Mapping[str, Any], evaluator: Evaluator) -> None:
-    """ConfigError where the section holds what is none, or sets what the evaluator does not follow.
+    """ConfigError if the section is invalid, or sets values that the evaluator does not use.
 
-    Runs of versions that had no recipes have an empty one.
+    Runs of versions without recipes have an empty section.
     """
     known = options(Train)
     for name, value in recipe.items():
@@ -24,5 +24,5 @@ def check_recipe(recipe: Mapping[str, Any], evaluator: Evaluator) -> None:
     if changed and not evaluator.follows_recipe:
         raise ConfigError(
             f"recipe.{changed[0]}={recipe[changed[0]]}: recipes are for evaluator=train, "
-            f"and {type(evaluator).__name__} does not follow them; leave recipe=plain"
+            f"and {type(evaluator).__name__} does not use them; use recipe=plain"
         )

@@ -1,4 +1,4 @@
-"""The keys of a config that belong to no group of YAML files."""
+"""The keys of a config that do not belong to a config group."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -12,7 +12,7 @@ from nasrun.core.options import Above, AtLeast, Positive
 
 @dataclass(kw_only=True, frozen=True)
 class OutputOptions:
-    """What a run shows and keeps. None of it changes the search."""
+    """What a run displays and keeps. These options do not affect the search."""
 
     console: Literal["auto", "live", "plain", "none"] = "auto"
     keep: Literal["best", "all", "none"] = "best"
@@ -24,7 +24,7 @@ class OutputOptions:
 
 @dataclass(kw_only=True, frozen=True)
 class RunOptions:
-    """The top-level keys that belong to no group of YAML files."""
+    """The top-level keys that do not belong to a config group."""
 
     seed: Annotated[int, AtLeast(0)] = 0
     trials: Positive = 24
@@ -40,7 +40,7 @@ class RunOptions:
 
     @property
     def seconds(self) -> float | None:
-        """The budget of time; None where trials and epochs say how long a run takes."""
+        """The time budget in seconds; None if trials and epochs determine the length of a run."""
         return None if self.time is None else parse_duration(str(self.time))
 
 
@@ -50,4 +50,4 @@ SECTIONS: dict[str, type] = {
     "prescreen": PrescreenOptions,
     "output": OutputOptions,
 }
-"""Sections that are no groups of YAML files, with what they may hold."""
+"""Sections that are not config groups, with their schemas."""

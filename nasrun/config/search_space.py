@@ -1,4 +1,4 @@
-"""The section `search_space`: which networks there are, and which training settings are genes beside them."""
+"""The section `search_space`: the architectures, and training settings that are searched with them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -26,8 +26,7 @@ def space_of(content: Mapping[str, Any]) -> SearchSpace:
 
 
 def given_content(content: dict[str, Any], given: Mapping[str, Given]) -> dict[str, Any]:
-    """A config with objects of the calling program, by group, in the place of what it chooses. What it says of genes
-    holds for a space of theirs too."""
+    """A config whose groups are replaced by objects of the calling program. Its genes also apply to a given space."""
     sections = {group: one.section for group, one in given.items()}
     genes = mapping(content, GROUP).get(KEY)
     if GROUP in sections and genes is not None:
@@ -36,7 +35,7 @@ def given_content(content: dict[str, Any], given: Mapping[str, Given]) -> dict[s
 
 
 def check_genes(space: SearchSpace, content: Mapping[str, Any]) -> None:
-    """ConfigError where training settings are genes and the evaluator trains no network by settings of its own."""
+    """ConfigError if training settings are genes but the evaluator does not use training settings."""
     if not space.scaled_settings:
         return
     section = content.get("evaluator")
@@ -44,6 +43,6 @@ def check_genes(space: SearchSpace, content: Mapping[str, Any]) -> None:
     if not getattr(kind, "follows_recipe", False):
         given = show((space.section or {}).get(KEY))
         raise ConfigError(
-            f"{GROUP}.{KEY}={given}: training settings are for evaluator=train; "
-            f"{getattr(kind, '__name__', type(kind).__name__)} does not follow them"
+            f"{GROUP}.{KEY}={given}: training settings need evaluator=train; "
+            f"{getattr(kind, '__name__', type(kind).__name__)} does not use them"
         )

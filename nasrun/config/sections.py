@@ -1,6 +1,6 @@
-"""From a section of a config to the object that it describes.
+"""Creates the object that a config section describes.
 
-`_target_` names a class, whose signature says what the other keys may be (`nasrun.core.options`).
+`_target_` names a class, whose signature defines the other keys (`nasrun.core.options`).
 """
 
 import importlib
@@ -28,12 +28,12 @@ T = TypeVar("T")
 
 
 def section_of(content: dict[str, Any], name: str, kind: type[T]) -> T:
-    """A section that is no group of options, checked."""
+    """The checked options of a section that is not a config group."""
     return kind(**check_section(kind, mapping(content, name), name))
 
 
 def mapping(content: dict[str, Any], name: str) -> dict[str, Any]:
-    """The keys and values of a section; ConfigError where a single value stands in its place."""
+    """The keys and values of a section; ConfigError if it is a single value."""
     value = content.get(name, {})
     if not isinstance(value, dict):
         raise ConfigError(f"{name}={show(value)}: expected keys below {name}, as in {name}.KEY=VALUE")
@@ -41,12 +41,12 @@ def mapping(content: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def create(content: dict[str, Any], group: str, base: type[T], *runtime: Any) -> T:
-    """The `base` that a group's section describes: `_target_` called with `runtime` and the checked options."""
+    """Create the `base` of a group's section: call `_target_` with `runtime` and the checked options."""
     if isinstance(content.get(group), Section):
         return content[group].make(group, base, runtime)  # type: ignore[no-any-return]
     if MARK in mapping(content, group):
         raise ConfigError(
-            f"{group}: was handed in by the program that started the run; go on from there: "
+            f"{group}: was passed in by the program that started the run; continue from that program: "
             f"nasrun.resume(DIRECTORY, {group}=...)"
         )
     kind_of(content, group, base)
@@ -54,7 +54,7 @@ def create(content: dict[str, Any], group: str, base: type[T], *runtime: Any) ->
 
 
 def instantiate(section: dict[str, Any], path: str, base: type[T], *runtime: Any) -> T:
-    """The `base` that a section at a dotted path describes."""
+    """Create the `base` of the section at a dotted path."""
     options = dict(section)
     kind = locate(options.pop("_target_"), base, join(path, "_target_"))
     checked = check_options(kind, options, path)
@@ -68,7 +68,7 @@ def instantiate(section: dict[str, Any], path: str, base: type[T], *runtime: Any
 
 
 def kind_of(content: dict[str, Any], group: str, base: type[T]) -> type[T]:
-    """The class that a group's section names."""
+    """The class named by a group's section."""
     section = mapping(content, group)
     if "_target_" not in section:
         raise ConfigError(f"{group}: not chosen; {nearest('', option_names(group))}")
@@ -76,27 +76,27 @@ def kind_of(content: dict[str, Any], group: str, base: type[T]) -> type[T]:
 
 
 def locate(target: Any, base: type[T], path: str) -> type[T]:
-    """The class that a dotted path names; ConfigError where there is none, or it is not a kind of `base`."""
+    """The class at a dotted path; ConfigError if it does not exist, or is not a concrete subclass of `base`."""
     module, _, name = str(target).rpartition(".")
     try:
         found = getattr(importlib.import_module(module), name)
-    except Exception as error:  # a user's module may raise anything while it is imported
+    except Exception as error:  # a user's module may raise any exception on import
         first = module.partition(".")[0]
         outside = isinstance(error, ModuleNotFoundError) and error.name == first
-        where = f"; its folder must be in Python's path: PYTHONPATH=FOLDER nasrun ... (FOLDER has {first}.py)"
+        where = f"; its folder must be on Python's path: PYTHONPATH=FOLDER nasrun ... (FOLDER has {first}.py)"
         reason = f"cannot be imported ({first_line(error)}){where if outside else ''}"
         raise ConfigError(f"{path}={show(target)}: {reason}") from error
     if not isinstance(found, type) or not issubclass(found, base) or inspect.isabstract(found):
         public = base.__module__.removesuffix(".interfaces").removesuffix(".search_space")
         begun = isinstance(found, type) and issubclass(found, base) and found is not base
         missing = sorted(found.__abstractmethods__) if begun else []
-        lacks = f"; it has no {' and no '.join(missing)}" if missing else ""
+        lacks = f"; it lacks {' and '.join(missing)}" if missing else ""
         raise ConfigError(f"{path}={target}: expected a class that implements {public}.{base.__name__}{lacks}")
     return found
 
 
 def option_section(group: str, name: Any) -> dict[str, Any]:
-    """The section that an option of a group stands for; ConfigError where there is no such option."""
+    """The section of an option of a group; ConfigError if there is no such option."""
     known = option_names(group)
     if name not in known:
         raise ConfigError(f"{group}={show(name)}: no such option; {nearest(str(name), known)}")

@@ -1,4 +1,4 @@
-"""What a run must keep to whose architectures share their weights, and one that proposes what these derive."""
+"""Checks of runs with shared weights, and of runs that propose derived architectures."""
 
 from nasrun.core import Evaluator, SharedEvaluator, Strategy
 from nasrun.core.option_classes import option_classes
@@ -8,22 +8,20 @@ from nasrun.strategies.wrappers import Constraints
 
 
 def check_workers(hardware: Hardware) -> None:
-    """ConfigError where a run whose architectures share their weights has several workers."""
+    """ConfigError if a run with shared weights has several workers."""
     if hardware.is_remote:
         named, alone = hardware.named
-        raise ConfigError(
-            f"{named}: weights that all architectures share are trained and used in one process; choose {alone}"
-        )
+        raise ConfigError(f"{named}: shared weights are trained and used in one process; choose {alone}")
 
 
 def check_derived(strategy: Strategy, evaluator: Evaluator, deduplicate: str, constraints: Constraints) -> None:
-    """ConfigError where a strategy follows what an evaluator derives, and this derives nothing, or not after each
-    trial, or what it derives may be turned down."""
+    """ConfigError if a strategy proposes derived architectures, but the evaluator derives none, does not do so after
+    each trial, or they might be rejected."""
     if not strategy.follows_derived:
         return
     if not (isinstance(evaluator, SharedEvaluator) and evaluator.derives):
         raise ConfigError(
-            "strategy=derived: proposes what the evaluator derives, and this one derives nothing; choose "
+            "strategy=derived: this evaluator derives no architectures; choose "
             f"evaluator={' or '.join(evaluators_that_derive())}"
         )
     if evaluator.rounds != 1:
@@ -33,13 +31,13 @@ def check_derived(strategy: Strategy, evaluator: Evaluator, deduplicate: str, co
         )
     if deduplicate == "resample":
         raise ConfigError(
-            "deduplicate=resample: strategy=derived has no other proposal than what is derived, which may be the same "
+            "deduplicate=resample: strategy=derived can only propose the derived architecture, which may be the same "
             "for many epochs; use deduplicate=never"
         )
     if constraints.limits:
         [name, limit], *_ = constraints.limits.items()
         raise ConfigError(
-            f"constraints.{name}={limit}: strategy=derived proposes what is derived, which knows no limits; use "
+            f"constraints.{name}={limit}: strategy=derived ignores limits; use "
             f"constraints.{name}=null, or another strategy"
         )
 

@@ -1,5 +1,5 @@
-"""A run directory, opened to be read: its records and what it measured. Nothing is searched or trained, and where the
-header records the data, nothing of them is read."""
+"""Read access to a run directory: its records and its evaluation setup. Nothing is trained, and data recorded in the
+header are not loaded."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,19 +21,19 @@ from nasrun.storage.run_directory import holds_run, load_config, runs_in
 from nasrun.storage.stored_config import check_targets
 
 READ = ("search_space", "evaluator")
-"""The groups of which something is made where the header records the data."""
+"""The groups whose objects are created if the header records the data."""
 
 
 class DataChangedError(DatasetError):
-    """Data that are not those of a run; the text says what differs, in one line."""
+    """The data differ from those of the run; the text says how, in one line."""
 
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A run as its directory tells it.
+    """A run read from its directory.
 
-    `config`: with relative paths as they are reached from here. `data`: as recorded at its start; None of a version
-    that recorded nothing.
+    `config`: with relative paths resolved from here. `data`: as recorded at the start; None for versions without such a
+    record.
     """
 
     directory: Path
@@ -49,15 +49,15 @@ class StoredRun:
 
     @property
     def doubt(self) -> str | None:
-        """What cannot be known of a run that recorded nothing of its data, in one line."""
+        """The caveat for a run that did not record its data, in one line; None if it did."""
         return None if self.data is not None else doubt_of(self.header.nasrun)
 
 
 def open_run(directory: Path, given: Mapping[str, Given] = {}) -> StoredRun:
-    """The run in a directory, finished or not. `given`: the objects that it was started with, if any, by group.
+    """The run in a directory, finished or not. `given`: the objects passed in at its start, if any, by group.
 
-    ConfigError where the directory holds none, or names classes that may not be imported; JournalError where its
-    journal cannot be trusted.
+    ConfigError if the directory has no run, or names classes that must not be imported; JournalError if its journal is
+    invalid.
     """
     if not holds_run(directory):
         raise ConfigError(f"{directory}: holds no run (it has no {journal.NAME}){runs_in(directory)}")
@@ -73,16 +73,16 @@ def open_run(directory: Path, given: Mapping[str, Given] = {}) -> StoredRun:
 
 
 def read_data(run: RunRecords) -> DataRecord | None:
-    """What the header of a run records of its data; None where its version recorded nothing."""
+    """The record of the data in the header of a run; None if its version did not record them."""
     with journal.reject_invalid_events(run.directory / journal.NAME):
         return DataRecord.of_header(run.header.data)
 
 
 def load_data(stored: StoredRun, config: DictConfig) -> Dataset:
-    """The data set of a run with its images, as a config says where they lie.
+    """The loaded data set of a run, from the location given by a config.
 
-    DatasetError where they cannot be read, DataChangedError where they are not those of the run, ConfigError where the
-    class of the data set may not be imported.
+    DatasetError if it cannot be read, DataChangedError if it is not that of the run, ConfigError if its class must not
+    be imported.
     """
     dataset = stored.benchmark.dataset
     if stored.data is not None:
@@ -94,7 +94,7 @@ def load_data(stored: StoredRun, config: DictConfig) -> Dataset:
 
 
 def check_data(run: RunRecords, config: DictConfig, dataset: Dataset) -> None:
-    """DataChangedError, in one line, where a data set is not the one that a run recorded: it says what differs."""
+    """DataChangedError, which says what differs, if a data set is not the one that a run recorded."""
     then = read_data(run)
     found = None if then is None else difference(then, record_of(dataset))
     if found is not None:

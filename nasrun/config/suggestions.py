@@ -1,4 +1,4 @@
-"""What is said of a key that is not there: the one that was probably meant."""
+"""Suggestions for unknown keys."""
 
 from collections.abc import Iterable
 
@@ -7,16 +7,16 @@ from omegaconf import DictConfig
 from nasrun.core.options import join, nearest
 
 EXPERIMENTS = {"from": "train_best", "trial": "train_best"}
-"""Keys that a config has under one experiment alone, and which."""
+"""Keys that exist only with a certain experiment."""
 NOT_MEANT = ("hydra", "recipe", "vars")
-"""Sections whose keys are no settings of a run: those of a recipe are values of the evaluator's."""
+"""Sections whose keys are not suggested; those of a recipe are settings of the evaluator."""
 
 
 def meant_by(config: DictConfig, path: str, name: str, known: Iterable[str]) -> str:
-    """What to type in place of the key `name` of the section `path` (empty: of the whole config), which has none.
+    """What to type instead of the unknown key `name` in the section `path` (empty: the top level).
 
-    A key of that name in other sections comes first, as `evaluator.epochs` of `epochs`; else the nearest of those that
-    are `known` in this place.
+    A key of that name in other sections comes first, such as `evaluator.epochs` for `epochs`; else the nearest of the
+    `known` ones.
     """
     if not path and name in EXPERIMENTS:
         return f"it is a key of experiment={EXPERIMENTS[name]}"

@@ -1,4 +1,4 @@
-"""`time=20m`: what such a budget replaces, and what can have one."""
+"""Checks of a time budget (`time=20m`)."""
 
 from collections.abc import Sequence
 
@@ -8,11 +8,11 @@ from nasrun.core.options import ConfigError
 from nasrun.hardware.devices import Hardware
 
 REPLACED = ("trials", "evaluator.epochs", "evaluator.schedule_epochs", "evaluator.final_epochs")
-"""What a budget of time decides."""
+"""Keys that a time budget decides."""
 
 
 def check_words(words: Sequence[str], time: object) -> None:
-    """ConfigError where the words of a command line set a budget of time, and also what follows from it."""
+    """ConfigError if a command line sets a time budget and also a key that it decides."""
     if time is None:
         return
     for word in words:
@@ -22,25 +22,25 @@ def check_words(words: Sequence[str], time: object) -> None:
 
 
 def check_time(time: object, strategy: Strategy, evaluator: Evaluator, hardware: Hardware) -> None:
-    """ConfigError where a budget cannot be read, or what is to have one cannot."""
+    """ConfigError if a time budget cannot be parsed, or cannot be combined with the other options."""
     if isinstance(time, int | float):
-        raise ConfigError(f"time={time}: of what? write {time:g}s, {time:g}m or {time:g}h")
+        raise ConfigError(f"time={time}: no unit; write {time:g}s, {time:g}m or {time:g}h")
     try:
         parse_duration(str(time))
     except ValueError as error:
         raise ConfigError(f"time={time}: {error}") from None
     if not evaluator.trains_on:
-        raise ConfigError(f"time={time}: needs evaluator=train, whose trainings can be planned; others take trials=N")
+        raise ConfigError(f"time={time}: needs evaluator=train; use trials=N with other evaluators")
     if strategy.inherits:
         raise ConfigError(
-            f"time={time}: trains the best on from their own weights, so that children have none to inherit; use "
-            "strategy.inherit=none, or trials=N in place of the time"
+            f"time={time}: is not supported with inherited weights; use "
+            "strategy.inherit=none, or trials=N instead of time"
         )
     if strategy.uses_checkpoints or strategy.budgets or strategy.length is not None:
         raise ConfigError(
-            f"time={time}: {type(strategy).__name__} has budgets of its own; choose a strategy without, such as "
-            "aging_evolution or random: the best are then trained on by themselves"
+            f"time={time}: {type(strategy).__name__} sets its own training lengths; choose another strategy, such as "
+            "aging_evolution or random; nasrun then trains the best networks further by itself"
         )
     if hardware.clock == "cpu" and hardware.is_remote:
         named, alone = hardware.named
-        raise ConfigError(f"hardware.clock=cpu: counts one process, and {named} has others; choose {alone}")
+        raise ConfigError(f"hardware.clock=cpu: counts a single process, but {named} has several; choose {alone}")

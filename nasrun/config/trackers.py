@@ -1,8 +1,8 @@
-"""The section `tracker` of a config: none, one or several trackers, each with its keys below its name.
+"""The section `tracker` of a config: any number of trackers, each with its keys below its name.
 
-A tracker's YAML file puts its keys there by its first line, `# @package tracker.NAME`, so that Hydra composes several
-(`tracker=[csv,mlflow]`). A file without that line, as one of the user's own may be, makes a section that is the tracker
-itself; so do the stored configs of versions that had one tracker at a time.
+The first line of a tracker's YAML file, `# @package tracker.NAME`, puts its keys there, so that Hydra can compose
+several (`tracker=[csv,mlflow]`). Without that line, as in a user's file or in stored configs of versions with a single
+tracker, the section is the tracker itself.
 """
 
 import re
@@ -17,11 +17,11 @@ GROUP = "tracker"
 TARGET = "_target_"
 _CHOICE = re.compile(rf"{GROUP}=(\w+)")
 _KEY = re.compile(rf"(\+\+|)({GROUP}\.[^=]+)(=(?!\{{).*)", re.DOTALL)
-"""A word that sets a key below the section to a single value."""
+"""A word that sets one key below the section."""
 
 
 def sections_by_name(section: Any) -> dict[str, dict[str, Any]]:
-    """The sections of all trackers by name; ConfigError where they are none, or one is where the names should be."""
+    """The sections of all trackers by name; ConfigError if the section is malformed or mixes both forms."""
     if not isinstance(section, Mapping):
         raise ConfigError(f"{GROUP}={show(section)}: expected keys below {GROUP}, as in {GROUP}.NAME.KEY=VALUE")
     if TARGET not in section:
@@ -33,15 +33,15 @@ def sections_by_name(section: Any) -> dict[str, dict[str, Any]]:
     others = [str(name) for name, inner in section.items() if isinstance(inner, Mapping) and TARGET in inner]
     if others:
         raise ConfigError(
-            f"{GROUP}: {kind} and {' and '.join(others)} at once need names; begin the YAML file of {kind} with "
+            f"{GROUP}: to combine {kind} and {' and '.join(others)}, start the YAML file of {kind} with "
             f"# @package {GROUP}.NAME"
         )
     return {module.rpartition(".")[2] or kind: dict(section)}
 
 
 def class_sections(content: Mapping[str, Any]) -> dict[str, Any]:
-    """The sections of a config that describe an object of a class, by dotted key: that of each group, and of each
-    tracker. Whether they do is not looked into."""
+    """The sections of a config that describe objects, by dotted key: of each group and each tracker. Their content is
+    not checked."""
     found = {group: content[group] for group in GROUPS if group in content}
     section = found.get(GROUP)
     if isinstance(section, Mapping) and TARGET not in section:
@@ -51,7 +51,8 @@ def class_sections(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def in_full(words: Sequence[str]) -> list[str]:
-    """The words of a command line, `tracker.KEY` as `tracker.NAME.KEY` where one of nasrun's trackers is chosen."""
+    """The words of a command line, with `tracker.KEY` expanded to `tracker.NAME.KEY` if one of nasrun's trackers is
+    selected."""
     chosen = [found[1] for word in words if (found := _CHOICE.fullmatch(word))]
     if not chosen or chosen[-1] not in _own() or any(f"@{GROUP}." in word for word in words):
         return list(words)
@@ -60,7 +61,7 @@ def in_full(words: Sequence[str]) -> list[str]:
 
 
 def qualified(key: str, names: Collection[str]) -> str:
-    """`tracker.KEY` as `tracker.NAME.KEY` where there is one tracker; any other key as it is."""
+    """`tracker.KEY` expanded to `tracker.NAME.KEY` if there is a single tracker; any other key unchanged."""
     group, _, rest = key.partition(".")
     if group != GROUP or not rest or len(names) != 1 or rest.partition(".")[0] in names:
         return key

@@ -1,7 +1,7 @@
-"""The nouns of nasrun: what a run is made of. Nothing else of nasrun is imported here.
+"""The types and interfaces that make up a run. This package imports no other package of nasrun.
 
 A run asks a strategy for proposals, numbers them as trials, cuts each trial into jobs (one per repeat),
-hands the jobs to an executor whose evaluator measures them, and tells the strategy what was measured.
+hands the jobs to an executor whose evaluator measures them, and passes the measurements to the strategy.
 """
 
 from nasrun.core.interfaces import Evaluator, Executor, SharedEvaluator, Strategy, StrategyWrapper

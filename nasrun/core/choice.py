@@ -1,4 +1,4 @@
-"""How sure the choice of a search is: the probability that the network with the best score is the best."""
+"""The confidence in a selection: the probability that the network with the best score is really the best."""
 
 from collections.abc import Sequence
 from math import erf, sqrt
@@ -11,20 +11,21 @@ CERTAIN = REACH + 10
 
 
 def noise_of_pairs(pairs: Sequence[tuple[float, float]]) -> float | None:
-    """Standard deviation of a score, from networks that were trained twice; None below two of these."""
+    """Standard deviation of a score, estimated from networks trained twice; None for fewer than two such networks."""
     if len(pairs) < 2:
         return None
     return sqrt(sum((first - second) ** 2 for first, second in pairs) / (2 * len(pairs)))
 
 
 def noise_of_share(share: float, images: int) -> float:
-    """Standard deviation of a share of right answers among so many images, which are a sample of those there are."""
+    """Standard deviation of an accuracy `share` measured on `images` images, which are a sample of all possible
+    images."""
     return sqrt(max(share * (1 - share), 1 / (4 * images)) / images)
 
 
 def probability_of_best(scores: Sequence[float], noise: float) -> float:
-    """The probability that the first of some networks is the best of them, by scores of equal and normal noise, where
-    nothing else is known of them. 1 for a single one."""
+    """The probability that the first of some networks is the best, if scores have normal noise of equal deviation and
+    nothing else is known. 1 for a single network."""
     if len(scores) < 2:
         return 1.0
     if noise <= 0:
@@ -34,6 +35,6 @@ def probability_of_best(scores: Sequence[float], noise: float) -> float:
     below = np.ones_like(grid)
     for other in scores[1:]:
         if scores[0] - other > CERTAIN * noise:
-            continue  # its factor is 1 in all digits
+            continue  # the factor is 1 to all digits
         below *= [(1 + erf(value / sqrt(2))) / 2 for value in grid + (scores[0] - other) / noise]
     return float((density * below).sum() / density.sum())

@@ -1,4 +1,4 @@
-"""Lengths of time as they are typed: 90s, 20m, 1h30m."""
+"""Durations as typed on the command line: 90s, 20m, 1h30m."""
 
 import re
 
@@ -7,7 +7,7 @@ _FORM = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?
 
 
 def parse_duration(text: str) -> float:
-    """Seconds of `90s`, `20m`, `1.5h` or `1h30m`; ValueError says what was expected."""
+    """Parse `90s`, `20m`, `1.5h` or `1h30m` into seconds; ValueError says what was expected."""
     found = _FORM.fullmatch(text.strip())
     if not found or not any(found.groups()):
         raise ValueError("expected a number with its unit, as in 90s, 20m, 8h or 1h30m")
@@ -18,7 +18,7 @@ def parse_duration(text: str) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """Seconds as `parse_duration` reads them, rounded to whole ones: 90 is 1m30s."""
+    """Format seconds, rounded to whole ones, as `parse_duration` reads them: 90 becomes 1m30s."""
     hours, rest = divmod(round(seconds), 3600)
     minutes, rest = divmod(rest, 60)
     parts = [f"{count}{unit}" for count, unit in ((hours, "h"), (minutes, "m"), (rest, "s")) if count]

@@ -1,4 +1,4 @@
-"""What a run ran on: versions, machine, commit. Read without importing torch."""
+"""The environment of a run: versions, machine, commit. Determined without importing torch."""
 
 import json
 import os
@@ -14,15 +14,15 @@ from nasrun import __version__
 PACKAGES = ("torch", "numpy", "hydra-core", "omegaconf", "safetensors")
 CPUINFO = Path("/proc/cpuinfo")
 INSTRUCTIONS = ("avx", "avx2", "avx512f", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16", "asimd", "bf16", "sve")
-"""Flags of processors by which numeric libraries choose their code, and with it the order of sums."""
+"""CPU flags by which numeric libraries choose their code, and with it the order of sums."""
 VARIABLES = ("ATEN_CPU_CAPABILITY", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA", "OPENBLAS_CORETYPE")
-"""Environment variables by which a user can have them choose otherwise."""
+"""Environment variables with which a user can override that choice."""
 
 
 def describe_environment(command: Sequence[str] = ()) -> dict[str, Any]:
     """Versions, processor and commit, for `environment.json`. No host or user name is recorded.
 
-    `command`: the words that start this run; those of this process where it is not given.
+    `command`: the words that start this run; by default those of this process.
     """
     return {
         "nasrun": __version__,
@@ -37,14 +37,14 @@ def describe_environment(command: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def describe_processor() -> dict[str, str]:
-    """What decides which code numeric libraries run: `processor`, its name; `instructions`, those of `INSTRUCTIONS`
-    that it has, where the system tells (Linux); `variables`, those of `VARIABLES` that are set."""
+    """What determines the code that numeric libraries run: `processor`, its name; `instructions`, its members of
+    `INSTRUCTIONS` if the system reports them (Linux); `variables`, the members of `VARIABLES` that are set."""
     try:
         lines = CPUINFO.read_text().splitlines()
     except OSError:
         lines = [f"model name: {platform.processor()}"]
     fields: dict[str, str] = {}
-    for line in lines:  # of the first processor
+    for line in lines:  # the first processor comes first, and setdefault keeps its values
         name, _, value = line.partition(":")
         fields.setdefault(name.strip(), value.strip())
     flags = f"{fields.get('flags', '')} {fields.get('Features', '')}".split()
@@ -56,9 +56,9 @@ def describe_processor() -> dict[str, str]:
 
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
-    """What of two environments differs that may change the last digits of results: name, the old and the new value.
+    """Differences between two environments that may change the last digits of results: name, old and new value.
 
-    An environment of an older nasrun may lack some.
+    Entries that an environment of an older nasrun lacks are ignored.
     """
 
     def named(place: Mapping[str, Any]) -> dict[str, str]:
@@ -70,11 +70,10 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tu
 
 
 def commit_of(checkout: Path) -> str | None:
-    """The commit of the checkout that nasrun runs from, or that it was installed from with a package of `git+URL`; None
-    where neither is known."""
+    """The commit of the checkout that nasrun runs from, or that pip installed from `git+URL`; None if unknown."""
     git = checkout / ".git"
     try:
-        if git.is_file():  # a linked work tree: the file names its folder, and that one the folder of all
+        if git.is_file():  # linked work tree: this file names its folder, whose commondir names the main one
             git = checkout / git.read_text().removeprefix("gitdir:").strip()
         elif not git.is_dir():
             return _installed_commit()
@@ -93,7 +92,7 @@ def commit_of(checkout: Path) -> str | None:
 
 
 def _installed_commit() -> str | None:
-    """The commit that pip recorded (PEP 610); None where nasrun was not installed from a repository."""
+    """The commit that pip recorded (PEP 610); None if nasrun was not installed from a repository."""
     try:
         text = metadata.distribution("nasrun").read_text("direct_url.json")
         commit = json.loads(text or "{}").get("vcs_info", {}).get("commit_id")

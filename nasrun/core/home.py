@@ -1,4 +1,4 @@
-"""The home folder of the user, which there may be none of, as in many containers."""
+"""The user's home folder, which may not exist, for example in containers."""
 
 from pathlib import Path
 
@@ -6,11 +6,11 @@ from nasrun.core.options import ConfigError
 
 
 def at_home(path: str | Path) -> Path:
-    """A path with the home folder in place of a `~` at its start; ConfigError where no home folder is known."""
+    """A path with a leading `~` replaced by the home folder; ConfigError if the home folder is unknown."""
     try:
         return Path(path).expanduser()
     except RuntimeError:
         (name, *_), text = Path(path).parts, f"{path}: no home folder is known for"
         if name == "~":
-            raise ConfigError(f"{text} this user; set HOME, or write out the ~") from None
-        raise ConfigError(f"{text} a user {name[1:]}; a file or folder of that name here: ./{path}") from None
+            raise ConfigError(f"{text} this user; set HOME, or write the full path instead of ~") from None
+        raise ConfigError(f"{text} a user {name[1:]}; for a file of that name in this folder, type ./{path}") from None

@@ -1,4 +1,4 @@
-"""Those who act in a run: strategy, evaluator, executor."""
+"""The interfaces of a run: strategy, evaluator, executor."""
 
 from __future__ import annotations
 
@@ -17,95 +17,99 @@ if TYPE_CHECKING:
 
 
 class Strategy(ABC):
-    """Decides what to measure next. It knows its space and what it was told, nothing else.
+    """Decides what to evaluate next. It knows only its space and the results passed to `tell`.
 
     Constructors take `space`, `objective` and `rng`, then the options of the YAML as keyword-only arguments.
-    The proposals of one strategy become the trials 0, 1, 2, ... in the order in which `ask` returned them.
+    The proposals of a strategy become trials 0, 1, 2, ... in the order in which `ask` returns them.
     """
 
     initial: int = 0
-    """Trials that are proposed before anything that was told is made use of; 0 where it makes no difference."""
+    """Number of trials proposed before results have any influence; 0 if it makes no difference."""
 
     uses_checkpoints: bool = False
-    """Whether proposals go on from checkpoints of earlier trials (`warm_start`), which `required_checkpoints` names."""
+    """Whether proposals continue from checkpoints of earlier trials (`warm_start`), named by `required_checkpoints`."""
 
     inherits: bool = False
-    """Whether children begin with weights of their parents, for which these must be saved (`Evaluator.saves`)."""
+    """Whether children start with weights of their parents, which must therefore be saved (`Evaluator.saves`)."""
 
     length: int | None = None
-    """Trials that the strategy takes from beginning to end; None: any number will do."""
+    """Number of trials that the strategy takes in total; None: any number."""
 
     budgets: tuple[int, ...] = ()
-    """Cumulative epochs that its proposals have, lowest first, where these are known beforehand; empty: any."""
+    """Cumulative epochs of its proposals in ascending order, if known in advance; empty: any."""
 
     multi_objective: bool = False
-    """Whether all objectives are improved, where there are several; else the first one alone."""
+    """Whether it optimises all objectives if there are several; otherwise only the first."""
 
     begins_known: bool = False
     """Whether its first proposals are the known networks of the space (`SearchSpace.known`), best first."""
 
     steerable: bool = True
-    """Whether it takes a space whose limits steer what is drawn (`nasrun.strategies.steering`)."""
+    """Whether it accepts a space that scales genomes to the limits (`nasrun.strategies.steering`)."""
 
     draws_from_space: bool = True
-    """Whether it proposes what the space samples, mutates or mixes, which can be chosen from pools (`prescreen`)."""
+    """Whether its proposals are samples, mutations or crossovers of the space, which `prescreen` can choose from
+    pools."""
 
     follows_derived: bool = False
-    """Whether it proposes what the evaluator derives (`tell_derived`), one architecture after each epoch."""
+    """Whether it proposes the architectures that the evaluator derives (`tell_derived`), one after each epoch."""
 
     @abstractmethod
     def ask(self, n: int) -> list[Proposal]:
-        """Between 0 and `n` proposals; an empty list means: tell me first (or: I am done)."""
+        """Return 0 to `n` proposals; an empty list means that results must be told first, or that the strategy is
+        done."""
 
     @abstractmethod
     def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
-        """Take in what was measured for a trial, one measurement per repeat; failed trials are told too."""
+        """Receive the measurements of a trial, one per repeat; failed trials are told too."""
 
     def reject(self, proposal: Proposal, reason: str) -> None:
-        """Take in that a proposal was turned down, and why: it is no trial, is never told, and another is asked for.
+        """Receive the rejection of a proposal, with the reason: it becomes no trial, is never told, and another is
+        asked for.
 
-        A strategy that counts what it proposed counts it out; one that learns from failures may. Here: nothing.
+        A strategy that counts its proposals must not count it; one that learns from failures may use it. Default:
+        ignored.
         """
 
     def tell_derived(self, genome: Genome) -> None:
-        """Take in what an evaluator derived from its architecture weights (`SharedEvaluator.derived`) after it trained
-        them for an epoch. Here: nothing is done."""
+        """Receive the architecture that an evaluator derived from its architecture weights after an epoch
+        (`SharedEvaluator.derived`). Default: ignored."""
 
     @property
     def done(self) -> bool:
-        """True when the strategy will make no more proposals, whatever it is told."""
+        """Whether the strategy will make no more proposals, whatever the results."""
         return False
 
     def required_checkpoints(self) -> Collection[int]:
-        """Trials that were told and whose checkpoints later proposals may start from, or `selected_trial` may name."""
+        """Told trials whose checkpoints later proposals may start from, or that `selected_trial` may name."""
         return ()
 
     def selected_trial(self) -> int | None:
-        """The trial whose network is what the search came to; None: the best by the objective."""
+        """The trial whose network is the result of the search; None: the best by the objective."""
         return None
 
     def epochs(self, trials: int) -> float | None:
-        """Epochs that so many trials take in all, about; None: for each of them those of the evaluator."""
+        """Approximate total number of epochs of `trials` trials; None: the evaluator's epochs for each."""
         return None
 
     def draw(self, rng: np.random.Generator) -> Genome | None:
-        """A genome as the strategy's policy would propose it now, drawn with a generator of the caller.
+        """A genome drawn from the strategy's current policy with the caller's generator.
 
-        Nothing that the strategy proposes is changed by it. None: it has no policy; samples of the space will do.
+        The call does not change later proposals. None: the strategy has no policy; the caller then samples the space.
         """
         return None
 
     def messages(self) -> Sequence[str]:
-        """What the user should be told that came up since the last call, a line each."""
+        """New messages for the user since the last call, one line each."""
         return ()
 
     def notes(self) -> Mapping[str, Any]:
-        """What the strategy learned, as JSON values, for `strategy.json` (loss curves, suggestions); may be empty."""
+        """What the strategy learned (loss curves, suggestions), as JSON values for `strategy.json`; may be empty."""
         return {}
 
 
 class StrategyWrapper(Strategy):
-    """Goes round another strategy (`inner`): whatever a subclass does not define itself is the inner one's."""
+    """Wraps another strategy (`inner`) and delegates to it whatever a subclass does not override."""
 
     def __init__(self, inner: Strategy) -> None:
         self.inner = inner
@@ -150,183 +154,186 @@ class StrategyWrapper(Strategy):
 
 
 class Evaluator(ABC):
-    """Measures architectures. It knows nothing of strategies, journals or tables."""
+    """Evaluates architectures. It knows nothing of strategies, journals or tables."""
 
     on_progress: Callable[[Progress], None] = staticmethod(lambda progress: None)
-    """Called with the progress of the job in training; the executor sets it."""
+    """Called with the progress of the current job; set by the executor."""
 
     metrics: tuple[str, ...] = ("val_accuracy",)
-    """The metrics that `evaluate` reports for every trial that succeeds: what an objective may name."""
+    """Metrics that `evaluate` reports for every successful trial, and that an objective may name."""
 
     optional_metrics: tuple[str, ...] = ()
-    """Further metrics, which it reports where `measure_also` asks for them."""
+    """Further metrics, reported if `measure_also` requests them."""
 
     repeats: int = 1
-    """Measurements of one trial: seeds, initial weights and data order differ between them."""
+    """Number of measurements per trial, which differ in seed, initial weights and data order."""
 
     saves: bool = False
     """Whether jobs write their weights to `save_to`."""
 
     trains_on: bool = False
-    """Whether trainings are real ones that can be continued: `train_on` and `test`."""
+    """Whether it supports continued training: `train_on` and `test`."""
 
     final_data: str = "all the training data"
-    """What the winner is trained on, in words."""
+    """Description of the winner's training data."""
 
     final_epochs: int | None = None
-    """Epochs of the winner's final training; None: there is none, or it is not counted in epochs."""
+    """Epochs of the winner's final training; None: there is no final training, or it is not counted in epochs."""
 
     time_limit: float | None = None
-    """Seconds that a job may take; an evaluator ends it then, and an executor a worker that does not. None: any."""
+    """Time limit of a job in seconds. The evaluator ends the job; the executor ends a worker that exceeds it. None: no
+    limit."""
 
     follows_recipe: bool = False
-    """Whether networks are trained as the config's section `recipe` says."""
+    """Whether networks are trained with the settings of the config section `recipe`."""
 
     pad_to: int | None = None
-    """Images are enlarged to that many pixels in height and width by repeating their border; None: left as they are."""
+    """Height and width in pixels to which smaller images are padded by repeating their border; None: no padding."""
 
     preload: tuple[str, ...] = ()
-    """Modules that worker processes import before anything else, once for all of them."""
+    """Modules that are imported once, before worker processes are forked."""
 
     @property
     def threads(self) -> tuple[int, int] | None:
-        """CPU threads of a training now and at most, where they may be chosen anew (`use_threads`); else None."""
+        """Current and maximum number of CPU threads for training, if `use_threads` can change it; else None."""
         return None
 
     def use_threads(self, threads: int | None) -> bool:
-        """Train with so many threads from now on; None: with all, since no worker trains any more. Whether it does."""
+        """Set the number of training threads; None: all, because no worker trains any more. Returns whether it took
+        effect."""
         return False
 
     def prepare(self, recorded: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Decide what is decided once per run (device, precision) and load the data; returns facts for the record.
+        """Make the decisions that hold for the whole run (device, precision) and load the data; return facts to record.
 
-        `recorded`: what this returned when an interrupted run was started, which is then taken as it was.
+        `recorded`: the return value at the start of an interrupted run, whose decisions are then reused.
         """
         return {}
 
     def messages(self) -> Sequence[str]:
-        """What the user should know before the first trial, after `prepare`, a line each."""
+        """Messages for the user before the first trial, one line each; called after `prepare`."""
         return ()
 
     def measure_also(self, names: Sequence[str]) -> None:
-        """Add some of the `optional_metrics` to `metrics`, before `prepare`."""
+        """Add some of `optional_metrics` to `metrics`; called before `prepare`."""
 
     def deployed(self, network: torch.nn.Module) -> torch.nn.Module:
-        """An architecture's network as it is measured and exported: what its latency is taken of. Here: as it is."""
+        """The network as it is measured and exported, which is also the one timed for latency. Default: unchanged."""
         return network
 
     def group(self, jobs: Sequence[Job]) -> Sequence[Job]:
-        """The jobs of a queue (never empty) to evaluate together next; the first of the queue is among them.
+        """The jobs of a non-empty queue to evaluate together next; includes the first one.
 
-        What is chosen depends on the queue alone, so that a resumed run forms the same groups. Here: the first.
+        The choice must depend only on the queue, so that a resumed run forms the same groups. Default: the first job.
         """
         return jobs[:1]
 
     @abstractmethod
     def evaluate(self, jobs: Sequence[Job]) -> Iterator[Measurement]:
-        """Measure a group of jobs; yields one measurement each, in any order.
+        """Measure a group of jobs; yields one measurement per job, in any order.
 
-        A job that fails yields a measurement with status `failed` and the reason; it never raises.
+        Never raises for a job: a failed one yields a measurement with status `failed` and the reason.
         """
 
     def final(self, job: Job) -> Mapping[str, Any]:
-        """Train or load the winner of a finished search and measure it on the test set, which is used nowhere else.
+        """Train or load the winner of a finished search and evaluate it on the test set, which nothing else uses.
 
-        Returns `metrics`, `history` and `seconds`; empty where the evaluator has nothing to add. The weights go to
+        Returns `metrics`, `history` and `seconds`; empty if the evaluator has no final evaluation. The weights go to
         `job.save_to`.
         """
         return {}
 
     def train_longer(self, job: Job, behind: int) -> Mapping[str, Any]:
-        """Train the winner from the weights at `job.load_from`, which have so many epochs of the final training behind
-        them, to `final_epochs` in all, under a schedule of its own; returns what `final` does. For evaluators that say
-        so (`trains_on`).
+        """Continue the winner's final training from the weights at `job.load_from`, after `behind` epochs, up to
+        `final_epochs` in total, with a new schedule; returns the same as `final`. For evaluators with `trains_on`.
         """
         raise NotImplementedError
 
     def train_on(self, job: Job, *, search_data: bool = False) -> Mapping[str, Any]:
-        """Train the winner of a search on, from the archive at `job.load_from` (None: from new weights) to the budget
-        of its proposal, on the data of the final training, or on those that the search trains on. Returns `history` and
-        `seconds`; the archive goes to `job.save_to`. For evaluators that say so (`trains_on`).
+        """Train the winner from the archive at `job.load_from` (None: new weights) up to the budget of its proposal, on
+        the data of the final training or, with `search_data`, of the search. Returns `history` and `seconds`; the
+        archive goes to `job.save_to`. For evaluators with `trains_on`.
         """
         raise NotImplementedError
 
     def test(self, job: Job) -> Mapping[str, Any]:
-        """Measure the network of the archive at `job.load_from` as `final` does after its training; returns the same.
-        For evaluators that say so (`trains_on`)."""
+        """Evaluate the network of the archive at `job.load_from` as `final` does after training; returns the same. For
+        evaluators with `trains_on`."""
         raise NotImplementedError
 
     def unsupported_budget_reason(self, budget: int) -> str | None:
-        """Why nothing can be measured at a budget in epochs; None where it can, or where that is not known yet."""
+        """The reason why a budget in epochs is not supported; None if it is, or if that is not known yet."""
         return None
 
     def estimate(self, trial: Trial, timer: Callable[[], float] | None = None) -> float | None:
-        """Seconds that one repeat of a trial is expected to take, from a short timing; None where it has no meaning.
+        """Expected seconds of one repeat of a trial, from a short measurement; None if not applicable.
 
-        `timer`: the clock that these are seconds of; None: `time.monotonic`.
+        `timer`: the clock that counts these seconds; None: `time.monotonic`.
         """
         return None
 
     def estimate_start(self, genome: Genome) -> float:
-        """Seconds that are expected to pass before the first trial, from a short timing with an architecture."""
+        """Expected seconds before the first trial, from a short measurement with an architecture."""
         return 0.0
 
     def work(self, epochs: int, horizon: int) -> float:
-        """What the first epochs of a schedule over `horizon` cost, in epochs of the usual price: they may be less."""
+        """Cost of the first `epochs` of a schedule over `horizon` epochs, in units of a normal epoch; early epochs may
+        cost less."""
         return float(epochs)
 
 
 class SharedEvaluator(Evaluator):
-    """Measures architectures with weights that all of them share, and that are trained between the trials.
+    """Evaluates architectures with shared weights, which are trained between trials.
 
-    Trials come in rounds of `rounds`; before each round the weights are trained for one epoch. In between they stay as
-    they are, so that the order of the trials of a round makes no difference.
+    Trials come in rounds of `rounds`; before each round the weights are trained for one epoch. They do not change
+    within a round, so the order of its trials does not matter.
     """
 
     rounds: int
     """Trials after each epoch of the shared weights."""
 
     warm_up_epochs: int = 0
-    """Epochs of the shared weights before the first trial, besides the one before each round."""
+    """Additional epochs of the shared weights before the first trial."""
 
     derives: bool = False
-    """Whether it learns weights of architectures and derives one from them (`derived`)."""
+    """Whether it learns architecture weights and derives an architecture from them (`derived`)."""
 
     def derived(self) -> Derivation | None:
-        """The architecture that the architecture weights come to by now, and these; None where there are none."""
+        """The architecture derived from the current architecture weights, and these weights; None if there are none."""
         return None
 
     def draw_from(self, space: SearchSpace) -> None:
-        """Draw what the weights are trained on from a space round the own one, as where limits steer a search."""
+        """Draw the architectures that train the weights from `space`, which wraps the evaluator's own, for example to
+        respect limits."""
 
     def sample(self, rng: np.random.Generator) -> Genome | None:
-        """An architecture to train the weights on where the strategy has no policy. None: a sample of the space."""
+        """An architecture to train the weights on if the strategy has no policy. None: a sample of the space."""
         return None
 
     def unsupported_budget_reason(self, budget: int) -> str | None:
-        return "weights that all architectures share have no budgets; choose evaluator=train or evaluator=table"
+        return "shared weights have no budgets; choose evaluator=train or evaluator=table"
 
     @abstractmethod
     def train_shared(
         self, draw: Callable[[np.random.Generator], Genome], rng: np.random.Generator, epoch: int, epochs: int
     ) -> Mapping[str, float]:
-        """Train the shared weights for `epoch` (from 1) of `epochs`, on architectures that `draw` gives.
+        """Train the shared weights in `epoch` (from 1) of `epochs`, on architectures returned by `draw`.
 
-        The first epoch starts from new weights. Everything random comes from `rng`. Returns finite metrics; raises
-        where a loss is not finite.
+        The first epoch starts from new weights. All randomness comes from `rng`. Returns finite metrics; raises if a
+        loss is not finite.
         """
 
     @abstractmethod
     def save(self, path: Path) -> None:
-        """Write the weights, and all else that the next epoch takes up, to a file that is there as a whole or not."""
+        """Write the weights, and all other state that the next epoch needs, to a file atomically."""
 
     @abstractmethod
     def load(self, path: Path) -> None:
-        """Go on from what `save` wrote."""
+        """Restore the state written by `save`."""
 
 
 class Executor(ABC):
-    """Moves jobs to where they run, and knows nothing of what they are."""
+    """Runs jobs somewhere, without knowledge of their content."""
 
     @abstractmethod
     def submit(self, jobs: Sequence[Job]) -> None:
@@ -334,17 +341,17 @@ class Executor(ABC):
 
     @abstractmethod
     def wait(self) -> list[Measurement]:
-        """Block until at least one measurement is there, and return all that are."""
+        """Block until at least one measurement is available, and return all available ones."""
 
     @property
     @abstractmethod
     def free(self) -> int:
-        """How many more jobs can start at once."""
+        """Number of further jobs that can start immediately."""
 
     def at_work(self) -> Sequence[WorkerState]:
-        """What each worker is at; empty where the caller's process is the only one. May be asked from any thread."""
+        """The state of each worker; empty if the caller's process is the only one. Thread-safe."""
         return ()
 
     @abstractmethod
     def close(self) -> None:
-        """End what is running and free the resources."""
+        """Stop running jobs and free the resources."""

@@ -1,4 +1,4 @@
-"""Files that one process makes while others wait for it."""
+"""Lock files for work that one process does while others wait."""
 
 import sys
 from collections.abc import Iterator
@@ -8,10 +8,10 @@ from pathlib import Path
 
 @contextmanager
 def locked(path: Path, name: str, does: str) -> Iterator[None]:
-    """Hold a lock file; say so once where another process holds it for more than a moment.
+    """Hold a lock file; print a message once if another process holds it for more than a second.
 
-    `name`: what is made, for that message; `does`: what the other process does with it. A lock ends with its process,
-    however that ends. OSError where the file cannot be made.
+    `name`: the locked thing, for that message; `does`: what the other process does with it, as a verb. The lock ends
+    with its process, however that ends. OSError if the file cannot be created.
     """
     from filelock import FileLock, Timeout
 

@@ -1,4 +1,4 @@
-"""The classes that the YAML files of nasrun name: what an error message may list without a list of its own."""
+"""The classes named by nasrun's YAML files, for error messages that list them."""
 
 import importlib
 from typing import Any
@@ -9,7 +9,7 @@ from nasrun.core.config_files import conf_dir
 
 
 def option_classes(group: str) -> dict[str, Any]:
-    """The class of each option of a group that comes with nasrun, by name."""
+    """The class of each option of a config group that ships with nasrun, by option name."""
     found = {}
     for path in sorted((conf_dir() / group).glob("*.yaml")):
         module, _, name = str(yaml.safe_load(path.read_text(encoding="utf-8"))["_target_"]).rpartition(".")

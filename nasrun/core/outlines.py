@@ -1,4 +1,4 @@
-"""Networks that have shapes and no values. Imported where they are built, because it imports torch."""
+"""Networks with shapes but without values. Imported only where needed, because it imports torch."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,14 +10,14 @@ from torch.overrides import TorchFunctionMode
 
 @contextmanager
 def outlined() -> Iterator[None]:
-    """Modules built within have tensors of torch's device `meta`; torch's generator stays as it is."""
+    """Build modules on torch's device `meta` in a scope; torch's global generator is not changed."""
     with torch.random.fork_rng([]), torch.device("meta"), _NothingToDraw():
         yield
 
 
 class _NothingToDraw(TorchFunctionMode):
-    """Passes over initial values, which `meta` tensors do not have: for normal ones torch 2.13 imports its compiler,
-    which takes two seconds."""
+    """Skips initialisation, which `meta` tensors do not need: for normal values torch 2.13 imports its compiler, which
+    takes two seconds."""
 
     def __torch_function__(
         self,

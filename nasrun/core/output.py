@@ -1,4 +1,4 @@
-"""Output that nobody reads any more, as behind `| head`, costs no command its work."""
+"""Standard streams that are closed, for example by `| head`, must not stop a command."""
 
 import contextlib
 import os
@@ -6,19 +6,19 @@ import sys
 
 
 def open_standard_streams() -> None:
-    """Give a process that was started with closed ones (`>&-`) streams that go nowhere.
+    """Connect closed standard streams (`>&-`) to the null device.
 
-    Else the next file that it opens would take the number of one, and be written to as if it were that.
+    Otherwise the next file that the process opens would get the number of a standard stream and receive its output.
     """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
-    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lives
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - open for the life of the process
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
 
 
 def show(text: str) -> None:
-    """Print a line on stdout; where that cannot be written to any more, the command goes on in silence."""
+    """Print a line on stdout; if stdout is closed, continue silently."""
     try:
         print(text, flush=True)
     except (OSError, ValueError):
@@ -26,6 +26,6 @@ def show(text: str) -> None:
 
 
 def give_up_output() -> None:
-    """Have what is still printed go nowhere: what is buffered would fail once more at the end of the process."""
+    """Redirect stdout to the null device: buffered output would otherwise fail again when the process ends."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""How far a long piece of work is, on stderr."""
+"""Progress of long operations on stderr."""
 
 import sys
 import time
@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 QUIET_SECONDS = 1.0
-"""Work that is done sooner is not told of."""
+"""Shorter operations are not reported."""
 LINE_SECONDS = 10.0
-"""Between two lines where stderr is no terminal."""
+"""Interval between two lines if stderr is not a terminal."""
 
 
 @contextmanager
 def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Yields what is to be called, by one thread, with how many of `total` are done by now.
+    """Yields a function to call, from one thread, with the number of finished items out of `total`.
 
-    A bar where stderr is a terminal, else a line now and then; nothing where the work is done within a second.
+    Shows a bar if stderr is a terminal, else an occasional line; nothing if the work takes less than a second.
     """
     if sys.stderr is not None and sys.stderr.isatty():
         with _bar(what, total) as tell:
@@ -25,7 +25,7 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
 
 
 class _Lines:
-    """Prints a line of what is done now and then."""
+    """Prints an occasional progress line."""
 
     def __init__(self, what: str, total: int) -> None:
         self._what, self._total = what, total
@@ -38,7 +38,7 @@ class _Lines:
             return
         self._due = now + LINE_SECONDS
         left = (now - self._began) / max(done, 1) * (self._total - done)
-        print(f"{self._what}: {done:,} of {self._total:,}, about {left:.0f} s to go", file=sys.stderr, flush=True)
+        print(f"{self._what}: {done:,} of {self._total:,}, about {left:.0f} s left", file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
-"""Where classes lay in earlier versions: run directories and archives name their classes by path.
+"""Module paths of earlier versions, because run directories and archives name their classes by path.
 
-Journals of format 1 were written by versions whose modules lay in the root of the package. This is the only place that
-knows their paths; `nasrun.storage.stored_config` and `nasrun.spaces.sections` read stored paths through `current_path`.
+Journals of format 1 were written by versions with modules in the root of the package. Only this module knows their
+paths; `nasrun.storage.stored_config` and `nasrun.spaces.sections` read stored paths through `current_path`.
 """
 
 MOVED_MODULES = {
@@ -19,14 +19,14 @@ MOVED_MODULES = {
     "nasrun.strategies.halving": "nasrun.strategies.multi_fidelity.hyperband",
     "nasrun.strategies.predictor": "nasrun.strategies.predictor.strategy",
 }
-"""Modules with classes that a config may name: the path at the time of format 1, and today's."""
+"""Modules with classes that a config may name: the path in format 1, and the current path."""
 
 REMOVED_OPTIONS = {"hardware": ("cuda_graphs",)}
-"""Options that a stored config may have and that are no more, by section. `cuda_graphs` was to change the speed alone,
+"""Options that a stored config may contain but that no longer exist, by section. `cuda_graphs` affected only the speed,
 and never ran on a GPU."""
 
 
 def current_path(target: str) -> str:
-    """Today's path of a class that an earlier version wrote down; any other path as it is."""
+    """The current path of a class recorded by an earlier version; any other path unchanged."""
     module, _, name = target.rpartition(".")
     return f"{MOVED_MODULES.get(module, module)}.{name}" if module else target

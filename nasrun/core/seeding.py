@@ -1,4 +1,4 @@
-"""Every seed of a run comes from here: one config seed, one independent stream per purpose, trial and repeat.
+"""All seeds of a run: one config seed, and one independent random stream per purpose, trial and repeat.
 
 Streams are `numpy.random.SeedSequence(seed, spawn_key=(purpose, trial, repeat))`. No global generator is used or
 changed outside of a job.
@@ -10,7 +10,7 @@ import numpy as np
 
 
 class Purpose(IntEnum):
-    """What a stream is for. The numbers are part of every recorded result: add, never renumber."""
+    """Purpose of a stream. The numbers are part of every recorded result: add new ones, never renumber."""
 
     STRATEGY = 0
     JOB = 1
@@ -32,7 +32,7 @@ def sequence(seed: int, purpose: Purpose, trial: int = 0, repeat: int = 0) -> np
 
 
 def generator(seed: int, purpose: Purpose, trial: int = 0, repeat: int = 0) -> np.random.Generator:
-    """A numpy generator on that stream."""
+    """A NumPy generator of that stream."""
     return np.random.default_rng(sequence(seed, purpose, trial, repeat))
 
 

@@ -1,4 +1,4 @@
-"""Libraries that report on their users unless told not to: what tells them, before any of them is imported."""
+"""Disables the telemetry of libraries before any of them is imported."""
 
 import os
 
@@ -12,5 +12,5 @@ SWITCHED_OFF = {
 
 
 def switch_off_telemetry() -> None:
-    """Set the variables, whatever they are set to: for this process and for all that it starts."""
+    """Set the variables, overriding earlier values, for this process and all processes that it starts."""
     os.environ.update(SWITCHED_OFF)

@@ -1,4 +1,4 @@
-"""What is passed around: genomes, proposals, trials, jobs, measurements."""
+"""Data types: genomes, proposals, trials, jobs, measurements."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -15,51 +15,51 @@ if TYPE_CHECKING:
 
 Token = int | str
 Genome = tuple[Token, ...]
-"""A plain tuple of ints and strings: hashable, JSON-able. Only its space knows what it means."""
+"""A tuple of ints and strings: hashable and JSON-serialisable. Only its space knows the meaning."""
 
 Mutation = Callable[[Genome, "np.random.Generator"], Genome]
 Status = Literal["ok", "failed", "infeasible"]
 
 
 class Origin(StrEnum):
-    """How nasrun's own strategies make proposals, beside the mutations of a space, which go by their own names.
+    """How nasrun's strategies create proposals. Mutations of a space have their own names.
 
-    Reports make statistics of them, by name: what is `SAMPLE` is the random average that a search is held against.
+    Reports compute statistics by origin; `SAMPLE` is the random average with which a search is compared.
     """
 
     SAMPLE = "sample"
     """Drawn at random from the space."""
     KNOWN = "known"
-    """One of those that a strategy begins with, which people have found or the user gave."""
+    """An initial architecture: one known to work well, or given by the user."""
     START = "start"
-    """The first of a training that others go on from, drawn at random where there are several."""
+    """The start of a training run that others continue from; random if there are several."""
     GRID = "grid"
     FIXED = "fixed"
-    """One of a list that the user gave."""
+    """From a list given by the user."""
     CROSSOVER = "crossover"
-    """Mixed of several; where it was mutated too, the name of the mutation follows a plus sign."""
+    """Combined from several parents; the name of an additional mutation follows after a plus sign."""
     NEIGHBOUR = "neighbour"
-    """One step away from the best."""
+    """One step from the best."""
     POLICY = "policy"
-    """Drawn from what a controller has learned; `GREEDY`, `EXPLORE`: as its best, and at random in some place."""
+    """Drawn from the policy of a controller; `GREEDY`: its best choice; `EXPLORE`: random at some position."""
     GREEDY = "greedy"
     EXPLORE = "explore"
     PREDICTED = "predicted"
-    """The best of many by a predictor; of TPE, of its model."""
+    """The best candidate by a predictor; `TPE`: by the model of TPE."""
     TPE = "tpe"
     SUGGESTION = "suggestion"
-    """Widths that a network suggests; `WIDENED`: the first best, made wider."""
+    """Widths suggested by a network; `WIDENED`: the initial best, made wider."""
     WIDENED = "widened"
     PROMOTE = "promote"
-    """Trained on, since it was among the best; `REPEAT`: trained a second time."""
+    """Trained further because it was among the best; `REPEAT`: trained a second time."""
     REPEAT = "repeat"
     CONTINUE = "continue"
-    """A member of a population, trained on as it was; `EXPLOIT`: in place of one that was worse."""
+    """A member of a population, trained further unchanged; `EXPLOIT`: replaces a worse member."""
     EXPLOIT = "exploit"
     UNCHANGED = "unchanged"
-    DERIVED = "derived"
-    """What a differentiable method made of its architecture weights."""
     """A copy of the network that is not mutated; `SELECTION`: the fittest copy; `LAST`: the network at the end."""
+    DERIVED = "derived"
+    """Derived from the architecture weights of a differentiable method."""
     SELECTION = "selection"
     LAST = "last"
 
@@ -71,23 +71,22 @@ _NAME = re.compile(r"[\w+. -]{1,80}")
 
 
 def check_origin(origin: object) -> None:
-    """ConfigError where an origin is no name that statistics can be made of: letters, digits, spaces and `_-+.`, 80 in
-    all at most."""
+    """ConfigError unless an origin is a name of at most 80 letters, digits, spaces and `_-+.`."""
     if not isinstance(origin, str) or not _NAME.fullmatch(origin):
         raise ConfigError(
-            f"strategy: proposes with the origin {origin!r:.60}; right is the name of what made a proposal, such as "
-            "sample or crossover, in letters, digits, spaces and _-+."
+            f"strategy: invalid origin {origin!r:.60} of a proposal; it must name the operator that made it, such as "
+            "sample or crossover, in at most 80 letters, digits, spaces and _-+."
         )
 
 
 WarmStart = Literal["none", "continue", "inherit", "morph"]
 Kind = Literal["classification", "regression"]
-"""Classification: one of several classes per image. Regression: a picture of values per image."""
+"""Classification: one class per image. Regression: an image of values per image."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a network must do: the shape of one input, and what comes out."""
+    """The task of a network: the shape of its input and its output."""
 
     name: str
     """The name of the data set."""
@@ -98,78 +97,77 @@ class Task:
     width: int
     """Pixels from left to right."""
     outputs: int
-    """Classification: the number of classes; the network's output is (batch, outputs). Regression: the channels of the
-    picture that it gives for each input, of the same height and width; the output is (batch, outputs, height, width),
-    in standardised values."""
+    """Classification: the number of classes; the output is (batch, outputs). Regression: the channels of the output
+    image, which has the height and width of the input; the output is (batch, outputs, height, width), in standardised
+    values."""
     kind: Kind = "classification"
     """`classification` or `regression`."""
 
     def enlarged(self, size: int | None) -> "Task":
-        """The same with inputs of at least `size` in height and width; None: as they are."""
+        """The same task with inputs of at least `size` in height and width; None: unchanged."""
         return replace(self, height=max(self.height, size or 0), width=max(self.width, size or 0))
 
     def shrunk(self, size: int | None) -> "Task":
-        """The same with inputs of at most `size` in height and width; None: as they are."""
+        """The same task with inputs of at most `size` in height and width; None: unchanged."""
         return self if size is None else replace(self, height=min(self.height, size), width=min(self.width, size))
 
 
 class Cost(NamedTuple):
-    """The price of a network, by formula."""
+    """The cost of a network, by formula."""
 
     parameters: int
     """Trainable parameters."""
     flops: int
-    """Floating-point operations of one forward pass of one input; a multiply-add counts as two, as in
+    """Floating-point operations of one forward pass for one input; a multiply-add counts as two, as in
     `torch.utils.flop_counter`."""
 
 
 class Morphing(NamedTuple):
-    """What became of a network that was given the weights of a smaller one (`SearchSpace.morph`)."""
+    """Result of transferring the weights of a smaller network (`SearchSpace.morph`)."""
 
     inherited: int
-    """Parameters whose values are the parent's."""
+    """Number of parameters with values from the parent."""
     passing: Sequence[tuple["torch.nn.BatchNorm2d", int]]
-    """Normalisations that pass their input on, and how many of their first channels do so. In evaluation mode they do
-    that whatever their statistics are, in training only where these are those of the batch
+    """Normalisation layers that pass on their input, with the number of first channels that do so. In evaluation mode
+    they do so with any statistics; in training only if their statistics are those of the batch
     (`nasrun.spaces.morphisms.calibrate`)."""
 
 
 class CellGraph(NamedTuple):
-    """A cell as a graph. Nodes are numbered: the inputs first, then the blocks, each the sum of operations on earlier
-    nodes."""
+    """A cell as a graph. Nodes are numbered, first the inputs, then the blocks. A block is the sum of operations on
+    earlier nodes."""
 
     inputs: tuple[str, ...]
-    """The labels of the inputs."""
+    """Labels of the inputs."""
     blocks: tuple[tuple[tuple[int, str], ...], ...]
     """For each block, pairs of a source node and the name of an operation."""
     outputs: tuple[int, ...]
-    """The nodes that the output of the cell is made of."""
+    """Nodes that form the output of the cell."""
 
 
 class Proposal(NamedTuple):
-    """What a strategy wants measured."""
+    """An architecture that a strategy wants evaluated."""
 
     genome: Genome
     """The architecture, as its space encodes it."""
     hparams: Mapping[str, Any] = {}
-    """Training settings that belong to the proposal, laid over the evaluator's own (optimizer, batch size)."""
+    """Training settings of the proposal (optimizer, batch size), which override those of the evaluator."""
     budget: int | None = None
     """Cumulative epochs; None: the evaluator's default."""
     parent: int | None = None
-    """The trial this one descends from, and whose checkpoint `warm_start` loads."""
+    """The parent trial, whose checkpoint `warm_start` loads."""
     warm_start: WarmStart = "none"
-    """What is loaded of the parent's checkpoint: nothing, all (`continue`), the weights that fit (`inherit`), or all of
-    them, transformed so that the network computes what the parent's did (`morph`)."""
+    """What to load from the parent's checkpoint: `none`; everything (`continue`); the weights that fit (`inherit`); or
+    all weights, transformed so that the network computes the parent's function (`morph`)."""
     origin: str = Origin.SAMPLE
-    """The operator that made it, for tables and statistics: an `Origin`, the name of a mutation, or a strategy's own:
-    letters, digits, spaces and `_-+.`, 80 at most."""
+    """The operator that made the proposal, for tables and statistics: an `Origin`, the name of a mutation, or a name of
+    at most 80 letters, digits, spaces and `_-+.`."""
     reuse_of: int | None = None
-    """An earlier trial of the same architecture and budget whose result is taken over; nothing is trained."""
+    """An earlier trial of the same architecture and budget whose result is copied, without training."""
     partners: tuple[int, ...] = ()
-    """Further trials, whose weights are averaged with the parent's before the training goes on."""
+    """Further trials whose weights are averaged with the parent's before training continues."""
     horizon: int | None = None
-    """Epochs over which the schedule of the learning rate is laid, where a trial may be trained on; None: its
-    budget."""
+    """Length of the learning rate schedule in epochs, if a trial may be trained further; None: its budget."""
 
 
 class Trial(NamedTuple):
@@ -182,103 +180,102 @@ class Trial(NamedTuple):
 
 
 class Job(NamedTuple):
-    """One repeat of a trial: picklable, and all that an executor or evaluator ever sees of it."""
+    """One repeat of a trial: picklable, and all that an executor or evaluator sees of it."""
 
     trial: Trial
     """What is measured."""
     repeat: int
     """From 0; repeats of a trial differ by their seed."""
     seed: int
-    """Gives initial weights, order of the data, augmentation and dropout."""
+    """Seed of initial weights, data order, augmentation and dropout."""
     load_from: str | None = None
-    """The checkpoint of the parent."""
+    """Path of the parent's checkpoint."""
     save_to: str | None = None
-    """Where the checkpoint of this job goes."""
+    """Path for the checkpoint of this job."""
     partners: tuple[str, ...] = ()
-    """The checkpoints of the proposal's partners."""
+    """Paths of the checkpoints of the proposal's partners."""
     resumable: bool = False
-    """Whether later proposals may go on from here, so that the state of the optimizer is saved along."""
+    """Whether later proposals may continue from this job, so that the optimizer state is saved too."""
 
 
 class Derivation(NamedTuple):
-    """What weights of architectures come to. `genome`: the architecture; `weights`: per position of it how much weight
-    each choice has, in the order of `SearchSpace.positions`, 1 in all."""
+    """An architecture derived from architecture weights. `genome`: the architecture; `weights`: for each position the
+    weights of the choices, in the order of `SearchSpace.positions`, which add up to 1."""
 
     genome: Genome
     weights: tuple[tuple[float, ...], ...]
 
 
 class Measurement(NamedTuple):
-    """What came of a job."""
+    """The result of a job."""
 
     trial: int
     """The number of the trial."""
     repeat: int
     """Which repeat of it, from 0."""
     status: Status
-    """`ok`, `failed`, or `infeasible` for what cannot be measured."""
+    """`ok`, `failed`, or `infeasible` if the architecture cannot be measured."""
     metrics: Mapping[str, float] = {}
     """Finite floats by name (`val_accuracy`, `parameters`, ...); empty unless `status` is ok."""
     error: str | None = None
-    """Why it failed, in one line."""
+    """The reason of a failure, in one line."""
     seconds: float = 0.0
-    """The time that the job took."""
+    """Duration of the job."""
     history: Sequence[Mapping[str, float]] = ()
     """One mapping of metrics per epoch."""
 
 
 class Progress(NamedTuple):
-    """A sign of life of a job in training: after each epoch, and from time to time within a long one."""
+    """Progress of a job in training, sent after each epoch and occasionally within a long one."""
 
     trial: int
     """The number of the trial."""
     repeat: int
     """Which repeat of it, from 0."""
     epoch: int
-    """Epochs that are done."""
+    """Number of finished epochs."""
     epochs: int
-    """Epochs in all."""
+    """Total number of epochs."""
     metrics: Mapping[str, float]
-    """Those of the epoch that was done just now; empty within an epoch."""
+    """Metrics of the epoch that has just finished; empty within an epoch."""
     within: float = 0.0
-    """The share of the next epoch that is done."""
+    """Finished share of the current epoch."""
 
 
 class WorkerState(NamedTuple):
-    """What a worker is at."""
+    """The state of a worker."""
 
     name: str
-    """Where it is: a process, or a machine with a process."""
+    """Location: a process, or a machine with a process."""
     trials: tuple[int, ...]
-    """The trials of its jobs, without repetition; empty where it waits for some."""
+    """The distinct trials of its jobs; empty while it waits for jobs."""
     seconds: float
-    """For how long it has been at that."""
+    """Time since it started these jobs."""
 
 
 @dataclass(frozen=True)
 class Objective:
-    """The metric that a search improves, and in which direction."""
+    """The metric that a search optimises, and the direction."""
 
     metric: str = "val_accuracy"
-    """The name of the metric. It is the score: what decides for a strategy that knows one objective alone, and who
-    wins."""
+    """Name of the metric. It decides which trial wins, and is the only objective of single-objective strategies."""
     mode: Literal["max", "min"] = "max"
-    """Whether more or less of it is better."""
+    """`max` if higher values are better, else `min`."""
     others: tuple["Objective", ...] = ()
-    """Further objectives, where there are several."""
+    """Further objectives, if there are several."""
     reference: float | None = None
-    """The worst value of the metric that counts for the hypervolume of a front; None: the worst that a run
-    measured."""
+    """Reference value of the metric for the hypervolume of a front; None: the worst value measured in the run."""
 
     @property
     def all(self) -> "tuple[Objective, ...]":
-        """Every objective on its own, the first one first."""
+        """All objectives separately, the first one first."""
         return (replace(self, others=()), *self.others)
 
     def score(self, measurements: Sequence[Measurement]) -> float:
-        """Mean of the metric over the repeats that succeeded, turned so that higher is better; -inf where none did.
+        """Mean of the metric over successful repeats, with the sign chosen so that higher is better; -inf if all
+        failed.
 
-        Equal measurements give equal scores, however many they are: `nasrun.core.averages`.
+        Equal measurements give equal scores, for any number of repeats (`nasrun.core.averages`).
         """
         values = [m.metrics[self.metric] for m in measurements if m.status == "ok"]
         if not values:
@@ -287,5 +284,5 @@ class Objective:
         return mean if self.mode == "max" else -mean
 
     def scores(self, measurements: Sequence[Measurement]) -> tuple[float, ...]:
-        """The score by each objective, in their order; -inf in all of them where no repeat succeeded."""
+        """The score for each objective, in order; -inf for all if no repeat succeeded."""
         return tuple(objective.score(measurements) for objective in self.all)

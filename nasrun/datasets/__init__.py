@@ -1,4 +1,4 @@
-"""Data sets: images as uint8 arrays, their labels, and a seeded split. numpy only: torch comes in with training."""
+"""Data sets: images as uint8 arrays, their labels, and a seeded split. Uses only NumPy, not torch."""
 
 from nasrun.datasets.base import Dataset, DatasetError, Split, Splits
 

@@ -1,4 +1,4 @@
-"""An `.npz` file of the user's own: which of its arrays is what, and their content. Nothing in it is executed."""
+"""Reads a user's `.npz` file: the roles of its arrays, and their content. Nothing in it is executed."""
 
 import zipfile
 import zlib
@@ -15,10 +15,10 @@ _Value = TypeVar("_Value")
 
 
 class ArrayFile:
-    """An open `.npz` file with images and labels; a context that closes it.
+    """An open `.npz` file with images and labels, as a context manager.
 
-    `names`: the array of each role (`images`, `test_labels`, ...). `others`: arrays that are neither. DatasetError, in
-    one line that begins with `dataset.path=`, where the file is missing, damaged, or lacks an array.
+    `names`: the array of each role (`images`, `test_labels`, ...). `others`: arrays without a role. DatasetError, in
+    one line that starts with `dataset.path=`, if the file is missing or damaged, or lacks an array.
     """
 
     def __init__(self, path: str) -> None:
@@ -43,7 +43,7 @@ class ArrayFile:
         self._file.close()
 
     def error(self, text: str) -> DatasetError:
-        """An error about this file."""
+        """Create an error about this file."""
         return DatasetError(f"dataset.path={self._path}: {text}")
 
     def _roles(self) -> tuple[dict[str, str], list[str]]:
@@ -56,19 +56,19 @@ class ArrayFile:
             pair = (f"{prefix}images", f"{prefix}labels")
             missing = [name for name in pair if name not in roles]
             if missing and (not prefix or len(missing) == 1):
-                raise self.error(f"holds no array {missing[0]!r}, only {', '.join(sorted(names)) or 'nothing'}")
+                raise self.error(f"has no array {missing[0]!r}, only {', '.join(sorted(names)) or 'nothing'}")
         return roles, others
 
     def header(self, role: str) -> tuple[tuple[int, ...], np.dtype]:
-        """Shape and type of an array; its values are not read."""
+        """Shape and type of an array, without reading its values."""
         return self._member(role, _shape_and_type)
 
     def values(self, role: str) -> np.ndarray:
-        """An array as it is in the file."""
+        """Read an array from the file."""
         return self._member(role, lambda stream: np.lib.format.read_array(stream, allow_pickle=False))
 
     def _member(self, role: str, read: Callable[[IO[bytes]], _Value]) -> _Value:
-        """What `read` makes of one array's bytes; DatasetError where they are damaged or hold objects."""
+        """Apply `read` to the bytes of an array; DatasetError if they are damaged or contain objects."""
         name = self.names[role]
         try:
             with self._file.open(f"{name}.npy") as stream:
@@ -77,8 +77,8 @@ class ArrayFile:
             raise self.error(f"the array {name!r} is damaged ({error}); write the file again") from None
         except ValueError as error:
             if "allow_pickle" in str(error):
-                how = f"save it as text or numbers, as {name}.astype(str)"
-                error = ValueError(f"it is an array of objects, which could run any code when read; {how}")
+                how = f"save it as text or numbers, e.g. with {name}.astype(str)"
+                error = ValueError(f"it is an array of objects, which could execute any code when read; {how}")
             raise self.error(f"the array {name!r} is refused: {' '.join(str(error).split())}") from None
 
 

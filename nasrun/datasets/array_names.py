@@ -1,4 +1,4 @@
-"""Which array of an `.npz` file is what: the names that nasrun, Keras, MedMNIST and others give them."""
+"""Roles of the arrays in an `.npz` file, from the names that nasrun, Keras, MedMNIST and others use."""
 
 import re
 from collections.abc import Iterable
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from nasrun.datasets.part_names import PATTERN, TEST, TRAIN, VALIDATION
 
 PREFIXES = {TRAIN: "", VALIDATION: "val_", TEST: "test_"}
-"""What the roles of a part's arrays begin with: `images`, `val_labels`, ..."""
+"""Prefixes of the roles of each part: `images`, `val_labels`, ..."""
 
 _KINDS = "(?P<images>images?|imgs?|x|data)|(?P<labels>labels?|y|targets?)"
 _SEPARATOR = r"[_\-. ]?"
@@ -17,11 +17,12 @@ _FORMS = (
 
 
 class AmbiguousNamesError(ValueError):
-    """Two arrays that could both be the same thing."""
+    """Two arrays could have the same role."""
 
 
 def role_of(name: str) -> str | None:
-    """What an array of this name holds: `images`, `labels`, or these after `val_` or `test_`; None for other names."""
+    """The role of an array by its name: `images`, `labels`, or these prefixed with `val_` or `test_`; None for other
+    names."""
     for form in _FORMS:
         if match := form.fullmatch(name.lower()):
             found = {group for group, text in match.groupdict().items() if text is not None}
@@ -32,9 +33,9 @@ def role_of(name: str) -> str | None:
 
 
 def roles_of(names: Iterable[str]) -> tuple[dict[str, str], list[str]]:
-    """The name of the array of each role that is there, and the names of all other arrays, sorted.
+    """The name of the array for each role found, and the sorted names of all other arrays.
 
-    An array that has the name of its role goes before others that could be it; AmbiguousNamesError where none has.
+    An array with the exact name of its role takes precedence over other candidates; AmbiguousNamesError if none has it.
     """
     candidates: dict[str, list[str]] = {}
     others = []

@@ -1,7 +1,7 @@
-"""Labels and pixels of users' arrays as nasrun holds them: whole numbers or text, one per image, and bytes.
+"""Converts labels and pixels of users' arrays to nasrun's formats: integers or text, one per image, and bytes.
 
-Each function takes what is unambiguous and says in words what it made of it; anything else is a ValueError, which says
-what would be right.
+Each function converts unambiguous values and describes the conversion; otherwise it raises ValueError, which says what
+is expected.
 """
 
 import numpy as np
@@ -9,16 +9,16 @@ import numpy as np
 from nasrun.core.words import counted
 
 _BRIGHT = 128
-"""Floats from 0 to 255 reach at least this: what ends between 1 and here may have been scaled in another way."""
+"""Minimum of the largest value for floats on the scale 0 to 255; a maximum between 1 and this value is ambiguous."""
 
 _CHUNK = 1024
 
 
 def plain_labels(labels: np.ndarray, *, all_used: bool) -> tuple[np.ndarray, str | None]:
-    """Labels as whole numbers or text, (N,), and how they were read where that says something.
+    """Labels as integers or text, (N,), and a description of a conversion, if any.
 
-    Taken: whole numbers and text; floats that are whole; true and false; bytes that are UTF-8; each of these as (N, 1);
-    one-hot (N, classes). `all_used`: whether each column of one-hot labels must be 1 somewhere.
+    Accepted: integers and text; floats with integer values; booleans; UTF-8 bytes; each of these also as (N, 1);
+    one-hot (N, classes). `all_used`: whether each column of one-hot labels must be used.
     """
     found = f"{labels.dtype} of the shape {labels.shape}"
     read = []
@@ -45,7 +45,7 @@ def plain_labels(labels: np.ndarray, *, all_used: bool) -> tuple[np.ndarray, str
 
 
 def _positions(rows: np.ndarray, all_used: bool) -> np.ndarray:
-    """The column that is 1 in each row of one-hot labels (N, classes)."""
+    """The index of the 1 in each row of one-hot labels (N, classes)."""
     if rows.min() < 0 or rows.max() > 1 or (rows.sum(axis=1) != 1).any():
         raise ValueError(f"have the shape {rows.shape}, and not one 1 in each row; expected one label per image")
     unused = np.flatnonzero(rows.sum(axis=0) == 0)
@@ -56,7 +56,7 @@ def _positions(rows: np.ndarray, all_used: bool) -> np.ndarray:
 
 
 def class_values(labels: np.ndarray) -> tuple[np.ndarray, str | None]:
-    """The classes among plain labels, in the order of their numbers, and a remark where numbers do not begin with 0."""
+    """The classes among plain labels, in order, and a remark if numbers do not start with 0."""
     classes = np.unique(labels)
     if len(classes) < 2:
         raise ValueError(
@@ -73,9 +73,9 @@ def class_values(labels: np.ndarray) -> tuple[np.ndarray, str | None]:
 
 
 def pixel_bytes(images: np.ndarray) -> tuple[np.ndarray, str | None]:
-    """Images as uint8 from 0 to 255, and how they were read where they were anything else.
+    """Images as uint8 from 0 to 255, and a description of a conversion, if any.
 
-    Taken: bytes; true and false; other whole numbers from 0 to 255; floats from 0 to 1, or from 0 to 255.
+    Accepted: bytes; booleans; other integers from 0 to 255; floats from 0 to 1, or from 0 to 255.
     """
     if images.dtype == np.uint8:
         return images, None

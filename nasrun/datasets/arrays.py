@@ -1,4 +1,4 @@
-"""The user's own images as a numpy file: an `.npz` with images and labels."""
+"""Data set `arrays`: the user's own images and labels in an `.npz` file."""
 
 from collections.abc import Iterator
 from typing import Literal
@@ -18,20 +18,20 @@ from nasrun.datasets.part_names import TEST, TRAIN, VALIDATION
 Layout = Literal["auto", "nhw", "nhwc", "nchw"]
 
 _CHANNELS = (1, 2, 3, 4)
-"""What the axis of the channels can be long when a layout is guessed: grey, grey and alpha, RGB, RGBA."""
+"""Lengths of the channel axis accepted when the layout is inferred: grey, grey with alpha, RGB, RGBA."""
 
 Classes = np.ndarray
-"""The labels of the classes as they stand in the file, in the order of their numbers; (classes,)."""
+"""The labels of the classes as in the file, in the order of their numbers; (classes,)."""
 
 
 class Arrays(Dataset):
-    """Images and labels of an `.npz` file, as `numpy.savez` writes it.
+    """Images and labels in an `.npz` file written by `numpy.savez`.
 
-    `images`: uint8 (N, H, W), (N, H, W, C) or (N, C, H, W). `labels`: (N,), whole numbers 0..C-1 of which each
-    occurs, or strings, which are numbered in sorted order. `test_images`, `test_labels`, `val_images`, `val_labels`:
-    the same, optional; without them a share of the images is cut off as test set, or as validation part, by class.
-    Other names, labels and pixels are taken where they can mean one thing only, and `notes` says as what. Arrays of
-    objects are refused.
+    `images`: uint8 (N, H, W), (N, H, W, C) or (N, C, H, W). `labels`: (N,), integers 0..C-1, all of which occur, or
+    strings, which are numbered in sorted order. `test_images`, `test_labels`, `val_images`, `val_labels`: the same,
+    optional; without them a share of the images, stratified by class, is held out as test or validation set. Other
+    names, labels and pixels are accepted if unambiguous, and `notes` describes how they were interpreted. Arrays of
+    objects are rejected.
     """
 
     name = "arrays"
@@ -46,9 +46,9 @@ class Arrays(Dataset):
         split_seed: Seed = 0,
         train_samples: Count | None = None,
     ) -> None:
-        """`path`: the `.npz` file. `layout`: order of the axes of `images`; auto where their shape tells it.
+        """`path`: the `.npz` file. `layout`: axis order of `images`; auto: inferred from the shape.
 
-        `test`: share that becomes the test set where the file has none. The other options are those of `Dataset`.
+        `test`: share held out as test set if the file has none. The other options are those of `Dataset`.
         """
         super().__init__(validation=validation, split_seed=split_seed, train_samples=train_samples)
         if not 0.01 <= test <= 0.9:
@@ -59,7 +59,7 @@ class Arrays(Dataset):
 
     @property
     def task(self) -> Task:
-        """Read from the header of the images and from the labels; DatasetError where the file is not usable."""
+        """The task from the header of the images and from the labels; DatasetError if the file is not usable."""
         with ArrayFile(self.path) as file:
             shape, axes = self._image_axes(file, "images")
             channels, height, width = (shape[axis] if axis >= 0 else 1 for axis in axes[1:])
@@ -68,7 +68,7 @@ class Arrays(Dataset):
 
     def read(self) -> Raw:
         with ArrayFile(self.path) as file:
-            self._image_axes(file, "images")  # the plainer message, where the file holds nothing
+            self._image_axes(file, "images")  # gives the clearer message for an empty file
             labels, label_remarks = _labels(file, "labels")
             classes, class_remarks = _classes(file, labels)
             remarks = [*_name_remarks(file), *label_remarks, *class_remarks]
@@ -92,7 +92,7 @@ class Arrays(Dataset):
         return DatasetError(f"dataset.path={self.path}: {text}")
 
     def _image_axes(self, file: ArrayFile, role: str) -> tuple[tuple[int, ...], tuple[int, int, int, int]]:
-        """The shape of an array of images, and its axes in the order N, C, H, W; -1 for the channels of (N, H, W)."""
+        """The shape of an array of images, and the indices of its axes N, C, H, W; -1 for the channels of (N, H, W)."""
         shape, dtype = file.header(role)
         name = file.names[role]
         if dtype.kind not in "buif":
@@ -116,7 +116,7 @@ class Arrays(Dataset):
         return shape, {"nhw": (0, -1, 1, 2), "nhwc": (0, 3, 1, 2), "nchw": (0, 1, 2, 3)}[layout]
 
     def _part(self, file: ArrayFile, prefix: str, classes: Classes) -> tuple[Split, list[str]]:
-        """Images in the order of axes that all data sets have, with labels numbered by `classes`, and remarks."""
+        """Images in the axis order of all data sets, with labels numbered by `classes`, and remarks."""
         axes = self._image_axes(file, f"{prefix}images")[1]
         name, label_name = file.names[f"{prefix}images"], file.names[f"{prefix}labels"]
         try:
@@ -137,7 +137,7 @@ class Arrays(Dataset):
 
 
 def _labels(file: ArrayFile, role: str) -> tuple[np.ndarray, list[str]]:
-    """The labels of a role as whole numbers or text, (N,), and remarks."""
+    """The labels of a role as integers or text, (N,), and remarks."""
     name = file.names[role]
     try:
         labels, kind = plain_labels(file.values(role), all_used=role == "labels")
@@ -157,18 +157,18 @@ def _classes(file: ArrayFile, labels: np.ndarray) -> tuple[Classes, list[str]]:
 
 
 def _name_remarks(file: ArrayFile) -> Iterator[str]:
-    """Which arrays were taken for what, where their names are others, and which were passed over."""
+    """Remarks on arrays with other names and their roles, and on ignored arrays."""
     renamed = [f"{name} ({role})" for role, name in file.names.items() if name != role]
     if renamed:
-        yield f"taken by their names: {', '.join(renamed)}"
+        yield f"recognised by name: {', '.join(renamed)}"
     if "val_images" in file.names:
         yield f"the validation part is {file.names['val_images']}; dataset.validation is not used"
     if file.others:
-        yield f"arrays passed over: {', '.join(file.others)}"
+        yield f"arrays ignored: {', '.join(file.others)}"
 
 
 def _check_shapes(file: ArrayFile, parts: dict[str, Split]) -> None:
-    """DatasetError where the images of the parts differ in size."""
+    """DatasetError if the images of the parts differ in size."""
     shape = parts[TRAIN].images.shape[1:]
     for part, split in parts.items():
         if split.images.shape[1:] != shape:

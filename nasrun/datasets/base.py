@@ -1,8 +1,7 @@
-"""What every data set gives: uint8 images, what is to be said of them, a seeded split, and numbers to normalise with.
+"""The interface of data sets: uint8 images, labels or targets, a seeded split, and constants for normalisation.
 
-What is to be said of an image is an int64 label (classification) or a picture of true values (regression). The
-keyword-only arguments of a data set's constructor are the keys of its YAML. Three of them are common to all:
-`validation`, `split_seed` and `train_samples`.
+Each image has an int64 label (classification) or an image of target values (regression). The keyword-only arguments of
+a data set's constructor are the keys of its YAML. All data sets have `validation`, `split_seed` and `train_samples`.
 """
 
 import math
@@ -21,42 +20,43 @@ from nasrun.datasets.mapped import Images, MappedImages, in_memory, joined, take
 from nasrun.datasets.notes import ReadingNotes
 
 Share = Annotated[float, Between(0.01, 0.9)]
-"""A part of the images that is cut off for validation or test."""
+"""Share of the images held out for validation or test."""
 OnTest = Literal["test"]
-"""In place of a share: architectures are compared on the test images."""
+"""Instead of a share: compare architectures on the test images."""
 Seed = Annotated[int, AtLeast(0)]
 Count = Annotated[int, AtLeast(1)]
 
-# The second number of a stream of `Purpose.SPLIT`: each cut draws from its own, so that none moves another.
+# The second number of a stream of `Purpose.SPLIT`: each split has its own stream, so that they are independent.
 VALIDATION_STREAM, TEST_STREAM, SUBSET_STREAM, SYNTHETIC_STREAM, PATCH_STREAM, GAP_STREAM, MIRROR_STREAM = range(7)
 
 _AT_A_TIME = 2**23
-"""Pixels that are converted to larger numbers at a time."""
+"""Number of pixels converted to larger integers at a time."""
 _SMALLEST_STD = 1 / 255
-"""One grey level: a channel that hardly varies is not blown up, and a constant one does not divide by zero."""
+"""One grey level, as lower bound: nearly constant channels are not amplified, and constant ones do not divide by
+zero."""
 
 
 class DatasetError(ConfigError):
-    """Data that cannot be used. Its text is one line: the file, what is wrong with it, and what would be right."""
+    """Data cannot be used. The text is one line: the file, the problem, and what is expected."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Images of one part of a data set, with what is to be said of them.
+    """Images of one part of a data set, with labels or targets.
 
     Raises:
-        ValueError: the arrays are of other types or shapes than is said here.
+        ValueError: an array has another type or shape than documented.
     """
 
     images: Images
-    """uint8 (N, channels, height, width), pixels 0 to 255: an array, C-contiguous, or images in a file, which are read
-    by index as of an array (`MappedImages`)."""
+    """uint8 (N, channels, height, width), pixels 0 to 255: a C-contiguous array, or images in a file, indexed like an
+    array (`MappedImages`)."""
     labels: np.ndarray
-    """int64 (N,), classes from 0; for regression all 0, one class."""
+    """int64 (N,), classes from 0; for regression all 0."""
     targets: np.ndarray | None = None
-    """The true values of a regression, uint8 or float32 (N, outputs, height, width); None for classification."""
+    """Target values of a regression, uint8 or float32 (N, outputs, height, width); None for classification."""
     weights: np.ndarray | None = None
-    """uint8 (N, 1, height, width), 1 where the targets count for the loss and 0 elsewhere; None where all do."""
+    """uint8 (N, 1, height, width), 1 where targets count in the loss, else 0; None: all count."""
 
     def __post_init__(self) -> None:
         if self.images.dtype != np.uint8 or self.images.ndim != 4:
@@ -84,19 +84,19 @@ class Split:
 
     @property
     def arrays(self) -> tuple[Images, ...]:
-        """All that it holds: images, labels, and targets and weights where it has them."""
+        """All arrays: images, labels, and targets and weights if present."""
         return tuple(array for array in (self.images, self.labels, self.targets, self.weights) if array is not None)
 
     def take(self, indices: np.ndarray) -> "Split":
-        """What belongs to the images at `indices`, as copies but for images in a file."""
+        """The part with the images at `indices`, as copies except for images in a file."""
         return _split(taken(array, indices) for array in self.arrays)
 
     def with_all(self, others: "Sequence[Split]") -> "Split":
-        """This part and others of the same data set, one after the other, as copies but for images in a file."""
+        """This part and others of the same data set concatenated, as copies except for images in a file."""
         return _split(joined(arrays) for arrays in zip(*(s.arrays for s in (self, *others)), strict=True))
 
     def in_memory(self) -> "Split":
-        """The same with all its images in memory."""
+        """The same part with all images in memory."""
         return replace(self, images=in_memory(self.images))
 
 
@@ -107,47 +107,47 @@ def _split(arrays: Iterable[Images]) -> Split:
 
 @dataclass(frozen=True)
 class Splits:
-    """A data set as a search uses it."""
+    """A data set split for a search."""
 
     train: Split
-    """What weights are fitted to."""
+    """Data to train on."""
     validation: Split
-    """What architectures are compared on."""
+    """Data to compare architectures."""
     test: Split
-    """What the winner is measured on, once, at the end."""
+    """Data to test the winner, once, at the end."""
     mean: tuple[float, ...]
-    """One float per channel, in pixels scaled to [0, 1], of the images of `train` alone."""
+    """Means of the channels of the images of `train`, in pixels scaled to [0, 1]."""
     std: tuple[float, ...]
-    """The standard deviation, in the same way; at least 1/255."""
+    """Standard deviations in the same form; at least 1/255."""
     classes: tuple[str, ...]
-    """The names of the labels 0, 1, 2, ...; none for regression."""
+    """The names of the labels 0, 1, 2, ...; empty for regression."""
     left_out: Split | None = None
-    """Training images that `train_samples` left out, which only the final training of a winner sees."""
+    """Training images excluded by `train_samples`, used only by the final training of a winner."""
     target_mean: tuple[float, ...] = ()
-    """Regression only: one float per channel of the targets of `train`, in their units (grey levels for uint8)."""
+    """Regression only: means of the channels of the targets of `train`, in their units (grey levels for uint8)."""
     target_std: tuple[float, ...] = ()
-    """The standard deviation, in the same way."""
+    """Standard deviations in the same form."""
     background: float = 0.0
     """Regression only: how much a pixel of weight 0 counts for the training loss."""
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all its arrays in memory; those of test images that are also for validation twice."""
+        """Bytes of all arrays in memory; test images that also serve for validation count twice."""
         parts = (self.train, self.validation, self.test, self.left_out)
         return sum(array.nbytes for part in parts if part is not None for array in part.arrays)
 
     @property
     def whole_training(self) -> Split:
-        """`train`, `validation` and `left_out`: all that the winner of a search may be trained on. A copy each time,
-        but for images in a file.
+        """All data for the final training: `train`, `validation` and `left_out`. A new copy on each call, except for
+        images in a file.
 
-        Never the test images, which are what `validation` holds where it is `test`.
+        Never includes test images, also if they serve as `validation`.
         """
         rest = (self.validation if self.validation is not self.test else None, self.left_out)
         return self.train.with_all([part for part in rest if part is not None])
 
     def in_memory(self) -> "Splits":
-        """The same with all images in memory, for processes that cannot see the files of this machine."""
+        """The same splits with all images in memory, for processes without access to the files of this machine."""
         same = self.validation is self.test
         test = self.test.in_memory()
         left_out = self.left_out and self.left_out.in_memory()
@@ -156,11 +156,11 @@ class Splits:
 
 
 class Raw(NamedTuple):
-    """What a data set reads before anything is cut off: all training data, the test data, the class names.
+    """The unsplit content of a data set: all training data, the test data, the class names.
 
-    `groups`: int64 (N,), numbers of the training images that belong together (patches of one region): the validation
-    part is cut along them. None where every image stands for itself. `validation`: the validation part, where the data
-    bring one of their own; nothing is cut off for it then. `notes`: what was noted while reading.
+    `groups`: int64 (N,), group numbers of training images that must not be separated by the validation split (patches
+    of one region). None: no groups. `validation`: the validation set, if the data have one; otherwise it is split off.
+    `notes`: remarks from reading.
     """
 
     training: Split
@@ -172,10 +172,10 @@ class Raw(NamedTuple):
 
 
 class Dataset(ABC):
-    """Images with labels or target pictures, split by seed.
+    """Images with labels or target images, split by seed.
 
-    Nothing is read before `load` (or, for the user's own data, `task`).
-    A data set can be pickled; the copy reads its files again.
+    Nothing is read before `load` (or, for the user's own data, `task`). A data set can be pickled; the copy reads its
+    files again.
     """
 
     name: str
@@ -185,10 +185,10 @@ class Dataset(ABC):
     """Regression only: how much a pixel of weight 0 counts for the training loss, from 0 to 1."""
 
     mirrored: bool | None = None
-    """Whether an image mirrored left to right is one of the same class; None: not known (`nasrun.datasets.mirrors`)."""
+    """Whether a mirrored image has the same class; None: unknown (`nasrun.datasets.mirrors`)."""
 
     place: Callable[[Splits], Splits] = staticmethod(lambda splits: splits)
-    """Called with the splits once they are read; what it returns is held in their place (arrays in shared memory)."""
+    """Called with the splits after reading; its return value replaces them (arrays in shared memory)."""
 
     def __init__(
         self, *, validation: Share | OnTest = 0.1, split_seed: Seed = 0, train_samples: Count | None = None
@@ -196,14 +196,14 @@ class Dataset(ABC):
         """Set how the data are split.
 
         Args:
-            validation: share of the training data that is kept for comparing architectures, cut by class. Or `test`:
-                all is trained on, and architectures are compared on the test images, as some papers do; the test result
-                is then no estimate for new images.
-            split_seed: seed of every cut; apart from the run's seed, so that runs with different seeds compare.
-            train_samples: only so many training images, equally many of each class; the validation data stay whole.
+            validation: share of the training data held out to compare architectures, stratified by class. Or `test`:
+            train on all training data and compare architectures on the test images, as some papers do; the test result
+            is then not an estimate for new images. split_seed: seed of all splits; independent of the run's seed, so
+            that runs with different seeds are comparable. train_samples: number of training images to use, the same
+            number per class; validation data are not reduced.
 
         Raises:
-            ValueError: a value is out of its range; the text begins with the name of the option.
+            ValueError: a value is out of range; the text starts with the name of the option.
         """
         if validation != "test" and not 0.01 <= validation <= 0.9:
             raise ValueError(f"validation={validation}: must be from 0.01 to 0.9")
@@ -220,21 +220,21 @@ class Dataset(ABC):
     @property
     @abstractmethod
     def task(self) -> Task:
-        """What a network for this data must do. Reads no image; DatasetError where the user's data are not usable."""
+        """The task of a network for this data. Reads no images; DatasetError if the user's data are not usable."""
 
     @abstractmethod
     def read(self) -> Raw:
-        """All the data; DatasetError where a file is missing or wrong."""
+        """Read all data; DatasetError if a file is missing or invalid."""
 
     def _statistics(self, train: Split) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """What the images are standardised with: mean and deviation per channel, in pixels scaled to [0, 1]."""
+        """Mean and standard deviation per channel for the standardisation of images, in pixels scaled to [0, 1]."""
         return channel_statistics(train.images)
 
     def load(self) -> Splits:
         """Read, verify and split the data; later calls return the same object.
 
         Raises:
-            DatasetError: a file is missing or wrong, or an option does not fit the data; one line says which.
+            DatasetError: a file is missing or invalid, or an option does not fit the data; the text is one line.
         """
         if self._splits is None:
             raw = self.read()
@@ -259,7 +259,7 @@ class Dataset(ABC):
         return self._splits
 
     def _cut(self, raw: Raw, classes: int) -> tuple[np.ndarray, Split]:
-        """The places of the images to train on, sorted, and the validation part."""
+        """The sorted indices of the training images, and the validation part."""
         everything, stream = np.arange(len(raw.training)), self._stream(VALIDATION_STREAM)
         if raw.validation is not None:
             return everything, raw.validation
@@ -276,7 +276,7 @@ class Dataset(ABC):
 
     @property
     def notes(self) -> ReadingNotes:
-        """What was noted when the data were read; empty before, and where another process has read them."""
+        """Remarks from reading the data; empty before, and if another process has read them."""
         return self._notes
 
     @property
@@ -285,19 +285,20 @@ class Dataset(ABC):
         return self._splits
 
     def hold(self, splits: Splits) -> None:
-        """Have `load` return these splits, which another process has read, in place of reading any."""
+        """Make `load` return these splits, which another process has read."""
         self._splits = splits
 
     def _stream(self, cut: int) -> np.random.Generator:
         return generator(self.split_seed, Purpose.SPLIT, cut)
 
     def __getstate__(self) -> dict[str, Any]:
-        # A worker process reads the files itself: that is quicker than hundreds of megabytes through a pipe.
+        # A worker process reads the files itself, which is faster than sending hundreds of megabytes through a pipe.
         return {name: value for name, value in self.__dict__.items() if name != "place"} | {"_splits": None}
 
 
 def refuse_samples(samples: int, available: int, classes: int) -> str | None:
-    """Why `train_samples` does not fit training data of `available` images, as `train_samples=...`; None if it does."""
+    """The message if `train_samples` does not fit `available` training images, as `train_samples=...`; None if it
+    does."""
     if samples > available:
         return f"train_samples={samples}: must be at most {available}, what validation leaves for training"
     if samples < classes:
@@ -308,7 +309,7 @@ def refuse_samples(samples: int, available: int, classes: int) -> str | None:
 def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel of uint8 (N, C, H, W) images, in pixels scaled to [0, 1].
 
-    The sums are of integers, hence exact and the same on every machine.
+    The sums are of integers, hence exact and equal on every machine.
     """
     pixels = len(images) * math.prod(images.shape[2:])
     if isinstance(images, MappedImages):
@@ -322,7 +323,7 @@ def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, 
 
 
 def _sums(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The sum of the pixels of each channel, and that of their squares, each uint64 (C,)."""
+    """The sums of the pixels and of their squares per channel, each uint64 (C,)."""
     total = np.zeros(images.shape[1], dtype=np.uint64)
     squares = np.zeros(images.shape[1], dtype=np.uint64)
     some = max(1, _AT_A_TIME // max(1, math.prod(images.shape[1:])))
@@ -336,12 +337,12 @@ def _sums(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def target_statistics(targets: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel of targets (N, C, H, W), in their units.
 
-    A channel that does not vary has the deviation 1: there is nothing to scale.
+    A constant channel gets the deviation 1.
     """
     if targets.dtype == np.uint8:
         mean, std = channel_statistics(targets)
         return tuple(255 * value for value in mean), tuple(255 * value for value in std)
     values = targets.astype(np.float64).transpose(1, 0, 2, 3).reshape(targets.shape[1], -1)
     mean, std = values.mean(1), values.std(1)
-    std[std <= 1e-9 * abs(mean)] = 1.0  # the deviation of equal numbers is not quite zero
+    std[std <= 1e-9 * abs(mean)] = 1.0  # the computed deviation of equal numbers is not exactly zero
     return tuple(map(float, mean)), tuple(map(float, std))

@@ -1,9 +1,9 @@
-"""CIFAR-10: photographs of ten kinds of things. A. Krizhevsky, "Learning Multiple Layers of Features from Tiny
-Images", 2009; https://www.cs.toronto.edu/~kriz/cifar.html. The authors state no licence and ask to be cited.
+"""CIFAR-10: photographs of ten classes. A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009;
+https://www.cs.toronto.edu/~kriz/cifar.html. The authors state no licence and ask to be cited.
 
-The files are Python 2 pickles: dicts with `data` (uint8, 10,000 x 3,072, channel by channel) and `labels`. A pickle
-can run any code when it is read, so they are read after their checksum was compared, by an unpickler that can make
-nothing but byte arrays and plain containers.
+The files are Python 2 pickles: dicts with `data` (uint8, 10,000 x 3,072, channel by channel) and `labels`. A pickle can
+execute any code when it is read, so they are read only after their checksum is verified, by an unpickler restricted to
+byte arrays and plain containers.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from nasrun.datasets.published import PublishedDataset
 
 
 class Cifar10(PublishedDataset):
-    """50,000 training and 10,000 test images of ten kinds of animals and vehicles, 32 x 32 pixels, RGB."""
+    """50,000 training and 10,000 test images of ten classes of animals and vehicles, 32 x 32 pixels, RGB."""
 
     name = "cifar10"
     mirrored = True
@@ -75,33 +75,33 @@ class Cifar10(PublishedDataset):
 
 
 def unpickle(data: bytes, path: Path) -> Any:
-    """The content of a Python 2 pickle of byte arrays and plain containers; strings come back as bytes.
+    """The content of a Python 2 pickle of byte arrays and plain containers, with strings as bytes.
 
-    DatasetError names `path` where the pickle is damaged, or asks for anything else: nothing of it is then executed.
+    DatasetError names `path` if the pickle is damaged or contains anything else; no code in it is executed.
     """
     try:
         return _ArrayUnpickler(io.BytesIO(data), encoding="bytes").load()
-    except Exception as error:  # a damaged pickle raises whatever its bytes happen to ask for
+    except Exception as error:  # a damaged pickle can raise any error
         raise DatasetError(f"{path}: refused: {' '.join(str(error).split()) or type(error).__name__}") from None
 
 
 def _byte_type(name: Any, *flags: Any) -> np.dtype:
-    """`numpy.dtype` for unsigned bytes and nothing else: an array of objects could hold anything."""
+    """`numpy.dtype` restricted to unsigned bytes, because an array of objects could contain anything."""
     if name not in ("u1", b"u1"):
-        raise pickle.UnpicklingError(f"the pickle holds an array of type {name!r}, and only bytes are read")
+        raise pickle.UnpicklingError(f"the pickle has an array of type {name!r}, but only bytes are allowed")
     return np.dtype(np.uint8)
 
 
 def _empty_array(kind: Any, shape: Any, code: Any) -> np.ndarray:
-    """numpy's `_reconstruct` for the one call that its pickles make: an empty array, filled by the next instruction."""
+    """NumPy's `_reconstruct` restricted to the call in its pickles: an empty array, filled by the next instruction."""
     if kind is not _array_class or shape != (0,):
-        raise pickle.UnpicklingError("the pickle makes an array in a way that numpy does not")
+        raise pickle.UnpicklingError("the pickle creates an array in an unknown way")
     return np.empty(0, dtype=np.uint8)
 
 
 def _array_class(*arguments: Any) -> NoReturn:
-    """Stands for `numpy.ndarray`, which the pickles only name: called, it could take any amount of memory."""
-    raise pickle.UnpicklingError("the pickle makes an array in a way that numpy does not")
+    """Placeholder for `numpy.ndarray`, which the pickles only name; a call could allocate any amount of memory."""
+    raise pickle.UnpicklingError("the pickle creates an array in an unknown way")
 
 
 class _ArrayUnpickler(pickle.Unpickler):
@@ -115,5 +115,5 @@ class _ArrayUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Callable[..., Any]:
         admitted: Callable[..., Any] | None = self._ADMITTED.get((module, name))
         if admitted is None:
-            raise pickle.UnpicklingError(f"the pickle asks for {module}.{name}, and only byte arrays are read")
+            raise pickle.UnpicklingError(f"the pickle needs {module}.{name}, but only byte arrays are allowed")
         return admitted

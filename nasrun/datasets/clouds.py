@@ -1,10 +1,10 @@
-"""Cloud-shaped gaps from a seed: smooth noise, cut off at a level."""
+"""Cloud-shaped gaps from a seed: smooth noise above a threshold."""
 
 import numpy as np
 
 FALL = 4 / 3
-"""Amplitudes fall with this power of the wavenumber, so that along a line the power spectrum falls with the power 5/3,
-as was measured in clouds (R. F. Cahalan, J. B. Snider, "Marine Stratocumulus Structure", 1989)."""
+"""Exponent of the wavenumber in the amplitudes, so that the power spectrum along a line falls with the power 5/3, as
+measured in clouds (R. F. Cahalan, J. B. Snider, "Marine Stratocumulus Structure", 1989)."""
 
 _AT_ONCE = 256
 
@@ -12,10 +12,10 @@ _AT_ONCE = 256
 def cloud_gaps(count: int, size: int, coverage: float, rng: np.random.Generator) -> np.ndarray:
     """Masks of gaps: uint8 (count, size, size), 1 in a gap and 0 elsewhere.
 
-    Each mask is made by spectral synthesis (D. Saupe, "Algorithms for random fractals", in "The Science of Fractal
+    Each mask is created by spectral synthesis (D. Saupe, "Algorithms for random fractals", in "The Science of Fractal
     Images", 1988): the Fourier transform of white Gaussian noise is multiplied by the wavenumber to the power -4/3 and
-    transformed back. The noise has twice the side, and a quarter of it is kept, since it repeats itself at its borders.
-    The highest values are the gap: `coverage` of the pixels (a share), rounded, at least one and not all.
+    transformed back. The noise has twice the side length, and a quarter of it is used, because it is periodic. The
+    highest values form the gap: a share `coverage` of the pixels, rounded, at least one and not all.
     """
     side = 2 * size
     wavenumber = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None, :])

@@ -1,6 +1,7 @@
-"""Files of a Debian package, fetched without installing it: no rights are needed and the system stays as it is.
+"""Fetches files of a Debian package without installing it, so that no privileges are needed and the system is
+unchanged.
 
-This reaches machines behind a package mirror, from which the homes of the data sets cannot be reached.
+This works on machines that can reach only a package mirror, not the public homes of the data sets.
 """
 
 import os
@@ -14,20 +15,20 @@ from pathlib import Path
 from nasrun.datasets.files import File, admit
 
 COMMAND_SECONDS = 600.0
-"""How long one apt-get command may take: the package is 31 MB."""
+"""Time limit of an apt-get command in seconds: the package has 31 MB."""
 
 
 def fetch(package: str, folder: str, wanted: Sequence[File], cached: Path) -> list[str]:
-    """Bring files that a package installs as `<folder>/<name>.gz` into the folder `cached`. Returns what went wrong.
+    """Copy files that a package installs as `<folder>/<name>.gz` to the folder `cached`. Returns the errors.
 
-    Empty also where there is no `apt-get`, which is then no place to look in. The package lists of the system are
-    tried first; where they do not know the package (an image without lists), lists are fetched into a temporary
-    folder. OSError where the cache cannot be written.
+    Also empty without `apt-get`, which is then not a source. The system's package lists are tried first; if they lack
+    the package (an image without lists), lists are fetched to a temporary folder. OSError if the cache cannot be
+    written.
     """
     if shutil.which("apt-get") is None:
         return []
     print(f"fetching the Debian package {package}", file=sys.stderr)
-    for leftover in cached.glob("part-apt-*"):  # of a run that was killed; the caller holds the lock
+    for leftover in cached.glob("part-apt-*"):  # left by a killed run; the caller holds the lock
         shutil.rmtree(leftover, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=cached, prefix="part-apt-") as name:
         work = Path(name)
@@ -47,18 +48,18 @@ def fetch(package: str, folder: str, wanted: Sequence[File], cached: Path) -> li
 
 
 def _download(package: str, work: Path) -> str | None:
-    """`apt-get download` into `work`, all its own files there too; what went wrong, or None."""
+    """`apt-get download` to `work`, including its own files; the error, or None."""
     for folder in ("cache/archives/partial", "lists/partial"):
         (work / folder).mkdir(parents=True)
     options = [f"Dir::Cache={work / 'cache'}", "Acquire::Retries=1"]
     options += ["Acquire::http::Timeout=10", "Acquire::https::Timeout=10"]
     if os.geteuid() == 0:
-        # The user _apt, which apt would change to, may not write here; it is root's own folder.
+        # The user _apt, to which apt would switch, must not write here; the folder belongs to root.
         options.append("APT::Sandbox::User=root")
     if _apt(options, ["download", package], work) is None:
         return None
     options.append(f"Dir::State::Lists={work / 'lists'}")
-    # One of several repositories that fails makes `update` fail, while another may have brought what is needed.
+    # `update` fails if one of several repositories fails, although another may have the package.
     stale = _apt(options, ["update"], work)
     failed = _apt(options, ["download", package], work)
     return f"{failed} ({stale})" if failed and stale else failed
@@ -69,7 +70,7 @@ def _apt(options: Sequence[str], command: Sequence[str], work: Path) -> str | No
 
 
 def _run(command: Sequence[str], work: Path) -> str | None:
-    """Run a command in `work`; None where it succeeds, else its last complaint in one line."""
+    """Run a command in `work`; None on success, else its last error message in one line."""
     try:
         done = subprocess.run(
             command,

@@ -1,7 +1,7 @@
-"""Many image files decoded on all cores.
+"""Decodes many image files on all cores.
 
-By threads: Pillow lets go of the interpreter while it decodes and scales, so that two cores decode twice as many
-pictures as one, and no process must be started that would import the user's program once more.
+Uses threads: Pillow releases the interpreter lock while it decodes and scales, so that two cores decode twice as many
+images as one. Processes would have to import the user's program again.
 """
 
 import hashlib
@@ -19,23 +19,23 @@ from nasrun.datasets.image_files import CorruptImageError, ImageError, ImageRead
 from nasrun.datasets.mapped import record_type
 
 AT_A_TIME = 32
-"""Files that a thread takes at once."""
+"""Number of files per task of a thread."""
 
 Write = Callable[[int, np.ndarray], None]
-"""Is given the place of an image among all, and its pixels, contiguous uint8 (C, H, W); by several threads."""
+"""Receives the index of an image and its pixels, contiguous uint8 (C, H, W), from several threads."""
 _Value = TypeVar("_Value")
 
 
 class Reading(NamedTuple):
-    """What came of files: a record of each (`record_type`), and what is wrong with those that cannot be used."""
+    """The result of reading files: a record of each (`record_type`), and the errors of unusable ones."""
 
     records: np.ndarray
     failures: list[ImageError]
 
 
 def decode(paths: Sequence[Path], reader: ImageReader, write: Write, *, skip: bool) -> Reading:
-    """Decode files and have their pixels written. `skip`: those that are no images are on record as `corrupt`, and not
-    among the failures."""
+    """Decode files and write their pixels. `skip`: files that are not images are recorded as `corrupt` instead of as
+    failures."""
     records = np.zeros(len(paths), record_type(reader.shape[0]))
 
     def one(place: int) -> ImageError | None:
@@ -52,24 +52,24 @@ def decode(paths: Sequence[Path], reader: ImageReader, write: Write, *, skip: bo
         return None
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's remarks on metadata, palettes and large pictures
+        warnings.simplefilter("ignore")  # Pillow's warnings about metadata, palettes and large images
         failures = on_all_cores(one, len(paths), f"decoding {len(paths):,} pictures")
     return Reading(records, [error for error in failures if error is not None])
 
 
 def moments(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The sum of the pixels of each channel of uint8 (C, H, W), and that of their squares; whole numbers, exact."""
+    """The sums of the pixels and of their squares per channel of uint8 (C, H, W), as exact integers."""
     values = pixels.reshape(len(pixels), -1).astype(np.float64)  # exact below 2**53
     return values.sum(1).astype(np.uint64), np.einsum("cp,cp->c", values, values).astype(np.uint64)
 
 
 def digests_of_files(paths: Sequence[Path]) -> list[bytes]:
-    """SHA-256 of the content of each file; empty where it cannot be read."""
+    """SHA-256 of the content of each file; empty if it cannot be read."""
 
     def one(place: int) -> bytes:
         path = paths[place]
         try:
-            if not path.is_file():  # a pipe would be waited on for ever
+            if not path.is_file():  # a pipe would block for ever
                 return b""
             with path.open("rb") as file:
                 return hashlib.file_digest(file, "sha256").digest()
@@ -80,7 +80,7 @@ def digests_of_files(paths: Sequence[Path]) -> list[bytes]:
 
 
 def on_all_cores(work: Callable[[int], _Value], count: int, what: str) -> list[_Value]:
-    """What a function gives for 0, 1, ..., called by a thread for each core that this process may use."""
+    """The results of a function for 0, 1, ..., called by one thread per available core."""
 
     def some(start: int) -> list[_Value]:
         return [work(place) for place in range(start, min(start + AT_A_TIME, count))]
@@ -104,7 +104,7 @@ def _cores() -> int:
 
 
 def write_at(descriptor: int, offset: int) -> Write:
-    """Writes images into an open file, one after the other from an offset on."""
+    """Writes images to an open file, consecutively from an offset."""
 
     def write(place: int, pixels: np.ndarray) -> None:
         rest: Any = pixels.data.cast("B")

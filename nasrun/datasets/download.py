@@ -1,4 +1,5 @@
-"""Downloads over http: mirror after mirror, resumed where a part is there, verified before they are kept."""
+"""Downloads over HTTP with several mirrors; partial downloads are resumed, and files are verified before they are
+kept."""
 
 import gzip
 import hashlib
@@ -20,22 +21,22 @@ from urllib.parse import urlsplit
 from nasrun.datasets.files import File, Published, admit
 
 CONNECT_SECONDS = 5.0
-"""How long all homes together have to accept a connection: a machine that is offline learns it this fast."""
+"""Total seconds for all homes to accept a connection, after which the machine counts as offline."""
 STALL_SECONDS = 15.0
-"""How long a server may send nothing before the next one is tried."""
+"""Seconds without data from a server before the next one is tried."""
 
 _CHUNK = 1 << 18
 
 
 class _TransferError(Exception):
-    """A download that did not work; the text says why, without the address."""
+    """A download failed; the text says why, without the address."""
 
 
 def fetch(published: Published, wanted: Sequence[File], cached: Path, homes: Sequence[str]) -> list[str]:
-    """Download the wanted files of a data set into the folder `cached`. Returns what went wrong on the way.
+    """Download the wanted files of a data set to the folder `cached`. Returns the errors.
 
-    A home that fails is tried last for the files that follow; the first file that no home has ends it.
-    OSError where the cache cannot be written.
+    A home that fails is tried last for the following files; the first file that no home has ends the download. OSError
+    if the cache cannot be written.
     """
     usable, reasons = reachable([home.rstrip("/") for home in homes])
     if published.archive:
@@ -59,10 +60,10 @@ def fetch(published: Published, wanted: Sequence[File], cached: Path, homes: Seq
 
 
 def reachable(homes: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Those of the addresses whose servers accept a connection within `CONNECT_SECONDS`, and why the others do not.
+    """The addresses whose servers accept a connection within `CONNECT_SECONDS`, and the errors of the others.
 
-    All are asked at once, so that a firewall that drops packets costs that time once and not once per address and
-    network interface. Addresses behind a proxy are taken to be reachable: the proxy knows.
+    All are tried at the same time, so that a firewall that drops packets costs this time only once. Addresses behind a
+    proxy are assumed to be reachable.
     """
     outcome: dict[str, str | None] = {}
 
@@ -92,14 +93,14 @@ def reachable(homes: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _fetch_file(url: str, file: File, cached: Path) -> str | None:
-    """Download one gz file into the cache; what went wrong, with the address, or None."""
+    """Download one gz file to the cache; the error with the address, or None."""
     part = _part(url, cached, f"{file.name}.gz")
-    limit = file.size + (1 << 20)  # bytes that do not compress make a gz a little larger than its content
+    limit = file.size + (1 << 20)  # incompressible data make a gz slightly larger than its content
     resumed = part.exists()
     try:
         _get(url, part, limit)
         wrong = admit(part, file, cached)
-        if wrong and resumed:  # what lay there was not the beginning of this file
+        if wrong and resumed:  # the existing part was not the beginning of this file
             part.unlink()
             _get(url, part, limit)
             wrong = admit(part, file, cached)
@@ -112,7 +113,7 @@ def _fetch_file(url: str, file: File, cached: Path) -> str | None:
 
 
 def _fetch_archive(url: str, published: Published, wanted: Sequence[File], cached: Path) -> str | None:
-    """Download a tar file and unpack the wanted files into the cache; what went wrong, with the address, or None."""
+    """Download a tar file and unpack the wanted files to the cache; the error with the address, or None."""
     part = _part(url, cached, published.archive or "")
     resumed = part.exists()
     try:
@@ -129,7 +130,7 @@ def _fetch_archive(url: str, published: Published, wanted: Sequence[File], cache
 
 
 def _unpack(archive: Path, folder: str, wanted: Sequence[File], cached: Path) -> str | None:
-    """Move the wanted members of a tar file into the cache, by name; nothing else in it is looked at."""
+    """Extract the wanted members of a tar file to the cache, by name; all others are ignored."""
     missing = {f"{folder}/{file.name}": file for file in wanted}
     try:
         with tarfile.open(archive) as tar:
@@ -141,7 +142,7 @@ def _unpack(archive: Path, folder: str, wanted: Sequence[File], cached: Path) ->
                     return f"{member.name} has {member.size:,} bytes, not {file.size:,}"
                 unpacked = cached / f"part-{file.name}"
                 source = tar.extractfile(member)
-                assert source is not None  # it is a plain file
+                assert source is not None  # it is a regular file
                 with open(unpacked, "wb") as target:
                     shutil.copyfileobj(source, target, _CHUNK)
                 if wrong := admit(unpacked, file, cached):
@@ -154,21 +155,22 @@ def _unpack(archive: Path, folder: str, wanted: Sequence[File], cached: Path) ->
 
 
 def _part(url: str, cached: Path, name: str) -> Path:
-    """Where the beginning of a download is kept: a name of its own per address, since mirrors may pack differently."""
+    """The path of a partial download, with a separate name per address, because mirrors may compress differently."""
     return cached / f"part-{hashlib.sha256(url.encode()).hexdigest()[:8]}-{name}"
 
 
 def _get(url: str, part: Path, limit: int) -> None:
-    """Download into `part`, going on where it ends if it exists and the server can.
+    """Download to `part`, continuing at its end if it exists and the server supports it.
 
-    _TransferError where that does not work; what has come so far is kept for the next time."""
+    _TransferError on failure; received data are kept for the next attempt.
+    """
     have = part.stat().st_size if part.exists() else 0
     try:
         response = _open(url, have)
     except urllib.error.HTTPError as error:
         if error.code != http.client.REQUESTED_RANGE_NOT_SATISFIABLE or not have:
             raise _TransferError(f"HTTP {error.code} {error.reason}") from None
-        part.unlink()  # the part is as long as the file or longer
+        part.unlink()  # the part is at least as long as the file
         return _get(url, part, limit)
     with response:
         if response.status != http.client.PARTIAL_CONTENT:
@@ -204,7 +206,7 @@ def _open(url: str, have: int) -> http.client.HTTPResponse:
 
 
 def _read(response: http.client.HTTPResponse) -> bytes:
-    # Reading and writing both raise OSError: told apart here, since only the reading is the server's fault.
+    # Reading and writing both raise OSError; only reading errors are the server's fault.
     try:
         return response.read(_CHUNK)
     except (OSError, http.client.HTTPException) as error:
@@ -213,7 +215,7 @@ def _read(response: http.client.HTTPResponse) -> bytes:
 
 @contextmanager
 def _progress(url: str, have: int, total: int | None) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr where that is a terminal, else one line; yields what is to be called with each byte count."""
+    """A progress bar on stderr if it is a terminal, else one line; yields a function to call with each byte count."""
     if not sys.stderr.isatty():
         print(f"downloading {url}", file=sys.stderr)
         yield lambda count: None

@@ -1,4 +1,4 @@
-"""Fashion-MNIST: photographs of clothes, drop-in for MNIST. Xiao, Rasul, Vollgraf, arXiv 1708.07747;
+"""Fashion-MNIST: photographs of clothes in the format of MNIST. Xiao, Rasul, Vollgraf, arXiv 1708.07747;
 https://github.com/zalandoresearch/fashion-mnist. MIT licence, Zalando SE.
 """
 
@@ -20,7 +20,7 @@ CLASSES = (
 
 
 class FashionMnist(IdxDataset):
-    """60,000 training and 10,000 test images of ten kinds of clothes, 28 x 28 pixels, grey."""
+    """60,000 training and 10,000 test images of ten classes of clothes, 28 x 28 pixels, greyscale."""
 
     name = "fashion_mnist"
     shape = (1, 28, 28)

@@ -1,4 +1,4 @@
-"""A sixth of Fashion-MNIST, shipped with nasrun: no download, no waiting. MIT licence, Zalando SE."""
+"""A sixth of Fashion-MNIST, shipped with nasrun, without download. MIT licence, Zalando SE."""
 
 import hashlib
 import lzma
@@ -13,17 +13,18 @@ from nasrun.datasets.fashion_mnist import CLASSES
 TRAINING, TEST, SIDE = 10_000, 2_000, 28
 FILE = "fashion_mnist_mini.xz"
 SHA256 = "b27160246f759addb54f492c639077be17d812979f923b94c507c84788f534f6"
-"""Of the unpacked file: 12,000 labels, then 12,000 images of 784 pixels, one byte each, training before test."""
+"""SHA-256 of the unpacked file: 12,000 labels, then 12,000 images of 784 pixels, one byte each, training before
+test."""
 
 
 class FashionMnistMini(Dataset):
-    """The first 1,000 training and the first 200 test images of each class of Fashion-MNIST, in their order there,
-    pixel for pixel. Made by `scripts/make_fashion_mnist_mini.py`."""
+    """The first 1,000 training and the first 200 test images of each class of Fashion-MNIST, unchanged and in their
+    original order. Created by `scripts/make_fashion_mnist_mini.py`."""
 
     name = "fashion_mnist_mini"
 
     def __init__(self, *, validation: Share = 0.1, split_seed: Seed = 0, train_samples: Count | None = None) -> None:
-        """The options of `Dataset`. ValueError begins with the name of the option."""
+        """The options of `Dataset`. ValueError starts with the name of the option."""
         super().__init__(validation=validation, split_seed=split_seed, train_samples=train_samples)
         available = TRAINING - round(validation * TRAINING)
         if train_samples is not None and (reason := refuse_samples(train_samples, available, len(CLASSES))):
@@ -31,7 +32,7 @@ class FashionMnistMini(Dataset):
 
     @property
     def task(self) -> Task:
-        """Known ahead; no file is read."""
+        """Known in advance; no file is read."""
         return Task(self.name, 1, SIDE, SIDE, outputs=len(CLASSES))
 
     def read(self) -> Raw:

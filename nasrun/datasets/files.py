@@ -1,4 +1,4 @@
-"""The files of a published data set: their names and checksums, and the check that lets one into the cache."""
+"""The files of a published data set, with names and checksums, and the verified move to the cache."""
 
 import hashlib
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ class File:
 
 @dataclass(frozen=True)
 class Published:
-    """A data set that its authors published, and where its files can be found.
+    """A published data set and the locations of its files.
 
-    `folder`: name of the folder that holds the files, below a root or in the cache. `homes`: addresses below which
-    they lie as `<name>.gz`, or as one tar file `archive` of at most `archive_size` bytes that holds `<folder>/<name>`.
-    `system`: folder that the Debian package `package` installs them in, as `<name>.gz`.
+    `folder`: name of the folder of the files, below a root or in the cache. `homes`: base addresses of `<name>.gz`, or
+    of a tar file `archive` of at most `archive_size` bytes that contains `<folder>/<name>`. `system`: folder in which
+    the Debian package `package` installs them as `<name>.gz`.
     """
 
     folder: str
@@ -36,10 +36,10 @@ class Published:
 
 
 def admit(fetched: Path, file: File, cached: Path) -> str | None:
-    """Move a fetched file (packed where its name ends in `.gz`) into the folder `cached`, if its content is right.
+    """Move a fetched file (compressed if its name ends in `.gz`) to the folder `cached` if its content is correct.
 
-    The move is one rename, so that no other process ever sees half of a file. Returns None when the file is in place,
-    else what is wrong with it; then it is left where it is. OSError where the cache cannot be written.
+    The move is a rename, so that other processes never see an incomplete file. Returns None on success, else the error;
+    then the file stays where it is. OSError if the cache cannot be written.
     """
     try:
         data = read_unpacked(fetched, file.size)

@@ -1,4 +1,4 @@
-"""Gap filling: patches of a real satellite picture with cloud-shaped gaps, to be filled with the true values."""
+"""Gap filling: patches of a satellite image with cloud-shaped gaps, whose true values are to be predicted."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -29,19 +29,19 @@ from nasrun.datasets.mapped import in_memory
 from nasrun.datasets.pictures import BLUE_MARBLE_SHAPE, blue_marble, picture_shape, read_picture
 
 PARTS = 3
-"""Training, validation and test: each has at least one region to itself."""
+"""Training, validation and test need at least one region each."""
 
 _RANGE = (0.1, 99.9)
-"""Percentiles of a picture of other numbers than bytes that become the bytes 0 and 255 of the input."""
+"""Percentiles mapped to the bytes 0 and 255 of the input, for images of other types than bytes."""
 
 
 @dataclass(kw_only=True, frozen=True)
 class Cutting:
-    """How patches are cut out of a picture. Pixels: `size`, side of a patch; `stride`, from one patch to the next
-    (None: `size`, no overlap); `region`, side of a region.
+    """How patches are cut from an image. In pixels: `size`, side length of a patch; `stride`, distance between patches
+    (None: `size`, no overlap); `region`, side length of a region.
 
-    `patches`: at most so many, drawn at random, in all parts together; None takes all. `contrast`: the least standard
-    deviation of a patch, as a share of the picture's, in the mean over the bands.
+    `patches`: maximum number, drawn at random, over all parts; None: all. `contrast`: minimum standard deviation of a
+    patch relative to that of the image, averaged over the bands.
     """
 
     size: Annotated[int, Between(4, 1024)] = 32
@@ -57,23 +57,23 @@ class Cutting:
 
 @dataclass(kw_only=True, frozen=True)
 class Gaps:
-    """The gaps: `coverage` is the share of each patch that is one."""
+    """The gaps: `coverage` is the share of each patch that is a gap."""
 
     coverage: Annotated[float, Between(0.01, 0.9)] = 0.3
     gap_seed: Seed = 0
 
 
 class GapFilling(Dataset):
-    """Square patches of one large picture. A network is to give the true values of all pixels of a patch.
+    """Square patches of one large image. A network predicts the true values of all pixels of a patch.
 
-    Input: the bands of the picture, 0 where a gap is, and one channel more, the mask: 255 in a gap, 0 elsewhere. The
-    mask tells a gap from a pixel that is black. Target: the true values of the bands, uint8 as in the picture, or
-    float32 for pictures of other numbers, of which the input holds the nearest of 256 levels. Weight: 1 in the gaps.
-    The bands of the input are standardised by their known pixels, so that known pixels have the scale of the targets.
+    Input: the bands of the image, 0 in a gap, and the mask as an additional channel: 255 in a gap, 0 elsewhere, which
+    distinguishes gaps from black pixels. Target: the true values of the bands, uint8 as in the image, or float32 for
+    other types, which the input quantises to 256 levels. Weight: 1 in the gaps. The bands of the input are standardised
+    by their known pixels, so that known pixels have the scale of the targets.
 
-    The picture is cut into square regions; every patch lies within one, and every region belongs to one part. So
-    training, validation and test have no pixel in common. Patches that show next to nothing (open sea) or hold pixels
-    that are not known are passed over.
+    The image is cut into square regions; every patch is inside one region, and every region belongs to one part. So
+    training, validation and test have no pixels in common. Nearly uniform patches (open sea) and patches with unknown
+    pixels are skipped.
     """
 
     name = "gap_filling"
@@ -92,9 +92,9 @@ class GapFilling(Dataset):
     ) -> None:
         """`path`: a `.npy`, `.npz` or GeoTIFF file; None takes NASA's Blue Marble.
 
-        `known_weight`: how much a known pixel counts for the training loss, beside 1 for one
-        in a gap. `test`: share of the regions. `validation`: share of the other regions. `train_samples`: only so many
-        training patches. ValueError begins with the name of the option.
+        `known_weight`: weight of a known pixel in the training loss, where a pixel in a gap has 1. `test`: share of the
+        regions. `validation`: share of the other regions. `train_samples`: number of training patches to use.
+        ValueError starts with the name of the option.
         """
         super().__init__(validation=validation, split_seed=split_seed, train_samples=train_samples)
         self.path, self.test, self.gaps = path, test, gaps
@@ -106,7 +106,7 @@ class GapFilling(Dataset):
 
     @property
     def task(self) -> Task:
-        """The bands and the mask to the bands; read from the header of the user's own picture."""
+        """From bands and mask to bands; for a user's image read from its header."""
         if self._bands is None:
             assert self.path is not None
             self._bands = picture_shape(self.path)[0]
@@ -127,7 +127,7 @@ class GapFilling(Dataset):
         return Raw(whole.take(training), whole.take(test), (), regions[chosen][training])
 
     def _candidates(self, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Corners (row, column) of the patches worth taking, int64 (N, 2), and the regions they lie in, int64 (N,)."""
+        """Corners (row, column) of the usable patches, int64 (N, 2), and their regions, int64 (N,)."""
         known = np.isfinite(picture).all(0)
         if not known.any():
             raise self._too_few("no pixel is known")
@@ -150,7 +150,7 @@ class GapFilling(Dataset):
         places = np.concatenate(corners or [np.zeros((0, 2), dtype=np.int64)])
         if self.patches is not None and self.patches > len(places):
             raise DatasetError(
-                f"dataset.patches={self.patches}: only {len(places):,} are there; take fewer (null: all), or lower "
+                f"dataset.patches={self.patches}: only {len(places):,} exist; use fewer (null: all), or lower "
                 "dataset.contrast or dataset.stride"
             )
         numbers = np.concatenate(regions or [np.zeros(0, dtype=np.int64)]).astype(np.int64)
@@ -159,7 +159,7 @@ class GapFilling(Dataset):
         return places, numbers
 
     def _windows(self, values: np.ndarray) -> np.ndarray:
-        """Sums of values (bands, height, width) of a region over each of its patches, which follow by the stride."""
+        """Sums of values (bands, height, width) of a region over each of its patches."""
         sums = np.zeros((len(values), values.shape[1] + 1, values.shape[2] + 1))
         sums[:, 1:, 1:] = values.cumsum(1, dtype=np.float64).cumsum(2)
         size, step = self.size, self.stride
@@ -170,7 +170,7 @@ class GapFilling(Dataset):
         return windows
 
     def _cut_out(self, picture: np.ndarray, corners: np.ndarray) -> Split:
-        """The patches at some corners, each with a gap of its own."""
+        """The patches at some corners, each with its own gap."""
         shape = (len(corners), len(picture), self.size, self.size)
         targets = np.empty(shape, dtype=picture.dtype)
         images = np.zeros((shape[0], shape[1] + 1, *shape[2:]), dtype=np.uint8)
@@ -199,7 +199,7 @@ class GapFilling(Dataset):
 
 
 def _levels(picture: np.ndarray) -> np.ndarray:
-    """A picture of any numbers as bytes: each band between two of its percentiles in 256 levels."""
+    """An image of any numeric type as bytes: each band scaled between two percentiles to 256 levels."""
     levels = np.zeros(picture.shape, dtype=np.uint8)
     for band, into in zip(picture, levels, strict=True):
         low, high = np.nanpercentile(band, _RANGE)

@@ -1,4 +1,4 @@
-"""The IDX files of MNIST and its kin: a big-endian header (magic, sizes), then unsigned bytes. Packed or not.
+"""IDX files as used by MNIST: a big-endian header (magic, sizes), then unsigned bytes; optionally gzip-compressed.
 
 Format: http://yann.lecun.com/exdb/mnist/. Magic 0x00000801 is a list of labels, 0x00000803 a stack of images.
 """
@@ -17,9 +17,9 @@ _REMEDY = "replace or delete it"
 
 
 def read_idx(path: Path, shape: tuple[int, ...], sha256: str) -> np.ndarray:
-    """The uint8 array of an IDX file (`.gz` by name, or unpacked), of exactly this shape and content.
+    """The uint8 array of an IDX file (compressed if named `.gz`) with exactly this shape and content.
 
-    `sha256` is that of the unpacked file. DatasetError names the file and what is wrong: a truncated or damaged gz,
+    `sha256` is that of the unpacked file. DatasetError names the file and the problem: a truncated or damaged gz,
     another magic, other counts, missing or trailing bytes, other content.
     """
     header = struct.calcsize(f">{1 + len(shape)}I")
@@ -37,7 +37,7 @@ def read_idx(path: Path, shape: tuple[int, ...], sha256: str) -> np.ndarray:
     if len(data) < size:
         raise DatasetError(f"{path}: truncated: {len(data):,} bytes unpacked, not {size:,}; {_REMEDY}")
     if len(data) > size:
-        raise DatasetError(f"{path}: bytes follow after the {size:,} that its header tells of; {_REMEDY}")
+        raise DatasetError(f"{path}: bytes follow after the {size:,} announced by its header; {_REMEDY}")
     content = hashlib.sha256(data).hexdigest()
     if content != sha256:
         raise DatasetError(f"{path}: wrong content: SHA-256 {content} unpacked, not {sha256}; {_REMEDY}")
@@ -45,8 +45,8 @@ def read_idx(path: Path, shape: tuple[int, ...], sha256: str) -> np.ndarray:
 
 
 def read_unpacked(path: Path, size: int) -> bytes:
-    """The content of a file, unpacked where its name ends in `.gz`: at most `size` + 1 bytes, so that no file fills
-    the memory. DatasetError where it cannot be read, or where the gz is truncated or damaged."""
+    """The content of a file, unpacked if its name ends in `.gz`: at most `size` + 1 bytes, to limit memory.
+    DatasetError if it cannot be read, or if the gz is truncated or damaged."""
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb") as file:
             return bytes(file.read(size + 1))

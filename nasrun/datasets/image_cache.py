@@ -1,7 +1,7 @@
-"""The pictures of a folder, decoded once: small sets into memory, others into a file that is mapped into memory.
+"""Cache of decoded images: small sets in memory, others in a memory-mapped file.
 
-Such a file is named by what its pixels follow from: the content of the picture files in their order, the size, how
-they are fitted, and the version of Pillow. It appears whole or not at all; one process makes it, others wait.
+The name of the file is a hash of everything that determines its pixels: the contents of the image files in order, the
+size, the resize method, and the version of Pillow. It is created atomically by one process while others wait.
 """
 
 import errno
@@ -24,17 +24,17 @@ from nasrun.datasets.mapped import ImageFile, Images, MappedImages, reserve
 from nasrun.datasets.sources import cache_folder
 
 FORMAT = 1
-"""Part of what a file is named by: another layout is never taken for this one."""
+"""Version of the layout, part of the file's name."""
 SMALL = 64 * 2**20
-"""Bytes of picture files and their pixels together, below which they are decoded into memory by every run."""
+"""Total bytes of image files and their pixels below which every run decodes them to memory."""
 AUTO = "auto"
 PARTIAL = ".partial"
 
 
 @dataclass(frozen=True)
 class ReadImages:
-    """Images in the order of their files, with the records and failures of their reading (`Reading`), and a `remark`
-    on where they lie. Images of files that are no pictures, or fail, are to be left out."""
+    """Images in the order of their files, with records and failures (`Reading`), and a `remark` on their location.
+    Images of files that are corrupt or failed must be excluded."""
 
     images: Images
     records: np.ndarray
@@ -43,11 +43,10 @@ class ReadImages:
 
 
 def read_images(paths: Sequence[Path], reader: ImageReader, cache: str | None, *, skip: bool) -> ReadImages:
-    """The images of some files. `cache`: the folder of the file of pixels; `auto`: nasrun's own, where they are not
-    few; None: none, all are decoded into memory. `skip`: as for `decode`.
+    """Load the images of some files. `cache`: the folder of the cache file; `auto`: nasrun's cache folder, except for
+    few images; None: no cache, decode to memory. `skip`: as for `decode`.
 
-    DatasetError, in one line, where a folder that was named cannot be written to, or where the pictures are too many
-    for the memory.
+    DatasetError, in one line, if a given folder cannot be written to, or if the images do not fit in memory.
     """
     size = len(paths) * int(np.prod(reader.shape))
     if cache is None or (cache == AUTO and size + _bytes_of(paths) < SMALL):
@@ -85,7 +84,7 @@ def _mapped(file: ImageFile) -> ReadImages:
 
 
 def _opened(path: Path) -> ImageFile | None:
-    """The file of pixels; None where it is not there, or not whole."""
+    """The cache file; None if it is missing or incomplete."""
     try:
         return ImageFile(path)
     except (OSError, ValueError, EOFError):
@@ -93,8 +92,8 @@ def _opened(path: Path) -> ImageFile | None:
 
 
 def _created(path: Path, paths: Sequence[Path], reader: ImageReader, *, skip: bool) -> ReadImages:
-    """Make the file of pixels, or wait for another process that does. Nothing is left where it fails; what processes
-    that were killed have left is removed. OSError where it cannot be written."""
+    """Create the cache file, or wait for another process that does. A failure leaves no file; files of killed processes
+    are removed. OSError if it cannot be written."""
     folder, name = path.parent, f"{len(paths):,} pictures"
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / "lock", name, "decodes"):
@@ -132,7 +131,7 @@ def _write(path: Path, paths: Sequence[Path], reader: ImageReader, *, skip: bool
 
 
 def _key(paths: Sequence[Path], reader: ImageReader, *, skip: bool) -> str:
-    """What names a file of pixels: SHA-256 of all that they follow from, in hex."""
+    """The name of a cache file: SHA-256 of everything that determines its pixels, in hex."""
     import PIL
 
     settings = {"shape": reader.shape, "resize": reader.resize, "skip": skip, "pillow": PIL.__version__}
@@ -143,7 +142,7 @@ def _key(paths: Sequence[Path], reader: ImageReader, *, skip: bool) -> str:
 
 
 def _bytes_of(paths: Sequence[Path]) -> int:
-    """Bytes of files together; of those that cannot be looked at none."""
+    """Total bytes of files; inaccessible ones count as zero."""
     total = 0
     for path in paths:
         try:
@@ -155,7 +154,7 @@ def _bytes_of(paths: Sequence[Path]) -> int:
 
 
 def _memory() -> int:
-    """Bytes of memory that this machine has."""
+    """Bytes of memory of this machine."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 

@@ -1,4 +1,4 @@
-"""Image files of the user's own: those in a folder, and the pixels of each. Pillow (`nasrun[images]`) reads them; it is
+"""Users' image files: finding them in a folder and reading their pixels with Pillow (`nasrun[images]`), which is
 imported only here.
 """
 
@@ -24,26 +24,26 @@ AVIF = (".avif",)
 HEIF = (".heic", ".heif", ".hif")
 _COMMON = (".apng", ".bmp", ".dib", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm")
 SUFFIXES = tuple(sorted((*_COMMON, ".tga", ".tif", ".tiff", ".webp", *AVIF, *HEIF)))
-"""Endings of the names of image files, in small letters. Files with other endings are passed over."""
+"""Suffixes of image files in lower case. Files with other suffixes are ignored."""
 
 HIDDEN = "hidden"
-"""Why a file whose name begins with a dot is passed over."""
+"""The reason to ignore a file whose name starts with a dot."""
 
 NAMED = 10
-"""Files that one message names; it counts the others."""
+"""Maximum number of files named in a message; the others are counted."""
 
 _SHRINK = (
     "import sys; from PIL import Image, ImageOps as o; Image.MAX_IMAGE_PIXELS = None; "
     "o.contain(o.exif_transpose(Image.open(sys.argv[1])), (4096, 4096)).save(sys.argv[1])"
 )
 _PNG_SIGNATURE, _PNG_DEPTH = b"\x89PNG\r\n\x1a\n", 24
-"""How a PNG begins, and which of its bytes holds the bits per channel."""
+"""The signature of a PNG, and the offset of the byte with its bits per channel."""
 _TIFF_DEPTH = 258
 """TIFF's tag BitsPerSample."""
 
 
 class ImageError(DatasetError):
-    """An image file that cannot be used: `path`, `reason`, and `remedy`, which says what to do."""
+    """An image file cannot be used: `path`, `reason`, and `remedy`."""
 
     def __init__(self, path: Path, reason: str, remedy: str) -> None:
         super().__init__(f"{path}: {reason}; {remedy}")
@@ -51,16 +51,16 @@ class ImageError(DatasetError):
 
 
 class CorruptImageError(ImageError):
-    """A file that should be an image and cannot be read as one: empty, cut short, damaged, or of another kind."""
+    """A file cannot be read as an image: it is empty, truncated, damaged, or of another type."""
 
     def __init__(self, path: Path, detail: str) -> None:
         super().__init__(path, f"cannot be read as an image ({detail})", "replace or delete it")
 
 
 class DeepImageError(ImageError):
-    """A picture of more than 8 bits per channel.
+    """An image has more than 8 bits per channel.
 
-    Pillow keeps the upper 8 bits of colours, and of a camera's 12 bits in 16 only four are among them.
+    Pillow keeps the upper 8 bits of colours, which include only four of a camera's 12 bits stored in 16.
     """
 
     def __init__(self, path: Path, bits: int) -> None:
@@ -70,7 +70,7 @@ class DeepImageError(ImageError):
 
 
 class HugeImageError(ImageError):
-    """A picture of more pixels than `limit`, so many that it may be made to fill the memory."""
+    """An image has more pixels than `limit`, and may be designed to exhaust memory."""
 
     def __init__(self, path: Path, limit: int) -> None:
         command = f"python -c {shlex.quote(_SHRINK)} {shlex.quote(str(path))}"
@@ -79,9 +79,9 @@ class HugeImageError(ImageError):
 
 
 def find_images(folder: Path) -> tuple[list[Path], Counter[str]]:
-    """The image files in a folder and the folders in it, sorted, and how many other files there are, by reason.
+    """The sorted image files in a folder and its subfolders, and the numbers of other files by reason.
 
-    Links to folders are followed; a folder that two ways lead to is read once. DatasetError names a folder that cannot
+    Links to folders are followed; a folder reached by two paths is read once. DatasetError names a folder that cannot
     be read.
     """
 
@@ -112,7 +112,7 @@ def find_images(folder: Path) -> tuple[list[Path], Counter[str]]:
 
 
 def _needs() -> dict[str, str]:
-    """What to install for endings that cannot be read with what is installed."""
+    """What to install for suffixes that cannot be read with the installed packages."""
     from PIL import features
 
     missing: dict[str, str] = {}
@@ -124,8 +124,8 @@ def _needs() -> dict[str, str]:
 
 
 class Decoded(NamedTuple):
-    """A picture as networks get it: `pixels` uint8 (channels, height, width), `width` and `height` as the file has
-    them, and what was lost of it: `frames` after the first, or transparency of `transparent` places."""
+    """A decoded image: `pixels` uint8 (channels, height, width), `width` and `height` of the file, and losses: further
+    `frames`, or transparency in `transparent` places."""
 
     pixels: np.ndarray
     width: int
@@ -135,14 +135,14 @@ class Decoded(NamedTuple):
 
 
 class ImageReader:
-    """Reads image files as pixels of one size. Transparency is dropped, of several frames the first is read, and
-    photographs are turned as their camera noted.
+    """Reads image files as pixels of one size. Transparency is dropped, only the first of several frames is read, and
+    photographs are rotated according to their EXIF orientation.
     """
 
     def __init__(self, channels: int, height: int, width: int, resize: Resize = "crop") -> None:
-        """`channels`: 1 for grey, 3 for RGB. `resize`: how an image of other proportions is fitted: `crop` keeps them
-        and cuts what juts out, `pad` keeps them and fills up with black, `stretch` does not keep them. DatasetError
-        where Pillow is not installed.
+        """`channels`: 1 for greyscale, 3 for RGB. `resize`: method for images of other proportions: `crop` keeps them
+        and cuts off the excess, `pad` keeps them and fills with black, `stretch` does not keep them. DatasetError if
+        Pillow is not installed.
         """
         try:
             import PIL.Image
@@ -158,23 +158,23 @@ class ImageReader:
         self.resize: Resize = resize
 
     def read(self, path: Path) -> np.ndarray:
-        """One image as uint8 (channels, height, width); ImageError where it cannot be used."""
+        """One image as uint8 (channels, height, width); ImageError if it cannot be used."""
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # remarks on metadata, palettes and large pictures
+            warnings.simplefilter("ignore")  # warnings about metadata, palettes and large images
             return self.decode(path).pixels
 
     def decode(self, path: Path) -> Decoded:
-        """One image, with what became of it; ImageError where it cannot be used.
+        """One image with its losses; ImageError if it cannot be used.
 
-        An image that has the wanted size already keeps every pixel. Several threads may call this; warnings of Pillow
-        are not held back, since that cannot be done for one thread alone.
+        An image of the right size is not resampled. Several threads may call this; warnings of Pillow are not
+        suppressed, because that is not possible per thread.
         """
-        if not path.is_file():  # a pipe would be waited on for ever
-            raise ImageError(path, "is no file", "remove it, or put an image in its place")
+        if not path.is_file():  # a pipe would block for ever
+            raise ImageError(path, "is not a file", "remove it, or replace it by an image")
         limit = self._pillow.MAX_IMAGE_PIXELS or 0
         try:
             with self._pillow.open(path) as opened:
-                # A picture that is far larger than any photograph is refused before its pixels are made.
+                # An image far larger than any photograph is rejected before its pixels are decoded.
                 if limit and opened.width * opened.height > limit:
                     raise HugeImageError(path, limit)
                 return self._decoded(opened, path)
@@ -182,19 +182,19 @@ class ImageReader:
             raise
         except self._pillow.DecompressionBombError:
             raise HugeImageError(path, limit) from None
-        except Exception as error:  # Pillow's readers raise many kinds on damaged files, struct.error among them
+        except Exception as error:  # Pillow's readers raise many error types on damaged files, such as struct.error
             raise CorruptImageError(path, _reason(error, path)) from None
 
     def _decoded(self, opened: "Image.Image", path: Path) -> Decoded:
-        """The picture in an opened file, in the wanted channels and size."""
+        """The image in an opened file, in the right channels and size."""
         bits = _bits(opened, path)
         if bits > 8:
             raise DeepImageError(path, bits)
-        # A camera's MPO holds previews of the same picture beside it.
+        # A camera's MPO also contains previews of the same image.
         frames = bool(getattr(opened, "is_animated", False)) and opened.format != "MPO"
         turned = self._operations.exif_transpose(opened)
         transparent = turned.has_transparency_data and np.asarray(turned.convert("RGBA"))[..., 3].min() < 255
-        if turned.mode == "LAB":  # which Pillow converts to RGB alone
+        if turned.mode == "LAB":  # Pillow converts these only to RGB
             turned = turned.convert("RGB")
         fitted = self._fit(turned.convert("L" if self.shape[0] == 1 else "RGB"))
         pixels = np.asarray(fitted, dtype=np.uint8)
@@ -212,7 +212,7 @@ class ImageReader:
 
 
 def _reason(error: Exception, path: Path) -> str:
-    """Why Pillow could not read a file, in few words."""
+    """A short reason why Pillow could not read a file."""
     from PIL import UnidentifiedImageError
 
     if isinstance(error, UnidentifiedImageError):
@@ -223,7 +223,7 @@ def _reason(error: Exception, path: Path) -> str:
 
 
 def _bits(opened: "Image.Image", path: Path) -> int:
-    """Bits per channel of an opened file. Pillow's mode says 8 for colours whatever the file holds."""
+    """Bits per channel of an opened file. Pillow's mode says 8 for colours, whatever the file has."""
     if opened.mode.startswith("I;16"):
         return 16
     if opened.mode.startswith(("I", "F")):
@@ -238,9 +238,9 @@ def _bits(opened: "Image.Image", path: Path) -> int:
 
 
 def refusal(failures: Sequence[ImageError], root: Path) -> str:
-    """What is wrong with files that cannot be used, in one line: up to ten by name, and a remedy of each kind.
+    """The problems of unusable files in one line: up to ten by name, and one remedy per type.
 
-    `root`: the folder that they lie in.
+    `root`: their folder.
     """
     if len(failures) == 1:
         return str(failures[0])

@@ -1,4 +1,4 @@
-"""The user's own image files, in one folder per class. Needs Pillow (`nasrun[images]`)."""
+"""Data set `image_folder`: the user's own image files, in one folder per class. Needs Pillow (`nasrun[images]`)."""
 
 import itertools
 from collections import Counter, defaultdict
@@ -30,18 +30,18 @@ from nasrun.datasets.notes import Picture, ReadingNotes, describe_counts
 from nasrun.datasets.part_names import TEST, TRAIN, VALIDATION, part_of
 
 LEFT_BY_ZIP = "__MACOSX"
-"""A folder that zip files made on a Mac hold beside their own, of hidden files alone."""
+"""A folder of hidden files in zip files created on a Mac."""
 EXAMPLES = 3
-"""Pairs of equal images that are named."""
+"""Maximum number of pairs of equal images named."""
 CHANGES = {
     "with several frames: the first is read": "frames",
     "transparent in places: the colours there are read, the transparency is dropped": "transparent",
 }
-"""What is said of pictures that lost something, and the field of their records that tells so."""
+"""Remarks on images with losses, and the field of their records."""
 
 
 class _Layout(NamedTuple):
-    """The folders that hold the classes of each part; None where a part is cut off the training images."""
+    """The folders of the classes of each part; None if a part is split off the training images."""
 
     train: Path
     validation: Path | None
@@ -49,17 +49,16 @@ class _Layout(NamedTuple):
 
     @property
     def folders(self) -> list[Path]:
-        """Those that are there."""
+        """The existing folders."""
         return [folder for folder in self if folder is not None]
 
 
 class ImageFolder(Dataset):
     """Image files below `path/<class>/`, or below `path/train/<class>/` and `path/test/<class>/`, `path/val/<class>/`.
 
-    Classes are numbered in the sorted order of their folders' names, and images come in the sorted order of theirs,
-    those of folders within a class's folder included. Without a folder for it, the test set is a share of the images,
-    cut off by class, and so is the validation part. Transparency is dropped, and photographs are turned as their camera
-    noted.
+    Classes are numbered by sorted folder name, and images are sorted by name, including those in subfolders of a class.
+    Without a folder of their own, the test set and the validation set are shares of the images, stratified by class.
+    Transparency is dropped, and photographs are rotated according to their EXIF orientation.
     """
 
     name = "image_folder"
@@ -79,13 +78,13 @@ class ImageFolder(Dataset):
         split_seed: Seed = 0,
         train_samples: Count | None = None,
     ) -> None:
-        """`height`, `width`: of all images, in pixels. `channels`: 1 for grey, 3 for RGB.
+        """`height`, `width`: of all images, in pixels. `channels`: 1 for greyscale, 3 for RGB.
 
-        `resize`: how an image of other proportions is fitted: `crop` keeps them and cuts what juts out, `pad` keeps
-        them and fills up with black, `stretch` does not keep them. `corrupt`: whether files that cannot be read as
-        images are refused, all of them by one message, or passed over and counted. `cache`: the folder for the file of
-        decoded pictures (`nasrun.datasets.image_cache`). `test`: share that becomes the test set where there is no
-        folder for it. The other options are those of `Dataset`.
+        `resize`: method for images of other proportions: `crop` keeps them and cuts off the excess, `pad` keeps them
+        and fills with black, `stretch` does not keep them. `corrupt`: `refuse` stops with a list of files that cannot
+        be read as images, `skip` ignores and counts them. `cache`: the folder for the cache file of decoded images
+        (`nasrun.datasets.image_cache`). `test`: share held out as test set if there is no folder for it. The other
+        options are those of `Dataset`.
         """
         super().__init__(validation=validation, split_seed=split_seed, train_samples=train_samples)
         if not 0.01 <= test <= 0.9:
@@ -99,7 +98,8 @@ class ImageFolder(Dataset):
 
     @property
     def task(self) -> Task:
-        """From the options and the names of the folders; no image is read. DatasetError where there are none."""
+        """The task from the options and the names of the folders, without reading images. DatasetError if there are
+        none."""
         return Task(self.name, *self.shape, outputs=len(self._classes(self._layout().train)))
 
     def read(self) -> Raw:
@@ -132,15 +132,15 @@ class ImageFolder(Dataset):
         return DatasetError(f"dataset.path={self.path}: {text}")
 
     def _refusal(self, failures: Sequence[ImageError]) -> DatasetError:
-        """All files that cannot be used, in one message."""
+        """The error that lists all unusable files."""
         hint = ""
         if any(isinstance(failure, CorruptImageError) for failure in failures):
-            hint = "; those that cannot be read as images are passed over with dataset.corrupt=skip"
+            hint = "; to ignore files that cannot be read as images, add dataset.corrupt=skip"
         text = refusal(failures, at_home(self.path)) + hint
         return DatasetError(text) if len(failures) == 1 else self._error(text)
 
     def _layout(self) -> _Layout:
-        """Where the classes lie; DatasetError where that cannot be told."""
+        """The layout of the folders; DatasetError if it is ambiguous."""
         path = at_home(self.path)
         if path.is_file():
             raise self._error("a file; unpack it to a folder per class, or read an .npz file by dataset=arrays")
@@ -179,26 +179,26 @@ class ImageFolder(Dataset):
     def _check_filled(
         self, folder: Path, part: Split, classes: tuple[str, ...], files: "_Files", *, needed: bool
     ) -> None:
-        """DatasetError where a part has no image, or one that is `needed` for every class has none of some."""
+        """DatasetError if a part has no images, or if a part `needed` for every class lacks some."""
         counts = np.bincount(part.labels, minlength=len(classes))
         empty = [folder / name for name, count in zip(classes, counts, strict=True) if not count]
         if not empty or (len(part) and not needed):
             return
         passed_over = sum((files.passed_over[place] for place in empty), Counter[str]())
-        other = f" (passed over: {describe_counts(passed_over)})" if passed_over else ""
+        other = f" (ignored: {describe_counts(passed_over)})" if passed_over else ""
         places = ", ".join(map(str, empty)) if len(part) else str(folder)
         holds = "hold no image" if len(part) and len(empty) > 1 else "holds no image"
         raise self._error(f"{places} {holds} that can be read{other}; known kinds: {' '.join(SUFFIXES)}")
 
     def _remarks(self, layout: _Layout) -> list[str]:
-        """What the folders say of the parts, where they say anything."""
+        """Remarks on how the folders define the parts."""
         if layout.train == at_home(self.path):
             return []
         told = []
         for part, folder in ((VALIDATION, layout.validation), (TEST, layout.test)):
             if folder is None:
                 told.append(
-                    f"{part} images are cut off {layout.train.name}/ (dataset.{part}), there is no folder of them"
+                    f"{part} images are split off {layout.train.name}/ (dataset.{part}), because they have no folder"
                 )
             elif part == VALIDATION:
                 told.append(f"the validation part is {folder.name}/; dataset.validation is not used")
@@ -206,9 +206,9 @@ class ImageFolder(Dataset):
 
 
 class _Files:
-    """The image files of all parts of a data set, one part after the other, and what is to be said of them.
+    """The image files of all parts of a data set, one part after the other, with labels.
 
-    `paths`: of the files. `passed_over`: how many files were left out, by folder of a class and reason.
+    `paths`: of the files. `passed_over`: the number of ignored files, by class folder and reason.
     """
 
     def __init__(self, root: Path, layout: _Layout, classes: tuple[str, ...]) -> None:
@@ -233,20 +233,20 @@ class _Files:
             self._parts[folder] = slice(start, len(self.paths))
 
     def _add(self, folder: Path, label: int) -> None:
-        """Take in the files of a class."""
+        """Add the files of a class."""
         found, self.passed_over[folder] = find_images(folder)
         self.paths += found
         self._labels += [label] * len(found)
         self._folders += [folder] * len(found)
 
     def pass_over_corrupt(self, records: np.ndarray) -> None:
-        """Leave out the files that are no images, by the records of their reading."""
+        """Remove files that are not images, according to their records."""
         self._good = ~records["corrupt"]
         for place in np.flatnonzero(records["corrupt"]):
             self.passed_over[self._folders[place]]["that cannot be read as images (dataset.corrupt=skip)"] += 1
 
     def parts(self, read: ReadImages) -> dict[Path, Split]:
-        """The images of each part that can be used."""
+        """The usable images of each part."""
         labels, places = np.array(self._labels, dtype=np.int64), np.arange(len(self.paths))
         found = {}
         for folder, whole in self._parts.items():
@@ -255,7 +255,7 @@ class _Files:
         return found
 
     def notes(self, remarks: list[str], records: np.ndarray) -> ReadingNotes:
-        """What is to be said of the images that can be used, after other remarks."""
+        """Remarks on the usable images, after other remarks."""
         good = np.flatnonzero(self._good)
         changed = [
             f"{count:,} picture{'s' if count > 1 else ''} {what}"
@@ -272,7 +272,7 @@ class _Files:
         return ReadingNotes((*remarks, *changed), dict(passed_over), smallest, largest, equal)
 
     def _equal(self, digests: np.ndarray, good: np.ndarray) -> Iterator[tuple[str, str]]:
-        """Pairs of files with equal images: the first one, and another."""
+        """Pairs of files with equal images."""
         seen: dict[bytes, int] = {}
         for place in good.tolist():
             first = seen.setdefault(digests[place].tobytes(), place)
@@ -284,7 +284,7 @@ class _Files:
 
 
 def _folder_names(folder: Path) -> tuple[str, ...]:
-    """The names of the folders in a folder, sorted, without hidden ones."""
+    """The sorted names of the folders in a folder, without hidden ones."""
     try:
         folders = (path.name for path in folder.iterdir() if path.is_dir() and path.name != LEFT_BY_ZIP)
         return tuple(sorted(name for name in folders if not name.startswith(".")))

@@ -1,7 +1,7 @@
-"""Decoded images in a file that is mapped into memory: parts of a data set that take none of it.
+"""Decoded images in a memory-mapped file, for parts of a data set that are not held in memory.
 
-The file holds two arrays as numpy writes them, one after the other: the pixels, uint8 (N, C, H, W), and a record of
-each image (`record_type`), which is written last. So a file without records is not whole.
+The file has two consecutive arrays in NumPy's format: the pixels, uint8 (N, C, H, W), and a record per image
+(`record_type`), which is written last. So a file without records is incomplete.
 """
 
 import hashlib
@@ -17,8 +17,8 @@ Rows = int | slice | np.ndarray
 
 
 def record_type(channels: int) -> np.dtype[Any]:
-    """What is known of an image: `digest` (SHA-256 of its pixels), the `sums` and `squares` of its channels; `width`
-    and `height` of its file; whether it had more `frames`, was `transparent`, or is none and `corrupt`."""
+    """The type of a record of an image: `digest` (SHA-256 of its pixels), `sums` and `squares` of its channels; `width`
+    and `height` of its file; whether it had more `frames`, was `transparent`, or is `corrupt`."""
     return np.dtype(
         [
             ("digest", np.uint8, 32),
@@ -34,9 +34,9 @@ def record_type(channels: int) -> np.dtype[Any]:
 
 
 class ImageFile:
-    """A whole file of decoded images. ValueError where it is not one, OSError where it cannot be read.
+    """A complete file of decoded images. ValueError if it is malformed, OSError if it cannot be read.
 
-    A copy in another process maps the same file, so that both share what the system holds of it in memory.
+    A copy in another process maps the same file, so that both share the page cache.
     """
 
     def __init__(self, path: Path) -> None:
@@ -47,7 +47,7 @@ class ImageFile:
             self.records: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
         if self.records.shape != shape[:1] or self.records.dtype != record_type(shape[1]):
             raise ValueError("the records are not those of the images")
-        # Copy-on-write: torch warns of arrays that cannot be written to, and nothing must reach the file.
+        # Copy-on-write: torch warns about read-only arrays, and nothing must be written to the file.
         self.pixels: np.ndarray = np.memmap(path, np.uint8, "c", offset, shape)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -55,7 +55,7 @@ class ImageFile:
 
 
 def _pixels_at(file: Any) -> tuple[tuple[int, ...], int]:
-    """The shape of the pixels, and where they begin."""
+    """The shape and the offset of the pixels."""
     if np.lib.format.read_magic(file) != (1, 0):
         raise ValueError("not in the format of numpy 1.0")
     shape, by_columns, kind = np.lib.format.read_array_header_1_0(file)
@@ -65,15 +65,15 @@ def _pixels_at(file: Any) -> tuple[tuple[int, ...], int]:
 
 
 class MappedImages:
-    """Some images of a file, in an order of their own: read where they are asked for, by index as of an array.
+    """A selection of images of a file, indexed like an array and read on access.
 
-    `rows`: int64, their places in the file.
+    `rows`: int64, their indices in the file.
     """
 
     dtype = np.dtype(np.uint8)
     ndim = 4
     nbytes = 0
-    """Bytes that it holds in memory."""
+    """Bytes in memory."""
 
     def __init__(self, file: ImageFile, rows: np.ndarray) -> None:
         self.file, self.rows = file, rows
@@ -87,7 +87,7 @@ class MappedImages:
         return len(self.rows)
 
     def __getitem__(self, index: Rows) -> np.ndarray:
-        """Images as an array in memory; one alone as a view of the file."""
+        """Images as an array in memory; a single one as a view of the file."""
         found: np.ndarray = self.file.pixels[self.rows[index]]
         return found
 
@@ -96,27 +96,27 @@ class MappedImages:
         return self[:].astype(dtype or self.dtype, copy=False)
 
     def at(self, indices: np.ndarray) -> "MappedImages":
-        """Those at some indices."""
+        """The images at some indices."""
         return MappedImages(self.file, self.rows[indices])
 
     @cached_property
     def records(self) -> np.ndarray:
-        """What is known of each image."""
+        """The records of the images."""
         found: np.ndarray = self.file.records[self.rows]
         return found
 
 
 Images = np.ndarray | MappedImages
-"""Images of a part of a data set, uint8 (N, C, H, W): in memory, or in a file."""
+"""Images of a part of a data set, uint8 (N, C, H, W), in memory or in a file."""
 
 
 def taken(images: Images, indices: np.ndarray) -> Images:
-    """The images at some indices: of those in memory a copy."""
+    """The images at some indices; a copy if they are in memory."""
     return images.at(indices) if isinstance(images, MappedImages) else images[indices]
 
 
 def joined(parts: Sequence[Images]) -> Images:
-    """The images of several parts, one after the other: a copy, unless all are in one file."""
+    """The images of several parts concatenated; a copy, unless all are in one file."""
     first = parts[0]
     if isinstance(first, MappedImages):
         files = [part for part in parts if isinstance(part, MappedImages) and part.file.path == first.file.path]
@@ -126,13 +126,13 @@ def joined(parts: Sequence[Images]) -> Images:
 
 
 def in_memory(images: Images) -> np.ndarray:
-    """All of them in memory."""
+    """All images in memory."""
     return np.asarray(images)
 
 
 def image_digests(images: Images) -> np.ndarray:
     """SHA-256 of the values of each image, or of other arrays in little-endian order, uint8 (N, 32); of images in a
-    file as they are on record there."""
+    file from its records."""
     if isinstance(images, MappedImages):
         found: np.ndarray = images.records["digest"]
         return found
@@ -142,8 +142,8 @@ def image_digests(images: Images) -> np.ndarray:
 
 
 def reserve(descriptor: int, size: int) -> None:
-    """Have the system keep so many bytes for a file; OSError where there is no room. What is written to a mapped file
-    on a full disk would end the process."""
+    """Reserve disk space for a file; OSError if there is not enough. Writing to a mapped file on a full disk would kill
+    the process."""
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(descriptor, 0, size)
     else:

@@ -1,4 +1,4 @@
-"""Whether an image mirrored left to right still shows its class: a photograph of a cat does, a digit does not."""
+"""Decides whether mirrored images keep their class, as photographs of cats do, and digits do not."""
 
 import re
 from typing import NamedTuple
@@ -15,8 +15,8 @@ SIDE = 16
 RIDGE = 0.1
 KEPT = 0.9
 DEVIATIONS = 2
-"""Mirrored images are taken for others where less than this share of what is recognised of the images is recognised of
-them, and the difference is more than so many standard deviations."""
+"""Mirrored images count as different if their recognition rate is less than this share of that of the originals, and
+the difference exceeds this number of standard deviations."""
 
 _SIDES = re.compile(r"(?<![a-z])(left|right)(?![a-z])", re.IGNORECASE)
 
@@ -29,10 +29,10 @@ class Mirrors(NamedTuple):
 
 
 def mirrors_of(dataset: Dataset) -> Mirrors:
-    """By what is known of the data set, by the names of its classes, or else by a look at its training images.
+    """Decide from knowledge of the data set, from the names of its classes, or else from its training images.
 
-    The look: a linear classifier of small grey pictures is fitted to one half of the images (ridge regression) and
-    asked about the other half, as they are and mirrored, and the other way round. It recognises mirrored digits, or
+    In the last case, a linear classifier of small greyscale images (ridge regression) is fitted to one half of the
+    images and applied to the other half, both original and mirrored, and vice versa. It recognises mirrored digits, or
     drawings that all face one way, far less often.
     """
     if dataset.mirrored is not None:
@@ -49,8 +49,8 @@ def mirrors_of(dataset: Dataset) -> Mirrors:
 
 
 def recognised(split: Split, classes: int, rng: np.random.Generator) -> tuple[float, float, int]:
-    """The shares of some images of a part that a linear classifier recognises as they are and mirrored, and of how
-    many images."""
+    """The recognition rates of a linear classifier for original and mirrored images of a part, and the number of
+    images."""
     chosen = rng.permutation(len(split))[:MOST_IMAGES]
     parts = np.array_split(chosen, -(-len(chosen) // AT_A_TIME))
     pictures, labels = np.concatenate([_small(split.images[some]) for some in parts]), split.labels[chosen]
@@ -66,7 +66,7 @@ def recognised(split: Split, classes: int, rng: np.random.Generator) -> tuple[fl
 
 
 def _small(images: np.ndarray) -> np.ndarray:
-    """Grey pictures of at most `SIDE` by `SIDE`, float64 (N, rows, columns), from uint8 (N, C, H, W)."""
+    """Greyscale images of at most `SIDE` by `SIDE`, float64 (N, rows, columns), from uint8 (N, C, H, W)."""
     small: np.ndarray = images.mean(1, dtype=np.float64)
     for axis in (1, 2):
         size = small.shape[axis]
@@ -77,6 +77,6 @@ def _small(images: np.ndarray) -> np.ndarray:
 
 
 def _standardised(pictures: np.ndarray, by: np.ndarray) -> np.ndarray:
-    """Pictures as rows with a constant at the end, by the mean and deviation of others."""
+    """Images as rows with a constant at the end, standardised by the mean and deviation of others."""
     rows = (pictures - by.mean()) / max(by.std(), 1e-9)
     return np.concatenate((rows.reshape(len(rows), -1), np.ones((len(rows), 1))), axis=1)

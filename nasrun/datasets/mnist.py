@@ -7,7 +7,7 @@ from nasrun.datasets.published import IdxDataset
 
 
 class Mnist(IdxDataset):
-    """60,000 training and 10,000 test images of the digits 0 to 9, 28 x 28 pixels, grey."""
+    """60,000 training and 10,000 test images of the digits 0 to 9, 28 x 28 pixels, greyscale."""
 
     name = "mnist"
     mirrored = False

@@ -1,4 +1,4 @@
-"""What a data set noted while it read its files: how it understood them, and what it passed over."""
+"""Remarks of a data set on reading its files: interpretations and ignored files."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Picture(NamedTuple):
-    """The size of an image file as it is on disk, in pixels."""
+    """The size of an image file in pixels."""
 
     width: int
     height: int
@@ -15,9 +15,9 @@ class Picture(NamedTuple):
 
 @dataclass(frozen=True)
 class ReadingNotes:
-    """`remarks`: one line for each thing that was not taken as it stood. `passed_over`: files that were left out, by
-    reason. `smallest`, `largest`: of the image files, by their number of pixels. `equal`: a few pairs of files that
-    hold the same image, as examples.
+    """`remarks`: one line per conversion or interpretation. `passed_over`: numbers of ignored files by reason.
+    `smallest`, `largest`: image files with the fewest and most pixels. `equal`: some pairs of files with the same
+    image.
     """
 
     remarks: tuple[str, ...] = ()

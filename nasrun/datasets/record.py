@@ -1,7 +1,7 @@
-"""What a run records of its data: enough to know them again, wherever they lie, and to use its networks without them.
+"""The record of a run's data, to identify them at any location, and to use its networks without them.
 
-The record is in the header of the journal. Its digests are SHA-256: one of each image with its targets, and one of all
-these in the order of a part; so the images are read once, at about 1 GB/s where the processor has instructions for it.
+The record is in the header of the journal. Its digests are SHA-256: one per image with its targets, and one over these
+in the order of a part. So the images are read once, at about 1 GB/s if the processor has SHA instructions.
 """
 
 import hashlib
@@ -21,18 +21,18 @@ from nasrun.datasets.mapped import image_digests
 PARTS = ("train", "validation", "test", "left_out")
 NUMBERS = ("mean", "std", "target_mean", "target_std")
 SHOWN = 5
-"""Names of classes that a message lists at most."""
+"""Maximum number of class names in a message."""
 ROUNDING = 1e-6
-"""How far, as a share, the numbers of the normalisation may differ: libraries add floats in different orders."""
+"""Relative tolerance of the normalisation constants, because libraries add floats in different orders."""
 
 
 @dataclass(frozen=True)
 class DataRecord:
-    """The data of a run: the task, and once images were read what they were.
+    """The data of a run: the task, and a description of the images if they were read.
 
-    `classes`: the names of the labels 0, 1, 2, ... `counts`: images of each part. `images`: digest of all images with
-    their labels, in whatever part and order. `parts`: digest of each part, in its order. The numbers of the
-    normalisation are those of `Splits`. A run whose evaluator reads no images records the task alone.
+    `classes`: the names of the labels 0, 1, 2, ... `counts`: number of images per part. `images`: digest of all images
+    with their labels, independent of part and order. `parts`: digest of each part, in its order. The normalisation
+    constants are those of `Splits`. A run whose evaluator reads no images records only the task.
     """
 
     task: Task
@@ -48,9 +48,9 @@ class DataRecord:
 
     @property
     def fingerprint(self) -> str | None:
-        """SHA-256, in hex, of all that is recorded but the name of the data set; None where no image was read.
+        """SHA-256, in hex, of the record without the name of the data set; None if no image was read.
 
-        Runs on the same data have the same one, wherever the data lay.
+        Runs on the same data have the same fingerprint, for any location of the data.
         """
         if self.images is None:
             return None
@@ -65,11 +65,11 @@ class DataRecord:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "DataRecord":
-        """The record that `to_json` wrote; ValueError, TypeError or LookupError where it did not."""
+        """Parse a record written by `to_json`; ValueError, TypeError or LookupError if it is malformed."""
         task = Task(**content["task"])
         sizes = (task.channels, task.height, task.width, task.outputs)
         if any(type(size) is not int or size < 1 for size in sizes) or not isinstance(task.name, str):
-            raise ValueError(f"task {show(content['task'])} is none")
+            raise ValueError(f"task {show(content['task'])} is invalid")
         if content.get("images") is None:
             return cls(task)
         numbers: dict[str, Any] = {name: tuple(map(float, content[name])) for name in NUMBERS}
@@ -87,25 +87,25 @@ class DataRecord:
 
     @classmethod
     def of_header(cls, data: Mapping[str, Any] | None) -> "DataRecord | None":
-        """What the header of a journal records as `data`, read by `from_json`; None where that is nothing."""
+        """Parse the entry `data` in the header of a journal; None if it is empty."""
         return None if data is None else cls.from_json(data)
 
 
 def record_of(dataset: Dataset) -> DataRecord:
-    """The record of a data set as it is: of its images where they are loaded, else of the task alone."""
+    """The current record of a data set: with its images if they are loaded, else only the task."""
     return DataRecord(dataset.task) if dataset.loaded is None else _record(dataset.task, dataset.loaded)
 
 
 def doubt_of(version: str | None) -> str:
-    """What a user is told of a run without a record, begun by a `version` of nasrun, in one line."""
-    version = f"begun by nasrun {version}, which recorded nothing of the data"
+    """The caveat for a run of a nasrun `version` without record, in one line."""
+    version = f"started by nasrun {version}, which did not record the data"
     return f"{version}: whether they are the same now cannot be checked"
 
 
 def difference(one: DataRecord, other: DataRecord, here: str = "then", there: str = "now") -> str | None:
-    """What differs between two data sets, in words; None where they are the same, or nothing more is recorded.
+    """The difference between two data sets, in words; None if they are equal as far as recorded.
 
-    `here`, `there`: what each of them is called.
+    `here`, `there`: names for the two in the text.
     """
     if one.images is not None and other.images is not None and one.classes != other.classes:
         return f"class names: {_names(one.classes, other.classes, here, there)}"
@@ -120,9 +120,9 @@ def difference(one: DataRecord, other: DataRecord, here: str = "then", there: st
             return f"{part} images: {counts[0]:,} {here}, {counts[1]:,} {there}"
     changed = [part for part in PARTS if one.parts.get(part) != other.parts.get(part)]
     if changed and one.images == other.images:
-        return "split: the same images, but in other parts or in another order"
+        return "split: the same images in different parts or in a different order"
     if changed:
-        return f"contents: as many images, but others or with other labels in {' and '.join(changed)}"
+        return f"contents: the same number of images, but different images or labels in {' and '.join(changed)}"
     for name in (*NUMBERS, "background"):
         first, second = (np.atleast_1d(getattr(record, name)).tolist() for record in (one, other))
         if len(first) != len(second) or not all(map(_close, first, second)):
@@ -131,7 +131,7 @@ def difference(one: DataRecord, other: DataRecord, here: str = "then", there: st
 
 
 class RecordedDataset(Dataset):
-    """The data set of a stored run as its header describes it: what its networks are for is known, no image is."""
+    """The data set of a stored run as described by its header, without images."""
 
     def __init__(self, record: DataRecord) -> None:
         super().__init__()
@@ -143,14 +143,14 @@ class RecordedDataset(Dataset):
         return self._task
 
     def read(self) -> NoReturn:
-        raise DatasetError(f"dataset {self.name}: known from the record of a run only, without images")
+        raise DatasetError(f"dataset {self.name}: only the record of a run is available, without images")
 
 
 def _record(task: Task, splits: Splits) -> DataRecord:
     parts = {name: part for name in PARTS if (part := getattr(splits, name)) is not None}
     entries: dict[int, np.ndarray] = {}
     for part in parts.values():
-        if id(part) not in entries:  # the test images may be the validation part too
+        if id(part) not in entries:  # the test images may also be the validation part
             entries[id(part)] = _entries(part)
     everything = sorted(entry.tobytes() for rows in entries.values() for entry in rows)
     return DataRecord(
@@ -168,7 +168,7 @@ def _record(task: Task, splits: Splits) -> DataRecord:
 
 
 def _entries(part: Split) -> np.ndarray:
-    """For each image its digest, that of what is to be said of it, and its label: uint8 (N, bytes)."""
+    """For each image the digests of its pixels and targets, and its label: uint8 (N, bytes)."""
     columns = [image_digests(part.images)]
     columns += [image_digests(array) for array in (part.targets, part.weights) if array is not None]
     labels = np.ascontiguousarray(part.labels, dtype="<i8")
@@ -183,10 +183,10 @@ def _shape(task: Task) -> str:
 
 
 def _names(one: Sequence[str], other: Sequence[str], here: str, there: str) -> str:
-    """Which names only one of two sequences has."""
+    """The names that occur in only one of two sequences."""
     own = [_listed([n for n in names if n not in rest]) for names, rest in ((one, other), (other, one))]
     if not any(own):
-        return "the same in another order"
+        return "the same in a different order"
     if all(own):
         return f"{own[0]} {here}, {own[1]} {there}"
     return f"{own[0]} {here} only" if own[0] else f"{own[1]} {there} only"

@@ -1,9 +1,8 @@
-"""Where the files of a published data set come from.
+"""Finds the files of a published data set.
 
-In this order: `dataset.root`, else `$NASRUN_DATA`; the folder of a system package; the cache; the set's public home
-and its mirrors; and, where a Debian package holds the set and `apt-get` is there, that package. The last two write to
-the cache. Files are compared with the checksums of their unpacked content, so that it does not matter how they were
-packed, and a set is never replaced by another.
+Sources in this order: `dataset.root`, else `$NASRUN_DATA`; the folder of a system package; the cache; the public home
+and its mirrors; and a Debian package, if there is one and `apt-get` is available. The last two write to the cache.
+Files are verified by checksums of their unpacked content, independent of compression.
 """
 
 import os
@@ -27,17 +26,17 @@ def cache_folder() -> Path:
     try:
         return Path.home() / ".cache" / "nasrun"
     except RuntimeError:
-        reason = "no home folder is known for this user, where fetched data would be kept; set HOME or NASRUN_CACHE"
+        reason = "no home folder is known for this user, to store fetched data; set HOME or NASRUN_CACHE"
         raise ConfigError(reason) from None
 
 
 def find(name: str, published: Published, root: str | None, mirrors: list[str] | None) -> dict[str, Path]:
-    """The path of each file, by its name without `.gz`; fetched where it is nowhere on this machine.
+    """The path of each file, by its name without `.gz`; fetched if it is not on this machine.
 
-    `name`: of the data set, for messages. `root`: the folder that must hold `<folder>/`, or None for the places in the
-    order of this module. `mirrors`: addresses in place of `published.homes`; an empty list forbids downloads. The
-    content of files found is not verified here, but at reading; what is fetched is verified before it is kept.
-    DatasetError tells in one line what was looked for and where it would be found.
+    `name`: of the data set, for messages. `root`: the folder that must contain `<folder>/`, or None for the sources in
+    the order above. `mirrors`: addresses instead of `published.homes`; an empty list forbids downloads. Existing files
+    are verified when they are read; fetched ones before they are stored. DatasetError says in one line which files are
+    missing and where to put them.
     """
     if root is not None:
         folder = at_home(root) / published.folder
@@ -63,7 +62,7 @@ def find(name: str, published: Published, root: str | None, mirrors: list[str] |
 
 
 def _search(folder: Path, published: Published) -> tuple[dict[str, Path], list[str]]:
-    """The files of a set that lie in a folder, unpacked or as gz, and the names of those that do not."""
+    """The files of a set found in a folder, unpacked or as gz, and the names of missing ones."""
     found = {}
     for file in published.files:
         for path in (folder / file.name, folder / f"{file.name}.gz"):
@@ -74,12 +73,12 @@ def _search(folder: Path, published: Published) -> tuple[dict[str, Path], list[s
 
 
 def _fetch(name: str, published: Published, cached: Path, homes: tuple[str, ...]) -> dict[str, Path]:
-    """Bring the missing files into the cache, one process at a time, and return all paths."""
+    """Fetch missing files to the cache, one process at a time, and return all paths."""
     try:
         cached.mkdir(parents=True, exist_ok=True)
         with locked(cached.with_name(f"{cached.name}.lock"), name, "fetches"):
             found, missing = _search(cached, published)
-            if not missing:  # another process has brought them while this one waited
+            if not missing:  # another process may have fetched them in the meantime
                 return found
             wanted = tuple(file for file in published.files if file.name in missing)
             reasons = download.fetch(published, wanted, cached, homes)
@@ -96,7 +95,7 @@ def _fetch(name: str, published: Published, cached: Path, homes: tuple[str, ...]
 
 
 def _not_found(name: str, published: Published, missing: list[str], cached: Path, reasons: list[str]) -> str:
-    """One line: which files, with which checksums, go where, and what was tried."""
+    """The error message: files with checksums, where to put them, and what was tried."""
     files = ", ".join(
         f"{file.name} ({file.size:,} bytes, SHA-256 {file.sha256})" for file in published.files if file.name in missing
     )

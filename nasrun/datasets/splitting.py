@@ -1,7 +1,7 @@
-"""Seeded choices of images by class: what is cut off for validation or test, and smaller training sets.
+"""Seeded selections of images by class: validation and test splits, and smaller training sets.
 
 Every function takes the labels (or groups) and a generator, and returns sorted index arrays, so that a split keeps the
-order of the files. All randomness of a call is one permutation per class, drawn in the order of the classes.
+order of the files. Each call draws one permutation per class, in the order of the classes.
 """
 
 import math
@@ -13,12 +13,12 @@ Indices = np.ndarray
 
 
 def shares(counts: np.ndarray, fraction: float) -> np.ndarray:
-    """How many images of each class a stratified cut takes: int64 (classes,).
+    """The number of images per class taken by a stratified split: int64 (classes,).
 
-    The largest-remainder rule: every class gets its share `fraction * count` rounded down, and the images missing to
-    the rounded total go to the classes with the largest remainders (the lower class first where they are equal).
-    Each class keeps at least one image on the other side, so a class of one image is never cut. The total is
-    `round(fraction * sum)` and at least 1, or less where so many classes of one image leave no more to take.
+    Largest-remainder rule: every class gets its share `fraction * count` rounded down, and the images missing from the
+    rounded total go to the classes with the largest remainders (the lower class first on ties). Each class keeps at
+    least one image, so a class with one image is never split. The total is `round(fraction * sum)` and at least 1, or
+    less if classes with one image leave no more.
     """
     exact = [fraction * int(count) for count in counts]
     most = [max(0, int(count) - 1) for count in counts]
@@ -33,10 +33,10 @@ def shares(counts: np.ndarray, fraction: float) -> np.ndarray:
 
 
 def balanced(counts: np.ndarray, size: int) -> np.ndarray:
-    """How many images of each class make a class-balanced subset of `size`: int64 (classes,).
+    """The number of images per class in a balanced subset of `size`: int64 (classes,).
 
-    As even as can be: classes differ by at most one image, except that a class with fewer gives all it has.
-    `size` must not exceed the sum of `counts`.
+    Classes differ by at most one image, except that smaller classes contribute all their images. `size` must not exceed
+    the sum of `counts`.
     """
     taken = np.zeros(len(counts), dtype=np.int64)
     while (missing := size - int(taken.sum())) > 0:
@@ -52,7 +52,7 @@ def balanced(counts: np.ndarray, size: int) -> np.ndarray:
 def choose(labels: np.ndarray, wanted: np.ndarray, rng: np.random.Generator) -> tuple[Indices, Indices]:
     """Indices of `wanted[c]` random images of each class c, and the indices of all others, both sorted.
 
-    With the same generator state, a larger `wanted` chooses a superset of a smaller one.
+    With the same generator state, a larger `wanted` selects a superset of a smaller one.
     """
     chosen = []
     for label, number in enumerate(wanted):
@@ -65,16 +65,17 @@ def choose(labels: np.ndarray, wanted: np.ndarray, rng: np.random.Generator) -> 
 
 
 def cut(labels: np.ndarray, classes: int, fraction: float, rng: np.random.Generator) -> tuple[Indices, Indices]:
-    """A seeded stratified cut: the indices that stay, and those of about `fraction` of each class that are cut off."""
+    """A seeded stratified split: the indices that stay, and those of about `fraction` of each class that are split
+    off."""
     wanted = shares(np.bincount(labels, minlength=classes), fraction)
     inside, outside = choose(labels, wanted, rng)
     return outside, inside
 
 
 def cut_groups(groups: np.ndarray, fraction: float, rng: np.random.Generator) -> tuple[Indices, Indices]:
-    """A seeded cut along groups, int64 (N,): the indices that stay, and those of about `fraction` of the groups.
+    """A seeded split by groups, int64 (N,): the indices that stay, and those of about `fraction` of the groups.
 
-    Images of one group are never parted. At least one group stays, and one is cut off where there are two.
+    Groups are never divided. At least one group stays, and at least one is split off if there are two.
     """
     names, group = np.unique(groups, return_inverse=True)
     _, chosen = cut(np.zeros(len(names), dtype=np.int64), 1, fraction, rng)

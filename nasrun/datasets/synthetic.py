@@ -1,4 +1,4 @@
-"""Made-up images that a small network learns: for tests and for trying things out."""
+"""Artificial images that a small network can learn, for tests and experiments."""
 
 from typing import Annotated
 
@@ -10,13 +10,13 @@ from nasrun.core.seeding import Purpose, generator
 from nasrun.datasets.base import SYNTHETIC_STREAM, Count, Dataset, Raw, Seed, Share, Split
 
 _CELLS = 4
-"""A class is a pattern of so many by so many patches, so that it can be told at any size of image."""
+"""Number of patches per side of a class pattern, which is recognisable at any image size."""
 
 
 class Synthetic(Dataset):
-    """Each class is a random pattern of coarse patches, each image its pattern with noise on every pixel.
+    """Each class is a random pattern of coarse patches; an image is the pattern of its class with noise on every pixel.
 
-    `samples` training images and a fifth as many test images (at least one per class), the classes in turn.
+    There are `samples` training images and a fifth as many test images (at least one per class), with classes in turn.
     """
 
     name = "synthetic"
@@ -39,7 +39,7 @@ class Synthetic(Dataset):
         """`samples`: training images, at least two per class. `height`, `width`: in pixels. `noise`: standard
         deviation of the noise, in units of the range of a pixel. `data_seed`: seed of patterns and noise.
 
-        The other options are those of `Dataset`. ValueError begins with the name of the option.
+        The other options are those of `Dataset`. ValueError starts with the name of the option.
         """
         super().__init__(validation=validation, split_seed=split_seed, train_samples=train_samples)
         if samples < 2 * classes:
@@ -52,7 +52,7 @@ class Synthetic(Dataset):
 
     @property
     def task(self) -> Task:
-        """What the options say."""
+        """The task from the options."""
         return Task(self.name, *self.shape, outputs=self.classes)
 
     def read(self) -> Raw:

@@ -1,6 +1,6 @@
-"""The files of an export: ONNX, a `torch.export` program, safetensors, Python source. Each is read back and compared.
+"""The export formats: ONNX, a `torch.export` program, safetensors, Python source.
 
-What is written is loaded again as others would load it, and its outputs are compared with those of the network in
+Every written file is loaded again as a user would load it, and its outputs are compared with those of the network in
 PyTorch. onnx and onnxruntime (`nasrun[export]`) are imported when they are needed.
 """
 
@@ -28,7 +28,7 @@ FORMATS = ("onnx", "pt2", "safetensors", "python")
 
 
 class FormatError(Exception):
-    """A format that this network cannot be written in, or not here; the text is the reason, in one line."""
+    """This network cannot be written in a format, or not in this environment; the text is the reason, in one line."""
 
 
 def write_onnx(network: RunNetwork, folder: Path) -> Function:
@@ -49,7 +49,7 @@ def write_onnx(network: RunNetwork, folder: Path) -> Function:
 
 
 def onnx_function(path: Path) -> Function:
-    """What runs an ONNX file of an export, by onnxruntime on the CPU."""
+    """A function that runs an exported ONNX file with onnxruntime on the CPU."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
@@ -61,8 +61,8 @@ def onnx_function(path: Path) -> Function:
 
 
 def _forget_source(model: "onnx.ModelProto") -> None:
-    """Drop what the exporter notes of each node: the lines of Python that it comes from, with paths of this machine.
-    It is most of the file of a small network, and nothing runs by it."""
+    """Remove the exporter's metadata of each node: stack traces with paths of this machine, which make up most of the
+    file of a small network."""
     graph = model.graph
     del graph.metadata_props[:]
     for entry in (*graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
@@ -70,7 +70,7 @@ def _forget_source(model: "onnx.ModelProto") -> None:
 
 
 def write_program(network: RunNetwork, folder: Path) -> Function:
-    """`model.pt2`: what `torch.export.load(path).module()` gives is called with images."""
+    """`model.pt2`: a program for `torch.export.load(path).module()`, which is called with images."""
     path = folder / PROGRAM
     with quiet():
         shapes = ({0: torch.export.Dim("batch", min=1)},)
@@ -85,7 +85,7 @@ def write_program(network: RunNetwork, folder: Path) -> Function:
 
 
 def write_safetensors(network: RunNetwork, folder: Path) -> Function:
-    """`model.safetensors`: the weights, and the numbers of the normalisation."""
+    """`model.safetensors`: the weights and the constants of the normalisation."""
     from safetensors.torch import load_file
 
     path = folder / WEIGHTS
@@ -95,13 +95,13 @@ def write_safetensors(network: RunNetwork, folder: Path) -> Function:
 
 
 def write_python(network: RunNetwork, folder: Path) -> Function:
-    """`model.py`, and the weights that it reads. Run as a script of its own."""
+    """`model.py`, and the weights that it reads. Verified as a separate script."""
     write_safetensors(network, folder)
     task, model = network.task, network.model
     size = f"{task.height}, {task.width}"
     outputs = "float (batch, classes), the logits"
     if model.regression:
-        outputs = f"float (batch, {task.outputs}, {size}), values in their own units"
+        outputs = f"float (batch, {task.outputs}, {size}), values in original units"
     head = {
         "title": f"A network for {task.name}, found by nasrun: {network.genome}",
         "weights": WEIGHTS,
@@ -126,14 +126,14 @@ WRITERS: dict[str, tuple[str, Callable[[RunNetwork, Path], Function]]] = {
     "safetensors": (WEIGHTS, write_safetensors),
     "python": (SOURCE, write_python),
 }
-"""By format: the file, and what writes it and gives a function that runs what was written."""
+"""For each format the file, and a function that writes it and returns a function that runs it."""
 
 
 def _listed(classes: tuple[str, ...]) -> str:
-    """The names of the classes as Python source, a line each."""
+    """The names of the classes as Python source, one per line."""
     return "(\n" + "".join(f"    {name!r},\n" for name in classes) + ")" if classes else "()"
 
 
 def _example(network: RunNetwork) -> Tensor:
-    """Two images: with one, the exporter would take the size of the batch for a constant."""
+    """Two images: with one, the exporter would treat the batch size as a constant."""
     return torch.from_numpy(random_images(network.task).images[:2])

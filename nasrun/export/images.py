@@ -1,5 +1,5 @@
-"""The images that the files of an export are compared on: the test images of the run, or where they are not there, or
-not those of the run, random ones."""
+"""The images on which exported files are compared: the test images of the run, or random ones if the data are missing
+or have changed."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -18,11 +18,11 @@ RANDOM_IMAGES = 256
 
 
 class Images(NamedTuple):
-    """Images uint8 (N, channels, height, width) to compare outputs on.
+    """Images uint8 (N, channels, height, width) on which outputs are compared.
 
-    `splits`: the data of the run, of which they are the test images; None where they are random. `reason`: why they are
-    random, in one line; None where nobody looked for the data. `changed`: there are data, but not those of the run.
-    `movable`: the key that says where they lie.
+    `splits`: the data of the run, whose test images they are; None if they are random. `reason`: why they are random,
+    in one line; None if the data were not requested. `changed`: data exist, but differ from those of the run.
+    `movable`: the key of their location.
     """
 
     images: SomeImages
@@ -33,15 +33,15 @@ class Images(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """What they are called."""
+        """Their description in messages."""
         return "test images" if self.splits is not None else "random images"
 
 
 def images_of_run(stored: StoredRun, places: Mapping[str, Any]) -> Images:
-    """The test images of a run, if its data are there and are those that it recorded.
+    """The test images of a run if its data exist and are unchanged, else random images.
 
-    `places`: dotted keys that say where the data lie now, as typed. ConfigError for other keys, where they do not lie
-    there, or where the class of the data set may not be imported.
+    `places`: typed dotted keys with the new location of the data. ConfigError for other keys, if there are no data, or
+    if the class of the data set must not be imported.
     """
     config = _moved(stored, places)
     try:
@@ -56,7 +56,7 @@ def images_of_run(stored: StoredRun, places: Mapping[str, Any]) -> Images:
 
 
 def random_images(task: Task) -> Images:
-    """Images of random bytes, the same at every call."""
+    """Images of random bytes, the same on every call."""
     shape = (RANDOM_IMAGES, task.channels, task.height, task.width)
     return Images(np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8), None)
 
@@ -66,10 +66,10 @@ def _movable(stored: StoredRun) -> list[str]:
 
 
 def _moved(stored: StoredRun, places: Mapping[str, Any]) -> DictConfig:
-    """The config of a run with its data elsewhere."""
+    """The config of a run with its data at another location."""
     config, known = stored.config.copy(), _movable(stored)
     for key, value in places.items():
         if key not in known:
-            raise ConfigError(f"{key}: cannot be given here; {nearest(key, known)}")
+            raise ConfigError(f"{key}: cannot be changed here; {nearest(key, known)}")
         OmegaConf.update(config, key, whole_path(value))
     return config

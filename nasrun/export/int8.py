@@ -1,7 +1,7 @@
-"""`model_int8.onnx`: the network in whole numbers of 8 bits, by onnxruntime's static quantisation.
+"""`model_int8.onnx`: the network quantised to 8-bit integers with onnxruntime's static quantisation.
 
-Weights are quantised for each channel apart; what activations need is measured on training images. Where that costs
-more than a point of accuracy on the validation images, remedies are tried in turn; the test set is asked once, about
+Weights are quantised per channel; the ranges of activations are calibrated on training images. If this costs more than
+a percentage point of accuracy on the validation images, other methods are tried in turn. The test set is used once, for
 the file that is kept.
 """
 
@@ -21,16 +21,16 @@ from nasrun.export.network import RunNetwork, outputs_of
 
 INT8 = "model_int8.onnx"
 CALIBRATION = 512
-"""Training images that the ranges of activations are measured on."""
+"""Number of training images for the calibration of activations."""
 BATCH = 64
 COMPARED = 2000
-"""Validation images at most that remedies are compared on."""
+"""Maximum number of validation images on which methods are compared."""
 POINT = 0.01
-"""Loss of accuracy from which a remedy is tried."""
+"""Loss of accuracy in percentage points above which the next method is tried."""
 
 
 class Attempt(NamedTuple):
-    """One way to quantise: `keep_ends` leaves the first and the last layer in fp32."""
+    """A quantisation method. `keep_ends`: keep the first and the last layer in fp32."""
 
     words: str
     calibration: str
@@ -38,16 +38,17 @@ class Attempt(NamedTuple):
 
 
 ATTEMPTS = (
-    Attempt("weights by channel, ranges of activations from least to largest", "MinMax", keep_ends=False),
+    Attempt("weights per channel, activation ranges from minimum to maximum", "MinMax", keep_ends=False),
     Attempt("first and last layer in fp32", "MinMax", keep_ends=True),
-    Attempt("first and last layer in fp32, ranges of activations without the 0.001 % outermost", "Percentile", True),
+    Attempt("first and last layer in fp32, activation ranges without the outermost 0.001 %", "Percentile", True),
 )
 
 
 class Quantised(NamedTuple):
-    """The file, and what it costs. `accuracies`: of fp32 and int8 on the images compared, then on the test images.
+    """The file and its loss of accuracy. `accuracies`: of fp32 and int8 on the compared images, then on the test
+    images.
 
-    `how`: the way it was quantised; `tried`: what each way lost on the validation images, in points.
+    `how`: the method; `tried`: the loss of each method on the validation images, in percentage points.
     """
 
     path: Path
@@ -58,16 +59,16 @@ class Quantised(NamedTuple):
 
     @property
     def lost(self) -> float:
-        """Points of accuracy that int8 loses: on the test images, or where these are not asked on those compared."""
+        """Accuracy lost by int8 in percentage points: on the test images, or if these are not used on the compared
+        images."""
         fp32, int8 = self.test or self.validation
         return 100 * (fp32 - int8)
 
 
 def quantise(network: RunNetwork, splits: Splits, folder: Path, expected: np.ndarray) -> Quantised:
-    """Write `model_int8.onnx` of the `model.onnx` in a folder; FormatError where that cannot be done.
+    """Quantise `model.onnx` in a folder to `model_int8.onnx`; FormatError if that is not possible.
 
-    `expected`: outputs of the network for the test images, of whose accuracy nothing is told for a trial that is not
-    the winner.
+    `expected`: outputs of the network for the test images; their accuracy is reported only for the winner.
     """
     compared = _some(splits.validation, COMPARED)
     fp32 = _accuracy(onnx_function(folder / ONNX), compared)
@@ -104,7 +105,7 @@ def quantised(path: Path, train: Split, attempt: Attempt) -> bytes:
             options: dict[str, Any] = {}
             if attempt.calibration == "Percentile":
                 options = {"extra_options": {"CalibPercentile": 99.999}}
-            with contextlib.redirect_stdout(io.StringIO()):  # it prints what it is at
+            with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
                 quantize_static(
                     str(prepared),
                     str(made),
@@ -117,14 +118,14 @@ def quantised(path: Path, train: Split, attempt: Attempt) -> bytes:
                     nodes_to_exclude=_ends(prepared) if attempt.keep_ends else [],
                     **options,
                 )
-        except Exception as error:  # its errors have no common kind
+        except Exception as error:  # its errors have no common base class
             raise FormatError(f"onnxruntime cannot quantise it ({' '.join(str(error).split())[:200]})") from error
         return _shortened(made)
 
 
 def _shortened(path: Path) -> bytes:
-    """A file with short names in it. Every tensor has a scale and an offset of its own, whose names are longer than
-    they are: half the file of a small network."""
+    """Shorten the names in a file. Every tensor has a scale and an offset, whose names are longer than the values and
+    make up half the file of a small network."""
     import onnx
 
     model = onnx.load(str(path))
@@ -146,13 +147,13 @@ def _shortened(path: Path) -> bytes:
 
 
 class _Reader:
-    """Training images as onnxruntime's calibration takes them, batch by batch."""
+    """Provides training images to onnxruntime's calibration, batch by batch."""
 
     def __init__(self, images: SomeImages) -> None:
         self._batches: Iterator[np.ndarray] = (images[start : start + BATCH] for start in range(0, len(images), BATCH))
 
     def get_next(self) -> Mapping[str, np.ndarray] | None:
-        """The next batch by the name of the input; None after the last."""
+        """The next batch as a mapping from the input's name; None after the last."""
         batch = next(self._batches, None)
         return None if batch is None else {"images": batch}
 
@@ -166,7 +167,7 @@ def _ends(path: Path) -> list[str]:
 
 
 def _some(split: Split, most: int) -> Split:
-    """As many images of a part as are wanted, the same ones at every call."""
+    """A number of images of a part, the same ones on every call."""
     if len(split) <= most:
         return split
     return split.take(np.sort(np.random.default_rng(0).choice(len(split), most, replace=False)))

@@ -1,4 +1,4 @@
-"""The model card of an export: `MODEL_CARD.md` for people and `export.json` for `nasrun predict`."""
+"""The model card of an export: `MODEL_CARD.md` for readers and `export.json` for `nasrun predict`."""
 
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,7 +31,7 @@ LATENCY_SECONDS = 0.5
 
 
 class Latency(NamedTuple):
-    """Milliseconds of a call with `batch` images: how many calls, their median, first and third quartile."""
+    """Latency of a call with `batch` images in milliseconds: number of calls, median, first and third quartile."""
 
     what: str
     batch: int
@@ -42,7 +42,7 @@ class Latency(NamedTuple):
 
 
 class Written(NamedTuple):
-    """A file of an export. `reason`: why it is not there; else `agreement` and `latencies` say how it did."""
+    """A file of an export. `reason`: why it was omitted; otherwise `agreement` and `latencies` are set."""
 
     file: str
     size: int
@@ -52,8 +52,8 @@ class Written(NamedTuple):
 
 
 def latencies(what: str, function: Function, images: SomeImages) -> list[Latency]:
-    """How long one image takes, and a batch of up to 64: 20 to 200 calls each, within about half a second where that is
-    enough for 20, after five that are not counted."""
+    """Measure the latency of one image and of a batch of up to 64: 20 to 200 calls each, within about half a second if
+    that allows 20, after five warm-up calls."""
     found = []
     for size in sorted({1, min(64, len(images))}):
         batch = torch.from_numpy(images[:size].copy())
@@ -65,7 +65,7 @@ def latencies(what: str, function: Function, images: SomeImages) -> list[Latency
 
 
 def info(network: RunNetwork) -> dict[str, Any]:
-    """What `predict` has to know of a network: its task, its classes, how images are made for it, its architecture."""
+    """What `nasrun predict` needs: the task, the classes, the preparation of images, the architecture."""
     config, task = network.stored.benchmark.config, network.task
     return {
         "nasrun": __version__,
@@ -89,9 +89,9 @@ def card(
     images: Images,
     quantised: Quantised | None = None,
 ) -> str:
-    """The model card, in Markdown. `test`: what was measured on the test set for this export, by how it was; empty for
-    a trial that is not the winner, which the test set is not to be asked about, and where the data of the run are not
-    there. `images`: those that the files were compared on."""
+    """The model card in Markdown. `test`: results on the test set for this export, by method; empty without the data of
+    the run, and for trials other than the winner, which must not be evaluated on the test set. `images`: those on which
+    the files were compared."""
     benchmark, task, data = network.stored.benchmark, network.task, network.data
     tested = _tested(network)
     environment, directory = network.stored.header.environment, network.stored.directory
@@ -119,11 +119,11 @@ def card(
 
 
 def _facts(network: RunNetwork) -> list[tuple[str, str]]:
-    """What a network is, takes and gives, as names and values."""
+    """Properties, input and output of a network, as names and values."""
     task, data, final = network.task, network.data, network.stored.records.final
     trained = (final.result.get("trained_on") if final else None) if network.final else "the search's weights"
-    values = "values in their own units" if task.kind == "regression" else "the logits of the classes"
-    values += ", means over the image and its mirror image: that is in the files" if network.test_flip else ""
+    values = "values in original units" if task.kind == "regression" else "the logits of the classes"
+    values += ", averaged over the image and its mirror image (built into the files)" if network.test_flip else ""
     shape = f"(batch, {task.channels}, {task.height}, {task.width})"
     counts = [data.counts.get(part, 0) for part in ("train", "validation", "test")]
     space = network.stored.benchmark.config["search_space"]
@@ -141,7 +141,7 @@ def _facts(network: RunNetwork) -> list[tuple[str, str]]:
 
 
 def write_test_files(network: RunNetwork, folder: Path) -> None:
-    """Tables and pictures of the winner's test, where the run has its answers; files of an earlier export go."""
+    """Write tables and plots of the winner's test if the run has its predictions; delete those of an earlier export."""
     tested = _tested(network)
     for stale in (*TEST_TABLES, *TEST_PICTURES):
         (folder / stale).unlink(missing_ok=True)
@@ -157,20 +157,20 @@ def _tested(network: RunNetwork) -> WinnerTest | None:
 
 
 def _by_class(tested: WinnerTest) -> str:
-    """The test by class, and its pictures, which lie beside the card."""
-    text = "| class | images | accuracy | 95 % interval | mostly taken for |\n|---|---:|---:|---|---|\n"
+    """The test results by class, with plots next to the card."""
+    text = "| class | images | accuracy | 95 % interval | most often confused with |\n|---|---:|---:|---|---|\n"
     for one in tested.classes:
         interval = str(one.interval) if one.images else ""
         cells = (one.name, f"{one.images:,}", number(one.accuracy), interval, one.taken_for or "")
         text += f"| {' | '.join(map(markdown, cells))} |\n"
-    pictures = "![What the network answered for the images of each class](test_confusion.png)\n"
+    pictures = "![Predictions of the network for the images of each class](test_confusion.png)\n"
     if len(tested.predictions.wrong):
-        pictures += "\n![The most confidently wrong answers](test_mistakes.png)\n"
+        pictures += "\n![Wrong predictions with the highest confidence](test_mistakes.png)\n"
     return f"{text}\n{pictures}\nAs tables: `test_classes.csv`, `test_confusion.csv`. Intervals are Wilson's.\n"
 
 
 def _sureness(network: RunNetwork) -> Iterator[str]:
-    """How sure the result is: of the test, and of the choice of this network."""
+    """The uncertainty of the test result and of the selection of this network."""
     tested = _tested(network)
     if tested is not None:
         yield f"test accuracy, 95 % interval: {tested.interval} ({tested.right:,} of {tested.images:,})"
@@ -189,7 +189,7 @@ def _twice(network: RunNetwork) -> str:
 
 
 def _measured(network: RunNetwork, test: Mapping[str, str], images: Images) -> str:
-    """What the run measured of these weights, and what was counted again here."""
+    """The metrics of these weights in the run, and those measured again for the export."""
     lines = [
         f"- {name}: {number(value)} (in the run)\n" for name, value in network.metrics.items() if name not in COUNTS
     ]
@@ -199,7 +199,7 @@ def _measured(network: RunNetwork, test: Mapping[str, str], images: Images) -> s
         why = f" ({markdown(images.reason)})" if images.reason else ""
         lines.append(f"- The data of the run were not used for this export{why}: nothing was measured again.\n")
     elif not network.final:
-        lines.append("- The test set was used to compare the files below with PyTorch, and for nothing else.\n")
+        lines.append("- The test set was used only to compare the files below with PyTorch.\n")
     return "".join(lines)
 
 
@@ -216,15 +216,15 @@ def _files(files: Sequence[Written], kind: str) -> str:
             cells.append(f"{found['largest_difference']:.2g}")
             text += f"| {entry.file} | {entry.size:,} | {' | '.join(cells)} |\n"
     if regression:
-        return f"{text}\nLargest difference: of any value, on {kind}, to the network in PyTorch (fp32).\n"
+        return f"{text}\nLargest difference of any output value from the network in PyTorch (fp32), on {kind}.\n"
     return (
-        f"{text}\nSame class: {kind} for which the file gives the class that the network gives in PyTorch (fp32). "
+        f"{text}\nSame class: {kind} for which the file and the network in PyTorch (fp32) predict the same class. "
         "Ties are images whose two best classes are closer than the rounding.\n"
     )
 
 
 def _int8(network: RunNetwork, found: Quantised, images: SomeImages) -> str:
-    """The quantised file beside the one in fp32: accuracy, bytes, milliseconds."""
+    """A comparison of the quantised file with the one in fp32: accuracy, bytes, milliseconds."""
     on = "test" if found.test is not None else "validation"
     text = (
         f"| file | bytes | {on} accuracy | ms of 1 image | ms of {min(64, len(images))} |\n|---|---:|---:|---:|---:|\n"
@@ -236,8 +236,8 @@ def _int8(network: RunNetwork, found: Quantised, images: SomeImages) -> str:
         text += f"| {path.name} | {path.stat().st_size:,} | {accuracy:.4f} | {' | '.join(speeds)} |\n"
     tried = "; ".join(f"{words}: {points:.2f} points" for words, points in found.tried)
     return (
-        f"{text}\nQuantised by onnxruntime, {found.how}; calibrated on training images. Lost on validation images, by "
-        f"which the way was chosen: {tried}. Medians, by onnxruntime on this machine.\n"
+        f"{text}\nQuantised by onnxruntime, {found.how}; calibrated on training images. Loss on validation images, by "
+        f"which the method was chosen: {tried}. Medians, by onnxruntime on this machine.\n"
     )
 
 

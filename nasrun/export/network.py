@@ -1,6 +1,6 @@
-"""The network of a run, ready to be used: its weights in its architecture, behind the normalisation of its data.
+"""The trained network of a run, including the normalisation of its data.
 
-Imported when something is exported or predicted, because it imports torch.
+Imported only for exports and predictions, because it imports torch.
 """
 
 import copy
@@ -28,15 +28,15 @@ from nasrun.storage.records import RunRecords, TrialRecord
 from nasrun.training.mirrored import MirrorAverage
 
 BATCH = 256
-"""Images at a time where outputs are compared."""
+"""Batch size for the comparison of outputs."""
 
 Function = Callable[[Tensor], Tensor]
 
 
 class Deployed(nn.Module):
-    """A network that takes bytes: uint8 (batch, channels, height, width).
+    """A network for raw images: uint8 (batch, channels, height, width).
 
-    Gives float (batch, classes), the logits; for regression (batch, outputs, height, width), values in their own units.
+    Returns logits, float (batch, classes); for regression (batch, outputs, height, width), values in original units.
     """
 
     scale: Tensor
@@ -70,10 +70,10 @@ class Deployed(nn.Module):
 
 @dataclass(frozen=True)
 class RunNetwork:
-    """A trained network of a run, with what is known of it.
+    """A trained network of a run with its metadata.
 
-    `data`: what it was trained on. `final`: it is the winner after its final training. `test_flip`: what it gives are
-    means over an image and its mirror image, as in the run.
+    `data`: the record of its training data. `final`: whether it is the winner after its final training. `test_flip`:
+    whether outputs are averaged over an image and its mirror image, as in the run.
     """
 
     stored: StoredRun
@@ -85,33 +85,33 @@ class RunNetwork:
 
     @property
     def space(self) -> SearchSpace:
-        """The search space that it is of."""
+        """The search space of its architecture."""
         return self.stored.benchmark.space
 
     @property
     def task(self) -> Task:
-        """What it does."""
+        """The task."""
         return self.data.task
 
     @property
     def pad_to(self) -> int | None:
-        """The height and width that smaller images are enlarged to."""
+        """Height and width to which smaller images are padded."""
         return self.stored.benchmark.evaluator.pad_to
 
     @property
     def genome(self) -> str:
-        """The architecture as its space writes it."""
+        """The architecture in the format of its space."""
         return self.space.format(self.record.trial.proposal.genome)
 
     @property
     def cost(self) -> Cost:
-        """Parameters and FLOPs of one input, those of its mirror image included where there is one."""
+        """Parameters and FLOPs of one input, including its mirror image with `test_flip`."""
         parameters, flops = self.space.cost(self.record.trial.proposal.genome, self.task.enlarged(self.pad_to))
         return Cost(parameters, flops * (2 if self.test_flip else 1))
 
     @property
     def metrics(self) -> Mapping[str, float]:
-        """What the run measured of these very weights: the test metrics of the winner, or those of the trial."""
+        """Metrics of these weights in the run: the test metrics of the winner, or those of the trial."""
         if self.final:
             return self.stored.records.final_metrics
         names = sorted({name for m in self.record.measurements for name in m.metrics})
@@ -120,10 +120,10 @@ class RunNetwork:
 
 
 def load_network(directory: Path, trial: int | None, stored: StoredRun | None = None) -> RunNetwork:
-    """The winner of a finished run, or a trial whose weights were kept (its first repeat), from the run alone.
+    """The winner of a finished run, or the first repeat of a trial whose weights were kept.
 
-    `stored`: the run, where it was opened already. Of a run that recorded nothing of its data these are read.
-    ConfigError, in one line, where there are no such weights, or the data are needed and cannot be read.
+    `stored`: the run, if it is already open. Data are read only if the run did not record them. ConfigError, in one
+    line, if the weights do not exist, or if the data are needed and cannot be read.
     """
     stored = stored or open_run(directory)
     run = stored.records
@@ -137,7 +137,7 @@ def load_network(directory: Path, trial: int | None, stored: StoredRun | None = 
 
 
 def measured_mirrored(path: Path) -> bool:
-    """Whether the network of a file of a run was measured by means over an image and its mirror image."""
+    """Whether the outputs of a network in a run were averaged over an image and its mirror image."""
     if path.name == FILE.name:
         about = read_winner(path)
         return about is not None and about.test_flip
@@ -145,14 +145,14 @@ def measured_mirrored(path: Path) -> bool:
 
 
 def _winner(directory: Path, run: RunRecords) -> tuple[TrialRecord, Path]:
-    """The record and the weights of the best."""
+    """The record and the weights file of the winner."""
     path = directory / "best" / "model.safetensors"
     if run.final is None or run.final.trial is None or not path.is_file():
         kept = _kept(directory, run)
         trials = f"; --trial exports a trial: {_listed(kept)}" if kept else ""
         if run.end is None or not run.end.complete:
             raise ConfigError(
-                f"{directory}: the run is not finished; go on with: {shell_command('resume', directory)}{trials}"
+                f"{directory}: the run is not finished; continue with: {shell_command('resume', directory)}{trials}"
             )
         raise ConfigError(
             f"{path}: no such file; only runs that train networks leave weights (evaluator=train){trials}"
@@ -161,10 +161,10 @@ def _winner(directory: Path, run: RunRecords) -> tuple[TrialRecord, Path]:
 
 
 def _kept_trial(directory: Path, run: RunRecords, number: int) -> tuple[TrialRecord, Path]:
-    """The record of a trial and the weights of its first repeat, or of the trial whose result it took over."""
+    """The record of a trial and the weights file of its first repeat, or of the trial whose result it copied."""
     kept = _kept(directory, run)
     if number not in run.trials:
-        raise ConfigError(f"--trial {number}: there is no such trial; weights are there of {_listed(kept)}")
+        raise ConfigError(f"--trial {number}: no such trial; weights exist for {_listed(kept)}")
     source = run.trials[number].trial.proposal.reuse_of
     source = number if source is None else source
     if source not in kept:
@@ -185,22 +185,22 @@ def _listed(trials: list[int]) -> str:
 
 
 def _deployed(benchmark: Benchmark, data: DataRecord, record: TrialRecord, path: Path) -> tuple[Deployed, bool]:
-    """The network of a trial with the weights of a file, behind the normalisation of its data, and whether it takes the
-    mean over an image and its mirror image."""
+    """The network of a trial with the weights of a file and the normalisation of its data, and whether it averages over
+    an image and its mirror image."""
     genome, task = record.trial.proposal.genome, data.task
     try:
         test_flip = measured_mirrored(path)
         network = build_for(benchmark.space, genome, task, benchmark.evaluator.pad_to, load_weights(path))
         network = MirrorAverage(network, task.kind == "regression") if test_flip else network
         model = Deployed(network, data.mean, data.std, data.target_mean, data.target_std)
-    except Exception as error:  # readers raise many kinds on damaged files
+    except Exception as error:  # readers raise many error types on damaged files
         raise ConfigError(f"{path}: not the weights of this network ({' '.join(str(error).split())[:200]})") from None
     return model.eval(), test_flip
 
 
 def measured_again(network: RunNetwork, splits: Splits) -> Mapping[str, float]:
-    """The test metrics of the winner measured as in the run, in its precision, on the data of the run; empty where that
-    cannot be done here."""
+    """The test metrics of the winner, measured as in the run, in its precision and on its data; empty if not possible
+    here."""
     from nasrun.hardware.devices import Runtime
     from nasrun.training.data import DeviceData
     from nasrun.training.single import measure
@@ -215,7 +215,7 @@ def measured_again(network: RunNetwork, splits: Splits) -> Mapping[str, float]:
 
 
 def outputs_of(function: Function, images: SomeImages) -> np.ndarray:
-    """What a function gives for images uint8 (N, C, H, W), some at a time, as one array."""
+    """The outputs of a function for images uint8 (N, C, H, W), computed in batches, as one array."""
     with torch.inference_mode():
         parts = [
             function(torch.from_numpy(images[start : start + BATCH])).numpy() for start in range(0, len(images), BATCH)
@@ -224,17 +224,17 @@ def outputs_of(function: Function, images: SomeImages) -> np.ndarray:
 
 
 class Agreement(dict[str, Any]):
-    """How the outputs of an exported file compare with PyTorch's on the same images: `images`, `largest_difference`,
+    """Agreement of the outputs of an exported file with PyTorch's on the same images: `images`, `largest_difference`,
     for classification `same_class` and `ties` (images whose two best classes are closer than the rounding)."""
 
     @property
     def complete(self) -> bool:
-        """True where all images get the same class (but for ties), or values that differ by rounding alone."""
+        """True if all images get the same class (except for ties), or values that differ only by rounding."""
         return bool(self["same"])
 
 
 def agreement(expected: np.ndarray, found: np.ndarray, scale: float = 1.0) -> Agreement:
-    """Compare outputs (N, classes), or (N, outputs, height, width) in units of which `scale` is the deviation."""
+    """Compare outputs (N, classes), or (N, outputs, height, width) in units with standard deviation `scale`."""
     if expected.shape != found.shape or not np.isfinite(found).all():
         return Agreement(images=len(expected), same=False, largest_difference=float("inf"))
     largest = float(np.abs(expected - found).max())

@@ -1,8 +1,8 @@
-"""A trained network as Python source that needs torch alone: every layer written out with its sizes.
+"""Writes a trained network as Python source that needs only torch, with all layers and sizes written out.
 
-The layers come from the module tree, the order of the calculation from tracing each module's `forward` (`torch.fx`), so
-that any network a search space builds can be written, as long as its calculation does not depend on the values in it.
-Names of parameters stay as they are: the weights of the run load into it.
+Layers come from the module tree, the order of operations from tracing each module's `forward` (`torch.fx`). Any network
+can be written whose control flow does not depend on values. Parameter names are kept, so that the weights of the run
+can be loaded.
 """
 
 import inspect
@@ -19,12 +19,12 @@ from nasrun.core.options import printable
 _SIGNS: dict[Any, str] = {operator.add: "+", operator.iadd: "+", operator.sub: "-", operator.mul: "*"}
 _RESERVED = {"torch", "nn", "functional", "self", "json"}
 _TENSOR = object()
-"""Stands for a tensor among the arguments of a call; the others are constants."""
+"""Placeholder for a tensor among the arguments of a call; the others are constants."""
 
 HEAD = '''\
 """{title}
 
-Needs PyTorch alone. The network takes images as bytes and normalises them itself:
+Needs only PyTorch. The network takes images as bytes and normalises them itself:
 
     model = load("{weights}")
     outputs = model(images)  # {inputs} to {outputs}
@@ -64,7 +64,7 @@ def read_safetensors(path):
 
 
 class NotWritableError(Exception):
-    """A network that cannot be written as source; the text says why, in one line."""
+    """The network cannot be written as source; the text says why, in one line."""
 
 
 def python_source(
@@ -72,9 +72,9 @@ def python_source(
 ) -> str:
     """The source of a module file with a class `Network` and a function `load`.
 
-    `network`: in evaluation mode, of one input. `buffers`: names and shapes of the tensors beside it (`scale`,
-    `offset`, ...). `result`: what is made of its `outputs`, an expression. `head`: what `HEAD` names in braces.
-    NotWritableError where a part of the network cannot be written.
+    `network`: in evaluation mode, with one input. `buffers`: names and shapes of additional tensors (`scale`, `offset`,
+    ...). `result`: an expression of its `outputs`. `head`: the values for `HEAD`. NotWritableError if a part of the
+    network cannot be written.
     """
     writer = _Writer()
     writer.calls[network] = (_TENSOR,)
@@ -83,13 +83,13 @@ def python_source(
     lines += [f"        self.network = {writer.expression(network, 8)}", "", "    def forward(self, images):"]
     lines += ["        outputs = self.network(images.to(torch.float32) * self.scale + self.offset)"]
     lines += [f"        return {result}"]
-    # A text of the run's own stands in the file's first string, which it must not end.
+    # Text of the run is inserted into the first string of the file and must not end it.
     title = printable(head["title"]).replace("\\", "/").replace('"', "'")
     return "\n\n\n".join([HEAD.format(**{**head, "title": title}).rstrip(), *writer.classes, "\n".join(lines)]) + "\n"
 
 
 class _Writer:
-    """Writes modules as expressions, those with a `forward` of their own as classes, equal ones once."""
+    """Writes modules as expressions, and those with their own `forward` as classes, equal ones only once."""
 
     def __init__(self) -> None:
         self.classes: list[str] = []
@@ -97,7 +97,7 @@ class _Writer:
         self._names: dict[str, str] = {}
 
     def expression(self, module: nn.Module, indent: int) -> str:
-        """The text that makes a module, without its weights; its lines after the first are indented."""
+        """The expression that creates a module without its weights; lines after the first are indented."""
         kind = type(module)
         if isinstance(module, nn.Sequential) and kind.forward is nn.Sequential.forward:
             return self._sequential(module, indent)
@@ -127,7 +127,7 @@ class _Writer:
             raise NotWritableError(f"{type(module).__name__} is called in different ways")
 
     def _class(self, module: nn.Module) -> str:
-        """The name of a class for a module with a `forward` of its own; it is written where none like it is there."""
+        """The class name of a module with its own `forward`; the class is written unless an equal one exists."""
         name = type(module).__name__
         if module not in self.calls:
             raise NotWritableError(f"{name} is never called")
@@ -142,7 +142,7 @@ class _Writer:
         stored = module.state_dict()
         for own, buffer in module.named_buffers(recurse=False):
             if own not in stored:
-                raise NotWritableError(f"{name} holds a tensor that is not saved ({own})")
+                raise NotWritableError(f"{name} has a tensor that is not saved ({own})")
             lines.append(f'        self.register_buffer("{own}", torch.zeros({tuple(buffer.shape)}))')
         body = [*(lines if len(lines) > 2 else []), *([""] if len(lines) > 2 else []), *_forward(module, graph)]
         text = "\n".join(body)
@@ -161,9 +161,9 @@ def _block(start: str, rows: Sequence[str], end: str, indent: int) -> str:
 
 
 def _built_in(module: nn.Module) -> str:
-    """A layer of torch's own as the call that makes it: what its `repr` tells, and what that leaves out.
+    """The constructor call of a torch layer, from its `repr` and the options that `repr` omits.
 
-    Checked by making it, from text that torch itself and plain numbers are made of.
+    Verified by executing the call, whose text consists only of torch names and plain values.
     """
     text = f"nn.{module!r}"
     try:
@@ -175,19 +175,19 @@ def _built_in(module: nn.Module) -> str:
         raise NotWritableError(f"a layer {text} cannot be written ({type(error).__name__})") from error
     shapes = {name: tensor.shape for name, tensor in module.state_dict().items()}
     if _differing(module, made) or {name: tensor.shape for name, tensor in made.state_dict().items()} != shapes:
-        raise NotWritableError(f"a layer {text} cannot be written: its text does not say all of it")
+        raise NotWritableError(f"a layer {text} cannot be written: its repr is incomplete")
     return text
 
 
 def _differing(module: nn.Module, other: nn.Module) -> list[str]:
-    """The options of a layer that another one of its kind has otherwise."""
+    """The options in which a layer differs from another one of its class."""
     plain = (bool, int, float, str, tuple, type(None))
     own = {name: value for name, value in vars(module).items() if name[0] != "_" and isinstance(value, plain)}
     return [name for name, value in own.items() if name != "training" and vars(other).get(name) != value]
 
 
 class _Call(nn.Module):
-    """Calls a module with constants where its template says so, so that they are not traced as inputs."""
+    """Calls a module with the constants of a template, so that they are not traced as inputs."""
 
     def __init__(self, inner: nn.Module, template: tuple[Any, ...]) -> None:
         super().__init__()
@@ -217,7 +217,7 @@ _SHAPES: dict[int, type[_Call]] = {1: _Call1, 2: _Call2, 3: _Call3}
 
 
 class _Tracer(fx.Tracer):
-    """Goes into one module alone: its children are steps of the calculation."""
+    """Traces a single module; its children are steps of the calculation."""
 
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()
@@ -251,7 +251,7 @@ def _arguments(node: fx.Node) -> tuple[Any, ...]:
 
 
 def _forward(module: nn.Module, graph: fx.Graph) -> list[str]:
-    """The lines of a `forward` that does the steps of a graph."""
+    """The lines of a `forward` that executes the steps of a graph."""
     texts: dict[fx.Node, str] = {}
     names = [name for name in inspect.signature(module.forward).parameters if name not in _RESERVED]
     inputs: list[str] = []
@@ -292,11 +292,11 @@ def _step(module: nn.Module, node: fx.Node, texts: Mapping[fx.Node, str]) -> str
     for place, library in (("functional", functional), ("torch", torch)):
         if getattr(library, name, None) is node.target:
             return f"{place}.{name}({', '.join([*given, *named])})"
-    raise NotWritableError(f"{type(module).__name__} calls {name or node.target}, which is not torch's")
+    raise NotWritableError(f"{type(module).__name__} calls {name or node.target}, which is not a torch function")
 
 
 def _access(node: fx.Node, texts: Mapping[fx.Node, str]) -> str:
-    """An attribute, or an index, as it is written."""
+    """The source of an attribute or index access."""
     value, key = node.args[0], node.args[1]
     if node.target is getattr:
         return f"{_text(value, texts)}.{key}"
@@ -305,7 +305,7 @@ def _access(node: fx.Node, texts: Mapping[fx.Node, str]) -> str:
 
 
 def _text(value: Any, texts: Mapping[fx.Node, str]) -> str:
-    """An argument as it is written."""
+    """The source of an argument."""
     if isinstance(value, fx.Node):
         return texts[value]
     if isinstance(value, slice):
@@ -320,7 +320,7 @@ def _text(value: Any, texts: Mapping[fx.Node, str]) -> str:
 
 
 def _path(module: nn.Module, target: str) -> str:
-    """How a child, or a parameter of one, is reached: `.first`, `.operations["1_0"]`, `.cells[2]`."""
+    """The access path to a child, or to a parameter of one: `.first`, `.operations["1_0"]`, `.cells[2]`."""
     text, here = "", module
     for part in target.split("."):
         if isinstance(here, nn.ModuleDict):

@@ -1,7 +1,7 @@
-"""The events of a journal as types: what each says, and how it is written down.
+"""The events of a journal as types, with their JSON format.
 
-`Event.to_json` gives the line of an event, `event_of` reads one; nothing else knows the keys. `nasrun.storage.records`
-folds the events of a run into what came of it.
+`Event.to_json` gives the line of an event, `event_of` parses one; no other code knows the keys.
+`nasrun.storage.records` reduces the events of a run to its results.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,18 +15,18 @@ from nasrun.storage.journal import FORMAT, INVALID, Line, makes_no_sense
 from nasrun.storage.trial_json import measurement_from_json, measurement_to_json, proposal_from_json, proposal_to_json
 
 NETWORK = ("name", "genome", "parameters", "flops")
-"""What an event says of a known network."""
+"""The description of a known network in an event."""
 
 
 @event
 class RunStarted(Event):
-    """The header of a journal: what was started. What earlier versions did not record is None or empty.
+    """The header of a journal: the started run. Fields that earlier versions did not record are None or empty.
 
-    `facts`: what the evaluator decided for good. `choices`: the option of each group. `plan`: the first plan of a run
-    within a budget of time. `data`: the record of the data set (`nasrun.datasets.record`); `paths`: the keys that are
+    `facts`: the evaluator's decisions for the whole run. `choices`: the option of each group. `plan`: the first plan of
+    a run with a time budget. `data`: the record of the data set (`nasrun.datasets.record`); `paths`: the keys that are
     paths (`nasrun.storage.paths`); `code`: the classes of the user's own and the SHA-256 of their files; `sweep`: its
-    folder and the number of the job. `line`: what it was read from, by
-    which trackers know the run again; None where it is still to be written.
+    folder and the number of the job. `line`: the line from which it was read, by which trackers identify the run; None
+    if not yet written.
     """
 
     KIND = "run"
@@ -55,21 +55,21 @@ class RunStarted(Event):
     def _values(cls, line: Line) -> dict[str, Any]:
         found = {name: mapping(line.get(name) or {}) for name in ("environment", "facts", "choices")}
         found |= {name: mapping(line[name]) for name in ("plan", "sweep", "data") if name in line}
-        # Who wrote the paths is of no account: what makes no sense there counts as none.
+        # The paths may be from someone else; invalid ones count as missing.
         found |= {"paths": line["paths"]} if isinstance(line.get("paths"), Mapping) else {}
         found |= {"code": line["code"]} if isinstance(line.get("code"), Mapping) else {}
         written = {"format": line.get("format", 1), "nasrun": line.get("nasrun")}
         return {**found, **written, "seed": line.get("seed", 0), "trials": line.get("trials", 0), "line": line}
 
     def mentions(self) -> dict[str, Any]:
-        """What `environment.json` holds: the environment, the facts, and what is recorded beside them."""
+        """The content of `environment.json`: the environment, the facts, and further records."""
         recorded = given(code=self.code, data=self.data, paths=self.paths, sweep=self.sweep)
         return {**self.environment, **self.facts, "choices": self.choices, **recorded}
 
 
 @event
 class Asked(Event):
-    """The strategy was asked for up to `n` proposals. `first`: the number of the first trial that they became."""
+    """The strategy was asked for up to `n` proposals. `first`: the number of the first resulting trial."""
 
     KIND = "ask"
 
@@ -104,7 +104,7 @@ class Measured(Event):
 
 @event
 class Told(Event):
-    """The strategy was told what a trial came to."""
+    """The strategy was told the result of a trial."""
 
     KIND = "tell"
     READ = {"trial": int}
@@ -114,8 +114,8 @@ class Told(Event):
 
 @event
 class SharedTrained(Event):
-    """Shared weights were trained for an epoch, the `version`-th, and lie on disk. `derived`: what architecture weights
-    came to, where there are such."""
+    """Shared weights were trained for epoch number `version` and written to disk. `derived`: the derivation from
+    architecture weights, if there are any."""
 
     KIND = "shared"
     READ = {"version": int, "metrics": mapping, "seconds": float}
@@ -140,7 +140,7 @@ class SharedTrained(Event):
 
 @event
 class SpeedMeasured(Event):
-    """How long an epoch of a genome's network takes, by the clock of the budget."""
+    """The duration of an epoch of a genome's network, by the clock of the budget."""
 
     KIND = "speed"
     READ = {"genome": tuple, "epoch_seconds": float}
@@ -151,7 +151,7 @@ class SpeedMeasured(Event):
 
 @event
 class PlanChanged(Event):
-    """From now on the run goes by another plan (`nasrun.strategies.timed.plan`). `reason`: why; None for the first."""
+    """The run switched to another plan (`nasrun.strategies.timed.plan`). `reason`: why; None for the first."""
 
     KIND = "plan"
 
@@ -168,8 +168,8 @@ class PlanChanged(Event):
 
 @event
 class SegmentBegun(Event):
-    """A segment of the winner's final training within a budget of time: it ends at `epochs`, the schedule at `horizon`.
-    `last`: what the segment before it told. `threads`: with how many it is trained, where the run has a choice."""
+    """A segment of the winner's final training with a time budget: it ends at `epochs`, the schedule at `horizon`.
+    `last`: the result of the previous segment. `threads`: the number of threads, if the run has a choice."""
 
     KIND = "segment"
     READ = {"number": int, "epochs": int, "horizon": int, "last": mapping, "threads": int}
@@ -183,10 +183,10 @@ class SegmentBegun(Event):
 
 @event
 class FinalTested(Event):
-    """The winner was trained once more and tested.
+    """The winner was trained again and tested.
 
-    `told`: trials that the strategy had been told by then. `chosen`: the strategy chose the winner, not the objective.
-    `result`: what `Evaluator.final` returned, and of a run within a budget of time what that came to (`budget_seconds`,
+    `told`: number of trials told to the strategy so far. `chosen`: the strategy, not the objective, selected the
+    winner. `result`: the return value of `Evaluator.final`, and with a time budget its outcome (`budget_seconds`,
     `clock`, `spent`, `choice`).
     """
 
@@ -207,26 +207,26 @@ class FinalTested(Event):
 
     @property
     def metrics(self) -> Mapping[str, float]:
-        """The metrics of the winner, `test_accuracy` among them; empty where the evaluator gave none."""
+        """The metrics of the winner, such as `test_accuracy`; empty if the evaluator reported none."""
         found: Mapping[str, float] = self.result.get("metrics") or {}
         return found
 
     @property
     def trained_for(self) -> int:
-        """Epochs of the final training, those before a longer one included; 0 where there was none."""
+        """Total epochs of the final training, including those before an extension; 0 if there was none."""
         return int(self.result.get("final_epochs", len(self.result.get("history") or ())))
 
     @property
     def seconds(self) -> float:
-        """What the final training and the test took."""
+        """Seconds of the final training and the test."""
         return float(self.result.get("seconds", 0.0))
 
 
 @event
 class BaselinePlanned(Event):
-    """A known network is to be trained for as long as the winner was: for so many `epochs`, as the winner for
-    `winner_epochs`. `network`: its `name`, `genome`, `parameters` and `flops`. `epoch_seconds`, `winner_epoch_seconds`:
-    what an epoch takes either."""
+    """The plan to train a known network for as long as the winner: for `epochs` epochs, the winner for `winner_epochs`.
+    `network`: its `name`, `genome`, `parameters` and `flops`. `epoch_seconds`, `winner_epoch_seconds`: their seconds
+    per epoch."""
 
     KIND = "baseline_plan"
 
@@ -250,8 +250,8 @@ class BaselinePlanned(Event):
 
 @event
 class BaselineTested(Event):
-    """A known network beside the winner was tested. `network`: as it was planned. `result`: its `metrics`, `seconds`,
-    `epochs`, `winner_epochs`; `same` where it is the winner itself, an `error` where its training failed."""
+    """The known network was tested. `network`: as planned. `result`: its `metrics`, `seconds`, `epochs`,
+    `winner_epochs`; `same` if it is the winner itself, an `error` if its training failed."""
 
     KIND = "baseline"
 
@@ -269,9 +269,9 @@ class BaselineTested(Event):
 
 @event
 class Resumed(Event):
-    """The run goes on. `changes`: dotted keys of its config, with their new values. `damaged`: the `line` of the
-    journal that was damaged and the `file` that it was saved to, where the run was salvaged. `code`: that of the user's
-    own classes from now on, where it is another one, and the `folder` that it lies in."""
+    """The run was resumed. `changes`: dotted keys of its config with new values. `damaged`: the damaged `line` of the
+    journal and the `file` with a copy of the journal, if the run was salvaged. `code`: the changed code of the user's
+    own classes, with its `folder`."""
 
     KIND = "resume"
     READ = {"changes": mapping, "damaged": mapping, "code": mapping}
@@ -283,7 +283,7 @@ class Resumed(Event):
 
 @event
 class Ended(Event):
-    """The run is over; `complete` is False where it gave up."""
+    """The run ended; `complete` is False if it gave up."""
 
     KIND = "end"
     READ = {"reason": str, "complete": bool}
@@ -294,7 +294,7 @@ class Ended(Event):
 
 @event
 class Unknown(Event):
-    """An event of a later version that changes nothing about what this one knows."""
+    """An event of a later version that is irrelevant to this one."""
 
     kind: str
     line: Line
@@ -325,21 +325,21 @@ KINDS: Mapping[str, type[Event]] = {
         Ended,
     )
 }
-"""The types of events, by what the key `event` says."""
+"""The types of events by the value of the key `event`."""
 
 
 def event_of(line: Line) -> Event:
-    """The event that a line of a journal tells of; see `Event.from_json`."""
+    """Parse the event of a journal line; see `Event.from_json`."""
     return KINDS.get(line["event"], Unknown).from_json(line)
 
 
 def events_of(lines: Iterable[Line], path: Path) -> list[Event]:
-    """The events of the lines of a journal; JournalError, which names its `path`, where one makes no sense."""
+    """The events of the lines of a journal; JournalError, which names its `path`, if one is malformed."""
     return list(each_event_of(lines, path))
 
 
 def each_event_of(lines: Iterable[Line], path: Path) -> Iterator[Event]:
-    """The same one after the other."""
+    """The events one by one, as a generator."""
     for line in lines:
         try:
             event = event_of(line)

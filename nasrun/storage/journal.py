@@ -1,11 +1,11 @@
 """The write-ahead log of a run: `journal.jsonl`, append-only, the single source of truth.
 
-One JSON object per line, the last key of which is the CRC-32 of what stands before it. An event reaches the operating
-system before it is acted on, so that a killed process loses nothing; it is forced to disk at once after a trial that
-was fsync, and at least ten times a second otherwise. A last line that was cut short is removed before the next append;
-damage anywhere else is refused with its line number (`nasrun.runner.salvage` saves what is whole).
+Each line is a JSON object whose last key is the CRC-32 of the text before it. An event is passed to the operating
+system before it takes effect, so that a killed process loses nothing. It is forced to disk at once after a long trial,
+and at least ten times a second otherwise. An incomplete last line is removed before the next append; damage elsewhere
+is an error with the line number (`nasrun.runner.salvage` recovers the intact part).
 
-What is in the lines are events (`nasrun.storage.events`).
+Lines are events (`nasrun.storage.events`).
 """
 
 import contextlib
@@ -26,47 +26,48 @@ if TYPE_CHECKING:
 
 NAME = "journal.jsonl"
 FORMAT = 2
-"""The format of the journals that this version writes: 1 before the modules of nasrun lay in packages
-(`nasrun.core.renamed`), 2 since then. Older ones are read too; one that is newer is refused."""
+"""The journal format of this version: 1 before nasrun was split into packages (`nasrun.core.renamed`), 2 since then.
+Older formats can be read; newer ones are rejected."""
 SYNC_SECONDS = 0.1
 TOGETHER = 256
-"""Lines that are read at a time."""
+"""Number of lines read at a time."""
 FSYNC_AFTER_SECONDS = 0.01
 
 
 def _no_number(name: str) -> None:
-    raise ValueError(f"{name} is no number that is ever written")
+    raise ValueError(f"{name} is not a valid number")
 
 
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 _decode = json.JSONDecoder(parse_constant=_no_number).decode
 
 Line = dict[str, Any]
-"""A line as its JSON object; `nasrun.storage.events` knows what it says."""
+"""A line as its JSON object; `nasrun.storage.events` interprets it."""
 
 
 _START = time.time() - time.monotonic()
 
 
 def now() -> float:
-    """Seconds since 1970: the clock of the wall when this process began, and since then one that nobody can set."""
+    """Seconds since 1970: wall-clock time at the start of this process, plus monotonic time since then."""
     return _START + time.monotonic()
 
 
 class JournalError(Exception):
-    """A journal that cannot be trusted; the text names the file and the line."""
+    """The journal is damaged or malformed; the text names the file and the line."""
 
 
 class NewerFormatError(JournalError, ConfigError):
-    """A journal that a newer version of nasrun wrote; the text says so, and what to do."""
+    """The journal is from a newer version of nasrun; the text says what to do."""
 
 
 class OutputError(OSError):
-    """A run's own files cannot be written, or are gone: no architecture is to blame, so that no trial fails of it."""
+    """A file of the run cannot be written, or is missing. This is not the fault of an architecture, so no trial
+    fails."""
 
 
 class Journal:
-    """Appends events to a journal file; the file must be whole (see `repair`)."""
+    """Appends events to a journal file, which must be intact (see `repair`)."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -74,13 +75,13 @@ class Journal:
         self._synced = time.monotonic()
 
     def append(self, *events: "Event", fsync: bool = False) -> None:
-        """Write events, a line each, with a single system call; OSError (disk full) passes through."""
+        """Write events, one line each, with a single system call; OSError (disk full) passes through."""
         self.append_all([event.to_json() for event in events], fsync=fsync)
 
     def append_all(self, lines: Sequence[Line], *, fsync: bool = False) -> None:
         """Write lines with a single system call; OSError (disk full, see also `check`) passes through.
 
-        `fsync`: what the events record took long to make, so it is forced to disk before this returns.
+        `fsync`: force the lines to disk before returning, because the recorded work took long.
         """
         text = b"".join(map(line_of, lines))
         written = os.write(self._file, text)
@@ -93,13 +94,13 @@ class Journal:
             self.check()
 
     def check(self) -> None:
-        """OutputError where the file that is written to is no longer the one under its name."""
+        """OutputError if the open file is no longer the one at its path."""
         try:
             there = self._path.stat()
         except FileNotFoundError:
             there = None
         if there is None or not os.path.samestat(there, os.fstat(self._file)):
-            raise OutputError(f"{self._path.parent} was deleted, moved or replaced while the run was going on")
+            raise OutputError(f"{self._path.parent} was deleted, moved or replaced during the run")
 
     def close(self) -> None:
         """Force everything to disk and close."""
@@ -110,23 +111,23 @@ class Journal:
 
 
 def line_of(line: Line) -> bytes:
-    """The bytes of a line: JSON, with the CRC-32 of its own text as the last key."""
+    """The bytes of a line: JSON with the CRC-32 of its text as the last key."""
     text = _encode(line)[:-1].encode()
     return b'%s,"crc":%d}\n' % (text, zlib.crc32(text))
 
 
 def read(path: Path) -> list[Line]:
-    """All lines of a journal, without a last line that was cut short; JournalError names a damaged line."""
+    """All lines of a journal, without an incomplete last one; JournalError names a damaged line."""
     return list(lines_of(path))
 
 
 def lines_of(path: Path) -> Iterator[Line]:
-    """The same one after the other: there may be millions."""
+    """The lines one by one, as a generator: there may be millions."""
     return (line for line, _ in _scan(path))
 
 
 def last_of(path: Path) -> Line | None:
-    """The last line, read from the end alone; None where that is no whole event."""
+    """The last line, read from the end of the file; None if it is not a complete event."""
     with path.open("rb") as file:
         size, length = file.seek(0, os.SEEK_END), 4096
         while True:
@@ -140,8 +141,8 @@ def last_of(path: Path) -> Line | None:
 
 
 def repair(path: Path) -> Iterator[Line]:
-    """The lines of a journal one after the other; behind them a last line that was cut short is cut off, so that it can
-    be appended to."""
+    """The lines of a journal one by one; afterwards an incomplete last line is removed, so that events can be
+    appended."""
     whole = 0
     for line, end in _scan(path):
         whole = end
@@ -151,7 +152,7 @@ def repair(path: Path) -> Iterator[Line]:
 
 
 class Reader:
-    """Reads a journal that may still grow: at each time what is new."""
+    """Reads the new lines of a growing journal."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -161,9 +162,9 @@ class Reader:
         self._end, self._lines, self._told, self._inode = 0, 0, 0, -1
 
     def read(self) -> tuple[Iterator[Line], bool]:
-        """The whole lines that were added since the last time, one after the other, and whether they are the first of a
-        file: at first, and where another one took its place. JournalError names a damaged line, when it is reached;
-        OSError where there is no file."""
+        """The complete lines added since the last call, as an iterator, and whether they start at the beginning of a
+        file: on the first call, and after the file was replaced. JournalError names a damaged line when it is reached;
+        OSError if there is no file."""
         status = self._path.stat()
         if status.st_ino != self._inode or status.st_size < self._end:
             self._forget()
@@ -177,8 +178,8 @@ class Reader:
 
 
 def _scan(path: Path, start: int = 0, before: int = 0, told: int = 0) -> Iterator[tuple[Line, int]]:
-    """Lines and the offset at which each ends, from the offset `start` on, in front of which there are so many lines
-    (`before`) and trials (`told`). What is appended meanwhile is not read."""
+    """Lines with the offsets of their ends, from the offset `start` on, which follows `before` lines and `told` trials.
+    Lines appended in the meantime are not read."""
     end, number = start, before
     with path.open("rb") as file:
         whole = os.fstat(file.fileno()).st_size
@@ -191,8 +192,8 @@ def _scan(path: Path, start: int = 0, before: int = 0, told: int = 0) -> Iterato
                     return
                 if line is None:
                     raise JournalError(
-                        f"{path}: line {number} is damaged; the {number - 1} events before it are whole and hold "
-                        f"{told} finished trials; save what is whole: "
+                        f"{path}: line {number} is damaged; the {number - 1} events before it are intact, with "
+                        f"{told} finished trials; recover them with: "
                         f"{shell_command('resume', '--salvage', path.parent)}"
                     )
                 if number == 1:
@@ -202,7 +203,7 @@ def _scan(path: Path, start: int = 0, before: int = 0, told: int = 0) -> Iterato
 
 
 def check_format(header: Line, path: Path) -> None:
-    """NewerFormatError where the first event of a journal says that this version cannot know what it holds."""
+    """NewerFormatError if the first event of a journal has a format newer than this version's."""
     written = header.get("format", 1)
     if isinstance(written, int) and written > FORMAT:
         raise NewerFormatError(
@@ -212,31 +213,31 @@ def check_format(header: Line, path: Path) -> None:
 
 
 def parse(line: bytes) -> Line | None:
-    """One line as its JSON object, from its bytes without the end; None where it is not whole."""
+    """The JSON object of a line, from its bytes without the newline; None if it is damaged."""
     text = _checked(line)
     return None if text is None else _object_of(text)
 
 
 def parse_all(lines: Sequence[bytes]) -> Sequence[Line | None]:
-    """The same of several lines with their ends: in one go where all are whole, which takes half the time."""
+    """The JSON objects of several lines, parsed together if all are intact, which takes half the time."""
     texts = [_checked(line[:-1]) for line in lines]
     if None not in texts:
         with contextlib.suppress(ValueError, RecursionError):
             found: list[Line] = _decode(f"[{','.join(map(str, texts))}]")
-            # A line could end one object and begin another, where someone wrote it by hand.
+            # A line written by hand could end one object and start another.
             if len(found) == len(lines) and all(map(_is_event, found)):
                 return found
     return [None if text is None else _object_of(text) for text in texts]
 
 
 def _checked(line: bytes) -> str | None:
-    """The JSON object of a line without its checksum; None where it is not that of the checksum."""
+    """The JSON object of a line without its checksum; None if the checksum is wrong."""
     text, found, tail = line.rpartition(b',"crc":')
     if not found or not tail.endswith(b"}") or not tail[:-1].isdigit() or int(tail[:-1]) != zlib.crc32(text):
         return None
     try:
         return text.decode() + "}"
-    except ValueError:  # the checksum fits, so that someone wrote it by hand
+    except ValueError:  # the checksum is right, so the line was written by hand
         return None
 
 
@@ -253,13 +254,13 @@ def _is_event(found: object) -> TypeGuard[Line]:
 
 
 INVALID = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
-"""What comes of events that make no sense."""
+"""Errors raised for malformed events."""
 
 
 @contextlib.contextmanager
 def reject_invalid_events(path: Path) -> Iterator[None]:
-    """A scope in which events are taken for what they say; JournalError where that makes no sense: each line is whole,
-    but nasrun did not write them, or not in this order."""
+    """A scope in which events are interpreted; JournalError if they are inconsistent: every line is intact, but nasrun
+    did not write them, or not in this order."""
     try:
         yield
     except INVALID as error:
@@ -267,12 +268,12 @@ def reject_invalid_events(path: Path) -> Iterator[None]:
 
 
 def makes_no_sense(path: Path, error: Exception) -> JournalError:
-    """The error of a journal that is whole, but does not tell of a run."""
+    """The error for an intact journal that does not describe a run."""
     text = " ".join(str(error).split())[:200]
-    return JournalError(f"{path}: does not tell of a run ({type(error).__name__}: {text})")
+    return JournalError(f"{path}: does not describe a run ({type(error).__name__}: {text})")
 
 
 def reread(line: Line) -> Line:
-    """A line as it is read when it has been written."""
+    """A line as it will be read after it has been written."""
     found: Line = _decode(_encode(line))
     return found

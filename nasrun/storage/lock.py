@@ -1,8 +1,8 @@
-"""The lock of a run directory, or of a sweep: who holds it, what it is at, and how it is asked to stop.
+"""The lock of a run directory or sweep: its holder, the holder's progress, and how to stop it.
 
-The operating system frees a lock when its process ends, however it ends. What the file says beside that is rewritten
-every second while the lock is held, so that others see, through a shared file system too, what goes on; and a file
-beside it asks the holder to end as at Ctrl-C. Neither has a part in what a run comes to.
+The operating system frees a lock when its process ends. While the lock is held, the content of the file is rewritten
+every second, so that others can see the progress, also on a shared file system. A file next to it asks the holder to
+stop as at Ctrl-C. Neither affects the result of a run.
 """
 
 import contextlib
@@ -27,11 +27,12 @@ NAME = ".lock"
 STOP = ".stop"
 """The ending of the file that asks the holder of a lock to stop: `.lock.stop`."""
 SECONDS = 0.5
-"""Between two looks for such a file."""
+"""Seconds between two checks for such a file."""
 LOOKED_AT = 0.3
-"""Seconds for which a lock may be held by whoever only looks whether it is free."""
+"""Seconds for which a process that only tests whether a lock is free may hold it."""
 ABSENT = 15.0
-"""Seconds without a sign of life after which a holder on another machine counts as gone, where locks do not reach."""
+"""Seconds without an update after which a holder on another machine counts as dead, if locks do not work across
+machines."""
 MOST_BYTES = 2**20
 
 Describe = Callable[[], Mapping[str, Any]]
@@ -39,11 +40,11 @@ Describe = Callable[[], Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Holder:
-    """What a lock file says. `alive`: the lock is held.
+    """The content of a lock file. `alive`: the lock is held.
 
-    `began`, `seen`: seconds since 1970 of the taking of the lock and the last sign of life. `says`: what the holder is
-    at. `stoppable`: it can be asked to stop. `asked`: it was. `stopped`: it ended because of that. `complete`: it ended
-    with all done that it was to do.
+    `began`, `seen`: times of acquisition and of the last update, in seconds since 1970. `says`: the holder's progress.
+    `stoppable`: it can be asked to stop. `asked`: it was asked. `stopped`: it ended because of that. `complete`: it
+    ended with all work done.
     """
 
     alive: bool
@@ -60,14 +61,15 @@ class Holder:
 
     @property
     def place(self) -> str:
-        """Where it is, in words."""
+        """The location of the holder, in words."""
         return f"{self.host}, process {self.pid}" + (f", SLURM job {self.job}" if self.job else "")
 
 
 class Hold:
-    """A lock that this process holds. `describe`: says what it is at, as JSON; may be set at any time.
+    """A lock held by this process. `describe`: returns the progress as JSON; may be set at any time.
 
-    `complete`: is to be set when all is done; the file says so once the lock is free."""
+    `complete`: to be set when all work is done; it is written when the lock is freed.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path, self._stop = path, path.with_name(path.name + STOP)
@@ -80,13 +82,13 @@ class Hold:
         self.complete = False
 
     def begin(self) -> None:
-        """Show who holds the lock, and from now on look for a wish to stop."""
-        self._stop.unlink(missing_ok=True)  # one of an earlier time
+        """Write the holder to the file, and check for stop requests from now on."""
+        self._stop.unlink(missing_ok=True)  # left by an earlier holder
         self.write()
         self._attendant.start()
 
     def end(self) -> None:
-        """Show that the lock is free; from here on nobody is interrupted."""
+        """Write that the lock is free; afterwards stop requests have no effect."""
         if self._over.is_set():
             return
         with self._turn:
@@ -98,7 +100,7 @@ class Hold:
             self._stop.unlink(missing_ok=True)
 
     def undo(self) -> None:
-        """After `end`: have the file say what it said before, since nothing was begun."""
+        """After `end`: restore the earlier content of the file, because nothing was started."""
         with contextlib.suppress(OSError):
             self._replace(self._before)
 
@@ -111,16 +113,18 @@ class Hold:
             with self._turn:
                 if self._in_main and not self._over.is_set() and self._stop.is_file():
                     self._stopped = True
-                    # To the main thread itself: what it waits for ends only then.
+                    # Sent to the main thread, which interrupts its waiting.
                     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
                     return
 
     def write(self, ended: float | None = None) -> None:
-        """Say in the file what the run is at, as happens every few seconds; `ended`: when it ended, if it did.
+        """Write the progress to the file; `ended`: time of the end, if it has ended.
 
-        A disk that is full, or a folder that is gone, is for the run itself to notice.
+        A full disk or missing folder is ignored here; the run itself will notice.
         """
-        with contextlib.suppress(OSError, RuntimeError, ValueError):  # RuntimeError: what it is at changed meanwhile
+        with contextlib.suppress(
+            OSError, RuntimeError, ValueError
+        ):  # RuntimeError: the progress changed in the meantime
             said = {"host": socket.gethostname(), "pid": os.getpid(), "job": os.environ.get("SLURM_JOB_ID")}
             said |= {"began": self._began, "seen": now(), "stoppable": self._in_main, "ended": ended}
             said |= {"stopped": self._stopped, "complete": self.complete and ended is not None}
@@ -137,9 +141,9 @@ class Hold:
 
 @contextlib.contextmanager
 def locked(directory: Path, name: str = NAME) -> Iterator[Hold]:
-    """Hold a run directory for this process alone; ConfigError where another one does.
+    """Lock a run directory for this process; ConfigError if another one holds it.
 
-    Whoever asks the holder to stop (`ask_to_stop`) has the signal of Ctrl-C raised in it.
+    `ask_to_stop` raises the signal of Ctrl-C in the holder.
     """
     refuse_links(directory)
     lock = FileLock(directory / name, timeout=LOOKED_AT)
@@ -147,7 +151,7 @@ def locked(directory: Path, name: str = NAME) -> Iterator[Hold]:
         lock.acquire(poll_interval=0.02)
     except Timeout:
         stop = shell_command("stop", directory)
-        raise ConfigError(f"{directory}: in use by another nasrun process; end that: {stop}") from None
+        raise ConfigError(f"{directory}: in use by another nasrun process; stop it with: {stop}") from None
     except OSError as error:
         raise ConfigError(f"{directory}: cannot be written to ({error.strerror})") from error
     hold = Hold(directory / name)
@@ -155,7 +159,7 @@ def locked(directory: Path, name: str = NAME) -> Iterator[Hold]:
         with contextlib.suppress(OSError):
             hold.begin()
         yield hold
-    except ConfigError:  # refused: who held it before, and how that ended, is still what is to be seen
+    except ConfigError:  # rejected: keep the information about the earlier holder
         hold.end()
         hold.undo()
         raise
@@ -165,7 +169,7 @@ def locked(directory: Path, name: str = NAME) -> Iterator[Hold]:
 
 
 def holder_of(path: Path) -> Holder:
-    """Who holds the lock of that path, or held it last; reading takes nothing from anyone."""
+    """The current or last holder of a lock; reading does not interfere with it."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
@@ -175,7 +179,7 @@ def holder_of(path: Path) -> Holder:
         said = _read(file.fileno())
         silent = now() - os.fstat(file.fileno()).st_mtime
     elsewhere = bool(said) and said.get("host") != socket.gethostname() and said.get("ended") is None
-    alive = held or (elsewhere and silent < ABSENT)  # not every file system carries locks to other machines
+    alive = held or (elsewhere and silent < ABSENT)  # not every file system supports locks across machines
     asked = path.with_name(path.name + STOP).is_file()
     try:
         return Holder(
@@ -196,15 +200,15 @@ def holder_of(path: Path) -> Holder:
 
 
 def ask_to_stop(path: Path) -> None:
-    """Ask whoever holds the lock of that path to end; ConfigError where that cannot be written."""
+    """Ask the holder of a lock to stop; ConfigError if the request cannot be written."""
     try:
         path.with_name(path.name + STOP).touch()
     except OSError as error:
-        raise ConfigError(f"{path.parent}: cannot be written to ({error.strerror}); ask its owner to end it") from error
+        raise ConfigError(f"{path.parent}: cannot be written to ({error.strerror}); its owner must stop it") from error
 
 
 def take_back(path: Path) -> None:
-    """Ask for nothing any more: the holder ended by itself."""
+    """Withdraw a stop request, because the holder ended by itself."""
     with contextlib.suppress(OSError):
         path.with_name(path.name + STOP).unlink(missing_ok=True)
 
@@ -221,7 +225,7 @@ def _is_held(descriptor: int) -> bool:
 
 
 def _read(descriptor: int) -> dict[str, Any]:
-    """What the file says; empty where that is nothing, or not of a holder. It may be rewritten at this moment."""
+    """The content of the file; empty if it is missing or malformed. It may be rewritten at this moment."""
     for _ in range(5):
         try:
             found = json.loads(os.pread(descriptor, MOST_BYTES, 0).partition(b"\n")[0])

@@ -1,7 +1,7 @@
-"""Runs as one zip file for others: what it takes to make them again and to compare, without data, paths or user names.
+"""Runs as one zip file to share: everything needed to repeat and compare them, without data, paths or user names.
 
-`nasrun rerun` starts a run from what is in it. Of a run directory weights, pictures and what tells of images stay
-behind; in the other files each path is cut to its last name.
+`nasrun rerun` repeats a run from it. Weights, plots and files with images are not packed; in the other files paths are
+reduced to their last component.
 """
 
 import json
@@ -36,7 +36,7 @@ TABLES = (
     "shared.csv",
     "architecture.csv",
 )
-"""What a run came to, as far as it is there."""
+"""Result files of a run that are packed if they exist."""
 FILES = (
     CONFIG.as_posix(),
     CONFIG.with_name("overrides.yaml").as_posix(),
@@ -47,18 +47,18 @@ FILES = (
     *TABLES,
     "strategy.json",
 )
-"""What is packed of a run directory, as far as it is there, besides its code."""
+"""Files of a run directory that are packed if they exist, in addition to its code."""
 CODE = "code"
 README, COMMANDS = "README.txt", "commands.sh"
 MOST_BYTES = 4 * 2**30
-"""Bytes of everything in a pack once it is unpacked."""
+"""Maximum total bytes of an unpacked pack."""
 _HOME = re.compile(r"(?<![\w.])(?:/home|/Users|[A-Z]:\\Users)[/\\][^/\\\s\"']+|(?<![\w./])/root(?![\w.-])")
 _STAMP = (1980, 1, 1, 0, 0, 0)
 
 
 @dataclass(frozen=True)
 class Pack:
-    """What was packed: its runs, and lines of what its author should know."""
+    """A written pack: its number of runs, and remarks for its author."""
 
     path: Path
     runs: int
@@ -66,19 +66,19 @@ class Pack:
 
 
 def pack(runs: Sequence[Path], folder: Path, path: Path) -> Pack:
-    """Write run directories into a zip file, by their places below a folder. The same runs give the same bytes.
+    """Write run directories to a zip file, by their paths below a folder. The same runs give the same bytes.
 
-    ConfigError where the file is there already, or cannot be written.
+    ConfigError if the file already exists, or cannot be written.
     """
     if path.exists():
-        raise ConfigError(f"{path}: is there already; choose another name: --out FILE.zip")
+        raise ConfigError(f"{path}: already exists; choose another name: --out FILE.zip")
     temporary, remarks, commands = path.with_name(f".{path.name}.{os.getpid()}.tmp"), [], []
     try:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
             for run in runs:
                 place = PurePosixPath(path.stem, *run.relative_to(folder).parts)
                 contents, names = _contents(run)
-                told = "holds a path of this machine, and is packed as it is, since the run knows it by its SHA-256"
+                told = "contains a path of this machine; it is packed unchanged, because the run records its SHA-256"
                 remarks += [f"{run / name}: {told}" for name in names]
                 for name, content in contents.items():
                     archive.writestr(zipfile.ZipInfo(str(place / name), _STAMP), content, zipfile.ZIP_DEFLATED)
@@ -97,7 +97,7 @@ def pack(runs: Sequence[Path], folder: Path, path: Path) -> Pack:
 
 
 def _resumes(content: bytes) -> list[str]:
-    """The commands that changed the config of a run later, by its journal."""
+    """The commands that later changed the config of a run, from its journal."""
     events = (json.loads(line) for line in content.splitlines() if line.startswith(b'{"event":"resume"'))
     changed = [event["changes"] for event in events if event.get("changes")]
     return [shell_command("resume", "DIR", *(f"{key}={typed(new)}" for key, new in one.items())) for one in changed]
@@ -109,16 +109,16 @@ def _readme(name: str, count: int, environment: Mapping[str, Any]) -> str:
     return (
         f"{counted(count, 'run')} of nasrun {environment.get('nasrun')} ({commit}), made with Python "
         f"{environment.get('python')}, {packages}, on {environment.get('processor')}.\n\n"
-        f"To make them again and compare:\n\n    nasrun unpack {shlex.quote(name + '.zip')}\n"
+        f"To repeat and compare them:\n\n    nasrun unpack {shlex.quote(name + '.zip')}\n"
         f"    nasrun rerun {shlex.quote(name)}\n\n"
-        f"Data are not part of it; where they are not found by themselves: nasrun rerun DIR dataset.path=PATH\n"
-        f"{COMMANDS} holds the command of each run. Each run's code/ holds the classes of its own author, if it has\n"
-        f"any; they are not run unless you allow it (NASRUN_ALLOW=MODULE).\n"
+        f"Data are not included; if they are not found automatically: nasrun rerun DIR dataset.path=PATH\n"
+        f"{COMMANDS} has the command of each run. The code/ of a run has its author's own classes, if there are\n"
+        f"any; they are executed only if you allow it (NASRUN_ALLOW=MODULE).\n"
     )
 
 
 def _contents(run: Path) -> tuple[dict[str, bytes], list[str]]:
-    """The files of a run by name, without paths and user names; and the names of code files that hold such."""
+    """The files of a run by name, without paths and user names; and the names of code files that contain some."""
     lines = journal.read(run / journal.NAME)
     clean = _Cleaner(run, assemble(run, lines).header)
     contents: dict[str, bytes] = {}
@@ -136,7 +136,7 @@ def _contents(run: Path) -> tuple[dict[str, bytes], list[str]]:
 
 
 class _Cleaner:
-    """Cuts paths to their last names, and home directories to `~`."""
+    """Reduces paths to their last component, and home directories to `~`."""
 
     def __init__(self, run: Path, header: RunStarted) -> None:
         places: dict[str, str] = {str(run.absolute()): run.name, str(run.resolve()): run.name}
@@ -156,11 +156,11 @@ class _Cleaner:
         return _HOME.sub("~", text)
 
     def journal(self, lines: Sequence[journal.Line]) -> bytes:
-        """The journal without them, its checksums made anew."""
+        """The journal without paths, with new checksums."""
         return b"".join(journal.line_of(self._without_place(self._value(line))) for line in lines)
 
     def file(self, name: str, text: str) -> bytes:
-        """A file of a run without them, in its own format."""
+        """A file of a run without paths, in its own format."""
         if name.endswith(".json"):
             return (json.dumps(self._without_place(self._value(json.loads(text))), indent=2) + "\n").encode()
         if name.endswith(".yaml"):
@@ -182,13 +182,13 @@ class _Cleaner:
 
 
 def unpack(path: Path, folder: Path) -> Path:
-    """The runs of a pack, in a new folder that appears whole or not at all; returns it.
+    """Unpack the runs of a pack into a new folder, atomically, and return the folder.
 
-    Whoever made the file may be anyone: it may hold the files of runs alone, no links, and nothing that leads out of
-    the folder. ConfigError, in one line, for any other file.
+    Packs are not trusted: a pack may contain only files of runs, no links, and no paths outside the folder.
+    ConfigError, in one line, for any other file.
     """
     if not is_free(folder):
-        raise ConfigError(f"{folder}: is there already; choose another: nasrun unpack {path} FOLDER")
+        raise ConfigError(f"{folder}: already exists; choose another: nasrun unpack {path} FOLDER")
     temporary = folder.absolute().with_name(f".{folder.name}.{os.getpid()}.tmp")
     try:
         with zipfile.ZipFile(path) as archive:
@@ -202,7 +202,7 @@ def unpack(path: Path, folder: Path) -> Path:
             folder.rmdir()
         temporary.rename(folder)
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-        raise ConfigError(f"{path}: is no pack of runs ({error})") from error
+        raise ConfigError(f"{path}: is not a pack of runs ({error})") from error
     except OSError as error:
         raise ConfigError(f"{error.filename or path}: {error.strerror}") from error
     finally:
@@ -211,7 +211,7 @@ def unpack(path: Path, folder: Path) -> Path:
 
 
 def _members(archive: zipfile.ZipFile) -> list[tuple[zipfile.ZipInfo, PurePosixPath]]:
-    """The files of a pack with their places; ValueError for what has no place in one."""
+    """The files of a pack with their paths; ValueError for files that are not allowed."""
     found, places = [], set()
     if sum(member.file_size for member in archive.infolist()) > MOST_BYTES:
         raise ValueError(f"more than {MOST_BYTES:,} bytes")
@@ -221,16 +221,16 @@ def _members(archive: zipfile.ZipFile) -> list[tuple[zipfile.ZipInfo, PurePosixP
         inside = PurePosixPath(*parts[1:])
         plain = not any(part in ("..", "/") or "\\" in part or ":" in part for part in parts) and len(parts) > 1
         if not plain or linked or member.is_dir() or not _belongs(inside) or inside in places:
-            raise ValueError(f"{show(member.filename)} has no place in one")
+            raise ValueError(f"{show(member.filename)} is not allowed in it")
         places.add(inside)
         found.append((member, inside))
     if not any(place.name == journal.NAME for place in places):
-        raise ValueError("it holds no run")
+        raise ValueError("it has no runs")
     return found
 
 
 def _belongs(place: PurePosixPath) -> bool:
-    """Whether a pack may hold a file."""
+    """Whether a file is allowed in a pack."""
     text = str(place)
     code = CODE in place.parts[:-1] and place.suffix == ".py"
     return text in (README, COMMANDS) or code or any(text == name or text.endswith(f"/{name}") for name in FILES)

@@ -1,8 +1,8 @@
-"""Files and folders that the config of a stored run names: found again from any working directory, or given anew.
+"""Files and folders named by the config of a stored run: found from any working directory, or given anew.
 
-A config keeps a path as it was typed. The header of the journal says which keys are paths, and for relative ones where
-they start from: the working directory of the run, as it was and as seen from the run directory, so that a run is found
-together with its data where both were moved. `nasrun.config.paths.path_options` makes that entry of the header.
+A config stores a path as typed. The header of the journal records which keys are paths and, for relative ones, the
+working directory of the run, both absolute and relative to the run directory, so that paths stay valid if run and data
+are moved together. `nasrun.config.paths.path_options` creates that entry.
 """
 
 import os
@@ -17,11 +17,11 @@ from nasrun.core.options import show
 from nasrun.storage.events import RunStarted
 
 VERIFIED = ("dataset", "evaluator")
-"""Groups whose files a run knows again by their content, so that it may be told that they lie elsewhere."""
+"""Groups whose files a run verifies by content, so that they may have been moved."""
 
 
 def header_entry(given: Mapping[str, str | None], directory: Path) -> dict[str, Any]:
-    """What the header of a new run in a directory says of its paths; the working directory only if it matters.
+    """The entry for paths in the header of a new run; with the working directory only if it matters.
 
     `given`: the dotted keys that are paths, with their values.
     """
@@ -32,20 +32,20 @@ def header_entry(given: Mapping[str, str | None], directory: Path) -> dict[str, 
 
 
 def given_paths(header: RunStarted) -> dict[str, str | None]:
-    """The dotted keys of a run's config that are paths, as they were typed; none where its version recorded none."""
+    """The dotted keys of a run's config that are paths, with values as typed; empty if its version recorded none."""
     return dict(_entry(header).get("given", {}))
 
 
 def movable(header: RunStarted) -> tuple[str, ...]:
-    """Those of the keys that may be given anew, since what lies there is compared."""
+    """The keys that may be given anew, because the content is verified."""
     return tuple(key for key in given_paths(header) if header.data is not None and key.partition(".")[0] in VERIFIED)
 
 
 def find_paths(config: DictConfig, header: RunStarted, directory: Path) -> DictConfig:
-    """The config of a stored run with its relative paths as they are reached from this working directory.
+    """The config of a stored run with relative paths resolved from the current working directory.
 
-    Looked for in this order: as seen from the run directory, from the working directory that the run began in, and
-    from the present one. A path that is nowhere is left as it is.
+    The bases are tried in this order: relative to the run directory, the working directory at the start of the run, and
+    the current one. A path that does not exist is left unchanged.
     """
     folders, found = _folders(header, directory), config.copy()
     for key in given_paths(header):
@@ -59,13 +59,13 @@ def find_paths(config: DictConfig, header: RunStarted, directory: Path) -> DictC
 
 
 def whole_path(value: Any) -> Any:
-    """A path that is given anew, in full: the next command may come from another working directory."""
+    """A newly given path as an absolute path, because the next command may use another working directory."""
     return str(Path(value).absolute()) if isinstance(value, str) and _is_relative(value) else value
 
 
 def kept_path(value: Any, header: RunStarted, directory: Path) -> Any:
-    """How a run keeps a path that is given anew: what is typed as a relative one, as seen from where the run's own
-    relative paths start; in full where it has none."""
+    """The form in which a run stores a newly given path: a relative one is stored relative to the base of the run's own
+    relative paths, or absolute if it has none."""
     folders = _folders(header, directory)
     if not isinstance(value, str) or not _is_relative(value) or not folders:
         return whole_path(value)
@@ -73,37 +73,37 @@ def kept_path(value: Any, header: RunStarted, directory: Path) -> Any:
 
 
 def data_key(config: DictConfig, header: RunStarted) -> str | None:
-    """The key that says where a run's data lie: the one that is set, else the first; None where there is none."""
+    """The key with the location of a run's data: the one that is set, else the first; None if there is none."""
     keys = [key for key in given_paths(header) if key.startswith("dataset.")]
     return next((key for key in keys if OmegaConf.select(config, key) is not None), keys[0] if keys else None)
 
 
 def data_named(config: DictConfig, header: RunStarted, name: str) -> str:
-    """A run's data, for messages: `dataset.path=photos`, or by the name of the data set where they have no path."""
+    """The name of a run's data in messages: `dataset.path=photos`, or the name of the data set if it has no path."""
     key = data_key(config, header)
     value = None if key is None else OmegaConf.select(config, key)
     return f"dataset {name}" if value is None else f"{key}={show(value)}"
 
 
 def data_there(config: DictConfig, header: RunStarted) -> bool:
-    """Whether anything lies where the config says that a run's data lie; False where it does not say."""
+    """Whether the configured location of a run's data exists; False if there is none."""
     key = data_key(config, header)
     value = None if key is None else OmegaConf.select(config, key)
     return isinstance(value, str) and at_home(value).exists()
 
 
 def _entry(header: RunStarted) -> Mapping[str, Any]:
-    """What a header says of paths; anyone may have written it."""
+    """The entry for paths in a header, which is not trusted."""
     entry = header.paths
     return entry if entry is not None and isinstance(entry.get("given"), dict) else {}
 
 
 def _folders(header: RunStarted, directory: Path) -> list[Path]:
-    """Where relative paths may start from."""
+    """Possible base directories of relative paths."""
     entry = _entry(header)
     if not isinstance(entry.get("folder"), str) or not isinstance(entry.get("from_run"), str):
         return []
-    # By names alone, as `relpath` made it: a folder above may be a link.
+    # Lexically, as in `relpath`: a parent folder may be a link.
     return [Path(os.path.normpath(directory.absolute() / entry["from_run"])), Path(entry["folder"])]
 
 

@@ -1,6 +1,6 @@
-"""What a network answered for each image of the test set, as a file beside its weights.
+"""The predictions of a network for the test set, in a file next to its weights.
 
-From it follows what a report tells of the test: how sure the accuracy is, accuracy by class, what is taken for what.
+Reports use it for the confidence interval of the accuracy, the accuracy by class and the confusion matrix.
 """
 
 import json
@@ -13,7 +13,7 @@ import numpy as np
 
 NAME = "test_predictions.safetensors"
 WRONG = 24
-"""Wrongly answered images that are kept, those of the highest confidence first."""
+"""Maximum number of misclassified images that are stored, those with the highest confidence first."""
 ABOUT = "classes"
 
 
@@ -21,16 +21,17 @@ class ByIndex(Protocol):
     """Images uint8 (N, channels, height, width), in memory or elsewhere."""
 
     def __getitem__(self, index: np.ndarray, /) -> np.ndarray:
-        """Those at places, as an array."""
+        """The images at some indices, as an array."""
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Answers of a classifier for N images.
+    """Predictions of a classifier for N images.
 
-    `labels`, `answers`: int64 (N,), the true and the likeliest class. `confidence`, `true_confidence`: float32 (N,),
-    the softmax share of the answer and of the true class. `wrong`: int64 (K,), the places of the wrong answers of the
-    highest confidence, the highest first. `images`: uint8 (K, channels, height, width), theirs. `classes`: the names.
+    `labels`, `answers`: int64 (N,), the true and the predicted class. `confidence`, `true_confidence`: float32 (N,),
+    the softmax probability of the predicted and of the true class. `wrong`: int64 (K,), the indices of the wrong
+    predictions with the highest confidence, in descending order. `images`: uint8 (K, channels, height, width), their
+    images. `classes`: the names.
     """
 
     labels: np.ndarray
@@ -43,7 +44,7 @@ class Predictions:
 
     @classmethod
     def of(cls, logits: np.ndarray, labels: np.ndarray, images: ByIndex, classes: tuple[str, ...]) -> "Predictions":
-        """The answers that logits, float (N, classes), amount to for images uint8 (N, channels, height, width)."""
+        """The predictions from logits, float (N, classes), for images uint8 (N, channels, height, width)."""
         shares = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
         shares /= shares.sum(axis=1, keepdims=True)
         answers, places = logits.argmax(1).astype(np.int64), np.arange(len(labels))
@@ -54,11 +55,11 @@ class Predictions:
         return cls(labels.astype(np.int64), answers, confidence, true, wrong, images[wrong], classes)
 
     def save(self, folder: Path) -> None:
-        """Write the file into a folder, as a whole or not at all; OSError passes through."""
+        """Write the file to a folder atomically; OSError passes through."""
         from safetensors.numpy import save
 
         arrays = {name: np.ascontiguousarray(value) for name, value in vars(self).items() if name != ABOUT}
-        folder.mkdir(exist_ok=True)  # without those above: a run that was deleted is not begun anew
+        folder.mkdir(exist_ok=True)  # no parents: a deleted run directory must not be created again
         temporary = folder / f".{NAME}.{os.getpid()}.tmp"
         try:
             temporary.write_bytes(save(arrays, {ABOUT: json.dumps(self.classes)}))
@@ -68,7 +69,7 @@ class Predictions:
 
 
 def read_predictions(folder: Path) -> Predictions | None:
-    """What the file in a folder holds; None where there is none. ValueError, in one line, where it is damaged."""
+    """Read the file in a folder; None if there is none. ValueError, in one line, if it is damaged."""
     from safetensors import SafetensorError, safe_open
 
     path = folder / NAME
@@ -83,11 +84,11 @@ def read_predictions(folder: Path) -> Predictions | None:
         return found
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"{path}: damaged ({type(error).__name__}: {reason}); delete it, and go on without") from None
+        raise ValueError(f"{path}: damaged ({type(error).__name__}: {reason}); delete it") from None
 
 
 def _check(found: Predictions) -> None:
-    """ValueError where arrays are not those of any test."""
+    """ValueError if the arrays are inconsistent."""
     count, classes = len(found.labels), len(found.classes)
     for name in ("labels", "answers", "wrong"):
         values, most = getattr(found, name), count if name == "wrong" else classes
@@ -96,12 +97,12 @@ def _check(found: Predictions) -> None:
             or values.ndim != 1
             or (values.size and not 0 <= values.min() <= values.max() < most)
         ):
-            raise ValueError(f"{name} are not whole numbers below {most}")
+            raise ValueError(f"{name} are not integers below {most}")
     for name in ("confidence", "true_confidence"):
         values = getattr(found, name)
         if values.dtype != np.float32 or values.shape != (count,) or not ((values >= 0) & (values <= 1)).all():
-            raise ValueError(f"{name} is no share for each of {count} images")
+            raise ValueError(f"{name} does not have one share for each of {count} images")
     if not count or found.answers.shape != (count,):
         raise ValueError(f"{len(found.answers)} answers for {count} images")
     if found.images.dtype != np.uint8 or found.images.ndim != 4 or len(found.images) != len(found.wrong):
-        raise ValueError("the images are not those of the wrong answers")
+        raise ValueError("the images do not match the wrong predictions")

@@ -1,4 +1,4 @@
-"""What a run has found so far, as reports and the loop see it: one record per trial, read from the journal."""
+"""The results of a run so far, one record per trial, read from the journal."""
 
 import contextlib
 import itertools
@@ -34,21 +34,21 @@ from nasrun.storage.journal import Journal, Line
 
 CONFIG = Path(".hydra") / "config.yaml"
 OF_TRIALS = (Asked, Measured, Told)
-"""The events of which each trial has some."""
+"""Events that occur for every trial."""
 BEGINNINGS = (RunStarted, Resumed)
-"""The events before which time that passed does not count."""
+"""Events for which the time since the previous event does not count."""
 
 
 @dataclass(slots=True)
 class TrialRecord:
-    """A trial with its measurements, one per repeat, in the order of the repeats once it is told."""
+    """A trial with its measurements, one per repeat, sorted by repeat once it is told."""
 
     trial: Trial
     measurements: list[Measurement] = field(default_factory=list)
 
     @property
     def status(self) -> Status:
-        """ok where any repeat succeeded, else the status of the first."""
+        """`ok` if any repeat succeeded, else the status of the first."""
         for measurement in self.measurements:
             if measurement.status == "ok":
                 return "ok"
@@ -56,57 +56,56 @@ class TrialRecord:
 
     @property
     def error(self) -> str | None:
-        """The first reason given by a repeat that did not succeed."""
+        """The reason of the first repeat that did not succeed."""
         return next((m.error for m in self.measurements if m.error), None)
 
     @property
     def repeats(self) -> int:
-        """Repeats that succeeded."""
+        """The measurements of successful repeats."""
         return sum(m.status == "ok" for m in self.measurements)
 
     @property
     def seconds(self) -> float:
-        """Time spent on all repeats; zero where the result was taken over from an earlier trial."""
+        """Time spent on all repeats; zero if the result was copied from an earlier trial."""
         return sum(m.seconds for m in self.measurements)
 
     def values(self, metric: str) -> list[float]:
-        """The metric of each repeat that reports it."""
+        """The values of a metric in all repeats that report it."""
         return [m.metrics[metric] for m in self.measurements if m.status == "ok" and metric in m.metrics]
 
     def mean(self, metric: str) -> float | None:
-        """Mean over the repeats, None where none reports the metric."""
+        """Mean over the repeats, None if none reports the metric."""
         values = self.values(metric)
         return exact_mean(values) if values else None
 
     def means(self, metrics: Sequence[str]) -> list[float | None]:
-        """The mean of each of some metrics."""
-        if len(self.measurements) == 1 and self.measurements[0].status == "ok":  # by far the most
+        """The means of several metrics."""
+        if len(self.measurements) == 1 and self.measurements[0].status == "ok":  # the most frequent case
             found = self.measurements[0].metrics
             return [float(found[metric]) if metric in found else None for metric in metrics]
         return [self.mean(metric) for metric in metrics]
 
     def deviation(self, metric: str) -> float | None:
-        """Sample standard deviation over the repeats, None below two of them."""
+        """Sample standard deviation over the repeats; None for fewer than two."""
         values = self.values(metric)
         return statistics.stdev(values) if len(values) > 1 else None
 
 
 def reused(trial: Trial, original: TrialRecord) -> TrialRecord:
-    """The record of a trial that takes over the result of an earlier one: same metrics, no time spent."""
+    """The record of a trial that copies the result of an earlier one: same metrics, no time spent."""
     return TrialRecord(
         trial, [Measurement(trial.number, m.repeat, m.status, m.metrics, m.error) for m in original.measurements]
     )
 
 
 def best_of(records: Mapping[int, TrialRecord], objective: Objective) -> TrialRecord | None:
-    """The trial with the best mean objective; of equals, the first. None where no trial succeeded."""
+    """The first trial with the best mean objective; None if no trial succeeded."""
     ranked = [r for r in records.values() if r.status == "ok"]
     return max(ranked, key=lambda r: (objective.score(r.measurements), -r.trial.number), default=None)
 
 
 class Salvage(NamedTuple):
-    """A journal that was damaged: at which line, how many trials had been told before it, and where the damaged one is
-    now."""
+    """A damaged journal: the line, the number of trials told before it, and the location of the damaged copy."""
 
     line: int
     told: int
@@ -115,14 +114,13 @@ class Salvage(NamedTuple):
 
 @dataclass
 class RunRecords:
-    """What the events of a run have come to, one after the other (`take`): the one reducer of journals.
+    """The state of a run, reduced from its events (`take`); the only reducer of journals.
 
-    `trials`: those that were told, in the order of the tells; `told_at`: for each the seconds since the start,
-    without those between a stop and a resume. `asked`: all that were proposed. `final`, `end`: the last of each;
-    there is no end while the run goes on. `baseline_plan`, `baseline`: of a known network at the same cost as the
-    winner of `final`. `changes`: keys of the config that resumes changed, in their order. `spent`: of a budget of
-    time. `resumes`: each with the number of trials that were told by then. `events`: all of them, where they are to be
-    replayed (`assemble`); else none.
+    `trials`: told trials, in the order of the tells; `told_at`: for each the seconds since the start, without pauses
+    between a stop and a resume. `asked`: all proposed trials. `final`, `end`: the last event of each type; there is no
+    `end` while the run continues. `baseline_plan`, `baseline`: of a known network at the same cost as the winner of
+    `final`. `changes`: config keys changed by resumes, in order. `spent`: seconds spent of a time budget. `resumes`:
+    each with the number of trials told so far. `events`: all events if they will be replayed (`assemble`); else empty.
     """
 
     directory: Path
@@ -147,12 +145,12 @@ class RunRecords:
 
     @property
     def wall_seconds(self) -> float:
-        """Seconds that the run took, without those between a stop and a resume."""
+        """Duration of the run in seconds, without pauses between a stop and a resume."""
         return self._gone + self._last - (self._last if self._started is None else self._started)
 
     @property
     def last_time(self) -> float | None:
-        """Seconds since 1970 of the last event; None where the journal does not say."""
+        """Time of the last event in seconds since 1970; None if not recorded."""
         return None if self._started is None else self._last
 
     @property
@@ -161,7 +159,7 @@ class RunRecords:
         return {} if self.final is None else dict(self.final.metrics)
 
     def take(self, event: Event) -> None:
-        """Take in the next event."""
+        """Process the next event."""
         self._take_time(event)
         if event.spent:
             self.spent = max(self.spent, event.spent)
@@ -194,7 +192,7 @@ class RunRecords:
                     self.salvages.append(Salvage(event.damaged["line"], len(self.told_at), event.damaged["file"]))
 
     def _take_time(self, event: Event) -> None:
-        """A clock that was set back takes no time away."""
+        """Add elapsed time; a clock that was set back does not reduce it."""
         moment = event.time
         if moment is None:
             return
@@ -206,14 +204,14 @@ class RunRecords:
 
 
 def outcome(run: RunRecords, objective: Objective) -> TrialRecord | None:
-    """The network that a run came to: the one that its strategy chose at the end, else the best by the objective."""
+    """The winner of a run: the trial selected by its strategy at the end, else the best by the objective."""
     if run.final is not None and run.final.chosen:
         return run.trials.get(run.final.trial) if run.final.trial is not None else None
     return best_of(run.trials, objective)
 
 
 class RunLog(Journal):
-    """The journal of a run that goes on. `run`: what its events have come to by now, those that are appended too."""
+    """The journal of a continuing run. `run`: the state after all events, including appended ones."""
 
     def __init__(self, path: Path, run: RunRecords) -> None:
         super().__init__(path)
@@ -222,30 +220,30 @@ class RunLog(Journal):
     def append(self, *events: Event, fsync: bool = False) -> None:
         super().append(*events, fsync=fsync)
         for event in events:
-            # There are many of trials alone. The others are taken for what anybody will read, to the type of a number.
+            # Only trial events are numerous. The others are read back, so that number types are as in the file.
             of_trial = isinstance(event, OF_TRIALS)
             self.run.take(event if of_trial else event_of(journal.reread(event.to_json())))
 
 
 def read_run(directory: Path) -> RunRecords:
-    """Read a run directory's journal, whether the run is finished, stopped or still going.
+    """Read the journal of a finished, stopped or running run.
 
-    Raises FileNotFoundError where the directory holds no run, JournalError where the journal is damaged.
+    Raises FileNotFoundError if the directory has no run, JournalError if the journal is damaged.
     """
     lines = journal.lines_of(directory / journal.NAME)
     first = next(lines, None)
     if first is None:
-        raise FileNotFoundError(f"{directory} holds no run")
+        raise FileNotFoundError(f"{directory} has no run")
     return assemble(directory, itertools.chain([first], lines))
 
 
 def assemble(directory: Path, lines: Iterable[Line], *, keep_events: bool = False) -> RunRecords:
-    """What the lines of a journal amount to; JournalError where they make no sense. `keep_events`: to be replayed."""
+    """Reduce the lines of a journal; JournalError if they are inconsistent. `keep_events`: keep them for a replay."""
     path = directory / journal.NAME
     events = each_event_of(lines, path)
     header = next(events, None)
     if not isinstance(header, RunStarted):
-        raise journal.JournalError(f"{path}: does not begin with the start of a run")
+        raise journal.JournalError(f"{path}: does not start with the header of a run")
     run = RunRecords(directory, header)
     with no_collection():
         for event in itertools.chain([header], events):
@@ -259,7 +257,7 @@ def assemble(directory: Path, lines: Iterable[Line], *, keep_events: bool = Fals
 
 
 def resolve_trial(asked: Mapping[int, TrialRecord], number: int) -> TrialRecord:
-    """The record of a trial that is complete: repeats in order, or the result of the trial it reuses."""
+    """The record of a complete trial: repeats in order, or the result of the trial that it reuses."""
     record = asked[number]
     original = record.trial.proposal.reuse_of
     if original is not None:
@@ -270,7 +268,7 @@ def resolve_trial(asked: Mapping[int, TrialRecord], number: int) -> TrialRecord:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file so that a reader sees the old one or the new one, never half of it."""
+    """Write a JSON file atomically."""
     write_text(path, json.dumps(content, indent=2, sort_keys=False) + "\n")
 
 
@@ -282,12 +280,12 @@ def write_text(path: Path, text: str) -> None:
 
 @contextlib.contextmanager
 def replaced(path: Path) -> Iterator[TextIO]:
-    """A text file that takes the place of another one when it is written: a temporary file beside it, then a rename.
-    Its folder is there already.
+    """A text file that replaces another one when it is complete: a temporary file next to it, then a rename. Its folder
+    must exist.
 
-    OSError (disk full, folder gone) passes through, and leaves the file as it was.
+    OSError (disk full, folder missing) passes through and leaves the file unchanged.
     """
-    # `report` may write the tables of a run that does so itself.
+    # `nasrun report` may write tables while the run itself writes them.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("w", encoding="utf-8", newline="") as file:
@@ -298,13 +296,14 @@ def replaced(path: Path) -> Iterator[TextIO]:
 
 
 class Observer:
-    """Whoever watches a run: the console, or a tracker. Nothing that it does may change the run; here it is silent."""
+    """An observer of a run, such as the console or a tracker. It must not affect the run. By default it does
+    nothing."""
 
     def on_start(self, trials: int, records: Mapping[int, TrialRecord], directory: Path) -> None:
-        """The search begins or goes on, with `trials` to be done in all and the records of those done before."""
+        """The search starts or continues, with the total number of `trials` and the records of earlier ones."""
 
     def message(self, text: str) -> None:
-        """One line that the user should see (a choice made, a reason to stop)."""
+        """A one-line message for the user (a decision, a reason to stop)."""
 
     def on_trial_start(self, trial: Trial) -> None:
         """A trial was proposed and queued."""
@@ -316,10 +315,10 @@ class Observer:
         """A trial is complete; `best` is the best so far, this one included."""
 
     def on_final_training(self, best: TrialRecord) -> None:
-        """The search is over, and the winner's final training and test begin."""
+        """The search has ended, and the winner's final training and test start."""
 
     def on_finish(self, summary: Mapping[str, Any]) -> None:
-        """The run is over and its files are written; `summary` is what `summary.json` holds."""
+        """The run has ended and its files are written; `summary` is the content of `summary.json`."""
 
     def close(self) -> None:
-        """Give the terminal back; called at every end, an interrupted one too."""
+        """Release the terminal; called at every end, including interruptions."""

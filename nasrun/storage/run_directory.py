@@ -1,4 +1,4 @@
-"""Run directories on disk: made whole or not at all, held by one process at a time, read back for a resume."""
+"""Run directories: created atomically, and read for a resume."""
 
 import contextlib
 import errno
@@ -20,24 +20,25 @@ from nasrun.storage.records import CONFIG, write_json, write_text
 from nasrun.storage.stored_config import check_stored, check_targets, read_stored, refuse_links
 
 BESIDE = ("*.log", "*.out", "*.err", "lost+found")
-"""What may be in the folder of a new run: logs, which may be opened before it begins, and what a file system keeps."""
+"""What the folder of a new run may contain: logs, which may be opened earlier, and files of the file system."""
 
 
 _ADDED = 20
-"""Bytes that are added to the name of a run directory while it is made, or to make it unique."""
+"""Bytes added to the name of a run directory while it is created, or to make it unique."""
 
 
 NAMED = 3
-"""Runs in a folder that a message names."""
+"""Maximum number of runs named in a message."""
 
 
 def holds_run(directory: Path) -> bool:
-    """True where a directory holds the journal of a run."""
+    """True if a directory has the journal of a run."""
     return (directory / journal.NAME).is_file()
 
 
 def runs_in(directory: Path) -> str:
-    """For a message about a folder that is no run: which of its folders are, after a semicolon; empty where none is."""
+    """The end of a message about a folder that is not a run: which of its folders are runs, after a semicolon; empty if
+    none."""
     found = sorted(path.parent for path in directory.glob(f"*/{journal.NAME}"))
     more = ", ..." if len(found) > NAMED else ""
     return f"; runs in it: {', '.join(map(str, found[:NAMED]))}{more}" if found else ""
@@ -51,17 +52,17 @@ def load_config(
     groups: Collection[str] | None = None,
     data_only: bool = False,
 ) -> DictConfig:
-    """The config of a run as it is now: as it was started, under the `changes` of its resumes (`RunRecords`).
+    """The current config of a run: its initial config with the `changes` of its resumes (`RunRecords`).
 
-    Whoever made the directory wrote it: it may name no class outside of nasrun that the user does not allow
-    (`nasrun.storage.stored_config`), and the directory may hold no links. `chosen`: classes that the command line names
-    itself. `groups`: those of which something will be made; None: all.
-    `data_only`: nothing will be made of it, nor written into the directory, so that any class may be named.
+    The config is not trusted: it must not name classes outside of nasrun that the user does not allow
+    (`nasrun.storage.stored_config`), and the directory must not contain links. `chosen`: classes that the command line
+    names. `groups`: groups whose objects will be created; None: all. `data_only`: no object will be created and nothing
+    written, so that any class is allowed.
     """
     path = directory / CONFIG
     config = read_stored(path)
     for key, value in changes:
-        OmegaConf.update(config, key, value, merge=key != "tracker")  # another tracker has other keys
+        OmegaConf.update(config, key, value, merge=key != "tracker")  # another tracker has different keys
     check_stored(config, path)
     if not data_only:
         made = config if groups is None else OmegaConf.masked_copy(config, list(groups))
@@ -79,15 +80,15 @@ def create_directory(
     words: Sequence[str] = (),
     files: Mapping[str, bytes] = {},
 ) -> Path:
-    """Make a run directory with its config, environment and journal, all at once: it appears complete or not at all.
+    """Create a run directory with its config, environment and journal atomically.
 
-    `words`: the command line, for `overrides.yaml`. `files`: further ones, by their path in the directory. Returns the
-    path of the directory. ConfigError where it is taken and `unique` is off, or cannot be written.
+    `words`: the command line, for `overrides.yaml`. `files`: further files, by path in the directory. Returns the path
+    of the directory. ConfigError if it exists and `unique` is off, or if it cannot be written.
     """
 
     def write(folder: Path) -> None:
         (folder / CONFIG).parent.mkdir(parents=True)
-        # Values, not references: what they referred to, as a variable of the environment, may be another later.
+        # Values, not references: an environment variable may change later.
         write_text(folder / CONFIG, OmegaConf.to_yaml(config, resolve=True))
         listed = yaml.safe_dump(list(words), allow_unicode=True, width=sys.maxsize) if words else ""
         write_text(folder / CONFIG.with_name("overrides.yaml"), listed)
@@ -105,12 +106,12 @@ def create_directory(
         raise AssertionError("unreachable")
     except OSError as error:
         raise ConfigError(
-            f"{directory}: cannot be made ({error.strerror}); choose another: hydra.run.dir=PATH"
+            f"{directory}: cannot be created ({error.strerror}); choose another: hydra.run.dir=PATH"
         ) from error
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write files by their paths below a folder, which are made as needed."""
+    """Write files by their paths below a folder, creating folders as needed."""
     for name, content in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -118,10 +119,10 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def _make(directory: Path, write: Callable[[Path], None]) -> bool:
-    """Put what `write` writes in the place of a directory; False where another run is there first.
+    """Create a directory with what `write` writes; False if another run was created there first.
 
-    A folder that cannot be replaced (a mount point, one with logs in it) is filled, with the journal last, which makes
-    it a run.
+    A folder that cannot be replaced (a mount point, one with logs) is filled, with the journal last, which makes it a
+    run.
     """
     real = directory.resolve()
     if not is_free(real):
@@ -133,7 +134,7 @@ def _make(directory: Path, write: Callable[[Path], None]) -> bool:
         if not fill:
             temporary.rename(real)
             return True
-        # Of two processes, the one whose folder of configs is there first has the directory.
+        # Of two processes, the first to create the folder of configs owns the directory.
         others = sorted(path.name for path in temporary.iterdir() if path.name not in (CONFIG.parts[0], journal.NAME))
         for name in (CONFIG.parts[0], *others, journal.NAME):
             (temporary / name).rename(real / name)
@@ -147,28 +148,28 @@ def _make(directory: Path, write: Callable[[Path], None]) -> bool:
 
 
 def is_free(directory: Path) -> bool:
-    """Whether a new run can be made at a path: nothing is there, or a folder with nothing but `BESIDE` in it."""
+    """Whether a new run can be created at a path: it does not exist, or is a folder with nothing but `BESIDE`."""
     if not directory.is_dir():
         return not directory.exists()
     return all(any(path.match(pattern) for pattern in BESIDE) for path in directory.iterdir())
 
 
 def taken(directory: Path) -> str:
-    """Why a directory cannot be used for a new run, and what to do."""
+    """The message why a directory cannot be used for a new run, and what to do."""
     if holds_run(directory):
-        return f"{directory} holds a run already; go on with it: {shell_command('resume', directory)}"
+        return f"{directory} already has a run; continue it with: {shell_command('resume', directory)}"
     return f"{directory} is not an empty folder; choose another: hydra.run.dir=PATH"
 
 
 def check_place(directory: Path, key: str, *, may_exist: bool) -> Path:
-    """ConfigError where a run could not be written to a directory; else the nearest folder above that exists.
+    """ConfigError if a run could not be written to a directory; otherwise the nearest existing folder above it.
 
-    `key`: what names the directory. `may_exist`: what is there already is no obstacle.
+    `key`: the option that names the directory. `may_exist`: an existing directory is allowed.
     """
     choose = f"choose another: {key}=PATH"
     for path in (directory, *directory.absolute().parents):
         if path.is_symlink() and not path.exists():
-            raise ConfigError(f"{path}: is a link to {path.readlink()}, which does not exist; make that, or {choose}")
+            raise ConfigError(f"{path}: is a link to {path.readlink()}, which does not exist; create that, or {choose}")
     if not may_exist:
         if directory.is_dir() and directory.samefile(Path.cwd()) and not holds_run(directory):
             raise ConfigError(f"{key}={directory}: the folder that nasrun is run in; choose another")
@@ -176,7 +177,7 @@ def check_place(directory: Path, key: str, *, may_exist: bool) -> Path:
             raise ConfigError(taken(directory))
     existing = next(parent for parent in (directory, *directory.absolute().parents) if parent.exists())
     if not existing.is_dir():
-        raise ConfigError(f"{existing}: is a file, so {directory} cannot be made; {choose}")
+        raise ConfigError(f"{existing}: is a file, so {directory} cannot be created; {choose}")
     longest = os.pathconf(existing, "PC_NAME_MAX") - _ADDED
     for name in directory.parts:
         if len(os.fsencode(name)) > longest:
@@ -189,7 +190,7 @@ def check_place(directory: Path, key: str, *, may_exist: bool) -> Path:
 
 
 def make_unique(directory: Path) -> Path:
-    """Make a folder, with a number added to its name where it is taken. ConfigError where it cannot be made."""
+    """Create a folder, with a number added to its name if it exists. ConfigError if it cannot be created."""
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
         for number in itertools.count(1):
@@ -199,13 +200,13 @@ def make_unique(directory: Path) -> Path:
                 return path
         raise AssertionError("unreachable")
     except OSError as error:
-        raise ConfigError(f"{directory}: cannot be made ({error.strerror})") from error
+        raise ConfigError(f"{directory}: cannot be created ({error.strerror})") from error
 
 
 def remove_empty(directory: Path, existing: Path) -> None:
-    """Remove the folders that were made for a run that never began, up to the one that was there before.
+    """Remove the folders created for a run that never started, up to the one that existed before.
 
-    Logs with nothing in them are no reason to keep a folder.
+    Empty logs do not keep a folder.
     """
     if directory.is_dir() and not holds_run(directory):
         for log in directory.glob("*.log"):
@@ -216,11 +217,11 @@ def remove_empty(directory: Path, existing: Path) -> None:
             return
         try:
             folder.rmdir()
-        except OSError:  # not empty: another run is in it
+        except OSError:  # not empty: it contains another run
             return
 
 
 def clear_temporary(directory: Path) -> None:
-    """Remove what a killed process was writing at the time: of no file is anything but a whole one used."""
+    """Remove temporary files of a killed process; only complete files are used."""
     for path in (*directory.glob(".*.tmp"), *directory.glob("*/.*.tmp")):
         path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Proposals and measurements as JSON objects, as events of a journal hold them."""
+"""Proposals and measurements as JSON objects in events of a journal."""
 
 import math
 from sys import intern
@@ -13,12 +13,12 @@ _MEASUREMENT = [(name, Measurement._field_defaults.get(name, _REQUIRED)) for nam
 
 
 def _once(value: Any) -> Any:
-    """The value; of equal texts, of which a journal has millions, one."""
+    """The value; equal strings, of which a journal has millions, are shared."""
     return intern(value) if value.__class__ is str else value
 
 
 def proposal_to_json(proposal: Proposal) -> Line:
-    """A proposal as a JSON object; fields at their defaults are left out."""
+    """A proposal as a JSON object, without fields at their defaults."""
     named = zip(_PROPOSAL, proposal, strict=True)
     return {name: value for (name, default), value in named if value != default}
 
@@ -31,24 +31,24 @@ def proposal_from_json(fields: Line) -> Proposal:
         values["partners"] = tuple(values["partners"])
     if "origin" in values:
         values["origin"] = _once(values["origin"])
-    if values.get("parent") == -1:  # earlier versions gave that to children of what was turned down
+    if values.get("parent") == -1:  # written by earlier versions for children of rejected proposals
         values["parent"] = None
     return Proposal(**values)
 
 
 def measurement_to_json(measurement: Measurement) -> Line:
-    """A measurement as a JSON object; fields at their defaults are left out."""
+    """A measurement as a JSON object, without fields at their defaults."""
     named = zip(_MEASUREMENT, measurement, strict=True)
     return {name: value for (name, default), value in named if value != default}
 
 
 def measurement_from_json(fields: Line) -> Measurement:
-    """The measurement that `measurement_to_json` wrote; keys that belong to the event alone are passed over."""
+    """The measurement that `measurement_to_json` wrote; keys of the event itself are ignored."""
     found = [fields.get(name, default) for name, default in _MEASUREMENT]
     if _REQUIRED in found:
         raise KeyError("trial, repeat or status")
     found[2] = _once(found[2])
     measurement = Measurement._make(found)
     if measurement.metrics and not all(map(math.isfinite, measurement.metrics.values())):
-        raise ValueError(f"a metric of trial {measurement.trial} is no finite number")
+        raise ValueError(f"a metric of trial {measurement.trial} is not a finite number")
     return measurement

@@ -1,4 +1,4 @@
-"""Benchmark tables: accuracies of whole search spaces, measured by others. numpy only."""
+"""Benchmark tables: published accuracies of whole search spaces. Uses only NumPy."""
 
 from nasrun.core import SearchSpace
 from nasrun.core.home import at_home
@@ -15,21 +15,21 @@ SHIPPED: tuple[type[ShippedTable], ...] = (NasBench201, EcNas, Asnn)
 
 
 def choose(table: str, space: SearchSpace) -> BenchmarkTable:
-    """The table of a name, of a file, or (`auto`) of a search space; nothing is read yet.
+    """The table with a name, in a file, or (`auto`) of a search space; nothing is read yet.
 
-    ValueError begins with `table=` where there is no such table, or it is of another space.
+    ValueError, starting with `table=`, if there is no such table, or it belongs to another space.
     """
     spaces = [kind.__module__.removeprefix("nasrun.spaces.").partition(".")[0] for kind in type(space).__mro__]
     if table == "auto":
         fitting = next((kind for kind in SHIPPED if kind.space in spaces), None)
         if fitting is None:
             known = ", ".join(f"search_space={kind.space}" for kind in SHIPPED)
-            raise ValueError(f"table=auto: no table is known for this search space; there are some for {known}")
+            raise ValueError(f"table=auto: no table for this search space; there are tables for {known}")
         return fitting()
     named = next((kind for kind in SHIPPED if kind.name == table), None)
     chosen = named() if named is not None else _file(table, space)
     if chosen.space and chosen.space not in spaces:
-        raise ValueError(f"table={show(table)}: holds architectures of search_space={chosen.space} only")
+        raise ValueError(f"table={show(table)}: only has architectures of search_space={chosen.space}")
     return chosen
 
 

@@ -1,9 +1,9 @@
-"""The tables of the ASNN paper: dense networks on MNIST, ten trainings each.
+"""The tables of the ASNN paper: dense networks on MNIST, ten training runs each.
 
 "ASNN: Learning to Suggest Neural Architectures from Performance Distributions": 25 networks of two hidden layers, 64 of
-three, and the ten that the paper's model suggested. 50 epochs each. The paper prints one accuracy per training, which
-it measured on MNIST's test set and by which it compares networks. So it takes the place of the validation accuracy
-here, and there is no other one to test a winner with.
+three, and the ten suggested by the paper's model, for 50 epochs each. The paper prints one accuracy per training run,
+measured on MNIST's test set, and compares networks by it. Therefore it serves as validation accuracy here, and there is
+no separate test accuracy.
 """
 
 from collections.abc import Mapping
@@ -18,12 +18,12 @@ INPUTS, OUTPUTS = 28 * 28, 10
 ACTIVATION = "relu"
 TRAININGS = 10
 UNITS = 10_000
-"""Accuracies are printed with four decimals, and stored as whole numbers of the last one."""
+"""Accuracies are printed with four decimals, and stored as integers in units of the last one."""
 
 
 class Asnn(ShippedTable):
-    """Arrays: `part` (rows,), index into `PARTS`; `widths` (rows, 3), 0 where there is no third layer; `accuracies`
-    (rows, 10), whole numbers of `1 / UNITS`, in the order of the paper's columns."""
+    """Arrays: `part` (rows,), index into `PARTS`; `widths` (rows, 3), 0 if there is no third layer; `accuracies` (rows,
+    10), integers in units of `1 / UNITS`, in the order of the paper's columns."""
 
     name = "asnn"
     space = "mlp"
@@ -40,20 +40,21 @@ class Asnn(ShippedTable):
         return Trainings(np.arange(rows + 1) * repeats, accuracies.ravel() / UNITS, None, {})
 
     def parameters(self, dataset: str) -> np.ndarray:
-        """Weights and biases of dense networks from 784 pixels to ten classes; a third layer may be missing."""
+        """Number of weights and biases of dense networks from 784 pixels to ten classes; the third layer is
+        optional."""
         first, second, third = self.arrays["widths"].astype(np.int64).T
         last = np.where(third > 0, third, second)
         counts: np.ndarray = (INPUTS + 1) * first + (first + 1) * second + (second + 1) * third + (last + 1) * OUTPUTS
         return counts
 
     def find(self, space: SearchSpace, genome: Genome) -> int | None:
-        """Row of a genome (depth, width, width, ...), of networks with ReLU after each layer."""
+        """Row of a genome (depth, width, width, ...) of a network with ReLU after each layer."""
         depth = int(genome[0])
         activations = genome[1 + depth :] or getattr(space, "activations", (ACTIVATION,))
         return self.row_of(genome[1 : 1 + depth]) if activations[0] == ACTIVATION else None
 
     def row_of(self, widths: Genome) -> int | None:
-        """Row of the network with these widths of its hidden layers, first one first."""
+        """Row of the network with these widths of its hidden layers, from first to last."""
         return self.rows.get(widths)
 
     def rows_of(self, part: str) -> np.ndarray:

@@ -1,10 +1,10 @@
-"""What networks of any widths would measure, by a model of the ASNN paper's tables: for searches that are simulated.
+"""A model of the ASNN paper's tables, which predicts accuracies for any widths, for simulated searches.
 
 The table's means, as the logarithm of the error, are a Gaussian process over the logarithms of the widths (Rasmussen
-and Williams 2006, sections 2.2, 2.7 and 5.4.1): a linear trend, a squared exponential kernel with a length of its own
-for each layer, and as noise what the repeats of each architecture say. Lengths and scale have the highest likelihood
-among a few values. The deviation of repeats follows a linear trend too. Between the widths of the grid that is an
-interpolation; beyond them it rests on the ten networks that the paper's model suggested.
+and Williams 2006, sections 2.2, 2.7 and 5.4.1): a linear trend, a squared exponential kernel with a separate length
+scale for each layer, and noise estimated from the repeats of each architecture. Length scales and amplitude maximise
+the likelihood over a few values. The deviation of repeats follows a linear trend too. Between the widths of the grid
+the model interpolates; beyond them it depends on the ten networks suggested by the paper's model.
 """
 
 from itertools import product
@@ -15,13 +15,14 @@ import numpy as np
 from nasrun.tables.asnn import TRAININGS, UNITS, Asnn
 
 LENGTHS = (1.0, 2.0, 4.0, 8.0)
-"""Lengths of the kernel, in octaves, that are tried for each layer."""
+"""Candidate length scales of the kernel for each layer, in octaves."""
 SCALES = (0.05, 0.1, 0.2, 0.4, 0.8)
-"""Standard deviations of the process around its trend, of the logarithm of the error."""
+"""Candidate standard deviations of the process around its trend, in the logarithm of the error."""
 
 
 class Fit(NamedTuple):
-    """The process at its lengths and scale: coefficients of the trend, weights of the architectures, likelihood."""
+    """The process with its length scales and amplitude: coefficients of the trend, weights of the architectures,
+    likelihood."""
 
     lengths: np.ndarray
     scale: float
@@ -31,7 +32,7 @@ class Fit(NamedTuple):
 
 
 class AsnnSurrogate:
-    """The model of the printed architectures of `depth` hidden layers (2 or 3); without those of `leave_out` rows."""
+    """The model of the printed architectures with `depth` hidden layers (2 or 3), without the rows `leave_out`."""
 
     def __init__(self, depth: int, leave_out: tuple[int, ...] = ()) -> None:
         table = Asnn()
@@ -60,12 +61,12 @@ class AsnnSurrogate:
         return float(1 - np.exp(error[0]))
 
     def deviation(self, widths: tuple[int, ...]) -> float:
-        """The standard deviation of its trainings."""
+        """The standard deviation of its training runs."""
         return float(np.exp(_basis(np.log2(np.array([widths], dtype=float))) @ self._spread)[0])
 
 
 def _basis(points: np.ndarray) -> np.ndarray:
-    """What the trend is made of: 1 and the logarithms of the widths."""
+    """The features of the trend: 1 and the logarithms of the widths."""
     return np.hstack([np.ones((len(points), 1)), points])
 
 
@@ -76,7 +77,7 @@ def _kernel(first: np.ndarray, second: np.ndarray, lengths: np.ndarray, scale: f
 
 
 def _fit(points: np.ndarray, target: np.ndarray, noise: np.ndarray, lengths: np.ndarray, scale: float) -> Fit:
-    """The trend by generalised least squares, and the process around it (equations 2.41, 2.42 and 2.30)."""
+    """Fit the trend by generalised least squares, and the process around it (equations 2.41, 2.42 and 2.30)."""
     root = np.linalg.cholesky(_kernel(points, points, lengths, scale) + np.diag(noise))
     basis = np.linalg.solve(root, _basis(points))
     whitened = np.linalg.solve(root, target)

@@ -1,4 +1,4 @@
-"""What every benchmark table is: architectures in rows, and for each row the trainings that were made of it."""
+"""The interface of benchmark tables: one row per architecture, with one or more training runs each."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -16,21 +16,21 @@ from nasrun.core.options import ConfigError
 
 ROUNDING = 1e-12
 SAMPLES = 100
-"""Architectures drawn in search of one that a table holds, to compare the networks of space and table."""
+"""Number of random architectures tried to find one in the table, to compare the networks of space and table."""
 
 
 class TableError(ConfigError):
-    """A table that cannot be used. Its text is one line: the file, what is wrong with it, and what would be right."""
+    """A table cannot be used. The text is one line: the file, the problem, and what is expected."""
 
 
 @dataclass(frozen=True)
 class Trainings:
-    """All trainings of one data set and length, row after row.
+    """All training runs of one data set and length, ordered by row.
 
-    `starts`: integers (rows + 1,); the trainings of row `i` are those from `starts[i]` up to `starts[i + 1]`, which may
-    be none. `validation`, `test`: float64 (trainings,), accuracies as fractions; `test` is None where the table holds
-    one accuracy per training, and NaN of a training that was not tested. `spent`: by the name of the metric, float64
-    (trainings,): what a training took, or was measured besides. `mode`: which values are the better ones.
+    `starts`: integers (rows + 1,); the training runs of row `i` are `starts[i]` to `starts[i + 1]`, possibly none.
+    `validation`, `test`: float64 (training runs,), accuracies as fractions; `test` is None if the table has one
+    accuracy per training run, and NaN for an untested one. `spent`: by name of the metric, float64 (training runs,):
+    costs and other metrics. `mode`: whether higher or lower values are better.
     """
 
     starts: np.ndarray
@@ -40,78 +40,78 @@ class Trainings:
     mode: Literal["max", "min"] = "max"
 
     def of(self, row: int) -> slice:
-        """Where the trainings of a row stand."""
+        """The slice of the training runs of a row."""
         return slice(int(self.starts[row]), int(self.starts[row + 1]))
 
     def best(self, values: np.ndarray) -> float:
-        """The best mean of a row, of `validation` or of `test`, if it has a number for each training."""
+        """The best mean over a row of `validation` or `test`, for rows with a number for each training run."""
         sign = 1.0 if self.mode == "max" else -1.0
         rows = np.flatnonzero(np.diff(self.starts))
         first = self.starts[rows]
         means = sign * np.add.reduceat(values, first) / (self.starts[rows + 1] - first)
         top = np.nanmax(means)
-        close = rows[means >= top - ROUNDING * abs(top)]  # these means are rounded more than once
+        close = rows[means >= top - ROUNDING * abs(top)]  # means are rounded more than once
         return sign * max(sign * mean(values[self.of(row)]) for row in close)
 
     def regret(self, values: np.ndarray, row: slice) -> float:
-        """How much worse the mean of a row's trainings is than the best one, at least 0."""
+        """How much worse the mean of a row is than the best one; at least 0."""
         gap = self.best(values) - mean(values[row])
         return gap if self.mode == "max" else 0.0 - gap
 
 
 def mean(values: np.ndarray) -> float:
-    """The mean of a few numbers, rounded once: that of equal ones is the number itself."""
+    """The mean of a few numbers, rounded once; equal numbers have exactly their own value as mean."""
     return exact_mean(values.tolist())
 
 
 class BenchmarkTable(ABC):
-    """Accuracies of the architectures of one search space, measured by others. Nothing is read before `load`."""
+    """Published accuracies of the architectures of one search space. Nothing is read before `load`."""
 
     name: str
     """The name in `evaluator.table`."""
     space: str
-    """Name of the search space, which is that of its module, to whose genomes the rows belong; empty: any."""
+    """Name (module) of the search space whose genomes the rows describe; empty: any."""
     datasets: tuple[str, ...] = ()
-    """Names of the data sets that the table knows; empty: any, or those that its rows name."""
+    """Names of the data sets in the table; empty: any, or those named in its rows."""
     epochs: tuple[int, ...] = ()
-    """Training lengths in epochs, rising; empty where they are known only after `load`."""
+    """Training lengths in epochs, in ascending order; empty if known only after `load`."""
     metric: str = "val_accuracy"
-    """What networks are compared by."""
+    """The metric by which networks are compared."""
     has_epochs: bool = True
-    """Whether it says how many epochs a training had; if not, its one length is 0."""
+    """Whether it has the number of epochs; if not, its single length is 0."""
     spends: tuple[str, ...] = ()
     """Names of the metrics in `Trainings.spent`, the same for all lengths."""
     resolution: float | None = None
-    """The smallest difference between two accuracies that the table can tell, as a fraction; None: not known."""
+    """The resolution of accuracies in the table, as a fraction; None: unknown."""
 
     @property
     @abstractmethod
     def sha256(self) -> str:
-        """Of the file, in hex, after `load`: equal where two runs saw the same table."""
+        """SHA-256 of the file in hex, after `load`, to compare tables of runs."""
 
     @abstractmethod
     def load(self) -> None:
-        """Read the table; TableError where its file is missing or damaged. A second call does nothing."""
+        """Read the table; TableError if its file is missing or damaged. A second call does nothing."""
 
     @abstractmethod
     def trainings(self, dataset: str, epochs: int) -> Trainings:
-        """The trainings on one of `datasets` with one of the lengths `epochs`."""
+        """The training runs on one of `datasets` with one of the lengths `epochs`."""
 
     @abstractmethod
     def parameters(self, dataset: str) -> np.ndarray:
-        """Trainable parameters of each row's network: integers (rows,)."""
+        """Number of trainable parameters of each row's network: integers (rows,)."""
 
     @abstractmethod
     def find(self, space: SearchSpace, genome: Genome) -> int | None:
-        """The row of a genome of `space`, None where the table has none."""
+        """The row of a genome of `space`; None if it is not in the table."""
 
     def examples(self, space: SearchSpace, dataset: str) -> Iterator[tuple[Genome, int]]:
-        """Architectures with the parameters that the table says they have; none where it says nothing certain."""
+        """Architectures with their number of parameters in the table; empty if it is not reliable."""
         return iter(())
 
 
 class ShippedTable(BenchmarkTable):
-    """A table that comes with nasrun, as a file of numpy arrays (`.npz`) in `nasrun/tables/data`."""
+    """A table shipped with nasrun, as a file of NumPy arrays (`.npz`) in `nasrun/tables/data`."""
 
     _arrays: Mapping[str, np.ndarray] | None = None
     _sha256 = ""
@@ -135,10 +135,10 @@ class ShippedTable(BenchmarkTable):
         self._prepare(arrays)
 
     def _prepare(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Make what `find` needs from the arrays of the file."""
+        """Prepare what `find` needs from the arrays of the file."""
 
     def examples(self, space: SearchSpace, dataset: str) -> Iterator[tuple[Genome, int]]:
-        """The first architecture that the table holds, of a few that are drawn."""
+        """The first of some random architectures that the table contains."""
         rng = np.random.default_rng(0)
         for genome in (space.sample(rng) for _ in range(SAMPLES)):
             row = self.find(space, genome)
@@ -148,7 +148,7 @@ class ShippedTable(BenchmarkTable):
 
     @property
     def arrays(self) -> Mapping[str, np.ndarray]:
-        """The arrays of the file, by name; the module of the table says what they hold."""
+        """The arrays of the file by name; the table's module documents their content."""
         if self._arrays is None:
             raise RuntimeError(f"table {self.name}: load() comes first")
         return self._arrays

@@ -1,7 +1,7 @@
-"""A table of one's own: a CSV or Parquet file with one row per training, of any search space whose genomes it holds.
+"""The user's own table: a CSV or Parquet file with one row per training run, for any search space.
 
-`trials.csv` of a run is such a table too. All rows are read and checked at once; a row that is wrong is named by its
-number, as a spreadsheet counts: the heading is row 1.
+`trials.csv` of a run is such a table too. All rows are checked when the file is read; messages count rows as a
+spreadsheet does, with the heading as row 1.
 """
 
 import csv
@@ -25,24 +25,24 @@ from nasrun.tables.base import BenchmarkTable, TableError, Trainings
 
 ENDINGS = (".csv", ".parquet")
 METRICS = {"val_accuracy": "test_accuracy", "val_loss": "test_loss"}
-"""What a table may compare networks by, the first that it has, and what its winner is tested by."""
+"""Metrics by which networks may be compared (the first one present is used), with the corresponding test metrics."""
 SECONDS = "simulated_seconds"
 KEYS = ("genome", "epochs", "seed", "dataset", "status", "parameters", SECONDS, "seconds")
-"""Columns with a meaning of their own."""
+"""Columns with a special meaning."""
 PASSED_OVER = ("trial", "repeat", "repeats", "parent", "origin", "reuse_of", "error", "flops")
-"""Columns of a run's `trials.csv` that say nothing of a training, besides those that end in `_std`."""
+"""Columns of a run's `trials.csv` that are ignored, in addition to those ending in `_std`."""
 MOST_CHECKED = 5000
-"""Rows whose parameters are compared with those that the search space counts."""
+"""Number of rows whose parameters are compared with those computed by the search space."""
 SHOWN = 5
-"""Wrong rows that a message shows."""
+"""Maximum number of invalid rows shown in a message."""
 
 Cells = Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class _Rows:
-    """What a file holds. One entry per training: `architecture` (index into `genomes`), `epochs` (0: not said),
-    `dataset`, and by column its numbers (`test` may be NaN)."""
+    """The content of a file, with one entry per training run: `architecture` (index into `genomes`), `epochs` (0: not
+    given), `dataset`, and numbers by column (`test` may be NaN)."""
 
     genomes: Sequence[Genome]
     index: Mapping[Hashable, int]
@@ -54,18 +54,18 @@ class _Rows:
 
 
 class OwnTable(BenchmarkTable):
-    """The trainings in a file.
+    """The training runs in a file.
 
-    Columns: `genome`, as the search space writes it; `val_accuracy` (a fraction) or `val_loss`; optionally the same
-    with `test_`, `epochs`, `seed`, `dataset`, `simulated_seconds` or `seconds`; any other column is a metric, and holds
-    numbers; one that is empty is none. Several rows of one architecture and length are repeats. An architecture without
-    a row, or whose metric is empty, is not known.
+    Columns: `genome`, in the format of the search space; `val_accuracy` (a fraction) or `val_loss`; optionally the same
+    with `test_`, `epochs`, `seed`, `dataset`, `simulated_seconds` or `seconds`. Any other non-empty column is a metric
+    and must be numeric. Several rows of one architecture and length are repeats. An architecture without a row, or with
+    an empty metric, is unknown.
     """
 
     space = ""
 
     def __init__(self, path: Path, space: SearchSpace) -> None:
-        """Reads which columns there are. ValueError begins with `table=` where the file is no such table."""
+        """Read the names of the columns. ValueError, starting with `table=`, if the file is not a valid table."""
         self.name, self._path, self._space = path.name, path, space
         try:
             self._columns = _columns(path.resolve(), *_state(path))
@@ -106,7 +106,7 @@ class OwnTable(BenchmarkTable):
         ours = (rows.dataset == dataset) | (rows.dataset == "")
         if not ours.any():
             known = ", ".join(sorted(set(rows.dataset.tolist())))
-            raise TableError(f"{self._path}: has no row of dataset={dataset}; it has those of {known}")
+            raise TableError(f"{self._path}: has no row of dataset={dataset}; it has rows of {known}")
         chosen = np.flatnonzero(ours & (rows.epochs == epochs))
         chosen = chosen[np.argsort(rows.architecture[chosen], kind="stable")]
         starts = np.searchsorted(rows.architecture[chosen], np.arange(len(rows.genomes) + 1))
@@ -124,7 +124,7 @@ class OwnTable(BenchmarkTable):
         return np.zeros(len(self._loaded.genomes), dtype=int)
 
     def examples(self, space: SearchSpace, dataset: str) -> Iterator[tuple[Genome, int]]:
-        """The architectures of the first rows, where their parameters are in the file."""
+        """The architectures of the first rows, if their parameters are in the file."""
         rows = self._loaded
         for place, count in enumerate(rows.numbers.get("parameters", np.array([]))[:MOST_CHECKED].tolist()):
             if count == count:
@@ -140,7 +140,7 @@ class OwnTable(BenchmarkTable):
 
 
 class _Reader:
-    """Reads and checks the rows of a file, one after the other."""
+    """Reads and checks the rows of a file one by one."""
 
     def __init__(
         self, space: SearchSpace, metric: str, columns: Sequence[str], spends: Sequence[str], seconds: str | None
@@ -156,7 +156,7 @@ class _Reader:
         self._kept: list[tuple[int, int, str, dict[str, float]]] = []
 
     def read(self, path: Path, rows: Iterator[tuple[int, Cells | None]], sha256: str) -> _Rows:
-        """TableError that names the rows that are wrong."""
+        """Raise TableError that names the invalid rows."""
         wrong, count = [], 0
         try:
             for number, cells in rows:
@@ -185,7 +185,7 @@ class _Reader:
         )
 
     def _row(self, number: int, cells: Cells | None) -> None:
-        """Take a row in; ValueError says what is wrong with it. What failed, was not measured or taken over is none."""
+        """Add a row; ValueError if it is invalid. Rows of failed, unmeasured or copied trials are skipped."""
         if cells is None:
             raise ValueError("has more or fewer cells than the heading")
         genome = self._genome(cells.get("genome", ""))
@@ -215,7 +215,9 @@ class _Reader:
     def _genome(self, text: str) -> Genome:
         if not text:
             raise ValueError("genome is empty")
-        plain = text[1:] if text[0] == "'" and text[1:2] in ("=", "+", "-", "@") else text  # as nasrun writes its CSV
+        plain = (
+            text[1:] if text[0] == "'" and text[1:2] in ("=", "+", "-", "@") else text
+        )  # the format of nasrun's own CSV
         try:
             genome = self._space.parse(plain)
             self._space.validate(genome)
@@ -250,7 +252,7 @@ def _whole(cells: Cells, name: str) -> int:
 
 @functools.lru_cache(maxsize=8)
 def _columns(path: Path, changed: int, size: int) -> list[str]:
-    """The names of the columns of a file that hold anything, besides those that it must have."""
+    """The names of the non-empty columns of a file, and those that it must have."""
     if path.suffix.lower() == ".parquet":
         frame = _parquet(path)
         names, filled = list(map(str, frame.columns)), frame.notna().any().tolist()
@@ -264,12 +266,12 @@ def _columns(path: Path, changed: int, size: int) -> list[str]:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise TableError(f"two columns have the name {show(twice)}")
-    needed = ("genome", *METRICS) if len(names) > 1 else names  # a single one is a header that is separated otherwise
+    needed = ("genome", *METRICS) if len(names) > 1 else names  # a single column is a header with another separator
     return [name for name, known in zip(names, filled, strict=True) if known or name in needed]
 
 
 def _table(path: Path, content: bytes) -> Iterator[tuple[int, Cells | None]]:
-    """The rows of a file with their numbers, as texts by the names of the columns; None: other cells than columns."""
+    """The rows of a file with their numbers, as texts by column name; None: the number of cells does not match."""
     if path.suffix.lower() == ".parquet":
         frame = _parquet(path)
         for number, values in enumerate(frame.itertuples(index=False, name=None), start=2):
@@ -280,7 +282,7 @@ def _table(path: Path, content: bytes) -> Iterator[tuple[int, Cells | None]]:
     rows = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""))
     names = next(rows)
     for number, texts in enumerate(rows, start=2):
-        if texts:  # an empty line is none
+        if texts:  # skip empty lines
             yield number, dict(zip(names, texts, strict=True)) if len(texts) == len(names) else None
 
 
@@ -288,11 +290,11 @@ def _opened(path: Path) -> io.StringIO:
     try:
         return io.StringIO(_bytes(path).decode("utf-8-sig"), newline="")
     except UnicodeDecodeError as error:
-        raise TableError(f"is no text in UTF-8 (at byte {error.start:,})") from None
+        raise TableError(f"is not UTF-8 text (at byte {error.start:,})") from None
 
 
 def _state(path: Path) -> tuple[int, int]:
-    """Time of change and size of a file, by which a changed one is known."""
+    """Modification time and size of a file, to detect changes."""
     try:
         state = path.stat()
     except OSError as error:
@@ -314,16 +316,16 @@ def _parquet(path: Path) -> Any:
         raise TableError("needs pandas to be read: pip install pandas pyarrow; or save it as CSV") from None
     try:
         return pandas.read_parquet(path)
-    except Exception as error:  # whatever the library behind pandas raises
+    except Exception as error:  # pandas raises various errors
         raise TableError(f"cannot be read as Parquet ({' '.join(str(error).split())[:200]})") from None
 
 
 _KEPT: dict[tuple[Any, ...], _Rows] = {}
-"""The last file that was read: the runs of a sweep look up the same one."""
+"""Cache of the last file read, because the runs of a sweep use the same one."""
 
 
 def _cached(path: Path, space: SearchSpace, read: Callable[[], _Rows]) -> _Rows:
-    """What `read` gives for a file as it is now and a space, read once."""
+    """The result of `read` for the current state of a file and a space, cached."""
     key = (path.resolve(), *_state(path), type(space), repr(space.section))
     if key not in _KEPT or space.section is None:
         rows = read()

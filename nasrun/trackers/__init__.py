@@ -1,4 +1,4 @@
-"""Trackers: where the history of a run goes besides its own tables. None of them can change the run."""
+"""Trackers: further destinations for the history of a run. They cannot affect the run."""
 
 from nasrun.trackers.base import TrackedRun, TrackedTrial, Tracker
 

@@ -1,4 +1,4 @@
-"""What a tracker is, and what it is told."""
+"""The interface of trackers, and the data passed to them."""
 
 import importlib.util
 from abc import ABC, abstractmethod
@@ -12,16 +12,16 @@ from nasrun.core.options import ConfigError
 from nasrun.storage.records import TrialRecord
 
 FILES = ("trials.csv", "measurements.csv", "history.csv", "genomes.txt", "summary.json", "best.json", "report.html")
-"""Files of a finished run that trackers with a store for files take over, besides the folder `best`."""
+"""Files of a finished run that trackers with a file store copy, in addition to the folder `best`."""
 
 
 @dataclass(frozen=True)
 class TrackedRun:
-    """The run, as it is known before the first trial.
+    """Information on a run before its first trial.
 
-    `id`: the same in every resume, and no other run's. `sweep`: the name of the sweep's folder, with the one above it,
-    and `job` its number there; None outside of a sweep. `folder`: that of the sweep, else the one that the run
-    directory lies in. `config`: dotted keys, without those that a resume may change. `started`: seconds since 1970.
+    `id`: unique, and the same in every resume. `sweep`: the name of the sweep's folder with its parent, and `job` the
+    number in it; None outside of a sweep. `folder`: the folder of the sweep, else the parent of the run directory.
+    `config`: dotted keys, without those that a resume may change. `started`: seconds since 1970.
     """
 
     directory: Path
@@ -42,7 +42,7 @@ class TrackedRun:
 
     @property
     def tags(self) -> dict[str, str]:
-        """By what runs are found and grouped."""
+        """Tags to find and group runs."""
         tags = {"strategy": self.strategy, "seed": str(self.seed)}
         if self.sweep is not None:
             tags |= {"sweep": self.sweep, "job": str(self.job)}
@@ -51,11 +51,11 @@ class TrackedRun:
 
 @dataclass(frozen=True)
 class TrackedTrial:
-    """A trial that was told.
+    """A told trial.
 
-    `metrics`: means over the repeats that succeeded. `settings`: what was chosen for it: the genome token by token,
-    training settings, operator. `best`: the best objective up to here, None where nothing succeeded yet; `improved`:
-    by this trial. `time`: when it was told, in seconds since 1970.
+    `metrics`: means over successful repeats. `settings`: the genome token by token, training settings, operator.
+    `best`: the best objective so far, None before the first success; `improved`: whether this trial improved it.
+    `time`: time of the tell in seconds since 1970.
     """
 
     record: TrialRecord
@@ -83,38 +83,40 @@ class TrackedTrial:
 
 
 class Tracker(ABC):
-    """Writes the history of a run to where other programs show it.
+    """Writes the history of a run to a destination where other programs display it.
 
-    Nothing but `nasrun.trackers.observer` calls it, which says an exception in one line and lets the run go on. The
-    constructor checks its options and that its library is there (`require`), and imports and writes nothing. What is
-    imported is kept out of the global generators, the output and, once closed, the threads and processes of the run.
+    It is called only by `nasrun.trackers.observer`, which reports an exception in one line and lets the run continue.
+    The constructor checks its options and that its library is installed (`require`), without importing or writing
+    anything. Imported libraries must not affect global random generators or output, or leave threads or processes after
+    `close`.
     """
 
     active: bool = True
-    """Whether there is anything to be told: not where the tables of the run are all that is wanted."""
+    """Whether the tracker needs calls; False if the run's own tables are sufficient."""
 
     @abstractmethod
     def begin(self, run: TrackedRun, trials: Sequence[TrackedTrial]) -> None:
-        """The run starts or goes on; `trials` are all those told before, which must then be there exactly once.
+        """The run starts or continues; `trials` are all earlier told trials, each of which must then be stored exactly
+        once.
 
-        What an earlier, killed process left of this run is known by `run.id` or `run.directory`.
+        Data left by an earlier, killed process are identified by `run.id` or `run.directory`.
         """
 
     @abstractmethod
     def log(self, trials: Sequence[TrackedTrial]) -> None:
-        """Trials that were told since."""
+        """Record newly told trials."""
 
     @abstractmethod
     def finish(self, summary: Mapping[str, Any]) -> None:
-        """The run is finished and its files are written; `summary` is what `summary.json` holds."""
+        """The run has finished and its files are written; `summary` is the content of `summary.json`."""
 
     @abstractmethod
     def close(self) -> None:
-        """End everything that was begun; called once at every end, after `finish` if the run came to it."""
+        """Release all resources; called once at every end, after `finish` if the run finished."""
 
 
 def require(option: str, *modules: str) -> None:
-    """ConfigError where a module that a tracker needs is not installed. Nothing is imported."""
+    """ConfigError if a module that a tracker needs is not installed. Nothing is imported."""
     for module in modules:
         if importlib.util.find_spec(module) is None:
             raise ConfigError(f"tracker={option} needs {module}: pip install 'nasrun[{option}]'")

@@ -1,4 +1,4 @@
-"""Tracker `csv`: nothing besides the tables that every run writes into its directory."""
+"""Tracker `csv`: only the tables that every run writes to its directory."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,7 +7,7 @@ from nasrun.trackers.base import TrackedRun, TrackedTrial, Tracker
 
 
 class Csv(Tracker):
-    """No tracker: `trials.csv`, `measurements.csv` and `history.csv` are there in any case."""
+    """No further tracker; every run writes `trials.csv`, `measurements.csv` and `history.csv`."""
 
     active = False
 

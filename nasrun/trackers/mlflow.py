@@ -1,4 +1,4 @@
-"""Tracker `mlflow`: a local store of MLflow's, or its server. Needs mlflow, or its smaller part with SQLAlchemy
+"""Tracker `mlflow`: a local MLflow store or an MLflow server. Needs mlflow, or mlflow-skinny with SQLAlchemy
 (`nasrun[mlflow]`)."""
 
 import importlib
@@ -19,29 +19,29 @@ T = TypeVar("T")
 SQLITE = "sqlite:///"
 STORE, ARTIFACTS = "mlflow.db", "mlflow_artifacts"
 LOCK_SECONDS = 300
-"""For so long the other runs of a sweep may take to make the store."""
+"""Seconds to wait for another run of the sweep to create the store."""
 
 MOST_METRICS, MOST_PARAMETERS, LONGEST = 1000, 100, 500
-"""What one request of MLflow's takes at most, and the characters of a value that every version of it takes."""
+"""Limits of an MLflow request, and the length of a value that every version accepts."""
 
 PATIENCE = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
 }
-"""For how many seconds, and how often again, a server is asked unless the environment says otherwise; the search waits
-meanwhile. By MLflow's own settings that would be a quarter of an hour where it does not answer."""
+"""Timeout in seconds and number of retries for a server, unless set in the environment; the search waits for it. With
+MLflow's defaults an unreachable server would block for a quarter of an hour."""
 
 MARK = "trial/ok"
-"""A metric of every trial, failed ones included. It is written in one transaction with the others, so that a trial that
-has it is there."""
+"""A metric of every trial, including failed ones. It is written in one transaction with the others, so its presence
+proves that the trial is stored."""
 
 
 class MLflow(Tracker):
-    """A run of nasrun is a run of MLflow; its steps are the trials, as thousands of nested runs could not be looked at.
+    """Writes a run as an MLflow run whose steps are the trials; thousands of nested runs would be unusable.
 
-    The runs of a sweep are an experiment. Files (tables, best network, pictures) are stored at the end. A resumed run
-    is found again by its tag `nasrun.id`, and what is missing of it is added.
+    The runs of a sweep form an experiment. Files (tables, best network, plots) are stored at the end. A resumed run is
+    identified by its tag `nasrun.id`, and missing trials are added.
     """
 
     def __init__(self, *, uri: str | None = None, experiment: Annotated[str, NotEmpty()] | None = None) -> None:
@@ -111,7 +111,7 @@ class MLflow(Tracker):
             self._client.set_terminated(self._id, self._status)
 
     def _open(self, experiment: str) -> str:
-        """Open the server or the store, which is made where there is none, and return the id of an experiment."""
+        """Connect to the server, or open the store and create it if needed; return the id of an experiment."""
         if self._server:
             assert self._uri is not None
             self._load(self._uri)
@@ -119,7 +119,7 @@ class MLflow(Tracker):
         store = self._run.folder / STORE if self._uri is None else _file(self._uri)
         store.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(store.with_name(f".{store.name}.lock"), timeout=LOCK_SECONDS):
-            # Two processes of a sweep that make the same store at once would both fail.
+            # Two processes of a sweep that create the same store at once would both fail.
             uri = _uri(store)
             self._load(uri)
             made = self._experiment_id(experiment, (store.parent / ARTIFACTS).as_uri())
@@ -127,7 +127,7 @@ class MLflow(Tracker):
             return made
 
     def _load(self, uri: str) -> None:
-        """Import MLflow, silent, and open a store."""
+        """Import MLflow without its output and open a store."""
         for name, value in PATIENCE.items():
             os.environ.setdefault(name, value)
         module = importlib.import_module("mlflow")
@@ -137,29 +137,30 @@ class MLflow(Tracker):
         self._client = module.MlflowClient(tracking_uri=uri)
 
     def _experiment_id(self, name: str, artifacts: str | None) -> str:
-        """The experiment of a name, made where there is none, its files where `artifacts` says or the server."""
+        """The experiment with a name, created if needed; its files are stored in `artifacts`, or where the server
+        decides."""
         found = self._client.get_experiment_by_name(name)
         if found is None:
             try:
                 return str(self._client.create_experiment(name, artifacts))
             except importlib.import_module("mlflow.exceptions").MlflowException:
-                found = self._client.get_experiment_by_name(name)  # made by another run of the sweep meanwhile
+                found = self._client.get_experiment_by_name(name)  # created by another run of the sweep in the meantime
                 if found is None:
                     raise
         return str(found.experiment_id)
 
 
 def _check_file(uri: str) -> None:
-    """ValueError unless the URI is that of a file."""
+    """ValueError unless the URI names a file."""
     path, _, query = uri.partition("?")
     if path == SQLITE:
         raise ValueError(f"uri={uri}: names no file; expected {SQLITE}FILE")
     if query:
-        raise ValueError(f"uri={uri}: ? ends the name of a file; write %3F for one that is part of it")
+        raise ValueError(f"uri={uri}: ? ends the file name; write %3F if it is part of the name")
 
 
 def _check_server(uri: str) -> None:
-    """ValueError unless the URI is that of a server, without a password, which would be stored with the run."""
+    """ValueError unless the URI is a server without password, which would be stored with the run."""
     try:
         parts = urlsplit(uri)
         sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -169,24 +170,24 @@ def _check_server(uri: str) -> None:
         raise ValueError(f"uri={uri}: neither a local store nor a server; expected {SQLITE}FILE or http://HOST:PORT")
     if "@" in parts.netloc:
         raise ValueError(
-            f"uri={parts.scheme}://...@{parts.hostname}: would be stored with its password; give that in the "
+            f"uri={parts.scheme}://...@{parts.hostname}: would be stored with its password; set that in the "
             "environment as MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
         )
 
 
 def _file(uri: str) -> Path:
-    """The file that an URI names, as MLflow will read it."""
+    """The file named by a URI, as MLflow interprets it."""
     return Path(importlib.import_module("sqlalchemy").make_url(uri).database).absolute()
 
 
 def _uri(file: Path) -> str:
-    """The URI of a file, whatever characters its name has."""
+    """The URI of a file with any characters in its name."""
     uri: str = importlib.import_module("sqlalchemy").URL.create("sqlite", database=str(file)).render_as_string()
     return uri
 
 
 def _remove_stray(folder: Path, store: Path) -> None:
-    """Remove the empty folders that MLflow makes by a URI as it stands there, with %25 where a name has %."""
+    """Remove empty folders that MLflow creates from the undecoded URI, with %25 for %."""
     for stray in (folder, *folder.parents):
         if stray in store.parents or not stray.is_dir() or any(stray.iterdir()):
             return

@@ -1,4 +1,4 @@
-"""What stands between a run and its trackers, so that the run goes on whatever they do."""
+"""The layer between a run and its trackers, which protects the run from their errors."""
 
 import contextlib
 import hashlib
@@ -16,15 +16,15 @@ from nasrun.trackers.base import TrackedRun, TrackedTrial, Tracker
 
 FIRST_SECONDS, WAIT_SECONDS = 5.0, 1.0
 SHARE = 50
-"""Trials are handed on at most every second, and in at most one part in `SHARE` of the time while the search goes on.
-What is over sooner than `FIRST_SECONDS` is handed on at its end, when the time of the run is taken: to load a tracker
-takes seconds, and a search in a table less than one."""
+"""Trials are passed on at most once per second, and use at most 1/`SHARE` of the time during the search. Runs shorter
+than `FIRST_SECONDS` are passed on at their end, after the time of the run is measured: loading a tracker takes seconds,
+a search in a table less than one."""
 
 
 class Tracking(Observer):
-    """Hands on to a tracker what the search tells, many trials at a time where they are fast.
+    """Passes the events of a search to a tracker, with many trials per call if they are fast.
 
-    The first exception of the tracker is said in one line (`say`), and nothing more is handed on.
+    The first exception of the tracker is reported in one line (`say`); after that, nothing more is passed on.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Tracking(Observer):
         self._attempt(lambda: self._tracker.finish(summary))
 
     def close(self) -> None:
-        if self._begun:  # else the run was stopped before, and a resume will begin with all that there is
+        if self._begun:  # otherwise the run was stopped earlier, and a resume starts with all trials
             self._hand_on()
             self._attempt(self._tracker.close)
         self._going = False
@@ -99,7 +99,7 @@ class Tracking(Observer):
             self._going = False
             self._waiting.clear()
             reason = f"{type(error).__name__}: {one_line(str(error))}"[:300]
-            self._say(f"tracker {self._name} failed and is left out, the run goes on ({reason})")
+            self._say(f"tracker {self._name} failed and is disabled; the run continues ({reason})")
             with contextlib.suppress(Exception):
                 self._tracker.close()
 
@@ -125,7 +125,7 @@ class Tracking(Observer):
 
 
 def tracked_run(directory: Path, header: RunStarted, config: Mapping[str, object], objective: Objective) -> TrackedRun:
-    """The run of a directory, by the first event of its journal."""
+    """The description of a run from the first event of its journal."""
     sweep = header.sweep
     folder, name, path = directory.absolute().parent, None, directory.absolute()
     if sweep is not None:

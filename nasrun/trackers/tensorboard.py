@@ -14,12 +14,12 @@ FLUSH_SECONDS = 5
 
 
 class TensorBoard(Tracker):
-    """Scalars of every trial, the best genome as text, the pictures at the end; some trials in full.
+    """Writes scalars of every trial, the best genome as text, plots at the end, and some trials in detail.
 
-    The run itself is one run of TensorBoard, its steps are the trials. A trial `in full` is one of its own
-    (`trial_00012`), with learning curves by epoch and its settings for the HPARAMS page; as that takes a file each,
-    there are `detailed` of them and every one that was the best so far. A resumed run is written anew, with the times
-    of the journal, so that each trial is there once.
+    The run is one TensorBoard run whose steps are the trials. Detailed trials are separate TensorBoard runs
+    (`trial_00012`) with learning curves by epoch and settings for the HPARAMS page. As each needs a file, only the
+    first `detailed` trials and every new best are included. A resumed run is written again with the times of the
+    journal, so that each trial appears once.
     """
 
     def __init__(self, *, detailed: Annotated[int, AtLeast(0)] | None = 200) -> None:
@@ -66,11 +66,11 @@ class TensorBoard(Tracker):
         return module.SummaryWriter(str(folder), flush_secs=FLUSH_SECONDS)
 
     def _in_full(self, trial: TrackedTrial) -> None:
-        """A run of TensorBoard for one trial: its settings, numbers, and learning curves."""
+        """Write a TensorBoard run for one trial: its settings, numbers, and learning curves."""
         summaries = importlib.import_module("torch.utils.tensorboard.summary")
         settings = {**trial.settings, "genome": trial.genome}
         numbers = {name: value for name, value in trial.values.items() if name.startswith("trial/")}
-        # Without a summary of the experiment TensorBoard makes one from all trials, however their settings differ.
+        # Without an experiment summary, TensorBoard creates one from all trials, even if their settings differ.
         _, begun, ended = summaries.hparams(settings, numbers)
         writer = self._open(self._folder / f"trial_{trial.number:05d}")
         try:

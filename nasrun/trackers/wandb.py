@@ -1,4 +1,4 @@
-"""Tracker `wandb`: files of Weights & Biases, offline. Needs wandb (`nasrun[wandb]`)."""
+"""Tracker `wandb`: files of Weights & Biases in offline mode. Needs wandb (`nasrun[wandb]`)."""
 
 import contextlib
 import importlib
@@ -19,15 +19,15 @@ START_SECONDS = 60
 
 
 class WandB(Tracker):
-    """A run of nasrun is a run of W&B in the folder `wandb` of the run directory, the sweep its group.
+    """Writes a run as a W&B run in the folder `wandb` of the run directory, with the sweep as its group.
 
-    Nothing is sent anywhere; `wandb sync DIR/wandb/offline-run-*` does so. W&B's own process writes the file; it ends
-    with the run, a killed one included. What it writes cannot be gone on with offline, so that a resumed run is written
-    anew under the same id: each trial is there once.
+    Nothing is uploaded; use `wandb sync DIR/wandb/offline-run-*`. W&B's own process writes the file and ends with the
+    run, even a killed one. An offline run cannot be continued, so a resumed run is written again under the same id:
+    each trial appears once.
     """
 
     def __init__(self, *, project: Annotated[str, NotEmpty()] = "nasrun") -> None:
-        """ValueError: W&B takes no such project. ConfigError: no W&B."""
+        """ValueError: invalid project name. ConfigError: W&B is not installed."""
         wrong = sorted(set("/\\#?%:") & set(project))
         if wrong or len(project) > LONGEST_GROUP:
             reason = f"{' '.join(wrong)} cannot be part of it" if wrong else f"at most {LONGEST_GROUP} characters"
@@ -70,7 +70,7 @@ class WandB(Tracker):
         sources = [self._run.directory / name for name in FILES]
         sources += sorted((self._run.directory / "best").glob("*"))
         for source in (path for path in sources if path.is_file()):
-            # A copy, as `save` would leave a link to it.
+            # A copy, because `save` would create a link to it.
             target = kept / source.relative_to(self._run.directory)
             target.parent.mkdir(exist_ok=True)
             shutil.copyfile(source, target)
@@ -93,14 +93,14 @@ class WandB(Tracker):
                 self._logged.finish(exit_code=self._code)
         finally:
             self._module.teardown()
-            # What W&B's process left for itself, and its link to that.
+            # The log of W&B's process, and the link to it.
             folder = self._run.directory / FOLDER
             for link in [path for path in folder.glob("offline-run-*/logs/*") if path.is_symlink()]:
                 link.unlink()
             shutil.rmtree(folder / CACHE, ignore_errors=True)
 
     def _settings(self) -> Any:
-        """Offline, silent, and nothing recorded but what is logged: neither the machine nor the code."""
+        """Settings: offline, silent, recording only logged values, neither the machine nor the code."""
         return self._module.Settings(
             mode="offline",
             silent=True,
@@ -120,10 +120,10 @@ class WandB(Tracker):
 
 @contextlib.contextmanager
 def _own_environment(folder: Path) -> Iterator[None]:
-    """A scope in which no setting of W&B's comes from outside, and its process writes into `folder` alone."""
+    """A scope in which W&B ignores external settings, and its process writes only to `folder`."""
     before = _take_out()
     try:
-        switch_off_telemetry()  # W&B's switch was among what was taken out
+        switch_off_telemetry()  # W&B's switch was one of the removed variables
         for name in ("WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_DATA_DIR"):
             os.environ[name] = str(folder.absolute() / CACHE)
         yield
@@ -133,13 +133,13 @@ def _own_environment(folder: Path) -> Iterator[None]:
 
 
 def _take_out() -> dict[str, str]:
-    """Remove W&B's variables from the environment; returns what they were."""
+    """Remove W&B's variables from the environment and return their values."""
     return {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("WANDB_")}
 
 
 @contextlib.contextmanager
 def _hooks_restored() -> Iterator[None]:
-    """A scope after which the interpreter's own ways to end are what they were."""
+    """A scope that restores the interpreter's exit hooks."""
     before = sys.exit, sys.excepthook
     try:
         yield

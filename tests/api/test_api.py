@@ -180,12 +180,12 @@ def test_ask_and_tell_refuse_what_makes_no_sense() -> None:
         loop.tell(nasrun.Trial(99, Proposal(())), 0.5)
     [trial] = loop.ask()
     for score in ("0.5", np.array([0.5, 1]), [], math.inf):
-        with pytest.raises(ValueError, match=r"^trial 1: the score is .*; expected a finite number; tell None where"):
+        with pytest.raises(ValueError, match=r"^trial 1: the score is .*; expected a finite number; tell None if"):
             loop.tell(trial, score)  # type: ignore[arg-type]
     for metrics in ({"seconds": "3"}, {"score": 1.0}, 3):
         with pytest.raises(ValueError, match=r"^trial 1: (seconds is|expected metrics by name, none of them score)"):
             loop.tell(trial, 0.5, metrics)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"^1: expected a trial that ask gave"):
+    with pytest.raises(ValueError, match=r"^1: expected a trial returned by ask"):
         loop.tell(1, 0.5)  # type: ignore[arg-type]
     for count in (-1, "2", 1.5):
         with pytest.raises(ValueError, match="expected a whole number from 0 on"):

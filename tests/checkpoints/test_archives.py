@@ -129,7 +129,7 @@ def test_path_traversal_is_refused(tmp_path: Path) -> None:
     for name in ("../evil.py", "/etc/passwd", "sub/weights.safetensors", "evil\n.py"):
         saved(tmp_path / "a.zip")
         rewritten(tmp_path / "a.zip", lambda members, name=name: [*members[:2], (name, b"x")])
-        assert "which is no part of an archive" in refusal(tmp_path / "a.zip")
+        assert "which is not part of an archive" in refusal(tmp_path / "a.zip")
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.zip"]
 
 
@@ -150,7 +150,7 @@ def test_a_size_that_is_not_there_is_refused(tmp_path: Path) -> None:
     place = data.rindex(b"PK\x01\x02", 0, data.rindex(b"PK\x01\x02"))
     data[place + 20 : place + 28] = (2**31).to_bytes(4, "little") * 2
     (tmp_path / "a.zip").write_bytes(data)
-    assert "says that it has 2,147,483,648 bytes" in refusal(tmp_path / "a.zip")
+    assert "claims to have 2,147,483,648 bytes" in refusal(tmp_path / "a.zip")
 
 
 def test_too_many_and_doubled_files_are_refused(tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_only_nasruns_own_spaces_are_made(tmp_path: Path, target: Any) -> None:
 def test_a_space_that_reads_a_directory_is_refused(tmp_path: Path) -> None:
     assert space().section is not None
     saved(tmp_path / "a.zip", section={**space().section, "model": "genome", "run": "/etc"})  # type: ignore[dict-item]
-    assert "asks for a directory" in refusal(tmp_path / "a.zip")
+    assert "needs a directory" in refusal(tmp_path / "a.zip")
 
 
 def test_a_space_of_ones_own_is_given(tmp_path: Path) -> None:
@@ -231,13 +231,13 @@ def test_damage_is_refused(tmp_path: Path) -> None:
     saved(tmp_path / "a.zip")
     whole = (tmp_path / "a.zip").read_bytes()
     (tmp_path / "a.zip").write_bytes(whole[: len(whole) // 2])
-    assert "no archive of nasrun" in refusal(tmp_path / "a.zip")
+    assert "not an archive of nasrun" in refusal(tmp_path / "a.zip")
     flipped = bytearray(whole)
     flipped[whole.index(b"weights.safetensors") + 200] ^= 1
     (tmp_path / "a.zip").write_bytes(flipped)
     assert "is damaged" in refusal(tmp_path / "a.zip")
     (tmp_path / "a.zip").write_bytes(b"")
-    assert "no archive of nasrun" in refusal(tmp_path / "a.zip")
+    assert "not an archive of nasrun" in refusal(tmp_path / "a.zip")
     rewritten_info = io.BytesIO()
     with zipfile.ZipFile(rewritten_info, "w") as file:
         file.writestr(INFO, "[" * 100_000)

@@ -226,4 +226,4 @@ def test_run_in_use_by_another_process_is_refused(nasrun: Callable, tmp_path: Pa
     with locked(tmp_path / "here"):
         done = nasrun("resume here")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "nasrun: here: in use by another nasrun process; end that: nasrun stop here\n"
+    assert done.stderr == "nasrun: here: in use by another nasrun process; stop it with: nasrun stop here\n"

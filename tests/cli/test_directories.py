@@ -36,7 +36,7 @@ def test_a_link_to_an_empty_folder_is_filled(nasrun_inprocess: Callable, tmp_pat
 def test_a_link_to_nothing_is_refused(words: str, nasrun_inprocess: Callable, tmp_path: Path) -> None:
     (tmp_path / "here").symlink_to("gone")
     answer = refused(nasrun_inprocess(f"{QUICK} {words}"))
-    assert "here: is a link to gone, which does not exist; make that, or choose another: hydra." in answer
+    assert "here: is a link to gone, which does not exist; create that, or choose another: hydra." in answer
     assert [path.name for path in tmp_path.iterdir()] == ["here"]
 
 
@@ -60,7 +60,7 @@ def test_a_mount_point_is_filled(nasrun_inprocess: Callable, tmp_path: Path) -> 
 def test_a_working_directory_that_was_deleted(tmp_path: Path) -> None:
     command = f"mkdir gone; cd gone; rmdir ../gone; {COMMAND} {QUICK}; echo $?; {COMMAND} resume x; {COMMAND} --version"
     done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True)
-    line = "nasrun: the working directory was deleted; go to another one (cd) and type it again\n"
+    line = "nasrun: the working directory was deleted; change to another one (cd) and try again\n"
     assert done.stderr.endswith(line * 2)
     assert "Traceback" not in done.stderr
     assert done.stdout.startswith("2\nnasrun ")

@@ -39,9 +39,9 @@ MISTAKES = [
     ("predict run 0.png --jsn", "unrecognized arguments: --jsn"),
     ("predict run bad.png", "bad.png: cannot be read as an image (of no known kind)"),
     ("predict run gone.png", "gone.png: no such file"),
-    ("predict run run/.hydra", "run/.hydra: holds no image; known kinds: "),
-    ("predict run 0.png --csv gone/a.csv", "--csv gone/a.csv: expected a file in a folder that is there"),
-    ("predict run 0.png --csv run", "--csv run: expected a file in a folder that is there"),
+    ("predict run run/.hydra", "run/.hydra: has no images; known types: "),
+    ("predict run 0.png --csv gone/a.csv", "--csv gone/a.csv: expected a file in an existing folder"),
+    ("predict run 0.png --csv run", "--csv run: expected a file in an existing folder"),
     ("predict damaged 0.png", "damaged/export.json: cannot be used (JSONDecodeError: "),
     ("predict lacking 0.png", "lacking/export.json: cannot be used (KeyError: 'task')"),
     ("predict weightless 0.png", "weightless: holds neither model.safetensors nor model.onnx"),
@@ -140,7 +140,7 @@ def test_all_images_of_a_folder_are_answered_and_the_others_counted(
     answer = nasrun_inprocess("predict run album")
     assert answer.returncode == 0, answer.stderr
     assert [line.split()[0] for line in answer.stdout.splitlines()] == FOUND
-    assert answer.stderr.splitlines() == ["nasrun: album: passed over: 2 hidden, 1 .txt, 1 without an ending", SKIPPED]
+    assert answer.stderr.splitlines() == ["nasrun: album: ignored: 2 hidden, 1 .txt, 1 without an ending", SKIPPED]
     alone = nasrun_inprocess("predict run album/a.png").stdout.split(maxsplit=1)[1]
     assert answer.stdout.splitlines()[1].split(maxsplit=1)[1] == alone.strip("\n")
     # Files that are named must be there; those of folders need not.
@@ -258,7 +258,7 @@ def test_an_export_cannot_name_code_to_run(
     monkeypatch.syspath_prepend(tmp_path)
     answer = nasrun_inprocess(f"predict . {folder / '0.png'}")
     assert answer.returncode == 2
-    assert "holds no model.onnx, which a search space of one's own (planted.Space) needs" in answer.stderr
+    assert "has no model.onnx, which is needed for your own search space (planted.Space)" in answer.stderr
     assert not (tmp_path / "ran").exists()
 
 
@@ -284,4 +284,4 @@ def test_names_may_come_from_standard_input(
     assert all(row["class"] for row in rows[:2])
     monkeypatch.setattr("sys.stdin", io.StringIO("\n"))
     refused = nasrun_inprocess("predict run -")
-    assert refused.stderr == "nasrun: predict -: no name on standard input; expected one file a line\n"
+    assert refused.stderr == "nasrun: predict -: no name on standard input; expected one file per line\n"

@@ -38,7 +38,7 @@ def test_a_run_made_again_is_equal(nasrun_inprocess: Callable, tmp_path: Path) -
     first = nasrun_inprocess("rerun run")
     assert (first.returncode, first.stderr) == (0, "")
     assert first.stdout == (
-        "run: equal in trials.csv, measurements.csv, history.csv, genomes.txt, best.json; made again in run_rerun\n"
+        "run: equal in trials.csv, measurements.csv, history.csv, genomes.txt, best.json; repeated in run_rerun\n"
     )
     header, again = (journal.read(tmp_path / name / "journal.jsonl")[0] for name in ("run", "run_rerun"))
     assert header["environment"]["command"] == again["environment"]["command"]
@@ -47,7 +47,7 @@ def test_a_run_made_again_is_equal(nasrun_inprocess: Callable, tmp_path: Path) -
     change(tmp_path / "run", b",ok,", b",okay,")
     other = nasrun_inprocess("rerun run --out third")
     assert other.returncode == 1
-    assert other.stderr == "nasrun: run: not equal: trials.csv: row 2, status: okay then, ok now; made again in third\n"
+    assert other.stderr == "nasrun: run: not equal: trials.csv: row 2, status: okay then, ok now; repeated in third\n"
 
 
 def test_what_cannot_be_made_again_is_refused(nasrun_inprocess: Callable, tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_what_cannot_be_made_again_is_refused(nasrun_inprocess: Callable, tmp_pa
         ("pack run trials=3", "trials=3: not expected; usage: nasrun pack DIR"),
         ("unpack", "unpack: expected a file; usage: nasrun unpack FILE.zip [FOLDER]"),
         ("unpack gone.zip", "gone.zip: no such file"),
-        ("unpack full/file", "full/file: is no pack of runs (File is not a zip file)"),
+        ("unpack full/file", "full/file: is not a pack of runs (File is not a zip file)"),
     ):
         answer = nasrun_inprocess(words)
         assert answer.returncode == 2, words
@@ -158,9 +158,9 @@ def test_a_pack_repeats_itself(nasrun_inprocess: Callable, tmp_path: Path) -> No
     (tmp_path / "b").mkdir()
     assert nasrun_inprocess("pack run --out b/one.zip").returncode == 0
     assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "b" / "one.zip").read_bytes()
-    assert "one.zip: is there already" in nasrun_inprocess("pack run --out one.zip").stderr
+    assert "one.zip: already exists" in nasrun_inprocess("pack run --out one.zip").stderr
     assert nasrun_inprocess("unpack one.zip").returncode == 0
-    assert nasrun_inprocess("unpack one.zip").stderr.startswith("nasrun: one: is there already; choose another")
+    assert nasrun_inprocess("unpack one.zip").stderr.startswith("nasrun: one: already exists; choose another")
     assert json.loads((tmp_path / "one" / "environment.json").read_text())["paths"] == {"given": {"dataset.root": None}}
     assert nasrun_inprocess("rerun one").returncode == 0
     assert nasrun_inprocess("report one").returncode == 0
@@ -178,7 +178,7 @@ def test_a_pack_of_a_stranger_leads_nowhere(name: str, tmp_path: Path) -> None:
         entry = zipfile.ZipInfo("run/trials.csv" if name == "link" else name)
         entry.external_attr = (stat.S_IFLNK if name == "link" else stat.S_IFREG) << 16
         archive.writestr(entry, "/etc/passwd")
-    with pytest.raises(ConfigError, match=r"is no pack of runs \(.* has no place in one\)"):
+    with pytest.raises(ConfigError, match=r"is not a pack of runs \(.* is not allowed in it\)"):
         unpack(path, tmp_path / "out")
     assert sorted(tmp_path.iterdir()) == [path]
     assert "own_find" not in sys.modules

@@ -103,7 +103,7 @@ def test_so_do_those_of_a_call_that_was_killed(tmp_path: Path, nasrun_inprocess:
     [
         ("mime", "nasrun: mime: no such reproduction; did you mean 'mine'?\n"),
         ("mine seed", "nasrun: seed: not expected; usage: nasrun reproduce NAME"),
-        ("mine --steps bath", "nasrun: --steps bath: no step of mine; did you mean 'both'?\n"),
+        ("mine --steps bath", "nasrun: --steps bath: not a step of mine; did you mean 'both'?\n"),
         ("mine trails=3", "nasrun: trails: no such key"),
         ("mine --fast", "nasrun: unrecognized arguments: --fast; usage: nasrun reproduce NAME"),
     ],

@@ -89,7 +89,7 @@ def test_a_run_that_was_killed_is_not_running(started: Started, nasrun_inprocess
     assert (found["kind"], found["measuring"], found["holder"]["pid"]) == ("stopped", [], process.pid)
     answer = nasrun_inprocess("stop run")
     assert (answer.returncode, answer.stdout) == (2, "")
-    assert answer.stderr == "nasrun: run: nothing is running there; what there is: nasrun status run\n"
+    assert answer.stderr == "nasrun: run: nothing is running; show the state with: nasrun status run\n"
 
 
 def test_a_process_that_cannot_end_is_said(started: Started, nasrun_inprocess: Callable, tmp_path: Path) -> None:
@@ -98,9 +98,7 @@ def test_a_process_that_cannot_end_is_said(started: Started, nasrun_inprocess: C
     process.send_signal(signal.SIGSTOP)
     answer = nasrun_inprocess("stop run --wait 0.3")
     assert (answer.returncode, answer.stdout) == (1, "")
-    assert (
-        answer.stderr == "nasrun: run: was asked to stop, and has not ended within 0.3 s; it ends as soon as it can\n"
-    )
+    assert answer.stderr == "nasrun: run: has not ended within 0.3 s; it will stop as soon as it can\n"
     assert "it was asked to stop" in said(nasrun_inprocess, "status run")
     process.send_signal(signal.SIGCONT)
     assert process.wait(60) == 130
@@ -117,7 +115,7 @@ def test_a_sweep_is_seen_and_stopped_as_a_whole(started: Started, nasrun_inproce
     assert first[2].split() == ["state", "trials", "best", "since", "left", "run"]
     stopped = said(nasrun_inprocess, "stop swept").splitlines()
     assert "swept: stopped; go on with: nasrun resume swept" in stopped
-    assert process.communicate()[1] == "nasrun: interrupted; go on with the sweep: nasrun resume swept\n"
+    assert process.communicate()[1] == "nasrun: interrupted; continue the sweep with: nasrun resume swept\n"
     after = said(nasrun_inprocess, "status swept").splitlines()
     assert after[0] == "3 runs: 1 stopped, 1 done, 1 not begun"
     assert after[1] == "sweep swept: stopped; go on with: nasrun resume swept"
@@ -187,7 +185,7 @@ def test_a_holder_on_another_machine_that_gives_signs_of_life(nasrun_inprocess: 
             "argument --wait: invalid float value: 'soon'; usage: nasrun stop DIR... [--wait SECONDS]",
         ),
         ("watch .", ".: holds no run, nor does a folder in it (no journal.jsonl)"),
-        ("watch . --port 99999", "--port=99999: expected a port, 1 to 65535, or 0 for one that is free"),
+        ("watch . --port 99999", "--port=99999: expected a port from 1 to 65535, or 0 for any free one"),
     ],
 )
 def test_mistakes(words: str, answer: str, nasrun_inprocess: Callable) -> None:

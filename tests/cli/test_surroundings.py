@@ -102,9 +102,9 @@ def test_a_user_without_a_home(open_folder: Path) -> None:
     assert (open_folder / "here" / "best.json").stat().st_uid == 54321
     for words in ("hydra.run.dir=~/x", "-m hydra.sweep.dir=~/x", "dataset=arrays dataset.path=~/x.npz", "+from=~/x"):
         assert "~/x" in (answer := refused(run(f"{QUICK} {words}")))
-        assert "no home folder is known for this user; set HOME, or write out the ~" in answer
+        assert "no home folder is known for this user; set HOME, or write the full path instead of ~" in answer
     answer = refused(run("search_space=mlp dataset=cifar10 dataset.mirrors=[] trials=1"))
-    assert answer.startswith("no home folder is known for this user, where fetched data would be kept; set HOME or")
+    assert answer.startswith("no home folder is known for this user, to store fetched data; set HOME or")
 
 
 @pytest.fixture

@@ -61,7 +61,7 @@ def test_an_interrupted_sweep_says_how_to_go_on(
 ) -> None:
     place = shlex.quote(f'hydra.sweep.dir="{folder}"')
     said = interrupted(nasrun_inprocess, f"-m {QUICK} trials=6 seed=1,2,3 {place}", monkeypatch, at=9)
-    assert said == f"interrupted; go on with the sweep: nasrun resume {shlex.quote(folder)}"
+    assert said == f"interrupted; continue the sweep with: nasrun resume {shlex.quote(folder)}"
     assert seeds_of(tmp_path / folder) == [1, 2]
     pasted = said.partition("nasrun ")[2]
     answer = nasrun_inprocess(pasted)
@@ -84,7 +84,7 @@ def test_a_sweep_that_is_over_stays_as_it_is(nasrun_inprocess: Callable, tmp_pat
     assert written(tmp_path / "swept") == files, "a finished run was replayed"
     said = line(nasrun_inprocess(f"-m {QUICK} trials=4 seed=1,2 hydra.sweep.dir=swept"), 2)
     assert said == (
-        "swept: holds runs of this sweep already; go on with it: nasrun resume swept; "
+        "swept: already contains runs of this sweep; continue it with: nasrun resume swept; "
         "or choose another: hydra.sweep.dir=PATH"
     )
     assert {path: path.read_bytes() for path in tmp_path.rglob("journal.jsonl")} == before
@@ -135,7 +135,7 @@ def test_runs_of_several_sweeps_may_share_a_folder(nasrun_inprocess: Callable, t
     answer = nasrun_inprocess(f"-m {words} seed=5,1")
     assert answer.returncode == 2
     assert answer.stderr == (
-        "nasrun: swept/0_random_synthetic_seed1: holds this very run already; resume=true goes on with it\n"
+        "nasrun: swept/0_random_synthetic_seed1: already contains this run; add resume=true to continue it\n"
     )
     assert seeds_of(tmp_path / "swept") == [1, 2, 3, 4, 5]
 
@@ -190,9 +190,7 @@ def test_a_folder_chooses_nothing_that_runs_code(nasrun_inprocess: Callable, tmp
         (tmp_path / "swept" / "multirun.yaml").write_text(yaml.safe_dump(content))
         said = line(nasrun_inprocess("resume swept"), 2)
         asked = shlex.quote(word)
-        assert said == (
-            f"swept: was started with {asked}, which a folder cannot choose; type it: nasrun resume swept {asked}"
-        )
+        assert said == (f"swept: was started with {asked}, which must be typed again: nasrun resume swept {asked}")
     content = yaml.safe_load(yaml.safe_dump(original))
     (tmp_path / "mine").mkdir()
     source = {"path": str(tmp_path / "mine"), "schema": "file", "provider": "command-line"}
@@ -224,7 +222,7 @@ def test_what_was_typed_for_hydra_is_in_the_hint(
     more = "--config-dir=mine hydra.sweep.dir=swept 'hydra.sweep.subdir=${hydra.job.num}'"
     said = interrupted(nasrun_inprocess, f"-m {words} {more} seed=1,2", monkeypatch, at=4)
     again = "--config-dir=mine 'trials=${oc.env:TRIALS}' 'hydra.sweep.subdir=${hydra.job.num}'"
-    assert said == f"interrupted; go on with the sweep: nasrun resume swept {again}"
+    assert said == f"interrupted; continue the sweep with: nasrun resume swept {again}"
     assert nasrun_inprocess(said.partition("nasrun ")[2]).returncode == 0
     assert (list(runs_of(tmp_path / "swept")), lengths_of(tmp_path / "swept")) == (["0", "1"], [6, 6])
 
@@ -306,7 +304,7 @@ def test_a_large_sweep_speaks_before_all_of_it_is_checked(nasrun_inprocess: Call
     words = QUICK.replace("console=none", "console=plain")
     answer = nasrun_inprocess(f"-m {words} trials=2,3,4,5,x seed='range(10)'")
     assert answer.returncode == 2
-    assert answer.stdout == "sweep: its 50 runs are checked before the first one begins\n"
+    assert answer.stdout == "sweep: checking its 50 runs before the first one starts\n"
     assert answer.stderr == "nasrun: trials=x: expected a whole number\n"
     assert list(tmp_path.iterdir()) == []
 

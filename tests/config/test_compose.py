@@ -97,7 +97,7 @@ def test_a_class_that_is_not_finished_is_told_what_it_lacks() -> None:
     path = f"{__name__}.Unfinished"
     with pytest.raises(ConfigError) as refused:
         locate(path, Dataset, "dataset._target_")  # type: ignore[type-abstract]
-    wanted = "expected a class that implements nasrun.datasets.base.Dataset; it has no read"
+    wanted = "expected a class that implements nasrun.datasets.base.Dataset; it lacks read"
     assert str(refused.value) == f"dataset._target_={path}: {wanted}"
 
 
@@ -188,7 +188,7 @@ def test_one_run_is_one_job() -> None:
 
 
 def test_several_values_need_the_flag() -> None:
-    with pytest.raises(ConfigError, match=r"^seed=0,1: several values make a sweep, which needs -m"):
+    with pytest.raises(ConfigError, match=r"^seed=0,1: several values are a sweep; add -m"):
         jobs_of(["seed=0,1"])
     jobs = jobs_of(["seed=0,1", "trials=3"], multirun=True)
     assert (jobs.sweep, jobs.count, jobs.swept) == (True, 2, {"seed"})

@@ -17,12 +17,15 @@ def test_what_it_needs_is_there() -> None:
     [
         (
             ("strategy=derived",),
-            "strategy=derived: proposes what the evaluator derives, and this one derives nothing; choose evaluator=",
+            "strategy=derived: this evaluator derives no architectures; choose evaluator=",
         ),
-        (("strategy=derived", "evaluator=supernet", "search_space=nasbench201"), "strategy=derived: proposes what"),
+        (
+            ("strategy=derived", "evaluator=supernet", "search_space=nasbench201"),
+            "strategy=derived: this evaluator derives",
+        ),
         ((*DERIVED, "evaluator.rounds=3"), "evaluator.rounds=3: strategy=derived proposes one architecture after each"),
-        ((*DERIVED, "deduplicate=resample"), "deduplicate=resample: strategy=derived has no other proposal"),
-        ((*DERIVED, "constraints.parameters=900000"), "constraints.parameters=900000: strategy=derived proposes what"),
+        ((*DERIVED, "deduplicate=resample"), "deduplicate=resample: strategy=derived can only propose the derived"),
+        ((*DERIVED, "constraints.parameters=900000"), "constraints.parameters=900000: strategy=derived ignores limits"),
         (
             ("evaluator=darts", "search_space=macro_cnn"),
             "search_space=MacroCNN: has no mixed operations, which evaluator=darts trains; choose "
@@ -33,7 +36,7 @@ def test_what_it_needs_is_there() -> None:
             "evaluator.skip_dropout=0.5: the second order compares losses",
         ),
         ((*DERIVED, "hardware.workers=2"), "hardware.workers=2: evaluator=darts trains in one process"),
-        ((*DERIVED, "prescreen=naswot"), "prescreen.score=naswot: Derived does not draw what it proposes"),
+        ((*DERIVED, "prescreen=naswot"), "prescreen.score=naswot: Derived does not draw proposals"),
     ],
 )
 def test_what_cannot_be_is_refused_in_a_line(words: tuple[str, ...], text: str) -> None:

@@ -36,7 +36,7 @@ REFUSED = {
         "experiment/e.yaml",
         b"\xef\xbb\xbf" + GOOD.encode(),
         "experiment=e",
-        "mine/experiment/e.yaml: begins with a byte-order mark, which hides its first line; save it without (UTF-8)",
+        "mine/experiment/e.yaml: starts with a byte-order mark, which hides its first line; save it without (UTF-8)",
     ),
     "no package": (
         "experiment/e.yaml",
@@ -60,37 +60,37 @@ REFUSED = {
         "experiment/e.yaml",
         GOOD.encode("utf-16"),
         "experiment=e",
-        "mine/experiment/e.yaml: is no text in UTF-8 (in UTF-16, perhaps); save it as UTF-8",
+        "mine/experiment/e.yaml: is not UTF-8 text (perhaps UTF-16); save it as UTF-8",
     ),
     "UTF-16 without a mark": (
         "strategy/e.yaml",
         RANDOM.encode("utf-16-le"),
         "strategy=e",
-        "mine/strategy/e.yaml: is no text in UTF-8 (in UTF-16, perhaps); save it as UTF-8",
+        "mine/strategy/e.yaml: is not UTF-8 text (perhaps UTF-16); save it as UTF-8",
     ),
     "Latin-1": (
         "strategy/e.yaml",
         f"# für mich\n{RANDOM}".encode("latin-1"),
         "strategy=e",
-        "mine/strategy/e.yaml: is no text in UTF-8 (in UTF-16, perhaps); save it as UTF-8",
+        "mine/strategy/e.yaml: is not UTF-8 text (perhaps UTF-16); save it as UTF-8",
     ),
     "the name of an experiment of nasrun's": (
         "experiment/smoke.yaml",
         GOOD,
         "experiment=smoke",
-        "mine/experiment/smoke.yaml: is not read, since nasrun has experiment=smoke of its own; rename yours",
+        "mine/experiment/smoke.yaml: is ignored, since nasrun has its own experiment=smoke; rename yours",
     ),
     "the name of the default strategy": (
         "strategy/aging_evolution.yaml",
         RANDOM,
         "trials=3",
-        "mine/strategy/aging_evolution.yaml: is not read, since nasrun has strategy=aging_evolution of its own; rename",
+        "mine/strategy/aging_evolution.yaml: is ignored, since nasrun has its own strategy=aging_evolution; rename",
     ),
     "another ending": (
         "strategy/e.yml",
         RANDOM,
         "strategy=e",
-        "mine/strategy/e.yml: is not read; its name must end in .yaml",
+        "mine/strategy/e.yml: is ignored; its name must end in .yaml",
     ),
     "a value of the wrong kind": (
         "experiment/e.yaml",
@@ -115,7 +115,7 @@ def test_a_link_to_nothing_does_not_hide_what_is_wrong(own: Path, tmp_path: Path
     write(tmp_path, "strategy/e.yaml", f"# für mich\n{RANDOM}".encode("latin-1"))
     (own / "strategy" / ".#a.yaml").symlink_to("nowhere")  # as editors leave it
     (own / "strategy" / "b.yaml").mkdir()
-    with pytest.raises(ConfigError, match=r"^mine/strategy/e\.yaml: is no text in UTF-8"):
+    with pytest.raises(ConfigError, match=r"^mine/strategy/e\.yaml: is not UTF-8 text"):
         compose(own, "strategy=e")
 
 
@@ -186,5 +186,5 @@ def test_a_class_outside_of_pythons_path(own: Path, tmp_path: Path) -> None:
         build(task_config(compose(own, "strategy=own")))
     assert str(caught.value) == (
         "strategy._target_=my_strategies.Mine: cannot be imported (No module named 'my_strategies'); its folder must "
-        "be in Python's path: PYTHONPATH=FOLDER nasrun ... (FOLDER has my_strategies.py)"
+        "be on Python's path: PYTHONPATH=FOLDER nasrun ... (FOLDER has my_strategies.py)"
     )

@@ -83,11 +83,9 @@ def test_files_of_the_users_own_need_a_package_only_beside_others(own: Path) -> 
     assert list(trackers("tracker=[csv,named]", config_dir=own)) == ["csv", "named"]
     assert list(trackers("experiment=both", config_dir=own)) == ["tensorboard", "named"]
     for words in (["tracker=[csv,mine]"], ["tracker=[mine,yours]"]):
-        with pytest.raises(
-            ConfigError, match=r"mine take the place of the others; begin its YAML file with # @package"
-        ):
+        with pytest.raises(ConfigError, match=r"mine overwrite the others; start its YAML file with # @package"):
             trackers(*words, config_dir=own)
-    with pytest.raises(ConfigError, match="TensorBoard and tensorboard at once need names; begin the YAML file of"):
+    with pytest.raises(ConfigError, match="to combine TensorBoard and tensorboard, start the YAML file of"):
         trackers("experiment=mixed", config_dir=own)
 
 

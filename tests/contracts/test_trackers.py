@@ -141,7 +141,7 @@ def test_a_tracker_changes_nothing_and_leaves_nothing_behind(
     run(directory, tracker, f"trials={TRIALS}", "evaluator.fail_rate=0.2")
     said = capfd.readouterr()
     assert said.err == ""
-    assert "failed and is left out" not in said.out, said.out
+    assert "failed and is disabled" not in said.out, said.out
     assert surroundings() == before
     assert children() == processes
     assert not list((tmp_path / "cwd").iterdir())

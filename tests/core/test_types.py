@@ -15,7 +15,7 @@ def test_origins_are_names(origin: str) -> None:
 @pytest.mark.parametrize("origin", ["", "x" * 81, "a\nb", "a,b", "<b>", 3, None])
 def test_what_is_no_name_is_refused_in_one_line(origin: object) -> None:
     with pytest.raises(
-        ConfigError, match=r"^strategy: proposes with the origin .*; right is the name of what"
+        ConfigError, match=r"^strategy: invalid origin .* of a proposal; it must name the operator"
     ) as caught:
         check_origin(origin)
     assert len(str(caught.value).splitlines()) == 1

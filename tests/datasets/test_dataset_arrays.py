@@ -88,10 +88,10 @@ def test_any_whole_numbers_are_labels(tmp_path: Path, kind: type) -> None:
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"images": GREY}, "holds no array 'labels', only images"),
-        ({"a": GREY, "b": LABELS}, "holds no array 'images', only a, b"),
-        ({"images": GREY, "labels": LABELS, "test_images": GREY}, "holds no array 'test_labels'"),
-        ({"images": GREY, "labels": LABELS, "y_val": LABELS}, "holds no array 'val_images'"),
+        ({"images": GREY}, "has no array 'labels', only images"),
+        ({"a": GREY, "b": LABELS}, "has no array 'images', only a, b"),
+        ({"images": GREY, "labels": LABELS, "test_images": GREY}, "has no array 'test_labels'"),
+        ({"images": GREY, "labels": LABELS, "y_val": LABELS}, "has no array 'val_images'"),
         (
             {"x": GREY, "x_train": GREY, "labels": LABELS},
             "the arrays x and x_train could both be images; name the right",
@@ -276,20 +276,20 @@ def test_names_of_keras_and_others(tmp_path: Path, names: tuple[str, ...]) -> No
         assert part.labels.tolist() == LABELS[place].tolist()
     assert len(splits.whole_training) == 50
     told = "\n".join(data.notes.remarks)
-    assert ("taken by their names: " in told) == (names[0] != "images")
+    assert ("recognised by name: " in told) == (names[0] != "images")
     assert all(
         f"{name} (" in told
         for name in names
         if name[:6] not in ("images", "labels", "val_im", "val_la", "test_i", "test_l")
     )
     assert f"the validation part is {names[2]}; dataset.validation is not used" in told
-    assert "arrays passed over: ids" in told
+    assert "arrays ignored: ids" in told
 
 
 def test_an_array_with_the_name_of_its_role_goes_first(tmp_path: Path) -> None:
     data = Arrays(path=save(tmp_path, images=GREY, labels=LABELS, x=GREY[:3], target=LABELS[:3]))
     assert len(data.load().whole_training) == 48
-    assert data.notes.remarks == ("arrays passed over: target, x",)
+    assert data.notes.remarks == ("arrays ignored: target, x",)
 
 
 @pytest.mark.parametrize(

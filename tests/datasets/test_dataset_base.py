@@ -170,7 +170,7 @@ def test_table_only_sets_have_a_name_and_nothing_else(name: str) -> None:
     assert data.name == data.task.name == name
     with pytest.raises(ConfigError, match=r"^dataset\.name=cifar10: unknown"):
         check_section(TableOnly, {"name": "cifar10"}, "dataset")
-    with pytest.raises(DatasetError, match=f"^dataset={name}: known from benchmark tables only, without images"):
+    with pytest.raises(DatasetError, match=f"^dataset={name}: has no images, only results in benchmark tables"):
         data.load()
 
 

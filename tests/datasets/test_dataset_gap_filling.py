@@ -220,7 +220,7 @@ def test_other_numbers_than_bytes_stay_what_they_are(small: Callable[..., GapFil
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"patches": 5000}, "dataset.patches=5000: only 130 are there; take fewer"),
+        ({"patches": 5000}, "dataset.patches=5000: only 130 exist; use fewer"),
         ({"region": 260}, "dataset.region=260: 192 patches lie in 1 region; training, validation and test need"),
         ({"region": 130, "patches": 5}, "dataset.region=130: 5 patches lie in 2 regions; "),
         ({"contrast": 9.0}, "dataset.region=40: 0 patches lie in 0 regions; "),

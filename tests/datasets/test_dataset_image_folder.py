@@ -100,7 +100,7 @@ def test_all_files_that_cannot_be_used_are_named_at_once(tmp_path: Path) -> None
         assert part in text
     assert "; of train/cat/0.png: save it with 8" in text
     assert "; of train/dog/0.png: replace or delete it; " in text
-    assert text.endswith("passed over with dataset.corrupt=skip")
+    assert text.endswith("to ignore files that cannot be read as images, add dataset.corrupt=skip")
 
 
 def test_corrupt_files_are_skipped_where_that_is_wished_and_counted(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_folders_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     (tmp_path / "some" / "other" / "notes.txt").write_text("none")
     empty = f"{tmp_path / 'some' / 'empty'}, {tmp_path / 'some' / 'other'}"
     assert message(tmp_path / "some").startswith(
-        f"{empty} hold no image that can be read (passed over: 1 .txt); known kinds: .apng"
+        f"{empty} hold no image that can be read (ignored: 1 .txt); known kinds: .apng"
     )
     fill(tmp_path / "half" / "test", 2)
     assert "holds the folders test; expected one folder per class, or train, val and test" in message(tmp_path / "half")
@@ -210,8 +210,8 @@ def test_parts_without_a_folder_are_cut_off_train(tmp_path: Path, others: tuple[
     expected = {(): [43, 5, 12], ("val",): [48, 12, 12], ("test",): [54, 6, 12]}[others]
     assert sizes(data) == expected
     told = " ".join(data.notes.remarks)
-    assert ("validation images are cut off train/ (dataset.validation)" in told) == ("val" not in others)
-    assert ("test images are cut off train/ (dataset.test)" in told) == ("test" not in others)
+    assert ("validation images are split off train/ (dataset.validation)" in told) == ("val" not in others)
+    assert ("test images are split off train/ (dataset.test)" in told) == ("test" not in others)
 
 
 def test_a_part_may_lack_a_class_but_for_train(tmp_path: Path) -> None:

@@ -72,16 +72,16 @@ def one_less(splits: Splits) -> Splits:
 
 
 WORDS: list[tuple[Callable[[Splits], Splits], str]] = [
-    (one_pixel, "contents: as many images, but others or with other labels in train"),
-    (one_label, "contents: as many images, but others or with other labels in train"),
-    (two_swapped, "split: the same images, but in other parts or in another order"),
-    (turned, "split: the same images, but in other parts or in another order"),
+    (one_pixel, "contents: the same number of images, but different images or labels in train"),
+    (one_label, "contents: the same number of images, but different images or labels in train"),
+    (two_swapped, "split: the same images in different parts or in a different order"),
+    (turned, "split: the same images in different parts or in a different order"),
     (one_less, "test images: 2,000 then, 1,999 now"),
     (lambda s: replace(s, mean=(0.5,)), "normalisation: mean 0.286225 then, 0.5 now"),
     (lambda s: replace(s, background=0.5), "normalisation: background 0 then, 0.5 now"),
     (lambda s: replace(s, classes=("Shirt", *s.classes[1:])), "class names: T-shirt/top then only"),
     (lambda s: replace(s, classes=("Robe", *s.classes[1:])), "class names: T-shirt/top then, Robe now"),
-    (lambda s: replace(s, classes=s.classes[::-1]), "class names: the same in another order"),
+    (lambda s: replace(s, classes=s.classes[::-1]), "class names: the same in a different order"),
 ]
 
 
@@ -136,7 +136,7 @@ def test_targets_and_weights_count(tmp_path: Path) -> None:
     assert splits.train.weights is not None
     for name, array in (("targets", splits.train.targets + 1), ("weights", 1 - splits.train.weights)):
         other = record(replace(splits.train, **{name: array}))
-        assert difference(base, other) == "contents: as many images, but others or with other labels in train"
+        assert difference(base, other) == "contents: the same number of images, but different images or labels in train"
 
 
 def test_where_the_data_lie_and_how_makes_no_difference(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_data_that_were_not_read_differ_in_their_task_alone(mini: DataRecord) ->
 def test_the_data_set_of_a_record_has_its_task_and_no_images(mini: DataRecord) -> None:
     dataset = RecordedDataset(mini)
     assert (dataset.name, dataset.task) == ("fashion_mnist_mini", FashionMnistMini().task)
-    with pytest.raises(DatasetError, match="known from the record of a run only, without images"):
+    with pytest.raises(DatasetError, match="only the record of a run is available, without images"):
         dataset.load()
 
 

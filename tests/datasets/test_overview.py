@@ -61,10 +61,10 @@ def test_images_of_each_class_and_the_share_of_the_largest(tmp_path: Path) -> No
     ]
     assert (found.largest_test_class, found.largest_test_share) == ("a", 0.8)
     assert found.warnings() == []
-    assert not found.lines()[2].startswith("classes of unequal size")
+    assert not found.lines()[2].startswith("unbalanced classes")
     fill(tmp_path, 30, ("c",), seed=2)
     assert of_folder(tmp_path).lines()[2] == (
-        "classes of unequal size: to count every class alike, search by objective=val_balanced_accuracy and train with "
+        "unbalanced classes: to weight all classes equally, search with objective=val_balanced_accuracy and train with "
         "evaluator.class_weights=balanced"
     )
 
@@ -86,8 +86,8 @@ def test_classes_of_few_images_and_parts_without_one_are_named(tmp_path: Path) -
     fill(tmp_path, 4, ("seldom",), seed=2)
     assert of_folder(tmp_path).warnings() == [
         "fewer than 5 images: rare (1), seldom (4); add more, or leave these classes out",
-        "no validation image of rare, seldom: what is learned of it is not measured there",
-        "no test image of rare: what is learned of it is not measured there",
+        "no validation image of rare, seldom, so these classes are not measured there",
+        "no test image of rare, so these classes are not measured there",
     ]
 
 
@@ -99,14 +99,14 @@ def test_a_test_folder_that_is_a_copy_of_the_training_folder_is_warned_about(tmp
     found = of_folder(tmp_path)
     assert found.equal.test_in_training == 36
     assert found.warnings() == [
-        "36 of 36 test images are trained on too, so the test result is too high; is one part a copy of the other?"
+        "36 of 36 test images are also in training, so the test result is too high; is one part a copy of the other?"
     ]
     assert "equal files: train/cat/0.png = test/cat/copy of 0.png, " in "\n".join(found.facts())
     shutil.copytree(tmp_path / "train", tmp_path / "val")
     shutil.rmtree(tmp_path / "test")
     fill(tmp_path / "test", 2, seed=7)
     assert of_folder(tmp_path).warnings() == [
-        "36 of 36 validation images are trained on too, so memorising wins the search; is one part a copy of the other?"
+        "36 of 36 validation images are also in training, so memorising wins; is one part a copy of the other?"
     ]
 
 
@@ -131,7 +131,7 @@ def test_repeated_images_are_counted_by_part_and_class(tmp_path: Path) -> None:
     )
     assert "equal images: 1 to train repeat another one of the same part" in found.facts()
     assert found.warnings() == [
-        "2 of 20 test images are trained on too, so the test result is too high",
+        "2 of 20 test images are also in training, so the test result is too high",
         "1 image in more than one class",
     ]
 
@@ -156,7 +156,7 @@ def test_sizes_and_files_passed_over_are_told(tmp_path: Path) -> None:
     lines = of_folder(tmp_path, corrupt="skip").lines()
     assert lines[2] == "pictures: 1 x 1 (dog/dot.png) to 3,000 x 2 (cat/long.png) pixels, read at 20 x 20"
     assert lines[3] == (
-        "passed over: 3 files: 1 .txt, 1 not in the folder of a class, 1 that cannot be read as images "
+        "ignored: 3 files: 1 .txt, 1 not in the folder of a class, 1 that cannot be read as images "
         "(dataset.corrupt=skip)"
     )
 

@@ -296,7 +296,7 @@ class TestTeacher:
         with torch.no_grad():
             next(model.parameters()).mul_(2)
         save_winner(taught_by / FILE, about, model)
-        with pytest.raises(ConfigError, match=r"^evaluator\.teacher=.*: holds .* now, and this run began with other"):
+        with pytest.raises(ConfigError, match=r"^evaluator\.teacher=.*: has .* now, but this run began with other"):
             bench.train.prepare(bench.facts)
 
     @pytest.mark.parametrize(

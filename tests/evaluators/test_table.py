@@ -173,10 +173,10 @@ def test_dense_networks() -> None:
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        (("evaluator=table", "dataset=cifar10", "search_space=sequential_cnn"), "evaluator.table=auto: no table is"),
+        (("evaluator=table", "dataset=cifar10", "search_space=sequential_cnn"), "evaluator.table=auto: no table for"),
         ((*CELLS_201, "dataset=mnist"), "evaluator.table=auto: knows nothing of dataset=mnist; choose"),
         ((*CELLS_101, "dataset=cifar100"), "evaluator.table=auto: knows nothing of dataset=cifar100"),
-        ((*CELLS_201, "evaluator.table=ec_nas"), "evaluator.table=ec_nas: holds architectures of"),
+        ((*CELLS_201, "evaluator.table=ec_nas"), "evaluator.table=ec_nas: only has architectures of"),
         ((*CELLS_201, "evaluator.table=nasbench"), "evaluator.table=nasbench: no such table, and no such file"),
         ((*CELLS_201, "evaluator.epochs=50"), "evaluator.epochs=50: table nasbench201 has no trainings of 50 epochs"),
         ((*CELLS_201, "evaluator.final_epochs=50"), "evaluator.final_epochs=50: table nasbench201 has no trainings"),
@@ -232,7 +232,7 @@ def test_data_sets_without_images_say_so() -> None:
         assert name in options("dataset")
         dataset = setup_of("evaluator=synthetic", f"dataset={name}").dataset
         assert (dataset.task.channels, dataset.task.height, dataset.task.outputs) == (3, side, classes)
-        with pytest.raises(ConfigError, match=f"^dataset={name}: known from benchmark tables only, without images"):
+        with pytest.raises(ConfigError, match=f"^dataset={name}: has no images, only results in benchmark tables"):
             dataset.load()
 
 

@@ -56,7 +56,7 @@ def test_a_file_of_records(records: tuple[Path, list[writer.Written]]) -> None:
 def test_a_damaged_file_of_records_is_refused(records: tuple[Path, list[writer.Written]]) -> None:
     path, _ = records
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(TableError, match=r"record 72 \(at byte [\d,]+\) is cut short"):
+    with pytest.raises(TableError, match=r"record 72 \(at byte [\d,]+\) is truncated"):
         prepared(*CELLS_101, f"evaluator.table={path}")
 
 

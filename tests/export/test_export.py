@@ -154,7 +154,7 @@ def test_regression_gives_values_in_their_own_units(
     assert error[weights == 1].mean() == pytest.approx(network.metrics["test_loss"], rel=1e-3)
     refused = nasrun_inprocess("predict run/export picture.npy")
     assert refused.returncode == 2
-    assert "the network gives pictures, not classes" in refused.stderr
+    assert "the network is for regression, not classification" in refused.stderr
 
 
 @pytest.mark.slow
@@ -191,7 +191,7 @@ def test_means_over_mirror_images_are_in_every_file(tmp_path: Path, nasrun_inpro
     assert answer.returncode == 0, answer.stderr
     assert answer.stdout.count("same class for 2,000 of 2,000") + answer.stdout.count("ties") >= 4
     card = Path("run/export/MODEL_CARD.md").read_text()
-    assert "means over the image and its mirror image: that is in the files" in card
+    assert "averaged over the image and its mirror image (built into the files)" in card
     flops = network.space.cost(network.space.parse(network.genome), network.task).flops
     assert f"{2 * flops:,} (a multiply-add counts as two; twice, for the image and its mirror image)" in card
     assert "test_without_flip_accuracy" in card

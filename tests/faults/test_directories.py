@@ -92,7 +92,7 @@ def test_a_directory_that_goes_away(gone: str, whole: Path, tmp_path: Path) -> N
     code, error = process.end()
     assert (code, error.count("\n")) == (1, 1)
     if gone == "replaced":
-        assert error.startswith("nasrun: run was deleted, moved or replaced while the run was going on; go on with: ")
+        assert error.startswith("nasrun: run was deleted, moved or replaced during the run; go on with: ")
         assert results(tmp_path / "run") == results(whole)
         return
     assert error.startswith("nasrun: run was deleted or moved while the run was going on; nothing more was written; ")
@@ -130,7 +130,7 @@ def test_of_several_that_resume_at_once_one_goes_on(whole: Path, tmp_path: Path)
         one.process.stdin.write("\n")
         one.process.stdin.flush()
     endings = sorted(one.end() for one in processes)
-    refused = (2, "nasrun: run: in use by another nasrun process; end that: nasrun stop run\n")
+    refused = (2, "nasrun: run: in use by another nasrun process; stop it with: nasrun stop run\n")
     assert endings == [(0, ""), refused, refused]
     assert results(tmp_path / "run") == results(whole)
     told = [event["trial"] for event in journal.read(tmp_path / "run" / journal.NAME) if event["event"] == "tell"]

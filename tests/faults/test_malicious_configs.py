@@ -43,7 +43,7 @@ class TestCodeInTheConfig:
             return
         assert done.returncode == 2
         assert done.stderr == (
-            f"nasrun: given/.hydra/config.yaml: {group}._target_=planted.Thing: is not of nasrun, and to import it can "
+            f"nasrun: given/.hydra/config.yaml: {group}._target_=planted.Thing: is not of nasrun, and importing it can "
             "run any code; if you trust it: NASRUN_ALLOW=planted nasrun ...\n"
         )
 
@@ -134,12 +134,12 @@ def bomb() -> str:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (bomb(), "it holds references (*), which nasrun does not write"),
+        (bomb(), "it has references (*), which nasrun does not write"),
         ("a: " + "[" * 5000 + "]" * 5000, "it is nested more than 50 levels deep"),
         ("x: 1\n" * (MOST_BYTES // 5 + 1), "bytes, and a config at most 1,048,576"),
         ("!!python/object/apply:os.system ['touch ran']", "could not determine a constructor"),
         ("a: !!python/name:os.system x", "could not determine a constructor"),
-        ("- 1", "it holds no keys with values"),
+        ("- 1", "it is not a mapping"),
         ("a: b: c", "mapping values are not allowed"),
     ],
     ids=["references", "nested", "large", "object", "name", "list", "damaged"],

@@ -54,7 +54,7 @@ class TestLinks:
         done = nasrun_inprocess(f"{verb} given" + (" trials=9" if verb == "resume" else ""))
         assert done.returncode == 2
         assert done.stderr == (
-            f"nasrun: given/{name}: is a link, and a run directory holds none; put what it leads to in its place\n"
+            f"nasrun: given/{name}: is a link, which is not allowed in a run directory; replace it by its target\n"
         )
         assert contents(precious) == before
 

@@ -89,9 +89,9 @@ def test_only_what_is_lost_is_measured_again(
     line = damage(directory, event, number)
     before = (directory / journal.NAME).read_bytes()
     told = sum(one["event"] == "tell" for one in journal.read(whole / journal.NAME)[: line - 1])
-    saved = rf"line {line} is damaged; the {line - 1} events before it are whole and hold {told} finished trials; "
+    saved = rf"line {line} is damaged; the {line - 1} events before it are intact, with {told} finished trials; "
     for refused in (lambda: resume(directory, {}), lambda: report(directory)):
-        with pytest.raises(JournalError, match=saved + "save what is whole: nasrun resume --salvage "):
+        with pytest.raises(JournalError, match=saved + "recover them with: nasrun resume --salvage "):
             refused()
     assert (directory / journal.NAME).read_bytes() == before
     measured = counted(Synthetic, monkeypatch)

@@ -111,7 +111,7 @@ def test_what_is_no_table_is_refused_in_one_line(text: str, reason: str, tmp_pat
     assert "\n" not in str(error.value)
     with pytest.raises(ConfigError, match="No such file"):
         read_table(str(tmp_path / "gone.csv"))
-    with pytest.raises(ConfigError, match=r"gone\.csv: nothing asks for latencies; add constraints\.latency_ms=N"):
+    with pytest.raises(ConfigError, match=r"gone\.csv: no option needs latencies; add constraints\.latency_ms=N"):
         setup_of(*WORDS, f"hardware.latency_table={tmp_path / 'gone.csv'}")
 
 

@@ -32,8 +32,8 @@ EXPECTED = (
     "images of each class (train + validation + test): 6 + 3 + 6",
     "pictures: 20 x 20 pixels, read at 20 x 20",
     "the validation part is val/; dataset.validation is not used",
-    "passed over: 1 file: 1 .<i>",
-    "warning: 18 of 18 test images are trained on too, so the test result is too high; "
+    "ignored: 1 file: 1 .<i>",
+    "warning: 18 of 18 test images are also in training, so the test result is too high; "
     "is one part a copy of the other?",
 )
 
@@ -50,7 +50,7 @@ def test_a_run_tells_of_its_data_at_its_start_and_keeps_it(photos: Path, nasrun_
     assert json.loads(kept)["images"] == {"train": [6, 6, 6], "validation": [3, 3, 3], "test": [6, 6, 6]}
     page = (run / "report.html").read_text()
     assert "<h2>Data</h2>" in page
-    assert "18 of 18 test images are trained on too" in page
+    assert "18 of 18 test images are also in training" in page
     assert "1 .&lt;i&gt;" in page
     assert "<i>" not in page
     assert '<table id="classes">' in page

@@ -152,10 +152,10 @@ def test_limits_steer_networks_whatever_their_settings() -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ("evaluator=synthetic dataset=synthetic", "training settings are for evaluator=train; Synthetic does not"),
-        ("evaluator=supernet search_space=nasbench201", "training settings are for evaluator=train; Supernet does not"),
-        ("evaluator=proxies", "training settings are for evaluator=train; Proxies does not follow them"),
-        ("evaluator=table evaluator.table=nasbench201 search_space=nasbench201", "Table does not follow them"),
+        ("evaluator=synthetic dataset=synthetic", "training settings need evaluator=train; Synthetic does not"),
+        ("evaluator=supernet search_space=nasbench201", "training settings need evaluator=train; Supernet does not"),
+        ("evaluator=proxies", "training settings need evaluator=train; Proxies does not use them"),
+        ("evaluator=table evaluator.table=nasbench201 search_space=nasbench201", "Table does not use them"),
         ("search_space=training_recipe", "the genomes of TrainingRecipe are training settings already; null is right"),
     ],
 )

@@ -72,8 +72,8 @@ def test_a_run_whose_data_are_gone_is_reported_exported_and_predicts(project: Pa
     assert answer.stdout.count("same class for 256 of 256 random images") == 4
     assert answer.stderr == (
         "nasrun: test accuracy not measured: dataset.path=photos: no such folder; it must hold one folder of images "
-        "per class; the files are from the run alone, compared on random images; if its data lie elsewhere now: "
-        "dataset.path=PATH, or without looking at data: --no-data\n"
+        "per class; the files were compared on random images; if its data were moved, add "
+        "dataset.path=PATH; to export without the data, add --no-data\n"
     )
     card = Path("run/export/MODEL_CARD.md").read_text()
     assert f"test_accuracy: {recorded:.4f} (in the run)" in card
@@ -100,8 +100,8 @@ def test_an_export_measures_where_the_data_are_said_to_be(
     shutil.rmtree("run/export")
     for words, said in (
         ("dataset.path=gone", "dataset.path={project}/gone: no such folder"),
-        ("dataset.root=gone", "dataset.root: cannot be given here; did you mean 'dataset.path'?"),
-        ("trials=3", "trials: cannot be given here"),
+        ("dataset.root=gone", "dataset.root: cannot be changed here; did you mean 'dataset.path'?"),
+        ("trials=3", "trials: cannot be changed here"),
         ("--no-data dataset.path=../elsewhere", "--no-data dataset.path=../elsewhere: only one of these"),
     ):
         refused(nasrun_inprocess(f"export run {words}"), said.format(project=project))
@@ -121,7 +121,7 @@ def one_more(project: Path) -> str:
 
 def repainted(project: Path) -> str:
     shutil.copy("photos/cat/1.png", "photos/cat/0.png")
-    return "contents: as many images, but others or with other labels in train"
+    return "contents: the same number of images, but different images or labels in train"
 
 
 def other_class(project: Path) -> str:
@@ -188,5 +188,5 @@ def test_a_header_that_makes_no_sense_is_refused(damage: Line, project: Path, na
     for verb in ("resume", "report", "export"):
         answer = nasrun_inprocess(f"{verb} run")
         assert answer.returncode == 1
-        assert answer.stderr.startswith("nasrun: run/journal.jsonl: does not tell of a run (")
+        assert answer.stderr.startswith("nasrun: run/journal.jsonl: does not describe a run (")
         assert answer.stderr.count("\n") == 1

@@ -165,7 +165,7 @@ def test_it_helps_to_begin_with_what_was_learned(run: Path, tmp_path: Path) -> N
     [
         (("init=nowhere",), "evaluator.init=nowhere: there is no best/model.safetensors in it"),
         (("init={run}", "search_space=sequential_cnn"), "its network is of StagedCNN, of which nothing fits"),
-        (("init={run}", "evaluator=synthetic"), "needs evaluator=train, whose networks begin with weights"),
+        (("init={run}", "evaluator=synthetic"), "needs evaluator=train; others load no weights"),
     ],
 )
 def test_what_cannot_be_begun_with_is_said(words: tuple[str, ...], reason: str, run: Path, tmp_path: Path) -> None:

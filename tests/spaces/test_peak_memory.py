@@ -103,7 +103,7 @@ def test_what_is_over_a_limit_in_bytes_is_turned_down_by_name() -> None:
 
 
 def test_a_space_without_a_formula_says_so() -> None:
-    with pytest.raises(ConfigError, match=r"constraints.peak_memory=9: there is no formula"):
+    with pytest.raises(ConfigError, match=r"constraints.peak_memory=9: this search space has no formula"):
         setup_of("search_space=micro_cell", "constraints.peak_memory=9")
-    with pytest.raises(ConfigError, match=r"constraints.model_bytes=9: none of .* the least among them: model_bytes "):
+    with pytest.raises(ConfigError, match=r"constraints.model_bytes=9: none of .* smallest among them: model_bytes "):
         setup_of("search_space=staged_cnn", "constraints.model_bytes=9")

@@ -147,7 +147,7 @@ def test_events_of_later_versions_are_passed_over(tmp_path: Path) -> None:
     ],
 )
 def test_an_event_that_makes_no_sense_is_refused_in_one_line(line: dict) -> None:
-    with pytest.raises(JournalError, match=r"^somewhere: does not tell of a run \(") as caught:
+    with pytest.raises(JournalError, match=r"^somewhere: does not describe a run \(") as caught:
         events_of([line], Path("somewhere"))
     assert len(str(caught.value).splitlines()) == 1
 

@@ -78,7 +78,7 @@ def test_damage_far_down_is_refused_with_its_number(tmp_path: Path, line: int) -
     lines[line - 1] = lines[line - 1].replace(b"tell", b"told")
     path.write_bytes(b"".join(lines))
     found = journal.lines_of(path)
-    told = f"line {line} is damaged; the {line - 1} events before it are whole and hold {line - 1} finished"
+    told = f"line {line} is damaged; the {line - 1} events before it are intact, with {line - 1} finished"
     with pytest.raises(journal.JournalError, match=told):
         list(found)
     path.write_bytes(b"".join(lines[:line]))

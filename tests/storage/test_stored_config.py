@@ -41,7 +41,7 @@ def test_a_value_is_what_omegaconf_makes_of_it(tmp_path: Path, value: str) -> No
         ("a: !!python/object/apply:os.system ['true']", "could not determine a constructor"),
         ("a:\n b: c: d", "mapping values are not allowed"),
         ("a: &x 1\nb: *x", "references"),
-        ("- 1\n- 2", "no keys with values"),
+        ("- 1\n- 2", "not a mapping"),
         ("1", "cannot be read"),
         ("[" * 60 + "]" * 60, "nested more than"),
     ],

@@ -22,7 +22,7 @@ from nasrun.storage.run_directory import load_config
 from tests.conftest import Answer
 
 STORED = Path(__file__).with_name("stored_runs")
-DOUBT = "begun by nasrun 0.1.0, which recorded nothing of the data: whether they are the same now cannot be checked"
+DOUBT = "started by nasrun 0.1.0, which did not record the data: whether they are the same now cannot be checked"
 
 Call = Callable[[str], Answer]
 
@@ -100,7 +100,7 @@ def test_networks_are_exported_and_predict(trained: Path, nasrun_inprocess: Call
     assert "of 256 random images" in answer.stdout
     answer = nasrun_inprocess("export trained dataset.root=x")
     assert answer.returncode == 2
-    assert "dataset.root: cannot be given here" in answer.stderr
+    assert "dataset.root: cannot be changed here" in answer.stderr
 
 
 def test_an_archive_of_one_loads_alone(tmp_path: Path) -> None:

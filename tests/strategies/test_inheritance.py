@@ -40,8 +40,8 @@ def test_children_inherit_what_they_can(strategy: str, inherit: str) -> None:
     ("words", "told"),
     [
         (("search_space=mlp", "evaluator=train"), "strategy.inherit=morphisms: this search space has none; right are"),
-        (("search_space=staged_cnn",), "strategy.inherit=morphisms: needs evaluator=train, whose networks have"),
-        (("search_space=staged_cnn", "evaluator=train", "time=1m"), "time=1m: trains the best on from their own"),
+        (("search_space=staged_cnn",), "strategy.inherit=morphisms: needs evaluator=train, which saves"),
+        (("search_space=staged_cnn", "evaluator=train", "time=1m"), "time=1m: is not supported with inherited weights"),
     ],
 )
 def test_where_nothing_can_be_inherited_it_is_refused(words: tuple[str, ...], told: str) -> None:

@@ -28,7 +28,7 @@ def test_the_published_files_are_compared(
     path = written(tmp_path, payloads, "nasbench_only108.tfrecord")
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     loaded(path)
-    assert "not one of the published files; its 60 records of 20 cells are whole" in capsys.readouterr().err
+    assert "not one of the published files; its 60 records of 20 cells have valid checksums" in capsys.readouterr().err
     # As if the published file had these records.
     monkeypatch.setattr(nasbench101_cache, "CELLS", 20)
     again = written(tmp_path, payloads, "again.tfrecord")

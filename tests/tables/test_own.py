@@ -163,7 +163,7 @@ def test_what_is_no_table_is_refused_before_it_is_prepared(tmp_path: Path) -> No
             setup(write(tmp_path / "a.csv", content))
         assert said in str(caught.value)
     (tmp_path / "a.csv").write_bytes(b"genome,val_accuracy\n\xff\xfe")
-    with pytest.raises(ConfigError, match="is no text in UTF-8"):
+    with pytest.raises(ConfigError, match="is not UTF-8 text"):
         setup(tmp_path / "a.csv")
 
 

@@ -154,8 +154,8 @@ def test_any_cut_is_refused_with_its_place(runs: list[Written], tmp_path: Path, 
         path.write_bytes(whole[:size])
         number = 2 if size < sizes[0] + sizes[1] else 3
         start = sum(sizes[: number - 1])
-        words = f"record {number} (at byte {start:,}) is cut short: the file ends at byte {size:,}"
-        assert words in refused(path, cache, "cut short")
+        words = f"record {number} (at byte {start:,}) is truncated: the file ends at byte {size:,}"
+        assert words in refused(path, cache, "truncated")
     path.write_bytes(b"")
     refused(path, cache, "is empty")
 
@@ -184,22 +184,22 @@ def changed(run: Written, **values: Any) -> bytes:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (lambda run: b"\xff\xfe", "is no training run of NAS-Bench-101"),
+        (lambda run: b"\xff\xfe", "is not a training run of NAS-Bench-101"),
         (lambda run: b"{}", "not a JSON list of five"),
         (lambda run: b"[1, 2, 3, 4]", "not a JSON list of five"),
         (lambda run: b"[1, 2, 3, 4, 5]", "no hash of 32"),
         (lambda run: changed(run, cell="f" * 31), "no hash of 32"),
-        (lambda run: changed(run, cell="g" * 32), "is no training run"),
+        (lambda run: changed(run, cell="g" * 32), "is not a training run"),
         (lambda run: changed(run, epochs=0), "no number of epochs"),
         (lambda run: changed(run, epochs="108"), "no number of epochs"),
-        (lambda run: changed(run, message="A"), "is no training run"),
+        (lambda run: changed(run, message="A"), "is not a training run"),
         (lambda run: writer.payload(run, b""), "lacks evaluations"),
-        (lambda run: writer.payload(run, writer.message(run)[:-4]), "cut short"),
-        (lambda run: writer.payload(run, b"\x0a\x03abc\x10\x05"), "is no training run"),
+        (lambda run: writer.payload(run, writer.message(run)[:-4]), "truncated"),
+        (lambda run: writer.payload(run, b"\x0a\x03abc\x10\x05"), "is not a training run"),
         (lambda run: writer.payload(run, b"\x0a\x00\x10\x05"), "lacks training time"),
         (lambda run: writer.payload(run, b"\x0b"), "unknown type 3"),
         (lambda run: writer.payload(run, b"\x10" + b"\xff" * 12), "too long"),
-        (lambda run: writer.payload(run._replace(parameters=2**31)), "no positive int32"),
+        (lambda run: writer.payload(run._replace(parameters=2**31)), "not a positive int32"),
         (lambda run: with_last(run, 3, 1.5), "validation accuracy 1.5"),
         (lambda run: with_last(run, 4, float("nan")), "test accuracy nan"),
         (lambda run: with_last(run, 1, float("inf")), "inf seconds"),

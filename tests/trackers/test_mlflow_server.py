@@ -106,7 +106,7 @@ def test_a_server_is_told_of_a_resumed_run_only_if_it_is_named_again(
     refused = nasrun_inprocess("resume twice trials=5")
     assert refused.returncode == 2
     assert refused.stderr == (
-        f"nasrun: {key}: is chosen by the run directory, and not by you; to report to it: nasrun resume twice {key}, "
+        f"nasrun: {key}: was chosen by the run directory, not by you; to report to it: nasrun resume twice {key}, "
         "to no one: nasrun resume twice tracker=csv\n"
     )
     assert (tmp_path / "twice" / "journal.jsonl").read_bytes() == before
@@ -161,7 +161,7 @@ def test_a_server_that_does_not_answer_is_said_and_the_run_goes_on(
         done = nasrun_inprocess(f"{FAST} {chosen} trials=3 hydra.run.dir=run")
     assert (done.returncode, done.stderr) == (0, "")
     (line,) = [line for line in done.stdout.splitlines() if "left out" in line]
-    assert "tracker mlflow failed and is left out, the run goes on (MlflowException: " in line
+    assert "tracker mlflow failed and is disabled; the run continues (MlflowException: " in line
     assert (tmp_path / "run" / "best.json").is_file()
     assert list((tmp_path / "run" / "tensorboard").glob("events.*"))
 
@@ -169,12 +169,12 @@ def test_a_server_that_does_not_answer_is_said_and_the_run_goes_on(
 @pytest.mark.parametrize(
     ("uri", "reason"),
     [
-        ("http://user:secret@host:5000", "would be stored with its password; give that in the environment as"),
+        ("http://user:secret@host:5000", "would be stored with its password; set that in the environment as"),
         ("http://", "neither a local store nor a server; expected sqlite:///FILE or http://HOST:PORT"),
         ("http://host:port", "neither a local store nor a server; expected sqlite:///FILE or http://HOST:PORT"),
         ("databricks", "neither a local store nor a server; expected sqlite:///FILE or http://HOST:PORT"),
         ("sqlite:///", "names no file; expected sqlite:///FILE"),
-        ("sqlite:///what?.db", "? ends the name of a file; write %3F for one that is part of it"),
+        ("sqlite:///what?.db", "? ends the file name; write %3F if it is part of the name"),
     ],
 )
 def test_addresses_that_are_none_are_refused(uri: str, reason: str, nasrun_inprocess: Command, tmp_path: Path) -> None:

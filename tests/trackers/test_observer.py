@@ -81,7 +81,7 @@ def test_an_exception_is_said_once_and_nothing_more_is_handed_on(failing: str, t
         watching.on_trial_complete(record, record)
     watching.on_finish({})
     watching.close()
-    assert said == ["tracker notebook failed and is left out, the run goes on (OSError: no such luck)"]
+    assert said == ["tracker notebook failed and is disabled; the run continues (OSError: no such luck)"]
     assert tracker.calls.count(failing) == (2 if failing == "close" else 1)
     assert tracker.calls[-1] == "close"
 

@@ -49,7 +49,7 @@ def test_one_that_fails_is_left_out_alone(tmp_path: Path, capsys: pytest.Capture
     broken = "+tracker.broken={_target_: tests.trackers.test_several.Failing}"
     run(directory, "tensorboard", broken, "trials=4")
     said = [line for line in capsys.readouterr().out.splitlines() if "left out" in line]
-    assert said == ["tracker broken failed and is left out, the run goes on (OSError: no luck)"]
+    assert said == ["tracker broken failed and is disabled; the run continues (OSError: no luck)"]
     assert steps("tensorboard", directory) == [0, 1, 2, 3]
 
 

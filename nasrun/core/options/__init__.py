@@ -1,8 +1,8 @@
 """Options and their types: the signature of a class is the schema of its YAML.
 
-Whatever a class lets its YAML set are the keyword-only arguments of its constructor, and the fields of those that are
-settings objects; their annotations say what is allowed: `int`, `float`, `bool`, `str`, `Literal[...]`, `list[...]`,
-`tuple[..., ...]`, unions with None or others, and `Annotated[...]` with one of the rules here.
+The options of a class are the keyword-only arguments of its constructor, with settings objects replaced by their
+fields. Annotations define the allowed values: `int`, `float`, `bool`, `str`, `Literal[...]`, `list[...]`, `tuple[...,
+...]`, unions, and `Annotated[...]` with one of the rules below.
 """
 
 from nasrun.core.options.errors import ConfigError, TextExpectedError

@@ -7,11 +7,11 @@ from nasrun.core.options.text import show, typed
 
 
 class ConfigError(Exception):
-    """A config that cannot be run. Its text is one line: the key, the bad value, and what would be right."""
+    """A config that cannot be run. Its text is one line: the key, the invalid value, and what is expected."""
 
 
 class TextExpectedError(ConfigError):
-    """A value that is no text where text may stand. `key`: the dotted key; `reason`: what is wrong with the value."""
+    """A value of another type where text is allowed. `key`: the dotted key; `reason`: what is wrong with the value."""
 
     def __init__(self, key: str, value: Any, reason: str) -> None:
         quotes = "" if value is None else f"; in quotes: {shlex.quote(_in_quotes(key, value))}"
@@ -20,6 +20,6 @@ class TextExpectedError(ConfigError):
 
 
 def _in_quotes(path: str, value: Any) -> str:
-    """An option as it is typed where its value is to be taken as text."""
+    """An option as typed on the command line so that its value is read as text."""
     text = typed(value)
     return f"{path}='{text}'" if '"' in text else f'{path}="{text}"'

@@ -1,4 +1,4 @@
-"""What an annotation may say of a value besides its type: `Annotated[int, AtLeast(1)]`."""
+"""Rules that an annotation can add to a type: `Annotated[int, AtLeast(1)]`."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -42,7 +42,7 @@ class Between:
 
 @dataclass(frozen=True)
 class NotEmpty:
-    """A list or string with something in it, and nothing twice."""
+    """A list or string that is not empty and has no duplicates."""
 
     def refuse(self, value: Any) -> str | None:
         if not value:
@@ -54,8 +54,8 @@ class NotEmpty:
 
 @dataclass(frozen=True)
 class IsPath:
-    """Text that names a file or folder. A run that is opened again finds one that was given relative to the working
-    directory (`nasrun.storage.paths`). `names`: words that are no path but stand for something else."""
+    """Text that names a file or folder. Paths relative to the working directory are found again when a run is reopened
+    (`nasrun.storage.paths`). `names`: words that are not paths but have a special meaning."""
 
     names: tuple[str, ...] = ()
 

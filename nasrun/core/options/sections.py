@@ -1,4 +1,4 @@
-"""A composed config as plain Python."""
+"""A composed config as plain Python objects."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def plain(config: "DictConfig") -> dict[str, Any]:
-    """A config as plain dicts and lists, interpolations resolved."""
+    """A config as plain dicts and lists, with interpolations resolved."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 

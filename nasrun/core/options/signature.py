@@ -1,4 +1,4 @@
-"""The options of a class, from the signature of its constructor, and the check of a section of a config by them."""
+"""The options of a class, from the signature of its constructor, and the validation of config sections."""
 
 import inspect
 import types
@@ -16,10 +16,10 @@ from nasrun.core.options.values import check_value, describe
 def options(cls: type) -> dict[str, inspect.Parameter]:
     """The keyword-only constructor arguments of a class, with resolved annotations.
 
-    An argument that is a settings object (a dataclass with keyword-only fields) stands for its fields: these are the
-    options, on the same level as the others, and their defaults are those of the object that is the argument's own.
-    A `**settings` argument stands for the options of the class that the attribute `Settings` names; those that the
-    attribute `automatic` lists may also be `auto`.
+    An argument that is a settings object (a dataclass with keyword-only fields) stands for its fields: they are options
+    on the same level as the others, with defaults from the argument's default object. A `**settings` argument stands
+    for the options of the class that the attribute `Settings` names; those that the attribute `automatic` lists may
+    also be `auto`.
     """
     init = cls.__init__  # type: ignore[misc]
     hints = typing.get_type_hints(init, include_extras=True)
@@ -37,7 +37,7 @@ def options(cls: type) -> dict[str, inspect.Parameter]:
 
 
 def _fields(kind: type, default: Any) -> dict[str, inspect.Parameter]:
-    """The options that a settings object stands for."""
+    """The options of a settings object."""
     known = options(kind)
     if default is inspect.Parameter.empty:
         return known
@@ -45,9 +45,9 @@ def _fields(kind: type, default: Any) -> dict[str, inspect.Parameter]:
 
 
 def gathered(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of the constructor of a class for some options: those of a settings object are gathered in it.
+    """Constructor arguments of a class for some options; options of a settings object are collected into it.
 
-    ValueError, beginning with the key, where a settings object refuses them.
+    ValueError, starting with the key, if a settings object rejects them.
     """
     hints = typing.get_type_hints(cls.__init__, include_extras=True)  # type: ignore[misc]
     found = dict(values)
@@ -69,7 +69,7 @@ def paths(cls: type) -> dict[str, IsPath]:
 
 
 def _path_rule(kind: Any) -> IsPath | None:
-    """The `IsPath` of an annotation, also where it is a member of a union."""
+    """The `IsPath` rule of an annotation, also inside a union."""
     if get_origin(kind) is Annotated:
         return next((rule for rule in get_args(kind)[1:] if isinstance(rule, IsPath)), None)
     if get_origin(kind) in (Union, types.UnionType):
@@ -78,7 +78,7 @@ def _path_rule(kind: Any) -> IsPath | None:
 
 
 def check_section(cls: type, values: Mapping[str, Any], path: str) -> dict[str, Any]:
-    """The arguments of the constructor of `cls` for the values of one config group; ConfigError names a bad key."""
+    """Constructor arguments of `cls` for the values of a config section; ConfigError names an invalid key."""
     checked = check_options(cls, values, path)
     try:
         return gathered(cls, checked)
@@ -87,7 +87,7 @@ def check_section(cls: type, values: Mapping[str, Any], path: str) -> dict[str, 
 
 
 def check_options(cls: type, values: Mapping[str, Any], path: str) -> dict[str, Any]:
-    """The values of one config group, checked and converted to the types of `cls`; ConfigError names a bad key."""
+    """The values of a config section, checked and converted to the types of `cls`; ConfigError names an invalid key."""
     known = options(cls)
     for name in values:
         if name not in known:

@@ -1,4 +1,4 @@
-"""Keys and values as messages show them and as they are typed."""
+"""Keys and values as shown in messages and typed on the command line."""
 
 import difflib
 import shlex
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """`; did you mean X?` for the known word closest to `word`, else the list of what is known."""
+    """`did you mean X?` for the known word closest to `word`, else the list of known words."""
     known = sorted(known)
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     if close:
@@ -17,28 +17,28 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def show(value: Any) -> str:
-    """A config value as it is typed on the command line, cut where it is long."""
+    """A config value as typed on the command line, shortened if it is long."""
     text = printable(" ".join(typed(value).split()))
     return text if len(text) <= 60 else text[:57] + "..."
 
 
 def printable(text: str) -> str:
-    """The text without line breaks and without what a terminal would obey, as in names of files: "?" in its place."""
+    """The text with line breaks and control characters replaced by "?"."""
     return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
 
 
 def shell_command(*words: object) -> str:
-    """A command of nasrun's that can be pasted into a shell, for messages that say what to type."""
+    """A nasrun command that can be pasted into a shell, for messages."""
     return shlex.join(["nasrun", *(f"./{word}" if _looks_like_a_flag(word) else str(word) for word in words)])
 
 
 def _looks_like_a_flag(word: object) -> bool:
-    """Whether a word is a path that would be taken for a flag."""
+    """Whether a word is a path that would be read as a flag."""
     return isinstance(word, PurePath) and str(word).startswith("-")
 
 
 def typed(value: Any) -> str:
-    """A config value as it is typed on the command line."""
+    """A config value as typed on the command line."""
     if isinstance(value, Mapping):
         return "{" + ",".join(f"{key}:{typed(entry)}" for key, entry in value.items()) + "}"
     if isinstance(value, list | tuple):
@@ -52,7 +52,7 @@ def join(path: str, name: Any) -> str:
 
 
 def flat(content: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-    """Nested keys as dotted ones, with their values."""
+    """Nested keys flattened to dotted ones, with their values."""
     found: dict[str, Any] = {}
     for name, value in content.items():
         found |= flat(value, join(path, name)) if isinstance(value, Mapping) else {join(path, name): value}
@@ -66,7 +66,7 @@ def first_line(error: BaseException) -> str:
 
 
 def parts_of(value: str) -> list[str]:
-    """The parts of a value between its commas, but for those inside of brackets or quotes."""
+    """Split a value at its commas, except those inside brackets or quotes."""
     parts, depth, quote = [""], 0, ""
     for character in value:
         if quote:

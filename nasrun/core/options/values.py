@@ -1,4 +1,4 @@
-"""A value of a YAML file, or of the command line, as the type that an annotation asks for."""
+"""Conversion of a value from a YAML file or the command line to the type of an annotation."""
 
 import json
 import types
@@ -10,13 +10,13 @@ from nasrun.core.options.rules import NotEmpty
 from nasrun.core.options.text import nearest, show
 
 _TOO_LARGE = 10**308
-"""Whole numbers from here on may not fit a float."""
+"""Integers from here on may not fit a float."""
 
 _NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
 
 
 def check_value(kind: Any, value: Any, path: str) -> Any:
-    """`value` as `kind`; ConfigError where it is of another type or outside of the range."""
+    """`value` converted to `kind`; ConfigError if it has another type or is out of range."""
     if value == "???":
         raise ConfigError(f"{path}: not set; give it as {path}=... ({describe(kind)})")
     try:
@@ -28,9 +28,9 @@ def check_value(kind: Any, value: Any, path: str) -> Any:
 
 
 def from_text(kind: Any, value: Any) -> Any:
-    """The value with the texts in it read as what they say, such as 3 for "3", where `kind` takes no text.
+    """The value with its strings parsed, such as "3" to 3, where `kind` does not accept text.
 
-    For what comes from a variable of the environment, which holds text only. What cannot be read stays as it is.
+    For values from environment variables, which are always text. Strings that cannot be parsed stay unchanged.
     """
     if isinstance(value, list):
         parts = [argument for argument in _members(kind) if get_origin(argument) is list]
@@ -40,7 +40,7 @@ def from_text(kind: Any, value: Any) -> Any:
 
 
 def decoded(value: Any) -> Any:
-    """A text as the number, truth value, list or null that it says (as in JSON); anything else as it is."""
+    """A string parsed as JSON number, boolean, list or null; anything else unchanged."""
     if not isinstance(value, str):
         return value
     try:
@@ -54,7 +54,7 @@ def _takes_text(kind: Any) -> bool:
 
 
 def _members(kind: Any) -> list[Any]:
-    """The members of a union, ranges left out; of any other type, itself."""
+    """The members of a union without their rules; any other type is its own single member."""
     if get_origin(kind) is Annotated:
         return _members(get_args(kind)[0])
     if get_origin(kind) in (Union, types.UnionType):
@@ -99,7 +99,7 @@ def _convert(kind: Any, value: Any) -> Any:
 
 
 def _convert_union(members: tuple[Any, ...], value: Any) -> Any:
-    """The first member that takes the value; where none does, what the member of the value's own kind says."""
+    """The value converted by the first member that accepts it; if none does, the error of the most specific one."""
     reasons = []
     for member in members:
         try:
@@ -108,12 +108,12 @@ def _convert_union(members: tuple[Any, ...], value: Any) -> Any:
             reasons.append(str(error))
     told = [reason for reason in reasons if not reason.startswith("expected")]
     if len(told) == 1 and told[0].startswith("unknown; known") and len(set(members) - {type(None)}) > 1:
-        told = []  # the few words beside a number or a list are not all that may stand there
+        told = []  # the list of words would omit the numbers or lists that are also allowed
     raise ValueError(told[0] if told else f"expected {' or '.join(describe(member) for member in members)}")
 
 
 def describe(kind: Any) -> str:
-    """What a value of this type looks like, in words."""
+    """A description of the allowed values of a type."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
         rules = [rule.refuse(float("-inf")) for rule in arguments[1:] if not isinstance(rule, NotEmpty)]

@@ -1,8 +1,8 @@
-"""From a file of NAS-Bench-101's records to a folder of arrays in the cache: `RecordFile` maps these into memory.
+"""Converts a file of NAS-Bench-101 records to a folder of arrays in the cache, which `RecordFile` memory-maps.
 
-The folder holds `hashes.npy` and `parameters.npy`, rows in the order of the hashes; for each training length
+The folder has `hashes.npy` and `parameters.npy`, with rows in the order of the hashes; for each training length
 `starts-<epochs>.npy` and `trainings-<epochs>.npy`, which is float64 (3, trainings): validation accuracy, test accuracy,
-seconds; and `table.json`. It appears whole or not at all.
+seconds; and `table.json`. It is created atomically.
 """
 
 import hashlib
@@ -23,20 +23,20 @@ from nasrun.tables.nasbench101.arrays import halves_of, starts_of
 from nasrun.tables.nasbench101.tfrecord import damaged, read_runs
 
 FORMAT = 1
-"""Part of the folder's name: another layout is never taken for this one."""
+"""Version of the layout, part of the folder's name."""
 
 CELLS, REPEATS = 423_624, 3
 PUBLISHED = {
     "nasbench_only108.tfrecord": ("4c39c3936e36a85269881d659e44e61a245babcb72cb374eacacf75d0e5f4fd1", 1),
     "nasbench_full.tfrecord": ("3d64db8180fb1b0207212f9032205064312b6907a3bbc81eabea10db2f5c7e9c", 4),
 }
-"""By the name of a published file, its SHA-256 and how many training lengths it has."""
+"""Published files by name, with SHA-256 and number of training lengths."""
 
 
 def cached(path: Path) -> Path:
-    """The folder with the content of a file of records, made if it is not there yet.
+    """The folder with the content of a file of records, created if needed.
 
-    TableError, in one line, where the file is missing, damaged or not what it should be: nothing is kept then.
+    TableError, in one line, if the file is missing, damaged or invalid; nothing is stored then.
     """
     folder = folder_of(path)
     if folder.is_dir():
@@ -45,7 +45,7 @@ def cached(path: Path) -> Path:
     try:
         root.mkdir(parents=True, exist_ok=True)
         with locked(root / f"{prefix}.lock", path.name, "reads"):
-            if not folder.is_dir():  # another process may have made it while this one waited
+            if not folder.is_dir():  # another process may have created it in the meantime
                 for old in [entry for entry in root.iterdir() if entry.name.startswith(f"{prefix}-")]:
                     shutil.rmtree(old)
                 print(f"{path.name}: reading it once; later runs start from {folder}", file=sys.stderr)
@@ -58,14 +58,14 @@ def cached(path: Path) -> Path:
 
 
 def folder_of(path: Path) -> Path:
-    """Where the content of a file is kept: another folder for another path, size or time of change."""
+    """The cache folder of a file, which depends on its path, size and modification time."""
     try:
         real = path.resolve(strict=True)
         state = real.stat()
     except OSError as error:
         raise TableError(f"{path}: cannot be read ({error.strerror})") from None
     now = f"{FORMAT} {state.st_size} {state.st_mtime_ns}"
-    # What stands before the last "-" is the same for all states of a file, so that old ones can be found.
+    # The part before the last "-" is the same for all states of a file, so that old folders can be found.
     return cache_folder() / "tables" / f"{real.stem}-{_short(str(real))}-{_short(now)}"
 
 
@@ -74,7 +74,7 @@ def _short(text: str) -> str:
 
 
 def _read(path: Path) -> tuple["Runs", str]:
-    """The runs of a file, and its SHA-256 in hex."""
+    """The training runs of a file, and its SHA-256 in hex."""
     runs = Runs()
     digest = hashlib.sha256()
     try:
@@ -91,7 +91,7 @@ def _read(path: Path) -> tuple["Runs", str]:
 
 
 def write_folder(runs: "Runs", facts: dict[str, Any], folder: Path) -> None:
-    """Write a folder: under a temporary name, then renamed."""
+    """Write a folder under a temporary name, then rename it."""
     temporary = folder.with_name(f"{folder.name}.tmp")
     temporary.mkdir()
     try:
@@ -106,14 +106,15 @@ def write_folder(runs: "Runs", facts: dict[str, Any], folder: Path) -> None:
 
 
 def _sync(folder: Path) -> None:
-    """Force the files of a folder to disk, so that after a power cut the name never stands for half of them."""
+    """Force the files of a folder to disk, so that the renamed folder is complete even after a power failure."""
     for path in folder.iterdir():
         with path.open("rb") as file:
             os.fsync(file.fileno())
 
 
 def _compare(path: Path, sha256: str, runs: "Runs") -> None:
-    """Compare with the published files: a file as large as one of them must be it; any other is taken, and said so."""
+    """Compare a file with the published ones: one with as many records must be identical; others are accepted with a
+    message."""
     if sha256 in {known for known, _ in PUBLISHED.values()}:
         return
     for name, (known, lengths) in PUBLISHED.items():
@@ -123,14 +124,14 @@ def _compare(path: Path, sha256: str, runs: "Runs") -> None:
                 "download it again"
             )
     print(
-        f"{path.name}: not one of the published files; its {runs.count:,} records of {len(runs.cells):,} cells are "
-        f"whole by their own checksums (SHA-256 {sha256})",
+        f"{path.name}: not one of the published files; its {runs.count:,} records of {len(runs.cells):,} cells "
+        f"have valid checksums (SHA-256 {sha256})",
         file=sys.stderr,
     )
 
 
 class Runs:
-    """The training runs of a file as flat arrays: 28 bytes each, besides some 150 per cell."""
+    """The training runs of a file as flat arrays: 28 bytes each, plus about 150 per cell."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -139,7 +140,7 @@ class Runs:
         self._parameters = array("q")
 
     def add(self, cell: bytes, epochs: int, parameters: int, validation: float, test: float, seconds: float) -> None:
-        """Take in one run; ValueError where it contradicts an earlier one of the same cell."""
+        """Add a run; ValueError if it contradicts an earlier one of the same cell."""
         self.count += 1
         number = self.cells.setdefault(cell, len(self.cells))
         if number == len(self._parameters):
@@ -156,7 +157,7 @@ class Runs:
         times.append(seconds)
 
     def write(self, folder: Path) -> None:
-        """Write the arrays, rows in the order of the hashes, the runs of a row in the order of the file."""
+        """Write the arrays with rows in the order of the hashes, and runs of a row in the order of the file."""
         halves = halves_of(np.frombuffer(b"".join(self.cells), dtype=np.uint8).reshape(-1, 16))
         order = np.lexsort(halves[::-1])
         row_of = np.empty(len(order), dtype=np.int64)

@@ -1,7 +1,7 @@
-"""Tables of NAS-Bench-101 cells, found by the MD5 hash that is the same for isomorphic cells.
+"""Tables of NAS-Bench-101 cells, looked up by an MD5 hash that is equal for isomorphic cells.
 
-`EcNas` comes with nasrun; `RecordFile` is the benchmark's own file, which a user has. C. Ying et al., "NAS-Bench-101:
-Towards Reproducible Neural Architecture Search", ICML 2019 (arXiv 1902.09635).
+`EcNas` is shipped with nasrun; `RecordFile` reads the benchmark's original file, supplied by the user. C. Ying et al.,
+"NAS-Bench-101: Towards Reproducible Neural Architecture Search", ICML 2019 (arXiv 1902.09635).
 """
 
 import json
@@ -19,14 +19,14 @@ MILLION = 1_000_000
 
 
 class CellIndex:
-    """From the hash of a cell to its row. The rows stand in the order of the hashes."""
+    """Maps the hash of a cell to its row. Rows are in the order of the hashes."""
 
     def __init__(self, halves: np.ndarray) -> None:
-        """`halves`: uint64 (2, rows), the hashes as two numbers each, the leading half first, in rising order."""
+        """`halves`: uint64 (2, rows), the hashes as two numbers each, the leading half first, in ascending order."""
         self._leading, self._trailing = halves
 
     def find(self, key: str) -> int | None:
-        """The row of a hash of 32 hexadecimal digits, None where there is none."""
+        """The row of a hash of 32 hexadecimal digits; None if there is none."""
         leading, trailing = int(key[:16], 16), int(key[16:], 16)
         row = int(np.searchsorted(self._leading, np.uint64(leading)))
         while row < len(self._leading) and self._leading[row] == leading:
@@ -42,12 +42,13 @@ class EcNas(ShippedTable):
     P. Bakhtiarifard, C. Igel, R. Selvan, "EC-NAS: Energy Consumption Aware Tabular Benchmarks for Neural Architecture
     Search", ICASSP 2024 (arXiv 2210.06015). Every cell was trained once and measured at epochs 0, 2 and 4 (release
     5V9E); the 91 cells of up to 4 vertices three times more, measured at 0, 1 and 4 (4V9E). So lengths 1 and 2 are
-    points of trainings of 4 epochs, and only those 91 cells have length 1. Length 4 holds the trainings of both.
+    intermediate points of training runs of 4 epochs, and only those 91 cells have length 1. Length 4 has the training
+    runs of both releases.
 
-    Arrays: by cell `hash` uint8 (2532, 16) and `parameters`; by training, in the order of the cells, `cell`, `release`
-    (vertices: 4 or 5), `repeat`, and with one column per measurement `epochs`, `train`, `validation`, `test` (float32,
-    as published), `seconds` (float32), `energy` and `co2` (whole millionths of a kWh and of a gram of CO2 equivalent,
-    summed up since the training began).
+    Arrays: by cell `hash` uint8 (2532, 16) and `parameters`; by training run, in the order of the cells, `cell`,
+    `release` (vertices: 4 or 5), `repeat`, and with one column per measurement `epochs`, `train`, `validation`, `test`
+    (float32, as published), `seconds` (float32), `energy` and `co2` (integers in millionths of a kWh and of a gram of
+    CO2 equivalent, cumulative since the start of training).
     """
 
     name = "ec_nas"
@@ -81,8 +82,8 @@ class EcNas(ShippedTable):
 class RecordFile(BenchmarkTable):
     """`nasbench_only108.tfrecord`, `nasbench_full.tfrecord`, or any file of such records.
 
-    The file is read once, and checked; what was in it is kept in the cache, from which later runs map it into memory.
-    A file of another size or time of change is read anew.
+    The file is read and checked once; its content is stored in the cache, which later runs memory-map. If its size or
+    modification time changes, it is read again.
     """
 
     space = SPACE
@@ -128,7 +129,7 @@ class RecordFile(BenchmarkTable):
 
 
 def _mapped(path: Path) -> np.ndarray:
-    """An array file mapped into memory; as a plain array, since slices of numpy's own memmap cost microseconds."""
+    """A memory-mapped array file, as a plain array, because slices of NumPy's memmap cost microseconds."""
     try:
         mapped: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray)
     except (OSError, ValueError, EOFError) as error:

@@ -1,10 +1,10 @@
-"""Reading of NAS-Bench-101's original files: TFRecords of JSON that holds protobuf messages, without TensorFlow.
+"""Reads NAS-Bench-101's original files, TFRecords of JSON with protobuf messages, without TensorFlow.
 
 C. Ying et al., "NAS-Bench-101: Towards Reproducible Neural Architecture Search", ICML 2019 (arXiv 1902.09635). A
 record is: the length of its payload (uint64, little-endian), the masked CRC-32C of these 8 bytes (uint32), the payload,
 the masked CRC-32C of the payload. A payload is one training run as a JSON list: hash of the cell, epochs, adjacency,
-operations, and a `ModelMetrics` message in base64. The checksums need google-crc32c (`nasrun[nasbench]`), imported only
-here.
+operations, and a `ModelMetrics` message in base64. The checksums need google-crc32c (`nasrun[nasbench]`), which is
+imported only here.
 """
 
 import binascii
@@ -26,7 +26,7 @@ _DOUBLE = struct.Struct("<d")
 _MASK_DELTA = 0xA282EAD8
 
 _EVALUATION = struct.Struct("<BdBdBdBdBd")
-"""An `EvaluationData` message as it is usually written: five doubles in the order of their numbers, nothing else."""
+"""The usual format of an `EvaluationData` message: five doubles in the order of their field numbers."""
 _EVALUATION_TAGS = (0x09, 0x11, 0x19, 0x21, 0x29)
 _TRAINING_TIME, _VALIDATION, _TEST = 2, 4, 5
 
@@ -34,16 +34,16 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
 class Digest(Protocol):
-    """What takes in the bytes of a file as they are read."""
+    """Receives the bytes of a file as they are read."""
 
     def update(self, data: bytes, /) -> None: ...
 
 
 class Run(NamedTuple):
-    """One training run, as it was at its end.
+    """The final state of a training run.
 
-    `cell`: MD5 of the cell, 16 bytes. `epochs`: length of the training. `parameters`: trainable ones. `validation`,
-    `test`: accuracies as fractions. `seconds`: training time.
+    `cell`: MD5 of the cell, 16 bytes. `epochs`: length of the training run. `parameters`: number of trainable ones.
+    `validation`, `test`: accuracies as fractions. `seconds`: training time.
     """
 
     cell: bytes
@@ -57,24 +57,24 @@ class Run(NamedTuple):
 def read_runs(path: Path, digest: Digest) -> Iterator[tuple[int, int, Run]]:
     """The number (from 1), the position in bytes and the content of every record of a file, in constant memory.
 
-    `digest` is fed every byte. TableError names the record, and its position, at which the file is damaged, cut short
-    or something else than it should be. OSError passes through.
+    `digest` receives every byte. TableError names the record and position at which the file is damaged, truncated or
+    invalid. OSError passes through.
     """
     for number, (position, payload) in enumerate(_payloads(path, digest), 1):
         try:
             run = parse(payload)
         except ValueError as error:
-            raise damaged(path, number, position, f"is no training run of NAS-Bench-101 ({error})") from None
+            raise damaged(path, number, position, f"is not a training run of NAS-Bench-101 ({error})") from None
         yield number, position, run
 
 
 def damaged(path: Path, number: int, position: int, reason: str) -> TableError:
-    """The refusal of a file, which names the record at fault."""
+    """The error for a file, which names the invalid record."""
     return TableError(f"{path}: record {number:,} (at byte {position:,}) {reason}")
 
 
 def _payloads(path: Path, digest: Digest) -> Iterator[tuple[int, bytes]]:
-    """The position and the payload of every record, both checksums compared."""
+    """The position and the payload of every record, with both checksums verified."""
     crc32c = _crc32c(path)
     number = 0
     with path.open("rb", buffering=0) as file:
@@ -106,7 +106,7 @@ def _payloads(path: Path, digest: Digest) -> Iterator[tuple[int, bytes]]:
 
 
 def _cut_short(path: Path, number: int, position: int, size: int) -> TableError:
-    return damaged(path, number, position, f"is cut short: the file ends at byte {size:,}")
+    return damaged(path, number, position, f"is truncated: the file ends at byte {size:,}")
 
 
 def _crc32c(path: Path) -> Callable[[bytes], int]:
@@ -124,26 +124,26 @@ def masked(crc: int) -> int:
 
 
 def parse(payload: bytes) -> Run:
-    """The training run of a payload; ValueError, in one line, where it holds none."""
+    """The training run of a payload; ValueError, in one line, if it is invalid."""
     content = json.loads(payload.decode())
     if not isinstance(content, list) or len(content) != 5:
         raise ValueError("not a JSON list of five")
     cell, epochs, _, _, encoded = content
     if not isinstance(cell, str) or len(cell) != 32 or not isinstance(encoded, str):
-        raise ValueError("no hash of 32 hexadecimal digits and no message")
+        raise ValueError("no hash of 32 hexadecimal digits or no message")
     if not isinstance(epochs, int) or isinstance(epochs, bool) or not 1 <= epochs < 1 << 31:
         raise ValueError("no number of epochs")
     try:
         parameters, (seconds, validation, test) = _metrics(binascii.a2b_base64(encoded))
     except (IndexError, struct.error):
-        raise ValueError("its protobuf message is cut short") from None
+        raise ValueError("its protobuf message is truncated") from None
     if not (0 <= validation <= 1 and 0 <= test <= 1 and 0 <= seconds < float("inf")):
         raise ValueError(f"validation accuracy {validation}, test accuracy {test}, {seconds} seconds")
     return Run(bytes.fromhex(cell), epochs, parameters, validation, test, seconds)
 
 
 def _metrics(message: bytes) -> tuple[int, tuple[float, float, float]]:
-    """Trainable parameters, and the last evaluation of a `ModelMetrics` message."""
+    """Number of trainable parameters, and the last evaluation of a `ModelMetrics` message."""
     evaluation, parameters = None, None
     for number, kind, value in _fields(message):
         if number == 1 and kind == _BYTES:
@@ -153,7 +153,7 @@ def _metrics(message: bytes) -> tuple[int, tuple[float, float, float]]:
     if not isinstance(evaluation, bytes) or not isinstance(parameters, int):
         raise ValueError("its protobuf message lacks evaluations or parameters")
     if parameters >= 1 << 31:
-        raise ValueError("its number of parameters is no positive int32")
+        raise ValueError("its number of parameters is not a positive int32")
     return parameters, _evaluation(evaluation)
 
 
@@ -174,7 +174,7 @@ def _evaluation(message: bytes) -> tuple[float, float, float]:
 def _fields(message: bytes) -> Iterator[tuple[int, int, int | bytes]]:
     """Number, wire type and value of every field of a protobuf message (protobuf's "Encoding", wire format).
 
-    A value is an int for a varint, else the bytes of it. ValueError, IndexError or struct.error where it is damaged.
+    A value is an int for a varint, else its bytes. ValueError, IndexError or struct.error if it is damaged.
     """
     at, end = 0, len(message)
     while at < end:
@@ -197,7 +197,7 @@ def _fields(message: bytes) -> Iterator[tuple[int, int, int | bytes]]:
 
 
 def _varint(message: bytes, at: int) -> tuple[int, int]:
-    """The varint that begins at a position, and the position after it."""
+    """The varint at a position, and the position after it."""
     byte = message[at]
     if byte < 0x80:
         return byte, at + 1
@@ -210,4 +210,4 @@ def _varint(message: bytes, at: int) -> tuple[int, int]:
             return value, at
         shift += 7
         if shift > 63:
-            raise ValueError("its protobuf message holds a number that is too long")
+            raise ValueError("its protobuf message has a number that is too long")
