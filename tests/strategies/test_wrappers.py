@@ -198,6 +198,6 @@ def test_a_strategy_that_waits_for_what_was_turned_down_is_told_what_it_lacks() 
     assert len(proposals) + strategy.turned_down == 4
     assert 0 < strategy.turned_down < 4
     assert strategy.messages()[-1] == (
-        f"Waiting proposes nothing more; if it waits for one of the {strategy.turned_down} that were turned down, "
-        "give it a method reject(proposal, reason), by which it knows"
+        f"Waiting proposes nothing more; if it waits for one of the {strategy.turned_down} rejected proposals, "
+        "give it a method reject(proposal, reason)"
     )
