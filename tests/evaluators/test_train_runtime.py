@@ -34,7 +34,7 @@ def test_a_resumed_run_keeps_what_was_decided(bench: Bench) -> None:
 
 def test_a_run_recorded_on_cuda_is_refused_without_one(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ConfigError, match="begun on a CUDA device, and none is usable here"):
+    with pytest.raises(ConfigError, match="started on a CUDA device, and none is usable here"):
         bench.train.prepare({"runtime": {**RUNTIME._asdict(), "device": "cuda"}})
 
 
