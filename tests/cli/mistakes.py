@@ -122,7 +122,7 @@ VALUES = [
         "strategy.mutations=[swap,swap]: must not hold the same entry twice",
     ),
     ("strategy.mutations=swap", "strategy.mutations=swap: expected a list in [ ], each entry text or null"),
-    ("search_space=sequential_cnn search_space.min_depth=9", "search_space.min_depth=9: larger than max_depth=6"),
+    ("search_space=sequential_cnn search_space.min_depth=9", "search_space.min_depth=9: must be <= max_depth=6"),
     ("search_space=sequential_cnn search_space.filters=[600]", "search_space.filters=[600]: must be from 1 to 511"),
     ("search_space=sequential_cnn search_space.filters=[true]", "search_space.filters=[true]: expected a whole number"),
     ("search_space=sequential_cnn search_space.kernels=[7]", "search_space.kernels=[7]: unknown; known: 1, 3, 5"),
@@ -144,7 +144,7 @@ VALUES = [
     ("hardware.device=tpu", "hardware.device=tpu: unknown; did you mean 'cpu'?"),
     ("hardware.precision=fp16 hardware.device=cpu", "hardware.precision=fp16: needs device=cuda", "bf16 or fp32"),
     ("hardware.threads=0", "hardware.threads=0: must be at least 1"),
-    ("hardware=ray hardware.cpus=1.5", "hardware.cpus=1.5: more than one must be a whole number"),
+    ("hardware=ray hardware.cpus=1.5", "hardware.cpus=1.5: must be a whole number if above 1"),
     ("hardware=ray hardware.address=here", "hardware.address=here: expected auto, host:port or ray://host:port"),
     ("hardware=ray hardware.gpus=1 hardware.device=cpu", "hardware.gpus=1: device=cpu uses none", "gpus=0"),
     (
@@ -283,7 +283,7 @@ IN_FOLDERS = [
 AS_COMMAND = [
     ("evaluator.epoch=3", "evaluator.epoch: no such key; did you mean 'epochs'?"),
     ("strategy=agng_evolution", "strategy=agng_evolution: no such option; did you mean 'aging_evolution'?"),
-    ("hardware.device=cuda", "hardware.device=cuda: no CUDA device is usable here; hardware.device=cpu is"),
+    ("hardware.device=cuda", "hardware.device=cuda: no CUDA device is usable here; use hardware.device=cpu"),
     ("-m strategy=random,agng_evolution", "strategy=agng_evolution: no such option; did you mean 'aging_evolution'?"),
     ("resume gone", "gone: no such directory"),
 ]
