@@ -1,4 +1,4 @@
-"""Mistakes that a user can make in a command, and of each, parts of the one line that it is answered with."""
+"""Mistakes that a user can make in a command, each with parts of the one-line answer."""
 
 LONG, TOO_LONG = 300 * "n", "nnn…: the name is too long; choose a shorter one"
 VERBS = ("resume", "report", "rerun", "compare", "export", "predict", "pack", "unpack", "status", "stop", "watch")

@@ -1,4 +1,4 @@
-"""What is told of a data set before anything is trained on it."""
+"""The description of a data set before training on it."""
 
 import json
 import shutil

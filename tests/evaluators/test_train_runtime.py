@@ -1,4 +1,4 @@
-"""Evaluator train: what it trains with: device, precision, threads."""
+"""Evaluator train: its device, precision and threads."""
 
 import json
 
@@ -46,7 +46,7 @@ def test_threads_are_set() -> None:
 
 
 def test_threads_of_a_training_without_workers_beside_it_are_followed() -> None:
-    """A run that goes on elsewhere trains its winner with as many threads as it was begun to; an older one, with those
+    """A run resumed on another machine trains its winner with its original number of threads; an older run, with that
     of a worker."""
     bench = Bench("hardware.workers=2", "hardware.threads=null")
     older = {name: value for name, value in bench.facts["runtime"].items() if name != "alone"}
@@ -61,7 +61,7 @@ def test_threads_of_a_training_without_workers_beside_it_are_followed() -> None:
 
 
 class TestHardware:
-    """What is asked for, and what this machine gives."""
+    """The requested settings, and this machine's result."""
 
     @pytest.fixture(autouse=True)
     def _no_cuda(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,7 @@ HALVING = (*SMALL, "strategy=successive_halving", "strategy.configurations=9", "
 
 
 def results(directory: Path) -> dict[str, bytes]:
-    """All that a run came to, without time."""
+    """All results of a run, without times."""
     kept: dict[str, bytes] = {}
     for name in ("trials.csv", "measurements.csv", "history.csv"):
         timeless = [{k: v for k, v in row.items() if k != "seconds"} for row in rows(directory / name)]

@@ -163,7 +163,7 @@ def test_a_search_that_does_not_repeat_itself_on_another_processor_says_so(
 def pages_of(
     directory: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int | None = None, trials: int = 8
 ) -> list[str]:
-    """The pages that a run wrote, its last one too; it is stopped behind the one of a number."""
+    """The pages that a run wrote, including its last one; it is stopped after the page with a given number."""
     pages: list[str] = []
 
     def write(*arguments: Any) -> None:

@@ -208,7 +208,7 @@ def _counted_without_spent(recorded: list[Line]) -> dict[str, int]:
 
 
 def _stop_before(patch: pytest.MonkeyPatch, kind: str, number: int) -> None:
-    """End the run as it is about to write the n-th event of a kind."""
+    """End the run just before it writes the n-th event of a kind."""
     usual, seen = journal.Journal.append_all, [0]
 
     def append_all(log: journal.Journal, events: list[Line], *, fsync: bool = False) -> None:

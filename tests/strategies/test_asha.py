@@ -71,7 +71,7 @@ def test_the_first_promotions() -> None:
 
 
 class Published:
-    """Algorithm 2 as the paper has it, by looking through everything at each question."""
+    """Algorithm 2 as in the paper, implemented by a full search at each call."""
 
     def __init__(self, eta: int, rungs: int) -> None:
         self.eta, self.rungs = eta, [{} for _ in range(rungs)]  # type: ignore[var-annotated]
