@@ -37,7 +37,7 @@ if _place and hasattr(os, "sched_setaffinity"):
 
 
 class Answer(NamedTuple):
-    """What a call in this process gave: the exit code, and what it printed."""
+    """The result of a call in this process: the exit code, and its output."""
 
     returncode: int
     stdout: str
@@ -46,7 +46,7 @@ class Answer(NamedTuple):
 
 @pytest.fixture(autouse=True)
 def _threads_as_before() -> Iterator[None]:
-    """What a test has torch compute with is not for the next one; tests without torch do not import it."""
+    """Restores torch's settings after each test; tests without torch do not import it."""
     torch = sys.modules.get("torch")
     before = torch.get_num_threads() if torch is not None else None
     yield
@@ -76,7 +76,7 @@ def nasrun(tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
 def nasrun_inprocess(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Callable[[str], Answer]]:
-    """The same without the start of a process, for commands that are refused or done at once."""
+    """The same without starting a process, for commands that are refused or done at once."""
     handlers = {number: signal.getsignal(number) for number in interrupts.ENDING}
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # main() sets it; so it is taken back after the test

@@ -1,4 +1,4 @@
-"""What stands in the documentation: its pages, their links and anchors, and their commands as a shell reads them."""
+"""The contents of the documentation: its pages, their links and anchors, and their commands as a shell parses them."""
 
 import os
 import re
@@ -18,7 +18,7 @@ _PROGRAMS = ("nasrun", "python", "pip")
 _SHELL = re.compile(rf"^\s*(?:{'|'.join(_PROGRAMS)}|\./scripts/\w+) ?", re.MULTILINE)
 _INLINE = re.compile(rf"`((?:{'|'.join(_PROGRAMS)}|\./scripts/\w+) [^`]+)`")
 _PATTERN = re.compile(r"\.\.\.|\b(?:NAME|KEY|VALUE|OPTION|GROUP)\b|nasrun \w+$")
-"""What makes a command in a sentence none: it says how such commands are written, or names a verb."""
+"""Marks code in a sentence that is not a command: a pattern of such commands, or a verb."""
 _COMMAND, _TEXT = "\x1e", "\x1d"
 """What stands behind the words of a command, each of which ends in a zero, and behind the commands of a text."""
 _RECORDER = f"""#!/bin/sh

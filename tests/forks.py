@@ -1,4 +1,4 @@
-"""Another process that has imported what tests ask it for; each question is answered in a fork of its own.
+"""Another process that has imported what tests need; each question is answered in a fork of it.
 
 For tests of what holds in any other process: importing takes longer than the answer.
 """
@@ -51,7 +51,7 @@ class Forks:
         )
 
     def value(self, expression: str) -> Any:
-        """That of a Python expression there, as JSON has it."""
+        """The value of a Python expression in that process, as JSON."""
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
         assert stdout is not None

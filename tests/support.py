@@ -1,4 +1,4 @@
-"""What several tests need: checked configs as objects, and small searches in this process."""
+"""Helpers for several tests: checked configs as objects, and small searches in this process."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -70,7 +70,7 @@ SHORTER = {"nao": ("strategy.steps=5",)}
 
 
 class EpochBeforeEachAsk(StrategyWrapper):
-    """Round a strategy that follows what is derived: as in the loop, it is told of an architecture before each ask."""
+    """Wraps a strategy that follows derived architectures: as in the loop, it is told of one before each ask."""
 
     def __init__(self, inner: Strategy, space: SearchSpace, seed: int) -> None:
         super().__init__(inner)
@@ -131,7 +131,7 @@ def with_options(cls: type[Made], *arguments: Any, **options: Any) -> Made:
 
 
 def fingerprint(dataset: Dataset) -> str | None:
-    """That of a data set, as runs record it."""
+    """The record of a data set, as runs write it."""
     dataset.load()
     return record_of(dataset).fingerprint
 

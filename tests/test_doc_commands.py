@@ -60,7 +60,7 @@ def called(program: str, *others: str) -> Any:
 
 
 def make_run(directory: Path, *words: str) -> None:
-    """A small finished run, as the documentation speaks of."""
+    """A small finished run, like those in the documentation."""
     config = compose_config(words)
     start(task_config(config), directory, unique=False, choices=dict(config.hydra.runtime.choices))
 
@@ -152,7 +152,7 @@ NAMED = {
     "outputs/2026-11-22/10-15-00_sweep": "sweep",
     "outputs/DATE/TIME_sweep": "sweep",
 }
-"""What stands for the user's own in a command, and what does so in the folder `there`."""
+"""Placeholders for the user's own files in a command, and their replacements in the folder `there`."""
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -39,7 +39,7 @@ def cluster() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, object]]:
-    """What undisturbed runs come to, by their seeds."""
+    """The results of undisturbed runs, by their seeds."""
     folder = tmp_path_factory.mktemp("whole")
     return {seed: results(run_in(folder / str(seed), *WORDS, f"seed={seed}")) for seed in (1, 2, 3)}
 

@@ -1,4 +1,4 @@
-"""Hardware whose workers are on the machines of a cluster: what its options have in common, whatever the cluster."""
+"""Common options of hardware whose workers run on the machines of a cluster."""
 
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
@@ -11,8 +11,8 @@ from nasrun.hardware.devices import Hardware, Runtime
 class ClusterHardware(Hardware):
     """The options of a run whose trials are evaluated on the machines of a cluster.
 
-    `cpus`, `gpus`, `memory_mb`: what each worker takes of its node; `gpus` None is one where the run trains on CUDA.
-    `threads` None is as many as `cpus`. Device, precision and threads are decided where the runner is, which also
+    `cpus`, `gpus`, `memory_mb`: resources of each worker on its node; `gpus` None: one if the run trains on CUDA.
+    `threads` None: as many as `cpus`. Device, precision and threads are decided on the runner's machine, which also
     trains the winner.
     """
 
@@ -28,9 +28,9 @@ class ClusterHardware(Hardware):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.device == "cpu" and self.gpus:
-            raise ValueError(f"gpus={self.gpus:g}: device=cpu uses none; choose gpus=0, or device=cuda")
+            raise ValueError(f"gpus={self.gpus:g}: device=cpu uses none; use gpus=0, or device=cuda")
         if self.device == "cuda" and self.gpus == 0:
-            raise ValueError(f"gpus=0: device=cuda needs some; choose {self.some_gpus}")
+            raise ValueError(f"gpus=0: device=cuda needs some; use {self.some_gpus}")
 
     @property
     def is_remote(self) -> bool:

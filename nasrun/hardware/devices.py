@@ -1,4 +1,4 @@
-"""Where and in which precision training runs: what the config asks for, and what this machine gives."""
+"""The device and precision of training: what the config asks for, and what this machine offers."""
 
 import contextlib
 import os
@@ -18,16 +18,19 @@ GPUS = "CUDA_VISIBLE_DEVICES"
 
 @dataclass(kw_only=True, frozen=True)
 class Hardware:
-    """The hardware options of a run; `resolve` turns them into facts.
+    """The hardware options of a run; `resolve` decides device, precision and threads.
 
-    `workers`: processes that train; several share the GPUs, where there are any. `threads`: CPU threads of each worker,
-    and of the winner's final training; None divides the cores that this process may use among the workers, and gives
-    all to the final training. `in_flight`: trials asked for ahead of the oldest one that is not told; None means as
-    many as there are workers. `grace`: seconds beyond the time limit of its trial after which a worker counts as hung
-    and is killed; trainings stop by themselves. `clock`: what a budget of time counts: seconds of the `wall`, or those
-    that all threads of the run take of processors (`cpu`), of which other work on the machine takes none. `latency_by`:
-    what runs a network whose latency is measured, PyTorch on the device or onnxruntime on the CPU. `latency_table`: a
-    file by which latencies are added up instead (`nasrun.hardware.latency_table`).
+    - `workers`: number of processes that train; several share the GPUs, if there are any.
+    - `threads`: CPU threads of each worker, and of the winner's final training; None: the workers share the cores that
+      this process may use, and the final training uses all.
+    - `in_flight`: number of trials asked for ahead of the oldest one that is not told; None: as many as there are
+      workers.
+    - `grace`: seconds beyond its trial's time limit after which a worker counts as hung and is killed; training runs
+      stop by themselves.
+    - `clock`: the clock of a time budget: `wall`, or the processor time of all threads of the run (`cpu`), which other
+      work on the machine does not use up.
+    - `latency_by`: what runs a network whose latency is measured, PyTorch on the device or onnxruntime on the CPU.
+    - `latency_table`: a file of layer latencies that are added up instead (`nasrun.hardware.latency_table`).
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -44,15 +47,15 @@ class Hardware:
 
     def __post_init__(self) -> None:
         if self.precision == "fp16" and self.device == "cpu":
-            raise ValueError("precision=fp16: needs device=cuda (its loss scaling does); on the CPU use bf16 or fp32")
+            raise ValueError("precision=fp16: needs device=cuda, for its loss scaling; on the CPU use bf16 or fp32")
         if self.latency_table is not None and self.latency_by == "onnx":
-            raise ValueError("latency_by=onnx: nothing is run where latency_table gives the latencies; leave it out")
+            raise ValueError("latency_by=onnx: not used with latency_table; leave it out")
         if self.workers > 1 and not hasattr(os, "fork"):
             raise ValueError(f"workers={self.workers}: this operating system cannot fork processes; use workers=1")
 
     @property
     def trials_in_flight(self) -> int:
-        """Trials asked for ahead."""
+        """Number of trials asked for ahead."""
         return self.in_flight or self.workers
 
     @property
@@ -62,40 +65,40 @@ class Hardware:
 
     @property
     def shares_memory(self) -> bool:
-        """Whether the workers, if any, are on this machine for sure, and can map the data that the runner holds."""
+        """Whether the workers, if any, are certainly on this machine, and can map the runner's data."""
         return True
 
     @property
     def worker_summary(self) -> str:
-        """The workers, for the user to read; empty where the runner is the only one."""
+        """A description of the workers; empty if the runner is the only one."""
         return f"{self.workers} workers" if self.is_remote else ""
 
     @property
     def named(self) -> tuple[str, str]:
-        """What in the config makes it run elsewhere, and what would have it run in the runner's own process."""
+        """The setting that makes trials run in other processes, and the setting that runs them in the runner's own."""
         return f"hardware.workers={self.workers}", "hardware.workers=1"
 
     @property
     def own_threads(self) -> int:
-        """CPU threads of each worker where the config does not say."""
+        """CPU threads of each worker if the config does not say."""
         return max(1, _usable_cores() // self.workers)
 
     def opened(self, data_bytes: int = 0) -> contextlib.AbstractContextManager[None]:
         """A scope in which the hardware can be used, for a data set of that size.
 
-        ConfigError where it cannot be reached.
+        ConfigError if it cannot be reached.
         """
         return contextlib.nullcontext()
 
     def resolve(self) -> "Runtime":
-        """Look at this machine and decide device, precision and threads; ConfigError where it lacks what is asked."""
+        """Decide device, precision and threads on this machine; ConfigError if it lacks what is asked for."""
         import torch
 
         device = self.device
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         if device == "cuda" and not torch.cuda.is_available():
-            raise ConfigError("hardware.device=cuda: no CUDA device is usable here; hardware.device=cpu is")
+            raise ConfigError("hardware.device=cuda: no CUDA device is usable here; use hardware.device=cpu")
         precision, reason = self.precision, "as configured"
         if precision == "auto":
             precision, reason = _best_precision(device)
@@ -109,7 +112,7 @@ class Hardware:
 
 
 def gpus_of_workers(workers: int) -> list[str]:
-    """The GPU of each worker, as a value of CUDA_VISIBLE_DEVICES, by the memory that is free now."""
+    """The GPU of each worker, as a value of CUDA_VISIBLE_DEVICES, chosen by the memory that is free now."""
     import torch
 
     count = torch.cuda.device_count()
@@ -120,7 +123,7 @@ def gpus_of_workers(workers: int) -> list[str]:
 
 
 def spread(workers: int, free: Sequence[int]) -> list[int]:
-    """Which GPU each worker goes to: the one that leaves it the largest share of free memory, the first of equals.
+    """The GPU of each worker: the one with the largest share of free memory after it is added, the first of equal ones.
 
     `free`: bytes, for each GPU.
     """
@@ -134,12 +137,12 @@ def spread(workers: int, free: Sequence[int]) -> list[int]:
 
 
 def _usable_cores() -> int:
-    """The cores that this process may use, where the system tells (Linux); else all that there are."""
+    """The number of cores that this process may use, if the system says (Linux); else of all cores."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _best_precision(device: str) -> tuple[Literal["fp32", "bf16", "fp16"], str]:
-    """The precision by what the hardware can do, not by a timing: two runs on one machine choose the same.
+    """The precision by the hardware's abilities, not by a timing, so that two runs on one machine choose the same.
 
     bf16 has matrix units on CUDA devices from compute capability 8.0, and on CPUs with AMX or AVX-512 BF16, where
     convolutions were measured about twice as fast as in fp32 (`docs/benchmarks.md`).
@@ -158,10 +161,10 @@ def _best_precision(device: str) -> tuple[Literal["fp32", "bf16", "fp16"], str]:
 
 
 class Runtime(NamedTuple):
-    """What a job runs on: decided once per run, recorded, and taken from the record when the run is resumed.
+    """The device, precision and threads of a job: decided once per run, recorded, and read from the record on a resume.
 
-    `threads`: of the CPU, of each training; `alone`: of one in the runner's process while no worker is at anything, 0
-    where that makes no difference.
+    `threads`: CPU threads of each training run; `alone`: of one in the runner's process while all workers are idle, 0
+    if that makes no difference.
     """
 
     device: Literal["cpu", "cuda"]
@@ -173,21 +176,21 @@ class Runtime(NamedTuple):
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "Runtime":
-        """The runtime that an earlier start of the run decided on; ConfigError where this machine lacks the device.
+        """The runtime that an earlier start of the run decided on; ConfigError if this machine lacks the device.
 
-        All else can be followed anywhere: more threads than processors, and bf16 without units for it, are only slow.
+        Everything else works anywhere: more threads than processors, and bf16 without units for it, are only slow.
         """
         import torch
 
         runtime = cls(**{name: record[name] for name in cls._fields if name in record})
         if runtime.device == "cuda" and not torch.cuda.is_available():
             raise ConfigError(
-                "the run was begun on a CUDA device, and none is usable here; resume it where there is one"
+                "the run was started on a CUDA device, and none is usable here; resume it on a machine with one"
             )
         return runtime
 
     def apply(self) -> None:
-        """Set the threads of this process, and matrix products to the speed that the precision allows."""
+        """Set the threads of this process, and the precision of matrix products."""
         import torch
 
         torch.set_num_threads(self.threads)
@@ -200,7 +203,7 @@ class Runtime(NamedTuple):
         return model.to(device=self.device, memory_format=self.memory_format(model))  # type: ignore[call-overload,no-any-return]
 
     def memory_format(self, model: "torch.nn.Module") -> "torch.memory_format":
-        """channels_last for networks with convolutions, where it is on."""
+        """channels_last for networks with convolutions, if it is enabled."""
         import torch
 
         return torch.channels_last if self.channels_last and has_convolutions(model) else torch.contiguous_format
@@ -216,7 +219,7 @@ class Runtime(NamedTuple):
 
 @contextlib.contextmanager
 def single_thread() -> Iterator[None]:
-    """A scope in which torch computes in one thread; the number of threads is set back afterwards."""
+    """A scope in which torch computes in one thread; the number of threads is restored afterwards."""
     import torch
 
     threads = torch.get_num_threads()
@@ -228,5 +231,5 @@ def single_thread() -> Iterator[None]:
 
 
 def has_convolutions(model: "torch.nn.Module") -> bool:
-    """True where a network holds the weights of a 2-d convolution, which alone have four dimensions."""
+    """Whether a network has 2-d convolutions, whose weights alone have four dimensions."""
     return any(weight.ndim == 4 for weight in model.parameters())

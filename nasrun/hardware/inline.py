@@ -1,4 +1,4 @@
-"""The executor of one process: jobs run where the search runs, one group after another."""
+"""The executor of one process: runs jobs where the search runs, one group after another."""
 
 import contextlib
 import signal
@@ -11,15 +11,15 @@ from nasrun.hardware.pool import GRACE_SECONDS
 
 
 class HungError(Exception):
-    """Jobs that were interrupted because they did not come to an end; the text is the reason, in one line."""
+    """Jobs were interrupted because they did not end; the text is the reason, in one line."""
 
 
 class InlineExecutor(Executor):
-    """Evaluates in the calling process, inside `wait`.
+    """Evaluates jobs in the calling process, inside `wait`.
 
-    With a time limit (`Evaluator.time_limit`) jobs that exceed it by `grace` seconds are interrupted, and recorded as
-    failed. That needs a system with alarms, the main thread, and a job that runs Python now and then: a call into a
-    library that never returns is beyond its reach, and only worker processes can be killed.
+    With a time limit (`Evaluator.time_limit`), jobs that exceed it by `grace` seconds are interrupted, and recorded as
+    failed. That needs a system with alarms, the main thread, and a job that runs Python code now and then: a library
+    call that never returns cannot be interrupted; only worker processes can be killed.
     """
 
     def __init__(self, evaluator: Evaluator, grace: float = GRACE_SECONDS) -> None:
@@ -41,7 +41,7 @@ class InlineExecutor(Executor):
         try:
             with _alarm(len(group) * limit + self._grace, limit, self._grace):
                 measurements.extend(self._evaluator.evaluate(group))
-        except HungError as error:  # most evaluators make a failure of it themselves
+        except HungError as error:  # most evaluators turn it into a failure themselves
             done = {(measurement.trial, measurement.repeat) for measurement in measurements}
             lost = [job for job in group if (job.trial.number, job.repeat) not in done]
             measurements += [
@@ -59,8 +59,8 @@ class InlineExecutor(Executor):
 
 @contextlib.contextmanager
 def _alarm(seconds: float, limit: float, grace: float) -> Iterator[None]:
-    """A scope that HungError ends after some seconds, and again as often as it is caught within; nothing happens where
-    there are no alarms."""
+    """A scope that HungError ends after some seconds, and again whenever it is caught inside; without alarms it does
+    nothing."""
     if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
         yield
         return

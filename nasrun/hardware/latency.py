@@ -1,4 +1,4 @@
-"""How long a network takes, measured here and now: the one way in which nasrun times calls."""
+"""Measures how long a call takes: the only timer of networks in nasrun."""
 
 import time
 from collections.abc import Callable
@@ -8,8 +8,8 @@ WARM_UP = 5
 
 
 def times_of(call: Callable[[], object], seconds: float) -> list[float]:
-    """Milliseconds of each of 20 to 200 calls, within about `seconds` where that is enough for 20, after five that are
-    not counted. What runs on a GPU must wait for it in `call`."""
+    """Milliseconds of each of 20 to 200 calls, within about `seconds` if that allows 20, after five calls that are not
+    counted. `call` must wait for work on a GPU to end."""
     for _ in range(WARM_UP):
         call()
     times: list[float] = []

@@ -1,7 +1,7 @@
 """Latencies from a table of layers that were measured on another device: `hardware.latency_table=FILE`.
 
-`scripts/latency_layers.py` writes the layers of a search space as ONNX files, `scripts/measure_latency.py`, which needs
-onnxruntime alone, measures them on the device and writes the table.
+`scripts/latency_layers.py` writes the layers of a search space as ONNX files; `scripts/measure_latency.py`, which needs
+only onnxruntime, measures them on the device and writes the table.
 """
 
 import csv
@@ -17,12 +17,12 @@ from nasrun.hardware.layers import Layer, parse_layer
 
 COLUMNS = ("file", "layers", "ms")
 JOINED = ";"
-"""What stands between the layers of a whole network."""
+"""Separates the layers of a whole network."""
 
 
 class Check(NamedTuple):
-    """How well sums of layers tell what whole networks take: of so many `networks`, the `median` and the `largest`
-    error, as shares of what was measured."""
+    """How well sums of layers predict whole networks: over `networks` networks, the `median` and the `largest` error,
+    as shares of the measured value."""
 
     networks: int
     median: float
@@ -30,12 +30,12 @@ class Check(NamedTuple):
 
 
 class LatencyTable:
-    """Milliseconds of layers, each alone, and of some whole networks.
+    """Milliseconds of single layers and of some whole networks.
 
-    What a network takes is a constant, what a call takes by itself, plus the sum of what its layers take beyond that
-    (additive, as in Cai et al. 2019, "ProxylessNAS", section 3.3), times a factor that whole networks have on average,
-    since layers that follow each other are joined. A layer that is not in the table counts as the one of its kind that
-    is nearest in operations and values moved, in proportion to these.
+    The latency of a network is the constant overhead of a call, plus the sum of its layers' latencies beyond that
+    (additive, as in Cai et al. 2019, "ProxylessNAS", section 3.3), times the mean factor by which whole networks
+    differ, because consecutive layers are fused. A layer that is not in the table is estimated from the layer of its
+    kind that is nearest in operations and values moved, in proportion to these.
     """
 
     def __init__(self, rows: Mapping[str, float], networks: Sequence[tuple[Sequence[Layer], float]]) -> None:
@@ -49,7 +49,7 @@ class LatencyTable:
         self.check = Check(len(errors), statistics.median(errors), max(errors)) if errors else Check(0, 0.0, 0.0)
 
     def predict(self, layers: Iterable[Layer]) -> float:
-        """Milliseconds that a network of these layers takes for one image."""
+        """Predicted milliseconds of a network with these layers for one image."""
         return self._call + self._factor * math.fsum(map(self._time, layers))
 
     def _time(self, layer: Layer) -> float:
@@ -57,7 +57,7 @@ class LatencyTable:
             return self._layers[layer]
         alike = [one for one in self._layers if (one.kind, one.groups > 1) == (layer.kind, layer.groups > 1)]
         if not alike:
-            raise LookupError(f"the table of latencies has no layer of the kind {layer.kind}, which {layer} is of")
+            raise LookupError(f"the table of latencies has no layer of the kind {layer.kind}, as {layer} needs")
         nearest = min(alike, key=lambda one: _distance(one, layer))
         return self._layers[nearest] * math.sqrt(layer.work / nearest.work * layer.moved / nearest.moved)
 
@@ -67,7 +67,7 @@ def _distance(one: Layer, other: Layer) -> float:
 
 
 def read_table(path: str) -> tuple[LatencyTable, str]:
-    """The table of a file, and the SHA-256 of its bytes; ConfigError, in one line, where it is none."""
+    """The table in a file, and the SHA-256 of its bytes; ConfigError, in one line, if it is not a table."""
     file = at_home(path)
     try:
         content = file.read_bytes()

@@ -1,6 +1,6 @@
-"""What a network computes, layer by layer, as text: what a table of measured layers is looked up by.
+"""The layers of a network as text, the keys of a table of measured layers.
 
-torch is imported when a network is looked at, onnx when its layers are written.
+torch is imported when a network is traced, onnx when its layers are written.
 """
 
 import math
@@ -18,15 +18,15 @@ CONV, DENSE, MEAN = "conv", "dense", "mean"
 SINGLE = {"relu": "Relu", "hardswish": "HardSwish", "sigmoid": "Sigmoid"}
 PAIRS = {"add": "Add", "mul": "Mul"}
 FREE = ("flip", "batch_norm", "flatten", "view", "reshape", "dropout", "size", "dim")
-"""Calls that take no time of their own: normalisation is folded into the convolution before it."""
+"""Calls without a latency of their own: normalisation is folded into the convolution before it."""
 
 _TEXT = re.compile(r"([a-z]+)_(\d+)to(\d+)_(\d+)x(\d+)_k(\d+)_s(\d+)_g(\d+)(_relu)?")
 
 
 class Layer(NamedTuple):
-    """One layer for one image: channels in and out, height and width of what it takes, `relu` behind it.
+    """One layer for one image: input and output channels, height and width of its input, `relu` after it.
 
-    `kernel`: 0 for the mean over all pixels, and for what has none.
+    `kernel`: 0 for the mean over all pixels, and for layers without a kernel.
     """
 
     kind: str
@@ -46,14 +46,14 @@ class Layer(NamedTuple):
 
     @property
     def given(self) -> int:
-        """Values that it gives."""
+        """Number of output values."""
         if self.kind == DENSE or (self.kind == MEAN and not self.kernel):
             return self.outputs
         return self.outputs * -(-self.height // self.stride) * -(-self.width // self.stride)
 
     @property
     def work(self) -> int:
-        """Operations, about: two for each multiply-add, one for each value of layers without weights."""
+        """Approximate number of operations: two for each multiply-add, one for each value of layers without weights."""
         taken = self.channels * self.height * self.width
         if self.kind == CONV:
             return 2 * self.given * self.kernel**2 * self.channels // self.groups
@@ -61,7 +61,7 @@ class Layer(NamedTuple):
 
     @property
     def moved(self) -> int:
-        """Values that it reads and writes, weights included."""
+        """Number of values that it reads and writes, weights included."""
         weights = {
             CONV: self.kernel**2 * self.channels * self.outputs // self.groups,
             DENSE: self.channels * self.outputs,
@@ -70,21 +70,21 @@ class Layer(NamedTuple):
 
 
 def parse_layer(text: str) -> Layer:
-    """The layer of a text; ValueError where it is none."""
+    """The layer of a text; ValueError if it is not one."""
     match = _TEXT.fullmatch(text)
     if match is None or match[1] not in (CONV, DENSE, MEAN, *SINGLE, *PAIRS):
-        raise ValueError(f"{text!r} is no layer; expected one as conv_16to32_28x28_k3_s2_g1_relu")
+        raise ValueError(f"{text!r}: not a layer; expected one such as conv_16to32_28x28_k3_s2_g1_relu")
     channels, outputs, height, width, kernel, stride, groups = map(int, match.groups()[1:8])
     return Layer(match[1], channels, outputs, height, width, kernel, stride, groups, bool(match[9]))
 
 
 def layers_of(build: "Callable[[], torch.nn.Module]", task: Task) -> list[Layer]:
-    """The layers of a network in the order in which they are computed; LookupError names one of an unknown kind."""
+    """The layers of a network in the order of computation; LookupError names one of an unknown kind."""
     import torch
     from torch.overrides import TorchFunctionMode
 
     found: list[Layer] = []
-    joined: dict[int, int] = {}  # what a convolution, and the normalisation behind it, gave: its place
+    joined: dict[int, int] = {}  # output of a convolution, or of the normalisation after it: its index
 
     class Recorder(TorchFunctionMode):
         def __torch_function__(
@@ -95,7 +95,7 @@ def layers_of(build: "Callable[[], torch.nn.Module]", task: Task) -> list[Layer]
             kept.append(result)
             return result
 
-    kept: list[Any] = []  # so that no two tensors have one identity
+    kept: list[Any] = []  # keeps tensors alive, so that their ids stay unique
     with torch.random.fork_rng([]), torch.device("meta"):
         network = build().eval()
         image = torch.empty(1, task.channels, task.height, task.width)
@@ -107,7 +107,7 @@ def layers_of(build: "Callable[[], torch.nn.Module]", task: Task) -> list[Layer]
 def _note(
     name: str, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any, found: list[Layer], joined: dict[int, int]
 ) -> None:
-    """Add the layer of a call; a relu behind a convolution belongs to that."""
+    """Add the layer of a call; a relu after a convolution becomes part of it."""
     import torch
 
     name = name.strip("_").removeprefix("r") if name in ("__radd__", "__rmul__") else name.strip("_")
@@ -134,11 +134,11 @@ def _note(
     elif name in SINGLE or name in PAIRS:
         found.append(Layer(name, channels, channels, height, width))
     else:
-        raise LookupError(f"layers of the kind {name} are not known to tables of latencies")
+        raise LookupError(f"tables of latencies cannot hold layers of the kind {name}")
 
 
 def onnx_of(layer: Layer) -> "onnx.ModelProto":
-    """The layer alone as an ONNX program for one image of floats, with random weights."""
+    """The single layer as an ONNX program for one image of floats, with random weights."""
     import numpy as np
     from onnx import TensorProto, helper, numpy_helper
 
@@ -177,7 +177,7 @@ def onnx_of(layer: Layer) -> "onnx.ModelProto":
 
 
 def empty_onnx() -> "onnx.ModelProto":
-    """A program that gives back what it takes: what a call takes by itself."""
+    """A program that returns its input: it measures the overhead of a call."""
     from onnx import TensorProto, helper
 
     value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1]) for name in ("x", "z")]

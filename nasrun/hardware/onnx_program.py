@@ -1,4 +1,4 @@
-"""Networks as ONNX programs, and onnxruntime running them on the CPU: for the export, and for latencies.
+"""Networks as ONNX programs, run by onnxruntime on the CPU: for the export, and for latencies.
 
 onnx, onnxscript and onnxruntime (`nasrun[export]`) are imported only here and in `nasrun.export`.
 """
@@ -19,7 +19,7 @@ INPUT, OUTPUT = "images", "outputs"
 
 
 def missing_packages() -> str | None:
-    """What is missing to write and run ONNX, and how to get it; None where nothing is."""
+    """The packages that are missing to write and run ONNX, and how to install them; None if none is missing."""
     missing = [name for name in PACKAGES if find_spec(name) is None]
     return f"needs {' and '.join(missing)}; install nasrun[export]" if missing else None
 
@@ -27,7 +27,7 @@ def missing_packages() -> str | None:
 def onnx_program(network: "torch.nn.Module", example: "torch.Tensor") -> "torch.onnx.ONNXProgram":
     """A network in evaluation mode as a program with input `images` and output `outputs`, for batches of any size.
 
-    `example`: a batch of two or more: with one the exporter would take the size of the batch for a constant.
+    `example`: a batch of two or more: with one image the exporter would treat the batch size as a constant.
     """
     import torch
 
@@ -46,7 +46,7 @@ def onnx_program(network: "torch.nn.Module", example: "torch.Tensor") -> "torch.
 
 
 def onnx_call(network: "torch.nn.Module", image: "torch.Tensor", threads: int) -> Callable[[], object]:
-    """What runs a network in evaluation mode on one image, (1, ...), by onnxruntime on the CPU."""
+    """A function that runs a network in evaluation mode on one image, (1, ...), by onnxruntime on the CPU."""
     import onnxruntime
     import torch
 
@@ -60,7 +60,7 @@ def onnx_call(network: "torch.nn.Module", image: "torch.Tensor", threads: int) -
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """A scope in which the exporters' progress and warnings are not shown; errors are."""
+    """A scope that hides the exporters' progress and warnings, but not errors."""
     names = ("torch.onnx", "onnxscript", "onnx_ir")
     levels = {name: logging.getLogger(name).level for name in names}
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):

@@ -1,8 +1,8 @@
-"""What executors of several workers have in common, whatever carries the jobs there.
+"""The common part of executors with several workers, independent of how jobs reach them.
 
-Which jobs are evaluated together depends on the trial and on the number of workers alone, never on timing: each trial's
-jobs are grouped by the evaluator, and each group is cut into as many equal shares as there are workers. A group's
-measurements are handed out when all of its shares are done, so that a resumed run forms the same groups.
+Which jobs are evaluated together depends only on the trial and on the number of workers, never on timing: the evaluator
+groups each trial's jobs, and each group is split into as many equal shares as there are workers. A group's measurements
+are returned when all of its shares are done, so that a resumed run forms the same groups.
 """
 
 import itertools
@@ -19,21 +19,21 @@ from nasrun.hardware import worker_messages
 from nasrun.hardware.worker_messages import WorkerError
 
 MOST_DEATHS = 2
-"""Workers that may die over the same jobs: the first may have been bad luck."""
+"""Maximum number of workers that may die over the same jobs: the first may have been bad luck."""
 GRACE_SECONDS = 30.0
-"""How far beyond its jobs' time limits a worker may be before it counts as hung: trainings stop by themselves."""
+"""Seconds beyond its jobs' time limits after which a worker counts as hung: training runs stop by themselves."""
 KILLED = "worker killed: its process ended while it evaluated this, twice (out of memory?)"
 
 
 @dataclass
 class Group:
-    """Jobs that are handed out together when all of them are measured."""
+    """Jobs whose measurements are returned together, when all of them are measured."""
 
     missing: int
     measurements: list[Measurement] = field(default_factory=list)
 
     def take(self, measurements: Iterable[Measurement]) -> None:
-        """Add what was measured of some of the jobs."""
+        """Add measurements of some of the jobs."""
         new = list(measurements)
         self.measurements += new
         self.missing -= len(new)
@@ -41,7 +41,7 @@ class Group:
 
 @dataclass
 class Task:
-    """What one worker evaluates at a time: a share of a group."""
+    """The work of one worker at a time: a share of a group."""
 
     jobs: Sequence[Job]
     group: Group
@@ -50,7 +50,7 @@ class Task:
 
 @dataclass(kw_only=True)
 class Worker:
-    """A worker, and what it is at. `name`: where it is. `since`: when it was given that; `deadline`: when it counts as
+    """A worker, and its current task. `name`: where it is. `since`: when it got the task; `deadline`: when it counts as
     hung."""
 
     name: str = ""
@@ -66,13 +66,15 @@ W = TypeVar("W", bound=Worker)
 class WorkerExecutor(Executor, Generic[W]):
     """Evaluates in workers, which are started when they are first needed and stay.
 
-    Jobs whose worker dies are evaluated once more in another, and then recorded as failed; several that were
-    evaluated together are then tried one by one, so that only the one to blame fails. With a time limit
-    (`Evaluator.time_limit`) a worker that exceeds it by `grace` seconds is killed, and its job recorded as failed.
+    Jobs whose worker dies are evaluated once more in another, and then recorded as failed. If several were evaluated
+    together, they are then tried one by one, so that only the one at fault fails. With a time limit
+    (`Evaluator.time_limit`), a worker that exceeds it by `grace` seconds is killed, and its job recorded as failed.
+
+    Subclasses implement `_start`, `_send`, `_hear` and `_kill`.
     """
 
     def __init__(self, evaluator: Evaluator, workers: int, grace: float) -> None:
-        """`evaluator`: the runner's own, prepared, which says what is grouped and is told of progress."""
+        """`evaluator`: the runner's own, prepared, which groups jobs and receives progress."""
         self._evaluator, self._grace = evaluator, grace
         self._workers: list[W | None] = [None] * workers
         self._tasks: deque[Task] = deque()
@@ -80,34 +82,35 @@ class WorkerExecutor(Executor, Generic[W]):
 
     @abstractmethod
     def _start(self, place: int) -> W:
-        """A new worker in the place of that number."""
+        """Start a worker with index `place`."""
 
     @abstractmethod
     def _send(self, one: W, jobs: Sequence[Job]) -> None:
-        """Give jobs to a worker; that it is dead is found by `_hear`."""
+        """Send jobs to a worker; `_hear` notices if it is dead."""
 
     @abstractmethod
     def _hear(self, patience: float | None) -> bool:
-        """Take in (`_take`, `_on_worker_exit`) what workers say, after some seconds at most; whether one has."""
+        """Handle (`_take`, `_on_worker_exit`) messages of workers, waiting at most some seconds; returns whether there
+        were any."""
 
     @abstractmethod
     def _kill(self, one: W) -> None:
-        """End a worker, whatever it is at."""
+        """End a worker, whatever it is doing."""
 
     def _may_begin(self, one: W) -> bool:
         """Whether a worker without a task may be given one."""
         return True
 
     def _may_start(self) -> bool:
-        """Whether one more worker may be started for the tasks that wait."""
+        """Whether one more worker may be started for the waiting tasks."""
         return True
 
     def _is_to_blame(self, one: W) -> bool:
-        """Whether what a worker was at may be why it died: not where its machine was taken from it."""
+        """Whether a worker's task may have caused its death: not if its machine was taken from it."""
         return True
 
     def _patience_at_first(self) -> float:
-        """Seconds that a worker has for its first task until it says that it is set up."""
+        """Seconds that a worker has, with its first task, until it reports that it is set up."""
         return self._grace
 
     def submit(self, jobs: Sequence[Job]) -> None:
@@ -137,7 +140,7 @@ class WorkerExecutor(Executor, Generic[W]):
             self._listen()
 
     def _hand_out(self) -> None:
-        """Give waiting tasks to workers that have none."""
+        """Give waiting tasks to idle workers."""
         for place, one in enumerate(self._workers):
             if not self._tasks:
                 return
@@ -151,23 +154,23 @@ class WorkerExecutor(Executor, Generic[W]):
                 self._send(one, one.task.jobs)
 
     def _clock(self, one: W, jobs: int | None) -> None:
-        """A worker's time starts: for so many jobs, or (None) for setting itself up."""
+        """Start a worker's time: for so many jobs, or (None) for its setup."""
         one.since, limit = time.monotonic(), self._evaluator.time_limit
         if limit is not None:
             one.deadline = one.since + (self._patience_at_first() if jobs is None else jobs * limit + self._grace)
 
     def _listen(self) -> None:
-        """Take in what the workers say, until one of them has said something or is overdue."""
+        """Handle messages of workers, until one has arrived or a worker is overdue."""
         deadline = min((one.deadline for one in self._workers if one is not None), default=float("inf"))
         patience = None if deadline == float("inf") else max(0.0, deadline - time.monotonic())
-        if self._hear(patience):  # a runner that was stopped for a while first takes in what was said meanwhile
+        if self._hear(patience):  # a runner that was suspended first handles the messages that arrived meanwhile
             return
         for place, one in enumerate(self._workers):
             if one is not None and time.monotonic() > one.deadline:
                 self._end_hung(place, one)
 
     def _take(self, one: W, kind: str, content: Any) -> None:
-        """Something that a worker said."""
+        """Handle a message of a worker."""
         if kind == worker_messages.ERROR:
             raise WorkerError(content)
         if kind == worker_messages.PROGRESS:
@@ -182,7 +185,7 @@ class WorkerExecutor(Executor, Generic[W]):
             one.task, one.deadline, one.since = None, float("inf"), time.monotonic()
 
     def _on_worker_exit(self, place: int, one: W) -> None:
-        """A worker is dead: see to its jobs."""
+        """Handle the death of a worker, and its jobs."""
         self._workers[place] = None
         if one.task is None:
             return
@@ -193,14 +196,14 @@ class WorkerExecutor(Executor, Generic[W]):
             self._record_failure(one, KILLED)
 
     def _end_hung(self, place: int, one: W) -> None:
-        """A worker does not come to an end: kill it, and see to its jobs."""
+        """Kill a hung worker, and handle its jobs."""
         self._workers[place] = None
         self._kill(one)
         limit = self._evaluator.time_limit
         self._record_failure(one, f"worker hung: killed {self._grace:g} s beyond the time limit of {limit:g} s")
 
     def _record_failure(self, one: W, reason: str) -> None:
-        """The jobs of a worker that was lost fail; where they are several, each has one chance by itself."""
+        """Record the jobs of a lost worker as failed; if there are several, retry each one alone."""
         task = one.task
         assert task is not None
         if len(task.jobs) > 1:
@@ -226,7 +229,7 @@ class WorkerExecutor(Executor, Generic[W]):
         return found
 
     def close(self) -> None:
-        """Kill the workers, whatever they are at: weights are written atomically, all else is the runner's."""
+        """Kill the workers at once: weights are written atomically, and everything else is kept by the runner."""
         self._tasks.clear()
         self._groups.clear()
         there = [one for one in self._workers if one is not None]
@@ -236,7 +239,7 @@ class WorkerExecutor(Executor, Generic[W]):
 
 
 def shares(jobs: Sequence[Job], workers: int) -> list[Sequence[Job]]:
-    """A group cut into one part per worker, as even as can be, in order; none is empty."""
+    """A group split into one part per worker, as even as possible, in order; none is empty."""
     count = min(len(jobs), workers)
     cuts = [len(jobs) * number // count for number in range(count + 1)]
     return [jobs[start:end] for start, end in pairwise(cuts)]

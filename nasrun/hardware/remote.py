@@ -1,4 +1,4 @@
-"""What executors have in common whose workers are on other machines, come when there is room, and may be lost."""
+"""The common part of executors whose workers run on other machines, start when there is room, and may be lost."""
 
 import time
 from abc import abstractmethod
@@ -11,16 +11,16 @@ from nasrun.hardware.pool import Worker, WorkerExecutor
 from nasrun.hardware.worker_messages import NOTICE, WorkerError
 
 NOTICE_SECONDS = 20.0
-"""After this long without a worker that was asked for, the user is told."""
+"""Seconds of waiting for a requested worker after which the user is told."""
 MOST_FAILED_STARTS = 5
-"""Workers in a row that may die before they are set up: with more it is no bad luck."""
+"""Maximum number of workers in a row that may die during setup: more are not bad luck."""
 FAILING_SECONDS = 60.0
-"""For how long they may do so at least: a node that is lost is taken for a good one until its cluster notices."""
+"""Minimum seconds for which they may do so: a lost node looks healthy until its cluster notices."""
 
 
 @dataclass(kw_only=True)
 class RemoteWorker(Worker):
-    """A worker elsewhere. `place`: its number among the workers."""
+    """A worker on another machine. `place`: its index among the workers."""
 
     place: int
 
@@ -29,11 +29,11 @@ W = TypeVar("W", bound=RemoteWorker)
 
 
 class RemoteExecutor(WorkerExecutor[W]):
-    """Evaluates in workers on other machines. Jobs wait, as long as it takes, for workers that there is no room for;
-    the user is told. Workers that all die at their start end the run."""
+    """Evaluates in workers on other machines. Jobs wait without a limit for workers that there is no room for; the user
+    is told. If all workers die during setup, the run ends."""
 
     def __init__(self, evaluator: Evaluator, workers: int, grace: float, say: Callable[[str], None]) -> None:
-        """`say`: tells the user a line."""
+        """`say`: shows a line to the user."""
         super().__init__(evaluator, workers, grace)
         self._say = say
         self._failed_starts, self._failing_since = 0, 0.0
@@ -42,7 +42,7 @@ class RemoteExecutor(WorkerExecutor[W]):
 
     @abstractmethod
     def _waiting_for(self) -> str:
-        """What workers that do not come wait for, in words."""
+        """What missing workers are waiting for, for messages."""
 
     def _may_begin(self, one: W) -> bool:
         return one.is_set_up
@@ -60,7 +60,7 @@ class RemoteExecutor(WorkerExecutor[W]):
             self._told = self._told and bool(self._starting())
 
     def _lost(self, one: W, reason: str) -> None:
-        """A worker or its machine is dead, or out of reach, and then it is to end."""
+        """Handle a worker that is dead or unreachable, or whose machine is; it is also ended."""
         if not one.is_set_up and self._is_to_blame(one):
             now = time.monotonic()
             self._failing_since = self._failing_since if self._failed_starts else now
@@ -74,17 +74,17 @@ class RemoteExecutor(WorkerExecutor[W]):
         return [one for one in self._workers if one is not None and not one.is_set_up]
 
     def _seconds_to_notice(self) -> float | None:
-        """Seconds until the user is to be told of workers that do not come; None where there is nothing to tell."""
+        """Seconds until the user should be told of missing workers; None if there is nothing to tell."""
         starting = self._starting()
         if not starting or self._told:
             return None
         return max(0.0, min(one.since for one in starting) + NOTICE_SECONDS - time.monotonic())
 
     def _notice(self) -> None:
-        """Tell the user, where it is time."""
+        """Tell the user if it is time."""
         if self._seconds_to_notice() == 0.0:
             self._told = True
             self._say(
                 f"{len(self._starting())} of {len(self._workers)} workers wait for {self._waiting_for()}; "
-                "the search goes on with what there is"
+                "the search continues with the others"
             )

@@ -1,5 +1,5 @@
-"""What a worker on another machine does before it evaluates jobs, whatever carries them there: it looks whether it is
-where the runner thinks that it is, and makes itself an evaluator."""
+"""The setup of a worker on another machine, independent of how jobs reach it: checks that it sees what the runner sees,
+and makes its evaluator."""
 
 import importlib
 import os
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 Message = tuple[str, Any]
 VERSIONED = ("nasrun", "torch")
-"""Packages that must be the same everywhere."""
+"""Packages whose versions must be the same everywhere."""
 
 
 class Place(NamedTuple):
-    """Where the runner is, as far as it matters to workers elsewhere.
+    """The runner's environment, as far as it matters to workers elsewhere.
 
     `folder`: its working directory, for relative paths. `paths`: where it finds modules. `directory`: the run's, if
-    checkpoints go there; `first_line`: of the file `journal` there, by which another machine's folder of that name is
-    told from it. `processor`: what its numeric libraries go by. `versions`: of Python and the packages that must be the
-    same everywhere. `cluster`: what the worker is on, for messages.
+    checkpoints go there; `first_line`: of the file `journal` there, which distinguishes it from another machine's
+    folder of that name. `processor`: what its numeric libraries depend on. `versions`: of Python and the packages that
+    must be the same everywhere. `cluster`: the kind of cluster, for messages.
     """
 
     folder: str
@@ -43,7 +43,7 @@ class Place(NamedTuple):
 
     @classmethod
     def here(cls, cluster: str, directory: Path | None) -> "Place":
-        """This process, which is the runner. `directory`: None where no checkpoints go to the run's."""
+        """The place of this process, which is the runner. `directory`: None if no checkpoints go to the run's."""
         paths = [path for path in sys.path if path]
         first = b""
         if directory is not None:
@@ -54,14 +54,14 @@ class Place(NamedTuple):
         return cls(str(Path.cwd()), paths, where, journal.NAME, first, describe_processor(), versions, cluster)
 
     def enter(self) -> None:
-        """Find modules and relative paths as the runner does, as far as they are here."""
+        """Use the runner's module paths and working directory, if they exist here."""
         sys.path += [path for path in self.paths if path not in sys.path]
         if Path(self.folder).is_dir():
             os.chdir(self.folder)
 
 
 def describe_versions() -> dict[str, str]:
-    """The versions of Python and of what must be the same everywhere, as they are here."""
+    """The versions, on this machine, of Python and of the packages that must be the same everywhere."""
     found = {"Python": ".".join(map(str, sys.version_info[:2]))}
     for name in VERSIONED:
         try:
@@ -74,10 +74,10 @@ def describe_versions() -> dict[str, str]:
 def set_up(
     place: Place, pickled: bytes, say: Callable[[str, Any], None], provide: "Callable[[Dataset], None]"
 ) -> Evaluator:
-    """The prepared evaluator of a worker; WorkerError where it cannot work for the run.
+    """The prepared evaluator of a worker; WorkerError if it cannot work for the run.
 
-    `pickled`: a `Recipe`. `say`: tells the runner something. `provide`: gives the data set its data, where the worker
-    has been given any.
+    `pickled`: a `Recipe`. `say`: sends a message to the runner. `provide`: gives the data set its data, if the worker
+    has received any.
     """
     if reason := _misplaced(place):
         raise WorkerError(reason)
@@ -88,7 +88,7 @@ def set_up(
             raise WorkerError(other_version(node, name, here[name], runners))
     for name, (then, now) in differences(place.processor, describe_processor()).items():
         other = f"{node} has {name} {now}, the runner {then}"
-        say(NOTICE, f"{other}: results may differ in the last digits by where a trial runs")
+        say(NOTICE, f"{other}: results may differ in the last digits between nodes")
     recipe: Recipe = pickle.loads(pickled)
     evaluator, dataset = recipe.make()
     for name in evaluator.preload:
@@ -99,19 +99,19 @@ def set_up(
 
 
 def other_version(node: str, name: str, found: str, runners: str) -> str:
-    """What is said of a node with another version of a package."""
+    """The message on a node with another version of a package."""
     return f"{node} has {name} {found}, the runner {runners}; install the same there"
 
 
 def said_of(error: Exception) -> str:
-    """What an error in a worker comes to, in one line."""
+    """The message of an error in a worker, in one line."""
     if isinstance(error, WorkerError):
         return str(error)
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}".rstrip(": ")
 
 
 def _misplaced(place: Place) -> str | None:
-    """Why this node cannot work for the run: checkpoints are written and read by path."""
+    """Why this node cannot work for the run (checkpoints are written and read by path); None if it can."""
     found = b""
     if place.directory is None:
         return None
@@ -124,5 +124,5 @@ def _misplaced(place: Place) -> str | None:
         return None
     return (
         f"{place.directory}: a node of the {place.cluster} ({os.uname().nodename}) does not see this run directory; "
-        "put it on a file system that all nodes share, or choose output.keep=none"
+        "put it on a file system that all nodes share, or use output.keep=none"
     )

@@ -1,6 +1,6 @@
 """Large arrays held once in memory for several processes.
 
-The memory is anonymous: no file names it, neither in `/dev/shm` nor elsewhere, so that it is gone with the last process
+The memory is anonymous: no file names it, neither in `/dev/shm` nor elsewhere, so it is freed with the last process
 that holds it, however that process ends.
 """
 
@@ -17,7 +17,7 @@ ALIGNMENT = 64
 
 
 class SharedObject:
-    """Room for an object whose numpy arrays lie in memory that other processes can map.
+    """Holds an object whose numpy arrays lie in memory that other processes can map.
 
     It can be pickled for a process that inherits its `descriptor` under the same number. Arrays that are not contiguous
     are copied into each process.
@@ -30,7 +30,8 @@ class SharedObject:
         self._places: tuple[tuple[int, int], ...] = ()
 
     def put(self, content: T) -> T:
-        """Take in an object, once, and return it with its arrays in the shared memory; OSError where that is scarce."""
+        """Store an object, once, and return it with its arrays in the shared memory; OSError if there is too little
+        memory."""
         if self.descriptor >= 0:
             raise RuntimeError("this memory holds an object already")
         buffers: list[pickle.PickleBuffer] = []
@@ -49,12 +50,12 @@ class SharedObject:
         return loaded
 
     def load(self) -> Any:
-        """The object again. Its arrays can be written to; what is written stays in this process."""
+        """The object. Its arrays are writable, but changes stay in this process."""
         memory = memoryview(mmap.mmap(self.descriptor, self._size, access=mmap.ACCESS_COPY))
         return pickle.loads(self._pickled, buffers=[memory[start : start + length] for start, length in self._places])
 
     def close(self) -> None:
-        """Let go of the memory; objects that were loaded keep it until they are gone."""
+        """Release the memory; loaded objects keep it until they are freed."""
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
@@ -64,7 +65,7 @@ class SharedObject:
 
 
 def _anonymous(size: int) -> int:
-    """A descriptor of `size` bytes that no name leads to."""
+    """An anonymous file descriptor of `size` bytes."""
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("nasrun")
     else:

@@ -1,1 +1,1 @@
-"""What a run leaves for people: tables, summary, plots and the console. Nothing here imports torch."""
+"""What a run shows to people: tables, summary, plots and the console. Nothing here imports torch."""

@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Weights = Mapping[int, Mapping[str, np.ndarray]]
-"""By position and choice, the weights after each epoch."""
+"""The weights after each epoch, by position and choice."""
 
 COLOURS = (GREY, ORANGE, BLUE, GREEN, INK, "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
 COLUMNS, PANEL = 3, (2.7, 1.7)
-"""Panels beside each other, and the width and height of one, in inches."""
+"""Number of panels in a row, and the width and height of one, in inches."""
 MANY = 12
-"""Positions from which on there are more, smaller panels in a row."""
+"""Number of positions from which on rows have more, smaller panels."""
 
 
 def read_architecture(directory: Path) -> Weights:
-    """What `architecture.csv` of a run holds; empty where there is none."""
+    """The contents of a run's `architecture.csv`; empty if there is none."""
     path = directory / ARCHITECTURE
     if not path.is_file():
         return {}
@@ -70,7 +70,7 @@ def draw_architecture(weights: Weights, title: str = "") -> "Figure":
 
 
 def _label(figure: "Figure", names: Sequence[str], colours: Mapping[str, str], title: str) -> None:
-    """What the axes and the colours are."""
+    """Label the axes and the colours."""
     from matplotlib.lines import Line2D
 
     figure.supxlabel("Epoch", fontsize=SMALL, color=INK)

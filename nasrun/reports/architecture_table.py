@@ -13,7 +13,7 @@ ARCHITECTURE = "architecture.csv"
 
 
 def write_architecture(directory: Path, epochs: Sequence[SharedTrained], space: SearchSpace) -> None:
-    """Write `architecture.csv`, atomically; nothing where nothing was derived."""
+    """Write `architecture.csv`, atomically; writes nothing if no architecture was derived."""
     if not any(event.derived for event in epochs):
         return
     text = io.StringIO()

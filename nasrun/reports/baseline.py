@@ -1,4 +1,4 @@
-"""What a known network, trained for as long as the winner of a run, came to beside it."""
+"""The comparison of a run's winner with a known network that was trained for as long."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +13,7 @@ KEYS = ("epochs", "winner_epochs", "seconds", "error")
 
 
 def describe_baseline(run: RunRecords, tested: WinnerTest | None) -> dict[str, Any]:
-    """For `summary.json`: the network, its test, and how much better the winner is. `tested`: the winner's test."""
+    """For `summary.json`: the network, its test, and the winner's advantage. `tested`: the winner's test."""
     event = run.baseline
     assert event is not None
     result = event.result
@@ -27,7 +27,7 @@ def describe_baseline(run: RunRecords, tested: WinnerTest | None) -> dict[str, A
 
 
 def baseline_in_words(baseline: Mapping[str, Any]) -> str:
-    """What `describe_baseline` returned, in a line."""
+    """The result of `describe_baseline`, in one line."""
     name = f"{one_line(baseline['name'])} ({baseline['parameters']:,} parameters"
     if baseline["is_winner"]:
         return f"{name}) is the winner itself"

@@ -1,7 +1,7 @@
-"""What a strategy changed while networks trained: `changes.csv`, and the picture of the learning history.
+"""The changes that a strategy made while networks trained: `changes.csv`, and the plot of the learning history.
 
-For strategies that go on from checkpoints and whose notes hold `changes`, a list of rows; `lineage`, the trials that
-the final network went through; and `borders`, the epochs at which something new began.
+For strategies that continue from checkpoints and whose notes hold `changes`, a list of rows; `lineage`, the trials that
+the final network went through; and `borders`, the epochs at which cycles began.
 """
 
 import csv
@@ -32,7 +32,7 @@ COLUMNS = ("cycle", "copy", "trial", "change", "from", "to", "first_loss", "last
 
 
 def write_changes(directory: Path, notes: Mapping[str, Any]) -> None:
-    """Write `changes.csv` where the notes hold changes: a row per change, in the order of the trials."""
+    """Write `changes.csv` if the notes hold changes: a row per change, in the order of the trials."""
     rows: Sequence[Mapping[str, Any]] = notes.get("changes", ())
     if not rows:
         return
@@ -45,8 +45,8 @@ def write_changes(directory: Path, notes: Mapping[str, Any]) -> None:
 
 
 def draw_history(records: Mapping[int, TrialRecord], notes: Mapping[str, Any], objective: Objective) -> "Figure | None":
-    """Draw the losses by epoch of the network that the search came to, through all its ancestors, with those of the
-    others behind it and a line where a cycle began; None where no network was trained on."""
+    """Draw the losses by epoch of the search's final network, through all its ancestors, with those of other networks
+    behind it and a line at the start of each cycle; None if no training was continued."""
     if not any(record.trial.proposal.warm_start == "continue" for record in records.values()):
         return None
     lineage = _lineage(records, notes, objective)
@@ -89,7 +89,7 @@ def _log_losses(axes: "Axes") -> None:
 
 
 def _lineage(records: Mapping[int, TrialRecord], notes: Mapping[str, Any], objective: Objective) -> list[int]:
-    """The trials that a network went through, the first one first."""
+    """The trials that the final network went through, in order."""
     best = best_of(records, objective)
     known = [number for number in notes.get("lineage", ()) if number in records]
     number = known[-1] if known else best.trial.number if best is not None else None

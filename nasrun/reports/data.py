@@ -1,4 +1,4 @@
-"""What is in a run's data: `data.json`, which the run writes when it has read them, and the report's section on it."""
+"""The contents of a run's data: `data.json`, which the run writes when it has read them, and the report's section."""
 
 import json
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ def write_overview(overview: Overview, directory: Path) -> None:
 
 
 def read_overview(directory: Path) -> Overview | None:
-    """What `data.json` of a run directory holds; None where there is none, ConfigError where it is damaged."""
+    """The contents of `data.json` in a run directory; None if there is none, ConfigError if it is damaged."""
     path = directory / NAME
     if not path.is_file():
         return None
@@ -30,9 +30,9 @@ def read_overview(directory: Path) -> Overview | None:
 
 
 def result_warnings(overview: Overview | None, summary: Mapping[str, Any]) -> list[str]:
-    """What makes the winner's test result worth less than it looks, a line each.
+    """Reasons why the winner's test result is worth less than it looks, a line each.
 
-    `summary`: what `summary.json` holds.
+    `summary`: the contents of `summary.json`.
     """
     accuracy = summary["final"].get("test_accuracy")
     if overview is None or not overview.classes or accuracy is None:
@@ -41,15 +41,14 @@ def result_warnings(overview: Overview | None, summary: Mapping[str, Any]) -> li
     if accuracy > share:
         return []
     return [
-        f"test_accuracy {accuracy:.4f} is no better than naming {overview.largest_test_class} for every image, which "
-        f"scores {share:.4f}: more epochs or trials may help"
+        f"test_accuracy {accuracy:.4f} is no better than answering {overview.largest_test_class} for every image, "
+        f"which gives {share:.4f}: more epochs or trials may help"
     ]
 
 
 def data_section(directory: Path, summary: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What the report tells of the data: `facts` and `warnings`, a line each, and a `table` of images by class and
-    part, headings first. None where the run keeps nothing of them.
-    """
+    """The report's section on the data: `facts` and `warnings`, a line each, and a `table` of images by class and part,
+    with a header row. None if the run keeps no record of them."""
     overview = read_overview(directory)
     if overview is None:
         return None

@@ -1,4 +1,4 @@
-"""Several objectives at once: which trials no other beats in all of them, and how much they cover."""
+"""Several objectives: the trials that no other beats in all of them, and their hypervolume."""
 
 import math
 from collections.abc import Mapping
@@ -10,13 +10,14 @@ from nasrun.core import Objective
 from nasrun.storage.records import TrialRecord
 
 MOST_OBJECTIVES = 3
-"""Objectives up to which the hypervolume of a run is told: its price grows by a factor of the front with each more."""
+"""Maximum number of objectives for which a run's hypervolume is computed: its cost grows by a factor of the front's
+size with each more."""
 
 
 def non_dominated(scores: np.ndarray) -> np.ndarray:
     """Indices, ascending, of the rows of scores (points, objectives), higher is better, that no other row dominates.
 
-    One row dominates another where it is nowhere lower and somewhere higher; rows that are equal do not.
+    One row dominates another if it is nowhere lower and somewhere higher; equal rows do not dominate each other.
     """
     scores = np.asarray(scores, dtype=float)
     if not len(scores):
@@ -35,7 +36,7 @@ def hypervolume(scores: np.ndarray, reference: np.ndarray) -> float:
 
     Source: Zitzler and Thiele 1998, "Multiobjective optimization using evolutionary algorithms: a comparative case
     study"; computed slice by slice (While et al. 2006, "A faster algorithm for calculating hypervolume", section III).
-    Points that are not above the reference in all objectives count for nothing.
+    Points that are not above the reference in all objectives do not count.
     """
     above = np.asarray(scores, dtype=float) - np.asarray(reference, dtype=float)
     above = above[(above > 0).all(axis=1)]
@@ -59,7 +60,7 @@ def _volume(points: np.ndarray) -> float:
 def front_of(records: Mapping[int, TrialRecord], objective: Objective) -> list[TrialRecord]:
     """The trials that no other beats in all objectives, the best by the first objective first.
 
-    Trials that failed, or took over the result of another one, are left out.
+    Failed trials, and those that reuse another's result, are left out.
     """
     measured = _measured(records)
     scores = _scores(measured, objective)

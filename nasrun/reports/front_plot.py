@@ -1,4 +1,4 @@
-"""The picture of several objectives: the first against each other one, with the trials that no other beats in all."""
+"""The plot of several objectives: the first against each other one, marking the trials that no other beats in all."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
@@ -27,11 +27,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDE = 10
-"""A metric whose largest value is so many times its smallest has a logarithmic axis."""
+"""A metric whose largest value is this many times its smallest has a logarithmic axis."""
 
 
 def draw_front(records: Sequence[TrialRecord], objective: Objective) -> "Figure | None":
-    """One panel for each objective after the first; with two, a line joins the front. None where nothing succeeded."""
+    """One panel for each objective after the first; with two objectives, a line joins the front. None if nothing
+    succeeded."""
     known = [r for r in records if r.status == "ok" and r.trial.proposal.reuse_of is None]
     if not known:
         return None
@@ -48,7 +49,7 @@ def draw_front(records: Sequence[TrialRecord], objective: Objective) -> "Figure 
 def _panel(
     axes: "Axes", known: Sequence[TrialRecord], front: Sequence[int], objective: Objective, other: Objective
 ) -> None:
-    """The first objective against another one. `front`: places in `known`, the best by the first objective first."""
+    """The first objective against another one. `front`: indices in `known`, the best by the first objective first."""
     x, y = means_of(known, other.metric), means_of(known, objective.metric)
     across, up = scale_of(other.metric, x), scale_of(objective.metric, y)
     x, y = x * across.factor, y * up.factor
@@ -62,7 +63,7 @@ def _panel(
     axes.scatter(x[inside], y[inside], color=GREY, label="trials", **style)
     if len(objective.others) == 1:
         order = sorted(front, key=lambda place: (x[place], y[place]))
-        # To each value of the other metric the best that is to be had at no worse one.
+        # For each value of the other metric the best that is possible at no worse a value.
         where: Literal["pre", "post"] = "pre" if other.mode == "max" else "post"
         axes.step(x[order], y[order], where=where, color=BLUE, linewidth=1.6, zorder=3)
     shown = [place for place in front if inside[place]]

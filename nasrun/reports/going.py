@@ -1,4 +1,4 @@
-"""What `report.html` says of a run that is not over: as of when it is, and for how long it is loaded again."""
+"""The state of an unfinished run in `report.html`: its time, and for how long the page reloads."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -12,25 +12,25 @@ from nasrun.storage.lock import NAME, holder_of
 from nasrun.storage.records import RunRecords
 
 LEAST_STALE = 600.0
-"""Seconds without a new page after which a page counts as one that nobody writes any more, at least."""
+"""Minimum seconds without a new page after which a page counts as no longer updated."""
 PATIENCE = 5
-"""The same in the longest time that a trial took lately, with that between two pages."""
+"""The same as a multiple of the longest recent trial time plus the time between two pages."""
 UNKNOWN = 60.0
-"""Seconds until a new page, where the run itself writes it and not whoever asks."""
+"""Assumed seconds until a new page if the run itself writes it."""
 RECENT = 50
-"""Trials by which that is told."""
+"""Number of recent trials that are considered."""
 
 
 class Going(NamedTuple):
-    """A run that is not over. `trials`: in all; 0 where that is not known. `every`: seconds until a new page is to be
-    expected; None where nobody writes one, since the run was stopped."""
+    """An unfinished run. `trials`: total number; 0 if not known. `every`: seconds until the next page is expected; None
+    if nothing writes one, because the run was stopped."""
 
     trials: int
     every: float | None
 
 
 def going_of(run: RunRecords) -> Going | None:
-    """What a run directory tells of that; None of a run that is over."""
+    """The state of an unfinished run by its directory; None for a finished run."""
     holder = holder_of(run.directory / NAME)
     if run.end is not None and not holder.alive:
         return None
@@ -55,7 +55,7 @@ def describe_going(run: RunRecords, going: Going) -> Mapping[str, Any]:
 
 
 def stale_after(told_at: Sequence[float], every: float) -> float:
-    """Seconds after which a page is not loaded again: no trial took nearly as long. `told_at`: when trials were told;
+    """Seconds after which a page no longer reloads: no trial took nearly as long. `told_at`: times of completed trials;
     `every`: seconds between two pages."""
     longest = max((later - earlier for earlier, later in pairwise([0.0, *told_at][-RECENT:])), default=0.0)
     return max(LEAST_STALE, PATIENCE * (longest + every))

@@ -1,4 +1,4 @@
-"""Letters that the usual font of pictures lacks, as in names of classes in Chinese: from fonts that have them."""
+"""Fonts for characters that the usual font of plots lacks, such as Chinese class names."""
 
 import warnings
 from collections.abc import Callable
@@ -13,9 +13,9 @@ USUAL = "DejaVu Sans"
 
 
 def render_figure(figure: "Figure", draw: Callable[[], object]) -> None:
-    """Draw a figure by `draw`, again with further fonts where letters were missing.
+    """Draw a figure by `draw`, again with further fonts if characters were missing.
 
-    A letter that no font of this machine has is an empty box; nothing is said of it on the terminal.
+    A character that no font of this machine has is drawn as an empty box, without a warning.
     """
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
@@ -29,7 +29,7 @@ def render_figure(figure: "Figure", draw: Callable[[], object]) -> None:
 
 
 def _give_fonts(figure: "Figure") -> bool:
-    """Give the texts of a figure fonts for letters that the usual one lacks; whether there are any."""
+    """Give the texts of a figure fonts for characters that the usual one lacks; returns whether there are any."""
     from matplotlib.text import Text
 
     found = False
@@ -44,7 +44,7 @@ def _give_fonts(figure: "Figure") -> bool:
 
 @cache
 def _fonts_with(letter: str) -> tuple[str, ...]:
-    """The first installed font that has a letter; none for one that the usual font has."""
+    """The first installed font that has a character; empty for one that the usual font has."""
     from matplotlib import font_manager
 
     if font_manager.get_font(font_manager.findfont(USUAL)).get_char_index(ord(letter)):
@@ -53,6 +53,6 @@ def _fonts_with(letter: str) -> tuple[str, ...]:
         try:
             if font_manager.get_font(entry.fname).get_char_index(ord(letter)):
                 return (entry.name,)
-        except (OSError, RuntimeError):  # a font of the list that is gone, or damaged
+        except (OSError, RuntimeError):  # a listed font that is missing or damaged
             continue
     return ()

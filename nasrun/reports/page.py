@@ -1,8 +1,7 @@
-"""`report.html`: a run as one page that needs nothing else, for a screen, a phone or paper.
+"""`report.html`: a run as one self-contained page, for a screen, a phone or paper.
 
-Pictures are inline SVG whose colours follow the page's, light or dark; what each shows can be downloaded from the page.
-Everything that comes from a run goes through the template's escaping: a genome, a reason or a folder name may hold
-HTML.
+Plots are inline SVG whose colours follow the page's light or dark theme; their data can be downloaded from the page.
+Everything that comes from a run is escaped by the template: a genome, a reason or a folder name may hold HTML.
 """
 
 import base64
@@ -33,21 +32,22 @@ if TYPE_CHECKING:
 PAGE = "report.html"
 TEMPLATE = "page.html.jinja"
 MOST_ROWS = 2000
-"""Trials in the page's table; the CSV beside it holds all."""
+"""Maximum number of trials in the page's table; the CSV beside it holds all."""
 MOST_HELD = 20_000
-"""Trials up to which all numbers can be downloaded from the page; beyond, they are in the CSV beside it alone."""
+"""Maximum number of trials for which all data can be downloaded from the page; beyond, they are only in the CSV beside
+it."""
 MOST_DRAWN = 3000
-"""Trials up to which pictures are SVG, with a shape for each of them; beyond, they are pixels."""
+"""Maximum number of trials for which plots are SVG, with a shape for each trial; beyond, they are pixels."""
 
 NARROW = 5.8
-"""Inches that a picture with one pair of axes may be wide; graphs, which have none, keep their size."""
+"""Maximum width in inches of a plot with one pair of axes; graphs, which have none, keep their size."""
 LEGEND_LETTERS = 85
-"""Letters, with the symbols before them, that a line of a legend above the axes holds at that width."""
+"""Number of letters, including symbols, in a line of a legend above the axes at that width."""
 
 COLOURS = {"#2b2f36": "ink", "#ffffff": "paper", "#e4e6ea": "grid", "#9aa0a8": "muted", "#0072b2": "blue"}
 COLOURS |= {"#d55e00": "orange", "#009e73": "green", "#cc79a7": "pink", "#e69f00": "amber", "#56b4e9": "sky"}
 COLOURS |= {"#000000": "black"}
-"""The colours of the pictures, by the names that the page gives them."""
+"""The colours of the plots, by the page's names for them."""
 
 CAPTIONS = {
     "incumbent": "Every trial, and the best so far",
@@ -55,14 +55,14 @@ CAPTIONS = {
     "front": "The first objective against each other one; rings: no trial beats these in all of them",
     "learning_curves": "Learning curves of the best trials",
     "origins": "What each operator gained over the parent",
-    "test_confusion": "What the winner answered for the test images of each class",
+    "test_confusion": "The winner's answers for the test images of each class",
     "test_mistakes": "The most confidently wrong answers: answer, confidence, and what it is",
-    "learning_history": "Losses of the network that the search came to, with the borders of the cycles",
+    "learning_history": "Losses of the search's final network, with the borders of the cycles",
 }
 
 
 class Plot(NamedTuple):
-    """A picture of the page: SVG or an `img`, and its numbers as a `data:` address of a CSV; empty: not in the page."""
+    """A plot of the page: SVG or an `img`, and its data as a `data:` address of a CSV; empty: not in the page."""
 
     name: str
     caption: str
@@ -82,9 +82,9 @@ def write_page(
 ) -> Path:
     """Write `report.html` into a run's directory and return its path; OSError passes through.
 
-    `summary`: what `summary.json` holds. `figures`: by name; their background is cleared. `task`: where it is given,
-    the layers of the best network are listed, for which torch is imported. `tests`: the pictures of the winner's test.
-    `going`: of a run that is not over.
+    `summary`: the contents of `summary.json`. `figures`: by name; their background is cleared. `task`: if given, the
+    layers of the best network are listed, which imports torch. `tests`: the plots of the winner's test. `going`: the
+    state of an unfinished run.
     """
     records = [run.trials[trial] for trial in sorted(run.trials)]
     best, choices, held = summary["best"], run.header.choices, len(records) <= MOST_HELD
@@ -114,7 +114,7 @@ def write_page(
 
 
 def render(template: str, content: Mapping[str, Any]) -> str:
-    """A template of this package filled in; what the content holds is escaped, unless the template calls it safe."""
+    """Render a template of this package; content is escaped, unless the template marks it as safe."""
     from jinja2 import Environment, PackageLoader
 
     environment = Environment(loader=PackageLoader("nasrun.reports", "."), autoescape=True, trim_blocks=True)
@@ -122,7 +122,7 @@ def render(template: str, content: Mapping[str, Any]) -> str:
 
 
 def _facts(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The few numbers on top."""
+    """The key numbers at the top."""
     best, metric = summary["best"], summary["objective"]["metric"]
     if best is not None:
         value = number(best["metrics"].get(metric, best.get(metric)))
@@ -155,7 +155,7 @@ def _facts(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _test_section(
     directory: Path, summary: Mapping[str, Any], figures: "Mapping[str, Figure]"
 ) -> dict[str, Any] | None:
-    """What the page tells of the winner's test; None where its evaluator left no answers."""
+    """The page's section on the winner's test; None if its evaluator left no answers."""
     tested = read_tested(directory) if "test" in summary else None
     if tested is None:
         return None
@@ -206,7 +206,7 @@ def as_svg(figure: "Figure", name: str, caption: str) -> str:
 
 
 def _narrow(figure: "Figure") -> None:
-    """Make a wide picture narrower, and so its letters larger on a page that has half a screen, or a phone, for it."""
+    """Make a wide plot narrower, so that its letters are larger on half a screen, or on a phone."""
     width, height = figure.get_size_inches()
     drawn = [axes for axes in figure.axes if axes.get_label() != "<colorbar>"]
     if len(drawn) > 1 or not drawn[0].axison or width <= NARROW:
@@ -231,12 +231,12 @@ def _pixels(figure: "Figure") -> str:
 
 
 def data_address(text: str) -> str:
-    """A CSV as an address to download it from, without a file."""
+    """A CSV as a download address, without a file."""
     return "data:text/csv;charset=utf-8," + urllib.parse.quote(text, safe="/,")
 
 
 def _readable(cell: object) -> object:
-    """A cell of the trials' table: numbers in few digits, so that they fit and sort."""
+    """A cell of the trials' table: numbers with few digits, so that they fit and sort."""
     if cell is None or isinstance(cell, int):
         return "" if cell is None else cell
     try:
@@ -247,7 +247,7 @@ def _readable(cell: object) -> object:
 
 
 def _failures(run: RunRecords) -> list[list[object]] | None:
-    """Each reason for a failure, and how many trials gave it; None where none failed."""
+    """Each reason for a failure, with its number of trials; None if none failed."""
     counts: dict[tuple[str, str], int] = {}
     for record in run.trials.values():
         if record.status != "ok":
@@ -259,7 +259,7 @@ def _failures(run: RunRecords) -> list[list[object]] | None:
 
 
 def _records(run: RunRecords) -> Iterator[tuple[str, str]]:
-    """What the run was made of, as it was written down."""
+    """The records of the run: config, command line, environment, facts."""
     for title, path in (("Configuration", ".hydra/config.yaml"), ("Command line", ".hydra/overrides.yaml")):
         if (run.directory / path).is_file():
             yield title, (run.directory / path).read_text(encoding="utf-8")
@@ -270,7 +270,7 @@ def _records(run: RunRecords) -> Iterator[tuple[str, str]]:
 
 
 def _layers(space: SearchSpace, genome: str, task: Task) -> Sequence[Sequence[object]]:
-    """The layers of a network in the order in which they are computed, with shapes and parameters."""
+    """The layers of a network in the order of computation, with shapes and parameters."""
     import torch
 
     rows: list[Sequence[object]] = [["layer", "kind", "output", "parameters"]]

@@ -1,4 +1,4 @@
-"""Everything of a run that is drawn: the pictures under `plots/`, and `report.html` with the same ones in it."""
+"""All plots of a run: the files under `plots/`, and `report.html`, which contains them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -25,7 +25,7 @@ def write_pictures(
 ) -> None:
     """Draw a run, finished or not, into its directory; OSError passes through.
 
-    `summary` and `notes`: what `summary.json` and `strategy.json` hold. `task`, `going`: see `write_page`.
+    `summary` and `notes`: the contents of `summary.json` and `strategy.json`. `task`, `going`: see `write_page`.
     """
     figures = draw_plots(run.directory, run.trials, space, objective, notes)
     tested = read_tested(run.directory) if "test" in summary else None
@@ -36,6 +36,6 @@ def write_pictures(
 
 
 def write_page_of_going(run: RunRecords, space: SearchSpace, objective: Objective, going: Going) -> None:
-    """Write the page alone, as far as the run is by now; OSError passes through."""
+    """Write only the page, for the run so far; OSError passes through."""
     figures = draw_plots(run.directory, run.trials, space, objective, {})
     write_page(run, summarise(run, space, objective), space, objective, figures, going=going)

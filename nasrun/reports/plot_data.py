@@ -1,4 +1,4 @@
-"""The numbers behind the pictures of a run, for whoever wants to draw them otherwise."""
+"""The data of a run's plots, for users who want to draw their own."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -10,7 +10,7 @@ Row = Sequence[object]
 
 
 def plot_data(name: str, records: Mapping[int, TrialRecord], objective: Objective) -> list[Row]:
-    """The rows, headings first, of the picture of a name (`nasrun.reports.plots`); for others each trial's value."""
+    """The rows, with a header row, of the named plot (`nasrun.reports.plots`); for others each trial's value."""
     ordered = [records[trial] for trial in sorted(records)]
     return list(_DATA.get(name, _incumbent)(ordered, objective))
 

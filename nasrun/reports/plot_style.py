@@ -1,7 +1,7 @@
-"""The style that all pictures share, and what they read from the records.
+"""The common style of all plots, and their common data.
 
-Figures are built as objects, without pyplot and without changing a default: nothing that the process plots elsewhere
-is touched. matplotlib is imported when the first picture is drawn.
+Figures are built as objects, without pyplot and without changing defaults, so that other plots of the process are not
+affected. matplotlib is imported when the first plot is drawn.
 """
 
 from collections.abc import Sequence
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
-# Colours by Okabe and Ito, told apart with every kind of colour vision.
+# The palette of Okabe and Ito, which is distinguishable with every kind of colour vision.
 BLUE, ORANGE, GREEN, GREY, INK = "#0072B2", "#D55E00", "#009E73", "#9AA0A8", "#2B2F36"
 SMALL, NORMAL = 9, 10.5
 ROOM, LINE_INCHES = 0.98, 0.19
-"""Of a legend: the share of the figure's width that it may have, and how high a line is."""
+"""For a legend: maximum share of the figure's width, and the height of a line."""
 
 
 class Scale(NamedTuple):
@@ -36,12 +36,12 @@ class Scale(NamedTuple):
     unit: str
 
     def show(self, value: float) -> str:
-        """A scaled value in words."""
+        """A scaled value as text."""
         return f"{value:.2f}{self.unit}" if self.unit else f"{value:.4g}"
 
 
 def new_figure(xlabel: str, ylabel: str, height: float = 4.4) -> "tuple[Figure, Axes]":
-    """A figure with one pair of axes in the style that all pictures share; sizes in inches."""
+    """A figure with one pair of axes in the common style; sizes in inches."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.6, height), dpi=160, layout="constrained", facecolor="white")
@@ -52,7 +52,7 @@ def new_figure(xlabel: str, ylabel: str, height: float = 4.4) -> "tuple[Figure, 
 
 
 def style_axes(axes: "Axes", xlabel: str, ylabel: str) -> None:
-    """Labels, ticks and grid in the style that all pictures share."""
+    """Set labels, ticks and grid in the common style."""
     axes.set_xlabel(xlabel, fontsize=NORMAL, color=INK, labelpad=6)
     axes.set_ylabel(ylabel, fontsize=NORMAL, color=INK, labelpad=6)
     axes.tick_params(labelsize=SMALL, colors=INK, length=3, color=GREY)
@@ -65,15 +65,15 @@ def style_axes(axes: "Axes", xlabel: str, ylabel: str) -> None:
 
 
 def literal(text: str) -> str:
-    """A text of a run's own as matplotlib shows it letter by letter: what is between two dollars is no formula, and a
-    label that begins with _ is not left out of the legend."""
+    """A run's text in matplotlib's notation for literal text: text between two dollars is not a formula, and a label
+    that begins with _ stays in the legend."""
     shown = printable(text).replace("$", r"\$")
     return f" {shown}" if shown.startswith("_") else shown
 
 
 def add_legend(figure: "Figure", axes: "Axes") -> "Figure":
-    """A legend above the axes, where it hides no point, on as many lines as it takes; the figure grows by what exceeds
-    two of them. A label that is wider than the figure makes all letters smaller."""
+    """Add a legend above the axes, where it hides no point, on as many lines as needed; lines beyond two enlarge the
+    figure. A label wider than the figure makes all letters smaller."""
     handles, labels = axes.get_legend_handles_labels()
     if labels[0].endswith(" axis"):
         handles, labels = handles[1:] + handles[:1], labels[1:] + labels[:1]
@@ -97,13 +97,14 @@ def add_legend(figure: "Figure", axes: "Axes") -> "Figure":
 
 
 def mark_best(axes: "Axes", x: float, y: float, text: str) -> None:
-    """A star on the best trial; what it is stands in the legend, so that no text covers a point."""
+    """Draw a star on the best trial; its description is in the legend, so that no text covers a point."""
     style: dict[str, Any] = {"marker": "*", "s": 190, "color": ORANGE, "edgecolors": "white", "linewidths": 0.8}
     axes.scatter([x], [y], zorder=5, label=text, **style)
 
 
 def scale_of(metric: str, values: np.ndarray) -> Scale:
-    """Shares are shown in percent; what is in percent already, or is no accuracy, as it is."""
+    """The scale of a metric: shares are shown in percent; values already in percent, and other metrics, are
+    unchanged."""
     words = metric.replace("_", " ")
     for short, long in (("val ", "validation "), ("train ", "training ")):
         words = long + words.removeprefix(short) if words.startswith(short) else words
@@ -115,7 +116,7 @@ def scale_of(metric: str, values: np.ndarray) -> Scale:
 
 
 def clip(axes: "Axes", x: np.ndarray, y: np.ndarray, objective: Objective) -> np.ndarray:
-    """Keep the few trials far worse than the rest from squeezing the others into a line.
+    """Keep the few trials far worse than the rest from compressing the others into a line.
 
     At most a quarter of the points is cut off; they are drawn as triangles on the edge. Returns which points are
     inside, boolean (points,).
@@ -167,7 +168,7 @@ def log_axis(axes: "Axes", values: np.ndarray) -> None:
 
 
 def save_figure(figure: "Figure", path: Path) -> Path:
-    """Write a PNG so that a reader sees the old one or the new one, never half of it."""
+    """Write a PNG atomically: readers see the old file or the new one."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     path.parent.mkdir(exist_ok=True)
@@ -181,7 +182,7 @@ def save_figure(figure: "Figure", path: Path) -> Path:
 
 
 def learning_curve(record: TrialRecord, metric: str) -> dict[int, float]:
-    """Epoch to the mean of a metric over the repeats that got there."""
+    """The mean of a metric by epoch, over the repeats that reached it."""
     values: dict[int, list[float]] = {}
     for measurement in record.measurements:
         for number, row in enumerate(measurement.history, 1):

@@ -1,7 +1,7 @@
-"""The pictures of a run, as PNG files under `plots/`.
+"""The plots of a run, as PNG files under `plots/`.
 
-Figures are built as objects, without pyplot and without changing a default: nothing that the process plots elsewhere
-is touched. matplotlib is imported when the first picture is drawn. A picture that has nothing to show is not made.
+Figures are built as objects, without pyplot and without changing defaults, so that other plots of the process are not
+affected. matplotlib is imported when the first plot is drawn. Plots without data are not made.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -41,13 +41,13 @@ if TYPE_CHECKING:
 PLOTS = "plots"
 CURVES = 10
 FEW = 5
-"""Below so many values a box would pretend to more than is known."""
+"""Minimum number of values for a box; with fewer, single points are drawn."""
 
 
 def write_plots(
     directory: Path, records: Mapping[int, TrialRecord], space: SearchSpace, objective: Objective
 ) -> list[Path]:
-    """Draw the pictures of a run into `directory/plots` and return the paths of those that had something to show.
+    """Draw the plots of a run into `directory/plots` and return the paths of those that have data.
 
     `records`: trial number to record. OSError passes through.
     """
@@ -62,7 +62,7 @@ def draw_plots(
     objective: Objective,
     notes: Mapping[str, Any],
 ) -> "dict[str, Figure]":
-    """The pictures of a run that have something to show, by name. `notes`: what `strategy.json` holds."""
+    """The plots of a run that have data, by name. `notes`: the contents of `strategy.json`."""
     from nasrun.reports.changes import HISTORY, draw_history
     from nasrun.reports.front_plot import draw_front
     from nasrun.reports.shared_plots import more_figures
@@ -119,10 +119,10 @@ def _incumbent(records: Sequence[TrialRecord], objective: Objective) -> "Figure 
 
 
 def _accuracy_parameters(records: Sequence[TrialRecord], objective: Objective) -> "Figure | None":
-    """Objective against parameters, with the networks that no smaller one matches joined by a line."""
+    """Objective against parameters, with a line through the networks that no smaller one matches."""
     known = [r for r in records if r.status == "ok" and r.trial.proposal.reuse_of is None]
     known = [r for r in known if (r.mean("parameters") or 0) > 0]
-    # With parameters for another objective, the picture of the front is this one.
+    # If the number of parameters is another objective, the plot of the front is the same.
     if not known or any(one.metric == "parameters" for one in objective.all):
         return None
     parameters, values = means_of(known, "parameters"), means_of(known, objective.metric)
@@ -228,7 +228,7 @@ def _origins(records: Sequence[TrialRecord], objective: Objective) -> "Figure | 
 
 
 def _box(axes: "Axes", values: np.ndarray, height: float) -> None:
-    """A lying box plot at a height: median, quartiles, and whiskers to the last value within 1.5 times the box."""
+    """A horizontal box plot at a height: median, quartiles, and whiskers to the last value within 1.5 times the box."""
     first, median, third = np.quantile(values, [0.25, 0.5, 0.75])
     if len(values) >= FEW:
         reach = 1.5 * (third - first)
@@ -245,7 +245,7 @@ def _box(axes: "Axes", values: np.ndarray, height: float) -> None:
 
 
 def _gain_limits(gains: np.ndarray) -> tuple[float, float]:
-    """Limits around the bulk of the gains; what lies beyond is drawn as a triangle on the edge."""
+    """Limits around the bulk of the gains; values beyond are drawn as triangles on the edge."""
     low, high = np.quantile(gains, [0.1, 0.9])
     inside = gains[(gains >= low - (high - low)) & (gains <= high + (high - low))]
     return min(float(inside.min()), 0.0), max(float(inside.max()), 0.0)

@@ -1,4 +1,4 @@
-"""Pictures of searches with shared weights: every sampled accuracy with its moving average, and cells as graphs.
+"""Plots of searches with shared weights: every sampled accuracy with its moving average, and cells as graphs.
 
 Figures are objects, without pyplot; matplotlib is imported when one is drawn.
 """
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WINDOW = 100
-"""Accuracies in a moving average, as in the figures of the I-ENAS paper."""
+"""Number of accuracies in a moving average, as in the figures of the I-ENAS paper."""
 
 NAMES = {"conv3": "conv 3x3", "conv5": "conv 5x5", "avg3": "avg pool 3x3", "max3": "max pool 3x3"}
 COLOURS = {"conv3": "#CFE3F3", "conv5": "#9CC7E6", "avg3": "#D5EDE3", "max3": "#A9DCC8"}
 LINES = (INK, "#7A4F9A", BLUE, GREEN, ORANGE)
-"""Of the arrows, by the node that they come from."""
+"""Colours of the arrows, by the node that they come from."""
 
 COLUMN, ROW, WIDTH = 2.5, 1.35, 1.3
-"""Of the drawing of a cell, in its own units: from column to column, row to row, and the boxes."""
+"""Sizes in the drawing of a cell, in its own units: distance of columns, of rows, and width of the boxes."""
 
 
 def more_figures(
     directory: Path, records: Sequence[TrialRecord], space: SearchSpace, objective: Objective
 ) -> "dict[str, Figure]":
-    """The pictures by name: `sampled`, where weights were shared, `architecture`, where architectures had weights, and
-    `cell`, where the space has cells to draw."""
+    """The plots by name: `sampled` if weights were shared, `architecture` if architectures had weights, and `cell` if
+    the space has cells to draw."""
     figures = {}
     ranked = [record for record in records if record.status == "ok"]
     if (directory / SHARED).is_file():
@@ -64,7 +64,7 @@ def moving_average(values: np.ndarray, window: int = WINDOW) -> np.ndarray:
 def draw_sampled(series: Mapping[str, tuple[np.ndarray, np.ndarray]], label: str) -> "Figure":
     """Every accuracy, its moving average as a line, and a star on the first maximum.
 
-    `series`: by name, the trial numbers and accuracies of a run; `label`: what the accuracies are.
+    `series`: by name, the trial numbers and accuracies of a run; `label`: the name of the accuracies.
     """
     from matplotlib.figure import Figure
 
@@ -76,7 +76,7 @@ def draw_sampled(series: Mapping[str, tuple[np.ndarray, np.ndarray]], label: str
         window = min(WINDOW, len(values))
         line = f"{name}: mean of {window}" if name else f"mean of the last {window}"
         axes.plot(numbers, moving_average(values, window), color=colour, linewidth=2, zorder=3, label=line)
-        first = int(np.argmax(values))  # of equals, the first
+        first = int(np.argmax(values))  # the first of equal ones
         star: dict[str, Any] = {"marker": "*", "s": 170, "edgecolors": "white", "linewidths": 0.8, "zorder": 5}
         text = f"first maximum: trial {numbers[first]:,}, {values[first]:.4g}"
         axes.scatter([numbers[first]], [values[first]], color=colour, label=text, **star)
@@ -92,7 +92,8 @@ def draw_sampled(series: Mapping[str, tuple[np.ndarray, np.ndarray]], label: str
 
 
 def draw_cells(graphs: Mapping[str, CellGraph]) -> "Figure":
-    """The cells of an architecture, by title: each block is the sum of operations on what the arrows come from."""
+    """The cells of an architecture, by title: each block is the sum of operations on the nodes that its arrows come
+    from."""
     from matplotlib.figure import Figure
 
     places = [_places(graph) for graph in graphs.values()]
@@ -111,9 +112,9 @@ def draw_cells(graphs: Mapping[str, CellGraph]) -> "Figure":
 
 
 def _places(graph: CellGraph) -> dict[int, tuple[float, float]]:
-    """Where nodes stand: the inputs, then the blocks, last the output.
+    """Positions of the nodes: the inputs, then the blocks, then the output.
 
-    A column for each depth, and a row for each node but the output: along its row a line meets no other node.
+    A column for each depth, and a row for each node but the output, so that a line along its row meets no other node.
     """
     depths = [0] * len(graph.inputs)
     for block in graph.blocks:
@@ -152,7 +153,7 @@ def _line(
     *,
     dashed: bool = False,
 ) -> None:
-    """An arrow from a node, through the gutter between two columns, to a point on the left edge of another."""
+    """An arrow from a node, through the gap between two columns, to a point on the left edge of another."""
     begin = start[0] + WIDTH / 2 + (0.0 if node < 2 else 0.2)
     style: dict[str, Any] = {"color": GREY, "linestyle": "--"} if dashed else {"color": LINES[node % len(LINES)]}
     style |= {"linewidth": 1.1, "solid_joinstyle": "round", "zorder": 2}

@@ -1,4 +1,4 @@
-"""The table of a run with shared weights: `shared.csv`, a row for each epoch that these were trained."""
+"""The table of a run with shared weights: `shared.csv`, a row for each epoch of their training."""
 
 import csv
 import io
@@ -12,7 +12,7 @@ SHARED = "shared.csv"
 
 
 def write_shared(directory: Path, epochs: Sequence[SharedTrained]) -> None:
-    """Write `shared.csv`, atomically; nothing where no shared weights were trained."""
+    """Write `shared.csv`, atomically; writes nothing if no shared weights were trained."""
     if not epochs:
         return
     names = list(dict.fromkeys(name for event in epochs for name in event.metrics))

@@ -1,4 +1,4 @@
-"""What a run came to: `summary.json`, `best.json` (the network it found), and the same in words."""
+"""The result of a run: `summary.json`, `best.json` (the network it found), and a description."""
 
 import math
 import statistics
@@ -19,15 +19,15 @@ from nasrun.storage.records import RunRecords, TrialRecord, outcome, write_json
 SUMMARY = "summary.json"
 BEST = "best.json"
 BUDGET = ("budget_seconds", "clock", "spent")
-"""What the end of a run with a budget of time says of it."""
+"""Fields of the end of a run with a time budget."""
 NEAR = 6
-"""Deviations of a score below the best up to which a trial may have been the better one."""
+"""Number of deviations below the best score within which a trial may have been the better one."""
 SIMULATED = "simulated_seconds"
-"""The metric that says how long a training took that was not made but looked up."""
+"""The metric with the training time of a training run that was looked up, not made."""
 
 
 def write_summary(run: RunRecords, space: SearchSpace, objective: Objective) -> dict[str, Any]:
-    """Write `summary.json`, and `best.json` where any trial succeeded; returns what `summary.json` holds.
+    """Write `summary.json`, and `best.json` if any trial succeeded; returns the contents of `summary.json`.
 
     `best.json` holds no timings: it is equal for a run that was interrupted and one that was not. OSError passes
     through.
@@ -45,7 +45,8 @@ def write_summary(run: RunRecords, space: SearchSpace, objective: Objective) -> 
 def whole_summary(
     run: RunRecords, space: SearchSpace, objective: Objective
 ) -> tuple[dict[str, Any], WinnerTest | None]:
-    """What `summary.json` holds of a run, finished or not; and the answers for the test images, where there are any."""
+    """The contents of `summary.json` for a run, finished or not; and the answers for the test images, if there are
+    any."""
     summary = summarise(run, space, objective)
     tested = read_tested(run.directory) if run.final is not None else None
     if tested is not None:
@@ -56,11 +57,11 @@ def whole_summary(
 
 
 def summarise(run: RunRecords, space: SearchSpace, objective: Objective) -> dict[str, Any]:
-    """What a run came to, as plain JSON with finite numbers (null in place of NaN and infinities).
+    """The result of a run, as plain JSON with finite numbers (null in place of NaN and infinities).
 
-    Times are in seconds: `wall_seconds` while the run was going, `device_seconds` summed over all measurements, failed
-    ones included, and the final training; `simulated_seconds`, where an evaluator reports them, what the trainings that
-    it looked up took. Improvements are turned so that a positive one is good.
+    Times are in seconds: `wall_seconds` while the run was going, `device_seconds` summed over all measurements,
+    including failed ones and the final training; `simulated_seconds`, if an evaluator reports it, the time of training
+    runs that were looked up. Improvements have signs such that positive is good.
     """
     records = list(run.trials.values())
     best = outcome(run, objective)
@@ -105,7 +106,7 @@ def summarise(run: RunRecords, space: SearchSpace, objective: Objective) -> dict
 
 
 def _best_in_short(best: TrialRecord, space: SearchSpace, objective: Objective) -> dict[str, Any]:
-    """What the summary tells of the best trial."""
+    """The summary of the best trial."""
     metrics = means(best)
     return {
         "trial": best.trial.number,
@@ -120,10 +121,10 @@ def _best_in_short(best: TrialRecord, space: SearchSpace, objective: Objective) 
 
 
 def choice_of(run: RunRecords, objective: Objective) -> dict[str, Any] | None:
-    """How sure it is that the winner is the best of those that are near it; None where that is not known.
+    """The probability that the winner is the best of those near it; None if it is not known.
 
-    Under a budget of time it is on record. Else it follows from the number of validation images, so that how much
-    trainings of one network differ is not in it.
+    With a time budget it is recorded. Otherwise it follows from the number of validation images, and does not include
+    the variation between training runs of one network.
     """
     if run.final is not None and "choice" in run.final.result:
         return dict(run.final.result["choice"])
@@ -144,14 +145,14 @@ def choice_of(run: RunRecords, objective: Objective) -> dict[str, Any] | None:
 
 
 def means(record: TrialRecord) -> dict[str, float]:
-    """Every metric of a trial as its mean over the repeats that succeeded, by name; parameters and FLOPs as ints."""
+    """Every metric of a trial as its mean over the successful repeats, by name; parameters and FLOPs as ints."""
     names = sorted({name for m in record.measurements if m.status == "ok" for name in m.metrics})
     found = {name: value for name in names if (value := record.mean(name)) is not None}
     return {name: whole(value) if name in ("parameters", "flops") else value for name, value in found.items()}
 
 
 def describe(summary: Mapping[str, Any], directory: Path) -> list[str]:
-    """What `summarise` returned, as aligned lines for a person; the genome of the best stands in full."""
+    """The result of `summarise` as aligned lines; the genome of the best is not shortened."""
     best, metric = summary["best"], summary["objective"]["metric"]
     rows: list[tuple[str, str]] = []
     if best is None:
@@ -187,7 +188,7 @@ def describe(summary: Mapping[str, Any], directory: Path) -> list[str]:
 
 
 def _interval(summary: Mapping[str, Any], name: str) -> str:
-    """Behind the test accuracy: where it is on new images."""
+    """After the test accuracy: its interval on new images."""
     if name != "test_accuracy" or "test" not in summary:
         return ""
     test = summary["test"]
@@ -195,7 +196,7 @@ def _interval(summary: Mapping[str, Any], name: str) -> str:
 
 
 def _timed(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Of a run with a budget of time: how sure the choice is, and what was spent."""
+    """For a run with a time budget: the certainty of the choice, and the time spent."""
     if "choice" in summary:
         choice = summary["choice"]
         source = f"a score varies by {number(choice['noise'])}, by the {choice['noise_from']}"
@@ -204,11 +205,11 @@ def _timed(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         budget = summary["budget"]
         clock = " of the processor" if budget["clock"] == "cpu" else ""
         whole = f"{duration(budget['spent'])} of {duration(budget['budget_seconds'])}{clock}"
-        yield "budget", f"{whole}, but for the report"
+        yield "budget", f"{whole}, without the report"
 
 
 def front_in_words(summary: Mapping[str, Any]) -> str:
-    """How many trials no other beats in all objectives, and their hypervolume, of a summary that has a front."""
+    """The number of trials that no other beats in all objectives, and their hypervolume, for a summary with a front."""
     front, volume = summary["front"], summary["front"]["hypervolume"]
     names = ", ".join(one["metric"] for one in summary["objectives"])
     told = "" if volume is None else f", hypervolume {number(volume)}"
@@ -216,19 +217,19 @@ def front_in_words(summary: Mapping[str, Any]) -> str:
 
 
 def number(value: float | None) -> str:
-    """A metric in four digits; a dash where there is none."""
+    """A metric in four digits; a dash if there is none."""
     if value is None:
         return "-"
     return f"{value:.4f}" if 0.001 <= abs(value) < 1000 or value == 0 else f"{value:.4g}"
 
 
 def count(value: float | None) -> str:
-    """A count with its thousands set apart; a dash where there is none."""
+    """A count with thousands separators; a dash if there is none."""
     return "-" if value is None else f"{round(value):,}"
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person reads them: 4.2 s, 3 min 05 s, 2 h 07 min."""
+    """Seconds as text: 4.2 s, 3 min 05 s, 2 h 07 min."""
     if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -236,7 +237,7 @@ def duration(seconds: float) -> str:
 
 
 def shorten(text: str, width: int) -> str:
-    """The text, its middle left out where it is longer than `width` (at least 3) characters."""
+    """The text, with its middle left out if it is longer than `width` (at least 3) characters."""
     if len(text) <= width:
         return text
     tail = (max(width, 3) - 1) // 2
@@ -244,13 +245,14 @@ def shorten(text: str, width: int) -> str:
 
 
 def nearby(directory: Path) -> str:
-    """A path relative to the current folder where it lies below it."""
+    """A path, relative to the current folder if it is below it."""
     path = directory.absolute()
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def finite(content: Any) -> Any:
-    """The same content as JSON can hold it: NaN and infinities as null, tuples as lists, array scalars as numbers."""
+    """The content in a form that JSON can hold: NaN and infinities as null, tuples as lists, array scalars as
+    numbers."""
     if isinstance(content, Mapping):
         return {str(name): finite(value) for name, value in content.items()}
     if isinstance(content, Sequence) and not isinstance(content, str | bytes):

@@ -16,7 +16,7 @@ from nasrun.storage.records import CONFIG
 
 @dataclass(frozen=True)
 class SweepRun:
-    """A finished run: its folder, what it ran on (`environment.json`), its config, and its summary."""
+    """A finished run: its folder, its machine (`environment.json`), its config, and its summary."""
 
     directory: Path
     environment: Mapping[str, Any]
@@ -35,18 +35,18 @@ class SweepRun:
         return list(_table(self.directory / "trials.csv"))
 
     def values(self, metric: str) -> list[float | None]:
-        """The metric of every trial in order; None where a trial gave none."""
+        """The metric of every trial in order; None if a trial has none."""
         return [float(row[metric]) if row.get(metric) else None for row in self.rows]
 
     def repeats(self, genome: str, metric: str) -> list[float]:
-        """The metric of every repeat of an architecture that succeeded."""
+        """The metric of every successful repeat of an architecture."""
         trials = {row["trial"] for row in self.rows if row["genome"] == genome}
         rows = (row for row in _table(self.directory / "measurements.csv") if row["trial"] in trials)
         return [float(row[metric]) for row in rows if row["status"] == "ok"]
 
 
 def sweep_runs(folder: Path) -> list[SweepRun]:
-    """The finished runs below a folder, in the order of their names; ConfigError where there are none."""
+    """The finished runs below a folder, in the order of their names; ConfigError if there are none."""
     found = []
     for path in sorted(folder.glob(f"*/{SUMMARY}")):
         environment = json.loads((path.parent / "environment.json").read_text())

@@ -1,8 +1,8 @@
 """The tables of a run directory: `trials.csv`, `measurements.csv`, `history.csv` and `genomes.txt`; with several
 objectives `front.csv`.
 
-They are derived from the records alone, in trial order, and hold the same bytes whenever the records are the same. Time
-spent stands in columns named `seconds` and nowhere else, so that two runs can be compared without them.
+They are derived only from the records, in trial order, and hold the same bytes whenever the records are the same. Times
+are only in columns named `seconds`, so that two runs can be compared without them.
 """
 
 import csv
@@ -22,11 +22,11 @@ GENOMES = "genomes.txt"
 FRONT = "front.csv"
 
 COUNTS = ("parameters", "flops", "epochs")
-"""Metrics with columns of their own, after the others; whole numbers are written without a decimal point."""
+"""Metrics with their own columns, after the others; whole numbers are written without a decimal point."""
 
 _WHOLE = {*COUNTS, "micro_batch", "lineage_epochs"}
 _BEGINNINGS = {"=", "+", "-", "@"}
-"""Of what a spreadsheet takes for a formula."""
+"""First characters of text that a spreadsheet would take for a formula."""
 _TAKEN = {"trial", "repeat", "repeats", "seed", "status", "genome", "seconds", "parent", "origin", "reuse_of", "error"}
 
 
@@ -54,7 +54,7 @@ def write_tables(
 def read_genomes(path: Path, space: SearchSpace) -> dict[int, Genome]:
     """The genomes of a `genomes.txt`, by trial number.
 
-    Raises ValueError, naming file and line, where a line is not `trial<TAB>genome` or its genome is not of `space`.
+    ValueError, naming file and line, if a line is not `trial<TAB>genome` or its genome is not of `space`.
     """
     genomes: dict[int, Genome] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
@@ -64,7 +64,7 @@ def read_genomes(path: Path, space: SearchSpace) -> dict[int, Genome]:
         if not tab or not (trial.isascii() and trial.isdigit()):
             raise ValueError(f"{path}: line {number}: expected a trial number, a tab and a genome")
         if int(trial) in genomes:
-            raise ValueError(f"{path}: line {number}: trial {trial} is there twice")
+            raise ValueError(f"{path}: line {number}: trial {trial} occurs twice")
         try:
             genomes[int(trial)] = space.parse(text)
         except ValueError as error:
@@ -80,23 +80,24 @@ def metric_names(records: Iterable[TrialRecord], objective: Objective) -> list[s
 
 
 def whole(value: float) -> int | float:
-    """A number as an int where it is whole: parameters are counted, though a mean over repeats may not be whole."""
+    """A number, as an int if it is whole: parameters are counts, but a mean over repeats may not be whole."""
     value = float(value)
     return int(value) if value.is_integer() else value
 
 
 def one_line(text: str | None) -> str:
-    """A text on one line and in characters that UTF-8 can hold: the reason of a failure comes from anywhere."""
+    """A text on one line and in characters that UTF-8 can hold: the reason of a failure may come from any code."""
     return printable(" ".join(text.split())) if text else ""
 
 
 def markdown(text: str) -> str:
-    """A text as a cell of a Markdown table, or as a line, in which it is neither markup nor the end of the cell."""
+    """A text for a cell of a Markdown table, or a line, escaped so that it is neither markup nor the end of the
+    cell."""
     return one_line(text).replace("<", "&lt;").replace("|", "\\|")
 
 
 def trial_rows(records: Sequence[TrialRecord], space: SearchSpace, objective: Objective) -> Iterable[Sequence[object]]:
-    """The rows of `trials.csv`, headings first, for records in the order of the trials."""
+    """The rows of `trials.csv`, with a header row, for records in the order of the trials."""
     genomes = [space.format(record.trial.proposal.genome) for record in records]
     return _trial_rows(records, genomes, metric_names(records, objective), objective)
 
@@ -149,7 +150,7 @@ def _history_rows(records: Sequence[TrialRecord]) -> Iterable[Sequence[object]]:
     yield ["trial", "repeat", "epoch", *names, "seconds"]
     for measurement in _measured(records):
         for number, row in enumerate(measurement.history, 1):
-            # A trial that goes on from a checkpoint counts its epochs on from there, and says so.
+            # A trial that continues from a checkpoint counts its epochs from there, and has an epoch column.
             epoch = int(row.get("epoch", number))
             cells = [_cell(name, row.get(name)) for name in (*names, "seconds")]
             yield [measurement.trial, measurement.repeat, epoch, *cells]
@@ -186,7 +187,7 @@ def _cell(name: str, value: float | None) -> str:
 
 
 def write_rows(path: Path, rows: Iterable[Sequence[object]]) -> None:
-    """Write rows as a CSV file, atomically; they are taken one after the other."""
+    """Write rows as a CSV file, atomically; consumes them one by one."""
     with replaced(path) as file:
         csv.writer(file, lineterminator="\n").writerows(map(_harmless, rows))
 
@@ -199,7 +200,7 @@ def csv_text(rows: Iterable[Sequence[object]]) -> str:
 
 
 def _harmless(row: Sequence[object]) -> Sequence[object]:
-    """The cells, a quote before text that a spreadsheet would take for a formula and calculate."""
+    """The cells, with a quote before text that a spreadsheet would evaluate as a formula."""
     for cell in row:
         if isinstance(cell, str) and cell[:1] in _BEGINNINGS:
             break

@@ -1,7 +1,7 @@
-"""What the test of a run's winner tells beside its accuracy: how sure that is, each class, what is taken for what.
+"""The test of a run's winner beyond its accuracy: its uncertainty, each class, and the confusions.
 
-It follows from the answers that the evaluator left in `best/` (`nasrun.storage.predictions`); a run without any has no
-such tables.
+It is computed from the answers that the evaluator left in `best/` (`nasrun.storage.predictions`); a run without them
+has no such tables.
 """
 
 import math
@@ -20,9 +20,9 @@ from nasrun.storage.records import write_text
 
 CLASSES, CONFUSION = "test_classes.csv", "test_confusion.csv"
 BINS = 15
-"""Bins of the calibration error, as many as in its paper."""
+"""Number of bins of the calibration error, as in its paper."""
 NORMAL_95 = 1.959963984540054
-"""95 % of a normal variable are within so many deviations of its mean."""
+"""Number of deviations around the mean that hold 95 % of a normal variable."""
 
 Row = Sequence[object]
 
@@ -40,19 +40,20 @@ class Interval(NamedTuple):
 def wilson(right: int, count: int) -> Interval:
     """The 95 % interval of a share, `right` of `count` (Wilson 1927; Brown, Cai and DasGupta 2001, section 3.1.1).
 
-    (0, 1) where nothing was counted.
+    (0, 1) if nothing was counted.
     """
     if not count:
         return Interval(0.0, 1.0)
     share, square = right / count, NORMAL_95**2
     middle = (share + square / (2 * count)) / (1 + square / count)
     reach = NORMAL_95 * math.sqrt(share * (1 - share) / count + square / (4 * count**2)) / (1 + square / count)
-    # Rounding would leave a little above 0, or below 1.
+    # Rounding would leave a value slightly above 0, or below 1.
     return Interval(middle - reach if right else 0.0, middle + reach if right < count else 1.0)
 
 
 class ClassResult(NamedTuple):
-    """What became of the test images of a class. `taken_for`: the most frequent wrong answer; None without any."""
+    """The results for the test images of a class. `taken_for`: the most frequent wrong answer; None if there is
+    none."""
 
     name: str
     images: int
@@ -62,7 +63,7 @@ class ClassResult(NamedTuple):
 
     @property
     def accuracy(self) -> float | None:
-        """The share that was recognised; None where the test set has none of them."""
+        """The share of correct answers; None if the test set has no image of the class."""
         return self.right / self.images if self.images else None
 
 
@@ -79,25 +80,25 @@ class WinnerTest:
 
     @property
     def right(self) -> int:
-        """Those that were answered right."""
+        """Number of correct answers."""
         return int(self.confusion.diagonal().sum())
 
     @property
     def interval(self) -> Interval:
-        """In which the accuracy on new images of the same kind is, with 95 % confidence."""
+        """The 95 % confidence interval of the accuracy on new images of the same kind."""
         return wilson(self.right, self.images)
 
     @cached_property
     def confusion(self) -> np.ndarray:
-        """How many images of each class got each answer, int64 (classes, classes): a row for each true class."""
+        """Number of images by class and answer, int64 (classes, classes): a row for each true class."""
         classes = len(self.predictions.classes)
         pairs = self.predictions.labels * classes + self.predictions.answers
         return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
 
     @cached_property
     def calibration_error(self) -> float:
-        """The expected calibration error: how far confidence is from accuracy, a mean over bins of equal width,
-        weighted by their images (Guo et al. 2017, arXiv 1706.04599, equation 3)."""
+        """The expected calibration error: mean distance of confidence and accuracy over bins of equal width, weighted
+        by their images (Guo et al. 2017, arXiv 1706.04599, equation 3)."""
         found = self.predictions
         bins = np.minimum((found.confidence * BINS).astype(int), BINS - 1)
         gaps = np.bincount(bins, found.confidence.astype(np.float64) - (found.answers == found.labels), BINS)
@@ -105,7 +106,7 @@ class WinnerTest:
 
     @property
     def classes(self) -> list[ClassResult]:
-        """Each class, in their order."""
+        """The results of all classes, in order."""
         names, results = self.predictions.classes, []
         for place, row in enumerate(self.confusion):
             others = row.copy()
@@ -126,21 +127,21 @@ class WinnerTest:
         }
 
     def class_rows(self) -> Iterator[Row]:
-        """Rows of `test_classes.csv`, headings first."""
+        """Rows of `test_classes.csv`, with a header row."""
         yield ["class", "images", "right", "accuracy", "low", "high", "mostly_taken_for"]
         for one in self.classes:
             measured = [one.accuracy, *one.interval] if one.images else [None, None, None]
             yield [one_line(one.name), one.images, one.right, *measured, one.taken_for and one_line(one.taken_for)]
 
     def confusion_rows(self) -> Iterator[Row]:
-        """Rows of `test_confusion.csv`, headings first."""
+        """Rows of `test_confusion.csv`, with a header row."""
         names = [one_line(name) for name in self.predictions.classes]
         yield ["class", *names]
         for name, row in zip(names, self.confusion.tolist(), strict=True):
             yield [name, *row]
 
     def wrong_rows(self) -> Iterator[Row]:
-        """The wrong answers of the highest confidence, headings first."""
+        """The wrong answers with the highest confidence, with a header row."""
         found, names = self.predictions, [one_line(name) for name in self.predictions.classes]
         yield ["test_image", "class", "answer", "confidence", "confidence_of_class"]
         for place in found.wrong.tolist():
@@ -149,8 +150,8 @@ class WinnerTest:
 
 
 def better_by(one: WinnerTest, other: WinnerTest) -> tuple[float, Interval]:
-    """How much higher the accuracy of one network is than that of another on the same test images, with the 95 %
-    interval of that: of a mean of paired differences, which images that both get right or wrong do not widen."""
+    """The difference of two networks' accuracies on the same test images, with its 95 % interval: that of a mean of
+    paired differences, which images that both get right or wrong do not widen."""
     images = one.images
     first, second = ((t.predictions.answers == t.predictions.labels).astype(float) for t in (one, other))
     differences = first - second
@@ -159,9 +160,9 @@ def better_by(one: WinnerTest, other: WinnerTest) -> tuple[float, Interval]:
 
 
 def read_tested(directory: Path, folder: str = "best") -> WinnerTest | None:
-    """The test of a run's winner, or of the network in another `folder`; None where its evaluator left no answers.
+    """The test of a run's winner, or of the network in another `folder`; None if its evaluator left no answers.
 
-    ConfigError where the file is damaged.
+    ConfigError if the file is damaged.
     """
     try:
         found = read_predictions(directory / folder)
@@ -177,7 +178,7 @@ def write_test_tables(tested: WinnerTest, folder: Path) -> None:
 
 
 def facts_of_test(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What a summary tells of the test beside the metrics: names and values for a person."""
+    """The facts on the test in a summary besides the metrics: names and values."""
     test = summary.get("test")
     if test:
         interval = Interval(*test["interval"])

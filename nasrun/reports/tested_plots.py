@@ -1,4 +1,4 @@
-"""Pictures of the test of a run's winner: the confusion matrix, and the most confidently wrong answers."""
+"""Plots of the test of a run's winner: the confusion matrix, and the most confidently wrong answers."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NAMED = 30
-"""Classes up to which a confusion matrix names them, and"""
+"""Maximum number of classes that a confusion matrix names, and"""
 COUNTED = 15
-"""up to which the counts stand in it."""
+"""for which it shows the counts."""
 COLUMNS = 6
 LETTERS = 14
 SHADE = (0.0, 114 / 255, 178 / 255)
-"""Blue, of which cells have more or less over the ground of the page, light or dark."""
+"""Blue, with which cells are shaded on the page's background, light or dark."""
 DARKEST = 0.6
 
 
 def draw_test(tested: WinnerTest) -> "dict[str, Figure]":
-    """The pictures that have something to show, by name."""
+    """The plots that have data, by name."""
     drawings: dict[str, Callable[[WinnerTest], Figure | None]] = {
         "test_confusion": _confusion,
         "test_mistakes": _mistakes,
@@ -57,7 +57,7 @@ def _confusion(tested: WinnerTest) -> "Figure":
 
 
 def _mistakes(tested: WinnerTest) -> "Figure | None":
-    """The images whose wrong answers were of the highest confidence, with answer, confidence and class."""
+    """The images whose wrong answers had the highest confidence, with answer, confidence and class."""
     from matplotlib.figure import Figure
 
     found, rows = tested.predictions, list(tested.wrong_rows())[1:]
@@ -81,7 +81,7 @@ def _mistakes(tested: WinnerTest) -> "Figure | None":
 
 
 def _picture(image: np.ndarray) -> np.ndarray:
-    """An image uint8 (channels, height, width) as it is drawn: colours, or grey where it has another number of them."""
+    """An image uint8 (channels, height, width) for drawing: colour, or grey if it does not have three channels."""
     if len(image) == 3:
         return image.transpose(1, 2, 0)
     return np.asarray(image.mean(axis=0))

@@ -1,4 +1,4 @@
-"""`baseline=true`: a known network, trained for as long as the winner was, so that a search has something to beat."""
+"""`baseline=true`: trains a known network for as long as the winner, to compare the search with."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -18,13 +18,13 @@ from nasrun.storage.records import Observer, RunRecords, TrialRecord
 
 FOLDER = "baseline"
 PIECES = 4
-"""Parts of the training, after each of which there is an archive to go on from."""
+"""Number of parts of the training; each ends with an archive to resume from."""
 SPACE = "staged_cnn"
-"""The space whose known networks stand for what people use, where the space of the search knows none."""
+"""The space whose known networks are used if the space of the search knows none."""
 
 
 class KnownNetwork(NamedTuple):
-    """`name` and `genome` of a network of `space`; `evaluator` trains the networks of that."""
+    """`name` and `genome` of a network of `space`; `evaluator` trains networks of that space."""
 
     name: str
     genome: Genome
@@ -33,14 +33,14 @@ class KnownNetwork(NamedTuple):
 
 
 def known_networks(setup: Setup, facts: Mapping[str, Any]) -> list[KnownNetwork]:
-    """The known networks that are within the limits of a run, each in the sizes that these leave room for, the best one
-    and the largest size first.
+    """The known networks within the limits of a run, each in the sizes that the limits allow, the best one and the
+    largest size first.
 
-    `facts`: those of the run, so that they are trained as the winner is: same device, same settings.
+    `facts`: those of the run, so that they are trained like the winner: same device, same settings.
     """
     task, space, evaluator = setup.dataset.task, setup.space, setup.evaluator
     if not space.known():
-        # What networks of the search begin with fits no network of another space.
+        # The starting weights of the search's networks fit no network of another space.
         own = {
             "search_space": option_section("search_space", SPACE),
             "evaluator": {**setup.config["evaluator"], "init": None},
@@ -60,26 +60,27 @@ def known_networks(setup: Setup, facts: Mapping[str, Any]) -> list[KnownNetwork]
 
 
 class Baseline:
-    """The known network beside the winner of a run.
+    """Trains a known network as the baseline of a run's winner.
 
-    How many epochs it gets follows from how long an epoch takes either network here and now, in the units of the
-    winner's: it is decided once, by the event `baseline_plan`. Then it is trained in parts, each with an archive, and
-    tested; the event `baseline` says what it came to. With the same plan it comes to the same weights.
+    The number of epochs follows from the time of an epoch of both networks, measured here and now, so that it takes as
+    long as the winner's training. It is decided once and recorded in the event `baseline_plan`. The network is then
+    trained in parts, each with an archive, and tested; the event `baseline` has the result. The same plan gives the
+    same weights.
     """
 
     def __init__(self, setup: Setup, directory: Path, log: Journal, facts: Mapping[str, Any]) -> None:
         self._setup, self._directory, self._log, self._facts = setup, directory, log, facts
 
     def run(self, winner: TrialRecord, run: RunRecords, console: Observer) -> None:
-        """Train and test, unless the journal holds that already for this winner; a failure is put on record.
+        """Train and test, unless the journal already holds the result for this winner; records a failure.
 
-        `run`: what the journal holds, the winner's test included.
+        `run`: what the journal holds, including the winner's test.
         """
         if run.baseline is not None:
             return
         networks = known_networks(self._setup, self._facts)
         if not networks:
-            console.message("baseline: no known network fits within the limits; none is trained")
+            console.message("baseline: no known network is within the limits; none is trained")
             return
         known, is_winner = self._chosen(networks, winner, run)
         network = self._described(known)
@@ -108,10 +109,10 @@ class Baseline:
     def _chosen(
         self, networks: Sequence[KnownNetwork], winner: TrialRecord, run: RunRecords
     ) -> tuple[KnownNetwork, bool]:
-        """The network beside the winner, and whether that is the winner itself, in which case there is no other.
+        """The network to compare with, and whether it is the winner itself, in which case nothing else is trained.
 
-        Under a budget of time it is the one that the plan was made for: larger ones would not be done in that time, so
-        that any winner would look good beside them.
+        Within a time budget it is the network that the plan was made for: a larger one would not finish in that time,
+        and any winner would look good beside it.
         """
         plan = run.header.plan or {}
         for genome in [winner.trial.proposal.genome, *([tuple(plan["reference"][0])] if "reference" in plan else [])]:
@@ -127,7 +128,7 @@ class Baseline:
         return {"name": known.name, "genome": known.space.format(known.genome), **cost._asdict()}
 
     def _plan(self, known: KnownNetwork, winner: TrialRecord, run: RunRecords) -> BaselinePlanned:
-        """Decide on the epochs, and put them on record."""
+        """Decide on the number of epochs, and record it."""
         assert run.final is not None
         setup, proposal, history = self._setup, winner.trial.proposal, run.final.result.get("history")
         epochs = int(history[-1]["epoch"]) if history else round(winner.mean("epochs") or 1)
@@ -135,7 +136,7 @@ class Baseline:
         other = Trial(0, self._proposal(known, winner)._replace(budget=1))
         winners, its = setup.evaluator.estimate(own), known.evaluator.estimate(other)
         if not winners or not its:
-            raise RunError("baseline=true: the evaluator does not tell how long an epoch takes")
+            raise RunError("baseline=true: this evaluator cannot estimate the time of an epoch")
         plan = BaselinePlanned(
             network=self._described(known),
             epochs=max(1, round(epochs * winners / its)),
@@ -147,14 +148,14 @@ class Baseline:
         return plan
 
     def _proposal(self, known: KnownNetwork, winner: TrialRecord) -> Proposal:
-        """The network under the settings that count for the length of an epoch."""
+        """The network, with the winner's settings that change the length of an epoch."""
         hparams = winner.trial.proposal.hparams
         return Proposal(known.genome, {name: hparams[name] for name in ("epoch_images",) if name in hparams})
 
     def _train(
         self, known: KnownNetwork, plan: BaselinePlanned, winner: TrialRecord, *, search_data: bool
     ) -> dict[str, Any]:
-        """Train by the plan, from the last archive that is there, and test; returns `metrics`."""
+        """Train by the plan, from the last archive found, and test; returns `metrics`."""
         epochs = plan.epochs
         budgets = sorted({ceil(epochs * piece / PIECES) for piece in range(1, PIECES + 1)})
         begun = max((number for number in range(1, len(budgets) + 1) if self._path(number).is_file()), default=0)
@@ -174,11 +175,11 @@ class Baseline:
         return self._directory / FOLDER / f"{number}.zip"
 
     def _clear(self) -> None:
-        """Delete the archives: the last one's weights are those of the network."""
+        """Delete the archives: the network's file has the weights of the last one."""
         for path in (self._directory / FOLDER).glob("*.zip"):
             path.unlink(missing_ok=True)
 
 
 def _tests_the_search(run: RunRecords) -> bool:
-    """Whether the winner has the weights of the search, which learned from the training part alone."""
+    """Whether the winner's weights are those of the search, which was trained on the training part only."""
     return run.final is not None and not run.final.result.get("history")

@@ -1,4 +1,4 @@
-"""The clock of a run that has a budget of time: of the wall, or of the processor."""
+"""The clock of a run with a time budget: wall time or processor time."""
 
 import os
 import time
@@ -7,8 +7,8 @@ from typing import Literal, NamedTuple
 Kind = Literal["wall", "cpu"]
 MOST_DELAY = 8.0
 BEGAN = "NASRUN_BEGAN"
-"""The variable of the environment in which `scripts/nasrun`, which sets up an environment first, says when it is done
-with that: seconds since the system started, as the first number of /proc/uptime."""
+"""Environment variable in which `scripts/nasrun` says when it has finished setting up an environment: seconds since the
+system started, as the first number of /proc/uptime."""
 
 
 class Instant(NamedTuple):
@@ -19,27 +19,27 @@ class Instant(NamedTuple):
 
 
 def this_moment() -> Instant:
-    """This moment."""
+    """The current moment."""
     return Instant(time.monotonic(), time.process_time())
 
 
 def process_start() -> Instant:
-    """When this process began: what was imported before nasrun could look at a clock counts too.
+    """The moment when this process started, so that the time of imports counts.
 
-    Where it was another program at first, which says when it became nasrun (`BEGAN`), it began then.
+    If the process was another program first, which says when it became nasrun (`BEGAN`), the moment is that one.
     """
     return Instant(time.monotonic() - _age(), 0.0)
 
 
 def _age() -> float:
-    """Seconds since this process was started; where the system does not say (only Linux does), since it used the
-    processor."""
+    """Seconds since this process started; if the system does not say (only Linux does), the processor time it has
+    used."""
     try:
         with open("/proc/self/stat", encoding="ascii", errors="replace") as file:
             ticks = int(file.read().rpartition(")")[2].split()[19])
         with open("/proc/uptime", encoding="ascii") as file:
             now = float(file.read().split()[0])
-        # A process that was started later inherits what another one said.
+        # A process that starts later inherits the variable of an earlier one.
         began = max(ticks / float(os.sysconf("SC_CLK_TCK")), _said(now))
         return max(0.0, now - began)
     except (OSError, ValueError, IndexError, AttributeError):
@@ -47,7 +47,7 @@ def _age() -> float:
 
 
 def _said(now: float) -> float:
-    """When another program became nasrun, as it says; 0 where it says nothing, or nothing that can be."""
+    """When another program became nasrun, by its own account; 0 if it gives no valid time."""
     try:
         said = float(os.environ.get(BEGAN, "0"))
     except ValueError:
@@ -56,7 +56,7 @@ def _said(now: float) -> float:
 
 
 class Clock:
-    """Seconds of a budget that are spent: those since `began`, and `before`, those of an interrupted run so far."""
+    """Seconds spent of a budget: those since `began`, and `before`, those of an interrupted run so far."""
 
     def __init__(self, kind: Kind, began: Instant, before: float = 0.0) -> None:
         self.kind, self._began, self.before = kind, began, before
@@ -68,13 +68,13 @@ class Clock:
 
     @property
     def delay(self) -> float:
-        """How many times as long as on a machine of its own this process takes by the clock; 1 where it is the
-        processor's. As far as one can tell from what it got of the processors so far."""
+        """How many times longer this process takes by the clock than on an idle machine, estimated from its share of
+        processor time so far; 1 for processor time."""
         if self.kind == "cpu":
             return 1.0
         wall, cpu = (time.monotonic() - self._began.wall), (time.process_time() - self._began.cpu)
         return min(MOST_DELAY, max(1.0, wall / cpu)) if cpu > 0 else 1.0
 
     def read(self) -> float:
-        """The time of the clock itself, in seconds from some moment on."""
+        """The current time of the clock, in seconds from an arbitrary origin."""
         return time.monotonic() if self.kind == "wall" else time.process_time()

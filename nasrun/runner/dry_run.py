@@ -1,4 +1,4 @@
-"""`dry_run=true`: what a run would do, before it does it."""
+"""`dry_run=true`: shows what a run would do."""
 
 import itertools
 import statistics
@@ -18,9 +18,9 @@ TIMED = 3
 
 
 def show_plan(setup: Setup, began: Instant) -> None:
-    """Print size of the space, trials, the price of a sample of architectures, and the time a run may take.
+    """Print the size of the space, the trials, the cost of sampled architectures, and the time a run may take.
 
-    Of a run with a budget of time, which is spent from `began` on, its plan.
+    For a run with a time budget, which is spent from `began` on, print its plan.
     """
     space, task = setup.space, setup.dataset.task
     rng = sample_rng(setup.options.seed)
@@ -50,22 +50,22 @@ def show_plan(setup: Setup, began: Instant) -> None:
     lines[4:4] = [("" if place else "data", line) for place, line in enumerate(overview.lines() if overview else ())]
     lines[3:3] = _budgets(setup)
     if setup.options.time is not None:
-        lines[2:3] = []  # the plan says how many
+        lines[2:3] = []  # the plan has the number
     print("\n".join(f"{name:<13} {text}" for name, text in lines))
 
 
 def _budgets(setup: Setup) -> list[tuple[str, str]]:
-    """The budgets of a strategy that trains in steps, and the epochs that its trials take in all."""
+    """The budgets of a strategy that trains in steps, and the total epochs of its trials."""
     budgets, epochs = setup.strategy.budgets, setup.strategy.epochs(setup.options.trials)
     if not budgets or epochs is None:
         return []
-    rungs = f"{', '.join(map(str, budgets))} epochs; a trial trains an architecture from one to the next"
-    total = f"about {epochs:.0f} in all, as {epochs / budgets[-1]:.1f} trainings of {budgets[-1]} take"
+    rungs = f"{', '.join(map(str, budgets))} epochs; each trial trains an architecture from one budget to the next"
+    total = f"about {epochs:.0f} in all, as many as {epochs / budgets[-1]:.1f} training runs of {budgets[-1]}"
     return [("budgets", rungs), ("epochs", total)]
 
 
 def _timed(setup: Setup, began: Instant) -> str:
-    """The plan that a run with a budget of time would have."""
+    """The plan of a run with a time budget."""
     budget = time_budget(setup, Clock(setup.hardware.clock, began), None, show)
     assert budget is not None
     return budget.describe(budget.first_plan()[0])
@@ -77,7 +77,7 @@ def _range(values: list[int]) -> str:
 
 
 def _prepared(setup: Setup, genomes: list[tuple[int | str, ...]], began: Instant) -> list[tuple[str, str]]:
-    """What only a prepared evaluator tells: settings that the data decide, and the time."""
+    """The lines that need a prepared evaluator: settings that depend on the data, and the time."""
     recipe = setup.evaluator.prepare().get("recipe")
     check_budgets(setup.strategy, setup.evaluator)
     time = _time(setup, genomes) if setup.options.time is None else _timed(setup, began)
@@ -85,7 +85,7 @@ def _prepared(setup: Setup, genomes: list[tuple[int | str, ...]], began: Instant
 
 
 def _time(setup: Setup, genomes: list[tuple[int | str, ...]]) -> str:
-    """An estimate from timing a few steps of the sample's architectures of middling price."""
+    """An estimate of the time, from timing a few steps of the sampled architectures of medium cost."""
     ranked = sorted(genomes, key=lambda genome: setup.space.cost(genome, setup.dataset.task).flops)
     chosen = [ranked[(2 * i + 1) * len(ranked) // (2 * TIMED)] for i in range(TIMED)]
     epochs = setup.strategy.epochs(setup.options.trials)
@@ -111,5 +111,5 @@ def _time(setup: Setup, genomes: list[tuple[int | str, ...]]) -> str:
 
 
 def parallel(setup: Setup) -> int:
-    """How many workers are at work at a time: no more than there are repeats in flight."""
+    """Number of workers at work at a time: at most the number of repeats in flight."""
     return min(setup.hardware.workers, setup.hardware.trials_in_flight * setup.evaluator.repeats)

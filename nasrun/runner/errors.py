@@ -1,4 +1,4 @@
-"""How a run that cannot go on ends: in one line, which says how to go on with it where that can be done."""
+"""How a run that cannot continue ends: with one line, which says how to resume it if it can be resumed."""
 
 import contextlib
 import errno
@@ -17,16 +17,17 @@ CHECK_SECONDS = 1.0
 
 
 class RunError(Exception):
-    """A run that cannot go on; the text is the reason, in one line."""
+    """The run cannot continue; the text is the reason, in one line."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """A run that was stopped from outside; the text says how to go on with it."""
+    """The run was stopped from outside; the text says how to resume it."""
 
 
 @contextlib.contextmanager
 def resumable(directory: Path) -> Iterator[None]:
-    """Turns what stops the run in `directory` from outside (a signal, a full disk) into Interrupted or RunError."""
+    """Turns a signal or a system error (such as a full disk) that stops the run in `directory` into Interrupted or
+    RunError."""
     how = f"go on with: {shell_command('resume', directory)}"
     try:
         yield
@@ -35,9 +36,9 @@ def resumable(directory: Path) -> Iterator[None]:
         raise Interrupted(f"interrupted; {how}") from None
     except OSError as error:
         if not (directory / NAME).is_file():
-            gone = f"{directory} was deleted or moved while the run was going on; nothing more was written"
-            raise RunError(f"{gone}; where it was moved: nasrun resume FOLDER") from error
-        room = "make room, then " if error.errno in FULL else ""
+            gone = f"{directory} was deleted or moved during the run; nothing more was written"
+            raise RunError(f"{gone}; if it was moved: nasrun resume FOLDER") from error
+        room = "free some space, then " if error.errno in FULL else ""
         said = f"{error.filename or directory}: {error.strerror}" if error.strerror else str(error)
         raise RunError(f"{said}; {room}{how}") from error
     except WorkerError as error:
@@ -45,7 +46,7 @@ def resumable(directory: Path) -> Iterator[None]:
 
 
 def watched(log: Journal, show: Callable[[Progress], None]) -> Callable[[Progress], None]:
-    """`show`, called for each epoch of a training, that also ends one whose run directory is gone: OutputError."""
+    """`show`, called for each epoch of a training run, with a check: OutputError if the run directory is gone."""
     due = time.monotonic() + CHECK_SECONDS
 
     def progress(sign: Progress) -> None:

@@ -1,4 +1,4 @@
-"""Which executor a run has: in the runner's own process, in worker processes, on a Ray cluster, or in SLURM jobs."""
+"""Chooses the executor of a run: the runner's own process, worker processes, a Ray cluster, or SLURM jobs."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -18,9 +18,10 @@ from nasrun.hardware.worker_messages import Recipe
 def make_executor(
     setup: Setup, facts: Mapping[str, Any], directory: Path, say: Callable[[str], None] = lambda text: None
 ) -> Executor:
-    """Where the jobs of a run run. `facts`: what its evaluator decided; `directory`: the run's, with its journal.
+    """The executor of a run's jobs. `facts`: what its evaluator decided; `directory`: that of the run, with its
+    journal.
 
-    `say`: tells the user a line. A Ray cluster must be `opened`.
+    `say`: shows a line to the user. A Ray cluster must be `opened`.
     """
     hardware, on_gpus = setup.hardware, facts.get("runtime", {}).get("device") == "cuda"
     if not hardware.is_remote:
@@ -53,6 +54,6 @@ def make_executor(
 
 
 def _sent(setup: Setup, hardware: RayCluster) -> Splits | None:
-    """The data for the workers of a cluster: on this machine alone, files of images are found by their path."""
+    """The data to send to the workers of a cluster; on this machine alone, workers find image files by their path."""
     splits = setup.dataset.loaded
     return splits if splits is None or hardware.address is None else splits.in_memory()

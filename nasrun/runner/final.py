@@ -1,4 +1,4 @@
-"""The winner's final training, and its one measurement on the test set."""
+"""The winner's final training, and its only evaluation on the test set."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -21,17 +21,17 @@ from nasrun.storage.records import Observer, RunRecords, TrialRecord
 from nasrun.strategies.timed.strategy import epochs_within
 
 SEGMENT = 0.25
-"""Of the epochs that are left, those of the next segment."""
+"""Length of the next segment, as a share of the remaining epochs."""
 START = "after_{}_epochs.safetensors"
-"""The weights that a winner is trained on from, while it is."""
+"""The weights from which a winner's training is continued, kept meanwhile."""
 KEPT = 2
-"""Segments on disk."""
+"""Number of segments' archives on disk."""
 
 
 class Final:
-    """What comes after the search: the winner is trained and tested, unless the journal holds that already.
+    """The steps after the search: trains and tests the winner, unless the journal already holds that.
 
-    Where it does, and the config asks for more epochs by now, the winner is trained on from its weights.
+    If it does, and the config now asks for more epochs, the winner's training is continued from its weights.
     """
 
     def __init__(
@@ -41,9 +41,9 @@ class Final:
         self._checkpoints, self._log = checkpoints, log
 
     def run(self, run: RunRecords, console: Observer, budget: TimeBudget | None = None) -> None:
-        """Train, test, and put it on record. `run`: what the journal held when the search began or went on; `budget`:
-        of the time that is left for that. RunError where it fails."""
-        # At once, since what comes after this, as a baseline, is trained with these threads too.
+        """Train, test, and record the result. `run`: what the journal held when the search began or was resumed;
+        `budget`: the remaining time budget. RunError if it fails."""
+        # First, because later steps, such as a baseline, are trained with these threads too.
         self._setup.evaluator.use_threads(None)
         told, best = len(self._search.records), self._search.winner
         done = run.final if run.final is not None and run.final.told == told else None
@@ -68,7 +68,7 @@ class Final:
             raise
         except Exception as error:
             raise RunError(f"the winner's final training failed: {first_line(error)}") from error
-        # Which network it is where the strategy says so, and not the objective.
+        # Names the network if the strategy chose it, not the objective.
         chosen = self._setup.strategy.selected_trial() is not None
         epochs = self._setup.evaluator.final_epochs
         length = {"final_epochs": epochs} if budget is None and epochs is not None else {}
@@ -80,16 +80,16 @@ class Final:
             self._start_of(behind).unlink()
 
     def _is_asked_for_now(self, done: FinalTested) -> bool:
-        """Whether there was no final training, and there is to be one now."""
+        """Whether there was no final training, and the config now asks for one."""
         return self._setup.evaluator.final_epochs is not None and not done.trained_for and "clock" not in done.result
 
     def _epochs_to_go_on_from(self, done: FinalTested) -> int:
-        """Epochs of a final training that is on record, where more are asked for now; else 0."""
+        """Epochs of a recorded final training if more are asked for now; else 0."""
         wanted, trained = self._setup.evaluator.final_epochs, done.trained_for
         return trained if wanted is not None and 0 < trained < wanted and "clock" not in done.result else 0
 
     def _longer(self, job: Job, behind: int) -> Mapping[str, Any]:
-        """Train the winner on from the weights that it has, which are kept until the result is on record."""
+        """Continue the winner's training from its weights, which are kept until the result is recorded."""
         assert job.save_to is not None
         start, weights = self._start_of(behind), Path(job.save_to)
         if not start.is_file():
@@ -103,7 +103,8 @@ class Final:
         return self._directory / "best" / START.format(behind)
 
     def _job(self, best: TrialRecord) -> Job:
-        """The job of the final training: which network, from which checkpoint of the search, where its weights go."""
+        """The job of the final training: the network, the search's checkpoint to continue from, the file for its
+        weights."""
         proposal = best.trial.proposal
         number = proposal.reuse_of if proposal.reuse_of is not None else best.trial.number
         objective = self._setup.objective
@@ -119,17 +120,17 @@ class Final:
 
     @property
     def _has_weights(self) -> bool:
-        """Whether the evaluator gives the winner's weights at the end."""
+        """Whether the evaluator provides the winner's weights at the end."""
         return self._setup.evaluator.saves or isinstance(self._setup.evaluator, SharedEvaluator)
 
 
 class Segments:
-    """A final training within a budget of time, in segments.
+    """A final training within a time budget, in segments.
 
-    The first goes on from the checkpoint of the search. Before each, how many epochs there are to be in all follows
-    from the speed of the last and the time that is left; the event `segment` says it, then it is trained and its
-    archive written. A run that is killed goes on behind the last archive, and follows what is on record. Segments leave
-    no trace: one training with the same schedule comes to the same weights.
+    The first segment continues from the checkpoint of the search. Before each segment, the total number of epochs is
+    computed from the speed of the last one and the remaining time, and recorded in the event `segment`; then the
+    segment is trained and its archive written. A killed run resumes after the last archive, and follows the record. The
+    segments do not change the result: one training run with the same schedule gives the same weights.
     """
 
     FOLDER = "final"
@@ -137,13 +138,14 @@ class Segments:
     def __init__(self, setup: Setup, directory: Path, log: Journal, budget: TimeBudget) -> None:
         self._setup, self._directory, self._log, self._budget = setup, directory, log, budget
         self._speed = self._expected = 0.0
-        """Seconds that an epoch takes, by the last segment, and that it was expected to take."""
+        """Seconds per epoch in the last segment, and the seconds expected."""
 
     def run(self, job: Job, recorded: Sequence[SegmentBegun]) -> Mapping[str, Any]:
-        """Train from the checkpoint of a job until the time is up, and test; returns what `Evaluator.test` does.
+        """Train from a job's checkpoint until the time is up, and test; returns the result of `Evaluator.test`.
 
-        `recorded`: the segments that the journal holds."""
-        # Where an archive is, all segments before it are done.
+        `recorded`: the segments that the journal holds.
+        """
+        # If there is an archive, all segments before it are done.
         number = max((one.number for one in recorded if self._path(one.number).is_file()), default=0)
         told = [self._told(segment, recorded) for segment in range(1, number + 1)]
         epochs, horizon = self._epochs_of(job), None
@@ -175,10 +177,8 @@ class Segments:
         }
 
     def _decide(self, number: int, epochs: int, genome: Genome, told: Sequence[Mapping[str, Any]]) -> SegmentBegun:
-        """What the segment after `number` is to be: none, of no epochs, where no time is left.
-
-        It is on record from now on, with what the last one told.
-        """
+        """Decide on the segment after `number`, and record it with the result of the last one; 0 epochs if no time is
+        left."""
         threads = self._threads(genome)
         work, left = self._setup.evaluator.work, max(0.0, self._budget.left / self._speed)
         horizon = epochs_within(left, lambda until: work(until, until) - work(min(epochs, until), until))
@@ -195,7 +195,7 @@ class Segments:
         return segment
 
     def _threads(self, genome: Genome) -> int | None:
-        """Threads of the next segment; where they were chosen anew, so is the speed that is expected."""
+        """Number of threads of the next segment; if it was chosen anew, the expected speed is updated too."""
         slower, seconds = self._speed / self._expected, self._budget.left * SEGMENT
         threads, speed = self._budget.segment_threads(genome, slower, seconds)
         if speed is not None:
@@ -203,7 +203,7 @@ class Segments:
         return threads
 
     def _told(self, number: int, recorded: Sequence[SegmentBegun]) -> Mapping[str, Any]:
-        """What a segment that was trained before told: the event of the next has it, or its archive but for times."""
+        """The result of an earlier segment: from the event of the next one, or else from its archive, without times."""
         if number < len(recorded):
             last = recorded[number].last
             assert last is not None
@@ -232,7 +232,7 @@ class Segments:
         return result
 
     def _epochs_of(self, job: Job) -> int:
-        """Epochs behind the checkpoint of a job."""
+        """Epochs of a job's checkpoint."""
         return (job.trial.proposal.budget or 0) if job.load_from is not None else 0
 
     def _path(self, number: int) -> Path:
@@ -240,7 +240,7 @@ class Segments:
 
     @classmethod
     def clear(cls, directory: Path) -> None:
-        """Delete the archives: the last one's weights are those of the winner."""
+        """Delete the archives: the winner's file has the weights of the last one."""
         folder = directory / cls.FOLDER
         if folder.is_dir():
             for path in folder.glob("*.zip"):

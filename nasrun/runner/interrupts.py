@@ -1,4 +1,4 @@
-"""Signals in the `nasrun` command: the first ends what is going on, later ones do not disturb the ending."""
+"""Signals in the `nasrun` command: the first ends the run, later ones do not disturb its end."""
 
 import signal
 from types import FrameType
@@ -6,22 +6,22 @@ from types import FrameType
 from nasrun.core.signals import BATCH_SIGNALS
 
 ENDING = (signal.SIGINT, signal.SIGTERM, *BATCH_SIGNALS)
-"""Signals that end a run: Ctrl-C, what ends a process, and what batch systems send a while before that."""
+"""Signals that end a run: Ctrl-C, termination, and those that batch systems send shortly before it."""
 
 
 def listen() -> None:
-    """Have the signals of `ENDING` raise KeyboardInterrupt in the main thread, until `end`."""
+    """Make the signals in `ENDING` raise KeyboardInterrupt in the main thread, until `end` is called."""
     for number in ENDING:
-        # Under nohup, the end of the terminal is not the end of the run.
+        # Under nohup, closing the terminal does not end the run.
         if number not in BATCH_SIGNALS or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _interrupt)
 
 
 def end() -> None:
-    """The process is on its way out, and tidies up: whoever is impatient now gets no traceback and no half files.
+    """Ignore these signals while the process cleans up and exits: no traceback, and no half-written files.
 
-    The signals are ignored by the system: Python's own handlers are taken away before its very end, and one that comes
-    then would be what the process died of.
+    The system ignores them, because Python removes its own handlers shortly before it exits, and a later signal would
+    then kill the process.
     """
     for number in ENDING:
         if signal.getsignal(number) is _interrupt:

@@ -1,4 +1,4 @@
-"""Those who watch a run beside the console: several at once, and tables and page, which are rewritten meanwhile."""
+"""Observers besides the console: several at once, and those that rewrite tables and page during the run."""
 
 import contextlib
 import time
@@ -16,15 +16,15 @@ from nasrun.storage.records import Observer, RunRecords, TrialRecord
 
 REFRESH_SECONDS = 5.0
 SHARE = 0.02
-"""Of the time of a run, what tables and pages take that are written while it goes on."""
+"""Maximum share of a run's time for tables and pages that are written during it."""
 TRIAL_SECONDS = 3e-5
-"""What each trial is taken to add, so that there is room where many come in between."""
+"""Assumed additional seconds per trial, for trials that are added before the next writing."""
 FIRST_PAGE = 1.2
-"""Seconds that the first page is taken to cost, with the import of what draws."""
+"""Assumed seconds of the first page, including the import of the plotting library."""
 
 
 class Observers(Observer):
-    """Passes what the search tells on to several observers."""
+    """Passes each event of the search to several observers."""
 
     def __init__(self, *observers: Observer) -> None:
         self._observers = observers
@@ -63,8 +63,8 @@ class Observers(Observer):
 
 
 class _Turns:
-    """When something is to be written again that is no part of the search: at most every so many seconds, and for at
-    most `SHARE` of the time, by what it took the last time. `first`: what it is taken to take the first time."""
+    """Decides when to rewrite something during the search: at most once per interval of seconds, and for at most
+    `SHARE` of the time, judged by the duration of the last time. `first`: assumed duration of the first time."""
 
     def __init__(self, seconds: float, first: float = 0.0) -> None:
         self._seconds, self._first, self._took = seconds, first, 0.0
@@ -75,7 +75,7 @@ class _Turns:
         return max(self._seconds, ((self._took or self._first) + TRIAL_SECONDS * trials) / SHARE)
 
     def take(self, action: Callable[[], None], trials: int) -> None:
-        """Do it where it is due."""
+        """Run the action if it is due."""
         began = time.monotonic()
         if began - self._ended >= self.wait(trials):
             action()
@@ -84,10 +84,11 @@ class _Turns:
 
 
 class PageRefresh(Observer):
-    """Writes `report.html` anew while the search goes on, at most every so many `seconds`, and when it is stopped.
+    """Rewrites `report.html` during the search, at most once every `seconds`, and when the search is stopped.
 
-    It is written between two trials, and takes no more than `SHARE` of the time; the first comes after a minute. Where
-    it cannot be drawn, the user is told once (`say`), and the run goes on without. OSError passes through."""
+    It is written between two trials, and takes at most `SHARE` of the time; the first is written after a minute. If it
+    cannot be drawn, the user is told once (`say`), and the run continues without it. OSError passes through.
+    """
 
     def __init__(self, setup: Setup, run: RunRecords, seconds: float, say: Callable[[str], None]) -> None:
         self._setup, self._run, self._say = setup, run, say
@@ -103,10 +104,10 @@ class PageRefresh(Observer):
             self._turns.take(self._write, len(self._run.trials))
 
     def on_finish(self, summary: Mapping[str, Any]) -> None:
-        self._written = False  # the page of the whole run is there
+        self._written = False  # the page of the whole run is written
 
     def close(self) -> None:
-        """A page that says that the run goes on says no longer so."""
+        """Rewrite a page that says that the run is going on."""
         if self._written and not self._failed:
             with contextlib.suppress(OSError):
                 self._write(going_on=False)
@@ -121,13 +122,13 @@ class PageRefresh(Observer):
             raise
         except Exception as error:
             self._failed = True
-            self._say(f"{PAGE} cannot be drawn while the run goes on ({type(error).__name__}: {first_line(error)})")
+            self._say(f"{PAGE} cannot be drawn during the run ({type(error).__name__}: {first_line(error)})")
         else:
             self._written = True
 
 
 class TableRefresh(Observer):
-    """Rewrites the tables while the search goes on: at most every five seconds, and for at most `SHARE` of the time."""
+    """Rewrites the tables during the search: at most every five seconds, and for at most `SHARE` of the time."""
 
     def __init__(self, setup: Setup, directory: Path) -> None:
         self._setup, self._directory = setup, directory

@@ -1,4 +1,4 @@
-"""The user's own classes in a run directory: their source, and what becomes of a resume where it has changed."""
+"""The source of the user's own classes in a run directory, and the check for changes when a run is resumed."""
 
 import itertools
 from collections.abc import Iterator, Mapping
@@ -11,7 +11,7 @@ from nasrun.storage.records import RunRecords
 from nasrun.storage.run_directory import write_files
 
 ACCEPT = "changed_code"
-"""The key that lets a run go on with other code than it began with."""
+"""The key that allows a run to be resumed with changed code."""
 
 
 def stored_files(code: OwnCode, folder: str = FOLDER) -> dict[str, bytes]:
@@ -20,7 +20,7 @@ def stored_files(code: OwnCode, folder: str = FOLDER) -> dict[str, bytes]:
 
 
 def accepts_changes(overrides: Mapping[str, Any]) -> tuple[bool, dict[str, Any]]:
-    """Whether the overrides of a resume let the code be another one, and the other overrides."""
+    """Whether the overrides of a resume allow changed code, and the other overrides."""
     others = dict(overrides)
     accepted = others.pop(ACCEPT, False)
     if not isinstance(accepted, bool):
@@ -29,7 +29,7 @@ def accepts_changes(overrides: Mapping[str, Any]) -> tuple[bool, dict[str, Any]]
 
 
 def last_record(run: RunRecords) -> tuple[Mapping[str, Any] | None, str]:
-    """What a journal says last of the code of own classes, None where it says nothing, and the folder it lies in."""
+    """The journal's latest record of the code of own classes (None: no record), and the folder of that code."""
     record = run.header.code
     for _, event in run.resumes:
         record = event.code or record
@@ -37,10 +37,10 @@ def last_record(run: RunRecords) -> tuple[Mapping[str, Any] | None, str]:
 
 
 def changed_code(run: RunRecords, config: Mapping[str, Any], accepted: bool) -> OwnCode | None:
-    """The code of the own classes of a run that goes on, where it has changed and that is accepted; else None.
+    """The changed code of own classes of a resumed run, if the change is accepted; None if nothing changed.
 
-    ConfigError, naming the file, where it has changed and is not. A run of a version that recorded none has none to
-    compare.
+    ConfigError, naming the file, if it has changed and this is not accepted. Runs of versions that did not record the
+    code have nothing to compare.
     """
     record, folder = last_record(run)
     if record is None:
@@ -56,12 +56,12 @@ def changed_code(run: RunRecords, config: Mapping[str, Any], accepted: bool) -> 
     again = shell_command("resume", directory, f"{ACCEPT}=true")
     raise ConfigError(
         f"{changed[0]}{more}: is not the code that the run was made with, which is in {directory / folder}; put that "
-        f"back, or go on with the changed one: {again}"
+        f"back, or resume with the changed code: {again}"
     )
 
 
 def recorded(directory: Path, code: OwnCode | None) -> dict[str, Any] | None:
-    """Write changed code into a run directory, and return what the event of the resume says of it."""
+    """Write changed code into a run directory, and return its record for the event of the resume."""
     if code is None:
         return None
     number = next(n for n in itertools.count(1) if not (directory / FOLDER / f"changed_{n}").exists())
@@ -71,11 +71,11 @@ def recorded(directory: Path, code: OwnCode | None) -> dict[str, Any] | None:
 
 
 def changes_of_code(run: RunRecords) -> Iterator[str]:
-    """What a user should know of a run that was resumed with other code, a line for each time."""
+    """A message for each time the run was resumed with other code."""
     record = run.header.code
     for told, event in run.resumes:
         if event.code is not None and record is not None:
             files, before = event.code["files"], record["files"]
             changed = [name for name in {**before, **files} if files.get(name) != before.get(name)]
-            yield f"own classes: resumed with other code since trial {told} ({', '.join(changed)})"
+            yield f"own classes: resumed with other code after {told} trials ({', '.join(changed)})"
             record = event.code

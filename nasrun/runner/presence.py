@@ -1,4 +1,4 @@
-"""What a run is at, for whoever looks at its lock while it goes on: see `nasrun.reports.status`."""
+"""The state of a running search, for readers of its lock: see `nasrun.reports.status`."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,11 +8,11 @@ from nasrun.core import Executor, Objective, Progress, Trial
 from nasrun.storage.records import Observer, TrialRecord
 
 MOST_SHOWN = 256
-"""Trials in training of which the epoch is told."""
+"""Maximum number of running trials whose epoch is reported."""
 
 
 class Presence(Observer):
-    """Follows a run, and describes it when it is asked, from another thread too."""
+    """Follows a run, and describes its state on request, also from another thread."""
 
     def __init__(self, executor: Executor, objective: Objective) -> None:
         self._executor = executor
@@ -22,8 +22,8 @@ class Presence(Observer):
         self._epochs: dict[int, tuple[float, int]] = {}
 
     def describe(self) -> dict[str, Any]:
-        """What it is at, as JSON. `phase`: search | final, the training of the winner. `trials`: in all. `epochs`: by
-        the trial in training (-1: the winner) the epochs done and in all. `workers`: as `WorkerState`."""
+        """The state of the run, as JSON. `phase`: search, or final (the winner's training). `trials`: total number.
+        `epochs`: for each running trial (-1: the winner) the epochs done and in all. `workers`: as `WorkerState`."""
         epochs = list(self._epochs.items())[-MOST_SHOWN:]
         return {
             "objective": self._objective,

@@ -1,4 +1,4 @@
-"""A run made again from its record alone, in a new directory, and whether it came to the same."""
+"""Repeats a run from its record alone in a new directory, and compares the results."""
 
 import csv
 import hashlib
@@ -32,16 +32,16 @@ from nasrun.storage.run_directory import holds_run
 BEST = "best.json"
 WEIGHTS = Path("best") / "model.safetensors"
 TIMES = ("seconds", "latency_ms")
-"""What no two runs have in common: beginnings of names of columns."""
+"""Prefixes of columns that differ between any two runs."""
 FREE = ("output", "tracker", "hardware.address")
-"""Keys that may be given anew, besides where the data lie: they change no result."""
+"""Keys that may be set anew, besides the location of the data: they do not change results."""
 
 
 @dataclass(frozen=True)
 class Rerun:
-    """A run that was made again. `compared`: the files that both have. `different`: what differs, a line for each file.
+    """A repeated run. `compared`: the files that both runs have. `different`: what differs, a line for each file.
 
-    `surroundings`: what of versions and hardware is another, as name, then and now.
+    `surroundings`: the versions and hardware that differ, as name, then and now.
     """
 
     directory: Path
@@ -51,10 +51,10 @@ class Rerun:
 
 
 def rerun(directory: Path, target: Path, overrides: Mapping[str, Any], began: Instant | None = None) -> Rerun:
-    """Make a finished run again in a new directory, and compare.
+    """Repeat a finished run in a new directory, and compare.
 
-    `overrides`: where the data lie, and other keys of no consequence. ConfigError where the run is not finished, its
-    data or its code are not there, or a key would make it another run.
+    `overrides`: the location of the data, and other keys that do not change results. ConfigError if the run is not
+    finished, its data or its code are missing, or a key would change the run.
     """
     if not holds_run(directory):
         raise ConfigError(f"{directory}: holds no run (it has no {journal.NAME})")
@@ -65,7 +65,7 @@ def rerun(directory: Path, target: Path, overrides: Mapping[str, Any], began: In
         allowed = (*FREE, *movable(run.header))
         if not any(key == name or key.startswith(f"{name}.") for name in allowed):
             known = ", ".join(allowed)
-            raise ConfigError(f"{key}: would make it another run; one that is made again may change {known}")
+            raise ConfigError(f"{key}: would change the run; a repeated run may change only {known}")
     config, _ = changed_config(run, {"tracker": "csv", **overrides})
     _find_code(run)
     setup = build(config)
@@ -73,7 +73,7 @@ def rerun(directory: Path, target: Path, overrides: Mapping[str, Any], began: In
     def check(made: Setup) -> None:
         check_data(run, config, made.dataset)
         if "table" in run.header.facts:
-            made.evaluator.prepare(run.header.facts)  # refuses another one
+            made.evaluator.prepare(run.header.facts)  # refuses another table
 
     begin(
         setup,
@@ -91,41 +91,41 @@ def rerun(directory: Path, target: Path, overrides: Mapping[str, Any], began: In
 
 
 def _words(directory: Path) -> list[str]:
-    """The command line of a run, as it was recorded."""
+    """The recorded command line of a run."""
     path = directory / CONFIG.with_name("overrides.yaml")
     words = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
     return [str(word) for word in words] if isinstance(words, list) else []
 
 
 def _find_code(run: RunRecords) -> None:
-    """Put the own classes of a run, which the user has allowed by now, on Python's path, before all others.
+    """Put the own classes of a run, which the user has allowed by now, first on Python's path.
 
-    ConfigError where they are not those that were recorded, or others were used later on.
+    ConfigError if they differ from the recorded ones, or the run was resumed with others.
     """
     record, directory = run.header.code, run.directory
     if record is None:
         return
     if last_record(run)[0] != record:
         raise ConfigError(
-            f"{directory}: went on with changed code (changed_code=true), so that it cannot be made in one go"
+            f"{directory}: was resumed with changed code (changed_code=true), so it cannot be repeated as one run"
         )
     folder = directory / FOLDER
     for name, then in record["files"].items():
         path = folder / str(name)
         if not path.is_file() or digest(path.read_bytes()) != then:
-            raise ConfigError(f"{path}: is not the code that the run was made with, or is gone; get the run again")
+            raise ConfigError(f"{path}: is missing or not the run's code; get the run directory again")
     place = str(folder.absolute())
     sys.path.insert(0, place)
     os.environ["PYTHONPATH"] = os.pathsep.join([place, *filter(None, [os.environ.get("PYTHONPATH")])])
-    for name in record["files"]:  # of a run before this one
+    for name in record["files"]:  # left by an earlier run
         sys.modules.pop(str(name).removesuffix(".py").removesuffix("/__init__").replace("/", "."), None)
     importlib.invalidate_caches()
 
 
 def _difference(then: Path, now: Path, name: str) -> str | None:
-    """What differs first between two files of a kind, times left out; None where nothing does."""
+    """The first difference between two files of a kind, except times; None if there is none."""
     if not now.is_file():
-        return f"{name}: is not there"
+        return f"{name}: is missing"
     if name.endswith(".csv"):
         return _different_cell(then, now, name)
     if name == BEST:
@@ -141,7 +141,7 @@ def _different_cell(then: Path, now: Path, name: str) -> str | None:
         rows = itertools.zip_longest(csv.DictReader(one), csv.DictReader(two))
         for number, (old, new) in enumerate(rows, start=2):
             if old is None or new is None:
-                return f"{name}: has {'more' if old is None else 'fewer'} rows than then"
+                return f"{name}: has {'more' if old is None else 'fewer'} rows than before"
             for column in {**old, **new}:
                 if not column.startswith(TIMES) and old.get(column) != new.get(column):
                     return f"{name}: row {number}, {column}: {show(old.get(column))} then, {show(new.get(column))} now"

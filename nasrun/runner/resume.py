@@ -1,4 +1,4 @@
-"""Which keys of a run's config a resume may change, and which it does."""
+"""Which keys of a run's config a resume may change, and which it does change."""
 
 import contextlib
 from collections.abc import Collection, Iterator, Mapping
@@ -30,16 +30,16 @@ CHANGEABLE = (
     *("hardware.address", "tracker", FINAL_EPOCHS, ACCEPT),
     *(f"hardware.{key}" for key in ("host", "partition", "account", "minutes", "least", "idle", "setup", "sbatch")),
 )
-"""Keys that a resumed run may have changed: none of them changes what was searched so far. Where its data lie may
-change too, if its header records them (`nasrun.storage.paths.movable`)."""
+"""Keys that a resume may change: none of them changes what was searched so far. The location of the data may change
+too, if the run's header records it (`nasrun.storage.paths.movable`)."""
 
 
 def changed_config(
     run: RunRecords, overrides: Mapping[str, Any], chosen: Collection[str] = ()
 ) -> tuple[DictConfig, dict[str, Any]]:
-    """The config under new overrides, and those of them that change something; ConfigError for the forbidden.
+    """The config under new overrides, and those of them that change something; ConfigError for forbidden ones.
 
-    `chosen`: classes that the command line names itself. Servers must be named in `overrides`.
+    `chosen`: classes that the command line itself names. Servers must be named in `overrides`.
     """
     stored = load_config(run.directory, run.changes, chosen=chosen)
     places, config = movable(run.header), find_paths(stored, run.header, run.directory)
@@ -61,9 +61,10 @@ def changed_config(
 
 
 def _changes(config: DictConfig, stored: DictConfig, key: str, value: Any, places: Collection[str]) -> bool:
-    """Set a key of a config, and say whether that changes it; ConfigError where it may not be changed.
+    """Set a key of a config and return whether that changes it; ConfigError if it may not be changed.
 
-    `stored`: the config as it was written. `places`: keys that say where data lie, which may be written otherwise.
+    `stored`: the config as it was written. `places`: keys that hold the location of data, which may be written in
+    another way.
     """
     allowed = (*CHANGEABLE, *places)
     try:
@@ -73,7 +74,7 @@ def _changes(config: DictConfig, stored: DictConfig, key: str, value: Any, place
     parent = OmegaConf.select(config, key.rpartition(".")[0]) if "." in key else config
     if not known or not isinstance(parent, DictConfig) or key.rpartition(".")[2] not in parent:
         raise ConfigError(f"{key}: no such key in this run; {nearest(key, allowed)}")
-    # What an evaluator reads is compared with what it read at the start; to read nothing would be another search.
+    # What an evaluator reads is compared with what it read at the start; reading nothing would be another search.
     moved = key in places and (key.startswith("dataset.") or isinstance(value, str))
     if moved:
         old, value = whole_path(OmegaConf.select(config, key)), whole_path(value)
@@ -89,7 +90,7 @@ def _changes(config: DictConfig, stored: DictConfig, key: str, value: Any, place
 
 
 def _chosen_trackers(value: Any) -> dict[str, dict[str, Any]]:
-    """The sections of trackers that are given by name, by a list of names, or as they are."""
+    """The sections of trackers that are given by name, by a list of names, or in full."""
     if isinstance(value, Mapping):
         return sections_by_name(value)
     return {str(name): option_section(TRACKER, name) for name in (value if isinstance(value, list) else [value])}
@@ -97,21 +98,22 @@ def _chosen_trackers(value: Any) -> dict[str, dict[str, Any]]:
 
 @contextlib.contextmanager
 def asking_for_data(run: RunRecords, config: DictConfig) -> Iterator[None]:
-    """A scope in which the data of a run are read again; where they are gone or others, the error says what to type."""
+    """A scope in which a run's data are read again; if they are missing or changed, the error says what to type."""
     try:
         yield
     except DatasetError as error:
         key, changed = data_key(config, run.header), isinstance(error, DataChangedError)
         if key not in movable(run.header) or (data_there(config, run.header) and not changed):
             raise
-        where = f"if the run's data lie elsewhere now: {shell_command('resume', run.directory, f'{key}=PATH')}"
-        raise DatasetError(f"{error}; {where}" + "; other data take a new run" * changed) from error
+        where = f"if the run's data were moved: {shell_command('resume', run.directory, f'{key}=PATH')}"
+        raise DatasetError(f"{error}; {where}" + "; for other data start a new run" * changed) from error
 
 
 def changes_of(directory: Path, config: DictConfig) -> dict[str, Any]:
-    """What a config says otherwise than the run in a directory, as dotted keys.
+    """The differences of a config from that of the run in a directory, as dotted keys.
 
-    Trackers that report to a server are named anew: whoever wrote the config chooses it, and no run directory can.
+    Trackers that report to a server are always included: the user who wrote the config chooses them, not a run
+    directory.
     """
     stored = load_config(directory, read_run(directory).changes, data_only=True)
     old, new = _with_named_trackers(plain(stored)), _with_named_trackers(plain(config))
@@ -128,36 +130,37 @@ def _with_named_trackers(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_trials(setup: Setup, run: RunRecords, changes: Mapping[str, Any]) -> None:
-    """ConfigError where fewer trials are wanted than were asked for, or any number under a budget of time; or another
-    length of the final training that makes no sense."""
+    """ConfigError if fewer trials are wanted than were asked for, if any number is given with a time budget, or if the
+    length of the final training cannot be changed so."""
     asked = len(run.asked)
     if setup.options.time is not None and "trials" in changes:
         raise ConfigError(f"trials={changes['trials']}: the run has time={setup.options.time}, which decides that")
     if FINAL_EPOCHS in changes:
         _check_final_epochs(setup, run)
     if setup.options.trials < asked:
-        raise ConfigError(f"trials={setup.options.trials}: {asked} are already there; a run can only be extended")
+        raise ConfigError(f"trials={setup.options.trials}: must be >= {asked}, the trials so far")
 
 
 def _check_final_epochs(setup: Setup, run: RunRecords) -> None:
-    """ConfigError where another length of the final training makes no sense."""
+    """ConfigError if the length of the final training cannot be changed so."""
     wanted = setup.evaluator.final_epochs
     if setup.options.time is not None:
         again = (f"from={run.directory}", f"init={run.directory}", f"evaluator.epochs={wanted or 'N'}")
         raise ConfigError(
-            f"{FINAL_EPOCHS}={show(wanted)}: the run has time={setup.options.time}, which decides that; to train its "
-            f"winner on from its weights, in a run of its own: {shell_command('experiment=train_best', *again)}"
+            f"{FINAL_EPOCHS}={show(wanted)}: the run has time={setup.options.time}, which decides that; to continue "
+            f"its winner's training in a new run: {shell_command('experiment=train_best', *again)}"
         )
     trained = run.final.trained_for if run.final is not None else 0
     if run.final is not None and (wanted is None or wanted < trained):
-        raise ConfigError(f"{FINAL_EPOCHS}={show(wanted)}: the winner was trained for {trained} already; give more")
+        raise ConfigError(f"{FINAL_EPOCHS}={show(wanted)}: must be > {trained}, the winner's epochs so far")
 
 
 def replay(search: Search, run: RunRecords) -> None:
-    """`Search.replay`; RunError where the strategy does not repeat itself, with what is other than at the start."""
+    """`Search.replay`; RunError if the strategy proposes something else, with what differs from the start of the
+    run."""
     try:
         search.replay(run.events)
     except ReplayError as error:
         found = differences(run.header.environment, describe_environment()).items()
-        others = ", ".join(f"begun with {name} {old}, now {new}" for name, (old, new) in found)
+        others = ", ".join(f"started with {name} {old}, now {new}" for name, (old, new) in found)
         raise RunError(f"the search cannot be resumed here: {error}{f' ({others})' if others else ''}") from error

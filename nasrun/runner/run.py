@@ -1,4 +1,4 @@
-"""One run from a checked config to a finished directory: create, search, test the winner, write the tables."""
+"""One run, from a checked config to a finished directory: create, search, test the winner, write the tables."""
 
 import contextlib
 import itertools
@@ -58,7 +58,7 @@ NOTES = "strategy.json"
 def start(
     config: DictConfig, directory: Path, *, unique: bool, choices: Mapping[str, str | None] = {}
 ) -> dict[str, Any]:
-    """Check a config and run it in a new directory; returns the summary. For more that can be said: `begin`."""
+    """Check a config and run it in a new directory; returns the summary. `begin` has more options."""
     began = this_moment()
     return begin(build(config), directory, unique=unique, choices=choices, began=began)
 
@@ -76,10 +76,10 @@ def begin(
 ) -> dict[str, Any]:
     """Run a checked config in a new directory and return its summary.
 
-    `unique`: where the directory is taken, a number is added to its name (for names that nasrun chose itself).
-    `choices`: the option of each group, by which runs are compared. `sweep`: its `folder` and the number of the `job`.
-    `words`: the command line of this run alone. `check`: is called once the data are loaded, before anything is made.
-    `began`: from when on a budget of time is spent; None: from now on.
+    `unique`: if the directory exists, add a number to its name (for names that nasrun chose itself). `choices`: the
+    option of each group, by which runs are compared. `sweep`: its `folder` and the number of the `job`. `words`: the
+    command line of this run alone. `check`: called once the data are loaded, before anything is created. `began`: the
+    moment from which a time budget is spent; None: now.
     """
     began = began or this_moment()
     facts = setup.prepare()
@@ -117,13 +117,13 @@ def resume(
     began: Instant | None = None,
     given: Mapping[str, Given] = {},
 ) -> dict[str, Any]:
-    """Go on with the run in a directory after a crash or an interruption, or extend a finished one.
+    """Resume the run in a directory after a crash or an interruption, or extend a finished one.
 
     `overrides`: dotted keys and their new values; only `CHANGEABLE` keys may differ from what they were. `chosen`: the
-    classes that the command line names itself; of what the directory names, others than nasrun's own are refused, and
-    so are servers that `overrides` do not name.
-    `salvage`: the journal is damaged; what is whole of it is saved first (`nasrun.runner.salvage`). `began`: as for
-    `start`. `given`: objects of the calling program, by group, where the run was started with such.
+    classes that the command line itself names; other classes named in the directory are refused unless they are
+    nasrun's own, and so are servers that `overrides` do not name. `salvage`: the journal is damaged; its intact part is
+    saved first (`nasrun.runner.salvage`). `began`: as for `start`. `given`: objects of the calling program, by group,
+    if the run was started with such.
     """
     began = began or this_moment()
     if not holds_run(directory):
@@ -136,7 +136,7 @@ def resume(
         lines = journal.repair(directory / journal.NAME)
         first = next(lines, None)
         if first is None:
-            raise ConfigError(f"{directory / journal.NAME}: holds no whole line; start the run anew")
+            raise ConfigError(f"{directory / journal.NAME}: holds no intact line; start the run again")
         run = assemble(directory, itertools.chain([first], lines), keep_events=True)
         accepted, overrides = accepts_changes(overrides)
         config, changes = changed_config(run, overrides, chosen)
@@ -144,7 +144,7 @@ def resume(
         with asking_for_data(run, config):
             setup = build(config, given)
             check_trials(setup, run, changes)
-            over = run.end is not None and run.end.complete and not changes  # no code decides any more
+            over = run.end is not None and run.end.complete and not changes  # nothing is left to compute
             code = None if over else changed_code(run, setup.config, accepted)
             setup.prepare(run.header.facts)
             check_data(run, config, setup.dataset)
@@ -153,7 +153,7 @@ def resume(
 
 
 def _hardware(setup: Setup) -> contextlib.ExitStack:
-    """The hardware of a run, which is given back when this is closed."""
+    """The hardware of a run, which is released when this is closed."""
     data, held = setup.dataset.loaded, contextlib.ExitStack()
     held.enter_context(setup.hardware.opened(0 if data is None else data.nbytes))
     return held
@@ -161,7 +161,7 @@ def _hardware(setup: Setup) -> contextlib.ExitStack:
 
 @dataclass(frozen=True, kw_only=True)
 class _Parts:
-    """What acts in a run: who watches it, what writes and keeps, what measures, and the search itself."""
+    """The objects of a run: observers, writers, the executor, and the search itself."""
 
     console: Observer
     presence: Presence
@@ -177,7 +177,7 @@ class _Parts:
 
     @classmethod
     def of(cls, setup: Setup, run: RunRecords, clock: Clock, held: contextlib.ExitStack) -> "_Parts":
-        """The parts of a run, which has not begun yet. `held`: its hardware."""
+        """The parts of a run that has not begun yet. `held`: its hardware."""
         directory, space, objective, output = run.directory, setup.space, setup.objective, setup.output
         console = make_console(output.console, space, objective)
         config = {**flat(setup.config), **given_paths(run.header)}
@@ -214,12 +214,12 @@ class _Parts:
         )
 
     def end_workers(self) -> None:
-        """The search is over: what becomes of other machines is no matter to what follows."""
+        """End the workers after the search, so that other machines cannot disturb the rest."""
         self.executor.close()
         self.held.close()
 
     def close(self) -> None:
-        """Give back what is held. The terminal first: it is to be whole again whatever becomes of the rest."""
+        """Release everything, the terminal first, so that it is restored whatever happens to the rest."""
         self.console.close()
         self.executor.close()
         with contextlib.suppress(OSError):
@@ -237,10 +237,10 @@ def _execute(
     changes: Mapping[str, Any] | None = None,
     code: OwnCode | None = None,
 ) -> dict[str, Any]:
-    """Replay what the journal holds, search on, finish, and return the summary.
+    """Replay what the journal holds, continue the search, finish, and return the summary.
 
     `hold`: of its directory. `held`: its hardware. `changes`: those of a resume. `code`: that of the user's own
-    classes, where it is another one from now on.
+    classes, if it changes with this resume.
     """
     parts = _Parts.of(setup, run, clock, held)
     hold.describe = parts.presence.describe
@@ -262,7 +262,7 @@ def _execute(
 def _search(
     setup: Setup, run: RunRecords, parts: _Parts, changes: Mapping[str, Any] | None, code: OwnCode | None
 ) -> Ending:
-    """Replay, search on, and train and test the winner; arguments as of `_execute`."""
+    """Replay, continue the search, then train and test the winner; arguments as of `_execute`."""
     directory, search, console, budget, log = run.directory, parts.search, parts.console, parts.budget, parts.log
     with journal.reject_invalid_events(directory / journal.NAME):
         replay(search, run)
@@ -289,7 +289,7 @@ def _search(
 
 
 def _finish(setup: Setup, run: RunRecords, parts: _Parts, ending: Ending) -> dict[str, Any]:
-    """Write tables, notes and pictures, and tell the observers; RunError where the run came to nothing."""
+    """Write tables, notes and pictures, and notify the observers; RunError if the run has no result."""
     directory, summary = run.directory, write_results(setup, run)
     notes = setup.strategy.notes()
     if notes:
@@ -302,7 +302,7 @@ def _finish(setup: Setup, run: RunRecords, parts: _Parts, ending: Ending) -> dic
         parts.page.on_finish(summary)
     if not ending.complete or parts.search.best is None:
         reason = ending.reason if not ending.complete else "no trial succeeded"
-        raise RunError(f"{reason}; what there is lies in {directory}")
+        raise RunError(f"{reason}; partial results are in {directory}")
     parts.tracking.on_finish(summary)
     for line in result_warnings(read_overview(directory), summary):
         parts.console.message(f"warning: {line}")
@@ -311,14 +311,14 @@ def _finish(setup: Setup, run: RunRecords, parts: _Parts, ending: Ending) -> dic
 
 
 def _train_baseline(setup: Setup, run: RunRecords, log: Journal, search: Search, observers: Observers) -> None:
-    """Train a known network beside the winner, by what the journal holds by now."""
+    """Train a known network to compare the winner with, by what the journal holds now."""
     winner = search.winner
     if run.final is not None and winner is not None:
         Baseline(setup, run.directory, log, run.header.facts).run(winner, run, observers)
 
 
 def _shared_weights(setup: Setup, log: Journal, directory: Path, trials: int) -> SharedWeights | None:
-    """What trains and keeps the weights of an evaluator that shares them; None for any other."""
+    """Trains and keeps the weights of an evaluator that shares them; None for any other."""
     if not isinstance(setup.evaluator, SharedEvaluator):
         return None
     return SharedWeights(setup.evaluator, setup.steered, log, directory, seed=setup.options.seed, trials=trials)

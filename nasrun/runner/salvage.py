@@ -1,10 +1,10 @@
-"""`nasrun resume --salvage DIR`: a run whose journal is damaged in the middle goes on from what is whole of it.
+"""`nasrun resume --salvage DIR`: resumes a run whose journal is damaged in the middle, from its intact part.
 
-The damaged journal is kept beside the new one as `journal.damaged-N.jsonl`. The new one holds the events before the
-damage, so that the search goes on from there. Whatever it asks for again is measured again, unless the damaged journal
-holds, behind the damage, whole measurements of the same trial with the same proposal: a measurement depends on nothing
-else, so that these are taken over. They are not where trials depend on weights that others left behind (checkpoints
-that a search goes on from, shared weights): there the new journal ends where these are all on disk.
+The damaged journal is kept as `journal.damaged-N.jsonl`. The new one holds the events before the damage, and the search
+continues from there. Trials that it asks for again are measured again, unless the damaged journal holds, after the
+damage, intact measurements of the same trial with the same proposal: a measurement depends on nothing else, so these
+are reused. They are not reused if trials depend on other trials' weights (checkpoints that a search continues from,
+shared weights): then the new journal ends where all of these are on disk.
 """
 
 import contextlib
@@ -35,23 +35,23 @@ from nasrun.storage.records import Observer, RunLog, RunRecords, assemble
 from nasrun.storage.run_directory import load_config
 
 Memory = dict[tuple[int, int], tuple[Proposal, Measurement]]
-"""By trial and repeat, what was measured, and for which proposal."""
+"""By trial and repeat: a measurement, and the proposal that it belongs to."""
 
 
 class Damaged(NamedTuple):
-    """A journal that is damaged at `line` (from 1): the whole lines before it, and those behind it."""
+    """A journal that is damaged at `line` (from 1): the intact lines before it, and those after it."""
 
     line: int
     before: list[Line]
     behind: list[Line]
 
     def events(self, path: Path) -> list[Event]:
-        """All events that are whole; JournalError, which names the `path`, where one makes no sense."""
+        """All intact events; JournalError, which names the `path`, if one is invalid."""
         return events_of([*self.before, *self.behind], path)
 
 
 def inspect(path: Path) -> Damaged | None:
-    """What is whole of a journal; None where nothing but its last line, which may be cut short, is damaged."""
+    """The intact part of a journal; None if nothing is damaged but its last line, which may be cut short."""
     lines = path.read_bytes().split(b"\n")
     last = len(lines) - 1 if lines[-1] else len(lines) - 2
     whole = [journal.parse(line) for line in lines]
@@ -63,10 +63,10 @@ def inspect(path: Path) -> Damaged | None:
 
 
 def save_journal(directory: Path, chosen: Collection[str] = ()) -> None:
-    """Put the journal of a run back in order; the damaged one stays beside it. `chosen`: as in `load_config`.
+    """Repair the journal of a run, and keep the damaged one. `chosen`: as in `load_config`.
 
-    Raises ConfigError where nothing is damaged, or nothing can be saved. A process that is killed here leaves the
-    damaged journal where it was.
+    ConfigError if nothing is damaged, or nothing can be saved. If the process is killed here, the damaged journal stays
+    in place.
     """
     path = directory / journal.NAME
     damaged = inspect(path)
@@ -90,13 +90,13 @@ def save_journal(directory: Path, chosen: Collection[str] = ()) -> None:
 
 
 def remarks(run: RunRecords) -> Iterator[str]:
-    """For the user: what was damaged, where the damaged journal lies, and how many trials the search goes on from."""
+    """Messages for the user: what was damaged, where the damaged journal is, and how many trials were kept."""
     for line, told, file in run.salvages:
-        yield f"line {line} of the journal was damaged: {told} finished trials kept; the damaged one is now {file}"
+        yield f"line {line} of the journal was damaged: kept {told} finished trials; the damaged journal is now {file}"
 
 
 def recalling(executor: Executor, setup: Setup, run: RunRecords) -> Executor:
-    """The executor, which where a journal was saved first hands out what that one holds of the trials asked for."""
+    """The executor; after a salvage one that reuses the damaged journal's measurements of the trials asked for."""
     memory: Memory = {}
     for salvage in run.salvages:
         path = run.directory / Path(salvage.file).name
@@ -108,9 +108,9 @@ def recalling(executor: Executor, setup: Setup, run: RunRecords) -> Executor:
 
 
 class _Recalling(Executor):
-    """Hands out what is remembered, group by group as it was measured. A group of which anything is missing is measured
-    as a whole, so that what trains together is the same as without the damage. Behind the last trial that is remembered
-    it is the executor alone."""
+    """Returns remembered measurements, group by group as they were measured. A group with a missing measurement is
+    measured again as a whole, so that the same jobs train together as without the damage. After the last remembered
+    trial it only passes jobs to the executor."""
 
     def __init__(self, executor: Executor, evaluator: Evaluator, memory: Memory) -> None:
         self._executor, self._evaluator, self._memory = executor, evaluator, memory
@@ -163,17 +163,17 @@ def _memory(events: Sequence[Event]) -> Memory:
 
 
 def _depends(setup: Setup, events: Sequence[Event]) -> bool:
-    """Whether trials depend on weights that others left behind, so that no measurement stands for itself."""
+    """Whether trials depend on other trials' weights, so that no measurement can be reused alone."""
     asked = (proposal for event in events if isinstance(event, Asked) for proposal in event.proposals)
     warm = any(proposal.warm_start != "none" for proposal in asked)
     return warm or setup.strategy.uses_checkpoints or isinstance(setup.evaluator, SharedEvaluator)
 
 
 def _length(setup: Setup, run: RunRecords, behind: Sequence[Event]) -> int:
-    """How many of the events before the damage the search can go on from.
+    """The number of events before the damage that the search can continue from.
 
-    What was measured together stands together: the last measurements may be a part of such a group, and do not count.
-    Where trials depend on the weights of others, all that are needed from there on must be on disk.
+    Measurements that were made together belong together: the last ones may be a part of such a group, and do not count.
+    If trials depend on other trials' weights, all those that are needed from there on must be on disk.
     """
     ends = [number for number, event in enumerate(run.events, 1) if not isinstance(event, Measured)]
     if not _depends(setup, [*run.events, *behind]):
@@ -202,7 +202,7 @@ def _length(setup: Setup, run: RunRecords, behind: Sequence[Event]) -> int:
 
 
 def _there(search: Search, store: CheckpointStore, trial: int) -> bool:
-    """Whether all checkpoints of a trial are on disk that it came to."""
+    """Whether all checkpoints of a trial are on disk."""
     record = search.records.get(trial)
     return record is not None and all(
         store.path(trial, m.repeat).is_file() for m in record.measurements if m.status == "ok"
@@ -218,8 +218,8 @@ def _header(directory: Path, damaged: Damaged, chosen: Collection[str]) -> RunSt
         recorded = {name: facts.pop(name) for name in ("data", "paths", "sweep") if name in facts}
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise ConfigError(
-            f"{directory / journal.NAME}: line 1, which says what was started, is damaged, and environment.json does "
-            "not say it either: nothing can be saved; start the run anew"
+            f"{directory / journal.NAME}: line 1, which describes the run, is damaged, and environment.json does not "
+            "describe it either: nothing can be saved; start the run again"
         ) from error
     config = load_config(directory, [], chosen=chosen)
     times = [event.time for event in events_of(damaged.behind, directory / journal.NAME) if event.time is not None]
@@ -236,14 +236,14 @@ def _header(directory: Path, damaged: Damaged, chosen: Collection[str]) -> RunSt
 
 
 def _set_aside(path: Path) -> Path:
-    """Give the journal a second name, which nothing else has."""
+    """Give the journal a second name that no other file has."""
     for number in itertools.count(1):
         aside = path.with_name(f"{path.stem}.damaged-{number}{path.suffix}")
         if aside.exists():
             continue
         try:
             os.link(path, aside)
-        except OSError:  # a file system without links
+        except OSError:  # the file system has no links
             shutil.copy2(path, aside)
         return aside
     raise AssertionError("unreachable")

@@ -1,8 +1,8 @@
-"""THE loop: replay, ask, journal, submit, wait, journal, tell, stop.
+"""The search loop: replay, ask, journal, submit, wait, journal, tell, stop.
 
-What the loop does next depends only on what the journal holds: it asks once at the start and once after every tell,
-for as many proposals as are missing to `in_flight`, and tells in the order of the trials. So the search is a function
-of the seed and of `in_flight`, never of timing, and a killed run goes on as if nothing had happened.
+What the loop does next depends only on the journal: it asks once at the start and once after every tell, for as many
+proposals as are missing to `in_flight`, and tells in the order of the trials. So the search is a function of the seed
+and of `in_flight`, never of timing, and a killed run resumes exactly where it was.
 """
 
 import math
@@ -26,11 +26,11 @@ from nasrun.storage.records import Observer, RunLog, TrialRecord
 
 
 class ReplayError(Exception):
-    """The journal cannot be replayed: the strategy no longer proposes what it proposed then."""
+    """The journal cannot be replayed: the strategy no longer proposes what the journal holds."""
 
 
 def fail_non_finite(measurement: Measurement) -> Measurement:
-    """The measurement, or a failure in its place where a metric is no finite number: NaN is never a result."""
+    """The measurement, or a failure in its place if a metric is not a finite number: NaN is never a result."""
     for name, value in measurement.metrics.items():
         if not math.isfinite(value):
             return measurement._replace(status="failed", metrics={}, error=f"{name} is {value}", history=())
@@ -38,7 +38,7 @@ def fail_non_finite(measurement: Measurement) -> Measurement:
 
 
 class Ending(NamedTuple):
-    """Why a search ended; `complete` is False where it gave up."""
+    """Why a search ended; `complete` is False if it gave up."""
 
     reason: str
     complete: bool
@@ -46,12 +46,12 @@ class Ending(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class SearchOptions:
-    """What is searched for, and how long.
+    """The options of a search: what is measured, and for how long.
 
-    `repeats`: measurements of each trial. `in_flight`: trials that are measured at a time. `max_failures`: failed
-    trials in a row after which the search gives up; None: never. `order`: trials are told in the order of the
-    proposals, or as they are complete. `patience`: trials in a row, none of them better than the best, after which it
-    ends; None: never.
+    `repeats`: number of measurements of each trial. `in_flight`: number of trials measured at a time. `max_failures`:
+    number of failed trials in a row after which the search gives up; None: never. `order`: trials are told in the order
+    of the proposals, or as they complete. `patience`: number of trials in a row without an improvement on the best,
+    after which the search ends; None: never.
     """
 
     objective: Objective
@@ -65,7 +65,7 @@ class SearchOptions:
 
     @classmethod
     def of(cls, setup: Setup) -> "SearchOptions":
-        """Those of a run."""
+        """The options of a run."""
         return cls(
             objective=setup.objective,
             seed=setup.options.seed,
@@ -108,17 +108,17 @@ class Search:
 
     @property
     def records(self) -> dict[int, TrialRecord]:
-        """The trials that were told, in the order of the tells."""
+        """The completed trials, in the order in which they were told."""
         return self._run.trials
 
     def run(self) -> Ending:
         """Search until all trials are done, the strategy is done, or too many trials in a row failed.
 
-        With shared weights, these are trained whenever all trials of a round are told, and before the first.
+        Shared weights are trained before the first trial, and whenever all trials of a round are completed.
         """
         if self._shared is not None:
             self._shared.load()
-        # What a kill after the last tell left to be cleared away.
+        # A kill right after the last tell may have left checkpoints to delete.
         self._checkpoints.keep_best(self.records, self._options.objective, self.needed())
         for number in self._outstanding:
             self._submit(self._run.asked[number])
@@ -154,18 +154,18 @@ class Search:
 
     @property
     def _round_over(self) -> bool:
-        """Whether shared weights are to be trained before anything more is asked for."""
+        """Whether shared weights must be trained before the next proposals are asked for."""
         assert self._shared is not None
         over = self._strategy.done or self._gave_up
         return self._count == self._shared.trials < self._options.trials and not over
 
     @property
     def _gave_up(self) -> bool:
-        """Whether the last trials, so many as the patience is, were no better than the best before them."""
+        """Whether the last `patience` trials were no better than the best before them."""
         return self._options.patience is not None and self._stale >= self._options.patience
 
     def _admit(self, count: int) -> list[TrialRecord]:
-        """Put the next so many trials on record in line."""
+        """Record the next trials in line."""
         new = [self._run.asked[number] for number in range(self._count, self._count + count)]
         self._count += count
         for record in new:
@@ -197,7 +197,8 @@ class Search:
             self._executor.submit(jobs)
 
     def _with_originals(self, proposal: Proposal) -> Proposal:
-        """The proposal with those trials as parent and partners whose checkpoints there are: not the reused."""
+        """The proposal whose parent and partners are the trials that have the checkpoints: originals, not
+        duplicates."""
         if proposal.warm_start == "none" and not proposal.partners:
             return proposal
         parent = proposal.parent
@@ -216,7 +217,7 @@ class Search:
                 numbers.update(proposal.partners, () if proposal.parent is None else (proposal.parent,))
         if not numbers:
             return numbers
-        # As sets: there may be thousands, and this is asked after every trial.
+        # Sets, because there may be thousands, and this is called after every trial.
         reused = numbers & self._reused.keys()
         return (numbers - reused) | set(map(self._original, reused))
 
@@ -226,8 +227,8 @@ class Search:
             for number in self._outstanding if self._options.order == "completion" else (self._outstanding[0],):
                 if self._complete(number):
                     return number
-            # In one write: a group that was measured together is on record as a whole or not at all, so that a
-            # resumed run never trains what is left of it in other company.
+            # One write: a group that was measured together is recorded as a whole or not at all, so that a resumed run
+            # never trains the rest of it in another group.
             measurements = [fail_non_finite(measurement) for measurement in self._executor.wait()]
             self._journal.append(
                 *(Measured(measurement=measurement) for measurement in measurements),
@@ -248,7 +249,7 @@ class Search:
             self._budget.adjust()
 
     def _take_in(self, number: int) -> TrialRecord:
-        """Everything that a tell changes, at its first time and when it is replayed."""
+        """All state changes of a tell, the first time and in a replay."""
         record = self._run.trials[number]
         record.trial = self._run.asked[number].trial
         self._outstanding.remove(number)
@@ -267,13 +268,13 @@ class Search:
         return record
 
     def replay(self, events: Sequence[Event]) -> None:
-        """Bring the strategy to where the journal ends, which the records are at already.
+        """Bring the strategy to the end of the journal, where the records already are.
 
-        Raises ReplayError where the strategy asks for something else than what is recorded.
+        ReplayError if the strategy proposes something else than what is recorded.
         """
         with no_collection():
             self._replay(events)
-        self._strategy.messages()  # what was said before the journal ended is not said again
+        self._strategy.messages()  # do not repeat messages from before the resume
 
     def _replay(self, events: Sequence[Event]) -> None:
         for position, event in enumerate(events):
@@ -288,8 +289,8 @@ class Search:
                     self._shared.take(event, self._strategy)
 
     def _ask_again(self, event: Asked, where: str) -> None:
-        if event.n > self._options.in_flight:  # this many would be made before they are compared
-            raise ReplayError(f"{where} asks for {event.n} trials at once")
+        if event.n > self._options.in_flight:  # the strategy would make all of them before they are compared
+            raise ReplayError(f"{where} asks for {event.n} trials at once, which is more than are in flight")
         proposed = self._strategy.ask(event.n)
         if proposed != event.proposals:
             raise ReplayError(f"{where}: the strategy proposed {event.proposals} then, but {proposed} now")
@@ -299,14 +300,14 @@ class Search:
 
     @property
     def winner(self) -> TrialRecord | None:
-        """What the search came to: the trial that the strategy chose, else the best by the objective."""
+        """The result of the search: the trial that the strategy chose, else the best by the objective."""
         chosen = self._strategy.selected_trial()
         record = self.records.get(chosen) if chosen is not None else None
         return record if record is not None and record.status == "ok" else self.best
 
     @property
     def asked(self) -> int:
-        """Trials proposed so far."""
+        """Number of trials proposed so far."""
         return self._count
 
     def _last_error(self) -> str:

@@ -1,9 +1,9 @@
-"""Shared weights in a search: when they are trained, where they are kept, and which of them a resumed run goes on with.
+"""Shared weights in a search: when they are trained, where they are kept, and which version a resumed run uses.
 
-Before each round of trials they are trained for one epoch (before the first for some more, if the evaluator says so).
-After each epoch they are written to `shared/<version>.safetensors`, and then the journal gets an event `shared`. So a
-run that is killed while they train goes back to the version before, and one that is killed between trials has the
-version that it needs; of earlier ones only one is kept.
+They are trained for one epoch before each round of trials (for more before the first, if the evaluator says so). After
+each epoch they are written to `shared/<version>.safetensors`, and then the journal gets an event `shared`. So a run
+that is killed during such an epoch returns to the version before, and one that is killed between trials has the version
+that it needs. Only one earlier version is kept.
 """
 
 import os
@@ -18,14 +18,14 @@ from nasrun.storage.journal import Journal
 
 FOLDER = "shared"
 KEPT = 2
-"""Versions on disk."""
+"""Number of versions on disk."""
 
 
 class SharedWeights:
     """The shared weights of one run.
 
-    `trials`: those that the run was started with; from them follow the epochs of the schedule. A run that is extended
-    later goes on behind the end of the schedule.
+    `trials`: the number that the run was started with, which determines the epochs of the schedule. A run that is
+    extended later continues past the end of the schedule.
     """
 
     def __init__(
@@ -42,15 +42,15 @@ class SharedWeights:
         self._folder = directory / FOLDER
         self._epochs = evaluator.warm_up_epochs + -(-trials // evaluator.rounds)
         self.version = 0
-        """Epochs that the journal holds."""
+        """Number of epochs that the journal holds."""
 
     @property
     def trials(self) -> int:
-        """Trials that may be asked for with the weights as they are."""
+        """Number of trials that may be asked for with the current weights."""
         return max(0, self.version - self._evaluator.warm_up_epochs) * self._evaluator.rounds
 
     def load(self) -> None:
-        """Take up the version that the journal ends with. FileNotFoundError where it is not there any more."""
+        """Load the version that the journal ends with. FileNotFoundError if its file is missing."""
         if self.version:
             path = self._path(self.version)
             if not path.is_file():
@@ -58,8 +58,8 @@ class SharedWeights:
             self._evaluator.load(path)
 
     def train(self, strategy: Strategy) -> str:
-        """Train one more epoch, on what the strategy's policy draws, put it on record, and tell the strategy what was
-        derived; returns it in words."""
+        """Train one more epoch on what the strategy's policy draws, record it, and tell the strategy what was derived;
+        returns a description."""
 
         def draw(rng: np.random.Generator) -> Genome:
             genome = strategy.draw(rng)
@@ -83,7 +83,7 @@ class SharedWeights:
         return f"shared weights, epoch {version} of {max(self._epochs, version)}: {told}; {seconds:.1f} s"
 
     def take(self, event: SharedTrained, strategy: Strategy) -> None:
-        """What an epoch changes, at its first time and when it is replayed."""
+        """All state changes of an epoch, the first time and in a replay."""
         self.version = event.version
         if event.derived is not None:
             strategy.tell_derived(event.derived.genome)
@@ -93,7 +93,8 @@ class SharedWeights:
 
 
 def _to_disk(path: Path) -> None:
-    """Force a file and its name to disk: the journal, which is, must not name what a power failure took."""
+    """Force a file and its name to disk: the journal, itself on disk, must not name a file that a power failure
+    took."""
     for name in (path, path.parent):
         file = os.open(name, os.O_RDONLY)
         try:

@@ -1,4 +1,4 @@
-"""What the user of a run should know before its first trial."""
+"""Messages for the user before a run's first trial."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,12 +16,12 @@ from nasrun.storage.records import RunRecords
 
 
 def startup_messages(setup: Setup, run: RunRecords) -> Iterator[str]:
-    """What a user should know before the first trial, or the next."""
+    """Messages for the user before the first trial, or the next."""
     facts = run.header.facts
     for name, (old, new) in differences(run.header.environment, describe_environment()).items():
-        yield f"begun with {name} {old}, going on with {new}: results may differ in the last digits"
+        yield f"started with {name} {old}, resumed with {new}: results may differ in the last digits"
     if facts.get("products", {}).get("backend") == "onednn":
-        yield "begun with products by oneDNN, which nasrun no longer uses: results may differ in the last digits"
+        yield "started with products by oneDNN, which nasrun no longer uses: results may differ in the last digits"
     if run.header.data is None and setup.dataset.loaded is not None:
         yield doubt_of(run.header.nasrun)
     runtime = facts.get("runtime")
@@ -33,7 +33,7 @@ def startup_messages(setup: Setup, run: RunRecords) -> Iterator[str]:
     latency = facts.get("latency", {})
     if latency.get("networks"):
         errors = f"{100 * latency['median']:.0f} % off (median), {100 * latency['largest']:.0f} % at most"
-        yield f"latency_ms is added up from a table; the {latency['networks']} whole networks in it: {errors}"
+        yield f"latency_ms is a sum over a table of layers; on its {latency['networks']} networks it is {errors}"
     recipe = facts.get("recipe")
     if recipe:
         yield summary(recipe)
@@ -43,19 +43,19 @@ def startup_messages(setup: Setup, run: RunRecords) -> Iterator[str]:
     yield from setup.evaluator.messages()
     if setup.objective.others and not setup.strategy.multi_objective:
         names = ", ".join(one.metric for one in setup.objective.others)
-        yield f"the strategy goes by {setup.objective.metric} alone; {names}: in front.csv and the pictures"
+        yield f"the strategy uses only {setup.objective.metric}; {names}: in front.csv and the pictures"
     yield from remarks(run)
     yield from changes_of_code(run)
     length = setup.strategy.length
     if length is not None and setup.options.trials < length:
-        yield f"trials={setup.options.trials}: the strategy takes {length} to its end; the last ones are left out"
+        yield f"trials={setup.options.trials}: the strategy needs {length} to finish; the last ones are left out"
     initial = setup.strategy.initial
     if initial and setup.options.trials <= initial:
-        yield f"trials={setup.options.trials} are no more than the {initial} random ones at first: nothing is evolved"
+        yield f"trials={setup.options.trials} must be > the {initial} random ones at the start, or nothing is evolved"
 
 
 def look_at_data(dataset: Dataset, directory: Path) -> list[str]:
-    """What is in the data that a run has read, which is written into its directory too; empty where it read none."""
+    """A description of the data that a run has read, which is also written to its directory; empty if it read none."""
     overview = overview_of(dataset)
     if overview is None:
         return []

@@ -1,4 +1,4 @@
-"""The runs that are in the folder of a sweep already, found by what they are and not by their place in it."""
+"""The existing runs of a sweep's folder, found by their config, not by their place in the folder."""
 
 import itertools
 import json
@@ -19,11 +19,11 @@ from nasrun.storage.run_directory import holds_run, load_config
 
 
 def finished(directory: Path) -> dict[str, Any] | None:
-    """The summary of a run that is over and wrote all of its files; None of any other, and where that is not known."""
+    """The summary of a run that ended and wrote all of its files; None for any other, or if that is not known."""
     if not holder_of(directory / LOCK).complete:
         return None
     try:
-        # A lock may be older than the journal beside it: from a backup, or where a disk lost what was written last.
+        # A lock may be older than the journal beside it: from a backup, or if a disk lost the last writes.
         last = last_of(directory / JOURNAL)
         if last is None or last["event"] != Ended.KIND:
             return None
@@ -34,10 +34,10 @@ def finished(directory: Path) -> dict[str, Any] | None:
 
 
 class EarlierRuns:
-    """The runs that a sweep's folder held when the sweep began; it can be pickled.
+    """The runs that a sweep's folder held when the sweep began; can be pickled.
 
-    `swept`: the keys of which the sweep has several values; they tell its runs apart, also those that a resumed run
-    may change.
+    `swept`: the keys that have several values in the sweep; they tell its runs apart, even keys that a resume may
+    change.
     """
 
     def __init__(self, directories: Sequence[Path], swept: Collection[str] = ()) -> None:
@@ -47,9 +47,8 @@ class EarlierRuns:
         self._contents: dict[Path, dict[str, Any] | None] = {}
 
     def find(self, config: Mapping[str, Any], own: Path) -> Path | None:
-        """The run of a checked config; None where there is none. The directory `own` is looked into first.
-
-        Returns an absolute path."""
+        """The run of a checked config, as an absolute path; None if there is none. Looks into the directory `own`
+        first."""
         wanted = self._identity(flat(config))
         first = [directory for directory in self._directories if directory == own.absolute()]
         for directory in (*first, *self._directories):
@@ -58,10 +57,11 @@ class EarlierRuns:
         return None
 
     def find_begun(self, config: Mapping[str, Any], own: Path, place: Mapping[str, Any]) -> Path | None:
-        """The run of a checked config that this very job of the sweep began, when it was begun before: a batch system
-        puts jobs that it took the machine from into its queue again. None where there is none.
+        """The run of a checked config that an earlier start of this job began; None if there is none. Batch systems
+        queue a job again after taking the machine from it.
 
-        `own`: the directory that the job would have; `place`: what the header of its run says of the sweep."""
+        `own`: the directory that the job would have; `place`: what the header of its run says of the sweep.
+        """
         names = (own if number == 1 else own.with_name(f"{own.name}_{number}") for number in itertools.count(1))
         for directory in itertools.takewhile(Path.is_dir, names):
             if holds_run(directory) and directory.absolute() not in self._directories:
@@ -74,7 +74,7 @@ class EarlierRuns:
         return None
 
     def _content(self, directory: Path) -> dict[str, Any] | None:
-        """What tells a stored run apart, or None where its directory cannot be read."""
+        """What tells a stored run apart, or None if its directory cannot be read."""
         if directory not in self._contents:
             try:
                 changes = read_run(directory).changes if self._read_events else []

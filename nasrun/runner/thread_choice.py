@@ -1,9 +1,9 @@
-"""With how many CPU threads the networks of a run within a budget of time are trained.
+"""Chooses the number of CPU threads for training the networks of a run within a time budget.
 
-The threads of one training wait for one another at every layer. Where other work takes some of the processors, all
-wait for the thread that has none, and fewer are faster (docs/time.md has a measurement). What is chosen follows from
-short timings, and is in the journal before anything is trained with it: sums depend on the number of threads, so that
-a resumed run has to follow.
+The threads of one training run wait for one another at every layer. If other work uses some of the processors, all
+threads wait for the one without a processor, and fewer are faster (docs/time.md has a measurement). The choice follows
+from short timings and is in the journal before anything is trained with it: sums depend on the number of threads, so a
+resumed run must use the same.
 """
 
 from collections.abc import Callable
@@ -11,15 +11,16 @@ from collections.abc import Callable
 from nasrun.core import Evaluator, Genome
 
 CLEARLY = 0.9
-"""Of the seconds that the present number of threads takes, those that another has to take at most."""
+"""Maximum time with another number of threads for it to be chosen, as a share of the present time."""
 SLOWER = 1.3
-"""How many times as long as expected a training takes before other numbers of threads are timed."""
+"""Factor by which a training run must be slower than expected before other numbers of threads are timed."""
 
 
 class ThreadChoice:
-    """The threads of an evaluator, chosen among those that it began with and halves of them.
+    """The number of threads of an evaluator, chosen among the initial number and its halves.
 
-    `seconds_of`: what a genome's network takes for a piece of work with the threads that are set; `say` tells the user.
+    `seconds_of`: seconds that a genome's network takes for a piece of work with the current threads; `say` tells the
+    user.
     """
 
     def __init__(self, evaluator: Evaluator, seconds_of: Callable[[Genome], float], say: Callable[[str], None]) -> None:
@@ -27,23 +28,23 @@ class ThreadChoice:
 
     @property
     def now(self) -> int | None:
-        """The number of threads; None where the run has no choice."""
+        """The number of threads; None if the run has no choice."""
         return self._evaluator.threads[0] if self._evaluator.threads is not None else None
 
     def follow(self, threads: int | None) -> None:
-        """Set what is on record, where it is."""
+        """Set a recorded number of threads, if there is one."""
         if threads is not None:
             self._evaluator.use_threads(threads)
 
     def is_in_doubt(self, slower: float) -> bool:
-        """Whether it is time to choose anew: trainings take so many times as long as expected, or there were better
-        times, which may be back."""
+        """Whether to choose again: training is `slower` than expected by a clear factor, or the number was reduced
+        earlier, which may no longer be needed."""
         now, most = self._evaluator.threads or (1, 1)
         return most > 1 and (slower > SLOWER or now != most)
 
     def choose(self, genome: Genome) -> float | None:
-        """Time other numbers of threads, and go over to one that is clearly faster. Returns the seconds with those that
-        are set now; None where there is no choice."""
+        """Time other numbers of threads, and switch to one that is clearly faster. Returns the seconds with the chosen
+        number; None if there is no choice."""
         before, most = self._evaluator.threads or (1, 1)
         if most == 1:
             return None
@@ -64,8 +65,9 @@ class ThreadChoice:
 
 
 def fastest_threads(now: int, most: int, seconds_with: Callable[[int], float]) -> int:
-    """The number of threads, of those reached from `now` by halving, or else by doubling up to `most`, as long as each
-    is clearly faster than the one before. `seconds_with`: what a piece of work takes with so many; called for few."""
+    """The fastest number of threads that is reached from `now` by halving, or else by doubling up to `most`, as long as
+    each step is clearly faster. `seconds_with`: seconds of a piece of work with a number of threads; called for few
+    numbers."""
     best, least = now, seconds_with(now)
     ways: tuple[Callable[[int], int], ...] = (lambda threads: threads // 2, lambda threads: min(2 * threads, most))
     for following in ways:

@@ -1,8 +1,8 @@
-"""A run within a budget of time: the plan, what it is changed to on the way, and the speeds that it goes by.
+"""A run within a time budget: its plan, the changes of the plan, and the speeds that both are based on.
 
-Whatever depends on a clock is decided here, and is in the journal before it is acted on: `speed` (how long an epoch of
-an architecture takes), `plan` (the first, and each that takes its place). A resumed run takes these from the journal
-and decides anew only what was not decided; the time between a kill and the resume does not count.
+Everything that depends on a clock is decided here, and is in the journal before it is acted on: `speed` (how long an
+epoch of an architecture takes), `plan` (the first, and each that replaces it). A resumed run reads these from the
+journal and decides only what was not decided; the time between a kill and the resume does not count.
 """
 
 import math
@@ -27,23 +27,24 @@ from nasrun.strategies.timed.strategy import Timed
 
 REPORT_SECONDS = 0.7
 PLOTS_SECONDS = 2.0
-"""What the tables, and the pictures, take at the end: seconds of a processor."""
+"""Processor seconds of the tables and the plots at the end."""
 LEAST_IMAGES = 2000
-"""Images that there must be time to train on."""
+"""Minimum number of images that there must be time to train on."""
 MARGIN, ENOUGH = 0.01, 1.25
-"""Of the budget, what is left unplanned; how many times the least budget is advised, as starts differ."""
+"""Share of the budget that is left unplanned; factor on the smallest possible budget in the advice to the user, because
+start times vary."""
 TEST_SHARE = 0.4
-"""What an image costs to be tested, of what it costs to be trained on."""
+"""Cost of testing an image, as a share of the cost of training on it."""
 LEAST_CHANGE = 0.15
-"""A plan is changed where the architectures that fit in are more, or fewer, by such a share."""
+"""Minimum relative change in the number of architectures that fit, for the plan to be changed."""
 ESTIMATED_FOR_MEASURING = 1.1
-"""What `Evaluator.estimate` adds for the validation part."""
+"""Factor by which `Evaluator.estimate` includes the validation part."""
 LEAST_SEGMENT = 20.0
-"""Seconds of a segment for which other numbers of threads are timed: that takes a second or two."""
+"""Minimum seconds of a segment for which other numbers of threads are timed, because that takes a second or two."""
 LONG = 1000
-"""Epochs of a training in which single ones make no difference."""
+"""A number of epochs so large that single epochs make no difference."""
 REFERENCES = 3
-"""Random architectures of which the one of middling price stands for all."""
+"""Number of random architectures of which the one of median cost represents all."""
 
 
 class TimeBudget:
@@ -66,46 +67,46 @@ class TimeBudget:
 
     @property
     def reserve(self) -> float:
-        """Seconds that are kept for what comes after the training: the test, the tables, the pictures."""
+        """Seconds reserved for the steps after training: the test, the tables, the plots."""
         plots = PLOTS_SECONDS if self._setup.output.plots else 0.0
         return (REPORT_SECONDS + plots) * self.clock.delay + MARGIN * self.seconds + self._test_seconds
 
     @property
     def left(self) -> float:
-        """Seconds that are left for training."""
+        """Seconds left for training."""
         return self.seconds - self.clock.spent - self.reserve
 
     @property
     def trials(self) -> int:
-        """Trials in all, by the plan."""
+        """Total number of trials, by the plan."""
         assert self._strategy.plan is not None
         return self._strategy.plan.trials
 
     def begin(self) -> None:
-        """From now on speeds are measured where they are not on record, and the clock is looked at."""
+        """Start reading the clock, and measure speeds that are not recorded."""
         self._live = True
         assert self._strategy.plan is not None
-        # What the start of a resumed process took is no delay of its trials.
+        # The start of a resumed process does not count as a delay of its trials.
         self._since += self.clock.spent - self._recorded
         self._say(self.describe(self._strategy.plan))
 
     def first_plan(self) -> tuple[Plan, Genome, float]:
-        """The plan, and what it follows from: an architecture of the usual price, seconds that a pass over the training
-        part takes it. ConfigError where there is no time for any."""
+        """The plan, and what it is based on: an architecture of the usual cost, and the seconds of its pass over the
+        training part. ConfigError if there is no time for any."""
         (genome, seconds, best), share = self._reference()
         least = seconds * LEAST_IMAGES / self._images
         if self.left < least:
             spent, end = self.clock.spent, self.reserve
             right = math.ceil(ENOUGH * max(self.seconds, spent + end + least))
             raise ConfigError(
-                f"time={format_duration(self.seconds)}: {spent:.0f} s are spent before anything is trained, a training "
-                f"takes {math.ceil(least)} s at least and the end {end:.0f} s; time={format_duration(right)} is right"
+                f"time={format_duration(self.seconds)}: too short: {spent:.0f} s were spent before training, which "
+                f"takes at least {math.ceil(least)} s, and the end {end:.0f} s; use time={format_duration(right)}"
             )
         plan = make_plan(self.left, seconds * self._cheaper, self._images, 1 / self._share, None if best else genome)
         return plan._replace(share=share, threads=self._threads.now), genome, seconds
 
     def epoch_seconds(self, genome: Genome) -> float:
-        """Seconds that an epoch of a genome's network takes: on record, or measured and put there."""
+        """Seconds per epoch of a genome's network: recorded, or measured and then recorded."""
         key = self._key(genome)
         if key not in self._speeds:
             if not self._live or self._log is None:
@@ -117,14 +118,14 @@ class TimeBudget:
         return self._speeds[key]
 
     def final_epoch_seconds(self, genome: Genome) -> float:
-        """What an epoch of the final training, which measures nothing meanwhile, is expected to take."""
-        alone = self._setup.evaluator.use_threads(None)  # workers are at nothing by now
+        """Expected seconds per epoch of the final training, which does not validate after each epoch."""
+        alone = self._setup.evaluator.use_threads(None)  # all workers are idle by now
         seconds = self._time(genome) * self._part_of_epoch if alone else self.epoch_seconds(genome)
         return self._final_epoch_seconds(seconds)
 
     def segment_threads(self, genome: Genome, slower: float, seconds: float) -> tuple[int | None, float | None]:
-        """Threads of a segment of the final training that takes so many seconds; what an epoch takes with them, where
-        they were chosen anew. `slower`: how many times as long as expected the last segment took."""
+        """Number of threads of a final training's segment that takes so many seconds; and the seconds per epoch with
+        them, if they were chosen anew. `slower`: factor by which the last segment took longer than expected."""
         if seconds < LEAST_SEGMENT or not self._threads.is_in_doubt(slower):
             return self._threads.now, None
         whole = self._threads.choose(genome)
@@ -132,7 +133,8 @@ class TimeBudget:
         return self._threads.now, self._final_epoch_seconds(whole * self._part_of_epoch)
 
     def _final_epoch_seconds(self, seconds: float) -> float:
-        """The same of a network whose epochs in the search take so many seconds."""
+        """Expected seconds per epoch of the final training, for a network whose epochs in the search take so many
+        seconds."""
         plan, splits = self._strategy.plan, self._setup.dataset.load()
         assert plan is not None
         known = seconds / ESTIMATED_FOR_MEASURING
@@ -141,7 +143,7 @@ class TimeBudget:
         return known * len(splits.whole_training) / len(splits.train)
 
     def replay(self, event: Event) -> None:
-        """Take in an event of the journal."""
+        """Apply an event of the journal."""
         self._recorded = max(self._recorded, event.spent or 0.0)
         match event:
             case SpeedMeasured():
@@ -156,17 +158,17 @@ class TimeBudget:
                 self._follow(plan_from_json(plan), event.spent or 0.0)
 
     def count(self, trial: Trial) -> None:
-        """A trial is complete, now or in the journal: what its training was planned to take counts as planned."""
+        """Count a trial that completed, now or in the journal: add the planned time of its training."""
         proposal = self._last = trial.proposal
         if proposal.reuse_of is None:
             epochs, work = proposal.budget or 0, self._setup.evaluator.work
             horizon = proposal.horizon or epochs
             new = work(epochs, horizon) - work(self._strategy.epochs_behind(proposal), horizon)
-            # One epoch more or less is no delay: what was proposed is what was planned.
+            # One epoch more or less is not a delay: what was proposed is what was planned.
             self._planned += new * self.epoch_seconds(proposal.genome) * self._share
 
     def adjust(self) -> None:
-        """After a trial: where the time for the search no longer fits the plan, change it."""
+        """Change the plan after a trial if the remaining time no longer fits it."""
         taken = self.clock.spent - self._since
         slower = taken / self._planned if self._planned else 1.0
         changed = self._with_other_threads(slower) or self._changed(slower)
@@ -175,7 +177,7 @@ class TimeBudget:
             self._say(f"{reason}; {self.describe(self._record(plan, reason))}")
 
     def _with_other_threads(self, slower: float) -> tuple[Plan, str] | None:
-        """The plan with the threads that are fastest now, and why; None where they are those that it has."""
+        """The plan with the number of threads that is fastest now, and the reason; None if it does not change."""
         plan, before = self._strategy.plan, self._threads.now
         if plan is None or self._last is None or not self._threads.is_in_doubt(slower):
             return None
@@ -186,18 +188,18 @@ class TimeBudget:
 
     @property
     def _share(self) -> float:
-        """What a second of one training takes of the budget, where several are trained at a time."""
+        """Budget seconds per second of one training run, when several run at a time."""
         return self._setup.evaluator.repeats / self._workers
 
     def _changed(self, slower: float) -> tuple[Plan, str] | None:
-        """The plan for the time that is left, and why it is another; None where the one there is will do.
+        """The plan for the remaining time, and the reason for the change; None if the present plan is good enough.
 
-        `slower`: how many times as long as planned the trials took so far.
+        `slower`: factor by which the trials so far took longer than planned.
         """
         plan, strategy = self._strategy.plan, self._strategy
         assert plan is not None
         factor = max(slower, 0.5) * self._share
-        # The winner has its rungs behind it when its final training begins.
+        # The winner's rungs are part of its training when the final training begins.
         final = (plan.horizon - plan.rungs[-1]) * min(slower, 1.0)
         room = self.left - final
         if not strategy.choosing:
@@ -217,7 +219,7 @@ class TimeBudget:
         return None
 
     def _record(self, plan: Plan, reason: str | None = None) -> Plan:
-        """Put a plan into the journal, and go by it."""
+        """Record a plan in the journal, and follow it."""
         assert self._log is not None
         spent = self.clock.spent
         self._log.append(PlanChanged(plan=plan_to_json(plan), reason=reason, spent=spent))
@@ -225,15 +227,15 @@ class TimeBudget:
         return plan
 
     def _follow(self, plan: Plan, spent: float) -> None:
-        """Go by a plan from now on, or from when so much was spent."""
+        """Follow a plan from now on, or from when so much was spent."""
         before = self._strategy.plan
-        if before is None or before.threads != plan.threads:  # what trials take with other threads is another matter
+        if before is None or before.threads != plan.threads:  # times with other threads are not comparable
             self._since, self._planned = spent, 0.0
         self._threads.follow(plan.threads)
         self._strategy.follow(plan)
 
     def outcome(self) -> dict[str, Any]:
-        """For the record, at the end: what was spent, and how sure the choice among those of the last rung is."""
+        """For the record, at the end: the time spent, and how certain the choice among the last rung is."""
         spent = {"budget_seconds": self.seconds, "clock": self.clock.kind, "spent": self.clock.spent}
         ranked = self._strategy.ranked
         if len(ranked) < 2:
@@ -249,7 +251,7 @@ class TimeBudget:
         return spent | {"choice": {**choice, "noise": noise, "noise_from": source}}
 
     def describe(self, plan: Plan) -> str:
-        """A plan in a line."""
+        """A plan in one line."""
         clock = " of the processor" if self.clock.kind == "cpu" else ""
         head = f"plan for {format_duration(self.seconds)}{clock}: "
         count = f"{plan.candidates} architectures" if plan.candidates > 1 else "one architecture"
@@ -263,10 +265,10 @@ class TimeBudget:
         return f"{head}{count} ({rungs}{repeats}), the winner for {plan.horizon:.3g} s in all"
 
     def _reference(self) -> tuple[Timing, float]:
-        """An architecture that stands for those of the search, and the share of the limits that they are fitted to.
+        """An architecture that represents those of the search, and the share of the limits that they are fitted to.
 
-        Where the strategy begins with known ones, it is the best of them, in a size that there is time for, or a
-        quick one; else of a few drawn ones that of middling price.
+        If the strategy begins with known networks, it is the best of them in a size that there is time for, or a faster
+        one; otherwise that of median cost among a few drawn ones.
         """
         setup = self._setup
         space, task = setup.steered, setup.dataset.task
@@ -291,13 +293,13 @@ class TimeBudget:
         return Timing(middling, self._time_aloud(middling), True), 1.0
 
     def _time_aloud(self, genome: Genome) -> float:
-        """`_time`, of which the user is told, since it takes seconds."""
+        """`_time`, with a message to the user, because it takes seconds."""
         seconds = self._time(genome)
         self._say(f"timed {self._setup.space.format(genome)}: {seconds:.3g} s for {self._images:,} images")
         return seconds
 
     def _time(self, genome: Genome) -> float:
-        """Seconds that a pass over the training part takes a genome's network, by the clock of the budget."""
+        """Seconds of a pass of a genome's network over the training part, by the clock of the budget."""
         trial = Trial(0, Proposal(genome, budget=1))
         seconds = self._setup.evaluator.estimate(trial, self.clock.read)
         assert seconds is not None, "a time budget is for evaluators that train"
@@ -305,19 +307,19 @@ class TimeBudget:
 
     @property
     def _part_of_epoch(self) -> float:
-        """Of a pass over the training part, what an epoch of the plan is."""
+        """An epoch of the plan, as a share of a pass over the training part."""
         plan, images = self._strategy.plan, self._images
         assert plan is not None
         return min(1.0, (plan.epoch_images or images) / images)
 
     @property
     def _cheaper(self) -> float:
-        """What an epoch of a long training costs in the mean, beside one of the usual price."""
+        """Mean cost of an epoch of a long training run, relative to an epoch of the usual cost."""
         return self._setup.evaluator.work(LONG, LONG) / LONG
 
     @property
     def _images(self) -> int:
-        """Images of the training part."""
+        """Number of images of the training part."""
         return len(self._setup.dataset.load().train)
 
     @property
@@ -332,9 +334,9 @@ class TimeBudget:
 
 
 def first_plan(setup: Setup, began: Instant, say: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
-    """For the first event of a run with a budget of time: its plan, and what was spent by then; else nothing.
+    """Fields of the first event of a run with a time budget: its plan, and the time spent by then; else empty.
 
-    They are fields of `RunStarted`. `say` tells the user what is being done meanwhile.
+    They are fields of `RunStarted`. `say` shows the user what is being done.
     """
     budget = time_budget(setup, Clock(setup.hardware.clock, began), None, say)
     if budget is None:
@@ -346,5 +348,5 @@ def first_plan(setup: Setup, began: Instant, say: Callable[[str], None] = lambda
 def time_budget(
     setup: Setup, clock: Clock, log: Journal | None, say: Callable[[str], None] = lambda text: None
 ) -> TimeBudget | None:
-    """The budget of time of a run; None where it has none."""
+    """The time budget of a run; None if it has none."""
     return TimeBudget(setup, setup.strategy, clock, log, say) if isinstance(setup.strategy, Timed) else None

@@ -1,4 +1,4 @@
-"""Which layer of a larger network stands for which of a smaller one that it grew out of; spaces of such networks."""
+"""Matches the layers of a larger network to those of the smaller one that it grew from; base class of such spaces."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -18,8 +18,8 @@ class GrowingSpace(SearchSpace):
 
     @abstractmethod
     def descents(self, parent: Genome, child: Genome) -> Sequence[int | None] | None:
-        """For each layer (or stage) of a child its layer in the parent, from 0 (None: a new one, which passes its input
-        on); None where its network cannot compute what its parent's does."""
+        """For each layer (or stage) of a child the index of its layer in the parent, from 0 (None: a new one, which
+        passes its input on); None if the child's network cannot compute its parent's function."""
 
     @abstractmethod
     def transfer(
@@ -30,11 +30,11 @@ class GrowingSpace(SearchSpace):
         weights: "Mapping[str, torch.Tensor]",
         network: "torch.nn.Module",
     ) -> Morphing:
-        """Give the network of a child the weights of its parent, by the `descents` of its layers; see `morph`."""
+        """Copy a parent's weights into the network of its child, by the `descents` of its layers; see `morph`."""
 
     def can_morph(self, parent: Genome, child: Genome) -> bool:
-        """Whether the child has `descents`: nothing of it is smaller or other than in the parent, and what is new can
-        pass its input on."""
+        """Whether the child has `descents`: no part of it is smaller or different than in the parent, and new parts can
+        pass their input on."""
         return self.descents(parent, child) is not None
 
     def morph(
@@ -49,14 +49,14 @@ class GrowingSpace(SearchSpace):
 def aligned(
     sources: int, places: int, grown: Callable[[int, int], bool], passes: Callable[[int, int], bool]
 ) -> list[int | None] | None:
-    """For each of a child's `places` the one of its parent's `sources` layers that it stands for, each in turn, or None
-    for one that is new; None where there is no such order.
+    """For each of a child's `places` the index of the parent's layer (of `sources`) that it takes over, in order, or
+    None if it is new; None if there is no such order.
 
-    `grown(source, place)`: whether a layer of the child can do what one of the parent's does. `passes(source, place)`:
-    whether a new one can pass on what the parent gives before its layer `source`.
+    `grown(source, place)`: whether a layer of the child can compute the function of one of the parent's.
+    `passes(source, place)`: whether a new layer can pass on the parent's input of its layer `source`.
     """
 
-    @cache  # else deep networks that do not fit are tried in all orders
+    @cache  # without it, deep networks that do not fit are tried in all orders
     def rest(source: int, place: int) -> list[int | None] | None:
         if places - place < sources - source:
             return None

@@ -1,9 +1,9 @@
-"""One network with the weights of all architectures of a space, of which each takes a part. Imports torch.
+"""One network with the weights of all architectures of a space; each architecture uses a part. Imports torch.
 
 Source: Yu and Huang, "Universally Slimmable Networks and Improved Training Techniques", ICCV 2019 (arXiv 1903.05134):
 the first channels of each layer; Cai et al., "Once-for-All: Train One Network and Specialize it for Efficient
 Deployment", ICLR 2020 (arXiv 1908.09791), section 3.3: the first blocks of a stage, the centre of a kernel. Kernels are
-cut out as they are, without the matrices by which Once-for-All transforms them.
+cropped without the matrices by which Once-for-All transforms them.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -18,12 +18,12 @@ from nasrun.core.outlines import outlined
 from nasrun.spaces.layers import normalise_by_batch
 
 KEPT = 64
-"""Outlines of architectures that are at hand, as some are trained or scored again and again."""
+"""Number of cached outlines of architectures, because some are trained or scored again and again."""
 
 
 def part_of(shared: Tensor, shape: Sequence[int]) -> Tensor:
-    """The part of a shared weight that an architecture uses: of the first two dimensions the first entries (channels or
-    units), of the others (a kernel) the centre. A view; the weight itself where the shapes are the same."""
+    """The part of a shared weight that an architecture uses: the first entries of the first two dimensions (channels or
+    units), the centre of the others (a kernel). A view; the weight itself if the shapes are equal."""
     for dimension, (length, wanted) in enumerate(zip(shared.shape, shape, strict=True)):
         if length != wanted:
             start = (length - wanted) // 2 if dimension > 1 else 0
@@ -34,10 +34,10 @@ def part_of(shared: Tensor, shape: Sequence[int]) -> Tensor:
 class ElasticNetwork(nn.Module):
     """Computes any architecture whose weights are parts of the shared ones.
 
-    `build`: the network of an architecture on its own; `names`: from the name of each of its parameters to that of the
-    shared one. `corners`: architectures that use all of every shared weight, each for itself or one beside another: it
-    is as large in each dimension as the largest of them. Weights are He normal by fan-in, scales 1, offsets 0, the last
-    layer as torch's own default, from torch's global generator.
+    `build`: the network of a single architecture; `names`: maps the name of each of its parameters to that of the
+    shared one. `corners`: architectures that together use all of every shared weight, which is as large in each
+    dimension as in the largest of them. Weights are He normal by fan-in, scales 1, offsets 0, the last layer as torch's
+    own default, from torch's global generator.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class ElasticNetwork(nn.Module):
         return network, {name: name_of(name) for name, _ in network.named_parameters()}
 
     def forward(self, images: Tensor, genome: Genome) -> Tensor:
-        """Logits of images under one architecture, normalised by the batch at hand."""
+        """Logits of images under one architecture, normalised by the current batch."""
         network, shared = self._outline(genome)
         weights = {
             name: part_of(self.get_parameter(shared[name]), parameter.shape)

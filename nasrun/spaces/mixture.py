@@ -1,4 +1,4 @@
-"""Weights of the choices of a genome, under which a network computes all of them. Imports torch.
+"""Weights of the choices of a genome, with which a network computes all of them. Imports torch.
 
 Source: Liu et al., "DARTS: Differentiable Architecture Search", ICLR 2019 (arXiv 1806.09055), section 2.2, equation 2.
 """
@@ -13,7 +13,7 @@ from nasrun.core import Genome, Token
 
 
 class Term(NamedTuple):
-    """A choice that is computed. `weight`: by what its result is multiplied, a tensor without dimensions; None: 1."""
+    """A choice that is computed. `weight`: a scalar tensor that multiplies its result; None: 1."""
 
     token: Token
     weight: Tensor | None
@@ -27,8 +27,8 @@ class Term(NamedTuple):
 class Mixture:
     """For each position of a genome the choices that are computed, with their weights.
 
-    `edges`: by what the sum of each position is multiplied besides (PC-DARTS, edge normalisation); empty: nothing.
-    `drop`: what becomes of the result of an operation before it is weighted (operation dropout).
+    `edges`: factors of the sums of the positions (PC-DARTS, edge normalisation); empty: none. `drop`: changes the
+    result of an operation before it is weighted (operation dropout).
     """
 
     terms: Sequence[Sequence[Term]]
@@ -37,7 +37,7 @@ class Mixture:
 
     @classmethod
     def of(cls, genome: Genome) -> Self:
-        """One architecture: at each position its token alone."""
+        """A single architecture: at each position only its token."""
         return cls([[Term(token, None)] for token in genome])
 
     @classmethod
@@ -48,8 +48,8 @@ class Mixture:
         computed: Sequence[Sequence[int]] | None = None,
         edges: Sequence[Tensor | None] = (),
     ) -> Self:
-        """Of all choices of a space. `weights`: per position float (choices,). `computed`: per position the places of
-        the choices whose weight is not 0; None: all."""
+        """A mixture of all choices of a space. `weights`: per position float (choices,). `computed`: per position the
+        indices of the choices whose weight is not 0; None: all."""
         places = computed or [range(len(choices)) for choices in positions]
         rows = zip(positions, weights, places, strict=True)
         return cls([[Term(choices[at], row[at]) for at in chosen] for choices, row, chosen in rows], edges)
@@ -59,7 +59,7 @@ class Mixture:
         return iter(self.terms[position])
 
     def dropped(self, token: Token, value: Tensor) -> Tensor:
-        """The result of an operation as it is weighted."""
+        """The result of an operation after `drop`."""
         return value if self.drop is None else self.drop(token, value)
 
     def edge(self, position: int, value: Tensor) -> Tensor:
@@ -69,5 +69,5 @@ class Mixture:
 
 
 def mixture_of(architecture: Genome | Mixture) -> Mixture:
-    """What a network is to compute: of a genome its one architecture."""
+    """The mixture of an architecture; for a genome that of its single architecture."""
     return architecture if isinstance(architecture, Mixture) else Mixture.of(architecture)

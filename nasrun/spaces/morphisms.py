@@ -1,10 +1,10 @@
-"""Network morphisms: a larger network with the weights of a smaller one, which computes the same. Imports torch.
+"""Network morphisms: a larger network that computes the function of a smaller one with its weights. Imports torch.
 
 Sources: Chen et al., "Net2Net: Accelerating Learning via Knowledge Transfer", ICLR 2016 (arXiv 1511.05641), for the
 idea and for layers that pass their input on; Wei et al., "Network Morphism", ICML 2016 (arXiv 1603.01670), and Elsken
 et al., "Simple and Efficient Architecture Search for CNNs", 2018 (arXiv 1711.04528), section 3, for zeros in place of
-Net2Net's copied channels: new channels have new weights, and what takes them in takes them times zero. So no two
-channels are alike, and nothing needs noise that would change the function.
+Net2Net's copied channels: new channels have new weights, and the next layer multiplies them by zero. So no two channels
+are alike, and no noise is needed, which would change the function.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 
 class Transfer:
-    """Gives a network the weights of a smaller one, part by part, by the names of the parts.
+    """Copies the weights of a smaller network into a larger one, part by part, by the names of the parts.
 
     `network`: the larger one, with initial weights. `weights`: the `state_dict` of the smaller one. `inherited` counts
-    the parameters whose values are of the smaller one, `passing` lists the normalisations that pass their input on.
+    the parameters whose values come from the smaller one, `passing` lists the normalisations that pass their input on.
     """
 
     def __init__(self, network: nn.Module, weights: Mapping[str, Tensor]) -> None:
@@ -27,9 +27,9 @@ class Transfer:
 
     @torch.no_grad()
     def take(self, part: str, source: str) -> None:
-        """Fill the layers of a part with those of the same names in the part `source`; layers that this does not have
-        stay as they are. The first channels are those of `source`; further inputs count for nothing; a larger kernel is
-        zero round the smaller one."""
+        """Fill the layers of a part with those of the same names in the part `source`; layers that `source` lacks are
+        unchanged. The first channels are those of `source`; further inputs get weight zero; a larger kernel is zero
+        around the smaller one."""
         for name, layer in self._network.get_submodule(part).named_modules():
             before = f"{source}.{name}".rstrip(".")
             if f"{before}.weight" not in self._weights:
@@ -41,7 +41,7 @@ class Transfer:
 
     @torch.no_grad()
     def pass_on(self, convolution: nn.Module, norm: nn.Module | None, channels: int) -> None:
-        """Have a convolution of stride 1, with the normalisation behind it, pass the first channels on as they are."""
+        """Make a convolution of stride 1, with the normalisation after it, pass the first channels on unchanged."""
         assert isinstance(convolution, nn.Conv2d)
         weight = convolution.weight
         middle = weight.shape[2] // 2
@@ -58,8 +58,9 @@ class Transfer:
 
 @torch.no_grad()
 def fill(tensor: Tensor, given: Tensor) -> None:
-    """Put a smaller tensor of a layer into a larger one: weights (outputs, inputs, height, width) or (outputs, inputs),
-    values per channel, or counts. Further inputs of the given outputs are zero, further outputs stay."""
+    """Copy a smaller tensor of a layer into a larger one: weights (outputs, inputs, height, width) or (outputs,
+    inputs), values per channel, or counts. Further inputs of the copied outputs become zero, further outputs are
+    unchanged."""
     if not given.ndim:
         tensor.copy_(given)
         return
@@ -76,7 +77,7 @@ def fill(tensor: Tensor, given: Tensor) -> None:
 
 @torch.no_grad()
 def silence(norm: nn.Module) -> None:
-    """Have a normalisation give zero, whatever it is given."""
+    """Make a normalisation output zero for any input."""
     assert isinstance(norm, nn.BatchNorm2d)
     norm.weight.zero_()
     norm.bias.zero_()
@@ -85,9 +86,9 @@ def silence(norm: nn.Module) -> None:
 @torch.no_grad()
 def calibrate(network: nn.Module, passing: Sequence[tuple[nn.BatchNorm2d, int]], images: Tensor) -> None:
     """Set normalisations that pass their input on to the statistics of some standardised images, float (batch,
-    channels, height, width), so that they pass it on in training as well, as far as other batches are like these.
+    channels, height, width), so that they also pass it on in training, as far as other batches are similar.
 
-    Without that, training would begin with a network that normalises where its parent did not. All else stays as it is.
+    Without this, training would begin with a network that normalises where its parent did not. Nothing else changes.
     """
     if not passing:
         return
@@ -105,7 +106,7 @@ def calibrate(network: nn.Module, passing: Sequence[tuple[nn.BatchNorm2d, int]],
 
     was_training = network.training
     hooks = [norm.register_forward_pre_hook(measure) for norm, _ in passing]
-    network.train()  # as they will be in training, from the first layer to the last
+    network.train()  # the mode of training, from the first layer to the last
     network(images)
     for hook in hooks:
         hook.remove()
@@ -114,7 +115,7 @@ def calibrate(network: nn.Module, passing: Sequence[tuple[nn.BatchNorm2d, int]],
 
 
 def _pass(norm: nn.BatchNorm2d, channels: int, mean: Tensor, variance: Tensor) -> None:
-    """Have the first channels of a normalisation with these statistics come out as they went in."""
+    """Set a normalisation to these statistics so that its first channels come out unchanged."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
     norm.running_mean[:channels], norm.running_var[:channels] = mean, variance

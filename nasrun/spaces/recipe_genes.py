@@ -1,4 +1,4 @@
-"""Architectures together with the settings that they are trained by: genes for both, in one space."""
+"""Architectures together with training settings: genes for both, in one space."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     import torch
 
 KEY = "recipe"
-"""The key of a space's section, beside the options of its class."""
+"""The key in a space's section, beside the options of its class."""
 
 Gene = Literal["lr", "weight_decay", "augmentation", "label_smoothing"]
 SHORT: dict[str, str] = {"lr": "lr", "weight_decay": "wd", "augmentation": "aug", "label_smoothing": "ls"}
-"""How a gene is written in the string of a genome."""
+"""The short name of a gene in the string of a genome."""
 
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 END = "@"
@@ -30,8 +30,8 @@ END = "@"
 class RecipeOptions:
     """Training settings that are genes beside the architecture: names, or names with the factors of each; None: none.
 
-    Every gene is a factor, by which the run's own setting is multiplied. Offered are settings that leave the work of an
-    epoch as it is, so that networks can be compared, and planned for, whatever their genes are.
+    Every gene is a factor that multiplies the run's own setting. Only settings are offered that do not change the work
+    of an epoch, so that networks stay comparable, and can be planned for, whatever their genes.
     """
 
     recipe: (
@@ -40,21 +40,21 @@ class RecipeOptions:
 
     def __post_init__(self) -> None:
         if self.recipe is not None and not self.recipe:
-            raise ValueError("recipe={}: must not be empty; null is right where nothing is searched but networks")
+            raise ValueError("recipe={}: must not be empty; use null to search only networks")
         for name, factors in self.factors.items():
             if 1.0 not in factors:
-                raise ValueError(f"recipe.{name}={show(factors)}: must hold 1, the recipe as it is")
+                raise ValueError(f"recipe.{name}={show(factors)}: must include 1, the unchanged recipe")
 
     @property
     def factors(self) -> dict[str, tuple[float, ...]]:
-        """The genes with their factors, rising."""
+        """The genes with their factors, ascending."""
         if isinstance(self.recipe, dict):
             return {name: tuple(sorted(values)) for name, values in self.recipe.items()}
         return dict.fromkeys(self.recipe or (), FACTORS)
 
 
 def take_options(section: dict[str, Any], path: str) -> RecipeOptions:
-    """The genes that a section of a space asks for, taken out of it; ConfigError where they are none."""
+    """The genes that a space's section asks for, removed from it; ConfigError if they are invalid."""
     own = {KEY: section.pop(KEY)} if KEY in section else {}
     try:
         return RecipeOptions(**check_section(RecipeOptions, own, path))
@@ -63,24 +63,23 @@ def take_options(section: dict[str, Any], path: str) -> RecipeOptions:
 
 
 def with_genes(space: SearchSpace, options: RecipeOptions) -> SearchSpace:
-    """The space with genes for training settings, as it is without any. ValueError: its genomes are one network."""
+    """The space with genes for training settings; the same space if there are none. ValueError: its genomes are one
+    network."""
     if options.recipe is None:
         return space
     if space.start is not None:
         kind = type(space).__name__
-        raise ValueError(
-            f"{KEY}={show(options.recipe)}: the genomes of {kind} are training settings already; null is right"
-        )
+        raise ValueError(f"{KEY}={show(options.recipe)}: the genomes of {kind} are training settings already; use null")
     return RecipeGenes(space, options)
 
 
 class RecipeGenes(WrappedSpace):
-    """The networks of a space, each with factors for settings that it is trained by.
+    """The networks of a space, each with factors for its training settings.
 
-    Genome: a factor for each gene, as text (`"0.5"`), then the genome of the space within. String:
-    `lr0.5_wd2@hswish-cn_r1_...`; without the part before the `@` all factors are 1. Factors are drawn and mixed each on
-    its own, all alike; a mutation takes the next smaller or larger one. Known networks have factors of 1. The work of
-    an epoch is that of the network, so costs and limits are those of the space within.
+    Genome: a factor for each gene, as text (`"0.5"`), then the genome of the inner space. String:
+    `lr0.5_wd2@hswish-cn_r1_...`; without the part before the `@` all factors are 1. Factors are drawn and mixed
+    uniformly and independently; a mutation takes the next smaller or larger one. Known networks have factors of 1. The
+    work of an epoch depends on the network only, so costs and limits are those of the inner space.
     """
 
     def __init__(self, inner: SearchSpace, options: RecipeOptions) -> None:
@@ -94,7 +93,7 @@ class RecipeGenes(WrappedSpace):
         self.mutations = self._mutations()
 
     def _mutations(self) -> dict[str, Mutation]:
-        """Those of the space within, and one for each gene that can be changed."""
+        """The mutations of the inner space, and one for each gene that can be changed."""
         inner = self.inner.mutations
         made: dict[str, Mutation] = {name: partial(self._within, mutate) for name, mutate in inner.items()}
         for place, (name, values) in enumerate(self._genes.items()):
@@ -107,7 +106,7 @@ class RecipeGenes(WrappedSpace):
         return (*factors, *mutate(network, rng))
 
     def _step(self, place: int, genome: Genome, rng: np.random.Generator) -> Genome:
-        """The next smaller or larger factor at a place."""
+        """Change the factor at a position to the next smaller or larger one."""
         near = self._near(place, genome)
         return (*genome[:place], near[int(rng.integers(len(near)))], *genome[place + 1 :])
 
@@ -120,11 +119,11 @@ class RecipeGenes(WrappedSpace):
         return list(self._genes.values())[place]
 
     def _parts(self, genome: Genome) -> tuple[Genome, Genome]:
-        """The factors, and the genome of the space within."""
+        """The factors, and the genome of the inner space."""
         return genome[: len(self._genes)], genome[len(self._genes) :]
 
     def network_of(self, genome: Genome) -> Genome:
-        """The genome of the space within."""
+        """The genome of the inner space."""
         return self._parts(genome)[1]
 
     def setting_factors(self, genome: Genome) -> Mapping[str, float]:
@@ -139,7 +138,7 @@ class RecipeGenes(WrappedSpace):
         return (*factors, *self.inner.simplest(rng))
 
     def grown(self, genome: Genome) -> list[Genome]:
-        """What the network grows into, with the same factors."""
+        """The architectures that the network grows into, with the same factors."""
         factors, network = self._parts(genome)
         return [(*factors, *other) for other in self.inner.grown(network)]
 
@@ -147,12 +146,12 @@ class RecipeGenes(WrappedSpace):
         return self.inner.hparams(self.network_of(genome))
 
     def sample(self, rng: np.random.Generator) -> Genome:
-        """Every factor uniformly and on its own; the network as the space within draws it."""
+        """Draw every factor uniformly and independently; the network as the inner space draws it."""
         factors = [values[int(rng.integers(len(values)))] for values in self._genes.values()]
         return (*factors, *self.inner.sample(rng))
 
     def crossover(self, first: Genome, second: Genome, rng: np.random.Generator) -> Genome:
-        """Every factor from either parent, with equal chances; the networks are mixed by the space within."""
+        """Every factor from either parent, with equal probability; the inner space mixes the networks."""
         (one, network), (two, other) = self._parts(first), self._parts(second)
         chosen = (rng.random(len(self._genes)) < 0.5).tolist()
         factors = [a if left else b for left, a, b in zip(chosen, one, two, strict=True)]
@@ -187,7 +186,7 @@ class RecipeGenes(WrappedSpace):
         return np.concatenate([np.array(places), self.inner.encode(network)])
 
     def decode(self, vector: np.ndarray) -> Genome:
-        """The genome of a vector; entries outside of [0, 1] count as 0 or 1. ValueError: wrong shape, or a NaN."""
+        """The genome of a vector; entries outside of [0, 1] are clipped. ValueError: wrong shape, or a NaN."""
         entries = np.asarray(vector, dtype=np.float64)
         count = len(self._genes)
         if entries.ndim != 1 or len(entries) < count:
@@ -231,7 +230,8 @@ class RecipeGenes(WrappedSpace):
         return f"{named}{END}{self.inner.format(network)}"
 
     def parse(self, text: str) -> Genome:
-        """The genome of a string. ValueError names what was expected; places in the network count from behind `@`."""
+        """The genome of a string. ValueError names what was expected; positions in the network count from after the
+        `@`."""
         before, separator, network = text.partition(END)
         if not separator:
             return (*self._plain, *self.inner.parse(text))
@@ -247,7 +247,7 @@ class RecipeGenes(WrappedSpace):
             factors.append(token)
         return (*factors, *self.inner.parse(network))
 
-    # What is about the network alone is the space's within.
+    # Methods that concern only the network are those of the inner space.
 
     def layers(self, genome: Genome) -> int:
         return self.inner.layers(self.network_of(genome))

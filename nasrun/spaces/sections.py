@@ -1,6 +1,6 @@
-"""Search spaces from the config that they were made from: for archives, and for spaces that build on another.
+"""Makes search spaces from their config sections: for archives, and for spaces that build on another.
 
-Only classes of `nasrun.spaces` are made, so that what a file says can choose a space, but can run nothing.
+Only classes of `nasrun.spaces` are made, so that a file can choose a space but cannot run code.
 """
 
 import importlib
@@ -18,8 +18,8 @@ _TARGET = re.compile(r"nasrun\.spaces\.([a-z0-9_]+\.){1,2}[A-Za-z0-9]+")
 
 
 def make_space(section: Mapping[str, Any]) -> SearchSpace:
-    """The search space of a config section, `_target_` and options. ValueError where it is none of nasrun's own, or
-    where its options are not right."""
+    """The search space of a config section, `_target_` and options. ValueError if it is not one of nasrun's own, or its
+    options are invalid."""
     options = dict(section)
     target = options.pop("_target_", None)
     target = current_path(target) if isinstance(target, str) else target
@@ -31,7 +31,7 @@ def make_space(section: Mapping[str, Any]) -> SearchSpace:
     except (ImportError, AttributeError):
         raise ValueError(f"_target_={target}: there is no such search space") from None
     if not isinstance(kind, type) or not issubclass(kind, SearchSpace) or not kind.__module__.startswith("nasrun."):
-        raise ValueError(f"_target_={target}: is no search space")
+        raise ValueError(f"_target_={target}: is not a search space")
     try:
         genes = take_options(options, "")
         space = kind(**check_section(kind, options, ""))

@@ -1,4 +1,4 @@
-"""What all spaces do with tokens: draw one, find one by a number in [0, 1], and say what is wrong with one."""
+"""Functions on tokens for all spaces: draw one, find one by a number in [0, 1], and report a wrong one."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -17,18 +17,18 @@ def pick(values: Sequence[T], rng: np.random.Generator) -> T:
 
 
 def value_at(values: Sequence[T], entry: float) -> T:
-    """The value into whose share of [0, 1] an entry of an encoding falls."""
+    """The value whose share of [0, 1] contains an entry of an encoding."""
     return values[min(int(entry * len(values)), len(values) - 1)]
 
 
 def check_tokens(space: SearchSpace, genome: Genome, name: Callable[[int, Genome], str]) -> None:
-    """Raise ValueError, naming the first wrong token and what may stand there, unless a genome is made of choices of
-    its space. `name`: what the token at a position of a genome stands for; it may be empty."""
+    """Raise ValueError, naming the first wrong token and the legal values, unless a genome consists of legal choices of
+    its space. `name`: the name of the token at a position of a genome; may be empty."""
     if not isinstance(genome, tuple):
         raise ValueError(f"genome of type {type(genome).__name__}: expected a tuple")
     for position in range(len(genome) + 1):
         legal, found = space.choices(genome[:position]), genome[position : position + 1]
-        # The type too: True and 1.0 equal 1, but would be other genomes in a file.
+        # Compare the type too: True and 1.0 equal 1, but would be different genomes in a file.
         if any(token == choice and type(token) is type(choice) for token in found for choice in legal):
             continue
         if not legal and not found:
@@ -40,10 +40,10 @@ def check_tokens(space: SearchSpace, genome: Genome, name: Callable[[int, Genome
 
 
 def one_of(values: Sequence[object]) -> str:
-    """What may stand at a place, for messages."""
+    """The legal values, for messages."""
     return f"one of {listed(values)}" if len(values) > 1 else str(values[0])
 
 
 def listed(values: Sequence[object]) -> str:
-    """The values, cut where they are many."""
+    """The values, shortened if there are many."""
     return show(", ".join(map(str, values)))

@@ -1,4 +1,4 @@
-"""A search space within another, of which strategies see what the outer one makes of it."""
+"""A search space that wraps another; strategies see what the wrapper makes of it."""
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class WrappedSpace(SearchSpace):
-    """All that a space can do, done by the one within (`inner`), until a subclass does it otherwise."""
+    """Passes every call to the inner space (`inner`), unless a subclass overrides it."""
 
     def __init__(self, inner: SearchSpace) -> None:
         self.inner = inner

@@ -15,7 +15,7 @@ from nasrun.strategies.variation import Mutator
 
 
 class Member(NamedTuple):
-    """One living model of the population."""
+    """A living model of the population."""
 
     score: float
     genome: Genome
@@ -23,21 +23,21 @@ class Member(NamedTuple):
 
 
 class AgingEvolution(Strategy):
-    """Evolution in which the oldest model dies, not the worst.
+    """Evolution that removes the oldest model of the population, not the worst.
 
-    Source: Real et al., "Regularized Evolution for Image Classifier Architecture Search", AAAI 2019, algorithm 1.
-    `population` random models first; then, until `cycles` models are in the history: `sample` candidates are drawn
-    from the population with replacement, the best of them is mutated once, the child joins the population on the
-    right and the oldest leaves on the left. A model that fails never joins. `start`: known models that are the first of
-    the population. `inherit`: which children begin with weights of their parents (`Inheritance`).
+    Source: Real et al., "Regularized Evolution for Image Classifier Architecture Search", AAAI 2019, algorithm 1. The
+    search begins with `population` random models. Then, until the history holds `cycles` models, `sample` candidates
+    are drawn from the population with replacement and the best of them is mutated once; the child joins the population
+    and the oldest model leaves it. A failed model never joins. `start`: known models to begin with. `inherit`: which
+    children start from their parents' weights (`Inheritance`).
 
-    `add_node_rate`, `add_connection_rate`: the probabilities that a child is its parent with one more node, or one
-    more connection (the mutations `add_node` and `add_connection` of the space); null for no probability of its own.
-    Source: the slides on NAS with NAS-Bench-101 ("Evolutionary algorithm"), which give both rates from 0.01 to 0.20
-    and say that a mutation adds a layer or connects two existing ones. Inferred, because the slides are silent: a
-    child is mutated exactly once, so the rates exclude each other; the rest up to 1 is shared equally by the other
-    mutations enabled, and where none is, the two are drawn in proportion to their rates. A mutation with a rate is
-    enabled whether `mutations` names it or not; at rate 0 it is never used.
+    `add_node_rate`, `add_connection_rate`: probabilities of adding one node or one connection to the parent (the
+    mutations `add_node` and `add_connection` of the space); null: no separate probability. Source: the slides on NAS
+    with NAS-Bench-101 ("Evolutionary algorithm"), which give both rates from 0.01 to 0.20 and say that a mutation adds
+    a layer or connects two existing ones. Inferred, because the slides do not say: a child is mutated exactly once, so
+    the two rates exclude each other. The other enabled mutations share the remaining probability equally; if there are
+    none, the two are drawn in proportion to their rates. A mutation with a rate is enabled whether or not `mutations`
+    names it; at rate 0 it is never used.
     """
 
     def __init__(
@@ -56,9 +56,9 @@ class AgingEvolution(Strategy):
         inherit: Inherit = "none",
     ) -> None:
         if sample > population:
-            raise ValueError(f"sample={sample}: larger than population={population}; at most the population is right")
+            raise ValueError(f"sample={sample}: must be <= population={population}")
         if cycles is not None and cycles < population:
-            raise ValueError(f"cycles={cycles}: below population={population}; the history counts the population too")
+            raise ValueError(f"cycles={cycles}: must be >= population={population}, which the history includes")
         self._space, self._objective, self._rng = space, objective, rng
         self._size, self._sample, self._cycles = population, sample, cycles
         self.initial = population

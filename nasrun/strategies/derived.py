@@ -1,4 +1,4 @@
-"""What differentiable methods derive, measured like any other architecture."""
+"""Measures the architectures that differentiable methods derive."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from nasrun.core import Genome, Measurement, Objective, Origin, Proposal, Search
 class Derived(Strategy):
     """Proposes after each epoch the architecture that the evaluator derived from its architecture weights.
 
-    What the search comes to is the last one, as published, and not the best by the objective.
+    The result of the search is the last one, as published, not the best by the objective.
     """
 
     steerable = False

@@ -16,29 +16,29 @@ if TYPE_CHECKING:
 class DQN(Strategy):
     """An agent that writes genomes token by token, and learns by Q-learning which token is best next.
 
-    Sources: Mnih et al., "Human-level control through deep reinforcement learning", Nature 518, 2015; the slides on
-    NAS with NAS-Bench-101 ("Deep Q-learning"), which name what can be chosen: a dense or an LSTM controller, one
-    network or a prediction and a target network that is updated every C iterations, an epsilon-greedy strategy, a
-    replay memory of (s, a, r, s'). Baker et al., "Designing Neural Network Architectures using Reinforcement
-    Learning", ICLR 2017, is the same idea with a table in place of the network.
+    Sources: Mnih et al., "Human-level control through deep reinforcement learning", Nature 518, 2015; the slides on NAS
+    with NAS-Bench-101 ("Deep Q-learning"), which name the options: a dense or an LSTM controller, one network or a
+    prediction and a target network that is updated every C iterations, an epsilon-greedy strategy, a replay memory of
+    (s, a, r, s'). Baker et al., "Designing Neural Network Architectures using Reinforcement Learning", ICLR 2017, is
+    the same idea with a table in place of the network.
 
     An episode is a trial. The state is the prefix of the genome, an action is a next token out of
-    `space.choices(prefix)`; what is not legal is masked, in the greedy choice as in the target. The reward is 0 until
-    the genome is complete, and then follows from its score:
+    `space.choices(prefix)`; illegal tokens are masked, both in the greedy choice and in the target. The reward is 0
+    until the genome is complete, and then follows from its score:
 
     - `rank`: the share of all scores so far that are not higher, scaled to mean 0 and standard deviation 1 of a uniform
       share. Accuracies of cells differ little at the top and much at the bottom; ranks do not, and they are the same
       for any metric.
     - `standard`: the score less the mean of all scores so far, in their standard deviations.
-    - `score`: the score itself (the metric, or its negative where less is better).
+    - `score`: the score itself (the metric, negated if lower is better).
 
-    The first two begin near the initial Q-values, so that what was not tried yet counts as average. A failed trial has
-    the reward of the score `penalty`, given as a value of the metric; None: of the worst score so far.
+    The first two begin near the initial Q-values, so that an untried token counts as average. A failed trial has the
+    reward of the score `penalty`, given as a value of the metric; None: that of the worst score so far.
 
-    `warm_up` random genomes come first. Then each token is random with probability epsilon, which goes in a straight
-    line from `epsilon_start` to `epsilon_end` over `epsilon_episodes`, and else the one of the highest Q-value. After
-    each told trial there are `updates` gradient steps, each on `batch_size` transitions drawn from the last `memory`.
-    Infeasible trials are learned from but not counted as episodes. What is proposed may repeat.
+    The search begins with `warm_up` random genomes. Then each token is random with probability epsilon, which changes
+    linearly from `epsilon_start` to `epsilon_end` over `epsilon_episodes`, and otherwise the one of the highest
+    Q-value. After each completed trial there are `updates` gradient steps, each on `batch_size` transitions drawn from
+    the last `memory`. Infeasible trials are learned from but not counted as episodes. Proposals may repeat.
     """
 
     def __init__(
@@ -56,14 +56,14 @@ class DQN(Strategy):
         self.initial = exploration.warm_up
         penalty = rewards.penalty
         self._penalty = penalty if penalty is None or objective.mode == "max" else -penalty
-        self._scores = np.empty(0)  # of all trials told, sorted
+        self._scores = np.empty(0)  # of all completed trials, sorted
         self._begun = self._told = 0
         self._learned: tuple[TokenVocabulary, QLearner] | None = None
 
     def ask(self, n: int) -> list[Proposal]:
         proposals: list[Proposal] = []
         for _ in range(n):
-            # With many in flight, the warm-up may be proposed before any of it is told.
+            # With many in flight, the whole warm-up may be proposed before any of it is completed.
             if self._begun >= self.initial and self._learned is not None and self._learned[1].steps:
                 proposals.append(self._episode(*self._learned))
             else:
@@ -104,7 +104,7 @@ class DQN(Strategy):
         self._remember(proposal.genome, -float("inf"))
 
     def _remember(self, genome: Genome, score: float) -> None:
-        """Put an episode into the replay memory, and learn from some of those in it."""
+        """Add an episode to the replay memory, then learn from a sample of it."""
         if self._learned is None:
             self._learned = self._new_learner()
         slots, learner = self._learned
@@ -120,7 +120,7 @@ class DQN(Strategy):
 
     def _new_learner(self) -> "tuple[TokenVocabulary, QLearner]":
         from nasrun.strategies.controllers.q_learning import (
-            QLearner,  # torch is not imported before there is something to learn
+            QLearner,  # imports torch, so not before there is something to learn
         )
 
         slots = TokenVocabulary(self._space)
@@ -128,7 +128,7 @@ class DQN(Strategy):
         return slots, QLearner(self._network, slots.count, slots.positions, seed)
 
     def rewards(self, scores: np.ndarray) -> np.ndarray:
-        """The rewards of some scores as they stand now; NaN is the score of a failed trial."""
+        """The current rewards of some scores; NaN is the score of a failed trial."""
         penalty = self._scores[0] if self._penalty is None else self._penalty
         scores = np.where(np.isnan(scores), penalty, scores)
         if self._reward == "score":

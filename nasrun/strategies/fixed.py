@@ -1,4 +1,4 @@
-"""No search: architectures that are given, measured in turn."""
+"""No search: given architectures, measured in turn."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -10,9 +10,9 @@ from nasrun.core.options import NotEmpty, show
 
 
 class Fixed(Strategy):
-    """Proposes given architectures, one after the other, and begins anew after the last.
+    """Proposes given architectures in order, and starts again after the last.
 
-    `genomes`: strings as in `genomes.txt`; None: one architecture, drawn by the seed. A second round is of use with
+    `genomes`: strings as in `genomes.txt`; None: one architecture, drawn with the seed. A second round makes sense with
     `deduplicate=never`, which trains again with other seeds.
     """
 
@@ -40,4 +40,4 @@ class Fixed(Strategy):
         return [Proposal(self._genomes[number % len(self._genomes)], origin=Origin.FIXED) for number in numbers]
 
     def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
-        """Nothing depends on it."""
+        """Does nothing: proposals do not depend on results."""

@@ -1,4 +1,4 @@
-"""What evolution in generations has in common: when a generation is over, and how children are made."""
+"""The common part of evolution in generations: when a generation is over, and how children are made."""
 
 from abc import abstractmethod
 from collections.abc import Collection, Iterable, Sequence
@@ -16,9 +16,9 @@ from nasrun.strategies.variation import Mutator
 
 @dataclass(kw_only=True, frozen=True)
 class Variation:
-    """How children are made of their parents: as a crossover of two with probability `crossover_rate`, else as a copy
-    of one; a crossover is then mutated with probability `mutation_rate`, a copy always. `mutations`: names in use, None
-    uses all of the space. `inherit`: which children begin with weights of their first parent (`Inheritance`)."""
+    """How children are made: a crossover of two parents with probability `crossover_rate`, else a copy of one; a
+    crossover is then mutated with probability `mutation_rate`, a copy always. `mutations`: names to use; None: all of
+    the space. `inherit`: which children start from the weights of their first parent (`Inheritance`)."""
 
     crossover_rate: Fraction = 0.5
     mutation_rate: Fraction = 0.5
@@ -27,10 +27,10 @@ class Variation:
 
 
 class Generations(Strategy):
-    """Generations of `population` models, `generations` of them at most (None: as many as there are trials for).
+    """Up to `generations` generations of `population` models (None: until the trials are used up).
 
-    `start`: known models that the first generation begins with; the others of it are random. When all of a generation
-    are told, a subclass makes parents of them (`_next_generation`) and proposes models of the next.
+    `start`: known models to begin the first generation with; its others are random. When all of a generation are
+    completed, a subclass makes them parents (`_next_generation`) and proposes models of the next.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Generations(Strategy):
 
     @abstractmethod
     def _next_generation(self) -> int:
-        """Make parents of those that were told; how many models the next generation takes."""
+        """Make the completed models parents; returns the number of models to propose in the next generation."""
 
     @abstractmethod
     def _propose(self) -> Proposal:
@@ -65,15 +65,15 @@ class Generations(Strategy):
 
     @abstractmethod
     def _select(self) -> Bred:
-        """One parent."""
+        """Select one parent."""
 
     @abstractmethod
     def _add(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
-        """Take in a trial that is complete."""
+        """Add a completed trial."""
 
     @abstractmethod
     def _may_be_parents(self) -> Iterable[Bred]:
-        """The models of which there may be children, of this generation or the next."""
+        """The models that may still become parents, in this generation or the next."""
 
     def ask(self, n: int) -> list[Proposal]:
         if self._missing == 0 and self._waiting == 0 and not self.done:

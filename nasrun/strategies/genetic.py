@@ -15,8 +15,8 @@ from nasrun.strategies.start import Start
 
 @dataclass(kw_only=True, frozen=True)
 class Selection:
-    """Which models are parents, and which survive: `tournament` draws `tournament` models and takes the best,
-    `truncation` draws from the best `truncation` share; `elitism` models survive unchanged."""
+    """The selection of parents and survivors: `tournament` draws `tournament` models and takes the best, `truncation`
+    draws from the best `truncation` share; `elitism` models survive unchanged."""
 
     selection: Literal["tournament", "truncation"] = "tournament"
     tournament: Positive = 3
@@ -24,27 +24,25 @@ class Selection:
     elitism: Annotated[int, AtLeast(0)] = 1
 
     def check(self, population: int) -> None:
-        """ValueError where a population is too small."""
+        """ValueError if a population is too small."""
         if self.selection == "tournament" and self.tournament > population:
-            raise ValueError(f"tournament={self.tournament}: larger than population={population}")
+            raise ValueError(f"tournament={self.tournament}: must be <= population={population}")
         if self.elitism >= population:
-            raise ValueError(
-                f"elitism={self.elitism}: leaves no room for children; must be below population={population}"
-            )
+            raise ValueError(f"elitism={self.elitism}: leaves no room for children; must be < population={population}")
 
 
 class Genetic(Generations):
-    """Generations of `population` models; the fittest are the parents of the next.
+    """A genetic algorithm with generations of `population` models; the fittest are the parents of the next generation.
 
     Source: the genetic search over CNN genome strings of the course report "Neural Architecture Search" (sections III
     and IV), which names the mutations; selection, elitism and crossover are the textbook ones (Goldberg 1989).
 
     `selection`: `tournament` draws `tournament` models and takes the best; `truncation` draws from the best
-    `truncation` share. `elitism` best models survive into the next generation unchanged and are not trained again. A
-    child is a crossover of two parents with probability `crossover_rate`, else a copy of one; a crossover is then
-    mutated with probability `mutation_rate`, a copy always. Failed models are parents of nothing.
-    `start`: known models that the first generation begins with. `inherit`: which children begin with weights of their
-    first parent (`Inheritance`).
+    `truncation` share. The best `elitism` models survive into the next generation unchanged and are not trained again.
+    A child is a crossover of two parents with probability `crossover_rate`, else a copy of one; a crossover is then
+    mutated with probability `mutation_rate`, a copy always. Failed models never become parents. `start`: known models
+    to begin the first generation with. `inherit`: which children start from the weights of their first parent
+    (`Inheritance`).
     """
 
     def __init__(
@@ -66,7 +64,7 @@ class Genetic(Generations):
         self._members: list[Member] = []
 
     def _next_generation(self) -> int:
-        # The members told become parents, best first; where all failed, the next generation is random again.
+        # The completed models become parents, best first; if all failed, the next generation is random again.
         self._parents = sorted(self._members, key=lambda member: -member.score)
         self._members = self._parents[: self._selection.elitism]
         return self._size - len(self._members)

@@ -11,15 +11,15 @@ from nasrun.core.options import NotEmpty, Positive
 
 
 class Grid(Strategy):
-    """Proposes each architecture once, in a fixed order, and is done.
+    """Proposes each architecture once, in a fixed order, and ends.
 
-    `genomes`: which ones, as strings that the space parses; None walks through the whole space, the first choices of
-    `SearchSpace.choices` first. So on the space of dense networks with `widths=[16,32]` it is the grid over the two.
-    `shuffle`: in an order drawn from the seed. `limit`: a walk through a space with more genomes is refused, for then
-    the first trials of it say nothing about the rest; None refuses none. Genomes that build the same network are all
+    `genomes`: the architectures, as strings that the space parses; None enumerates the whole space, in the order of
+    `SearchSpace.choices`. On the space of dense networks with `widths=[16,32]`, for example, this is the grid of the
+    two widths. `shuffle`: use an order drawn with the seed. `limit`: refuse to enumerate a space with more genomes,
+    because its first trials say nothing about the others; None: no limit. Genomes that build the same network are all
     proposed; `deduplicate=resample` drops them.
 
-    ValueError, beginning with the key, for a string that is no genome, and for a space over the limit.
+    ValueError, beginning with the key, for a string that is not a genome, and for a space over the limit.
     """
 
     draws_from_space = False
@@ -41,7 +41,7 @@ class Grid(Strategy):
             if size > limit:
                 held = f"{size:,}" if space.size is not None else f"over {limit:,}"
                 raise ValueError(
-                    f"limit={limit}: the space holds {held} architectures; make it smaller, or name genomes"
+                    f"limit={limit}: the space holds {held} architectures; make it smaller, or list genomes"
                 )
         if shuffle:
             listed = list(ordered)
@@ -57,7 +57,7 @@ class Grid(Strategy):
         return proposals
 
     def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
-        """What was measured changes nothing."""
+        """Does nothing: proposals do not depend on results."""
 
     @property
     def done(self) -> bool:

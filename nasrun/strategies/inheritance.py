@@ -1,4 +1,4 @@
-"""What evolutionary strategies share: children that begin with the weights of their parents."""
+"""Weight inheritance in evolutionary strategies: children that start from their parents' weights."""
 
 from collections.abc import Collection, Iterable
 from typing import Literal, Protocol
@@ -6,11 +6,11 @@ from typing import Literal, Protocol
 from nasrun.core import Genome, Proposal, SearchSpace
 
 Inherit = Literal["none", "morphisms", "all"]
-"""The option `inherit` of strategies: which children begin with weights of their parents."""
+"""The option `inherit` of strategies: which children start from their parents' weights."""
 
 
 class Bred(Protocol):
-    """A model of a population that may be a parent: its genome, and the trial that has its weights."""
+    """A model of a population that may become a parent: its genome, and the trial that has its weights."""
 
     @property
     def genome(self) -> Genome: ...
@@ -20,20 +20,20 @@ class Bred(Protocol):
 
 
 class Inheritance:
-    """Has children begin with the weights of their parents.
+    """Lets children start from their parents' weights.
 
     Sources: Elsken et al., "Simple and Efficient Architecture Search for CNNs", 2018 (arXiv 1711.04528), and "Efficient
     Multi-Objective Neural Architecture Search via Lamarckian Evolution", ICLR 2019 (arXiv 1804.09081).
 
-    `none`: children begin anew. `morphisms`: those that can compute what their parents do begin with that
-    (`SearchSpace.can_morph`), the others anew. `all`: the others begin with those tensors of their parents that fit.
-    ValueError, beginning with `inherit`, where the space has no morphisms.
+    `none`: all children start from new weights. `morphisms`: children that can compute their parent's function start
+    with it (`SearchSpace.can_morph`), the others from new weights. `all`: the others take over the tensors of their
+    parent that fit. ValueError, beginning with `inherit`, if the space has no morphisms.
     """
 
     def __init__(self, space: SearchSpace, inherit: Inherit) -> None:
         if inherit == "morphisms" and not space.has_morphisms:
             raise ValueError(
-                "inherit=morphisms: this search space has none; right are none, or all (tensors that fit), or "
+                "inherit=morphisms: this search space has none; use none, all (tensors that fit), or "
                 "search_space=staged_cnn or sequential_cnn"
             )
         self._space, self._inherit = space, inherit
@@ -44,7 +44,7 @@ class Inheritance:
         return self._inherit != "none"
 
     def given(self, proposal: Proposal, parent: Bred) -> Proposal:
-        """The proposal of a child, with what it inherits of its parent."""
+        """The proposal of a child, with the warm start from its parent."""
         if self._inherit == "none":
             return proposal
         if self._space.can_morph(parent.genome, proposal.genome):
@@ -52,5 +52,5 @@ class Inheritance:
         return proposal._replace(warm_start="inherit") if self._inherit == "all" else proposal
 
     def needed(self, parents: Iterable[Bred]) -> Collection[int]:
-        """The trials whose weights children may begin with, of the models that may become parents."""
+        """The trials of the models that may become parents, whose weights children may need."""
         return [parent.trial for parent in parents] if self.on else ()

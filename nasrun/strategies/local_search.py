@@ -12,27 +12,27 @@ from nasrun.strategies.aging_evolution import Member
 from nasrun.strategies.start import Start, StartingGenomes
 
 PATIENCE = 1000
-"""Random genomes in a row that were all proposed before, after which the space counts as exhausted."""
+"""Number of random genomes in a row, all proposed before, after which the space counts as exhausted."""
 
 
 class LocalSearch(Strategy):
-    """Climbs from a random genome to better neighbours, and starts again from another where there is none.
+    """Climbs from a random genome to better neighbours, and restarts from another when no neighbour is better.
 
     Sources: White, Nolen and Savani, "Exploring the Loss Landscape in Neural Architecture Search", UAI 2021 (their
     algorithm 1, and the variant that does not query the whole neighbourhood); Den Ottelander et al., "Local Search is a
     Remarkably Strong Baseline for Neural Architecture Search", EMO 2021. The neighbours are those of the space.
 
     `neighbours`: `all` measures the whole neighbourhood and moves to its best member if that is better; `first`
-    measures the neighbours in random order and moves as soon as one is better. `starts` random genomes are measured at
-    every start, and the best of them is climbed from. `start`: known genomes that take the place of the first random
-    ones, in this start and those after it.
+    measures the neighbours in random order and moves as soon as one is better. Every start measures `starts` random
+    genomes and climbs from the best. `start`: known genomes that replace the first random ones, in this start and those
+    after it.
 
-    Nothing is proposed twice: an architecture (`space.key`) that was met before counts with the score it had, a failed
-    one as worse than all others. The search is done when a restart finds nothing new in 1,000 random genomes.
+    Nothing is proposed twice: an architecture (`space.key`) that was met before keeps its score, and a failed one
+    counts as worse than all others. The search ends when a restart finds nothing new in 1,000 random genomes.
 
-    With several trials in flight, `all` proposes neighbours of one genome only and waits for the last of them; `first`
-    goes on proposing neighbours while others are measured, and a late one that is better than the genome climbed from
-    by then is moved to like any other.
+    With several trials in flight, `all` proposes neighbours of one genome only and waits for the last of them. `first`
+    continues to propose neighbours while others are measured; a late one moves the search if it is better than the
+    genome climbed from by then.
     """
 
     def __init__(
@@ -70,13 +70,13 @@ class LocalSearch(Strategy):
                 self._waiting += 1
                 proposals.append(proposal)
             elif self._waiting or self.done:
-                break  # what is best is known when the last one in flight is told
+                break  # the best is known when the last one in flight is completed
             else:
                 self._settle()
         return proposals
 
     def _next(self) -> tuple[Hashable, Proposal] | None:
-        """A start or neighbour that was not proposed before, with its key; None where none is left."""
+        """A start or neighbour that was not proposed before, with its key; None if there is none left."""
         if self._current is None:
             return self._start() if self._starts_left else None
         while self._unmeasured:
@@ -96,9 +96,9 @@ class LocalSearch(Strategy):
         return None
 
     def _settle(self) -> None:
-        """Go on when all starts, or all neighbours, are measured: to the best of them, or to a new start.
+        """Continue when all starts, or all neighbours, are measured: to the best of them, or to a new start.
 
-        Every move is to a higher score and every start is a new architecture, so this comes to an end.
+        Every move is to a higher score and every start is a new architecture, so this terminates.
         """
         members = self._started if self._current is None else self._measured_neighbours()
         best = max(members, key=lambda member: member.score, default=None)
@@ -109,7 +109,7 @@ class LocalSearch(Strategy):
             self._current, self._starts_left = None, self._starts
 
     def _move(self, member: Member) -> None:
-        """Climb on from a genome. With `first`, neighbours that are known to be better are moved to at once."""
+        """Continue to climb from a genome. With `first`, move at once to neighbours that are known to be better."""
         better: Member | None = member
         while better is not None:
             self._current = better

@@ -14,14 +14,15 @@ from nasrun.strategies.variation import Mutator
 
 
 class Network(NamedTuple):
-    """The network as it is after some trial: None before the first. `epochs` are those behind its weights."""
+    """The network after a trial; `trial` is None before the first. `epochs`: epochs that its weights were trained
+    for."""
 
     trial: int | None
     genome: Genome
     epochs: int
 
     def trained(self, epochs: int, genome: Genome, origin: str, partners: tuple[int, ...] = ()) -> Proposal:
-        """The proposal to train it on for some epochs with the recipe of a genome."""
+        """The proposal to train it further for some epochs with the recipe of a genome."""
         if self.trial is None:
             return Proposal(genome, budget=self.epochs + epochs, origin=origin)
         return Proposal(
@@ -35,7 +36,7 @@ class Network(NamedTuple):
 
 
 class Copy(NamedTuple):
-    """A copy after its training: as a network, with its losses and fitness. `worth` is None where it failed."""
+    """A copy after its training: its network, losses and fitness. `worth` is None if it failed."""
 
     network: Network
     first: float | None
@@ -44,7 +45,7 @@ class Copy(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a proposal came to; `trial`: None where it was turned down."""
+    """The result of a proposal; `trial`: None if the proposal was rejected."""
 
     trial: int | None
     proposal: Proposal
@@ -58,8 +59,8 @@ class Outcome(NamedTuple):
 
 @dataclass(kw_only=True, frozen=True)
 class Phases:
-    """How long the phases are, in epochs (`m` first and last, `n` each copy, `k` the chosen one), and how many copies
-    and cycles there are."""
+    """The lengths of the phases in epochs (`m` first and last, `n` each copy, `k` the chosen one), and the numbers of
+    copies and cycles."""
 
     m: Positive = 10
     pop_size: Positive = 5
@@ -69,13 +70,14 @@ class Phases:
 
     @property
     def trials(self) -> int | None:
-        """Trials in all; None: any number."""
+        """Total number of trials; None: no limit."""
         return None if self.cycles is None else 2 + self.cycles * (self.pop_size + 1)
 
 
 @dataclass(kw_only=True, frozen=True)
 class Choice:
-    """What a copy is worth, and what is trained on: the fittest copy or a mixture of the fittest."""
+    """How the fitness of a copy is computed, and what is trained further: the fittest copy or a mixture of the
+    fittest."""
 
     fitness: Literal["published", "val_loss", "last_loss", "last_val_loss", "area", "train_loss"] = "published"
     times_batch: bool = False
@@ -85,24 +87,24 @@ class Choice:
 
 
 class Miha(Strategy):
-    """One network is trained `m` epochs; then, `cycles` times, copied `pop_size` times, each copy mutated once and
-    trained `n` epochs, and the fittest trained on for `k`; at the end `m` epochs more.
+    """Trains one network and evolves its training recipe: `m` epochs; then, `cycles` times, `pop_size` copies are
+    mutated once each and trained for `n` epochs, and the fittest is trained for another `k`; at the end `m` more
+    epochs.
 
-    Every segment is a trial that goes on from the weights of the one before it, and from the state of its optimizer
-    where that stays the same. Trials: 2 + cycles * (pop_size + 1); with `cycles` None as many cycles as there are
-    trials for, and nothing after the last. `mutations`: names in use; None uses all of the space. `keep_one`: copy 0 is
-    not mutated.
+    Every segment is a trial that continues from the weights of the one before it, and from the state of its optimizer
+    if that stays the same. Trials: 2 + cycles * (pop_size + 1); `cycles` None: as many cycles as the trials allow,
+    without the last segment. `mutations`: names to use; None: all of the space. `keep_one`: copy 0 is not mutated.
 
     Fitness is (first loss - last loss) - last loss over the epochs of a copy, which rewards a low loss and a fast fall:
     of the training loss (`published`; `train_loss` is its earlier name) or the validation loss (`val_loss`). Others:
     the lowest last loss (`last_loss`, `last_val_loss`), or the lowest mean of the training losses (`area`).
-    `times_batch`: losses are multiplied by the batch size, as in the authors' notebooks, whose losses are sums. An
-    evaluator that reports no losses by epoch gives the objective in its place. Of equal copies the first is taken;
-    failed ones come last, and where all failed the network goes on as it was.
+    `times_batch`: losses are multiplied by the batch size, as in the authors' notebooks, whose losses are sums. If the
+    evaluator reports no losses by epoch, the objective is used instead. The first of equal copies is taken; failed ones
+    rank last, and if all failed the network continues unchanged.
 
-    `choose`: `selection` trains the fittest copy on; `crossover` mixes the genes of the `crossover_parents` fittest,
-    and `weights` are the mean of theirs (`average`) or those of the fittest. `outcome`: the network that the search
-    comes to is the last one, as published, or the best by the objective.
+    `choose`: `selection` trains the fittest copy further; `crossover` mixes the genes of the `crossover_parents`
+    fittest, and `weights` are the mean of theirs (`average`) or those of the fittest. `outcome`: the result of the
+    search is the last network, as published, or the best by the objective.
     """
 
     uses_checkpoints = True
@@ -153,7 +155,7 @@ class Miha(Strategy):
         self._settle(None, proposal, ())
 
     def _settle(self, number: int | None, proposal: Proposal, measurements: Sequence[Measurement]) -> None:
-        """Take note of what a proposal came to, as a trial or without; the phase is over when all of it are known."""
+        """Record the result of a proposal, as a trial or rejected; the phase is over when all results are known."""
         self._waiting -= 1
         self._told.append(Outcome(number, proposal, measurements))
         if not self._waiting and not self._queue:
@@ -178,7 +180,7 @@ class Miha(Strategy):
         return {"changes": self._changes, "lineage": self._lineage, "borders": self._borders}
 
     def _advance(self, told: Sequence[Outcome]) -> None:
-        """All trials of a phase are told: take what came of them, and prepare the next phase."""
+        """End a phase, all of whose trials are completed: use their results, and prepare the next phase."""
         if self._phase == "copies":
             self._choose(list(map(self._copy, told)))
             return
@@ -195,7 +197,7 @@ class Miha(Strategy):
             self._begin_cycle()
 
     def _begin_cycle(self) -> None:
-        """Copies of the network, each mutated once."""
+        """Queue copies of the network, each mutated once."""
         self._phase, self._cycle = "copies", self._cycle + 1
         self._borders.append(self._network.epochs)
         for copy in range(self._phases.pop_size):
@@ -205,7 +207,7 @@ class Miha(Strategy):
             self._queue.append(self._network.trained(self._phases.n, genome, origin))
 
     def _choose(self, copies: Sequence[Copy]) -> None:
-        """Train on the fittest copy, or a mixture of the fittest."""
+        """Train the fittest copy, or a mixture of the fittest, further."""
         parent = self._network
         fit = [copy for copy in copies if copy.worth is not None]
         best = [copy.network for copy in sorted(fit, key=lambda copy: -_number(copy.worth))[: self._parents]]
@@ -264,7 +266,7 @@ class Miha(Strategy):
         }
 
     def _names(self, places: Sequence[int]) -> str:
-        """What stands at some places of a genome, in words."""
+        """The names of the genes at some positions of a genome."""
         named = getattr(self._space, "name_of", str)
         return " ".join(named(place) for place in places)
 

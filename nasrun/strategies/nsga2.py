@@ -11,11 +11,11 @@ from nasrun.strategies.generations import Generations, Variation
 from nasrun.strategies.start import Start
 
 ATTEMPTS = 100
-"""Children in a row that were all proposed before, after which one of them is proposed again."""
+"""Number of children in a row, all proposed before, after which one of them is proposed again."""
 
 
 class Member(NamedTuple):
-    """A model that was measured; `scores`: one for each objective, higher is better."""
+    """A measured model; `scores`: one for each objective, higher is better."""
 
     scores: tuple[float, ...]
     genome: Genome
@@ -24,20 +24,20 @@ class Member(NamedTuple):
 
 
 class Nsga2(Generations):
-    """Generations of `population` models, of which those survive that no other beats in all objectives.
+    """Generations of `population` models; the models that no other beats in all objectives survive.
 
     Source: Deb et al. 2002, "A fast and elitist non-dominated sorting genetic algorithm for multiobjective
     optimization: NSGA-II", sections III A and B; sorting and crowding distances are pymoo's. Parents and children
-    together are sorted into fronts; the best `population` are the parents of the next generation, and where a front has
-    too many, those that are least crowded on it. A parent is the better of two that are drawn: that of the better
-    front, else the less crowded one.
+    together are sorted into fronts; the best `population` become the parents of the next generation, and if a front has
+    too many, its least crowded ones. A parent is the better of two that are drawn: that of the better front, else the
+    less crowded one.
 
-    Variation is that of the search space in place of the paper's on real vectors: a child is a crossover of two parents
-    with probability `crossover_rate`, else a copy of one; a crossover is then mutated with probability `mutation_rate`,
-    a copy always. Nothing is proposed twice as long as 100 attempts find something new. A model that failed is worse
-    than any other: it is a parent of nothing. `start`: known models that the first generation begins with. `inherit`:
-    which children begin with weights of their first parent (`Inheritance`). With one objective this is a plain elitist
-    genetic algorithm.
+    The space's variation replaces the paper's on real vectors: a child is a crossover of two parents with probability
+    `crossover_rate`, else a copy of one; a crossover is then mutated with probability `mutation_rate`, a copy always.
+    Nothing is proposed twice as long as 100 attempts find something new. A failed model is worse than any other and
+    never becomes a parent. `start`: known models to begin the first generation with. `inherit`: which children start
+    from the weights of their first parent (`Inheritance`). With one objective this is a plain elitist genetic
+    algorithm.
     """
 
     multi_objective = True
@@ -65,7 +65,7 @@ class Nsga2(Generations):
         self._proposed: set[Hashable] = set()
 
     def _next_generation(self) -> int:
-        # The best of parents and children become parents, best first; where all failed, all is random again.
+        # The best of parents and children become parents, best first; if all failed, the next generation is random.
         models, self._children = self.parents + self._children, []
         costs = -np.array([model.scores for model in models], dtype=float)
         self.parents = []
@@ -76,7 +76,7 @@ class Nsga2(Generations):
         return self._size
 
     def _propose(self) -> Proposal:
-        """A proposal that was not made before, if any of some attempts is."""
+        """A proposal that was not made before, if one of some attempts finds it."""
         for _ in range(ATTEMPTS):
             proposal = self._child() if self.parents else self._first.proposal(self._rng)
             key = self._space.key(proposal.genome)
@@ -86,7 +86,7 @@ class Nsga2(Generations):
         return proposal
 
     def _select(self) -> Member:
-        """The better of two parents that are drawn: they stand in the order of fronts, and of crowding within one."""
+        """The better of two drawn parents, which are ordered by front and, within a front, by crowding."""
         return self.parents[int(self._rng.integers(len(self.parents), size=2).min())]
 
     def _add(self, trial: Trial, measurements: Sequence[Measurement]) -> None:

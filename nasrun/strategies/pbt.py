@@ -14,14 +14,14 @@ from nasrun.strategies.start import Start, StartingGenomes
 from nasrun.strategies.variation import Mutator
 
 FACTORS = (0.8, 1.2)
-"""What a hyperparameter is multiplied by when it is perturbed (section 4.1.1)."""
+"""Factors that perturb a hyperparameter (section 4.1.1)."""
 
 Range = list[Annotated[float, Above(0)]]
 
 
 @dataclass(frozen=True)
 class Member:
-    """One of the population: how it is trained, the last trial that succeeded with its epochs, and its latest score."""
+    """A member of the population: its recipe, its last successful trial with its epochs, and its latest score."""
 
     genome: Genome
     hparams: Mapping[str, float]
@@ -31,20 +31,20 @@ class Member:
 
 
 class Pbt(Strategy):
-    """A population trains side by side; every `ready` epochs the worst go on from copies of the best, with changed
+    """Trains a population side by side; every `ready` epochs the worst continue from copies of the best, with changed
     hyperparameters.
 
     Source: Jaderberg et al. 2017, "Population Based Training of Neural Networks", sections 3 and 4: truncation
     selection (the worst share `quantile` copies weights and hyperparameters of members drawn from the best share), then
-    exploration (every hyperparameter is multiplied by 0.8 or 1.2, or with probability `resample` drawn anew). There the
-    members are not synchronised; here all of them are measured before any is replaced, so that the search does not
-    depend on timing.
+    exploration (every hyperparameter is multiplied by 0.8 or 1.2, or with probability `resample` drawn anew). In the
+    paper the members are not synchronised; here all of them are measured before any is replaced, so that the search
+    does not depend on timing.
 
-    Hyperparameters: `lr` and `weight_decay`, each a range [low, high] on a logarithmic scale, laid over the evaluator's
-    settings, or None; and, on search_space=training_recipe, the genome, of which exploration mutates one gene
-    (`mutations`: names in use, None for all). On other spaces members are different networks, and a copy keeps the
-    genome of the original. The score is the objective. `generations`: None for as many as there are trials for.
-    `start`: known genomes that the first members have.
+    Hyperparameters: `lr` and `weight_decay`, each a range [low, high] on a logarithmic scale that overrides the
+    evaluator's setting, or None; and, with search_space=training_recipe, the genome, of which exploration mutates one
+    gene (`mutations`: names to use, None: all). On other spaces members are different networks, and a copy keeps the
+    genome of the original. The score is the objective. `generations`: None: until the trials are used up. `start`:
+    known genomes of the first members.
     """
 
     uses_checkpoints = True
@@ -69,7 +69,7 @@ class Pbt(Strategy):
                         if limits is not None}  # fmt: skip
         if space.start is None and not self._ranges:
             raise ValueError(
-                "lr=null: leaves nothing to explore; give a range [low, high], or take search_space=training_recipe"
+                "lr=null: nothing to explore; set a range [low, high], or use search_space=training_recipe"
             )
         self._mutator = Mutator(space, mutations) if space.start is not None else None
         self._space, self._objective, self._rng = space, objective, rng
@@ -102,7 +102,7 @@ class Pbt(Strategy):
         self._settle(proposal, None, -float("inf"))
 
     def _settle(self, proposal: Proposal, number: int | None, score: float) -> None:
-        """Give a member its score, from a trial or without one; the next generation begins when all have theirs."""
+        """Set a member's score, from a trial or a rejection; the next generation begins when all have theirs."""
         place = next(place for place, (_, waiting) in enumerate(self._waiting) if waiting == proposal)
         slot, _ = self._waiting.pop(place)
         if score > -float("inf"):
@@ -125,7 +125,7 @@ class Pbt(Strategy):
         return {"changes": self._changes}
 
     def _next_generation(self) -> None:
-        """Exploit and explore, now that the whole population is measured."""
+        """Exploit and explore, after the whole population is measured."""
         if self._generation == self._generations:
             self._over = True
             return
@@ -143,7 +143,7 @@ class Pbt(Strategy):
             self._queue.append((slot, self._proposal(self._members[slot], origin)))
 
     def _new(self) -> tuple[Member, str]:
-        """A member to start with or at random, and where it comes from."""
+        """A member to begin with, known or random, and its origin."""
         genome, origin = self._first.draw(self._rng)
         return Member(genome, {name: self._drawn(name) for name in self._ranges}), origin
 
@@ -170,7 +170,7 @@ class Pbt(Strategy):
         return Proposal(member.genome, dict(member.hparams), budget, member.trial, "continue", origin)
 
     def _note(self, slot: int, proposal: Proposal, number: int | None, score: float) -> None:
-        """A row of the table of changes: how a member was trained, and to what score."""
+        """Add a row to the table of changes: how a member was trained, and its score."""
         said = " ".join(f"{name}={value:.4g}" for name, value in proposal.hparams.items())
         row = {"cycle": self._generation, "copy": slot, "trial": number, "change": proposal.origin}
         row |= {"from": proposal.parent, "to": f"{self._space.format(proposal.genome)} {said}".strip()}
@@ -179,7 +179,7 @@ class Pbt(Strategy):
 
 
 def _checked(name: str, limits: Range) -> tuple[float, float]:
-    """A range; ValueError, beginning with the key, where it is none."""
+    """A valid range; else ValueError, beginning with the key."""
     if len(limits) != 2 or limits[0] > limits[1]:
         raise ValueError(f"{name}={limits}: expected [low, high]")
     return limits[0], limits[1]

@@ -1,4 +1,4 @@
-"""Progressive search: from simple architectures to complex ones, of which a predictor chooses (PNAS)."""
+"""Progressive search from simple architectures to complex ones, chosen by a predictor (PNAS)."""
 
 import math
 from collections import deque
@@ -14,11 +14,11 @@ from nasrun.strategies.predictor.reading import GenomeReader, shares_below, stan
 from nasrun.strategies.predictor.settings import EnsembleSettings
 
 PATIENCE = 1000
-"""Simplest architectures drawn in a row that were all proposed before, after which there are no more."""
+"""Number of simplest architectures drawn in a row, all proposed before, after which they count as exhausted."""
 
 
 class Known(NamedTuple):
-    """One architecture that was told: its score, what the networks read of it, and its trial."""
+    """A completed architecture: its score, its trial, and the networks' input for it."""
 
     score: float
     genome: Genome
@@ -28,8 +28,8 @@ class Known(NamedTuple):
 
 @dataclass(kw_only=True, frozen=True)
 class Growing:
-    """`first` of the simplest architectures are measured; then, level by level, the `beam` best by the predictor out of
-    `children` at most, which are what the ones before can grow into."""
+    """How a search grows: `first` of the simplest architectures are measured; then, level by level, the `beam` best by
+    the predictor of at most `children` that the last level can grow into."""
 
     first: Annotated[int, AtLeast(2)] = 20
     beam: Positive = 20
@@ -37,18 +37,18 @@ class Growing:
 
 
 class PNAS(Strategy):
-    """Measures the simplest architectures, and goes on with the most promising of what they grow into.
+    """Measures the simplest architectures, and continues with the most promising ones that they can grow into.
 
     Source: Liu et al., "Progressive Neural Architecture Search", ECCV 2018 (arXiv 1712.00559), algorithm 1. The
     simplest architectures (`SearchSpace.simplest`) are measured first. Then, level by level, each of the last level's
-    is grown by a part in every way (`SearchSpace.grown`): a block of a cell, an edge, a layer. An ensemble of networks,
-    trained from new weights on all that was told, predicts their scores, and the `beam` best by its mean are measured.
-    When nothing of a level grows any more, it begins anew with others of the simplest, and knows more by then.
+    is grown by one part in every possible way (`SearchSpace.grown`): a block of a cell, an edge, a layer. An ensemble
+    of networks, trained from new weights on all results, predicts their scores, and the `beam` best by its mean are
+    measured. When nothing of a level can grow, the search restarts with others of the simplest, and keeps its results.
 
-    Other than in the paper: of the simplest ones `first` are drawn, where there are more; networks read one input per
-    token and position (or `SearchSpace.encode`), not sequences, and predict ranks, which are the same for any metric;
-    of more than `children` architectures so many are drawn, and those that failed are not grown. An architecture that
-    was met before is not proposed again. ValueError where the architectures of a space do not grow.
+    Differences from the paper: if there are more than `first` simplest ones, `first` are drawn; networks read one input
+    per token and position (or `SearchSpace.encode`), not sequences, and predict ranks, which are the same for any
+    metric; of more than `children` architectures, `children` are drawn, and failed ones are not grown. No architecture
+    is proposed twice. ValueError if the architectures of a space cannot grow.
     """
 
     draws_from_space = False
@@ -66,7 +66,7 @@ class PNAS(Strategy):
         self._growing, self._ensemble = growing, ensemble
         if not space.grown(space.simplest(np.random.default_rng(0))):
             raise ValueError(
-                "search_space: its architectures do not grow, which strategy=pnas goes by; choose one of several "
+                "search_space: its architectures cannot grow, as strategy=pnas needs; choose a space with several "
                 "depths, or of cells (nasbench201, micro_cell)"
             )
         self._entries = GenomeReader(space, ensemble.encoding)
@@ -123,12 +123,12 @@ class PNAS(Strategy):
         return found
 
     def _left(self) -> list[Proposal]:
-        """What any architecture grows into, where all of the simplest were met."""
+        """Grow any completed architecture, when all of the simplest were met."""
         self._level = [known for known in self._known if known.score > -math.inf]
         return self._grown()
 
     def _grown(self) -> list[Proposal]:
-        """The most promising that the last level grows into, and that was not met before."""
+        """The most promising new architectures that the last level can grow into."""
         children: dict[Hashable, tuple[Genome, int | None]] = {}
         for parent in self._level:
             for genome in self._space.grown(parent.genome):
@@ -148,8 +148,8 @@ class PNAS(Strategy):
         return [Proposal(g, parent=p, origin=Origin.PREDICTED) for g, p in chosen if self._new(g)]
 
     def _best(self, genomes: Sequence[Genome]) -> list[int]:
-        """The places of the `beam` genomes of the highest prediction, best first."""
-        from nasrun.strategies.predictor.network import ensemble_predictions  # torch is not imported before
+        """The indices of the `beam` genomes with the highest predictions, best first."""
+        from nasrun.strategies.predictor.network import ensemble_predictions  # imports torch
 
         predicted = ensemble_predictions(
             np.stack([known.entries for known in self._known]),
@@ -161,7 +161,7 @@ class PNAS(Strategy):
         return np.argsort(-predicted.mean(0), kind="stable")[: self._growing.beam].tolist()  # type: ignore[no-any-return]
 
     def _new(self, genome: Genome) -> bool:
-        """Whether a genome was not met before; from now on it was."""
+        """Whether a genome was not met before; marks it as met."""
         key = self._space.key(genome)
         new = key not in self._seen
         self._seen.add(key)

@@ -1,4 +1,4 @@
-"""Architectures are drawn in pools, of which the most promising one is proposed: before anything is trained."""
+"""Pre-screening: draws architectures in pools and proposes the most promising of each, before anything is trained."""
 
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial
@@ -9,18 +9,18 @@ from nasrun.core import Genome, Mutation, SearchSpace
 from nasrun.spaces.wrapped import WrappedSpace
 
 Best = Callable[[Sequence[Genome]], Genome]
-"""The most promising of some genomes."""
+"""Returns the most promising of some genomes."""
 
 
 class PrescreenedSpace(WrappedSpace):
-    """A space as strategies see it that screen what they draw: each draw is the best of `pool` draws of the space.
+    """The space that a pre-screening strategy sees: each draw is the best of `pool` draws of the inner space.
 
     Source: Abdelfattah, Mehrotra, Dudziak and Lane, "Zero-Cost Proxies for Lightweight NAS", ICLR 2021 (arXiv
-    2101.08134), section 3.4: its warm-up is the choice among random draws, its move proposal that among mutations.
+    2101.08134), section 3.4: its warm-up chooses among random draws, its move proposal among mutations.
 
-    With `moves` mutations and crossovers are the best of as many, too, of the same parents. What was given out once is
-    given out again only where a pool holds nothing new, so that a strategy that mutates one parent twice gets two
-    children. Neighbours, vectors and tokens are those of the space within.
+    With `moves`, each mutation and crossover is also the best of `pool` from the same parents. A genome is returned a
+    second time only if a pool holds nothing new, so that a strategy that mutates one parent twice gets two children.
+    Neighbours, vectors and tokens are those of the inner space.
     """
 
     def __init__(self, inner: SearchSpace, best: Best, *, pool: int, moves: bool) -> None:
@@ -32,7 +32,7 @@ class PrescreenedSpace(WrappedSpace):
             self.mutations = {name: partial(self._mutate, mutation) for name, mutation in inner.mutations.items()}
 
     def sample(self, rng: np.random.Generator) -> Genome:
-        """The best of `pool` draws of the space within."""
+        """The best of `pool` draws of the inner space."""
         return self._chosen([self.inner.sample(rng) for _ in range(self._pool)])
 
     def crossover(self, first: Genome, second: Genome, rng: np.random.Generator) -> Genome:
@@ -41,12 +41,12 @@ class PrescreenedSpace(WrappedSpace):
         return self._chosen([self.inner.crossover(first, second, rng) for _ in range(self._pool)])
 
     def _mutate(self, mutation: Mutation, genome: Genome, rng: np.random.Generator) -> Genome:
-        """The best of `pool` children that differ from their parent; the parent where none does."""
+        """The best of `pool` children that differ from their parent; the parent if none does."""
         children = [mutation(genome, rng) for _ in range(self._pool)]
         return self._chosen([child for child in children if child != genome] or [genome])
 
     def _chosen(self, genomes: Sequence[Genome]) -> Genome:
-        """The best of those that were not given out yet, if there are any."""
+        """The best of the genomes that were not returned yet; of all, if there are none."""
         distinct: dict[Hashable, Genome] = {}
         for genome in genomes:
             distinct.setdefault(self.inner.key(genome), genome)

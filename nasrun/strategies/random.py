@@ -8,7 +8,7 @@ from nasrun.core import Measurement, Objective, Proposal, SearchSpace, Strategy,
 
 
 class Random(Strategy):
-    """Independent draws from the space. Without repeats: `deduplicate=resample`, as for any strategy."""
+    """Independent draws from the space. `deduplicate=resample` avoids repeats, as for any strategy."""
 
     def __init__(self, space: SearchSpace, objective: Objective, rng: np.random.Generator) -> None:
         self._space = space
@@ -18,4 +18,4 @@ class Random(Strategy):
         return [Proposal(self._space.sample(self._rng)) for _ in range(n)]
 
     def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
-        """Random search learns nothing."""
+        """Does nothing: proposals do not depend on results."""

@@ -19,19 +19,19 @@ class Reinforce(Strategy):
 
     Sources: Zoph and Le, "Neural Architecture Search with Reinforcement Learning", ICLR 2017; Pham et al., "Efficient
     Neural Architecture Search via Parameter Sharing" (ENAS), ICML 2018; "Improving the Efficient Neural Architecture
-    Search via Rewarding Modifications" (I-ENAS), whose settings are the defaults: Adam at 0.0035, temperature 5,
-    tanh constant 2.5, entropy weight 0.0001, weights from [-0.1, 0.1].
+    Search via Rewarding Modifications" (I-ENAS), whose settings are the defaults: Adam at 0.0035, temperature 5, tanh
+    constant 2.5, entropy weight 0.0001, weights from [-0.1, 0.1].
 
     The next token is drawn from `space.choices(prefix)`; a token has the same embedding, and the same row of the head,
-    wherever it stands, and what is not legal there has no probability. `reward`: `enas` or `ienas`, see
+    at every position, and an illegal token has probability 0. `reward`: `enas` or `ienas`, see
     `nasrun.strategies.controllers.rewards`; `window` and `threshold` belong to the latter. A failed or infeasible trial
-    has the reward `penalty`. After every `update_every` told trials there is one gradient step on all of them; a step
-    on proposals that were asked for before the last one takes them for the policy's own. Learning is from the genome of
-    a trial, so that trials may be told in any order, and duplicates count.
+    has the reward `penalty`. After every `update_every` completed trials there is one gradient step on all of them;
+    proposals that were drawn before the last step are treated as draws of the current policy. Learning uses the genome
+    of a trial, so trials may complete in any order, and duplicates count.
 
-    Of the authors' public code, other than the text: no `temperature`, `tanh_constant` 1.1, less for operations
-    (`operation_tanh`), biases that favour convolutions (`convolution_bias`, `operation_bias`), `attention` to the
-    inputs, `baseline_start=zero`; all of them are in `experiment=ienas_code_cifar10`.
+    Options from the authors' public code that differ from the paper: no `temperature`, `tanh_constant` 1.1, less for
+    operations (`operation_tanh`), biases that favour convolutions (`convolution_bias`, `operation_bias`), `attention`
+    to the inputs, `baseline_start=zero`; `experiment=ienas_code_cifar10` uses all of them.
 
     Inferred: hidden units (64), one layer, the decay of the baseline (0.95; 64 and 0.95 were as good as any on
     NAS-Bench-201), one trial per step.
@@ -51,14 +51,14 @@ class Reinforce(Strategy):
         modified = rewards.reward == "ienas"
         if modified and objective.mode == "min":
             raise ValueError(
-                f"reward=ienas: divides by the mean of earlier accuracies, and objective.metric={objective.metric} is "
-                "better where it is lower; reward=enas is right"
+                f"reward=ienas: divides by the mean of earlier accuracies, but lower is better for "
+                f"objective.metric={objective.metric}; use reward=enas"
             )
         for name in ("convolution_bias", "operation_bias"):
             if getattr(policy, name) and not space.convolutions:
                 raise ValueError(
-                    f"{name}={getattr(policy, name)}: the search space does not say which of its operations are "
-                    f"convolutions, which that is to favour; use {'0' if name == 'convolution_bias' else 'null'}"
+                    f"{name}={getattr(policy, name)}: needs a search space that tells which operations are "
+                    f"convolutions; use {name}={'0' if name == 'convolution_bias' else 'null'}"
                 )
         self._space, self._objective, self._rng = space, objective, rng
         self._reward: Reward = (
@@ -76,7 +76,7 @@ class Reinforce(Strategy):
         return [Proposal(self.draw(self._rng), origin=Origin.POLICY) for _ in range(n)]
 
     def draw(self, rng: np.random.Generator) -> Genome:
-        """A genome drawn from the policy as it is, with a generator of the caller; nothing is changed by it."""
+        """A genome drawn from the current policy with the caller's generator; changes nothing."""
         learner = self._made()
         genome: Genome = ()
         with learner.walk() as walker:
@@ -94,7 +94,7 @@ class Reinforce(Strategy):
         self._remember(proposal.genome, -float("inf"))
 
     def _remember(self, genome: Genome, score: float) -> None:
-        """Keep an episode; when there are enough, learn from them."""
+        """Keep an episode; learn when there are enough."""
         from nasrun.strategies.controllers.lstm_policy import Episode
 
         learner = self._made()
@@ -108,12 +108,12 @@ class Reinforce(Strategy):
             self._told = []
 
     def notes(self) -> Mapping[str, Any]:
-        """After each step the entropy of the policy that was stepped from, in nats, and the baseline; with
-        `reward=ienas` how many accuracies were compared with a mean, and how many of them got the penalty."""
+        """For each step the entropy of the policy before it, in nats, and the baseline; with `reward=ienas` also how
+        many accuracies were compared with a mean, and how many of them got the penalty."""
         return {**self._curves, **self._reward.notes()}
 
     def _made(self) -> "PolicyLearner":
-        """The policy, made when it is first needed, because it takes torch."""
+        """The policy; made when first needed, because it imports torch."""
         if self._learner is None:
             from nasrun.strategies.controllers.lstm_policy import NO_KINDS, PolicyLearner, TokenKinds
 

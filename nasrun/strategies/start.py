@@ -1,4 +1,4 @@
-"""What a strategy begins with: drawn architectures, those that people have found to work, or given ones."""
+"""The first genomes of a strategy: random ones, known networks, or given ones."""
 
 from collections import deque
 from typing import Annotated, Literal
@@ -13,24 +13,24 @@ Start = Literal["none", "known", "auto"] | Annotated[list[str], NotEmpty()]
 
 
 class StartingGenomes:
-    """The first genomes of a strategy: those that it is given to start with, in their order, then draws of the space.
+    """The first genomes of a strategy: the starting genomes in their order, then draws of the space.
 
-    `none`: draws alone. `known`: the networks that the space knows (`SearchSpace.known`), scaled to the limits where
-    there are any. `auto`: these where it knows any, else draws. A list: genomes as strings, taken as they are.
-    ValueError, beginning with `start`, where the space knows none, a string is no genome, or there are more given than
-    the strategy has `room` for; of known ones the first are taken then.
+    `none`: only draws. `known`: the networks that the space knows (`SearchSpace.known`), scaled to the limits if there
+    are any. `auto`: known networks if the space has any, else draws. A list: genomes as strings, used unchanged.
+    ValueError, beginning with `start`, if the space knows no networks, a string is not a genome, or more genomes are
+    given than the strategy has `room` for; of known networks, the first that fit are used.
     """
 
     def __init__(self, space: SearchSpace, start: Start, room: int | None = None) -> None:
         self._space = space
         self._waiting: deque[Genome] = deque()
-        # Whether what comes first are the networks that the space knows.
+        # Whether the first genomes are networks that the space knows.
         self.known = start in ("known", "auto") and bool(space.known())
         if start in ("known", "auto"):
             known = list(space.known().values())
             if not known and start == "known":
                 raise ValueError(
-                    "start=known: the search space knows no networks that it allows; expected none, or genomes in [ ]"
+                    "start=known: the search space has no known networks within its limits; use none, or genomes in [ ]"
                 )
             self._waiting.extend(known[:room])
         elif start != "none":
@@ -40,17 +40,17 @@ class StartingGenomes:
 
     @property
     def left(self) -> bool:
-        """Whether there are genomes to start with that were not proposed yet."""
+        """Whether some of the starting genomes were not proposed yet."""
         return bool(self._waiting)
 
     def all(self) -> list[Genome]:
-        """All genomes to start with, for a strategy that proposes its first ones at once."""
+        """All starting genomes, for a strategy that proposes its first ones at once."""
         found = list(self._waiting)
         self._waiting.clear()
         return found
 
     def draw(self, rng: np.random.Generator, origin: str = Origin.SAMPLE) -> tuple[Genome, str]:
-        """The next genome to start with, or else a draw of the space, whose origin is `origin`."""
+        """The next starting genome, or else a draw of the space, whose origin is `origin`."""
         if self._waiting:
             return self._waiting.popleft(), Origin.KNOWN
         return self._space.sample(rng), origin

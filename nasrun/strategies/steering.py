@@ -1,4 +1,4 @@
-"""Limits that steer: what strategies draw, mutate and mix is scaled in width until it uses most of what is allowed."""
+"""Steering by limits: scales the widths of drawn, mutated and mixed genomes to use most of what the limits allow."""
 
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
@@ -11,26 +11,26 @@ from nasrun.spaces.wrapped import WrappedSpace
 from nasrun.strategies.wrappers import Constraints
 
 FLOOR = 0.9
-"""Share of a limit from which on a network is left as it is."""
+"""Minimum share of a limit at which a network is left unchanged."""
 
 HALVINGS = 16
 """Steps of the search for the factor by which all widths are scaled: to a factor of 1 + 1e-4 or closer."""
 
 ATTEMPTS = 20
-"""Genomes drawn in a row of which none can be brought within the limits, before the last one is taken all the same."""
+"""Maximum number of draws that cannot be brought within the limits; the last one is used."""
 
 Predict = Callable[[Genome], float | None]
-"""Milliseconds that the network of a genome is expected to take for one image; None while that is not known."""
+"""Predicts the milliseconds that a genome's network takes for one image; None while this is unknown."""
 
 
 class Steering:
-    """Scales the widths of genomes so that their networks use most of what is allowed, and no more.
+    """Scales the widths of genomes so that their networks use most of what the limits allow, and no more.
 
-    A genome that is within the limits, and uses `FLOOR` or more of one of them, stays as it is. Of any other all widths
-    are multiplied by the largest factor that is allowed, rounded down to widths that the space has; then single widths
-    go up a step, the last ones first, until `FLOOR` is reached or no step is allowed: one that would make a width
-    larger than the next is not, so that the shape of the network stays. A genome that was fitted stays as it is when it
-    is fitted again. With `grow=False` networks are made smaller only, as where costs that are limited are objectives.
+    A genome within the limits that uses `FLOOR` or more of one of them is left unchanged. Otherwise all widths are
+    multiplied by the largest factor allowed and rounded down to widths of the space. Then single widths are raised by
+    one step, the last ones first, until `FLOOR` is reached or no step is allowed; a step that would make a width larger
+    than the next is not allowed, which keeps the shape of the network. Fitting a fitted genome again does not change
+    it. `grow=False` only makes networks smaller, for runs in which a limited cost is an objective.
     """
 
     def __init__(
@@ -42,13 +42,13 @@ class Steering:
         latency: tuple[float, Predict] | None = None,
         grow: bool = True,
     ) -> None:
-        """`latency`: the most milliseconds, and how they are predicted."""
+        """`latency`: the maximum milliseconds, and their predictor."""
         self._space, self._task, self._constraints = space, task, constraints
         self._latency = latency
         self._floor = FLOOR if grow else 0.0
 
     def times(self, share: float) -> "Steering":
-        """The same with a share of the limits."""
+        """The same steering with a share of the limits."""
         latency = None if self._latency is None else (self._latency[0] * share, self._latency[1])
         constraints = self._constraints.times(share)
         return Steering(self._space, self._task, constraints, latency=latency, grow=self._floor > 0)
@@ -58,7 +58,7 @@ class Steering:
         return self._space.cost(genome, self._task).flops
 
     def usage(self, genome: Genome) -> float:
-        """The largest share of a limit that a network uses; above 1 where it is over one."""
+        """The largest share of a limit that a network uses; above 1 if it is over one."""
         share = self._constraints.usage(self._constraints.price(self._space, genome, self._task))
         if self._latency is not None:
             limit, predict = self._latency
@@ -67,7 +67,7 @@ class Steering:
         return share
 
     def fit(self, genome: Genome) -> Genome:
-        """The genome, or the same network with other widths. Over the limits where no widths bring it within them."""
+        """The genome, or the same network with other widths. Over the limits if no widths bring it within them."""
         usage = self.usage(genome)
         places = self._space.width_positions(genome)
         if self._floor <= usage <= 1 or not places:
@@ -81,17 +81,17 @@ class Steering:
         return scaled
 
     def _legal(self, prefix: Genome) -> list[int]:
-        """The widths that may follow a prefix, rising."""
+        """The widths that may follow a prefix, in ascending order."""
         return sorted(token for token in self._space.choices(prefix) if isinstance(token, int))
 
     def _scaled(self, genome: Genome, places: Sequence[int], legal: Sequence[Sequence[int]]) -> Genome:
-        """All widths by one factor, the largest that is allowed; the smallest widths where none is."""
+        """All widths scaled by the largest factor allowed; the smallest widths if no factor is."""
         widths = [int(genome[place]) for place in places]
 
         def by(factor: float) -> Genome:
             found = []
             for width, known in zip(widths, legal, strict=True):
-                # Not a hair below a width that the factor means to hit.
+                # Rounding must not miss a width that the factor hits exactly.
                 found.append(known[max(bisect_right(known, width * factor * (1 + 1e-9)) - 1, 0)])
             return _with_widths(genome, places, found)
 
@@ -105,7 +105,7 @@ class Steering:
         return by(low)
 
     def _wider(self, genome: Genome, places: Sequence[int], legal: Sequence[Sequence[int]]) -> Genome | None:
-        """The genome with one width a step up, the last one that may go up; None where none may."""
+        """The genome with one width raised by a step, the last one that allows it; None if none does."""
         above: float = float("inf")
         for place, known in zip(reversed(places), reversed(legal), strict=True):
             width = int(genome[place])
@@ -126,10 +126,10 @@ def _with_widths(genome: Genome, places: Sequence[int], widths: Sequence[int]) -
 
 
 class SteeredSpace(WrappedSpace):
-    """A space as strategies see it where limits are set: whatever it draws, mutates, mixes and decodes is fitted.
+    """The space that strategies see if there are limits: fits everything that it draws, mutates, mixes and decodes.
 
-    Strings, vectors, keys, prices and networks are those of the space within; `choices` too, so that a strategy that
-    writes genomes token by token passes what it wrote through `fit`.
+    Strings, vectors, keys, prices and networks are those of the inner space. So are `choices`: a strategy that writes
+    genomes token by token passes them through `fit`.
     """
 
     def __init__(self, inner: SearchSpace, steering: Steering) -> None:
@@ -138,7 +138,7 @@ class SteeredSpace(WrappedSpace):
         self.mutations = {name: partial(self._mutate, mutation) for name, mutation in inner.mutations.items()}
 
     def _mutate(self, mutation: Mutation, genome: Genome, rng: np.random.Generator) -> Genome:
-        """A child that is within the limits; the parent where none is that differs from it."""
+        """A child within the limits; the parent if no such child differs from it."""
         for _ in range(ATTEMPTS):
             child = mutation(genome, rng)
             if child == genome:
@@ -158,8 +158,8 @@ class SteeredSpace(WrappedSpace):
         self._steering = self._whole.times(share)
 
     def sizes(self, genome: Genome) -> Sequence[Genome]:
-        """The genome fitted to the limits, to a half of them, a quarter and so on, as long as that makes it larger than
-        it is; then as it is, unless it is over the limits."""
+        """The genome fitted to the limits, to half of them, a quarter and so on, as long as it is larger than unfitted;
+        then unfitted, unless that is over the limits."""
         found, steering = [self.fit(genome)], self._steering
         own = genome if steering.usage(genome) <= 1 else found[0]
         while steering.flops(found[-1]) > steering.flops(own):
@@ -168,7 +168,7 @@ class SteeredSpace(WrappedSpace):
         return list(dict.fromkeys([*found[:-1], own]))
 
     def sample(self, rng: np.random.Generator) -> Genome:
-        """A draw of the space within, fitted; drawn again while it cannot be brought within the limits."""
+        """A draw of the inner space, fitted; drawn again if it cannot be brought within the limits."""
         for _ in range(ATTEMPTS):
             genome = self.fit(self.inner.sample(rng))
             if self._steering.usage(genome) <= 1:
@@ -193,7 +193,7 @@ class SteeredSpace(WrappedSpace):
         return self._fitted(self.inner.neighbours(genome), genome)
 
     def _fitted(self, genomes: list[Genome], origin: Genome) -> list[Genome]:
-        """Genomes, fitted, each once, without those that cannot be brought within the limits, nor the origin."""
+        """The fitted genomes without duplicates, the origin, and those that cannot be brought within the limits."""
         found = dict.fromkeys(map(self.fit, genomes))
         found.pop(origin, None)
         return [other for other in found if self._steering.usage(other) <= 1]

@@ -1,4 +1,5 @@
-"""Swarms over the vectors of a space: pygmo's PSO, ant colony and bee colony. Needs pygmo (`nasrun[swarm]`)."""
+"""Swarm algorithms over the vectors of a space: pygmo's PSO, ant colony and bee colony. Needs pygmo
+(`nasrun[swarm]`)."""
 
 import importlib
 import threading
@@ -16,7 +17,7 @@ from nasrun.core.options import Above, AtLeast, Between, ConfigError, Fraction
 from nasrun.strategies.start import Start, StartingGenomes
 
 ENDLESS = 2**31 - 1
-"""Generations where none are set: more than there will ever be trials."""
+"""Default number of generations: more than there will ever be trials."""
 
 FAILED = 1e30
 """Default fitness of a failed trial: worse than any metric, accuracies and FLOPs alike."""
@@ -27,9 +28,9 @@ Counted = Annotated[int, Between(0, ENDLESS)]
 
 @dataclass(kw_only=True, frozen=True)
 class Individuals:
-    """What all swarms have. `population`: individuals. `generations`: of pygmo, which does not count the initial
-    population; None: as many as there are trials for. `penalty`: fitness of a trial that failed or is infeasible.
-    `start`: known genomes, which the first individuals are."""
+    """The options of all swarms. `population`: number of individuals. `generations`: pygmo's, which do not count the
+    initial population; None: until the trials are used up. `penalty`: fitness of a failed or infeasible trial. `start`:
+    known genomes of the first individuals."""
 
     population: Annotated[int, AtLeast(2)] = 30
     generations: Count | None = None
@@ -38,7 +39,7 @@ class Individuals:
 
 
 def _evolve(pygmo: Any, box: "Box", algorithm: Any, population: int, starts: Sequence[np.ndarray], seed: int) -> None:
-    """One call of `evolve` of an algorithm of pygmo, on a population that begins with the vectors `starts`."""
+    """Call a pygmo algorithm's `evolve` once, on a population that begins with the vectors `starts`."""
     batches = pygmo.bfe(box)
     if hasattr(algorithm, "set_bfe"):
         algorithm.set_bfe(batches)
@@ -54,13 +55,13 @@ def _evolve(pygmo: Any, box: "Box", algorithm: Any, population: int, starts: Seq
 
 
 class Swarm(Strategy):
-    """An algorithm of pygmo that minimises `-score` over the box [0, 1]^d; a vector stands for `space.decode(vector)`.
+    """A pygmo algorithm that minimises `-score` over the box [0, 1]^d; a vector represents `space.decode(vector)`.
 
-    Source: Biscani and Izzo, "A parallel global multiobjective framework for optimization: pagmo", JOSS 2020.
-    The proposals are what pygmo evaluates, in its order, when it is driven directly with the same fitness: a
-    `population` seeded with the first 32-bit integer drawn from `rng`, then one call of `evolve` of the algorithm
-    seeded with the second. d is the length of `space.encode`. What pygmo evaluates as a batch is proposed as a batch:
-    the initial population, and every generation of an algorithm with a batch evaluator.
+    Source: Biscani and Izzo, "A parallel global multiobjective framework for optimization: pagmo", JOSS 2020. The
+    proposals are the points that pygmo evaluates, in the same order, when it is called directly with the same fitness:
+    a `population` seeded with the first 32-bit integer drawn from `rng`, then one call of `evolve` of the algorithm
+    seeded with the second. d is the length of `space.encode`. Points that pygmo evaluates as a batch are proposed as a
+    batch: the initial population, and every generation of an algorithm with a batch evaluator.
     """
 
     draws_from_space = False
@@ -75,9 +76,9 @@ class Swarm(Strategy):
         parameters: Mapping[str, Any],
         individuals: Individuals,
     ) -> None:
-        """`name`: of the YAML; also the origin of proposals. `algorithm`: a class of pygmo, with its `parameters`.
+        """`name`: of the YAML file; also the origin of proposals. `algorithm`: a class of pygmo, with its `parameters`.
 
-        ConfigError: no pygmo.
+        ConfigError: pygmo is not installed.
         """
         population, generations = individuals.population, individuals.generations
         try:
@@ -112,7 +113,7 @@ class Swarm(Strategy):
         return [Proposal(self._genomes[place], origin=self._origin(place)) for place in range(first, self._asked)]
 
     def _origin(self, place: int) -> str:
-        """Where the individual at a place of the batch comes from."""
+        """The origin of the individual at an index of the batch."""
         if self._batch > 1:
             return self._name
         return Origin.KNOWN if place < self._starts else Origin.SAMPLE
@@ -124,8 +125,8 @@ class Swarm(Strategy):
         self._settle(proposal.genome, -float("inf"))
 
     def _settle(self, genome: Genome, score: float) -> None:
-        """Give a proposal its fitness; the batch is over when all have theirs."""
-        # Vectors of one batch may decode to one genome. Their proposals are equal: the first that waits is meant.
+        """Set the fitness of a proposal; the batch is over when all have theirs."""
+        # Vectors of one batch may decode to the same genome. Their proposals are equal, so take the first that waits.
         place = self._waiting[genome].popleft()
         self._fitness[place] = self._penalty if score == -float("inf") else -score
         self._told += 1
@@ -133,7 +134,7 @@ class Swarm(Strategy):
             self._advance()
 
     def _advance(self) -> None:
-        """Give pygmo the fitness of its batch, and take the next one from it."""
+        """Give pygmo the fitness of its batch, and take the next batch from it."""
         vectors = self._pygmo.advance(self._fitness)
         self._done = vectors is None
         self._genomes = [] if vectors is None else [self._space.decode(vector) for vector in vectors]
@@ -149,7 +150,7 @@ class Swarm(Strategy):
 
 @dataclass(kw_only=True, frozen=True)
 class Flight:
-    """How particles move: the parameters of pygmo's `pso` and `pso_gen`, by their names there."""
+    """The movement of particles: the parameters of pygmo's `pso` and `pso_gen`, by their names there."""
 
     omega: Fraction = 0.7298
     eta1: Annotated[float, Between(0, 4)] = 2.05
@@ -160,20 +161,20 @@ class Flight:
     neighb_param: Count = 4
 
     def check(self, population: int) -> None:
-        """ValueError for what pygmo does not check, where it would read memory that is not its own."""
+        """ValueError for values that pygmo does not check, with which it would read memory out of bounds."""
         ring, neighbours = self.neighb_type == 2, self.neighb_param
         if ring and neighbours < 2:
-            raise ValueError(f"neighb_param={neighbours}: a ring (neighb_type=2) needs at least 2")
+            raise ValueError(f"neighb_param={neighbours}: must be >= 2 for a ring (neighb_type=2)")
         if ring and neighbours > 2 * population:
-            raise ValueError(f"neighb_param={neighbours}: must be at most twice the population, {2 * population}")
+            raise ValueError(f"neighb_param={neighbours}: must be <= twice the population, {2 * population}")
 
 
 class ParticleSwarm(Swarm):
-    """Particle swarm optimization; in generations by default, so that a whole generation can be measured at once.
+    """Particle swarm optimization; by default a whole generation at a time, so that it can be measured in parallel.
 
     Source: Kennedy and Eberhart, ICNN 1995; the constriction of variant 5: Clerc and Kennedy, IEEE Transactions on
-    Evolutionary Computation 2002. `generational=false` is pygmo's `pso`, in which a particle sees what the ones
-    before it found in the same generation: one proposal after the other.
+    Evolutionary Computation 2002. `generational=false` is pygmo's `pso`, in which a particle uses what earlier ones
+    found in the same generation, so proposals come one at a time.
     """
 
     def __init__(
@@ -193,7 +194,7 @@ class ParticleSwarm(Swarm):
 
 @dataclass(kw_only=True, frozen=True)
 class Colony:
-    """How ants search: the parameters of pygmo's `gaco`, by their names there. `ker` None: the population."""
+    """The search of the ants: the parameters of pygmo's `gaco`, by their names there. `ker` None: the population."""
 
     ker: Annotated[int, Between(2, ENDLESS)] | None = 63
     q: Annotated[float, Above(0)] = 1.0
@@ -207,11 +208,11 @@ class Colony:
 
 
 class AntColony(Swarm):
-    """Extended ant colony optimization: a generation is drawn around the solutions of an archive of the best.
+    """Extended ant colony optimization: a generation is drawn around the solutions in an archive of the best.
 
     Source: Schlueter, Egea and Banga, "Extended ant colony optimization for non-convex mixed integer nonlinear
-    programming", Computers & Operations Research 2009, as pygmo's `gaco` has it. A whole generation can be measured
-    at once.
+    programming", Computers & Operations Research 2009, as implemented in pygmo's `gaco`. A whole generation can be
+    measured in parallel.
     """
 
     def __init__(
@@ -225,19 +226,19 @@ class AntColony(Swarm):
     ) -> None:
         population, generations = individuals.population, individuals.generations
         if colony.ker is not None and colony.ker > population:
-            raise ValueError(f"ker={colony.ker}: must be at most population={population}")
+            raise ValueError(f"ker={colony.ker}: must be <= population={population}")
         if generations is not None and colony.threshold > generations:
-            raise ValueError(f"threshold={colony.threshold}: larger than generations={generations}")
+            raise ValueError(f"threshold={colony.threshold}: must be <= generations={generations}")
         parameters = {**vars(colony), "ker": population if colony.ker is None else colony.ker}
         super().__init__(space, objective, rng, "gaco", "gaco", parameters, individuals)
 
 
 class BeeColony(Swarm):
-    """Artificial bee colony: one entry of a vector is changed at a time, and kept if that is better.
+    """Artificial bee colony: changes one entry of a vector at a time, and keeps the change if it is better.
 
     Source: Karaboga and Basturk, "A powerful and efficient algorithm for numerical function optimization: artificial
-    bee colony (ABC) algorithm", Journal of Global Optimization 2007. After the initial population one proposal is
-    made after the other. A generation takes about two proposals per individual.
+    bee colony (ABC) algorithm", Journal of Global Optimization 2007. After the initial population, proposals come one
+    at a time. A generation takes about two proposals per individual.
     """
 
     def __init__(
@@ -253,14 +254,14 @@ class BeeColony(Swarm):
 
 
 class StoppedError(Exception):
-    """Raised inside of pygmo where it waits for a fitness that will never come, so that it returns."""
+    """Raised inside pygmo while it waits for a fitness that will never come, so that it returns."""
 
 
 class Box:
-    """The box [0, 1]^length as pygmo wants it: its problem, and its batch evaluator."""
+    """The box [0, 1]^length in the form that pygmo needs: its problem, and its batch evaluator."""
 
     def __init__(self, length: int, measure: Callable[[np.ndarray], list[float]]) -> None:
-        """`measure`: waits for the fitness of every row of an array (n, `length`)."""
+        """`measure`: returns the fitness of every row of an array (n, `length`), and blocks until it is known."""
         self._length, self._measure = length, measure
 
     def get_bounds(self) -> tuple[list[float], list[float]]:
@@ -273,7 +274,7 @@ class Box:
         return self._measure(vectors.reshape(-1, self._length))
 
     def __deepcopy__(self, memo: Any) -> "Box":
-        # pygmo copies its problem with every population; all copies must reach the same asker.
+        # pygmo copies its problem with every population; all copies must share one `measure`.
         return self
 
 
@@ -281,26 +282,27 @@ Question = np.ndarray | BaseException | None
 
 
 class AskTellThread:
-    """Turns a function that calls for fitness inside out: it runs in a thread of its own and is advanced from outside.
+    """Turns a function that calls for fitness into an ask-tell object: the function runs in its own thread, which
+    `advance` resumes.
 
-    One of the two threads always waits for the other, so that the outcome never depends on timing. A thread rather
-    than a coroutine, because pygmo's C++ frames lie between the function and the call for fitness. The thread ends
-    with the function, or with `close`: at the latest when the user of this object is collected, or the process ends.
+    One of the two threads always waits for the other, so that the result never depends on timing. This is a thread, not
+    a coroutine, because pygmo's C++ frames lie between the function and the call for fitness. The thread ends with the
+    function, or with `close`: at the latest when the owner of this object is garbage-collected, or the process ends.
     """
 
     def __init__(self, work: Callable[[Box], None], length: int) -> None:
-        """`work` must not refer to the user of this object, who could not be collected then."""
+        """`work` must not refer to the owner of this object, which could then not be garbage-collected."""
         self._questions: SimpleQueue[Question] = SimpleQueue()
         self._answers: SimpleQueue[list[float] | None] = SimpleQueue()
         arguments = (work, length, self._questions, self._answers)
-        # A daemon, because Python waits for other threads before it calls what would close this one.
+        # A daemon, because Python waits for other threads before it runs the callback that would close this one.
         self._thread = threading.Thread(target=_converse, args=arguments, name="pygmo", daemon=True)
         self._started = False
 
     def advance(self, answer: list[float]) -> np.ndarray | None:
-        """Start the function, or hand it the fitness that it waits for; then wait until it calls for more.
+        """Start the function, or give it the fitness that it waits for; then wait until it calls for more.
 
-        Returns the vectors, an array (n, length); None where the function has returned. What it raises is raised here.
+        Returns the vectors, an array (n, length); None if the function has returned. Raises what the function raises.
         """
         if self._started:
             self._answers.put(answer)
@@ -313,7 +315,7 @@ class AskTellThread:
         return question
 
     def close(self) -> None:
-        """End the thread and wait for its end. Can be called from any thread, and in the middle of a collection."""
+        """End the thread and wait for it. Safe to call from any thread, and during garbage collection."""
         if self._started:
             self._answers.put(None)
             if self._thread is not threading.current_thread():
@@ -326,7 +328,7 @@ def _converse(
     questions: "SimpleQueue[Question]",
     answers: "SimpleQueue[list[float] | None]",
 ) -> None:
-    """What the thread does: `work`, whose calls for fitness become questions."""
+    """The thread's function: runs `work`, whose calls for fitness become questions."""
 
     def measure(vectors: np.ndarray) -> list[float]:
         questions.put(vectors.copy())

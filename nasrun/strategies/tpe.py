@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 class Tpe(Strategy):
-    """Proposes where good trials are more likely than bad ones, by density estimates of both.
+    """Proposes architectures for which good results are more likely than bad ones, by density estimates of both.
 
-    Source: Bergstra et al. 2011, "Algorithms for Hyper-Parameter Optimization", section 4, as Optuna has it. `through`:
-    `encoding` searches the vectors of `space.encode`, each entry a number in [0, 1], so that neighbouring widths are
-    alike; `choices` takes the genome token by token, each a choice among names. `startup`: trials at random first.
-    `candidates`: drawn for each proposal. `multivariate`: one density over all entries, Optuna's own choice since its
-    version 5, in place of one for each. Trials in flight count as bad ones ("constant liar"), so that several at once
-    do not crowd together.
+    Source: Bergstra et al. 2011, "Algorithms for Hyper-Parameter Optimization", section 4, as implemented in Optuna.
+    `through`: `encoding` searches the vectors of `space.encode`, each entry a number in [0, 1], so that neighbouring
+    widths are alike; `choices` writes the genome token by token, each a categorical choice. `startup`: number of random
+    trials at the start. `candidates`: number drawn for each proposal. `multivariate`: one density over all entries,
+    Optuna's own default since version 5, in place of one for each. Trials in flight count as bad ones ("constant
+    liar"), which keeps parallel trials apart.
     """
 
     draws_from_space = False
@@ -74,7 +74,7 @@ class Tpe(Strategy):
 
     def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
         score = self._objective.score(measurements)
-        # A duplicate that was turned down teaches nothing: told again, the best so far would draw all proposals to it.
+        # A dropped duplicate teaches nothing: told again, the best so far would attract all proposals.
         again = trial.number in self._told
         self._told.add(trial.number)
         self._finish(trial.proposal.genome, None if again or score == -float("inf") else score)
@@ -83,7 +83,7 @@ class Tpe(Strategy):
         self._finish(proposal.genome, None)
 
     def _finish(self, genome: Genome, score: float | None) -> None:
-        """Tell the study the score of a genome that was asked for; None: there is none."""
+        """Tell the study the score of a genome that was asked for; None: no score."""
         import optuna
 
         asked = self._waiting[genome].popleft()
@@ -100,7 +100,7 @@ class Tpe(Strategy):
         return self._space.decode(np.array(entries))
 
     def _walked(self, trial: "optuna.trial.Trial") -> Genome:
-        """A genome token by token; what is chosen among has one name wherever the same tokens are legal."""
+        """A genome token by token; a choice has the same name wherever the same tokens are legal."""
         genome: Genome = ()
         while legal := self._space.choices(genome):
             name = self._names.setdefault((len(genome), legal), f"t{len(genome)}.{len(self._names)}")
@@ -112,7 +112,7 @@ class Tpe(Strategy):
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Optuna without its log lines and its warnings of what is experimental; both are as before afterwards."""
+    """Silence Optuna's log lines and its warnings of experimental features; both are restored afterwards."""
     import optuna
 
     verbosity = optuna.logging.get_verbosity()

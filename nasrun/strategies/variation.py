@@ -1,4 +1,4 @@
-"""What evolutionary strategies share: mutating by name."""
+"""Mutation by name, for evolutionary strategies."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,10 +14,10 @@ class Mutator:
     def __init__(
         self, space: SearchSpace, names: Sequence[str] | None, rates: Mapping[str, float] | None = None
     ) -> None:
-        """`names`: the mutations enabled; None enables all of the space. `rates`: mutations that are chosen with a
-        probability of their own, named or not; what is left is shared equally by the others, and where there are no
-        others, in proportion to the rates. ValueError, beginning with the key, where a mutation is unknown (the key of
-        a rate is the mutation's name and `_rate`), or the rates make no choice."""
+        """`names`: the enabled mutations; None: all of the space. `rates`: mutations with their own probability,
+        whether named or not; the other mutations share the remaining probability equally, and if there are none, the
+        rates are scaled to sum to 1. ValueError, beginning with the key, if a mutation is unknown (the key of a rate is
+        the mutation's name and `_rate`), or the rates allow no choice."""
         rates, self._null = rates or {}, space.null_mutations
         for name in names or ():
             if name not in space.mutations:
@@ -26,7 +26,7 @@ class Mutator:
             if name not in space.mutations:
                 known = ", ".join(space.mutations)
                 raise ValueError(
-                    f"{name}_rate={rate}: this space has no mutation {name}; null is right, its mutations are: {known}"
+                    f"{name}_rate={rate}: this space has no mutation {name}; use null (its mutations: {known})"
                 )
         enabled = space.mutations if names is None else names
         self._mutations = [(name, space.mutations[name]) for name in enabled if name not in rates]
@@ -34,17 +34,17 @@ class Mutator:
         total = sum(rates.values())
         given = " ".join(f"{name}_rate={rate}" for name, rate in rates.items())
         if total > 1:
-            raise ValueError(f"{given}: more than 1 in all; the rest is the share of the other mutations")
+            raise ValueError(f"{given}: the sum of the rates must be <= 1")
         if not self._mutations and not self._rated:
-            raise ValueError(f"{given}: no other mutation is enabled; a rate above 0 is needed")
+            raise ValueError(f"{given}: no other mutation is enabled; set a rate above 0")
         scale = 1.0 if self._mutations or not self._rated else 1 / total
         self._rates = [rate * scale for rate in rates.values() if rate > 0]
 
     def __call__(self, genome: Genome, rng: np.random.Generator) -> tuple[Genome, str]:
         """A mutated genome and the name of the mutation.
 
-        A mutation that cannot change this genome gives way to the next one of the list, and those with a rate come
-        last; where none can, the genome itself comes back. In a space with null mutations the first one counts.
+        If a mutation cannot change this genome, the next one of the list is tried, those with a rate last; if none can,
+        the genome itself is returned. In a space with null mutations the first one is used even if it changes nothing.
         """
         order = self._order(rng)
         for name, mutate in order:
@@ -54,7 +54,7 @@ class Mutator:
         return genome, order[0][0]
 
     def _order(self, rng: np.random.Generator) -> list[tuple[str, Mutation]]:
-        """The mutation drawn, then those that it gives way to."""
+        """The drawn mutation, then the ones to try after it."""
         drawn = self._draw_rated(rng) if self._rated else None
         start = int(rng.integers(len(self._mutations))) if self._mutations else 0
         order = [*self._mutations[start:], *self._mutations[:start]]
@@ -64,7 +64,7 @@ class Mutator:
         return [self._rated[drawn], *order, *rest]
 
     def _draw_rated(self, rng: np.random.Generator) -> int | None:
-        """The place of a mutation with a rate, or None where one of the others is drawn."""
+        """The index of a mutation with a rate, or None if one of the others is drawn."""
         draw = float(rng.random())
         for place, rate in enumerate(self._rates):
             if draw < rate:

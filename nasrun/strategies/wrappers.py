@@ -1,4 +1,4 @@
-"""Wrappers that go round any strategy: no architecture measured twice, none over the price that was set."""
+"""Wrappers of any strategy: measure no architecture twice, and none above the cost limits."""
 
 import json
 from collections.abc import Hashable, Sequence
@@ -12,18 +12,18 @@ from nasrun.core.options import Positive
 from nasrun.core.words import counted
 
 PATIENCE = 1000
-"""Proposals in a row that a wrapper turns down before it gives up."""
+"""Maximum number of proposals in a row that a wrapper rejects before the search ends."""
 UNITS = {"parameters": "parameters", "flops": "FLOPs", "model_bytes": "bytes", "peak_memory": "bytes"}
-"""What limits are in."""
+"""The units of the limits."""
 
 
 class Deduplicate(StrategyWrapper):
-    """Keeps an architecture that was measured at the same budget from being trained again.
+    """Prevents training an architecture again that was measured at the same budget.
 
-    `reuse`: the duplicate is a trial like any other, and takes over the result of the first. `resample`: the wrapped
-    strategy is told that result at once, and asked for another proposal; the duplicate is no trial. Proposals that
-    start from a checkpoint are never duplicates. With `resample` the search ends when the space is exhausted, or when
-    1,000 proposals in a row were duplicates.
+    `reuse`: the duplicate is a trial, and takes over the result of the first. `resample`: the inner strategy is told
+    that result at once and asked for another proposal; the duplicate is not a trial. Proposals that start from a
+    checkpoint are never duplicates. With `resample` the search ends when the space is exhausted, or when 1,000
+    proposals in a row were duplicates.
     """
 
     def __init__(self, inner: Strategy, space: SearchSpace, mode: Literal["reuse", "resample"]) -> None:
@@ -82,7 +82,7 @@ class Deduplicate(StrategyWrapper):
     def _exhausted(self) -> bool:
         if self._mode == "reuse":
             return False
-        # Where trainings are continued, there is more to do than there are architectures.
+        # With continued training runs there can be more proposals than architectures.
         every = not self.inner.uses_checkpoints and len(self._seen) == self._space.size
         return self._turned_down >= PATIENCE or every
 
@@ -92,8 +92,8 @@ class Deduplicate(StrategyWrapper):
 
 
 class Price(NamedTuple):
-    """What limits go by: parameters, FLOPs, and values in memory at a time (`SearchSpace.peak_values`), each of one
-    input; 0 of the last where no limit asks for it."""
+    """The costs that limits apply to: parameters, FLOPs, and values in memory at a time (`SearchSpace.peak_values`),
+    each for one input; `values` is 0 if no limit needs it."""
 
     parameters: int
     flops: int
@@ -102,10 +102,10 @@ class Price(NamedTuple):
 
 @dataclass(kw_only=True, frozen=True)
 class Constraints:
-    """The price that an architecture may have at most, by formula; None for any.
+    """The maximum cost of an architecture, by formula; None: no limit.
 
-    `automatic`: the limit of FLOPs is not the user's, but the bound of the search space. `model_bytes`: of the weights,
-    `peak_memory`: bytes of the activations that are in memory at a time; both with numbers of so many `bits`.
+    `automatic`: the limit of FLOPs is the bound of the search space, not the user's. `model_bytes`: of the weights,
+    `peak_memory`: bytes of the activations that are in memory at a time; both for numbers of `bits` bits.
     """
 
     parameters: Positive | None = None
@@ -121,23 +121,23 @@ class Constraints:
         return {name: getattr(self, name) for name in UNITS if getattr(self, name) is not None}
 
     def price(self, space: SearchSpace, genome: Genome, task: Task) -> Price | Cost:
-        """The price of an architecture, by formula."""
+        """The cost of an architecture, by formula."""
         cost = space.cost(genome, task)
         return cost if self.peak_memory is None else Price(*cost, space.peak_values(genome, task) or 0)
 
     def measured(self, price: Price | Cost) -> dict[str, int]:
-        """A price in the units of each limit that is set."""
+        """A cost in the units of each limit that is set."""
         values = price.values if isinstance(price, Price) else 0
         found = (price.parameters, price.flops, price.parameters * self.bits // 8, values * self.bits // 8)
         return {name: amount for name, amount in zip(UNITS, found, strict=True) if getattr(self, name) is not None}
 
     def allow(self, price: Price | Cost) -> bool:
-        """True where a price is within all limits."""
+        """Whether a cost is within all limits."""
         return self.usage(price) <= 1
 
     def usage(self, price: Price | Cost) -> float:
-        """The largest share of a limit that a price is; above 1 where it is over one, 0 without limits."""
-        # Called for every architecture that is proposed, and every width that is tried: without dictionaries.
+        """The largest share of a limit that a cost reaches; above 1 if it is over one, 0 without limits."""
+        # Called for every proposed architecture and every width tried, so it avoids dictionaries.
         share = 0.0
         if self.parameters is not None:
             share = price.parameters / self.parameters
@@ -150,12 +150,12 @@ class Constraints:
         return share
 
     def times(self, share: float) -> "Constraints":
-        """A share of the limits."""
+        """The limits multiplied by a share."""
         smaller: dict[str, Any] = {name: max(1, int(limit * share)) for name, limit in self.limits.items()}
         return replace(self, **smaller)
 
     def exceeded(self, price: Price | Cost) -> list[str]:
-        """What a price is over, in words; empty where it is within all limits."""
+        """A description of each limit that a cost exceeds; empty if it is within all limits."""
         if self.allow(price):
             return []
         found, limits = [], self.limits
@@ -168,11 +168,11 @@ class Constraints:
 
 
 class Constrain(StrategyWrapper):
-    """Turns down architectures over a price known by formula, before anything is trained; counts them (`turned_down`).
+    """Rejects architectures above a cost limit, known by formula, before anything is trained; counts them
+    (`turned_down`).
 
-    The wrapped strategy learns of it by `reject` and is asked again; what was turned down is no trial, and is spoken of
-    in `messages`: the first, the second, the fifth, the tenth and so forth. The search ends when 1,000 proposals in a
-    row were over the price.
+    The inner strategy is told by `reject` and asked again. A rejected proposal is not a trial; `messages` reports the
+    first, second, fifth, tenth and so on. The search ends when 1,000 proposals in a row were rejected.
     """
 
     def __init__(self, inner: Strategy, space: SearchSpace, task: Task, constraints: Constraints) -> None:
@@ -203,25 +203,25 @@ class Constrain(StrategyWrapper):
         return proposals
 
     def _note_end(self) -> None:
-        """Say so where the wrapped strategy may be waiting for what was turned down, of which it cannot know."""
+        """Add a message if the inner strategy may be waiting for rejected proposals, which it cannot know about."""
         ignorant = type(self.inner).reject is Strategy.reject
         if ignorant and self.turned_down and not self._waiting and not self.inner.done:
             name = type(self.inner).__name__
             self._messages.append(
-                f"{name} proposes nothing more; if it waits for one of the {self.turned_down} that were turned down, "
-                f"give it a method reject(proposal, reason), by which it knows"
+                f"{name} proposes nothing more; if it waits for one of the {self.turned_down} rejected proposals, "
+                f"give it a method reject(proposal, reason)"
             )
 
     def _price(self, genome: Genome) -> Price | Cost:
         return self._constraints.price(self._space, genome, self._task)
 
     def _note(self, exceeded: Sequence[str]) -> None:
-        """Count what was turned down, and say so when the count is 1, 2 or 5 times a power of ten."""
+        """Count a rejection, and add a message when the count is 1, 2 or 5 times a power of ten."""
         self.turned_down += 1
         if str(self.turned_down).rstrip("0") in ("1", "2", "5"):
-            lift = "; constraints.flops=null lifts the bound" if self._constraints.automatic else ""
+            lift = "; constraints.flops=null removes the limit" if self._constraints.automatic else ""
             self._messages.append(
-                f"turned down {self.turned_down} of {counted(self.proposed, 'architecture')}, the last over "
+                f"rejected {self.turned_down} of {counted(self.proposed, 'architecture')}, the last over "
                 f"{' and '.join(exceeded)}{lift}"
             )
 
@@ -238,8 +238,8 @@ class Constrain(StrategyWrapper):
         return self.inner.done or self._in_a_row >= PATIENCE
 
     def draw(self, rng: np.random.Generator) -> Genome | None:
-        """A draw of the wrapped strategy, or of the space, that is within the constraints; the last of 1,000 draws
-        where none is."""
+        """A draw of the inner strategy, or of the space, that is within the constraints; the last of 1,000 draws if
+        none is."""
         for _ in range(PATIENCE):
             genome = self.inner.draw(rng)
             genome = self._space.sample(rng) if genome is None else genome

@@ -1,4 +1,4 @@
-"""Weights on disk: what is kept, how it is written, and that reading them runs nothing."""
+"""Weights on disk: which are kept, how they are written, and that reading them runs no code."""
 
 import pickle
 from collections.abc import Collection

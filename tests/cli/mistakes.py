@@ -1,4 +1,4 @@
-"""Mistakes that a user can make in a command, and of each, parts of the one line that it is answered with."""
+"""Mistakes that a user can make in a command, each with parts of the one-line answer."""
 
 LONG, TOO_LONG = 300 * "n", "nnn…: the name is too long; choose a shorter one"
 VERBS = ("resume", "report", "rerun", "compare", "export", "predict", "pack", "unpack", "status", "stop", "watch")
@@ -109,9 +109,9 @@ VALUES = [
         "constraints.latency_ms=5: shared weights have no latency; choose evaluator=train",
     ),
     ("strategy=nsga2 strategy.population=1", "strategy.population=1: must be at least 2"),
-    ("strategy.sample=200", "strategy.sample=200: larger than population=8; at most the population is right"),
+    ("strategy.sample=200", "strategy.sample=200: must be <= population=8"),
     ("strategy.population=nan", "strategy.population=nan: expected a whole number"),
-    ("strategy=genetic strategy.elitism=8", "strategy.elitism=8: ", "must be below population=8"),
+    ("strategy=genetic strategy.elitism=8", "strategy.elitism=8: ", "must be < population=8"),
     (
         "search_space=sequential_cnn strategy.mutations=[swop]",
         "strategy.mutations=swop: no such mutation of this space; did you mean 'swap'?",
@@ -122,7 +122,7 @@ VALUES = [
         "strategy.mutations=[swap,swap]: must not hold the same entry twice",
     ),
     ("strategy.mutations=swap", "strategy.mutations=swap: expected a list in [ ], each entry text or null"),
-    ("search_space=sequential_cnn search_space.min_depth=9", "search_space.min_depth=9: larger than max_depth=6"),
+    ("search_space=sequential_cnn search_space.min_depth=9", "search_space.min_depth=9: must be <= max_depth=6"),
     ("search_space=sequential_cnn search_space.filters=[600]", "search_space.filters=[600]: must be from 1 to 511"),
     ("search_space=sequential_cnn search_space.filters=[true]", "search_space.filters=[true]: expected a whole number"),
     ("search_space=sequential_cnn search_space.kernels=[7]", "search_space.kernels=[7]: unknown; known: 1, 3, 5"),
@@ -144,7 +144,7 @@ VALUES = [
     ("hardware.device=tpu", "hardware.device=tpu: unknown; did you mean 'cpu'?"),
     ("hardware.precision=fp16 hardware.device=cpu", "hardware.precision=fp16: needs device=cuda", "bf16 or fp32"),
     ("hardware.threads=0", "hardware.threads=0: must be at least 1"),
-    ("hardware=ray hardware.cpus=1.5", "hardware.cpus=1.5: more than one must be a whole number"),
+    ("hardware=ray hardware.cpus=1.5", "hardware.cpus=1.5: must be a whole number if above 1"),
     ("hardware=ray hardware.address=here", "hardware.address=here: expected auto, host:port or ray://host:port"),
     ("hardware=ray hardware.gpus=1 hardware.device=cpu", "hardware.gpus=1: device=cpu uses none", "gpus=0"),
     (
@@ -159,11 +159,14 @@ VALUES = [
         r" flops",
     ),
     ("constraints.flops=lots", "constraints.flops=lots: "),
-    ("strategy=asha strategy.max_budget=2", "strategy.max_budget=2: leaves one rung only", "min_budget * eta = 3"),
+    ("strategy=asha strategy.max_budget=2", "strategy.max_budget=2: leaves only one rung", "min_budget * eta = 3"),
     ("strategy=asha strategy.budgets=[9,3]", "strategy.budgets=[9, 3]: expected two or more numbers of epochs"),
     ("strategy=asha strategy.eta=1", "strategy.eta=1: must be at least 2"),
-    ("strategy=successive_halving strategy.configurations=8", "strategy.configurations=8: ", "; at least 9 is right"),
-    ("strategy=hyperband strategy.configurations=9", "strategy.configurations=9: hyperband has its own numbers"),
+    ("strategy=successive_halving strategy.configurations=8", "strategy.configurations=8: ", "; must be >= 9"),
+    (
+        "strategy=hyperband strategy.configurations=9",
+        "strategy.configurations=9: brackets=hyperband sets its own numbers",
+    ),
     (
         "strategy=asha evaluator=table search_space=nasbench201",
         "strategy.budgets=[1,3,9]: table nasbench201 has no trainings of 1 epoch; it has those of 12, 200",
@@ -257,7 +260,7 @@ IN_FOLDERS = [
     ("resume full", "full: holds no run that could be resumed"),
     ("resume run strategy.population=5", "strategy.population=5: would change the search, which ran with 8"),
     ("resume run tracker=tensorbord", "tracker=tensorbord: no such option; did you mean 'tensorboard'?"),
-    ("resume run trials=3", "trials=3: 6 are already there; a run can only be extended"),
+    ("resume run trials=3", "trials=3: must be >= 6, the trials so far"),
     ("resume run --salvage", "run/journal.jsonl: is not damaged; go on with: nasrun resume run"),
     ("resume --salvage full", "full: holds no run that could be resumed"),
     ("resume run trials=abc", "trials=abc: expected a whole number"),
@@ -280,7 +283,7 @@ IN_FOLDERS = [
 AS_COMMAND = [
     ("evaluator.epoch=3", "evaluator.epoch: no such key; did you mean 'epochs'?"),
     ("strategy=agng_evolution", "strategy=agng_evolution: no such option; did you mean 'aging_evolution'?"),
-    ("hardware.device=cuda", "hardware.device=cuda: no CUDA device is usable here; hardware.device=cpu is"),
+    ("hardware.device=cuda", "hardware.device=cuda: no CUDA device is usable here; use hardware.device=cpu"),
     ("-m strategy=random,agng_evolution", "strategy=agng_evolution: no such option; did you mean 'aging_evolution'?"),
     ("resume gone", "gone: no such directory"),
 ]

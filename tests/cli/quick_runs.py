@@ -1,4 +1,4 @@
-"""A run of milliseconds, and what tests of the command ask of it."""
+"""A run of milliseconds, and helpers for tests of the command."""
 
 import subprocess
 from pathlib import Path
@@ -18,6 +18,6 @@ def write(path: Path, content: str) -> None:
 
 
 def refused(answer: "subprocess.CompletedProcess[str]") -> str:
-    """The one line of a command that was refused."""
+    """The one-line message of a refused command."""
     assert (answer.returncode, answer.stdout, answer.stderr.count("\n")) == (2, "", 1), answer
     return answer.stderr.removeprefix("nasrun: ").removesuffix("\n")

@@ -12,7 +12,7 @@ def snapshot(folder: Path) -> dict[str, bytes | None]:
 
 
 def assert_one_line(answer: Any, fragments: tuple[str, ...]) -> None:
-    """An answer is one line, which has these parts."""
+    """The answer is one line that contains these parts."""
     assert answer.returncode == 2, answer
     assert answer.stdout == ""
     assert re.fullmatch(r"nasrun: [^\n]+\n", answer.stderr), answer.stderr
@@ -22,8 +22,8 @@ def assert_one_line(answer: Any, fragments: tuple[str, ...]) -> None:
 
 
 def check_refused(row: tuple[str, ...], folder: Path, call: Callable[[str], Any]) -> None:
-    """A command, the first of the row, is answered by one line with the other parts of the row, and leaves the folder
-    as it was."""
+    """The command, the first entry of the row, answers with one line that contains the other entries, and leaves the
+    folder unchanged."""
     before = snapshot(folder)
     assert_one_line(call(row[0]), row[1:])
     assert snapshot(folder) == before

@@ -1,4 +1,4 @@
-"""Words, flags and settings of Hydra's in every place and form."""
+"""Arguments, flags and Hydra settings in every position and form."""
 
 import json
 import shlex

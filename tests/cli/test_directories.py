@@ -1,4 +1,4 @@
-"""Run directories of every kind, as they are given in a command."""
+"""Run directories of every kind as arguments of a command."""
 
 import shlex
 import subprocess

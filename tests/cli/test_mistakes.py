@@ -1,4 +1,4 @@
-"""What a user can get wrong in a command, and the one line that each mistake is answered with.
+"""Mistakes in a command, and the one-line answer to each.
 
 Every answer: exit code 2, one line on stderr, nothing on stdout, nothing created or changed.
 """

@@ -63,8 +63,8 @@ def test_what_cannot_be_made_again_is_refused(nasrun_inprocess: Callable, tmp_pa
         ("rerun gone", "gone: no such directory"),
         ("rerun full", "full: holds no run, nor does a folder in it"),
         ("rerun stopped", "stopped: is not finished; go on with it first: nasrun resume stopped"),
-        ("rerun run trials=3", "trials: would make it another run; one that is made again may change output, tracker"),
-        ("rerun run seed=3", "seed: would make it another run"),
+        ("rerun run trials=3", "trials: would change the run; a repeated run may change only output, tracker"),
+        ("rerun run seed=3", "seed: would change the run"),
         ("rerun run --out full", "--out full: is not an empty folder; choose another"),
         ("pack gone", "gone: no such directory"),
         ("pack run trials=3", "trials=3: not expected; usage: nasrun pack DIR"),
@@ -80,8 +80,8 @@ def test_what_cannot_be_made_again_is_refused(nasrun_inprocess: Callable, tmp_pa
 
 
 def test_a_sweep_is_packed_unpacked_and_made_again_by_another(nasrun: Callable, tmp_path: Path) -> None:
-    """In another folder, as another user, without the folder of the own classes: equal, and nothing of the first place
-    is in the pack."""
+    """In another folder, as another user, without the folder of the own classes: equal, and the pack holds nothing of
+    the first place."""
     here, there = tmp_path / "home" / "alice" / "work", tmp_path / "home" / "bob"
     here.mkdir(parents=True)
     there.mkdir()
@@ -130,7 +130,7 @@ def test_a_sweep_is_packed_unpacked_and_made_again_by_another(nasrun: Callable, 
 
 
 def test_a_run_of_a_sweep_is_made_again_beside_the_sweep(nasrun_inprocess: Callable, tmp_path: Path) -> None:
-    """So that the runs in the sweep's own folder still compare; and so it is in a pack that was unpacked."""
+    """Then the runs in the sweep's own folder can still be compared, and also those in an unpacked pack."""
     assert nasrun_inprocess(f"-m {TABLE} strategy=random seed=0,1 hydra.sweep.dir=sweep").returncode == 0
     runs = sorted(path.name for path in (tmp_path / "sweep").iterdir() if path.is_dir())
     for name, place in ((runs[0], "sweep_rerun"), (runs[1], "sweep_rerun"), (runs[0], "sweep_rerun_2")):

@@ -135,7 +135,7 @@ def test_finished_runs_are_counted_where_they_are_many(nasrun_inprocess: Callabl
     answer = said(nasrun_inprocess, "status runs").splitlines()
     assert answer[0] == "25 runs: 1 stopped, 1 damaged, 23 done"
     assert [line.split()[-1] for line in answer[2:4]] == ["runs/7", "runs/9"]
-    assert answer[4:] == ["23 finished runs are not listed; with them: --all"]
+    assert answer[4:] == ["23 finished runs are not listed; to list them: --all"]
     assert len(said(nasrun_inprocess, "status runs --all").splitlines()) == 27
     assert "line 4 is damaged" in said(nasrun_inprocess, "status runs/9")
 

@@ -41,7 +41,7 @@ def line(answer: "subprocess.CompletedProcess[str]", code: int) -> str:
 
 
 def interrupted(command: Callable, words: str, monkeypatch: pytest.MonkeyPatch, *, at: int) -> str:
-    """What a sweep says that gets SIGTERM at its n-th trial."""
+    """The output of a sweep that gets SIGTERM at its n-th trial."""
     real, calls = Synthetic._measure, []
 
     def measure(*arguments: object, **named: object) -> object:
@@ -73,7 +73,7 @@ def test_an_interrupted_sweep_says_how_to_go_on(
 
 
 def written(folder: Path) -> dict[Path, tuple[int, int]]:
-    """Which file is there, and when it was written."""
+    """Which files exist, and when they were written."""
     return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in folder.glob("*/*") if path.is_file()}
 
 

@@ -25,7 +25,7 @@ FILES = sorted(
 
 
 def needed(choice: str, folder: Path) -> list[str]:
-    """What an option must be given by the user, for those that do not work as they are."""
+    """The keys that a user must set, for options that do not work at their defaults."""
     if choice == "dataset=arrays":
         np.savez(folder / "data.npz", images=np.zeros((4, 8, 8), np.uint8), labels=np.array([0, 1, 0, 1]))
         return [f"dataset.path={folder / 'data.npz'}"]

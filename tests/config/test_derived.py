@@ -1,4 +1,4 @@
-"""What `strategy=derived` needs, said in a line where it is not there."""
+"""The requirements of `strategy=derived`, and the one-line message if one is missing."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""YAML files of the user's own: those that are read, and the one line for each that is not, or not as it is meant."""
+"""The user's own YAML files: those that are read, and the one-line message for each that is invalid."""
 
 from pathlib import Path
 

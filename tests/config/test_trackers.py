@@ -1,4 +1,4 @@
-"""One tracker or several: what is typed, what is composed of it, and which sections are none."""
+"""One tracker or several: command line, composed sections, and invalid sections."""
 
 from pathlib import Path
 

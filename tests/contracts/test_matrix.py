@@ -14,14 +14,14 @@ from nasrun.core.options import ConfigError
 from tests.support import FITTING, SHORTER, measure, options, setup_of, trajectory
 
 SAME = ("nasnet",)
-"""Search spaces that are others with other options, which strategies cannot tell from those."""
+"""Search spaces that are other ones with different options, which strategies cannot distinguish from those."""
 SPACES = [name for name in options("search_space") if name not in SAME]
 PAIRS = list(itertools.product(options("strategy"), SPACES))
 
 pairs = pytest.mark.parametrize(("strategy", "space"), PAIRS)
 
 COUNT = 32
-"""Trials: more than any strategy takes at random before it learns."""
+"""Trials: more than any strategy draws at random before it learns."""
 
 
 def setup_or_skip(strategy: str, space: str, *overrides: str) -> Setup:

@@ -25,8 +25,8 @@ SPARING = ("asha", "successive_halving", "hyperband")
 is trained. What they gain is in tests/strategies/test_asha.py."""
 
 SHORT_GENOMES = ("dqn_single", "dqn_lstm", "dqn_lstm_single")
-"""Strategies that in a few hundred trials are surely better than chance on short genomes only: values travel back along
-a genome step by step, and these are slow at the 25 steps of the default space."""
+"""Strategies that within a few hundred trials reliably beat chance only on short genomes: values propagate back along a
+genome step by step, which is slow at the 25 steps of the default space."""
 
 EVERY_MEASUREMENT = ("asnn",)
 """Strategies that learn from each measurement and not from their mean."""
@@ -35,7 +35,7 @@ LEARNING_LONG = ("nao",)
 """Strategies whose networks take seconds for each batch of proposals."""
 
 TRIALS = {"dqn": 250, "pbt": 400}
-"""Trials after which strategies are compared with random search, where 120 are too few to learn in."""
+"""Number of trials after which strategies are compared with random search, if 120 are too few to learn from."""
 
 strategies = pytest.mark.parametrize("strategy", options("strategy"))
 

@@ -75,7 +75,7 @@ def check_tracked(tracker: str, directory: Path) -> None:
 
 
 def surroundings() -> list[Any]:
-    """What a run shares with whoever started it."""
+    """The state of the process that a run must not change."""
     generators = random.getstate(), np.random.get_state()[1].tobytes(), torch.random.get_rng_state().tolist()  # type: ignore[index]
     hooks = sys.exit, sys.excepthook, sys.stdout, sys.stderr, signal.getsignal(signal.SIGINT)
     variables = {name: value for name, value in os.environ.items() if name.startswith("WANDB")}

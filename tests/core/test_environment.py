@@ -1,4 +1,4 @@
-"""What a run ran on, and what of it may change the last digits of its results."""
+"""The environment of a run, and the parts of it that may change the last digits of its results."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""What is passed around: the names of what makes proposals."""
+"""The shared types: the names of origins of proposals."""
 
 import pytest
 

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "conf" / "dataset"
 SETS = ("arrays", "cifar10", "fashion_mnist", "fashion_mnist_mini", "gap_filling", "image_folder", "mnist", "synthetic")
 TABLE_ONLY = ("cifar100", "imagenet16")
-"""Names without images, which have none of the options of the others."""
+"""Names without images, which have none of the other options."""
 
 
 def test_split_sizes_types_and_balance() -> None:

@@ -1,4 +1,4 @@
-"""Which files are image files, and what becomes of the pixels in each."""
+"""Which files are image files, and the conversion of their pixels."""
 
 import shlex
 import subprocess

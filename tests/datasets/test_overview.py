@@ -1,4 +1,4 @@
-"""What is told of a data set before anything is trained on it."""
+"""The description of a data set before training on it."""
 
 import json
 import shutil
@@ -232,7 +232,7 @@ def test_a_result_that_one_class_would_score_is_warned_about(tmp_path: Path) -> 
     fill(tmp_path, 40, ("b",), seed=1)
     found = of_folder(tmp_path)
     assert result_warnings(found, {"final": {"test_accuracy": 0.8}}) == [
-        "test_accuracy 0.8000 is no better than naming a for every image, which scores 0.8000: more epochs or trials "
+        "test_accuracy 0.8000 is no better than answering a for every image, which gives 0.8000: more epochs or trials "
         "may help"
     ]
     assert result_warnings(found, {"final": {"test_accuracy": 0.81}}) == []

@@ -1,4 +1,4 @@
-"""Differentiable methods: what each makes of its architecture weights, when they learn, and what is derived."""
+"""Differentiable methods: how each uses its architecture weights, when they learn, and what is derived."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ def epoch(evaluator: Any, number: int, epochs: int, seed: int = 0) -> Any:
 
 
 def put(evaluator: Any, *rows: list[float]) -> Any:
-    """Architecture weights, as probabilities: the first rows as they are given, the others even."""
+    """Architecture weights, as probabilities: the first rows as given, the others uniform."""
     weights = evaluator._mixed.architecture
     with torch.no_grad():
         for place, logits in enumerate(weights.logits):

@@ -1,4 +1,4 @@
-"""Recipes of evaluator `train`: what `auto` comes to, that it is recorded and followed, teachers, metrics asked for."""
+"""Recipes of evaluator `train`: how `auto` is resolved, recorded and followed; teachers; requested metrics."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Evaluator `train` on dense networks: what is decided of groups at first, and what their time is estimated to be."""
+"""Evaluator `train` on dense networks: the initial decision on groups, and estimates of their time."""
 
 import json
 

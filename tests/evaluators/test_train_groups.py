@@ -1,4 +1,4 @@
-"""Evaluator `train` on dense networks: which jobs train together, and that each gets what it would get alone."""
+"""Evaluator `train` on dense networks: which jobs train together, and that each has the result of training alone."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Evaluator train: what it trains with: device, precision, threads."""
+"""Evaluator train: its device, precision and threads."""
 
 import json
 
@@ -34,7 +34,7 @@ def test_a_resumed_run_keeps_what_was_decided(bench: Bench) -> None:
 
 def test_a_run_recorded_on_cuda_is_refused_without_one(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ConfigError, match="begun on a CUDA device, and none is usable here"):
+    with pytest.raises(ConfigError, match="started on a CUDA device, and none is usable here"):
         bench.train.prepare({"runtime": {**RUNTIME._asdict(), "device": "cuda"}})
 
 
@@ -46,7 +46,7 @@ def test_threads_are_set() -> None:
 
 
 def test_threads_of_a_training_without_workers_beside_it_are_followed() -> None:
-    """A run that goes on elsewhere trains its winner with as many threads as it was begun to; an older one, with those
+    """A run resumed on another machine trains its winner with its original number of threads; an older run, with that
     of a worker."""
     bench = Bench("hardware.workers=2", "hardware.threads=null")
     older = {name: value for name, value in bench.facts["runtime"].items() if name != "alone"}
@@ -61,7 +61,7 @@ def test_threads_of_a_training_without_workers_beside_it_are_followed() -> None:
 
 
 class TestHardware:
-    """What is asked for, and what this machine gives."""
+    """The requested settings, and this machine's result."""
 
     @pytest.fixture(autouse=True)
     def _no_cuda(self, monkeypatch: pytest.MonkeyPatch) -> None:

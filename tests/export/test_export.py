@@ -1,4 +1,4 @@
-"""Exports of trained networks: that every file does what the network of the run does, and what is said and refused."""
+"""Exports of trained networks: every file computes what the run's network does; messages and refusals."""
 
 import json
 import re
@@ -29,7 +29,7 @@ TESTED = ["test_classes.csv", "test_confusion.csv", "test_confusion.png", "test_
 
 
 def assert_nothing_of_this_machine(out: Path) -> None:
-    """No file says where nasrun or torch lie here."""
+    """No file contains the local paths of nasrun or torch."""
     program = zipfile.ZipFile(out / "model.pt2")
     parts = [(out / "model.onnx").read_bytes(), *map(program.read, program.namelist())]
     places = [str(Path(module.__file__ or "").parent).encode() for module in (nasrun_package, torch)]

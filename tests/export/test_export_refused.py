@@ -1,4 +1,4 @@
-"""Exports that are refused, go wrong or leave something out, and what is said of that."""
+"""Exports that are refused, fail or leave something out, and their messages."""
 
 import re
 import subprocess

@@ -33,7 +33,7 @@ def run(directory: Path, *words: str) -> Path:
 
 
 def results(directory: Path) -> dict[str, object]:
-    """What a run came to, without time."""
+    """The results of a run, without times."""
     found: dict[str, object] = {}
     for name in TABLES:
         rows = csv.DictReader(io.StringIO((directory / name).read_text()))
@@ -69,7 +69,7 @@ def cut(directory: Path, event: str, number: int = 0) -> None:
 
 
 class Process:
-    """The command as a process of its own, which it and all that it starts can be known by."""
+    """The command in a process of its own, which is marked, like all processes that it starts."""
 
     def __init__(self, folder: Path, *words: str, program: Iterable[str] = (COMMAND,), **environment: str) -> None:
         self.mark = f"nasrun-fault-{uuid.uuid4().hex}"

@@ -39,7 +39,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("kind", ["replaced", *(["library"] if LIBRARY else [])])
 def test_a_clock_that_jumps_changes_nothing(kind: str, whole: Path, tmp_path: Path) -> None:
-    """With a clock that is replaced in the process, and with libfaketime where it is installed."""
+    """With a clock that is replaced in the process, and with libfaketime if installed."""
     words = (*QUICK, "trials=2000", "hydra.run.dir=run")
     started = time.monotonic()
     if kind == "replaced":

@@ -95,7 +95,7 @@ def test_a_directory_that_goes_away(gone: str, whole: Path, tmp_path: Path) -> N
         assert error.startswith("nasrun: run was deleted, moved or replaced during the run; go on with: ")
         assert results(tmp_path / "run") == results(whole)
         return
-    assert error.startswith("nasrun: run was deleted or moved while the run was going on; nothing more was written; ")
+    assert error.startswith("nasrun: run was deleted or moved during the run; nothing more was written; ")
     assert not (tmp_path / "run").exists()
     if gone == "moved":
         assert count(tmp_path / "elsewhere", "tell") < 40

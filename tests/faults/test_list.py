@@ -1,4 +1,4 @@
-"""The documentation's list of faults names tests that there are."""
+"""The tests named in the documentation's list of faults exist."""
 
 import re
 from pathlib import Path

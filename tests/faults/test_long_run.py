@@ -1,4 +1,4 @@
-"""A long run takes no more at its end than at its start, but for the records of its trials."""
+"""A long run uses no more resources at its end than at its start, except for the records of its trials."""
 
 from pathlib import Path
 

@@ -162,7 +162,7 @@ def test_without_that_nothing_can_be_saved(whole: Path, tmp_path: Path) -> None:
     damage(directory, "run", 0)
     (directory / "environment.json").write_text(json.dumps({"nasrun": "1"}))
     before = sorted((path, path.read_bytes()) for path in directory.iterdir() if path.is_file() and path.suffix)
-    with pytest.raises(ConfigError, match=r"line 1, which says what was started, is damaged.*start the run anew"):
+    with pytest.raises(ConfigError, match=r"line 1, which describes the run, is damaged.*start the run again"):
         resume(directory, {}, salvage=True)
     assert sorted((path, path.read_bytes()) for path in directory.iterdir() if path.is_file() and path.suffix) == before
 
@@ -216,7 +216,7 @@ def test_the_command(whole: Path, tmp_path: Path, nasrun_inprocess: Callable) ->
     assert re.fullmatch(rf"nasrun: run/journal.jsonl: line {line} is damaged; [^\n]+ --salvage run\n", refused.stderr)
     done = nasrun_inprocess("resume --salvage run output.console=plain")
     assert (done.returncode, done.stderr) == (0, "")
-    assert f"line {line} of the journal was damaged: 7 finished trials kept; " in done.stdout
+    assert f"line {line} of the journal was damaged: kept 7 finished trials; " in done.stdout
     again = nasrun_inprocess("resume run --salvage")
     assert (again.returncode, again.stdout) == (2, "")
     assert again.stderr == "nasrun: run/journal.jsonl: is not damaged; go on with: nasrun resume run\n"

@@ -11,7 +11,7 @@ CHUNK = 2**20
 
 
 class Troubled(Synthetic):
-    """`hangs`: trials that never end. `eats`: trials that take `megabytes` of memory. The others are as ever."""
+    """`hangs`: trials that never end. `eats`: trials that take `megabytes` of memory. All others are normal."""
 
     def __init__(
         self,

@@ -96,7 +96,7 @@ def test_what_a_network_takes_is_a_sum() -> None:
     [
         ("", "its first line must be file,layers,ms"),
         ("a,b\n1,2\n", "its first line must be file,layers,ms"),
-        ("file,layers,ms\nx,conv,1\n", "'conv' is no layer"),
+        ("file,layers,ms\nx,conv,1\n", "'conv': not a layer"),
         ("file,layers,ms\nx,,nan\n", "ms=nan: must be above 0"),
         ("file,layers,ms\nx,,-1\n", "ms=-1: must be above 0"),
         ("file,layers,ms\nx\n", "cannot be used"),
@@ -132,5 +132,5 @@ def test_a_run_goes_by_the_table_and_no_other(measured: tuple[Path, Path], tmp_p
     other.write_text(path.read_text().replace("empty.onnx", "nothing.onnx"))
     with pytest.raises(ConfigError, match="not the table that this run began with"):
         setup_of(*SETUP, f"hardware.latency_table={other}").evaluator.prepare(facts)
-    with pytest.raises(ConfigError, match="latency_by=onnx: nothing is run where latency_table"):
+    with pytest.raises(ConfigError, match="latency_by=onnx: not used with latency_table"):
         setup_of(*SETUP, f"hardware.latency_table={path}", "hardware.latency_by=onnx")

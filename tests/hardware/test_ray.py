@@ -64,7 +64,7 @@ def test_a_job_is_not_to_blame_for_the_end_of_its_node(text: str, lost: bool) ->
     [
         ("hardware.workers=0", "hardware.workers=0: must be at least 1"),
         ("hardware.cpus=0", "hardware.cpus=0: must be above 0"),
-        ("hardware.cpus=1.5", "hardware.cpus=1.5: more than one must be a whole number"),
+        ("hardware.cpus=1.5", "hardware.cpus=1.5: must be a whole number if above 1"),
         ("hardware.gpus=-1", "hardware.gpus=-1: must be at least 0"),
         ("hardware.gpus=1 hardware.device=cpu", "hardware.gpus=1: device=cpu uses none"),
         ("hardware.gpus=0 hardware.device=cuda", "hardware.gpus=0: device=cuda needs some"),
@@ -162,7 +162,7 @@ def test_a_worker_that_does_not_see_the_run_directory(tmp_path: Path) -> None:
         kind, text = answer(directory, line)
         assert kind == ERROR
         assert text.startswith(f"{directory}: a node of the Ray cluster (")
-        assert text.endswith("put it on a file system that all nodes share, or choose output.keep=none")
+        assert text.endswith("put it on a file system that all nodes share, or use output.keep=none")
 
 
 @pytest.mark.usefixtures("_place_as_before")
@@ -180,7 +180,7 @@ def test_a_node_with_another_processor_is_mentioned(tmp_path: Path) -> None:
     (kind, text), begun = said({**describe_processor(), "instructions": "abacus"})
     assert (kind, begun) == (NOTICE, (BEGUN, HERE))
     assert text.startswith("a node of the Ray cluster (")
-    assert text.endswith(", the runner abacus: results may differ in the last digits by where a trial runs")
+    assert text.endswith(", the runner abacus: results may differ in the last digits between nodes")
 
 
 def test_the_plan_divides_the_time_among_the_workers(capsys: pytest.CaptureFixture[str]) -> None:
@@ -207,6 +207,6 @@ def test_a_cluster_that_is_not_there(nasrun_inprocess: Callable[[str], Answer], 
                 f"hardware=ray hardware.address={given} evaluator=synthetic dataset=synthetic hydra.run.dir=run"
             )
             assert (answer.returncode, answer.stdout) == (2, "")
-            assert answer.stderr.startswith(f"nasrun: hardware.address={given}: no Ray cluster can be reached there (")
+            assert answer.stderr.startswith(f"nasrun: hardware.address={given}: no Ray cluster can be reached (")
             assert len(answer.stderr.splitlines()) == 1
             assert list(tmp_path.iterdir()) == []

@@ -149,7 +149,7 @@ def test_jobs_wait_for_a_node_with_room(make: Make, monkeypatch: pytest.MonkeyPa
     # Three workers of one processor each: one share waits until the third node is there.
     assert {m.status for m in all_of(executor, 3).values()} == {"ok"}
     assert len(said) == 1
-    assert "workers wait for room on the Ray cluster (cpus 1 each); the search goes on" in said[0]
+    assert "workers wait for room on the Ray cluster (cpus 1 each); the search continues" in said[0]
 
 
 def test_workers_that_cannot_be_set_up(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,5 @@
-"""How jobs are shared out makes no difference to the bit, whatever library multiplies: forced, so that it shows on any
-processor."""
+"""The distribution of jobs does not change any bit of the results, with any matrix library: forced, so that it shows on
+any processor."""
 
 from collections.abc import Sequence
 from functools import partial

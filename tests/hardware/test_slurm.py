@@ -95,9 +95,9 @@ def test_a_worker_of_another_version_is_refused_by_name(name: str, reason: str, 
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"workers": 2, "least": 3}, "least=3: must be at most workers=2"),
-        ({"device": "cpu", "gpus": 1}, "gpus=1: device=cpu uses none; choose gpus=0, or device=cuda"),
-        ({"device": "cuda", "gpus": 0}, "gpus=0: device=cuda needs some; choose gpus=1"),
+        ({"workers": 2, "least": 3}, "least=3: must be <= workers=2"),
+        ({"device": "cpu", "gpus": 1}, "gpus=1: device=cpu uses none; use gpus=0, or device=cuda"),
+        ({"device": "cuda", "gpus": 0}, "gpus=0: device=cuda needs some; use gpus=1"),
         ({"sbatch": {"requeue": True}}, "sbatch.requeue: nasrun sets it itself; leave it out"),
     ],
 )

@@ -1,4 +1,4 @@
-"""One search whose workers are jobs of a real SLURM cluster on this machine, and what befalls such jobs."""
+"""One search whose workers are jobs of a real SLURM cluster on this machine, and the faults of such jobs."""
 
 import os
 import signal
@@ -36,7 +36,7 @@ def cluster() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
-    """What the search comes to in one process."""
+    """The results of the search in one process."""
     return results(run_in(tmp_path_factory.mktemp("whole") / "run", *WORDS, "hardware=cpu"))
 
 

@@ -26,7 +26,7 @@ def test_a_refusal_names_the_data_sets_and_what_to_type(three_tables: Path) -> N
     with pytest.raises(ConfigError) as caught:
         compare_runs([three_tables])
     assert str(caught.value).endswith(
-        "; there are 3 data sets (cifar10, cifar100, imagenet16): all of them at once: over=dataset, or one of them: "
+        "; there are 3 data sets (cifar10, cifar100, imagenet16): all at once: over=dataset, or one of them: "
         "where=dataset=cifar10"
     )
     runs, remarks = selected([three_tables], {"dataset": ["cifar10"]})
@@ -60,7 +60,7 @@ def test_a_refusal_names_all_that_differs(three_tables: Path, tmp_path: Path) ->
         compare_runs([tmp_path])
     advice = "over=dataset,evaluator.epochs, or one of them: where=dataset=cifar10 where=evaluator.epochs=12"
     values = "3 data sets (cifar10, cifar100, imagenet16) and 2 values of evaluator.epochs (12, null)"
-    assert str(caught.value).endswith(f"; there are {values}: all of them at once: {advice}")
+    assert str(caught.value).endswith(f"; there are {values}: all at once: {advice}")
     assert len(compare_over(*selected([tmp_path]), ["dataset", "evaluator.epochs"], [], PLAIN).benchmarks) == 6
     runs, remarks = selected([tmp_path], {"dataset": ["cifar10"], "evaluator.epochs": ["12"]})
     assert len(compare_selected(runs, remarks).runs) == 2
@@ -94,8 +94,8 @@ def test_benchmarks_of_several_keys(three_tables: Path, tmp_path: Path) -> None:
         compare_runs(folders)
     said = str(caught.value)
     assert said.startswith("search_space: nasbench101 in ")
-    assert "all of them at once: over=search_space,dataset, or one of them: " in said
-    with pytest.raises(ConfigError, match="all of them at once: over=search_space,dataset, or"):
+    assert "all at once: over=search_space,dataset, or one of them: " in said
+    with pytest.raises(ConfigError, match="all at once: over=search_space,dataset, or"):
         compare_over(*selected(folders), ["search_space"], [], PLAIN)
     found = compare_over(*selected(folders), ["search_space", "dataset"], [], PLAIN)
     assert list(found.benchmarks) == ["nasbench101/cifar10", "nasbench201/cifar10", "nasbench201/cifar100"]
@@ -196,7 +196,7 @@ def test_steps_of_trainings_count_by_their_epochs(tmp_path: Path) -> None:
     assert set(steps.tolist()) <= {12.0, 188.0, 0.0}
     assert (comparison.groups["random"][0].epochs == np.array([200.0, 400.0, 600.0])).all()
     assert set(epoch_curves(comparison)) == {"asha", "random"}
-    assert any("are steps of trainings" in remark for remark in comparison.remarks)
+    assert any("are steps of training runs" in remark for remark in comparison.remarks)
     cut = measures(comparison, Question(cuts=(Cut("epochs", 250),)))[0]
     assert cut.values["random"][0] == comparison.groups["random"][0].values[0]
 

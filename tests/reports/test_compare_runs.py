@@ -172,7 +172,7 @@ def test_what_differs_tells_the_groups_apart(tmp_path: Path) -> None:
         compare_runs([tmp_path], ["strategy"])
     both = compare_runs([tmp_path], ["strategy", "strategy.population"])
     assert list(both.groups) == ["aging_evolution, population=3", "aging_evolution, population=5"]
-    for key, said in (("strategy.popul", "did you mean strategy.population?"), ("seed", "do not compare")):
+    for key, said in (("strategy.popul", "did you mean strategy.population?"), ("seed", "cannot be compared")):
         with pytest.raises(ConfigError, match=said):
             compare_runs([tmp_path], [key])
 
@@ -293,9 +293,9 @@ def test_a_table_without_times_has_no_times(tmp_path: Path) -> None:
     found = {answer.question: answer for answer in checklist(comparison)}
     time = found["Is the time of the whole search given, final training included?"]
     assert (time.reply, "table nasbench201 holds no training times" in time.evidence) == ("no", True)
-    training = found["Are the training settings of the final networks, and their seeds, on record?"]
+    training = found["Are the training settings of the final networks, and their seeds, recorded?"]
     assert (training.reply, training.evidence[:24]) == ("unknown", "nothing was trained here")
-    assert "no training times" in found["Is performance shown over time, not at the end alone?"].evidence
+    assert "no training times" in found["Is performance shown over time, not only at the end?"].evidence
 
 
 def test_a_table_with_times_has_curves_over_them(tmp_path: Path) -> None:

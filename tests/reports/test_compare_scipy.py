@@ -118,7 +118,7 @@ def test_friedman_and_the_critical_difference(swept: Path) -> None:
         p = stats.friedmanchisquare(*(known["val_accuracy"][group] for group in STRATEGIES)).pvalue
         critical = stats.studentized_range.ppf(0.95, len(STRATEGIES), np.inf) / np.sqrt(2)
         critical *= np.sqrt(len(STRATEGIES) * (len(STRATEGIES) + 1) / (6 * SEEDS))
-        said = f"Friedman test that all are alike: p = {p:.3g}; average ranks differ from {critical:.2f} on"
+        said = f"Friedman test that all are equal: p = {p:.3g}; average ranks differ from {critical:.2f} upwards"
         assert said in text
 
 

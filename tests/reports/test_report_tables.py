@@ -153,7 +153,7 @@ def test_genomes_are_read_back(search, space, tmp_path):
         ("0\td1\n1 d2\n", "line 2: expected a trial number, a tab and a genome"),
         ("x\td1\n", "line 1: expected a trial number"),
         ("0\td1\n1\tq2\n", "line 2: position 0: expected d and a digit, found 'q2'"),
-        ("0\td1\n0\td2\n", "line 2: trial 0 is there twice"),
+        ("0\td1\n0\td2\n", "line 2: trial 0 occurs twice"),
     ],
 )
 def test_a_damaged_genomes_file_is_refused_with_its_line(text, complaint, space, tmp_path):

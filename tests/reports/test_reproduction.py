@@ -1,4 +1,4 @@
-"""Papers' claims beside runs: the files that there are, what is measured, and the verdicts."""
+"""Papers' claims compared with runs: the existing files, the measures, and the verdicts."""
 
 import math
 import statistics

@@ -1,4 +1,4 @@
-"""Runs on a folder of photos, and what is on their record."""
+"""Runs on a folder of photos, and their records."""
 
 from collections.abc import Callable
 from pathlib import Path

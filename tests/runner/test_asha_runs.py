@@ -36,7 +36,7 @@ HALVING = (*SMALL, "strategy=successive_halving", "strategy.configurations=9", "
 
 
 def results(directory: Path) -> dict[str, bytes]:
-    """All that a run came to, without time."""
+    """All results of a run, without times."""
     kept: dict[str, bytes] = {}
     for name in ("trials.csv", "measurements.csv", "history.csv"):
         timeless = [{k: v for k, v in row.items() if k != "seconds"} for row in rows(directory / name)]
@@ -148,7 +148,7 @@ def test_the_plan_shows_the_rungs(nasrun_inprocess: Callable) -> None:
     answer = nasrun_inprocess(words)
     assert answer.returncode == 0, answer.stderr
     assert "1, 3, 9 epochs; a trial trains" in answer.stdout
-    assert "about 21 in all, as 2.3 trainings of 9 take" in answer.stdout
+    assert "about 21 in all, as many as 2.3 training runs of 9" in answer.stdout
 
 
 def test_the_table_of_epochs_until_a_level(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""From when on a budget of time is spent."""
+"""The start of a time budget."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ TOLERANCE = 0.4
 
 
 def began(*command: str, **environment: str) -> float:
-    """When a process that says so began, by its own account."""
+    """The start time that a process reports for itself."""
     env = {name: value for name, value in os.environ.items() if name != BEGAN} | environment
     return float(subprocess.run(command, capture_output=True, text=True, check=True, env=env).stdout)
 

@@ -103,7 +103,7 @@ def test_a_winner_that_names_one_class_is_warned_about(tmp_path: Path, nasrun_in
     assert answer.returncode == 0, answer.stderr
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["final"]["test_accuracy"] <= 0.85
-    warning = "is no better than naming 0 for every image, which scores 0.8500"
+    warning = "is no better than answering 0 for every image, which gives 0.8500"
     assert f"warning: test_accuracy {summary['final']['test_accuracy']:.4f} {warning}" in answer.stdout
     assert warning in (tmp_path / "run" / "report.html").read_text()
 

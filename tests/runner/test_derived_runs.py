@@ -58,7 +58,7 @@ def whole(method: str, directory: Path, *more: str) -> Path:
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """The run of a method that nothing happens to, made once."""
+    """The undisturbed run of a method, made once."""
     return cache(lambda method: whole(method, tmp_path_factory.mktemp(method) / "run"))
 
 

@@ -27,7 +27,7 @@ CONVOLUTIONS = ("search_space=sequential_cnn", "evaluator.shift=2", "evaluator.f
 
 
 def events(directory: Path) -> list[dict[str, Any]]:
-    """What a run came to: the events after the first, without times, and the record of the data."""
+    """The results of a run: the events after the first, without times, and the record of the data."""
 
     def timeless(value: Any) -> Any:
         if isinstance(value, dict):

@@ -56,7 +56,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 
 def results(directory: Path) -> dict[str, bytes]:
-    """All that a run came to, without time."""
+    """All results of a run, without times."""
     kept: dict[str, bytes] = {}
     for name in ("trials.csv", "measurements.csv", "history.csv"):
         timeless = [{k: v for k, v in row.items() if k != "seconds"} for row in rows(directory / name)]
@@ -169,7 +169,7 @@ def test_report_makes_the_same_again(tmp_path: Path) -> None:
 
 
 def stopped(words: tuple[str, ...], directory: Path, after: int, *options: str) -> None:
-    """A run that dies when it is about to write one more than so many times to its journal."""
+    """A run that dies before it writes to its journal once more than a given number of times."""
     append, written = journal.Journal.append_all, []
 
     def dying(self: journal.Journal, events: object, *, fsync: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""What is written while a run goes on: how often, and what it may take of the time."""
+"""Files that are written during a run: how often, and their share of its time."""
 
 from itertools import pairwise
 from types import SimpleNamespace

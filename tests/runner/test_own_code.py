@@ -78,8 +78,8 @@ def test_a_resume_with_other_code_is_refused_unless_it_is_accepted(folder: Path,
     refused = nasrun("resume run trials=10", **place)
     assert refused.returncode == 2
     assert refused.stderr == (
-        "nasrun: own_help.py: is not the code that the run was made with, which is in run/code; put that back, or go "
-        "on with the changed one: nasrun resume run changed_code=true\n"
+        "nasrun: own_help.py: is not the code that the run was made with, which is in run/code; put that back, or "
+        "resume with the changed code: nasrun resume run changed_code=true\n"
     )
     assert (run / "journal.jsonl").read_bytes() == before
     assert nasrun("resume run", **place).returncode == 0, "nothing is decided any more"
@@ -91,7 +91,7 @@ def test_a_resume_with_other_code_is_refused_unless_it_is_accepted(folder: Path,
     [event] = [event for event in journal.read(run / "journal.jsonl") if "code" in event and event["event"] == "resume"]
     assert event["changes"] == {"trials": 10}
     assert event["code"]["folder"] == "code/changed_1"
-    assert "own classes: resumed with other code since trial 8 (own_help.py)" in gone_on.stdout
+    assert "own classes: resumed with other code after 8 trials (own_help.py)" in gone_on.stdout
     assert nasrun("resume run trials=11", **place).returncode == 0, "that code is the run's from now on"
     (folder / "own_help.py").write_text(HELP)
     assert "run/code/changed_1" in nasrun("resume run trials=12", **place).stderr

@@ -156,7 +156,7 @@ def test_limits_steer_networks_whatever_their_settings() -> None:
         ("evaluator=supernet search_space=nasbench201", "training settings need evaluator=train; Supernet does not"),
         ("evaluator=proxies", "training settings need evaluator=train; Proxies does not use them"),
         ("evaluator=table evaluator.table=nasbench201 search_space=nasbench201", "Table does not use them"),
-        ("search_space=training_recipe", "the genomes of TrainingRecipe are training settings already; null is right"),
+        ("search_space=training_recipe", "the genomes of TrainingRecipe are training settings already; use null"),
     ],
 )
 def test_where_it_makes_no_sense_it_is_refused(

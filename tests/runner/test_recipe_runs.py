@@ -37,7 +37,7 @@ def made(directory: Path, *words: str) -> Path:
 
 
 def without_times(directory: Path) -> dict[str, object]:
-    """What a run came to: its tables without the columns of time, and its weights, where they are there."""
+    """The results of a run: its tables without the columns of time, and its weights, if any."""
     found: dict[str, object] = {}
     for name in ("trials.csv", "history.csv", "measurements.csv"):
         rows = [line.split(",") for line in (directory / name).read_text().splitlines()]

@@ -138,8 +138,8 @@ def test_another_version_than_at_the_start_is_mentioned(
     monkeypatch.setattr(opening_notes, "describe_environment", lambda: environment)
     resume(tmp_path / "run", {"trials": 4, "output.console": "plain"})
     said = capsys.readouterr().out
-    assert "going on with 9.9: results may differ" in said
-    assert "going on with abacus: results may differ" in said
+    assert "resumed with 9.9: results may differ" in said
+    assert "resumed with abacus: results may differ" in said
 
 
 def test_a_search_that_does_not_repeat_itself_on_another_processor_says_so(
@@ -163,7 +163,7 @@ def test_a_search_that_does_not_repeat_itself_on_another_processor_says_so(
 def pages_of(
     directory: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int | None = None, trials: int = 8
 ) -> list[str]:
-    """The pages that a run wrote, its last one too; it is stopped behind the one of a number."""
+    """The pages that a run wrote, including its last one; it is stopped after the page with a given number."""
     pages: list[str] = []
 
     def write(*arguments: Any) -> None:
@@ -204,7 +204,7 @@ def test_a_page_that_cannot_be_drawn_costs_no_run(
     with pytest.raises(ValueError, match="such picture"):  # the pictures at the end are asked for
         started(tmp_path / "run", "trials=6", *words)
     assert len(rows(tmp_path / "run")) == 6
-    said = "report.html cannot be drawn while the run goes on (ValueError: no such picture)"
+    said = "report.html cannot be drawn during the run (ValueError: no such picture)"
     assert "".join(capsys.readouterr()).count(said) == 1
 
 

@@ -39,7 +39,7 @@ def test_data_that_moved_are_given_anew(project: Path, nasrun_inprocess: Call, t
     refused(
         nasrun_inprocess("resume run trials=3"),
         "dataset.path=photos: no such folder",
-        "if the run's data lie elsewhere now: nasrun resume run dataset.path=PATH",
+        "if the run's data were moved: nasrun resume run dataset.path=PATH",
     )
     assert "resume" not in [event["event"] for event in events(project / "run")]
     answer = nasrun_inprocess("resume run trials=3 dataset.path=../elsewhere")

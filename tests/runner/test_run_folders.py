@@ -1,4 +1,4 @@
-"""A run knows where its data are, from whatever folder it is gone on with, reported or exported."""
+"""A run finds its data from any folder in which it is resumed, reported or exported."""
 
 import shutil
 from pathlib import Path

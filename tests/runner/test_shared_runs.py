@@ -50,7 +50,7 @@ def whole(strategy: str, directory: Path, *more: str) -> Path:
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that nothing happens to."""
+    """An undisturbed run."""
     return whole("aging_evolution", tmp_path_factory.mktemp("whole") / "run")
 
 

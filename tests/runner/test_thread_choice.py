@@ -1,4 +1,4 @@
-"""Which number of threads is gone over to."""
+"""The choice of the number of threads."""
 
 import pytest
 from hypothesis import given

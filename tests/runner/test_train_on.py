@@ -104,7 +104,7 @@ def test_one_that_was_cut_short_comes_to_the_same(
 
 @pytest.mark.parametrize("epochs", [1, None])
 def test_fewer_epochs_than_there_are_make_no_sense(epochs: int | None, copy: Path) -> None:
-    with pytest.raises(ConfigError, match="the winner was trained for 2 already; give more"):
+    with pytest.raises(ConfigError, match="must be > 2, the winner's epochs so far"):
         resume(copy, {"evaluator.final_epochs": epochs})
     assert len(finals(copy)) == 1
 

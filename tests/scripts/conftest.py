@@ -1,4 +1,5 @@
-"""Scripts in forks of a process that has imported what most of them do, which takes longer than what they do here."""
+"""Runs scripts in forks of a process that has imported what most of them need, because importing takes longer than the
+scripts."""
 
 import contextlib
 import io
@@ -40,7 +41,7 @@ def called(name: str, words: list[str], folder: str) -> tuple[Any, str, str]:
 
 @pytest.fixture(scope="session")
 def call_there() -> Iterator[Script]:
-    """Calls a script with words in a folder: what Python does with it, without the start of Python."""
+    """Calls a script with arguments in a folder, like Python does, without starting Python."""
     with forks(f"{IMPORTED}; from tests.scripts.conftest import called") as process:
 
         def call(name: str, *words: str | Path, folder: Path) -> Answer:

@@ -1,4 +1,4 @@
-"""What several search spaces are held to in the same way."""
+"""Common checks of several search spaces."""
 
 from collections.abc import Collection
 

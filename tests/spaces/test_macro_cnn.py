@@ -58,7 +58,7 @@ def test_validate_names_what_is_wrong(genome: Any, message: str) -> None:
 
 
 def test_every_network_needs_a_convolution() -> None:
-    with pytest.raises(ValueError, match=r"^max_pools=5: must be below 5, the fewest layers of depths$"):
+    with pytest.raises(ValueError, match=r"^max_pools=5: must be < 5, the smallest of depths$"):
         space(max_pools=5)
     assert space(max_pools=4).size is not None
 
@@ -115,17 +115,16 @@ KNOWN = "expected one of pool, c8, c16, c32, c64"
         (STRING + "\n", f"character 18 (layer 5): {KNOWN}; got 'pool\\n'"),
         (
             "pool-pool-pool-pool-pool",
-            "character 21 (layer 5): expected a convolution, for there is no further pooling after max_pools=4; "
-            "got 'pool'",
+            "character 21 (layer 5): expected a convolution, because max_pools=4 allows no more pooling; got 'pool'",
         ),
         (
             "c8-c8-c8",
-            "character 9 (layer 3): expected '-' and a further layer, there may be 5, 7, 9 layers (depths); "
+            "character 9 (layer 3): expected '-' and another layer; the number of layers is one of 5, 7, 9 (depths); "
             "got the end",
         ),
         (
             STRING + "-c8",
-            "character 25 (layer 6): expected '-' and a further layer, there may be 5, 7, 9 layers (depths); "
+            "character 25 (layer 6): expected '-' and another layer; the number of layers is one of 5, 7, 9 (depths); "
             "got the end",
         ),
         ("-".join(["c8"] * 10), "character 27 (layer 10): expected the end after 9 layers (depths); got '-'"),

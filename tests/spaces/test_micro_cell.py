@@ -60,7 +60,7 @@ def test_a_string_is_refused_by_character() -> None:
         space_of(layout="c").parse("0:conv3+2:avg3/2:max3+0:identity/0:conv5+0:conv5")
     with pytest.raises(ValueError, match="expected the end"):
         space_of(layout="c", blocks=1).parse("0:conv3+1:avg3/")
-    with pytest.raises(ValueError, match=r"^layout=ccx: a letter per cell"):
+    with pytest.raises(ValueError, match=r"^layout=ccx: expected a letter per cell"):
         space_of(layout="ccx")
 
 

@@ -25,8 +25,8 @@ def test_the_yaml_says_what_the_constructor_says() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"min_depth": 3, "max_depth": 2}, "min_depth=3: larger than max_depth=2"),
-        ({"min_width": 9, "max_width": 8}, "min_width=9: larger than max_width=8"),
+        ({"min_depth": 3, "max_depth": 2}, "min_depth=3: must be <= max_depth=2"),
+        ({"min_width": 9, "max_width": 8}, "min_width=9: must be <= max_width=8"),
         ({"min_depth": 0}, "min_depth=0: must be from 1 to 100"),
         ({"max_width": 10**6}, "max_width=1000000: must be from 1 to 65536"),
         ({"widths": []}, "widths=[]: must not be empty"),

@@ -177,11 +177,11 @@ def test_validate_names_what_is_wrong(genome: Any, message: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"vertices": 2, "chain": True}, "vertices=2: no room for an operation in a chain; at least 3"),
-        ({"edges": 5}, "edges=5: too few to connect 7 vertices; at least 6"),
+        ({"vertices": 2, "chain": True}, "vertices=2: no room for an operation in a chain; must be >= 3"),
+        ({"edges": 5}, "edges=5: too few to connect 7 vertices; must be >= 6"),
         (
             {"stem_channels": 4},
-            "stem_channels=4: up to 5 vertices share the channels of a cell's output; at least 5",
+            "stem_channels=4: up to 5 vertices share the channels of a cell's output; must be >= 5",
         ),
     ],
 )

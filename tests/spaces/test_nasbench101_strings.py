@@ -34,28 +34,28 @@ NAMES = "one of conv3x3, conv1x1, maxpool3x3, out"
         ("out(00)", "character 5 (vertex 1): expected 0; got '00)'"),
         ("out()", "character 5 (vertex 1): expected 0; got ')'"),
         ("conv1x1(0)-out(0 + 1)", "character 16 (vertex 2): expected one of 0, 1; got '0 + 1)'"),
-        ("out(0+0)", "character 7 (vertex 1): expected ')', for inputs ascend and come before 1; got '0)'"),
+        ("out(0+0)", "character 7 (vertex 1): expected ')', because inputs ascend and come before 1; got '0)'"),
         (
             "conv1x1(0)-conv1x1(1+0)-out(2)",
-            "character 22 (vertex 2): expected ')', for inputs ascend and come before 2; got '0)'",
+            "character 22 (vertex 2): expected ')', because inputs ascend and come before 2; got '0)'",
         ),
         ("out(0)\n", "character 7 (vertex 1): expected the end after out; got '\\n'"),
         ("out(0)-", "character 7 (vertex 1): expected the end after out; got '-'"),
         (
             "conv1x1(0)",
-            "character 11 (vertex 1): expected '-' and a further vertex, the last one being out; got the end",
+            "character 11 (vertex 1): expected '-' and another vertex, with out as the last; got the end",
         ),
         (
             "conv1x1(0) -out(1)",
-            "character 11 (vertex 1): expected '-' and a further vertex, the last one being out; got ' '",
+            "character 11 (vertex 1): expected '-' and another vertex, with out as the last; got ' '",
         ),
         (
             "conv1x1(0)-out(0)",
-            "character 16 (vertex 2): expected 1 among the inputs, for it leads nowhere else; got '0)'",
+            "character 16 (vertex 2): expected 1 among the inputs, because nothing else uses it; got '0)'",
         ),
         (
             "conv1x1(0)-conv1x1(0+1)-conv1x1(0+1+2)-conv1x1(0+1+2+3)-out(4)",
-            "character 48 (vertex 4): expected fewer inputs, for 9 edges are all that is allowed; got '0+1+2+3)'",
+            "character 48 (vertex 4): expected fewer inputs, because at most 9 edges are allowed; got '0+1+2+3)'",
         ),
     ],
 )

@@ -56,7 +56,7 @@ def test_cost_by_hand() -> None:
 
 
 def built(tested: NASBench201, genome: Genome, task: Task, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The network on the meta device, where there are no weights to draw; going through the motions is most of it."""
+    """The network on the meta device, where no weights are drawn; most of the time is spent on calls."""
     import torch
 
     for name in ("kaiming_uniform_", "uniform_", "zeros_", "ones_"):

@@ -1,4 +1,4 @@
-"""`SearchSpace.peak_values`: the formulas are what the built networks need, by the life of each of their values."""
+"""`SearchSpace.peak_values`: the formulas equal what the built networks need, by the lifetime of each value."""
 
 import math
 

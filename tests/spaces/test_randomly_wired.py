@@ -120,7 +120,7 @@ def test_layers_are_the_nodes_of_the_longest_way() -> None:
     ("word", "text"),
     [
         ("wirings=[er]", "search_space.wirings=er: expected er-P, ba-M or ws-K-P"),
-        ("wirings=[er-0.01]", "search_space.wirings=er-0.01: P is too small for 16 nodes to hang together"),
+        ("wirings=[er-0.01]", "search_space.wirings=er-0.01: P is too small for a connected graph of 16 nodes"),
         ("wirings=[ba-16]", "search_space.wirings=ba-16: M must be from 1 to 15"),
         ("wirings=[ws-3-0.5]", "search_space.wirings=ws-3-0.5: K must be even"),
         ("nodes=2", "search_space.nodes=2: must be from 3 to 256"),

@@ -79,7 +79,7 @@ def test_validate_names_what_is_wrong(genome: Any, message: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"min_depth": 7}, "min_depth=7: larger than max_depth=6"),
+        ({"min_depth": 7}, "min_depth=7: must be <= max_depth=6"),
         ({"min_depth": 1}, "min_depth=1: must be at least 2"),
         ({"max_depth": 1}, "max_depth=1: must be at least 2"),
         ({"max_depth": 4.5}, "max_depth=4.5: expected a whole number"),
@@ -137,11 +137,11 @@ def test_format_is_the_string_of_the_docstring() -> None:
         ("N32k3relu--R8k3relu", "character 11 (layer 2): expected a kind, one of N, R; got '-'"),
         (
             "R8k3relu-R8k3relu-R8k3relu",
-            "character 19 (layer 3): expected N, for there are 2 reductions (R) already; got 'R8k3relu'",
+            "character 19 (layer 3): expected N, because there are 2 reductions (R) already; got 'R8k3relu'",
         ),
         (
             "R8k3relu-R8k3relu",
-            "character 18 (layer 2): expected '-' and a further layer, at least 3 in all (min_depth); got the end",
+            "character 18 (layer 2): expected '-' and another layer, at least 3 in all (min_depth); got the end",
         ),
         (
             "R8k3relu-N8k3relu-N8k3relu",

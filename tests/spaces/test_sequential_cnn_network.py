@@ -105,7 +105,7 @@ def test_any_network_costs_what_it_has(
 
 
 def test_strided_convolutions_of_kernel_one_train_with_any_batch() -> None:
-    """In several threads and bf16, with a batch of odd size: once the end of the process, so it is tried in another."""
+    """In several threads and bf16, with a batch of odd size: this once ended the process, so it runs in another one."""
     code = (
         "import torch\n"
         "from nasrun.spaces.layers import convolutional_network\n"

@@ -116,7 +116,7 @@ def test_compared_with_a_new_run_paths_and_options_count(trained: Path, nasrun_i
     begun_anew("trained", trials=1, seed=1)
     answer = nasrun_inprocess("compare trained new")
     assert answer.returncode == 0, answer.stderr
-    told = "recorded nothing of the data: whether they are those of the others is known by path and options alone"
+    told = "did not record the data: only path and options show that they are those of the others"
     assert f"nasrun: trained: {told}" in answer.stderr.splitlines()
     alone = nasrun_inprocess("compare new")
     assert "recorded nothing" not in alone.stderr

@@ -11,8 +11,8 @@ SECONDS_PER_FLOP = 1e-6
 
 
 def chosen(time: float, limit: int | None = 100_000, wanted: float = 40) -> tuple[str, int, list[Genome]]:
-    """The network for so many seconds, where a pass takes each as long as its FLOPs say, its parameters, and what was
-    timed."""
+    """The chosen network for so many seconds, with pass times in proportion to FLOPs; its parameters, and the timed
+    networks."""
     limits = () if limit is None else (f"constraints.parameters={limit}",)
     setup = setup_of("search_space=staged_cnn", "dataset=cifar10", *limits)
     space, task, timed = setup.steered, setup.dataset.task, list[Genome]()

@@ -94,7 +94,7 @@ def test_a_mutation_that_cannot_change_the_parent_gives_way() -> None:
         ("strategy.add_node_rate=1.5 search_space=nasbench101", "strategy.add_node_rate=1.5: must be from 0 to 1"),
         (
             "strategy.add_node_rate=0.7 strategy.add_connection_rate=0.6 search_space=nasbench101",
-            "strategy.add_node_rate=0.7 add_connection_rate=0.6: more than 1 in all",
+            "strategy.add_node_rate=0.7 add_connection_rate=0.6: the sum of the rates must be <= 1",
         ),
         (
             "strategy.add_node_rate=0 strategy.mutations=[add_node] search_space=nasbench101",

@@ -71,7 +71,7 @@ def test_the_first_promotions() -> None:
 
 
 class Published:
-    """Algorithm 2 as the paper has it, by looking through everything at each question."""
+    """Algorithm 2 as in the paper, implemented by a full search at each call."""
 
     def __init__(self, eta: int, rungs: int) -> None:
         self.eta, self.rungs = eta, [{} for _ in range(rungs)]  # type: ignore[var-annotated]
@@ -315,13 +315,13 @@ def test_more_is_found_than_by_random_search_with_as_many_epochs(kind: str) -> N
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"max_budget": 2}, "max_budget=2: leaves one rung only.*at least min_budget . eta = 3"),
+        ({"max_budget": 2}, "max_budget=2: leaves only one rung.*must be >= min_budget . eta = 3"),
         ({"min_budget": 10}, "max_budget=9: "),
         ({"budgets": [9]}, r"budgets=\[9\]: expected two"),
         ({"budgets": [9, 3]}, r"budgets=\[9, 3\]: expected two"),
-        ({"configurations": 8}, "configurations=8: none would reach.*1, 3, 9; at least 9"),
+        ({"configurations": 8}, "configurations=8: none would reach.*1, 3, 9; must be >= 9"),
         ({"configurations": None}, "configurations=null: "),
-        ({"brackets": "hyperband"}, "configurations=16: hyperband has its own"),
+        ({"brackets": "hyperband"}, "configurations=16: brackets=hyperband sets its own"),
     ],
 )
 def test_mistakes(options: dict[str, Any], text: str) -> None:

@@ -229,10 +229,10 @@ def test_a_training_that_goes_astray_is_survived() -> None:
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        (("search_space=sequential_cnn",), "strategy._target_: asnn suggests widths alone; it needs search_space=mlp"),
-        (("search_space.min_depth=1",), "strategy._target_: asnn suggests widths alone"),
-        (("search_space.activations=[relu,tanh]",), "strategy._target_: asnn suggests widths alone"),
-        (("strategy.grid=null",), "strategy.table=null: leaves nothing to learn from; give a table or a grid"),
+        (("search_space=sequential_cnn",), "strategy._target_: asnn suggests only widths; it needs search_space=mlp"),
+        (("search_space.min_depth=1",), "strategy._target_: asnn suggests only widths"),
+        (("search_space.activations=[relu,tanh]",), "strategy._target_: asnn suggests only widths"),
+        (("strategy.grid=null",), "strategy.table=null: nothing to learn from; set table or grid"),
         (("strategy.grid=[16,4]",), "strategy.grid=4: not a width of the search space; expected a width from 8 to 512"),
         (("strategy.grid=[]",), "strategy.grid=[]: must not be empty"),
         (("strategy.widening=1",), "strategy.widening=1: must be above 1"),

@@ -1,4 +1,4 @@
-"""What the ASNN learns from, its table, and what learns, its network."""
+"""The table that the ASNN learns from, and its network."""
 
 import math
 from pathlib import Path

@@ -207,7 +207,7 @@ def test_torch_is_not_imported_before_something_is_told() -> None:
 
 
 def test_options_that_contradict_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"^strategy\.epsilon_end=0\.5: above epsilon_start=0\.2"):
+    with pytest.raises(ConfigError, match=r"^strategy\.epsilon_end=0\.5: must be <= epsilon_start=0\.2"):
         setup_of("strategy=dqn", "strategy.epsilon_start=0.2", "strategy.epsilon_end=0.5")
 
 

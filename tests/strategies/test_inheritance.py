@@ -39,7 +39,7 @@ def test_children_inherit_what_they_can(strategy: str, inherit: str) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("search_space=mlp", "evaluator=train"), "strategy.inherit=morphisms: this search space has none; right are"),
+        (("search_space=mlp", "evaluator=train"), "strategy.inherit=morphisms: this search space has none; use"),
         (("search_space=staged_cnn",), "strategy.inherit=morphisms: needs evaluator=train, which saves"),
         (("search_space=staged_cnn", "evaluator=train", "time=1m"), "time=1m: is not supported with inherited weights"),
     ],

@@ -22,7 +22,7 @@ def miha(seed: int = 0, **options: Any) -> Miha:
 
 
 class Run:
-    """Tells a strategy what it wants to hear, and numbers the trials."""
+    """Gives a strategy the results that it expects, and numbers the trials."""
 
     def __init__(self, strategy: Miha) -> None:
         self.strategy, self.proposals = strategy, list[Proposal]()

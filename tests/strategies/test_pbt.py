@@ -132,7 +132,7 @@ def test_generations_end() -> None:
 
 @pytest.mark.parametrize(
     ("options", "text"),
-    [({"lr": None}, "lr=null: leaves nothing"), ({"lr": [0.1]}, "lr="), ({"lr": [0.1, 0.01]}, "lr=")],
+    [({"lr": None}, "lr=null: nothing"), ({"lr": [0.1]}, "lr="), ({"lr": [0.1, 0.01]}, "lr=")],
 )
 def test_mistakes(options: dict[str, Any], text: str) -> None:
     with pytest.raises(ValueError, match="^" + text):

@@ -151,7 +151,7 @@ def test_a_space_that_is_exhausted_is_drawn_from() -> None:
 
 
 def test_options_that_contradict_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"^strategy\.batch=300: larger than candidates=200"):
+    with pytest.raises(ConfigError, match=r"^strategy\.batch=300: must be <= candidates=200"):
         setup_of("strategy=predictor", "strategy.batch=300")
     with pytest.raises(ConfigError, match=r"^strategy\.mutations=swop: no such mutation"):
         setup_of("strategy=predictor", "strategy.mutations=[swop]")

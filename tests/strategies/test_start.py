@@ -84,8 +84,8 @@ def test_local_search_climbs_from_each_in_turn() -> None:
         (["strategy.start=best"], "strategy.start=best: expected one of none, known, auto or a list"),
         (["strategy.start=[]"], "strategy.start=[]: must not be empty"),
         (["strategy.start=[resnet]"], "strategy.start=[resnet]: character 7"),
-        (["search_space=sequential_cnn", "strategy.start=known"], "strategy.start=known: the search space knows no"),
-        (["search_space.blocks=[ds]", "strategy.start=known"], "strategy.start=known: the search space knows no"),
+        (["search_space=sequential_cnn", "strategy.start=known"], "strategy.start=known: the search space has no"),
+        (["search_space.blocks=[ds]", "strategy.start=known"], "strategy.start=known: the search space has no"),
         (
             [f"strategy.start=[{','.join(OWN)}]", "strategy.population=1", "strategy.sample=1"],
             f"strategy.start=[{','.join(OWN)}"[:60],

@@ -229,10 +229,10 @@ def test_what_is_turned_down_is_said() -> None:
     for _ in range(60):
         setup.strategy.ask(1)
         lines += setup.strategy.messages()
-    assert [line.split()[2] for line in lines] == ["1", "2", "5", "10", "20", "50"][: len(lines)]
+    assert [line.split()[1] for line in lines] == ["1", "2", "5", "10", "20", "50"][: len(lines)]
     assert len(lines) >= 3
     assert "over constraints.flops=auto, which is 20,000,000 (" in lines[0]
-    assert lines[0].endswith(" FLOPs); constraints.flops=null lifts the bound")
+    assert lines[0].endswith(" FLOPs); constraints.flops=null removes the limit")
     assert list(setup.strategy.messages()) == []
     setup = setup_of("strategy=random", "constraints.parameters=20000", "constraints.steer=false")
     setup.strategy.ask(5)

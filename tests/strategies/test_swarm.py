@@ -221,12 +221,12 @@ def test_the_global_generator_of_pygmo_is_neither_used_nor_changed(name: str) ->
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("strategy=gaco strategy.ker=16", "strategy.ker=16: must be at most population=15"),
+        ("strategy=gaco strategy.ker=16", "strategy.ker=16: must be <= population=15"),
         ("strategy=gaco strategy.ker=1", "strategy.ker=1: must be from 2 to "),
-        ("strategy=gaco strategy.generations=9 strategy.threshold=10", "strategy.threshold=10: larger than "),
+        ("strategy=gaco strategy.generations=9 strategy.threshold=10", "strategy.threshold=10: must be <= "),
         ("strategy=gaco strategy.q=0", "strategy.q=0: must be above 0"),
-        ("strategy=pso strategy.neighb_param=1", "strategy.neighb_param=1: a ring "),
-        ("strategy=pso strategy.neighb_param=31", "strategy.neighb_param=31: must be at most twice the population, 30"),
+        ("strategy=pso strategy.neighb_param=1", "strategy.neighb_param=1: must be >= 2 "),
+        ("strategy=pso strategy.neighb_param=31", "strategy.neighb_param=31: must be <= twice the population, 30"),
         ("strategy=pso strategy.variant=7", "strategy.variant=7: must be from 1 to 6"),
         ("strategy=pso strategy.population=1", "strategy.population=1: must be at least 2"),
         ("strategy=pso strategy.limit=3", "strategy.limit: no such key; "),

@@ -1,4 +1,4 @@
-"""What goes round any strategy: duplicates and constraints."""
+"""Wrappers of any strategy: duplicates and constraints."""
 
 import json
 import zlib
@@ -18,11 +18,11 @@ ONCE = ("asnn", "grid", "local_search", "nao", "nsga2", "pnas")
 """Strategies that propose nothing twice, wrapped or not."""
 
 ONE_NETWORK = ("miha", "pbt", "fixed", "derived")
-"""Strategies of one price: two train one network on from checkpoints, which are never duplicates, one is no search, and
-what is derived has limits and duplicates of its own (tests/config)."""
+"""Strategies without different costs: two continue one network from checkpoints, which are never duplicates, one is not
+a search, and derived architectures have their own limits and duplicates (tests/config)."""
 
 SETTLING = ("reinforce", "reinforce_ienas")
-"""Strategies whose policy may settle on one genome, so that nothing new comes of asking again."""
+"""Strategies whose policy may settle on one genome, so that asking again gives nothing new."""
 
 several = pytest.mark.parametrize("strategy", [name for name in options("strategy") if name not in ONE_NETWORK])
 
@@ -141,7 +141,7 @@ def test_a_wrapper_is_what_it_goes_round() -> None:
 
 
 class Picky(Constraints):
-    """Turns down two fifths of all networks, by their price."""
+    """Rejects two fifths of all networks, by their cost."""
 
     def exceeded(self, cost: Price | Cost) -> list[str]:
         return ["a limit"] if zlib.crc32(repr(cost).encode()) % 5 < 2 else []
@@ -177,7 +177,7 @@ def test_what_is_turned_down_is_no_trial_and_another_one_comes_in_its_place(stra
 
 
 class Waiting(Strategy):
-    """Waits until all of its first four are told; knows nothing of rejections."""
+    """Waits until all of its first four proposals are completed; does not know of rejections."""
 
     def __init__(self, space, rng) -> None:
         self._space, self._rng, self._asked, self._told = space, rng, 0, 0
@@ -198,6 +198,6 @@ def test_a_strategy_that_waits_for_what_was_turned_down_is_told_what_it_lacks() 
     assert len(proposals) + strategy.turned_down == 4
     assert 0 < strategy.turned_down < 4
     assert strategy.messages()[-1] == (
-        f"Waiting proposes nothing more; if it waits for one of the {strategy.turned_down} that were turned down, "
-        "give it a method reject(proposal, reason), by which it knows"
+        f"Waiting proposes nothing more; if it waits for one of the {strategy.turned_down} rejected proposals, "
+        "give it a method reject(proposal, reason)"
     )

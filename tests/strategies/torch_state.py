@@ -1,4 +1,4 @@
-"""What strategies that learn with torch may not depend on, and leave as it is: threads, generators, modes."""
+"""State that strategies with torch must not depend on or change: threads, generators, modes."""
 
 import random
 from collections.abc import Callable

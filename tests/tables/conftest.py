@@ -12,7 +12,7 @@ SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of the cache, which is not there yet."""
+    """The folder of the cache, which does not exist yet."""
     folder = tmp_path / "cache"
     monkeypatch.setenv("NASRUN_CACHE", str(folder))
     return folder

@@ -1,4 +1,4 @@
-"""What stands between a run and its tracker."""
+"""The observer between a run and its tracker."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,7 +18,7 @@ HEADER = RunStarted(seed=3, time=1000.5, choices={"strategy": "genetic"})
 
 
 class Notebook(Tracker):
-    """Writes down how it is called, and fails where it is told to."""
+    """Records its calls, and fails on request."""
 
     def __init__(self, failing: str = "") -> None:
         self.failing = failing

@@ -78,14 +78,14 @@ class Case(NamedTuple):
 
 
 def bits(outcome: Training | TrainingError, model: nn.Module) -> tuple[str, str, bytes]:
-    """All that came of a training, seconds apart."""
+    """All results of a training run, without seconds."""
     history = [{name: value for name, value in row.items() if name != "seconds"} for row in outcome.history]
     weights = b"".join(tensor.numpy().tobytes() for tensor in model.state_dict().values())
     return str(outcome) if isinstance(outcome, TrainingError) else "", repr(history), weights
 
 
 def trained(case: Case, sizes: Sequence[int], count: int) -> list[tuple[str, str, bytes]]:
-    """What becomes of the networks of a case in groups of these sizes on so many threads."""
+    """The results of the networks of a case in groups of these sizes on so many threads."""
     data, models, runtime = case.data(), case.models(), cpu()._replace(threads=count)
     runtime.apply()
     found, place = [], 0

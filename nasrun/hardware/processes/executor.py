@@ -14,19 +14,19 @@ from nasrun.hardware.processes.fork_server import END_SECONDS, ForkServer
 from nasrun.hardware.worker_messages import Recipe
 
 START_SECONDS = 300.0
-"""How long a worker may take to set itself up."""
+"""Maximum seconds of a worker's setup."""
 
 
 @dataclass
 class _Process(Worker):
-    """A worker process, and what it is at."""
+    """A worker process, and its current task."""
 
     connection: Connection
     pid: int
 
 
 class ProcessExecutor(WorkerExecutor[_Process]):
-    """Evaluates in worker processes, which are forked from one that has everything imported."""
+    """Evaluates in worker processes, forked from a server that has imported everything."""
 
     def __init__(
         self,
@@ -72,8 +72,8 @@ class ProcessExecutor(WorkerExecutor[_Process]):
         return bool(speaking)
 
     def _kill(self, one: _Process) -> None:
-        """Kill a worker and wait until it is gone."""
-        if not _gone(one.connection, 0.0):  # a dead one's process id may be another's by now
+        """Kill a worker and wait until it has ended."""
+        if not _gone(one.connection, 0.0):  # the process id of a dead one may be reused by now
             with contextlib.suppress(ProcessLookupError):
                 os.kill(one.pid, signal.SIGKILL)
             _gone(one.connection, END_SECONDS)
@@ -87,7 +87,7 @@ class ProcessExecutor(WorkerExecutor[_Process]):
 
 
 def _gone(connection: Connection, seconds: float) -> bool:
-    """Whether the process at the other end ends within some seconds; what it said last is passed over."""
+    """Whether the process at the other end ends within some seconds; discards its last messages."""
     deadline = time.monotonic() + seconds
     try:
         while connection.poll(max(0.0, deadline - time.monotonic())):

@@ -1,7 +1,7 @@
-"""A process that has imported everything once, and forks itself into worker processes.
+"""A process that imports everything once, and forks worker processes from itself.
 
 Starting Python and importing torch takes about a second, a fork some milliseconds. The server trains nothing and starts
-no threads, so that it can be forked safely. It is nasrun's own because the standard library's leaves a socket in the
+no threads, so that it can be forked safely. nasrun has its own, because the standard library's leaves a socket in the
 temporary folder when the runner is killed, and runs the main module again in every worker.
 """
 
@@ -34,7 +34,7 @@ END_SECONDS = 5.0
 
 
 class ForkServer:
-    """The runner's side: starts the server, and has it fork workers."""
+    """The runner's side: starts the server, and requests workers from it."""
 
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
@@ -45,7 +45,7 @@ class ForkServer:
     def fork(self, gpu: str | None = None) -> tuple[Connection, int]:
         """A new worker: the connection to it and its process id.
 
-        `gpu`: the value of CUDA_VISIBLE_DEVICES in it; None leaves it as it is. WorkerError where none can be started.
+        `gpu`: the value of CUDA_VISIBLE_DEVICES in it; None leaves it unchanged. WorkerError if none can be started.
         """
         for _ in range(2):  # a server that was killed is started once more
             if self._process is None:
@@ -83,7 +83,7 @@ class ForkServer:
             pipe.write(pickle.dumps(sys.path) + pickle.dumps(self._recipe))
 
     def _end(self) -> None:
-        """Stop the server; it waits for its workers to end, but not for ever."""
+        """Stop the server; waits a limited time for its workers to end."""
         if self._control is not None:
             self._control.close()
         if self._process is not None:
@@ -95,7 +95,7 @@ class ForkServer:
         self._process = self._control = None
 
     def close(self) -> None:
-        """End every worker that is still there, and the server."""
+        """End all workers that are left, and the server."""
         for descriptor in (self._lifeline, self._lifeline_end):
             if descriptor >= 0:
                 os.close(descriptor)
@@ -118,7 +118,7 @@ def serve(control: int, lifeline: int) -> NoReturn:
             request, descriptors, _, _ = socket.recv_fds(requests, 4096, 1)
             if not request:
                 _end_workers()
-                os._exit(0)  # to take down all that was imported would keep a core busy for seconds
+                os._exit(0)  # unloading all imported modules would keep a core busy for seconds
             worker = os.fork()
             if worker == 0:
                 code = 1
@@ -139,13 +139,13 @@ def serve(control: int, lifeline: int) -> NoReturn:
 
 
 def _offer_to_be_killed() -> None:
-    """Where memory runs out, the kernel (Linux) is to kill a worker, which is replaced, before the runner."""
+    """Make the kernel (Linux) kill a worker, which is replaced, before the runner when memory runs out."""
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write("500")
 
 
 def _end_workers() -> None:
-    """End the workers, also those that are stopped or stuck: they are the server's process group."""
+    """End the workers, including stopped or stuck ones: they are the server's process group."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.killpg(0, signal.SIGTERM)
     os.killpg(0, signal.SIGCONT)

@@ -1,4 +1,4 @@
-"""A worker process: waits for jobs, evaluates them, and ends with the runner, whatever becomes of that."""
+"""A worker process: waits for jobs, evaluates them, and ends with the runner in any case."""
 
 import os
 import threading
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def work(connection: Connection, lifeline: int, evaluator: Evaluator, dataset: "Dataset", recipe: Recipe) -> None:
-    """Evaluate what comes through the connection until it is closed.
+    """Evaluate the jobs that come through the connection until it is closed.
 
-    `lifeline`: the reading end of a pipe to which only the runner holds the writing end.
+    `lifeline`: the reading end of a pipe whose writing end only the runner holds.
     """
     threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
     # Networks that train together report from several threads.
@@ -42,6 +42,6 @@ def work(connection: Connection, lifeline: int, evaluator: Evaluator, dataset: "
 
 
 def _end_with(lifeline: int) -> None:
-    """End this process at once when the runner is gone, in the midst of a training too."""
+    """End this process at once when the runner has ended, even during training."""
     os.read(lifeline, 1)
     os._exit(1)

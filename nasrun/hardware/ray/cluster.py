@@ -1,6 +1,6 @@
 """Hardware that is a Ray cluster (`pip install 'nasrun[ray]'`): its options, and the connection to it.
 
-The only place that imports Ray. What it runs there is in `ray_executor` and `ray_worker`.
+Only this module imports Ray. What runs there is in `ray_executor` and `ray_worker`.
 """
 
 import contextlib
@@ -24,18 +24,18 @@ from nasrun.core.words import counted
 from nasrun.hardware.cluster import ClusterHardware
 
 LONGEST_FOLDER = 40
-"""Characters that the folder of a local cluster may have: Ray adds up to 64 to it for its sockets' names, which the
-system limits to 107."""
+"""Maximum length of the path of a local cluster's folder: Ray adds up to 64 characters for its sockets' names, which
+the system limits to 107."""
 STORE_BYTES = 100 * 2**20
-"""Shared memory of a local cluster beyond what the data take; Ray wants at least 75 MiB."""
+"""Shared memory of a local cluster besides the data; Ray needs at least 75 MiB."""
 STARTS = 3
-"""Attempts to start a local cluster: on a machine that is busy its processes may miss Ray's own limit of 15 s."""
+"""Attempts to start a local cluster: on a busy machine its processes may exceed Ray's own limit of 15 s."""
 KNOCK_SECONDS = 10.0
 QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
 }
-"""None of Ray's own lines (all match the last) on the user's terminal."""
+"""Hides Ray's own output from the user's terminal (the last pattern matches everything)."""
 CLEANUP_SCRIPT = """
 import os, shutil, sys, time
 done, absent = sys.stdin.read(), 0
@@ -46,9 +46,9 @@ for turn in range(100 if done else 1200):
         break
     time.sleep(0.1)
 """
-"""Waits until the runner is done or dead, and removes the folder of its cluster, whose processes end with it.
+"""Waits until the runner has ended, and removes the folder of its cluster, whose processes end with it.
 
-Those of a killed runner may take seconds, in which they would make folders anew.
+Those of a killed runner may take seconds, in which they would create folders again.
 """
 
 
@@ -56,12 +56,13 @@ Those of a killed runner may take seconds, in which they would make folders anew
 class RayCluster(ClusterHardware):
     """The options of a run whose trials are evaluated by actors on a Ray cluster.
 
-    `address`: None starts a cluster on this machine, which ends with the run; or that of one that is there (`auto`,
-    `host:port`, `ray://host:port`). `workers`: actors. `cpus` and `gpus` may be parts of one, as Ray counts.
+    `address`: None starts a cluster on this machine, which ends with the run; otherwise the address of an existing one
+    (`auto`, `host:port`, `ray://host:port`). `workers`: number of actors. `cpus` and `gpus` may be fractions, as in
+    Ray.
     """
 
     option = "ray"
-    some_gpus = "gpus=1, or a part of one as gpus=0.5"
+    some_gpus = "gpus=1, or a fraction such as gpus=0.5"
 
     workers: Annotated[int, AtLeast(1)] = 2
     address: str | None = None
@@ -71,7 +72,7 @@ class RayCluster(ClusterHardware):
         for name in ("cpus", "gpus"):
             value = getattr(self, name)
             if value is not None and value > 1 and value != int(value):
-                raise ValueError(f"{name}={value:g}: more than one must be a whole number")
+                raise ValueError(f"{name}={value:g}: must be a whole number if above 1")
         if self.address is not None and not (self.address == "auto" or ":" in self.address):
             raise ValueError(f"address={self.address}: expected auto, host:port or ray://host:port")
         if find_spec("ray") is None:
@@ -82,7 +83,7 @@ class RayCluster(ClusterHardware):
         return f"{counted(self.workers, 'worker')} on {'a Ray cluster' if self.address else 'Ray, on this machine'}"
 
     def resources(self, on_gpus: bool) -> dict[str, float]:
-        """What one worker takes of its node: arguments of Ray's `options`."""
+        """The resources of one worker on its node: arguments of Ray's `options`."""
         gpus = self.gpus if self.gpus is not None else float(on_gpus)
         memory = {} if self.memory_mb is None else {"memory": self.memory_mb * 2**20}
         return {"num_cpus": self.cpus, "num_gpus": gpus, **memory}
@@ -90,7 +91,7 @@ class RayCluster(ClusterHardware):
     @contextlib.contextmanager
     def opened(self, data_bytes: int = 0) -> Iterator[None]:
         with environment(QUIET if self.address else QUIET | _key()):
-            if library().is_initialized():  # by whoever calls nasrun, as a launcher does whose jobs are Ray tasks
+            if library().is_initialized():  # by the caller of nasrun, such as a launcher whose jobs are Ray tasks
                 yield
                 return
             with self._connection(data_bytes):
@@ -130,13 +131,13 @@ class RayCluster(ClusterHardware):
         if self.address is None:
             return f"hardware=ray: no Ray cluster could be started on this machine ({reason})"
         return (
-            f"hardware.address={self.address}: no Ray cluster can be reached there ({reason}); start one with "
-            "'ray start --head', or choose hardware.address=null"
+            f"hardware.address={self.address}: no Ray cluster can be reached ({reason}); start one with "
+            "'ray start --head', or use hardware.address=null"
         )
 
 
 def library() -> Any:
-    """The module `ray`, silent."""
+    """The module `ray`, with its log silenced."""
     import ray
 
     logging.getLogger("ray").setLevel(logging.CRITICAL)
@@ -145,7 +146,7 @@ def library() -> Any:
 
 @contextlib.contextmanager
 def environment(wanted: Mapping[str, str]) -> Iterator[None]:
-    """A scope with these variables where they are not set otherwise, and after which all is as it was."""
+    """A scope that sets these environment variables unless they are set already, and restores them afterwards."""
     before = dict(os.environ)
     os.environ |= {name: value for name, value in wanted.items() if name not in before}
     try:
@@ -157,17 +158,18 @@ def environment(wanted: Mapping[str, str]) -> Iterator[None]:
 
 
 def _check_reachable(address: str) -> None:
-    """OSError or ValueError where nobody listens at an address, for which Ray would look for a minute, and loudly."""
+    """OSError or ValueError if nothing listens at an address; Ray would try for a minute, with much output."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     socket.create_connection((host, int(port)), timeout=KNOCK_SECONDS).close()
 
 
 @contextlib.contextmanager
 def _taken_port() -> Iterator[int]:
-    """A port of this machine at which nothing else can listen.
+    """A port of this machine that is occupied, so that nothing else can listen there.
 
-    As the port of Ray's dashboard it keeps that process away. Without its pages, and with usage statistics switched
-    off, all that it does is to ask the metadata servers of three clouds on which of them it is.
+    Used as the port of Ray's dashboard, it prevents that process from starting. Without its pages, and with usage
+    statistics switched off, the dashboard would only ask the metadata servers of three clouds whether it runs on one of
+    them.
     """
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
@@ -177,7 +179,7 @@ def _taken_port() -> Iterator[int]:
 
 @contextlib.contextmanager
 def _own_sigterm() -> Iterator[None]:
-    """A scope after which SIGTERM does what it did before: Ray puts handlers of its own there."""
+    """A scope that restores the handler of SIGTERM, which Ray replaces."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -190,7 +192,7 @@ def _own_sigterm() -> Iterator[None]:
 
 @contextlib.contextmanager
 def short_folder() -> Iterator[str]:
-    """A folder for the files of a local cluster, removed at the end, also where this process is killed."""
+    """A folder for the files of a local cluster, removed at the end, even if this process is killed."""
     place = tempfile.gettempdir()
     with tempfile.TemporaryDirectory(
         prefix="nasrun-", dir=place if len(place) < LONGEST_FOLDER - 16 else "/tmp"
@@ -208,9 +210,9 @@ _KEY: dict[str, str] = {}
 
 
 def _key() -> dict[str, str]:
-    """What keeps others from the local clusters of this process. Ray reads it once, when it is imported.
+    """The key that keeps others out of this process's local clusters. Ray reads it once, when it is imported.
 
-    Ray would make a key by itself, and leave it in the user's home folder.
+    Ray would create a key itself, and leave it in the user's home folder.
     """
     if not _KEY and "RAY_AUTH_MODE" not in os.environ:
         _KEY.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))

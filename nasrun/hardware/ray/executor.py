@@ -1,4 +1,4 @@
-"""The executor of several workers that are actors of a Ray cluster."""
+"""The executor whose workers are actors of a Ray cluster."""
 
 import contextlib
 import pickle
@@ -22,7 +22,7 @@ from nasrun.hardware.worker_messages import Recipe, WorkerError
 
 @dataclass
 class _Actor(RemoteWorker):
-    """An actor, and the call that is under way there; None where it has nothing to do. `taken`: its node was lost."""
+    """An actor, and the call in progress there; None if it is idle. `taken`: its node was lost."""
 
     handle: Any
     call: Any
@@ -32,9 +32,9 @@ class _Actor(RemoteWorker):
 class RayExecutor(RemoteExecutor[_Actor]):
     """Evaluates in actors of the cluster that this process is connected to.
 
-    They are spread over the nodes. Where a node is lost, Ray puts new ones on what is left; jobs wait, as long as it
-    takes, for workers that no node has room for. The data are put into the cluster's memory once, and each node holds
-    one copy. Actors end with the runner, whatever becomes of that.
+    The actors are spread over the nodes. If a node is lost, Ray starts new ones on the remaining nodes; jobs wait
+    without a limit for workers that no node has room for. The data are put into the cluster's memory once, and each
+    node holds one copy. Actors end with the runner in any case.
     """
 
     def __init__(
@@ -51,11 +51,11 @@ class RayExecutor(RemoteExecutor[_Actor]):
     ) -> None:
         """`resources`: of each actor, as Ray's `options` takes them. `directory`: the run's, if checkpoints go there.
 
-        `say`: tells the user a line.
+        `say`: shows a line to the user.
         """
         super().__init__(evaluator, workers, grace, say)
         self._ray, self._place = library(), Place.here("Ray cluster", directory)
-        # Through Ray's client only that is to be reached, and it says itself when its server is lost.
+        # Through Ray's client, only the client's server can be reached, and Ray reports itself when that is lost.
         through_client = self._ray.util.client.ray.is_connected()
         self._head = None if through_client else Head(self._ray.get_runtime_context().gcs_address)
         self._recipe = pickle.dumps(recipe)
@@ -78,7 +78,7 @@ class RayExecutor(RemoteExecutor[_Actor]):
         try:
             speaking, _ = self._ray.wait(list(there), timeout=min(limits))
         except ConnectionError as error:
-            raise WorkerError(f"Ray's client has lost the cluster: {_last_line(error)}") from error
+            raise WorkerError(f"Ray's client lost the cluster: {_last_line(error)}") from error
         if self._head is not None:
             self._head.check()
         for call in speaking:
@@ -116,8 +116,8 @@ class RayExecutor(RemoteExecutor[_Actor]):
 
     def _kill(self, one: _Actor) -> None:
         if self._head is not None and self._head.is_lost:
-            return  # Ray would wait for the head here; actors end with their runner in any case
-        with contextlib.suppress(Exception):  # it is dead, or the cluster is
+            return  # Ray would wait for the head here, and actors end with their runner anyway
+        with contextlib.suppress(Exception):  # the actor or the cluster is dead
             self._ray.kill(one.handle)
 
     def close(self) -> None:
@@ -128,9 +128,9 @@ class RayExecutor(RemoteExecutor[_Actor]):
 
 
 def lost_node(error: Any, exceptions: Any) -> bool:
-    """Whether an actor died with its node, or is out of reach, by what Ray says; its job is not to blame then.
+    """Whether an actor died with its node, or is unreachable, according to Ray; then its job is not at fault.
 
-    `error`: a RayActorError. `exceptions`: the module of Ray's.
+    `error`: a RayActorError. `exceptions`: Ray's module of exceptions.
     """
     text = str(error)
     gone = any(words in text for words in ("its node has died", "node was terminated"))
@@ -138,6 +138,6 @@ def lost_node(error: Any, exceptions: Any) -> bool:
 
 
 def _last_line(error: Exception) -> str:
-    """What matters of Ray's many lines: the last, where the remote error is."""
+    """The relevant line of Ray's many: the last, which has the remote error."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1][:300] if lines else type(error).__name__

@@ -1,5 +1,5 @@
-"""Whether the head of a Ray cluster can be reached: without it Ray itself ends this process, after a minute and with
-many lines of its own."""
+"""Watches whether the head of a Ray cluster can be reached: without it Ray itself ends this process, after a minute and
+with many lines of output."""
 
 import contextlib
 import socket
@@ -9,13 +9,13 @@ import time
 from nasrun.hardware.worker_messages import WorkerError
 
 LOST_SECONDS = 40.0
-"""Without a connection to the head for so long, the run ends. Ray waits for 60 s, by its setting
-`gcs_rpc_server_reconnect_timeout_s`; a head that is cut off for a while may be back before."""
+"""Seconds without a connection to the head after which the run ends. Ray waits for 60 s, by its setting
+`gcs_rpc_server_reconnect_timeout_s`; a head that is cut off briefly may be back before."""
 LOOK_SECONDS = 5.0
 
 
 class Head:
-    """Looks for the head every few seconds, in a thread of its own. `address`: host:port of its control store."""
+    """Checks the head every few seconds, in its own thread. `address`: host:port of its control store."""
 
     def __init__(self, address: str, *, lost: float = LOST_SECONDS, look: float = LOOK_SECONDS) -> None:
         self._address, self._lost, self._look = address, lost, look
@@ -31,17 +31,17 @@ class Head:
 
     @property
     def is_lost(self) -> bool:
-        """Whether it was not to be reached for too long."""
+        """Whether it was unreachable for too long."""
         return time.monotonic() > self._seen + self._lost
 
     def check(self) -> None:
-        """WorkerError where it is lost."""
+        """WorkerError if it is lost."""
         if self.is_lost:
             raise WorkerError(
-                f"the head of the Ray cluster ({self._address}) cannot be reached for {self._lost:.0f} s by now; "
+                f"the head of the Ray cluster ({self._address}) could not be reached for {self._lost:.0f} s; "
                 "start the cluster again"
             )
 
     def close(self) -> None:
-        """Look no more."""
+        """Stop checking."""
         self._over.set()

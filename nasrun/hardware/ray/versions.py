@@ -1,4 +1,4 @@
-"""Whether the nodes of a Ray cluster have what the runner has, asked of nodes that may not even have nasrun."""
+"""Checks that the nodes of a Ray cluster have the runner's versions, even nodes without nasrun."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,10 +9,10 @@ ANSWER_SECONDS = 30.0
 
 
 def differing_node(ray: Any, runners: Mapping[str, str]) -> str | None:
-    """A node with other versions than the runner's, in words; None where none is found. `runners`: by package, and of
-    Python."""
+    """A description of a node with other versions than the runner's; None if there is none. `runners`: by package, and
+    of Python."""
 
-    def there(names: tuple[str, ...]) -> tuple[str, dict[str, str]]:  # inside, so that its code travels, not its name
+    def there(names: tuple[str, ...]) -> tuple[str, dict[str, str]]:  # local, so that Ray sends its code
         import os
         import sys
         from importlib.metadata import PackageNotFoundError, version

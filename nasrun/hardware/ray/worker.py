@@ -1,4 +1,4 @@
-"""What runs in an actor of a Ray cluster: a worker that evaluates jobs, far from the runner."""
+"""The worker in an actor of a Ray cluster, which evaluates jobs away from the runner."""
 
 import os
 import queue
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 class RayWorker:
-    """Evaluates jobs in a thread of its own, always the same, and is asked what it has to say.
+    """Evaluates jobs in one thread of its own, and returns messages when asked.
 
-    Every call waits for something to say, so that the runner has one call under way for each worker that is at work.
+    Every call waits for a message, so that the runner has one call in progress for each busy worker.
     """
 
     def __init__(self, place: Place) -> None:
@@ -32,7 +32,7 @@ class RayWorker:
         return self.turn()
 
     def turn(self, jobs: Sequence[Job] = ()) -> list[Message]:
-        """Take jobs, if any, and return what was said since the last call, as soon as there is anything."""
+        """Take jobs, if any, and return the messages since the last call, as soon as there are any."""
         if jobs:
             self._jobs.put(jobs)
         said = [self._said.get()]

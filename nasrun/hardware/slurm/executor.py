@@ -1,4 +1,4 @@
-"""The executor of several workers that are jobs of a SLURM cluster, which come and go."""
+"""The executor whose workers are jobs of a SLURM cluster, which start and end during the run."""
 
 import contextlib
 import pickle
@@ -24,21 +24,21 @@ from nasrun.hardware.slurm.worker import TAKEN, TALK, SlurmWorker
 from nasrun.hardware.worker_messages import DONE, Recipe, WorkerError
 
 FOLDER = ".slurm"
-"""In the run directory, while the run goes on: what the jobs are started from, and their logs."""
+"""The folder in the run directory, during the run, with the files that jobs are started from, and their logs."""
 POLL_SECONDS = 5.0
-"""Between two looks at the queue, for jobs that ended before they had connected."""
+"""Seconds between two checks of the queue, for jobs that ended before they had connected."""
 END_SECONDS = 10.0
-"""How long to wait until SLURM says why a job has ended."""
+"""Maximum seconds to wait until SLURM says why a job has ended."""
 OWN_FAULT = ("FAILED", "OUT_OF_MEMORY")
-"""States of a job that ended by what it did, and not because its node was taken away."""
+"""States of a job that ended by its own fault, not because its node was taken away."""
 OVER = ("COMPLETED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "PREEMPTED", "BOOT_FAIL", "DEADLINE", *OWN_FAULT)
 
 
 @dataclass
 class _SlurmJob(RemoteWorker):
-    """A job, with the connection to it once it runs. `number`: among all that the run ever had.
-    `done`: shares of trials that it has measured. `end`: what SLURM says of it, once it is over. `taken`: it said that
-    it was told to end."""
+    """A job, with the connection to it once it runs. `number`: its number among all jobs of the run. `done`: number of
+    shares of trials that it has measured. `end`: its final state in SLURM. `taken`: it reported that SLURM told it to
+    end."""
 
     job: Any
     number: int
@@ -55,9 +55,9 @@ class _SlurmJob(RemoteWorker):
 
 
 class SlurmExecutor(RemoteExecutor[_SlurmJob]):
-    """Evaluates in jobs, which are put into the queue as trials wait for them, and end when there is nothing to do.
+    """Evaluates in jobs, which are queued when trials wait for them, and end when they are idle.
 
-    A job that is preempted, cancelled, out of time or whose node is lost costs time alone: its trials run again
+    A job that is preempted, cancelled, out of time or whose node is lost costs only time: its trials run again
     elsewhere, with their own seeds. Workers read the data by their path, and end with the runner.
     """
 
@@ -83,7 +83,7 @@ class SlurmExecutor(RemoteExecutor[_SlurmJob]):
         self._bell, self._ring = Pipe(duplex=False)
 
     def _open(self) -> None:
-        """What is needed once there is something to do."""
+        """Open what is needed once there is something to do."""
         import submitit
 
         folder, key = self._directory / FOLDER, secrets.token_bytes(32)
@@ -135,7 +135,7 @@ class SlurmExecutor(RemoteExecutor[_SlurmJob]):
         return one
 
     def _welcome(self, connection: socket.socket, worker: int, purpose: int) -> None:
-        """A worker has connected; called in a thread of the listener."""
+        """Register a worker's connection; called in a thread of the listener."""
         with self._turn:
             self._arrived.append((connection, worker, purpose))
             self._ring.send_bytes(b"!")
@@ -170,7 +170,7 @@ class SlurmExecutor(RemoteExecutor[_SlurmJob]):
         return bool(speaking)
 
     def _take_in(self) -> None:
-        """Connections of workers that have arrived; of one that is not waited for any more, nothing is wanted."""
+        """Handle connections of workers that have arrived; those no longer expected are closed."""
         with self._turn:
             arrived, self._arrived = self._arrived, []
         by_number = {one.number: one for one in self._workers if one is not None}
@@ -184,7 +184,7 @@ class SlurmExecutor(RemoteExecutor[_SlurmJob]):
                 one.lifeline = connection
 
     def _look_at_queue(self) -> None:
-        """See to jobs that ended before they had connected."""
+        """Handle jobs that ended before they had connected."""
         if time.monotonic() < self._looked + POLL_SECONDS:
             return
         self._looked = time.monotonic()
@@ -194,7 +194,7 @@ class SlurmExecutor(RemoteExecutor[_SlurmJob]):
                 self._lost(one, self._why(one))
 
     def _end_idle(self) -> None:
-        """End workers that have had nothing to do for a while, but for the least number."""
+        """End workers that have been idle for a while, except the minimum number."""
         there = [one for one in self._workers if one is not None]
         idle = [one for one in there if one.task is None and one.is_set_up]
         late = [one for one in idle if time.monotonic() > one.since + self._options.idle] if not self._tasks else []
@@ -204,14 +204,14 @@ class SlurmExecutor(RemoteExecutor[_SlurmJob]):
 
     def _is_to_blame(self, one: _SlurmJob) -> bool:
         if one.end == "TIMEOUT":
-            return one.done == 0  # what takes longer than a whole job would never come to an end
+            return one.done == 0  # a trial that takes longer than a whole job would never end
         return not one.taken and one.end in (*OWN_FAULT, "")
 
     def _why(self, one: _SlurmJob) -> str:
         return f"SLURM job {one.id} ended ({one.end or 'unknown to SLURM'}){self._last_words(one)}"
 
     def _last_words(self, one: _SlurmJob) -> str:
-        """The last line of the log of a job, where there is one."""
+        """The last line of a job's log, if there is one."""
         with contextlib.suppress(OSError):
             lines = [line.strip() for line in one.job.paths.stderr.read_text(errors="replace").splitlines()]
             if said := [line for line in lines if line]:
@@ -226,7 +226,7 @@ class SlurmExecutor(RemoteExecutor[_SlurmJob]):
             if connection is not None:
                 with contextlib.suppress(OSError):
                     connection.close()
-        with contextlib.suppress(OSError, subprocess.SubprocessError):  # it has ended, or the controller has
+        with contextlib.suppress(OSError, subprocess.SubprocessError):  # the job or the controller has ended
             subprocess.run(["scancel", one.id], capture_output=True, check=False, timeout=60)
 
     def close(self) -> None:
@@ -240,7 +240,7 @@ class SlurmExecutor(RemoteExecutor[_SlurmJob]):
 
 
 def _state(job: str) -> str:
-    """What SLURM says of a job; empty where it does not know it (any more), or does not answer."""
+    """SLURM's state of a job; empty if SLURM does not know it (any more), or does not answer."""
     try:
         done = subprocess.run(
             ["scontrol", "show", "job", "-o", job], capture_output=True, text=True, check=False, timeout=60
@@ -252,7 +252,7 @@ def _state(job: str) -> str:
 
 
 def _state_at_end(job: str) -> str:
-    """What SLURM says of a job that has ended a moment ago, and may not be in its books yet."""
+    """SLURM's state of a job that has just ended, and may not be in its records yet."""
     deadline = time.monotonic() + END_SECONDS
     while (state := _state(job)) not in (*OVER, "") and time.monotonic() < deadline:
         time.sleep(0.2)
@@ -260,7 +260,7 @@ def _state_at_end(job: str) -> str:
 
 
 def _was_taken(lifeline: socket.socket | None) -> bool:
-    """Whether a worker that is gone has said that its job was told to end."""
+    """Whether a worker that has ended reported that SLURM told its job to end."""
     if lifeline is None:
         return False
     try:

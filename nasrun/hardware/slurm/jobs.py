@@ -1,4 +1,4 @@
-"""Hardware that is a SLURM cluster, where workers are jobs (`pip install 'nasrun[submitit]'`): its options."""
+"""Hardware that is a SLURM cluster, whose jobs are the workers (`pip install 'nasrun[submitit]'`): its options."""
 
 import contextlib
 import shutil
@@ -19,10 +19,10 @@ OWN = ("output", "error", "array", "requeue", "no-requeue", "job-name", "open-mo
 class SlurmJobs(ClusterHardware):
     """The options of a run whose trials are evaluated by jobs of a SLURM cluster, each of which is a worker.
 
-    `workers`: jobs at most; `least`: those that are kept where there is nothing to do; further ones end after `idle`
-    seconds without a trial. `minutes`: the time limit of each job. `setup`: lines of shell before each worker.
-    `sbatch`: further options by their long names. `host`: the name or address by which nodes reach the runner; None is
-    its host name.
+    `workers`: maximum number of jobs; `least`: number of jobs that are kept when idle; others end after `idle` seconds
+    without a trial. `minutes`: the time limit of each job. `setup`: shell lines to run before each worker. `sbatch`:
+    further options by their long names. `host`: the name or address by which nodes reach the runner; None: its host
+    name.
     """
 
     option = "slurm"
@@ -42,7 +42,7 @@ class SlurmJobs(ClusterHardware):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.least > self.workers:
-            raise ValueError(f"least={self.least}: must be at most workers={self.workers}")
+            raise ValueError(f"least={self.least}: must be <= workers={self.workers}")
         for name in self.sbatch or {}:
             if name.replace("_", "-") in OWN:
                 raise ValueError(f"sbatch.{name}: nasrun sets it itself; leave it out")
@@ -58,7 +58,7 @@ class SlurmJobs(ClusterHardware):
         for program in ("sbatch", "scontrol", "scancel"):
             if shutil.which(program) is None:
                 raise ConfigError(
-                    f"hardware=slurm: there is no {program} here; start the run on a node of the cluster, or choose "
+                    f"hardware=slurm: {program} was not found; start the run on a node of the cluster, or use "
                     "hardware=auto"
                 )
         host = self.host or socket.gethostname()
@@ -74,7 +74,7 @@ class SlurmJobs(ClusterHardware):
         yield
 
     def parameters(self, on_gpus: bool) -> dict[str, Any]:
-        """What each job asks for, as submitit takes it."""
+        """The resources that each job asks for, as submitit takes them."""
         gpus = self.gpus if self.gpus is not None else int(on_gpus)
         further = {name.replace("_", "-"): value for name, value in (self.sbatch or {}).items()}
         asked = {
@@ -86,7 +86,7 @@ class SlurmJobs(ClusterHardware):
             "gpus_per_node": gpus or None,
             "mem": f"{self.memory_mb}M" if self.memory_mb else None,
             "setup": list(self.setup) or None,
-            # One that is lost has its jobs run again, by another: to queue it again would be one worker too many.
+            # Another worker runs a lost worker's jobs, so queueing it again would give one worker too many.
             "additional_parameters": {"no-requeue": True, **further},
         }
         return {name: value for name, value in asked.items() if value is not None}

@@ -1,7 +1,7 @@
-"""The connections between a runner and workers on other machines: TCP, and only between those who know the run's key.
+"""The connections between a runner and workers on other machines: TCP, only between those that know the run's key.
 
-Both sides show that they know it, without telling it, before anything is read that could run code. What is sent is not
-encrypted: a cluster's network is its users' own.
+Both sides prove that they know the key, without sending it, before anything is read that could run code. The traffic is
+not encrypted, because a cluster's network belongs to its users.
 """
 
 import contextlib
@@ -22,10 +22,11 @@ _ROLES = (b"runner", b"worker")
 
 
 class Listener:
-    """Takes connections of workers that know the key, and hands each over with the two numbers that it gave."""
+    """Accepts connections of workers that know the key, and passes each on with the two numbers that the worker
+    sent."""
 
     def __init__(self, host: str, key: bytes, welcome: Callable[[socket.socket, int, int], None]) -> None:
-        """OSError where nothing can listen at that host. `welcome` is called in a thread."""
+        """OSError if nothing can listen at that host. `welcome` is called in a thread."""
         self._key, self._welcome = key, welcome
         family, _, _, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
         self._socket = socket.socket(family, socket.SOCK_STREAM)
@@ -52,14 +53,14 @@ class Listener:
             one.close()
 
     def close(self) -> None:
-        """Take no further connections."""
+        """Accept no further connections."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
 
 
 def connect(host: str, port: int, key: bytes, worker: int, purpose: int) -> Connection:
-    """A worker's connection to its runner; OSError or ValueError where there is none, or it does not know the key."""
+    """A worker's connection to its runner; OSError or ValueError if there is none, or it does not know the key."""
     one = socket.create_connection((host, port), timeout=HANDSHAKE_SECONDS)
     try:
         _shake_hands(one, key, *reversed(_ROLES))
@@ -72,7 +73,7 @@ def connect(host: str, port: int, key: bytes, worker: int, purpose: int) -> Conn
 
 
 def _shake_hands(one: socket.socket, key: bytes, own: bytes, other: bytes) -> None:
-    """ValueError where the other side does not know the key."""
+    """ValueError if the other side does not know the key."""
     one.settimeout(HANDSHAKE_SECONDS)
     mine = secrets.token_bytes(NONCE)
     one.sendall(mine)
@@ -87,13 +88,13 @@ def _read(one: socket.socket, size: int) -> bytes:
     while len(content) < size:
         part = one.recv(size - len(content))
         if not part:
-            raise ConnectionError("the other side has gone")
+            raise ConnectionError("the other side closed the connection")
         content += part
     return content
 
 
 def _keep(one: socket.socket) -> None:
-    """Have the system notice within two minutes that the other machine is gone."""
+    """Make the system notice within two minutes if the other machine is lost."""
     one.settimeout(None)
     one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     one.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -1,4 +1,4 @@
-"""What runs in a SLURM job: a worker that evaluates jobs for a runner on another node, and ends with it."""
+"""The worker in a SLURM job, which evaluates jobs for a runner on another node, and ends with it."""
 
 import os
 import signal
@@ -15,17 +15,18 @@ from nasrun.hardware.slurm.link import connect
 from nasrun.hardware.worker_messages import BEGUN, DONE, ERROR, PROGRESS
 
 TALK, LIFELINE = 0, 1
-"""What a connection is for: messages, or to tell by its end that the runner has ended."""
+"""The purposes of a connection: messages, or a lifeline whose end shows that the runner has ended."""
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR2)
-"""What SLURM sends where the job is to end. Submitit would ignore the one, and queue the job again at the other."""
+"""Signals that SLURM sends before a job ends. Submitit would ignore the first, and queue the job again at the
+second."""
 TAKEN = b"!"
-"""What a worker says then, so that nothing that it was at is to blame."""
+"""The worker's message in that case, so that its task is not considered at fault."""
 
 
 class SlurmWorker(NamedTuple):
-    """A worker, as it is handed to its job. `worker`: its number among all that the run ever had. `hosts`, `port`: of
-    the runner; `key`: the file with the key of the run. `recipe`: a pickled `Recipe`."""
+    """A worker, as it is passed to its job. `worker`: its number among all workers of the run. `hosts`, `port`: of the
+    runner; `key`: the file with the key of the run. `recipe`: a pickled `Recipe`."""
 
     worker: int
     hosts: Sequence[str]
@@ -35,7 +36,7 @@ class SlurmWorker(NamedTuple):
     recipe: bytes
 
     def __call__(self) -> None:
-        """Evaluate what the runner sends until it needs this worker no more, or is gone."""
+        """Evaluate what the runner sends until it needs this worker no more, or has ended."""
         for number in SIGNALS:
             signal.signal(number, lambda *_: os._exit(0))
         self.place.enter()
@@ -44,7 +45,7 @@ class SlurmWorker(NamedTuple):
             host = _reachable(self.hosts, self.port)
             lifeline = connect(host, self.port, key, self.worker, LIFELINE)
             connection = connect(host, self.port, key, self.worker, TALK)
-        except (OSError, ValueError) as error:  # as where the run is over
+        except (OSError, ValueError) as error:  # such as when the run is over
             print(f"{error}; hardware.host names an address of its machine", file=sys.stderr, flush=True)
             os._exit(0)
         for number in SIGNALS:
@@ -68,14 +69,14 @@ class SlurmWorker(NamedTuple):
                 pass
             except Exception as error:
                 say(ERROR, said_of(error))
-                connection.recv()  # until it is heard
+                connection.recv()  # until the runner has received it
         except (EOFError, ConnectionError):
             pass
-        os._exit(0)  # to take down all that was imported would keep the node for seconds
+        os._exit(0)  # unloading all imported modules would keep the node for seconds
 
 
 def _reachable(hosts: Sequence[str], port: int) -> str:
-    """The first name of the runner under which it answers; OSError where none does."""
+    """The first name of the runner at which it answers; OSError if none does."""
     for host in hosts:
         try:
             socket.create_connection((host, port), timeout=5).close()
@@ -91,7 +92,7 @@ def _name() -> str:
 
 
 def _end_early(lifeline: int) -> None:
-    """The job is to end: its trials run again elsewhere, the sooner the better."""
+    """Tell the runner that SLURM ends the job, and exit at once: its trials run again elsewhere."""
     try:
         os.write(lifeline, TAKEN)
     finally:
@@ -99,7 +100,7 @@ def _end_early(lifeline: int) -> None:
 
 
 def _end_with(lifeline: int) -> None:
-    """End this process at once when the runner is gone, in the midst of a training too."""
+    """End this process at once when the runner has ended, even during training."""
     try:
         os.read(lifeline, 1)
     finally:

@@ -1,4 +1,4 @@
-"""What runs are worth before their end: regret on the way, the time to a target, the area under the curve."""
+"""The quality of runs before their end: regret over time, the time to a target, the area under the curve."""
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,8 +16,8 @@ from nasrun.reports.compare.ties import tolerance
 
 @dataclass(frozen=True)
 class Progress:
-    """A group on its way. `area`: mean over the trials of the best so far, one number per run; `reached`: the trials
-    that each run took to the target, None where it did not get there; empty without a target."""
+    """The progress of a group. `area`: mean over the trials of the best so far, one number per run; `reached`: number
+    of trials that each run took to the target, None if it did not reach it; empty without a target."""
 
     group: str
     area: Sequence[float]
@@ -25,18 +25,18 @@ class Progress:
 
     @property
     def count(self) -> int:
-        """How many runs reached the target."""
+        """Number of runs that reached the target."""
         return sum(trials is not None for trials in self.reached)
 
     @property
     def median(self) -> float | None:
-        """The median of the trials to the target, of the runs that reached it."""
+        """The median number of trials to the target, over the runs that reached it."""
         found = [trials for trials in self.reached if trials is not None]
         return float(statistics.median(found)) if found else None
 
 
 def optimum(comparison: Comparison) -> float | None:
-    """The best value of the benchmark table that all runs looked up in; None where it is not known."""
+    """The best value of the benchmark table that all runs used; None if it is not known."""
     known = [run.optimum for run in comparison.runs]
     found = [value for value in known if value is not None]
     if len(found) < len(known) or np.ptp(found) > 1e-9 * max(map(abs, found)):
@@ -45,7 +45,7 @@ def optimum(comparison: Comparison) -> float | None:
 
 
 def progress(comparison: Comparison, target: float | None) -> list[Progress]:
-    """Each group on its way to a target, by default the optimum of the table, if it is known."""
+    """The progress of each group to a target, by default the optimum of the table, if known."""
     goal, length = optimum(comparison) if target is None else target, budget(comparison)
     sign = 1.0 if comparison.objective.mode == "max" else -1.0
     found = []
@@ -61,12 +61,12 @@ def progress(comparison: Comparison, target: float | None) -> list[Progress]:
 
 
 def target_of(comparison: Comparison, question: Question) -> float | None:
-    """The value whose time is told: that which was asked for, else the best of the table, if it is known."""
+    """The target: the one asked for, else the best of the table, if known."""
     return optimum(comparison) if question.target is None else question.target
 
 
 def regret_curves(comparison: Comparison, curves: Mapping[str, Curve]) -> dict[str, Curve]:
-    """How far each group's incumbent is from the optimum of the table; empty where that is not known."""
+    """The distance of each group's incumbent to the optimum of the table; empty if that is not known."""
     best = optimum(comparison)
     if best is None:
         return {}

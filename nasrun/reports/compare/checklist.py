@@ -1,8 +1,8 @@
-"""The checklist for papers on architecture search, filled in from the records of the runs that are compared.
+"""The checklist for papers on architecture search, filled in from the records of the compared runs.
 
 Source: Lindauer and Hutter 2020, "Best Practices for Scientific Research on Neural Architecture Search", Journal of
-Machine Learning Research 21(243), its checklist; the wording here is its own. An answer is only given where the records
-hold the evidence; what they cannot know is left to the author as unknown.
+Machine Learning Research 21(243), its checklist; the wording here is our own. An answer is given only if the records
+hold the evidence; otherwise it is "unknown", for the author to fill in.
 """
 
 import json
@@ -19,7 +19,7 @@ Reply = Literal["yes", "no", "unknown"]
 
 
 class Answer(NamedTuple):
-    """A point of the checklist with its answer and what it rests on."""
+    """A point of the checklist with its answer and the evidence."""
 
     part: str
     question: str
@@ -31,14 +31,14 @@ def checklist(comparison: Comparison) -> list[Answer]:
     """All points, in the order of the paper: code, comparison, report."""
     points: list[tuple[str, str, Callable[[Comparison], tuple[Reply, str]]]] = [
         ("Code", "Can others get the code that searched and trained?", _code),
-        ("Code", "Are the search space and its options on record?", _section("search_space")),
-        ("Code", "Are the training settings of the final networks, and their seeds, on record?", _training),
-        ("Code", "Are the options of each search method, and its seeds, on record?", _methods),
+        ("Code", "Are the search space and its options recorded?", _section("search_space")),
+        ("Code", "Are the training settings of the final networks, and their seeds, recorded?", _training),
+        ("Code", "Are the options of each search method, and its seeds, recorded?", _methods),
         ("Comparison", "Same search space, data, split and training for all methods?", _benchmark),
         ("Comparison", "Same hardware, versions and precision for all methods?", _confounders),
         ("Comparison", "Is each part of a method shown to matter (ablation)?", _ablation),
         ("Comparison", "Same protocol: budget, selection by validation data, test data used once?", _protocol),
-        ("Comparison", "Is performance shown over time, not at the end alone?", _over_time),
+        ("Comparison", "Is performance shown over time, not only at the end?", _over_time),
         ("Comparison", "Is random search among the methods?", _random),
         ("Comparison", "Several runs of each method, with their seeds?", _seeds),
         ("Comparison", "A benchmark with known results for thorough evaluation?", _tabular),
@@ -51,11 +51,11 @@ def checklist(comparison: Comparison) -> list[Answer]:
 
 
 def as_markdown(answers: list[Answer]) -> str:
-    """The filled-in checklist."""
+    """The completed checklist."""
     parts = [
         "# Checklist for a comparison of architecture search methods\n",
         'After Lindauer and Hutter, "Best Practices for Scientific Research on Neural Architecture Search", JMLR '
-        "21(243), 2020. Answered from the records of the runs; what they cannot know is left open as unknown.\n",
+        "21(243), 2020. Answered from the records of the runs; what they do not show is left as unknown.\n",
     ]
     for part in dict.fromkeys(answer.part for answer in answers):
         rows = [answer for answer in answers if answer.part == part]
@@ -99,7 +99,7 @@ def _training(comparison: Comparison) -> tuple[Reply, str]:
     table = comparison.runs[0].table
     if table is None:
         return _section("evaluator")(comparison)
-    return "unknown", f"nothing was trained here: table {table} was looked up; its makers say how they trained"
+    return "unknown", f"nothing was trained here: table {table} was used; its authors say how they trained"
 
 
 def _methods(comparison: Comparison) -> tuple[Reply, str]:
@@ -109,7 +109,7 @@ def _methods(comparison: Comparison) -> tuple[Reply, str]:
 def _benchmark(comparison: Comparison) -> tuple[Reply, str]:
     apart = [key for key in comparison.by if key.partition(".")[0] in BENCHMARK]
     if apart:
-        return "no", f"the groups differ on purpose in {', '.join(apart)}"
+        return "no", f"the groups differ intentionally in {', '.join(apart)}"
     seed = comparison.runs[0].config.get("dataset.split_seed")
     split = f"; split seed {seed}" if seed is not None else ""
     ignored = ", ".join(SAME_RESULT)
@@ -134,7 +134,7 @@ def _ablation(comparison: Comparison) -> tuple[Reply, str]:
     keys = [key for key in comparison.by if "." in key or key == "deduplicate"]
     if keys and len(comparison.groups) > 1:
         return "yes", f"the groups differ in {', '.join(keys)}"
-    return "unknown", "the groups are whole methods; a comparison by an option: by=strategy.KEY"
+    return "unknown", "the groups are whole methods; to compare an option: by=strategy.KEY"
 
 
 def _protocol(comparison: Comparison) -> tuple[Reply, str]:
@@ -181,16 +181,16 @@ def _tabular(comparison: Comparison) -> tuple[Reply, str]:
 
 
 def _tuning(comparison: Comparison) -> tuple[Reply, str]:
-    return "unknown", "runs that were made to tune options are not recorded as such; to be told by the author"
+    return "unknown", "runs that were made to tune options are not recorded as such; the author must answer"
 
 
 def _time(comparison: Comparison) -> tuple[Reply, str]:
     total = sum(run.wall_seconds for run in comparison.runs)
     shown = f"`runs.csv`, wall time of each run from start to end, {duration(total)} in all"
     if not all(run.timed for run in comparison.runs):
-        return "no", shown + f", is that of look-ups; table {comparison.runs[0].table} holds no training times"
+        return "no", shown + f", counts only look-ups; table {comparison.runs[0].table} holds no training times"
     if comparison.runs[0].simulated:
-        return "yes", shown + "; the trainings were looked up, `curves_seconds.csv` has what they took"
+        return "yes", shown + "; training runs were looked up, `curves_seconds.csv` has their times"
     return "yes", shown
 
 

@@ -25,7 +25,8 @@ class Curve:
 
 
 def trial_curves(comparison: Comparison) -> dict[str, Curve]:
-    """Each group's incumbent after 1, 2, ... trials, from where all its runs have one; a run that ended keeps it."""
+    """Each group's incumbent after 1, 2, ... trials, from the first at which all its runs have one; a run that ended
+    keeps it."""
     length = budget(comparison)
     curves = {}
     for group, runs in comparison.groups.items():
@@ -36,8 +37,8 @@ def trial_curves(comparison: Comparison) -> dict[str, Curve]:
 
 
 def epoch_curves(comparison: Comparison) -> dict[str, Curve]:
-    """Each group's incumbent over the epochs that were trained; empty where trials are whole trainings in all groups,
-    so that their number says the same, or where epochs are not known."""
+    """Each group's incumbent over the trained epochs; empty if each trial is a whole training run in all groups, or
+    epochs are not known."""
     runs = comparison.runs
     if not any(run.segmented for run in runs) or any(run.epochs is None for run in runs):
         return {}
@@ -61,7 +62,7 @@ def hypervolume_curves(comparison: Comparison) -> dict[str, Curve]:
 def time_curves(comparison: Comparison) -> dict[str, Curve]:
     """Each group's incumbent over the seconds since its runs began, on a grid from the first result to the last.
 
-    Empty where trials were looked up in a table that holds no times.
+    Empty if trials were looked up in a table without times.
     """
     curves: dict[str, Curve] = {}
     if not all(run.timed for run in comparison.runs):
@@ -84,7 +85,7 @@ def _over(runs: Sequence[ComparedRun], clocks: Sequence[np.ndarray]) -> Curve:
 
 
 def _curve(x: np.ndarray, lines: np.ndarray) -> Curve:
-    """Mean and interval of lines (runs, points), where all of them have a value."""
+    """Mean and interval of lines (runs, points), at the points where all of them have a value."""
     known = np.isfinite(lines).all(axis=0)
     x, lines = x[known], lines[:, known]
     low, high = statistics.bootstrap_means(lines, CURVE_RESAMPLES)

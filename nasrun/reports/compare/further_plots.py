@@ -1,4 +1,4 @@
-"""Pictures that only some comparisons have: a heat map over two keys, and fronts of several objectives."""
+"""Plots that only some comparisons have: a heat map over two keys, and fronts of several objectives."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_CELLS = 400
-"""Cells of a heat map; with more their numbers could not be read."""
+"""Maximum number of cells of a heat map; the numbers of more would not be readable."""
 POINTS = 200
 
 
 def draw_further(comparison: Comparison, measures: Sequence[Measure], look: Look) -> "dict[str, Figure]":
-    """The pictures by name: `heat_<measure>` where groups are told apart by two keys, `front` with two objectives."""
+    """The plots by name: `heat_<measure>` if two keys distinguish the groups, `front` with two objectives."""
     figures = {}
     if len(comparison.by) == 2 and len(comparison.groups) > 3:
         for measure in measures:
@@ -37,7 +37,7 @@ def draw_further(comparison: Comparison, measures: Sequence[Measure], look: Look
 
 
 def _heat_map(comparison: Comparison, measure: Measure) -> "Figure | None":
-    """The mean over seeds for each pair of values of two keys; None where one of them has a single value."""
+    """The mean over seeds for each pair of values of two keys; None if one of them has a single value."""
     first, second = comparison.by
     places = {name: (runs[0].value(first), runs[0].value(second)) for name, runs in comparison.groups.items()}
     rows, columns = (_ordered([place[axis] for place in places.values()]) for axis in (0, 1))
@@ -62,7 +62,7 @@ def _heat_map(comparison: Comparison, measure: Measure) -> "Figure | None":
 
 
 def _ordered(values: Sequence[Any]) -> list[Any]:
-    """Different values, numbers in the order of numbers."""
+    """The different values, numbers in numerical order."""
     known = list(dict.fromkeys(values))
     numbers = [value for value in known if isinstance(value, int | float) and not isinstance(value, bool)]
     return sorted(numbers) + [value for value in known if value not in numbers]
@@ -102,11 +102,11 @@ def _fronts(comparison: Comparison, look: Look) -> "Figure":
 
 
 def _shown(points: np.ndarray) -> np.ndarray:
-    """The part of all fronts (points, objectives; higher is better) that a picture shows: float (2, objectives), the
+    """The part of all fronts (points, objectives; higher is better) that a plot shows: float (2, objectives), the
     lowest and the highest scores.
 
-    Points far below the others, such as the network without any operation that is the smallest, are left out: those
-    more than three times the distance of the quartiles below the lower one.
+    Points far below the others, such as the smallest network, without any operation, are left out: those more than
+    three times the interquartile range below the lower quartile.
     """
     lower, upper = np.quantile(points, [0.25, 0.75], axis=0)
     low, high = np.maximum(points.min(axis=0), lower - 3 * (upper - lower)), points.max(axis=0)
@@ -115,15 +115,15 @@ def _shown(points: np.ndarray) -> np.ndarray:
 
 
 def attainment(scores: np.ndarray, grid: np.ndarray) -> np.ndarray:
-    """The best second score of the rows of scores (points, 2) whose first one is at least that of the grid (steps,),
-    -inf where there is none; higher is better."""
+    """The best second score among the rows of scores (points, 2) whose first score is at least that of the grid
+    (steps,), -inf if there is none; higher is better."""
     reached = scores[None, :, 0] >= grid[:, None]
     best: np.ndarray = np.where(reached, scores[None, :, 1], -np.inf).max(axis=1, initial=-np.inf)
     return best
 
 
 def rows_of_fronts(comparison: Comparison) -> list[list[object]]:
-    """The front of each run as a table, headings first; the heading alone where runs have not several objectives."""
+    """The front of each run as a table, with a header row; only the header if runs do not have several objectives."""
     objectives = comparison.runs[0].objectives
     table: list[list[object]] = [["group", "seed", *(one.metric for one in objectives)]]
     signs = np.array([1.0 if one.mode == "max" else -1.0 for one in objectives])

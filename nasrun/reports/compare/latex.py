@@ -7,11 +7,11 @@ from pathlib import Path
 from nasrun.core.options import printable
 
 DEFAULT_FOLDER = "compare"
-"""Where a comparison is written unless another folder is named."""
+"""The default folder of a comparison."""
 PREAMBLE = "% needs \\usepackage{booktabs}\n"
 BEST, SAME, SIGNIFICANT = r"\textbf{%s}", r"$^{=}$", r"$^{*}$"
 LEVEL = 0.05
-"""p-values below it, after Holm's correction, are marked."""
+"""p-values below this, after Holm's correction, are marked."""
 
 _SPECIAL = {"\\": r"\textbackslash{}", "±": r"$\pm$", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 _SPECIAL |= {
@@ -24,7 +24,7 @@ _SPECIAL |= {'"': "''"}
 
 
 def escaped(text: str) -> str:
-    """A text as LaTeX prints it letter by letter; letters that its usual fonts lack (beyond Latin) are `?`."""
+    """A text escaped for LaTeX; characters that its usual fonts lack (beyond Latin) become `?`."""
     return "".join(_SPECIAL.get(c, c if ord(c) < 0x180 else "?") for c in printable(text))
 
 
@@ -34,14 +34,14 @@ def label(*words: str) -> str:
 
 
 def prefix(folder: Path) -> str:
-    """What the labels of the tables in a folder begin with, so that those of several folders can stand in one document:
-    its name, unless that is the one that a comparison has by default."""
+    """The prefix of the labels of a folder's tables, so that those of several folders can be in one document: its name,
+    unless that is the default."""
     name = folder.absolute().name
     return "" if name == DEFAULT_FOLDER else name
 
 
 def table(rows: Sequence[Sequence[str]], caption: str, name: str) -> str:
-    """A floating table of cells that are LaTeX already, the head first."""
+    """A floating table of cells that are LaTeX already, with a header row."""
     head, *body = rows
     lines = [
         "\\begin{table}[htbp]\n\\centering\n",
@@ -55,5 +55,5 @@ def table(rows: Sequence[Sequence[str]], caption: str, name: str) -> str:
 
 
 def bold(text: str) -> str:
-    """The best of a table."""
+    """Mark the best of a table."""
     return BEST % text

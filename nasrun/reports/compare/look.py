@@ -1,4 +1,4 @@
-"""How a comparison looks in print: names, colours and order of the groups, sizes of pictures, from a YAML file."""
+"""The look of a comparison in print: names, colours and order of the groups, sizes of plots, from a YAML file."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,9 +14,8 @@ from nasrun.reports.compare.runs import Comparison
 
 @dataclass(kw_only=True, frozen=True)
 class Look:
-    """`labels`: the name to show for a group. `colours`: by group or by its label, as matplotlib takes them. `order`:
-    groups that come first, in this order. `width`, `height`: of the pictures of curves, in inches; None: as they are.
-    """
+    """`labels`: displayed names of groups. `colours`: by group or by its label, in matplotlib's notation. `order`:
+    groups that come first, in this order. `width`, `height`: of the curve plots, in inches; None: the default."""
 
     labels: dict[str, str] = field(default_factory=dict)
     colours: dict[str, str] = field(default_factory=dict)
@@ -25,11 +24,11 @@ class Look:
     height: float | None = None
 
     def applied(self, comparison: Comparison) -> Comparison:
-        """The comparison with its groups renamed and in order; ConfigError where a group is named that there is not."""
+        """The comparison with its groups renamed and ordered; ConfigError if a group is named that does not exist."""
         return self.applied_to_all({"": comparison})[""]
 
     def applied_to_all(self, comparisons: Mapping[str, Comparison]) -> dict[str, Comparison]:
-        """As `applied`, of comparisons that need not have the same groups: a name is right where one of them has it."""
+        """The same as `applied` for comparisons whose groups may differ: a name is valid if one of them has it."""
         self._check(list(dict.fromkeys(group for one in comparisons.values() for group in one.groups)))
         return {name: self._renamed(one) for name, one in comparisons.items()}
 
@@ -51,15 +50,15 @@ class Look:
         return replace(comparison, groups={self.shown(name): groups[name] for name in ordered})
 
     def asked(self, question: Question) -> Question:
-        """A question whose group of reference has the name that is shown."""
+        """A question with the displayed name of its reference group."""
         return question if question.reference is None else replace(question, reference=self.shown(question.reference))
 
     def shown(self, group: str) -> str:
-        """The name to show for a group."""
+        """The displayed name of a group."""
         return self.labels.get(group, group)
 
     def colour(self, group: str) -> str | None:
-        """The colour of a group by the name that is shown; None: the next of the usual ones."""
+        """The colour of a group, given its displayed name; None: the next default colour."""
         original = next((name for name, label in self.labels.items() if label == group), group)
         return self.colours.get(group, self.colours.get(original))
 
@@ -68,13 +67,13 @@ PLAIN_LOOK = Look()
 
 
 def read_look(path: Path) -> Look:
-    """The look that a YAML file describes; ConfigError where it is none."""
+    """The look described by a YAML file; ConfigError if it is invalid."""
     try:
         content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"--style {path}: cannot be read ({error.strerror})") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--style {path}: is no YAML ({' '.join(str(error).split())[:200]})") from error
+        raise ConfigError(f"--style {path}: is not YAML ({' '.join(str(error).split())[:200]})") from error
     if not isinstance(content, Mapping):
         raise ConfigError(f"--style {path}: expected keys, such as labels, colours, order, width, height")
     look = Look(**check_section(Look, dict(content), ""))
@@ -82,5 +81,5 @@ def read_look(path: Path) -> Look:
 
     wrong = next((colour for colour in look.colours.values() if not is_color_like(colour)), None)
     if wrong is not None:
-        raise ConfigError(f"--style {path}: colours: {show(wrong)}: no colour; write it as '#0072B2' or by name")
+        raise ConfigError(f"--style {path}: colours: {show(wrong)}: not a colour; write it as '#0072B2' or by name")
     return look

@@ -1,4 +1,4 @@
-"""A paragraph for the methods section of a paper, from the records of the runs, with citations of what they used."""
+"""A paragraph for the methods section of a paper, from the records of the runs, with citations."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -73,9 +73,9 @@ _TESTS: dict[TestName, str] = {
 
 
 def methods(comparisons: Sequence[Comparison], question: Question) -> tuple[str, str]:
-    """The paragraph as LaTeX, and the BibTeX entries of what it cites. It says what is on record and nothing else.
+    """The paragraph as LaTeX, and the BibTeX entries that it cites. It only states what is recorded.
 
-    `comparisons`: those of several benchmarks, over which groups are ranked, or one.
+    `comparisons`: those of several benchmarks, over which groups are ranked, or a single one.
     """
     runs = [run for one in comparisons for run in one.runs]
     text = " ".join([*_what(comparisons, runs), *_statistics(comparisons, question), *_where(runs)]) + "\n"
@@ -96,7 +96,7 @@ def _named(runs: Sequence[ComparedRun], group: str) -> str:
 
 
 def _strategies(comparisons: Sequence[Comparison]) -> str:
-    """The strategies, each with its citation; under the names that are shown where they are the groups."""
+    """The strategies, each with its citation; by their displayed names if they are the groups."""
     if any(one.by != ["strategy"] for one in comparisons):
         return _named([run for one in comparisons for run in one.runs], "strategy")
     groups = {label: str(runs[0].value("strategy")) for one in comparisons for label, runs in one.groups.items()}
@@ -104,7 +104,7 @@ def _strategies(comparisons: Sequence[Comparison]) -> str:
 
 
 def _list(names: Mapping[str, str], group: str) -> str:
-    """Names to show, with the options that they stand for, as a list in words with citations."""
+    """Displayed names, with their options, as a list in words with citations."""
     known = CITED[group]
     shown = [
         escaped(name) + (rf"~\cite{{{known[option]}}}" if option in known else "") for name, option in names.items()
@@ -118,7 +118,7 @@ def _what(comparisons: Sequence[Comparison], runs: Sequence[ComparedRun]) -> lis
     sentences = [f"We compare {_strategies(comparisons)} in the search space{several} {spaces} on {datasets}."]
     if comparisons[0].by != ["strategy"]:
         groups = "; ".join(map(escaped, dict.fromkeys(group for one in comparisons for group in one.groups)))
-        sentences.append(f"Methods are told apart by {escaped(', '.join(comparisons[0].by))}: {groups}.")
+        sentences.append(f"Methods are distinguished by {escaped(', '.join(comparisons[0].by))}: {groups}.")
     return [*sentences, *_measured(runs), _budget(comparisons, runs)]
 
 
@@ -143,7 +143,7 @@ def _measured(runs: Sequence[ComparedRun]) -> list[str]:
 
 
 def _settings(runs: Sequence[ComparedRun], names: Sequence[str]) -> str:
-    """Settings of the evaluator in brackets, as far as they are set."""
+    """Settings of the evaluator in brackets, if they are set."""
     known = [(name, values) for name in names if (values := _values(runs, f"evaluator.{name}"))]
     told = ", ".join(f"{name}={' or '.join(values)}" for name, values in known)
     return f" ({escaped(told)})" if told else ""

@@ -1,6 +1,6 @@
-"""The numbers of a comparison: a table over seeds, tests of pairs (`curves` has what runs are worth on the way).
+"""The numbers of a comparison: a table over seeds, tests of pairs (`curves` has the progress of runs).
 
-An incumbent is the best value so far. Everything is over seeds: a run counts once, with the best that it found.
+An incumbent is the best value so far. All statistics are over seeds: a run counts once, with the best that it found.
 """
 
 import itertools
@@ -21,10 +21,11 @@ FINAL = ("test_accuracy", "test_loss", "val_regret", "test_regret")
 
 
 class Row(NamedTuple):
-    """A group in the table of a measure. `rank`: its average over the common seeds, 1 is best; None for one group.
+    """A group in the table of a measure. `rank`: its average over the common seeds, 1 is best; None with a single
+    group.
 
-    `gain`: how much better the mean is than the average random architecture, in the unit of the measure; None where no
-    trial was random, and for measures that are not the objective.
+    `gain`: how much better the mean is than the average random architecture, in the unit of the measure; None if no
+    trial was random, and for measures other than the objective.
     """
 
     group: str
@@ -40,10 +41,12 @@ class Row(NamedTuple):
 
 
 class Test(NamedTuple):
-    """Two groups compared seed by seed, or all runs of both where the test pairs nothing. `pairs`: the common seeds,
-    or the runs of the smaller group. `difference`: mean of first less second; `p`: of the test that was asked for,
-    `p_holm`: corrected for the number of tests; `cohen_d`, `a12`: effect sizes, turned so that positive, or above 0.5,
-    means that the first is better."""
+    """Two groups compared seed by seed, or all runs of both if the test is unpaired.
+
+    `pairs`: number of common seeds, or of runs of the smaller group. `difference`: mean of first less second; `p`:
+    p-value of the chosen test, `p_holm`: corrected for the number of tests; `cohen_d`, `a12`: effect sizes, with signs
+    such that positive, or above 0.5, means that the first is better.
+    """
 
     first: str
     second: str
@@ -57,11 +60,11 @@ class Test(NamedTuple):
 
 @dataclass(frozen=True)
 class Measure:
-    """A value that each run has at its end, with what is said of it. `values`: by group, then by seed.
+    """A value that each run has at its end, with its statistics. `values`: by group, then by seed.
 
-    `friedman`: p-value of the test that all groups are alike; `critical_difference`: of average ranks, by Nemenyi;
-    both None below two groups or two common seeds. `metric`, `title`: what is measured, and the name to show,
-    where they are not the name itself. `share`: whether values are shown in percent. Values that are ties are equal
+    `friedman`: p-value of the test that all groups are equal; `critical_difference`: of average ranks, by Nemenyi; both
+    None below two groups or two common seeds. `metric`, `title`: the metric, and the displayed name, if they differ
+    from the name. `share`: whether values are shown in percent. Values that are ties are equal
     (`nasrun.reports.compare.ties`).
     """
 
@@ -78,9 +81,9 @@ class Measure:
 
 
 def budget(comparison: Comparison) -> int:
-    """After how many trials the runs are compared.
+    """The number of trials after which the runs are compared.
 
-    All of them, unless runs were given different numbers of trials: then the fewest. A strategy that ended by itself
+    All of them, unless runs were given different numbers of trials: then the smallest. A strategy that ended by itself
     has used its budget.
     """
     given = [int(run.config.get("trials", len(run.values))) for run in comparison.runs]
@@ -90,14 +93,14 @@ def budget(comparison: Comparison) -> int:
 
 
 def incumbent(run: ComparedRun) -> np.ndarray:
-    """The best value so far after each trial, float (trials,); NaN before the first that succeeded."""
+    """The best value so far after each trial, float (trials,); NaN before the first success."""
     best = np.fmax if run.objective.mode == "max" else np.fmin
     result: np.ndarray = best.accumulate(run.values)
     return result
 
 
 def random_average(comparison: Comparison) -> tuple[float, int] | None:
-    """Mean objective of the architectures that were drawn at random in any of the runs, each once, and their number."""
+    """Mean objective of the different architectures that were drawn at random in any of the runs, and their number."""
     drawn: dict[tuple[int | str, ...], float] = {}
     for run in comparison.runs:
         for genome, value in run.samples.items():
@@ -106,8 +109,8 @@ def random_average(comparison: Comparison) -> tuple[float, int] | None:
 
 
 def measures(comparison: Comparison, question: Question = PLAIN) -> list[Measure]:
-    """The objective, with several of them the hypervolume of the front, and every final metric that all runs have: test
-    accuracy (else test loss), regrets of a table."""
+    """The objective, with several objectives the hypervolume of the front, and every final metric that all runs have:
+    test accuracy (else test loss), regrets of a table."""
     comparison_runs, groups = comparison.runs, comparison.groups
     question.check(list(groups), comparison_runs)
     length, name, mode = budget(comparison), comparison.objective.metric, comparison.objective.mode
@@ -134,13 +137,13 @@ def measures(comparison: Comparison, question: Question = PLAIN) -> list[Measure
 
 
 def _cut_off(measure: Measure, cut: Cut) -> Measure:
-    """A measure under the name of the point that it was taken at."""
+    """A measure with the name of the point at which it was taken."""
     title = f"{measure.name} after {cut}"
     return replace(measure, name=measure.name + cut.suffix, metric=measure.name, title=title)
 
 
 def _volumes(comparison: Comparison, question: Question, cut: Cut | None) -> list[Measure]:
-    """The hypervolume of each run's front by then, as a list of one; empty without several objectives."""
+    """The hypervolume of each run's front at a cut, as a list of one; empty without several objectives."""
     volumes, length = front_volumes(comparison), budget(comparison)
     if volumes is None:
         return []
@@ -152,10 +155,10 @@ def _volumes(comparison: Comparison, question: Question, cut: Cut | None) -> lis
 
 
 def front_volumes(comparison: Comparison) -> Callable[[ComparedRun, int], float] | None:
-    """What gives the hypervolume of the front of a run's first trials, all above one reference point; None where runs
-    have one objective, or more than `hypervolume` is told of.
+    """A function that gives the hypervolume of the front of a run's first trials, for all runs above one reference
+    point; None if runs have one objective, or more than `hypervolume` supports.
 
-    The point is `objective.reference`, or the worst that any of the runs measured in each objective.
+    The point is `objective.reference`, or the worst value that any run measured in each objective.
     """
     objectives = comparison.runs[0].objectives
     if not 2 <= len(objectives) <= MOST_OBJECTIVES or any(run.scores is None for run in comparison.runs):
@@ -184,7 +187,7 @@ def measure_of(
     """The table and the tests of a value that each run has. `average`: of random architectures."""
     everything = np.array([value for found in values.values() for value in found.values()])
     values = ties.merged(values, ties.tolerance(name, comparison.runs, everything))
-    if name.endswith("regret"):  # a difference of shares is one, however small
+    if name.endswith("regret"):  # a difference of shares is itself a share, however small
         share = is_share(comparison.objective.metric, np.concatenate([run.values for run in comparison.runs]))
     else:
         share = is_share(name, everything)
@@ -199,7 +202,8 @@ def tabulate(
     question: Question,
     average: float | None = None,
 ) -> Measure:
-    """The table and the tests of values by group and seed, ties made equal. `seeds`: those that all groups have."""
+    """The table and the tests of values by group and seed, with ties made equal. `seeds`: those that all groups
+    have."""
     sign = 1.0 if mode == "max" else -1.0
     seeds = [seed for seed in seeds if all(np.isfinite(found[seed]) for found in values.values())]
     scores = np.array([[sign * found[seed] for found in values.values()] for seed in seeds])
@@ -286,7 +290,7 @@ def _unpaired_tests(
 
 
 def _pairs(groups: Sequence[str], question: Question) -> list[tuple[str, str]]:
-    """All pairs of groups, or those with the group of reference."""
+    """All pairs of groups, or those with the reference group."""
     pairs = list(itertools.combinations(groups, 2))
     return pairs if question.reference is None else [pair for pair in pairs if question.reference in pair]
 

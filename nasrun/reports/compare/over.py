@@ -1,4 +1,5 @@
-"""Methods over several benchmarks: a column per benchmark, average ranks, and the critical difference over them.
+"""Methods compared over several benchmarks: a column per benchmark, average ranks, and the critical difference over
+them.
 
 Source: Demsar 2006, "Statistical Comparisons of Classifiers over Multiple Data Sets", JMLR 7: a benchmark is one block
 of Friedman's test, in which groups are ranked by their means over seeds.
@@ -20,13 +21,13 @@ from nasrun.reports.compare.runs import Comparison, check_key, compare_selected,
 from nasrun.reports.compare.tables import digits, factor, heading
 
 FEW_BENCHMARKS = 10
-"""Demsar's advice (section 3.2.2): over more than this many data sets Nemenyi's test has some power."""
+"""Demsar's advice (section 3.2.2): with more than this many data sets Nemenyi's test has some power."""
 
 
 @dataclass(frozen=True)
 class OverMeasure:
-    """A measure on all benchmarks. `columns`: by benchmark. `ranks`: the groups with a number per benchmark, turned so
-    that higher is better: its ranks and tests are over benchmarks."""
+    """A measure on all benchmarks. `columns`: by benchmark. `ranks`: the groups with a number per benchmark, with signs
+    such that higher is better; its ranks and tests are over benchmarks."""
 
     name: str
     columns: Mapping[str, Measure]
@@ -35,7 +36,7 @@ class OverMeasure:
 
 @dataclass(frozen=True)
 class Over:
-    """Comparisons by benchmark. `measures`: what all of them measure. `remarks`: what a reader must know."""
+    """Comparisons by benchmark. `measures`: those that all of them have. `remarks`: for the reader."""
 
     benchmarks: Mapping[str, Comparison]
     measures: Sequence[OverMeasure]
@@ -50,16 +51,17 @@ def compare_over(
     question: Question,
     look: Look = PLAIN_LOOK,
 ) -> Over:
-    """The comparison of runs on several benchmarks. `over`: the keys that tell benchmarks apart, such as `dataset`.
+    """The comparison of runs on several benchmarks. `over`: the keys that distinguish the benchmarks, such as
+    `dataset`.
 
-    ConfigError where the runs of one benchmark do not compare, or there is but one.
+    ConfigError if the runs of one benchmark cannot be compared, or there is only one benchmark.
     """
     chosen = by or differing(runs)
     for key in over:
         if key == "seed":
-            raise ConfigError("over=seed: tells no benchmarks apart; leave it out: everything is over seeds")
+            raise ConfigError("over=seed: does not distinguish benchmarks; leave it out: all statistics are over seeds")
         if key in chosen:
-            raise ConfigError(f"over={key}: tells the groups apart, and no benchmarks; choose other groups: by=KEY")
+            raise ConfigError(f"over={key}: distinguishes groups, not benchmarks; choose other groups: by=KEY")
         check_key(runs, key, "over")
     apart: dict[str, list[ComparedRun]] = {}
     for run in runs:
@@ -86,7 +88,7 @@ def compare_over(
 
 
 def _told(benchmarks: Mapping[str, Comparison]) -> list[str]:
-    """The remarks on all benchmarks: those that all have once, the others with the benchmark's name."""
+    """The remarks on all benchmarks: common ones once, others with the benchmark's name."""
     lines = dict.fromkeys(line for one in benchmarks.values() for line in one.remarks)
     shared = [line for line in lines if all(line in one.remarks for one in benchmarks.values())]
     return shared + [
@@ -100,7 +102,8 @@ def _over_measures(
     groups: Sequence[str],
     question: Question,
 ) -> Iterable[OverMeasure]:
-    """The measures that all benchmarks have: the objectives together, whatever they are, and the others by name."""
+    """The measures that all benchmarks have: the objectives as one measure, whatever they are, and the others by
+    name."""
     first = next(iter(found.values()))
     for place, measure in enumerate(first):
         columns = {
@@ -124,7 +127,7 @@ def _over_measures(
 
 
 def cells(measure: OverMeasure) -> list[tuple[str, ...]]:
-    """The table as text, the head first: a column per benchmark, best average rank first."""
+    """The table as text, with a header row: a column per benchmark, best average rank first."""
     head = ("group", *(f"{name}: {heading(one)}" for name, one in measure.columns.items()), "average rank")
     ordered = sorted(measure.ranks.rows, key=lambda row: (row.rank or 0.0, row.group))
     return [head, *((row.group, *_means(measure, row.group), _rank(row.rank)) for row in ordered)]
@@ -145,7 +148,7 @@ def _means(measure: OverMeasure, group: str) -> list[str]:
 
 
 def rows(found: Sequence[OverMeasure]) -> Iterable[Sequence[Any]]:
-    """The tables with all digits, one below the other, headings first."""
+    """The tables with all digits, one below the other, with a header row."""
     yield ["measure", "group", "benchmark", "mean", "deviation", "seeds", "average_rank"]
     for measure in found:
         ranks = {row.group: row.rank for row in measure.ranks.rows}

@@ -85,7 +85,7 @@ def _lead(found: Over) -> str:
 
 
 def _sections(found: Over, figures: "Mapping[str, Figure]") -> Iterator[dict[str, object]]:
-    """What the page tells of each measure."""
+    """The page's section on each measure."""
     for measure in found.measures:
         head, *body = cells(measure)
         means = [{row.group: row.mean for row in one.rows} for one in measure.columns.values()]
@@ -108,7 +108,7 @@ def _sections(found: Over, figures: "Mapping[str, Figure]") -> Iterator[dict[str
 
 
 def _latex(measure: OverMeasure, prefix: str) -> str:
-    """The table with the best mean of each benchmark bold."""
+    """The table with the best mean of each benchmark in bold."""
     head, *body = cells(measure)
     found = [list(map(tex.escaped, row)) for row in body]
     for place, one in enumerate(measure.columns.values(), start=1):
@@ -116,7 +116,7 @@ def _latex(measure: OverMeasure, prefix: str) -> str:
         for row in found:
             row[place] = tex.bold(row[place]) if row[0] in best else row[place]
     headings = {heading(one) for one in measure.columns.values()}
-    if len(headings) == 1:  # said once, in the caption, so that the columns are narrow
+    if len(headings) == 1:  # once, in the caption, so that the columns are narrow
         head = (head[0], *measure.columns, head[-1])
     about = tex.escaped(headings.pop() if len(headings) == 1 else measure.name)
     caption = f"{about}: means over seeds and average ranks over {len(measure.columns)} benchmarks. "

@@ -1,6 +1,6 @@
-"""`compare.html`: a comparison as one page that needs nothing else, in the look of a run's `report.html`.
+"""`compare.html`: a comparison as one self-contained page, in the style of a run's `report.html`.
 
-Everything that comes from the runs (names of groups, folders, values of keys) goes through the template's escaping.
+Everything that comes from the runs (names of groups, folders, values of keys) is escaped by the template.
 """
 
 import math
@@ -36,7 +36,7 @@ CAPTIONS = {
     "incumbent_trials": "Best so far over trials: mean over seeds, with its 95 % interval",
     "incumbent_seconds": "Best so far over time: mean over seeds, with its 95 % interval",
     "incumbent_epochs": "Best so far over the epochs that were trained: mean over seeds, with its 95 % interval",
-    "regret_trials": "How far the best so far is from the best of the table: mean over seeds, with its 95 % interval",
+    "regret_trials": "Distance of the best so far to the best of the table: mean over seeds, with its 95 % interval",
     "hypervolume_trials": "Hypervolume of the front over trials: mean over seeds, with its 95 % interval",
     "front": "Fronts: what half of the runs attain, and the best of all runs",
     "heat": "Means over seeds by two keys",
@@ -46,14 +46,14 @@ CAPTIONS = {
 
 
 class Cell(NamedTuple):
-    """A cell of a table that is shown as `text` and sorted by the number `sort`."""
+    """A cell of a table, shown as `text` and sorted by the number `sort`."""
 
     text: str
     sort: float | str
 
 
 class Section(NamedTuple):
-    """What a page tells of one measure. `pairs`: None where its tests are those of another measure, or there are none.
+    """The page's section on one measure. `pairs`: None if its tests are those of another measure, or there are none.
 
     The data are `data:` addresses of CSV files with all digits.
     """
@@ -80,7 +80,7 @@ def write_page(
     """Write `compare.html` into a folder and return its path; OSError passes through.
 
     `curves`: by name (`trials`, `seconds`), then by group. `figures`: those of `compare_plots.draw`, by name; their
-    background is cleared. `answers`: the checklist, where it was asked for.
+    background is cleared. `answers`: the checklist, if it was asked for.
     """
     run, length = comparison.runs[0], budget(comparison)
     chosen = [run.choices.get(group) for group in ("search_space", "dataset", "evaluator")]
@@ -116,7 +116,7 @@ def write_page(
 
 
 def _facts(comparison: Comparison, measure: Measure) -> Iterator[tuple[str, str]]:
-    """The few numbers on top."""
+    """The key numbers at the top."""
     scale = tables.factor(measure)
     if measure.rows:
         best = measure.rows[0]
@@ -133,13 +133,13 @@ def _facts(comparison: Comparison, measure: Measure) -> Iterator[tuple[str, str]
 
 
 def picture(name: str, figure: "Figure", rows: Iterable[Sequence[object]]) -> Plot:
-    """A picture with its caption and the numbers behind it, headings first."""
+    """A plot with its caption and its data, with a header row."""
     caption = CAPTIONS.get(name) or next(text for kind, text in CAPTIONS.items() if name.startswith(kind))
     return Plot(name, caption, as_svg(figure, name, caption), data_address(csv_text(list(rows))))
 
 
 def _numbers_of(name: str, comparison: Comparison, measures: Sequence[Measure]) -> Iterable[Sequence[object]]:
-    """What a heat map or a picture of fronts shows, headings first."""
+    """The data of a heat map or a plot of fronts, with a header row."""
     keys = tables.keys_of(comparison)
     if name.startswith("front"):
         return tables.with_keys(rows_of_fronts(comparison), keys, ("group",))
@@ -148,7 +148,7 @@ def _numbers_of(name: str, comparison: Comparison, measures: Sequence[Measure]) 
 
 
 def _progress(comparison: Comparison, measure: Measure, question: Question) -> dict[str, object]:
-    """Groups on their way: the area under the curve, and the time to the target."""
+    """The progress of the groups: the area under the curve, and the time to the target."""
     found, target = anytime.progress(comparison, question.target), anytime.target_of(comparison, question)
     head, *shown = tables.progress_cells(found, measure)
     rows: list[list[object]] = [list(head)]
@@ -181,7 +181,7 @@ def _section(measure: Measure, figures: "Mapping[str, Figure]") -> Section:
 
 
 def _table(measure: Measure) -> list[list[object]]:
-    """The table over seeds, each number with what it is sorted by."""
+    """The table over seeds, each number with its sort key."""
     head, *shown = tables.cells(measure)
     result: list[list[object]] = [list(head)]
     for row, texts in zip(measure.rows, shown, strict=True):
@@ -200,14 +200,14 @@ def _pairs(measure: Measure) -> list[list[object]]:
 
 
 def cell(text: str, value: float | None) -> Cell:
-    """A number as JavaScript reads it; without any, an empty key, which is sorted last."""
+    """A number for sorting in JavaScript; without a number, an empty key, which is sorted last."""
     if value is None or math.isnan(value):
         return Cell(text, "")
     return Cell(text, value if math.isfinite(value) else math.copysign(1, value) * 1e308)
 
 
 def _runs(comparison: Comparison, measures: Sequence[Measure]) -> Iterator[list[object]]:
-    """Each run, with where it lies and what it came to."""
+    """Each run, with its folder and its results."""
     head, *found = tables.runs(comparison, measures)
     scales = [tables.factor(measure) for measure in measures]
     yield [*head[:7], *map(tables.heading, measures)]
@@ -218,7 +218,7 @@ def _runs(comparison: Comparison, measures: Sequence[Measure]) -> Iterator[list[
 
 
 def _sizes(comparison: Comparison) -> dict[str, object] | None:
-    """Of runs under different limits: the sizes that they came to, and the front; None of others."""
+    """For runs under different limits: the sizes of their networks, and the front; None for others."""
     found = sizes(comparison)
     if not found:
         return None

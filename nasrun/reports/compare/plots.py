@@ -1,7 +1,7 @@
-"""The pictures of a comparison: incumbents over trials and over time, the runs one by one, critical differences.
+"""The plots of a comparison: incumbents over trials and over time, single runs, critical differences.
 
-Each as PNG, SVG and PDF, and all of them on the page of the comparison.
-Figures are built as objects, without pyplot and without changing a default for others.
+Each as PNG, SVG and PDF, and all of them on the page of the comparison. Figures are built as objects, without pyplot
+and without changing global defaults.
 """
 
 import math
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""By Okabe and Ito; from the eighth group on they come again with another line style."""
+"""The palette of Okabe and Ito; from the eighth group on it repeats with another line style."""
 STYLES = ("-", "--", ":", "-.")
 CURVE_PICTURES = {"trials": "incumbent_trials", "seconds": "incumbent_seconds", "epochs": "incumbent_epochs"}
 CURVE_PICTURES |= {"regret": "regret_trials", "hypervolume": "hypervolume_trials"}
-"""The picture of each set of curves."""
+"""The plot of each set of curves."""
 
 
 def draw(
@@ -40,9 +40,8 @@ def draw(
     more: Mapping[str, Mapping[str, Curve]] = {},
     look: Look = PLAIN_LOOK,
 ) -> "dict[str, Figure]":
-    """All pictures by name, in the order in which they are shown. `measures[0]` is that of the curves.
-    Curves that are empty have no picture. `more`: further curves, by their names in `CURVE_PICTURES`.
-    """
+    """All plots by name, in display order. `measures[0]` is that of the curves. Empty curves have no plot. `more`:
+    further curves, by their names in `CURVE_PICTURES`."""
     objective = replace(measures[0], title=measures[0].metric or measures[0].name)
     painter = _Painter(look, list(objective.values))
     clock = "Training time of the trials, from the table (s)" if simulated else "Time since the start (s)"
@@ -61,7 +60,7 @@ def draw(
 
 
 def save(folder: Path, figures: "Mapping[str, Figure]") -> list[str]:
-    """Write pictures into a folder as PNG, SVG and PDF; returns the names of the PNG files. OSError passes through."""
+    """Write plots into a folder as PNG, SVG and PDF; returns the names of the PNG files. OSError passes through."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, figure in figures.items():
         _save(figure, folder / name)
@@ -69,7 +68,7 @@ def save(folder: Path, figures: "Mapping[str, Figure]") -> list[str]:
 
 
 class _Painter:
-    """Draws groups, each in a colour of its own. `groups`: all of them, in order."""
+    """Draws groups, each in its own colour. `groups`: all of them, in order."""
 
     def __init__(self, look: Look, groups: Sequence[str]) -> None:
         self._look, self._groups = look, groups
@@ -106,7 +105,7 @@ class _Painter:
         return add_legend(figure, axes)
 
     def final(self, measure: Measure) -> "Figure":
-        """Every run as a point, the mean with its interval beside them; the best group at the top."""
+        """Every run as a point, with the mean and its interval beside them; the best group at the top."""
         figure, axes = new_figure(heading(measure), "", height=1.3 + 0.42 * len(measure.rows))
         scale = factor(measure)
         for place, row in enumerate(reversed(measure.rows)):
@@ -126,14 +125,15 @@ class _Painter:
 
 
 def _floor(curves: Mapping[str, Curve]) -> float:
-    """What a regret of 0 is drawn as on a log axis: a third of the smallest one above it."""
+    """The position of a regret of 0 on a log axis: a third of the smallest one above 0."""
     everything = np.concatenate([curve.mean for curve in curves.values()])
     above = everything[everything > 1e-12]
     return float(above.min()) / 3 if len(above) else 1e-6
 
 
 def _changes(curve: Curve) -> np.ndarray:
-    """Where a curve of steps has to be drawn, boolean (points,): its ends, and where it differs from before."""
+    """The points of a step curve that must be drawn, boolean (points,): its ends, and the points that differ from the
+    one before."""
     values = np.stack([curve.mean, curve.low, curve.high])
     changed = np.ones(len(curve.x), dtype=bool)
     changed[1:-1] = (values[:, 1:] != values[:, :-1]).any(axis=0)[:-1]
@@ -141,7 +141,7 @@ def _changes(curve: Curve) -> np.ndarray:
 
 
 def _limits(mode: str, lines: Sequence[np.ndarray]) -> tuple[float, float]:
-    """Limits that show where the curves end: the first steps, far from the best, may be cut off."""
+    """Axis limits that show the ends of the curves: the first steps, far from the best, may be cut off."""
     everything = np.concatenate(lines)
     low, high = np.quantile(everything, [0.02, 1.0] if mode == "max" else [0.0, 0.98])
     margin = 0.06 * (high - low) or 0.01 * abs(high) or 1.0
@@ -149,9 +149,9 @@ def _limits(mode: str, lines: Sequence[np.ndarray]) -> tuple[float, float]:
 
 
 RANK_AXIS = 3.0
-"""Width of the axis of ranks, in inches, between names that take what they need."""
+"""Width of the axis of ranks, in inches; the names on both sides take what they need."""
 LETTER = 0.075
-"""Width of a letter of a name, in inches, on the safe side."""
+"""Estimated width of a letter of a name, in inches, rounded up."""
 MOST_TICKS = 10
 
 
@@ -197,7 +197,7 @@ def critical_difference(measure: Measure, over: str = "") -> "Figure":
 
 
 def _save(figure: "Figure", path: Path) -> None:
-    """Write a figure as PNG, SVG and PDF, each replaced as a whole; the same numbers give the same bytes."""
+    """Write a figure as PNG, SVG and PDF, each atomically; the same numbers give the same bytes."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.backends.backend_pdf import FigureCanvasPdf

@@ -1,4 +1,4 @@
-"""What is asked of a comparison besides its groups: after what the runs are compared, by which test, and with whom."""
+"""The options of a comparison besides its groups: the point at which runs are compared, the test, and the reference."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,17 +17,17 @@ TESTS: dict[TestName, str] = {
     "wilcoxon": "two-sided Wilcoxon signed-rank test over common seeds",
     "mannwhitney": "two-sided Mann-Whitney U test over all seeds of both groups",
 }
-"""The tests of pairs, in words."""
+"""Descriptions of the tests of pairs."""
 
 
 def is_share(metric: str, values: np.ndarray) -> bool:
-    """Whether all values of a metric, NaN left out, are shares: they are shown in percent. Tables of one's own may hold
-    percent already."""
+    """Whether all values of a metric, except NaN, are shares, which are shown in percent. A user's own tables may
+    already hold percent."""
     return metric.endswith("accuracy") and bool(np.nanmax(np.abs(values), initial=0.0) <= 1)
 
 
 class Cut(NamedTuple):
-    """A point at which runs are compared: after so many trials, seconds or epochs."""
+    """A point at which runs are compared: after some number of trials, seconds or epochs."""
 
     unit: Unit
     value: float
@@ -37,11 +37,11 @@ class Cut(NamedTuple):
 
     @property
     def suffix(self) -> str:
-        """What is added to the name of a measure."""
+        """The suffix of a measure's name."""
         return f"_at_{self.value:g}_{self.unit}"
 
     def trials(self, run: ComparedRun) -> int:
-        """How many trials of a run were told by then."""
+        """Number of a run's trials that were completed at this point."""
         if self.unit == "trials":
             return int(min(self.value, len(run.values)))
         clock = run.seconds if self.unit == "seconds" else run.epochs
@@ -52,7 +52,7 @@ class Cut(NamedTuple):
 @dataclass(frozen=True)
 class Question:
     """`cuts`: each has a table of its own; none: the end of the runs. `reference`: the group that all others are tested
-    against, None: all pairs. `target`: a value of the objective whose time is told."""
+    against, None: all pairs. `target`: a value of the objective; the time to reach it is reported."""
 
     cuts: Sequence[Cut] = ()
     reference: str | None = None
@@ -60,9 +60,9 @@ class Question:
     target: float | None = None
 
     def check(self, groups: Sequence[str], runs: Sequence[ComparedRun]) -> None:
-        """ConfigError where it asks for a group that there is not, or for what the runs cannot tell."""
+        """ConfigError if it names a group that does not exist, or asks for something that the runs did not record."""
         if self.reference is not None and self.reference not in groups:
-            raise ConfigError(f"reference={self.reference}: no such group; there is {', '.join(groups)}")
+            raise ConfigError(f"reference={self.reference}: no such group; expected one of {', '.join(groups)}")
         metric, values = runs[0].objective.metric, np.concatenate([run.values for run in runs])
         if self.target is not None and self.target > 1 and is_share(metric, values):
             told = f"{metric} is a share between 0 and 1; e.g. target={self.target / 100:g}"
@@ -72,20 +72,20 @@ class Question:
             if cut.unit == "seconds" and not all(run.timed for run in runs):
                 raise ConfigError(f"seconds={cut.value:g}: the table holds no training times; cut by at=TRIALS")
             if cut.unit == "epochs" and any(run.epochs is None for run in runs):
-                raise ConfigError(f"epochs={cut.value:g}: the epochs of the trials are not on record; cut by at=TRIALS")
+                raise ConfigError(f"epochs={cut.value:g}: the epochs of the trials are not recorded; cut by at=TRIALS")
             if any(not cut.trials(run) for run in runs):
-                raise ConfigError(f"{word}={cut.value:g}: not every run has a trial by then; choose more")
+                raise ConfigError(f"{word}={cut.value:g}: not every run has a trial by then; use a larger value")
             if cut.unit == "trials" and cut.value > max(len(run.values) for run in runs):
                 longest = max(len(run.values) for run in runs)
-                raise ConfigError(f"at={cut.value:g}: the longest run has {counted(longest, 'trial')}; choose fewer")
+                raise ConfigError(f"at={cut.value:g}: the longest run has {counted(longest, 'trial')}; use fewer")
 
 
 PLAIN = Question()
-"""The end of the runs, all pairs, permutation tests."""
+"""The default: the end of the runs, all pairs, permutation tests."""
 
 
 def p_value(test: TestName, first: np.ndarray, second: np.ndarray) -> float:
-    """The p-value of a test that scipy has; ConfigError where scipy is not installed. Equal values have 1."""
+    """The p-value of one of scipy's tests; ConfigError if scipy is not installed. 1 for equal values."""
     try:
         from scipy import stats
     except ImportError:

@@ -1,4 +1,4 @@
-"""A finished run as a comparison needs it, read from its journal, config, `environment.json` and `summary.json`."""
+"""Reads a finished run for a comparison from its journal, config, `environment.json` and `summary.json`."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -20,28 +20,31 @@ from nasrun.storage.records import RunRecords, TrialRecord, read_run
 from nasrun.storage.run_directory import load_config
 
 BENCHMARK = ("search_space", "dataset", "evaluator", "objective", "constraints")
-"""Sections of the config that say what is measured: they are the same in all runs of a comparison."""
+"""Sections of the config that define the benchmark: they are the same in all runs of a comparison."""
 
 SAME_RESULT = ("dataset.root", "dataset.mirrors", "evaluator.replicas", "evaluator.group_size", "objective.reference")
-"""Keys below them that change no result: where the files lie, and what is trained together."""
+"""Keys in these sections that do not change results: the location of files, and what is trained together."""
 
 DATA = "data"
-"""The key of the fingerprint of the data in a benchmark."""
+"""The key of the data's fingerprint in a benchmark."""
 
 
 @dataclass(frozen=True)
 class ComparedRun:
     """A finished run.
 
-    `values`: the objective of every trial in the order in which they were told, float (trials,), NaN where one failed.
-    `seconds`: the time at which each was told, from the start, pauses left out; with a table that knows them
-    (`simulated`), the training times that it holds, summed up. `samples`: the objective of each architecture that was
-    drawn at random, once per architecture. `final`: the metrics of the winner. `data`: what the run recorded of its
-    data; None of a version that recorded nothing. `epochs`: epochs trained until each was told, float (trials,); None
-    where that is not known. `segmented`: whether trials are segments of trainings. `scores`: with several objectives
-    each of them, float (trials, objectives), NaN where a trial failed, as they were measured; `objectives`: which they
-    are. `optimum`: the best value that the run's benchmark table holds; None where it is not known. `parameters`,
-    `flops`: of the winner; None where not known.
+    - `values`: the objective of every trial in the order of completion, float (trials,), NaN if a trial failed.
+    - `seconds`: the time of each completion, from the start, without pauses; with a table that knows training times
+      (`simulated`), the sum of these.
+    - `samples`: the objective of each architecture that was drawn at random, once per architecture.
+    - `final`: the metrics of the winner.
+    - `data`: the run's record of its data; None for versions that recorded nothing.
+    - `epochs`: epochs trained until each completion, float (trials,); None if not known.
+    - `segmented`: whether trials are segments of training runs.
+    - `scores`: with several objectives each of them, float (trials, objectives), as measured, NaN if a trial failed;
+      `objectives`: the objectives.
+    - `optimum`: the best value in the run's benchmark table; None if not known.
+    - `parameters`, `flops`: of the winner; None if not known.
     """
 
     directory: Path
@@ -71,8 +74,8 @@ class ComparedRun:
 
     @property
     def benchmark(self) -> dict[str, Any]:
-        """The dotted keys, with values, of what is measured; what is known by its content, as data and teachers are,
-        is in the place of its path."""
+        """The dotted keys, with values, that define the benchmark; data and teachers are given by their content, not
+        their path."""
         keys = {key: value for key, value in self.config.items() if key.partition(".")[0] in BENCHMARK}
         found = {key: value for key, value in keys.items() if key not in SAME_RESULT}
         if self.data is None:
@@ -86,28 +89,28 @@ class ComparedRun:
 
     @property
     def table(self) -> str | None:
-        """The name of the benchmark table that the trials were looked up in; None where they were trained."""
+        """The name of the benchmark table that the trials were looked up in; None if they were trained."""
         named = self.header.facts.get("table")
         return str(named["name"]) if isinstance(named, dict) and "name" in named else None
 
     @property
     def own_files(self) -> Mapping[str, str]:
-        """SHA-256 of the files of the user's own classes, by name; empty where the run had none, or recorded none."""
+        """SHA-256 of the files of the user's own classes, by name; empty if the run had none, or recorded none."""
         recorded = self.header.code
         return {} if recorded is None else dict(recorded.get("files", {}))
 
     @property
     def timed(self) -> bool:
-        """Whether `seconds` are those of trainings, and not of look-ups in a table that holds no times."""
+        """Whether `seconds` are times of training, not of look-ups in a table without times."""
         return self.simulated or self.table is None
 
     def value(self, key: str) -> Any:
-        """What a run has for a key: the option chosen in a group, else the value in its config (None without any)."""
+        """The run's value of a key: the option chosen in a group, else the value in its config (None without any)."""
         return self.choices[key] if self.choices.get(key) is not None else self.config.get(key)
 
 
 def read_compared(directory: Path) -> ComparedRun | str:
-    """A run as a comparison needs it, or why it has to be left out."""
+    """A run for a comparison, or the reason to leave it out."""
     try:
         run = read_run(directory)
     except FileNotFoundError:
@@ -115,7 +118,7 @@ def read_compared(directory: Path) -> ComparedRun | str:
     except (OSError, JournalError) as error:
         return f"cannot be read ({error})"
     if run.end is None or not run.end.complete:
-        reason = run.end.reason if run.end else "it was interrupted or is still going"
+        reason = run.end.reason if run.end else "it was interrupted or is still running"
         return f"not finished ({reason}); go on with: {shell_command('resume', directory)}"
     config = flat(plain(load_config(directory, run.changes, data_only=True)))
     with journal.reject_invalid_events(directory / journal.NAME):
@@ -167,8 +170,8 @@ def _samples(records: Sequence[TrialRecord], values: np.ndarray) -> dict[Genome,
 
 
 class _Told(NamedTuple):
-    """What the files of a run say besides its journal. `objectives`: where there are several; `parameters`, `flops`: of
-    the winner, None where not known."""
+    """The contents of a run's files besides its journal. `objectives`: if there are several; `parameters`, `flops`: of
+    the winner, None if not known."""
 
     choices: Mapping[str, str | None]
     objective: Objective
@@ -177,7 +180,7 @@ class _Told(NamedTuple):
     flops: int | None
 
     def keys(self) -> dict[str, Any]:
-        """What the config would say of the objectives if it left nothing to be settled."""
+        """The config's keys of the objectives, with `auto` resolved."""
         if not self.objectives:
             return {"objective.metric": self.objective.metric, "objective.mode": self.objective.mode}
         metrics, modes = [one.metric for one in self.objectives], [one.mode for one in self.objectives]
@@ -185,7 +188,8 @@ class _Told(NamedTuple):
 
     @classmethod
     def read(cls, directory: Path) -> "_Told":
-        """OSError, ValueError, KeyError or TypeError where they are not there, or are not what nasrun writes."""
+        """Read the files. OSError, ValueError, KeyError or TypeError if they are missing, or not as nasrun writes
+        them."""
         summary = json.loads((directory / SUMMARY).read_text())
         choices = json.loads((directory / "environment.json").read_text()).get("choices") or {}
         best = summary.get("best") or {}
@@ -195,7 +199,7 @@ class _Told(NamedTuple):
 
 
 def _clock(run: RunRecords) -> tuple[bool, np.ndarray]:
-    """Whether a table knows how long trainings took, and the time at which each trial was told, float (trials,)."""
+    """Whether a table knows the training times, and the time of each completion, float (trials,)."""
     records = list(run.trials.values())
     if all(record.values(SIMULATED) for record in records if record.status == "ok"):
         made = [0.0 if r.trial.proposal.reuse_of is not None else sum(r.values(SIMULATED)) for r in records]
@@ -204,9 +208,9 @@ def _clock(run: RunRecords) -> tuple[bool, np.ndarray]:
 
 
 def _epochs(records: Sequence[TrialRecord]) -> np.ndarray | None:
-    """Epochs that were trained until each trial was told; None where they are not known.
+    """Epochs trained until each completion; None if they are not known.
 
-    A trial that goes on from another one has trained what its budget has more than that one's.
+    A trial that continues another one has trained the difference of their budgets.
     """
     budgets = {record.trial.number: record.trial.proposal.budget or 0 for record in records}
     trained = []
@@ -224,8 +228,8 @@ def _epochs(records: Sequence[TrialRecord]) -> np.ndarray | None:
 def _optimum(
     run: RunRecords, objective: Objective, final: Mapping[str, float], config: Mapping[str, Any]
 ) -> float | None:
-    """The best value of the table that a run looked up in, from the regret of its winner; None where it has none, or
-    was tested at another length than it was searched at."""
+    """The best value of a run's table, from the regret of its winner; None if there is none, or the winner was tested
+    at another training length than in the search."""
     winner = None if run.final is None else run.trials.get(-1 if run.final.trial is None else run.final.trial)
     value = None if winner is None else winner.mean(objective.metric)
     alike = config.get("evaluator.final_epochs") is None and config.get("evaluator.repeat") == "mean"

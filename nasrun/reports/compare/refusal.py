@@ -1,4 +1,4 @@
-"""What is said of runs that do not compare: what differs, and what to type where several benchmarks are meant."""
+"""The message on runs that cannot be compared: what differs, and what to type if several benchmarks are meant."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from nasrun.reports.compare.read import DATA, ComparedRun
 
 
 def what_differs(first: ComparedRun, other: ComparedRun, keys: Sequence[str]) -> str:
-    """What differs between two runs in these keys of the benchmark: the option that was chosen, or the first key."""
+    """The difference of two runs in these keys of the benchmark: the chosen option, or the first key."""
     key = _option([first, other], keys[0])
     if key in keys:
         values = [_given(run.benchmark, key) for run in (first, other)]
@@ -21,20 +21,22 @@ def what_differs(first: ComparedRun, other: ComparedRun, keys: Sequence[str]) ->
 
 
 def varied(runs: Sequence[ComparedRun], by: Sequence[str]) -> list[str]:
-    """What of the benchmark is not the same in all runs: groups of options where another one was chosen, else keys."""
+    """The parts of the benchmark that differ between the runs: option groups if the chosen options differ, else
+    keys."""
     keys = {key: None for run in runs for key in run.benchmark if not is_below(key, (*by, DATA))}
     differ = [key for key in keys if len({json.dumps(run.benchmark.get(key), sort_keys=True) for run in runs}) > 1]
     return list(dict.fromkeys(_option(runs, key) for key in differ))
 
 
 def advice(runs: Sequence[ComparedRun], keys: Sequence[str], over: Sequence[str] = ()) -> str:
-    """What to type where runs differ in these of the benchmark: several at once, one of them, or groups by them.
+    """What to type if runs differ in these parts of the benchmark: several benchmarks at once, one of them, or groups
+    by them.
 
-    `over`: the keys that tell benchmarks apart already.
+    `over`: the keys that already distinguish benchmarks.
     """
     known = {key: list(dict.fromkeys(show(run.value(key)) for run in runs)) for key in keys}
     known = {key: values for key, values in known.items() if len(values) > 1}
-    for key in reversed(list(known)):  # what follows from the others need not be typed
+    for key in reversed(list(known)):  # keys that follow from the others need not be typed
         others = [name for name in known if name != key]
         if len(_kinds(runs, others)) == len(_kinds(runs, list(known))):
             del known[key]
@@ -48,18 +50,18 @@ def advice(runs: Sequence[ComparedRun], keys: Sequence[str], over: Sequence[str]
     one = " ".join(f"where={key}={values[0]}" for key, values in known.items())
     methods = all(key.partition(".")[0] in ("evaluator", "constraints", "search_space") for key in known)
     groups = f", or as groups: by=strategy,{','.join(known)}" if methods else ""
-    all_of_them = f"all of them at once: over={','.join([*over, *known])}"
+    all_of_them = f"all at once: over={','.join([*over, *known])}"
     return f"; there are {' and '.join(counts)}: {all_of_them}, or one of them: {one}{groups}"
 
 
 def _option(runs: Sequence[ComparedRun], key: str) -> str:
-    """The group of options of a key where runs chose different ones, else the key."""
+    """The option group of a key if runs chose different options, else the key."""
     section = key.partition(".")[0]
     return section if len({run.choices.get(section) for run in runs} - {None}) > 1 else key
 
 
 def _kinds(runs: Sequence[ComparedRun], keys: Sequence[str]) -> set[tuple[str, ...]]:
-    """The different values that runs have for some keys together."""
+    """The different combinations of values that runs have for some keys."""
     return {tuple(show(run.value(key)) for key in keys) for run in runs}
 
 

@@ -1,4 +1,4 @@
-"""The runs of a comparison: found below folders, checked to be of one benchmark, and grouped (`read` reads them)."""
+"""The runs of a comparison: found in folders, checked to be of one benchmark, and grouped (`read` reads them)."""
 
 import difflib
 import hashlib
@@ -21,25 +21,24 @@ from nasrun.storage.run_directory import holds_run
 
 __all__ = ["BENCHMARK", "SAME_RESULT", "ComparedRun", "Comparison", "read_compared"]
 
-ONE = "only runs of one search space, data set, evaluator and objective compare"
+ONE = "only runs of one search space, data set, evaluator and objective can be compared"
 
 _NO_METHOD = (
     *("seed", "output", "hardware", "tracker", "vars", "debug", "dry_run", "resume", "max_failures", "recipe"),
     "baseline",
     "changed_code",
 )
-"""Keys and sections that are part of neither the benchmark nor the method. What a recipe comes to is in the keys of the
-evaluator."""
+"""Keys and sections that belong neither to the benchmark nor to the method. The effect of a recipe is in the keys of
+the evaluator."""
 
 FEW_SEEDS = 5
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs of one benchmark in groups, by seed; `by`: the keys that tell the groups apart.
+    """Runs of one benchmark in groups, by seed; `by`: the keys that distinguish the groups.
 
-    `remarks`: what a reader must know, a line each (few seeds, runs left out). `name`: that of the benchmark where
-    there are several.
+    `remarks`: lines for the reader (few seeds, runs left out). `name`: that of the benchmark if there are several.
     """
 
     groups: Mapping[str, Sequence[ComparedRun]]
@@ -56,17 +55,17 @@ class Comparison:
 
     @property
     def seeds(self) -> list[int]:
-        """The seeds that every group has: what is compared in pairs."""
+        """The seeds that every group has, which are compared in pairs."""
         common = set.intersection(*({run.seed for run in group} for group in self.groups.values()))
         return sorted(common)
 
 
 def compare_runs(folders: Sequence[Path], by: Sequence[str] = ()) -> Comparison:
-    """The comparison of all runs in some folders. `by`: the keys to group by; by default `strategy`, or where all runs
-    have the same one, whatever else differs between them.
+    """The comparison of all runs in some folders. `by`: the keys to group by; by default `strategy`, or, if all runs
+    have the same strategy, whatever else differs between them.
 
-    ConfigError where there is no finished run, where two runs are not of the same benchmark (it names the key), or
-    where a group has a seed twice.
+    ConfigError if there is no finished run, if two runs are not of the same benchmark (it names the key), or if a group
+    has a seed twice.
     """
     return compare_selected(*selected(folders), by)
 
@@ -96,11 +95,11 @@ def selected(
 def compare_selected(
     runs: Sequence[ComparedRun], remarks: Sequence[str], by: Sequence[str] = (), over: Sequence[str] = ()
 ) -> Comparison:
-    """As `compare_runs`, of runs that were read already. `over`: the keys whose values they have in common, as one of
-    several benchmarks."""
+    """The same as `compare_runs`, for runs that were already read. `over`: the keys that distinguish benchmarks, of
+    which these runs are one."""
     for key in by:
         if key.partition(".")[0] in ("dataset", "objective", "seed"):
-            raise ConfigError(f"by={key}: runs that differ in it do not compare; group by what the method is")
+            raise ConfigError(f"by={key}: runs that differ in it cannot be compared; group by a key of the method")
         check_key(runs, key, "by")
     alike, doubts = _alike(runs)
     compared = [*by, *_of_recipe(runs)] if "recipe" in by else by
@@ -120,7 +119,7 @@ def compare_selected(
 
 
 def check_key(runs: Sequence[ComparedRun], key: str, word: str) -> None:
-    """ConfigError where no run has a key that a word of the command line names."""
+    """ConfigError if no run has a key that an argument of the command line names."""
     if all(key not in run.config and run.choices.get(key) is None for run in runs):
         known = {name for run in runs for name in (*run.config, *run.choices)}
         close = difflib.get_close_matches(key, sorted(known), n=1) or ["strategy", "strategy.KEY"]
@@ -128,7 +127,7 @@ def check_key(runs: Sequence[ComparedRun], key: str, word: str) -> None:
 
 
 def find_runs(folders: Sequence[Path]) -> list[Path]:
-    """The run directories among and below some folders, each once, numbers in names in the order of numbers.
+    """The run directories among and below some folders, each once, with numbers in names in numerical order.
 
     Links to folders are followed.
     """
@@ -143,7 +142,7 @@ def find_runs(folders: Sequence[Path]) -> list[Path]:
 
 
 def _below_folder(folder: Path) -> list[Path]:
-    """The run directories below a folder; a link that leads back to a folder that was seen is not followed again."""
+    """The run directories below a folder; a link back to a folder that was already visited is not followed."""
     found, seen = [], {folder.resolve()}
     for place, names, files in os.walk(folder, followlinks=True):
         if journal.NAME in files:
@@ -163,7 +162,7 @@ def _numbered(name: str) -> list[tuple[int, str]]:
 
 
 def _finished(directories: Sequence[Path]) -> tuple[list[ComparedRun], list[str]]:
-    """The runs that are finished, and a remark for each that is left out."""
+    """The finished runs, and a remark for each that is left out."""
     runs, remarks = [], []
     for directory in directories:
         run = read_compared(directory)
@@ -183,7 +182,7 @@ def benchmark_hash(run: ComparedRun, by: Sequence[str] = ()) -> str:
 
 
 def check_benchmark(runs: Sequence[ComparedRun], by: Sequence[str], over: Sequence[str] = ()) -> None:
-    """ConfigError, naming the key and both values, where two runs are not of the same benchmark."""
+    """ConfigError, naming the key and both values, if two runs are not of the same benchmark."""
     first = runs[0]
     for other in runs[1:]:
         one, two = first.benchmark, other.benchmark
@@ -200,7 +199,7 @@ def check_benchmark(runs: Sequence[ComparedRun], by: Sequence[str], over: Sequen
 
 
 def check_data(runs: Sequence[ComparedRun], over: Sequence[str] = ()) -> None:
-    """ConfigError, saying what differs, where two runs recorded other data."""
+    """ConfigError, saying what differs, if two runs recorded different data."""
     recorded = sorted((run.data.images is None, place) for place, run in enumerate(runs) if run.data is not None)
     for _, place in recorded[1:]:
         one, other = runs[recorded[0][1]], runs[place]
@@ -212,12 +211,12 @@ def check_data(runs: Sequence[ComparedRun], over: Sequence[str] = ()) -> None:
 
 
 def _alike(runs: Sequence[ComparedRun]) -> tuple[Sequence[ComparedRun], list[str]]:
-    """The runs, all with a record of their data or all without, and a remark where images were read without."""
+    """The runs, all with a record of their data or all without, and a remark if images were read without a record."""
     if all(run.data is not None for run in runs):
         return runs, []
     without = [run.directory for run in runs if run.data is None and "runtime" in run.header.facts]
     more = f" and {len(without) - 1} more" if len(without) > 1 else ""
-    told = "recorded nothing of the data: whether they are those of the others is known by path and options alone"
+    told = "did not record the data: only path and options show that they are those of the others"
     remarks = [f"{without[0]}{more}: {told}"] if without and len(runs) > 1 else []
     return [replace(run, data=None) for run in runs], remarks
 
@@ -228,14 +227,14 @@ def _of_recipe(runs: Sequence[ComparedRun]) -> set[str]:
 
 
 def _method(runs: Sequence[ComparedRun], by: Sequence[str] = ()) -> list[str]:
-    """The keys of the method that are not the same in all runs, without those of `by`."""
+    """The keys of the method that differ between the runs, without those of `by`."""
     keys = {key: None for run in runs for key in run.config}
     own = [key for key in keys if key.partition(".")[0] not in (*BENCHMARK, *_NO_METHOD) and key not in by]
     return [key for key in own if len({json.dumps(run.config.get(key)) for run in runs}) > 1]
 
 
 def differing(runs: Sequence[ComparedRun]) -> list[str]:
-    """What to group by where nothing was said."""
+    """The default keys to group by."""
     if len({run.value("strategy") for run in runs}) > 1:
         return ["strategy"]
     return _method(runs) or ["strategy"]
@@ -249,7 +248,7 @@ def _label(run: ComparedRun, by: Sequence[str]) -> str:
 
 
 def _check_group(name: str, group: Sequence[ComparedRun], by: Sequence[str]) -> list[str]:
-    """Remarks on a group whose runs are not all of one method; ConfigError where it has a seed twice."""
+    """Remarks on a group whose runs differ in method; ConfigError if it has a seed twice."""
     mixed = [key for key in _method(group, by) if key != "trials"]
     apart = f"separate them: by={','.join([*by, mixed[0]])}" if mixed else ""
     for one, two in itertools.pairwise(group):
@@ -266,16 +265,16 @@ def _check_group(name: str, group: Sequence[ComparedRun], by: Sequence[str]) -> 
 
 
 def _remarks(runs: Sequence[ComparedRun], groups: Mapping[str, Sequence[ComparedRun]], by: Sequence[str]) -> list[str]:
-    """What a reader should know of the runs as a whole."""
+    """Remarks for the reader on all runs."""
     remarks = []
     few = {name: len(group) for name, group in groups.items() if len(group) < FEW_SEEDS}
     if few:
         listed = ", ".join(f"{name} ({count})" for name, count in few.items())
-        remarks.append(f"below {FEW_SEEDS} seeds, so that intervals and tests say little: {listed}")
+        remarks.append(f"fewer than {FEW_SEEDS} seeds, so intervals and tests say little: {listed}")
     if len({frozenset(run.seed for run in group) for group in groups.values()}) > 1:
         remarks.append(
-            "not all groups have the same seeds: ranks and paired tests are over those that all have (test=mannwhitney "
-            "pairs nothing)"
+            "not all groups have the same seeds: ranks and paired tests use those that all have (test=mannwhitney "
+            "is unpaired)"
         )
     trials = sorted({len(run.values) for run in runs})
     if len({run.config.get("trials") for run in runs}) > 1 and not is_below("trials", by):
@@ -286,12 +285,12 @@ def _remarks(runs: Sequence[ComparedRun], groups: Mapping[str, Sequence[Compared
     stepwise = [name for name, group in groups.items() if any(run.segmented for run in group)]
     if stepwise and len(stepwise) < len(groups):
         listed = ", ".join(stepwise)
-        remarks.append(f"trials of {listed} are steps of trainings, not whole ones: compare over epochs (epochs=N)")
+        remarks.append(f"trials of {listed} are steps of training runs, not whole ones: compare over epochs (epochs=N)")
     untimed = sorted({str(run.table) for run in runs if not run.timed})
     if untimed:
         remarks.append(f"no training times in table {', '.join(untimed)}: there are no curves over time")
     elif len(places) > 1 and not runs[0].simulated:
-        remarks.append("the runs were not made on the same hardware: their times do not compare")
+        remarks.append("the runs were not made on the same hardware: their times cannot be compared")
     files = sorted({name for run in runs for name in run.own_files})
     changed = [name for name in files if len({run.own_files.get(name) for run in runs} - {None}) > 1]
     if changed:

@@ -1,5 +1,5 @@
-"""Of runs under different limits: how large the networks are that they came to, how good, and which of them no smaller
-one beats."""
+"""For runs under different limits: the sizes and quality of their networks, and the front of those that no smaller one
+beats."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -9,13 +9,13 @@ import numpy as np
 from nasrun.reports.compare.runs import ComparedRun, Comparison
 
 HEAD = ("group", "seeds", "parameters", "flops", "measure", "mean", "on_front")
-READING = "On the front: no group of networks of at most their size, on average over the seeds, is better."
+READING = "On the front: no group whose networks are, on average over the seeds, at most as large is better."
 
 
 class Size(NamedTuple):
-    """A group: means over its seeds. `value`: of `measure`, the test accuracy, or the objective where there is none.
+    """A group: means over its seeds. `value`: of `measure`, the test accuracy, or the objective if there is none.
 
-    `on_front`: no other group has at most as many parameters and is at least as good, and differs.
+    `on_front`: no other group has at most as many parameters and is at least as good, unless both are equal.
     """
 
     group: str
@@ -28,7 +28,7 @@ class Size(NamedTuple):
 
 
 def sizes(comparison: Comparison) -> list[Size]:
-    """The groups by size, smallest first; empty where it is not limits that tell them apart, or sizes are not known."""
+    """The groups by size, smallest first; empty if limits do not distinguish them, or sizes are not known."""
     if not any(key.startswith("constraints.") for key in comparison.by):
         return []
     if any(run.parameters is None for run in comparison.runs):
@@ -58,14 +58,14 @@ def _beats(one: Size, other: Size, sign: float) -> bool:
 
 
 def size_rows(found: Sequence[Size]) -> Iterator[Sequence[object]]:
-    """The rows of `sizes.csv`, with all digits, headings first."""
+    """The rows of `sizes.csv`, with all digits and a header row."""
     yield HEAD
     for one in found:
         yield [*one[:-1], int(one.on_front)]
 
 
 def size_cells(found: Sequence[Size]) -> list[tuple[str, ...]]:
-    """The same as text, the head first; accuracies in percent."""
+    """The same as text, with a header row; accuracies in percent."""
     percent = found[0].measure.endswith("accuracy") and all(abs(one.value) <= 1 for one in found)
     head = ("group", "seeds", "parameters", "FLOPs", found[0].measure + (" (%)" if percent else ""), "front")
     rows: list[tuple[str, ...]] = [head]

@@ -1,7 +1,7 @@
-"""Statistics over seeds, in numpy alone: means and intervals, paired tests, effect sizes, ranks.
+"""Statistics over seeds, using only numpy: means and intervals, paired tests, effect sizes, ranks.
 
-What is random here (resampling) comes from a generator with a seed of its own, so that the same numbers give the same
-intervals and p-values every time.
+Random numbers (resampling) come from a generator with a fixed seed, so that the same numbers always give the same
+intervals and p-values.
 """
 
 import itertools
@@ -15,7 +15,8 @@ from nasrun.core.averages import exact_mean
 
 RESAMPLES = 10_000
 EXACT_PAIRS = 14
-"""Up to so many pairs all sign patterns are gone through (16,384); beyond, `RESAMPLES` of them are drawn."""
+"""Maximum number of pairs for which all sign patterns are enumerated (16,384); beyond, `RESAMPLES` of them are
+drawn."""
 
 _SEED = 20061122
 
@@ -28,9 +29,9 @@ class Interval(NamedTuple):
 
 
 def interquartile_mean(values: np.ndarray) -> float:
-    """Mean of what is left when a quarter of the values, rounded down, is cut off at each end.
+    """Mean of the remaining values after a quarter, rounded down, is cut off at each end.
 
-    Less at the mercy of single runs than the mean, and of more than one run than the median (Agarwal et al. 2021, "Deep
+    Less sensitive to single runs than the mean, and based on more runs than the median (Agarwal et al. 2021, "Deep
     Reinforcement Learning at the Edge of the Statistical Precipice", section 4.3).
     """
     ordered = np.sort(np.asarray(values, dtype=float))
@@ -50,7 +51,7 @@ def bootstrap_means(values: np.ndarray, resamples: int = RESAMPLES, share: float
     means = weights @ values.reshape(count, -1)
     tail = (1 - share) / 2
     limits: np.ndarray = np.quantile(means, [tail, 1 - tail], axis=0).reshape(2, *values.shape[1:])
-    return np.where(np.ptp(values, axis=0) == 0, values[0], limits)  # no rounding where all are equal
+    return np.where(np.ptp(values, axis=0) == 0, values[0], limits)  # no rounding if all are equal
 
 
 def bootstrap_mean(values: np.ndarray) -> Interval:
@@ -61,9 +62,9 @@ def bootstrap_mean(values: np.ndarray) -> Interval:
 def permutation_test(first: np.ndarray, second: np.ndarray) -> float:
     """Two-sided p-value of a paired permutation test of the mean difference.
 
-    Under the hypothesis that both are alike, each pair's difference is as likely with either sign. All patterns of
-    signs are gone through up to `EXACT_PAIRS` pairs; else `RESAMPLES` are drawn, the observed one counted among them.
-    With n pairs the p-value is at least 2 / 2**n: with 5 it cannot fall below 0.0625.
+    Under the null hypothesis each pair's difference is equally likely with either sign. All patterns of signs are
+    enumerated up to `EXACT_PAIRS` pairs; beyond, `RESAMPLES` are drawn, including the observed one. With n pairs the
+    p-value is at least 2 / 2**n: with 5 it cannot fall below 0.0625.
     """
     differences = np.asarray(first, dtype=float) - np.asarray(second, dtype=float)
     count = len(differences)
@@ -75,7 +76,7 @@ def permutation_test(first: np.ndarray, second: np.ndarray) -> float:
         extra = 1
     sums = np.abs(signs @ differences)
     observed = abs(float(differences.sum()))
-    # Sums that are equal on paper differ in the last digits.
+    # Sums that are mathematically equal differ in the last digits.
     reached = int((sums >= observed - 1e-9 * float(np.abs(differences).sum())).sum())
     return (reached + extra) / (len(sums) + extra)
 
@@ -91,7 +92,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def paired_cohen_d(first: np.ndarray, second: np.ndarray) -> float:
-    """Mean of the differences over their sample deviation; infinite where all are equal and not zero, then 0."""
+    """Mean of the differences over their sample deviation; infinite if all are equal and not zero, 0 if all are
+    zero."""
     differences = np.asarray(first, dtype=float) - np.asarray(second, dtype=float)
     mean, deviation = float(differences.mean()), float(differences.std(ddof=1)) if len(differences) > 1 else 0.0
     if deviation <= 1e-12 * abs(mean) or deviation == 0:
@@ -100,8 +102,8 @@ def paired_cohen_d(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def cohen_d(first: np.ndarray, second: np.ndarray) -> float:
-    """Difference of the means over the pooled sample deviation, of at least two values each (Cohen 1988); infinite
-    where all of each are equal and the means are not, then 0."""
+    """Difference of the means over the pooled sample deviation, of at least two values each (Cohen 1988); infinite if
+    both groups are constant and the means differ, 0 if they do not."""
     first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
     mean = exact_mean(first.tolist()) - exact_mean(second.tolist())
     squares = sum(float(((values - values.mean()) ** 2).sum()) for values in (first, second))
@@ -112,7 +114,8 @@ def cohen_d(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def vargha_delaney(first: np.ndarray, second: np.ndarray) -> float:
-    """A12: the chance that a value of `first` is above one of `second`, ties counted half (Vargha and Delaney 2000)."""
+    """A12: the probability that a value of `first` is above one of `second`, ties counted half (Vargha and Delaney
+    2000)."""
     difference = np.subtract.outer(np.asarray(first, dtype=float), np.asarray(second, dtype=float))
     return float((difference > 0).mean() + (difference == 0).mean() / 2)
 
@@ -127,9 +130,9 @@ def ranks(scores: np.ndarray) -> np.ndarray:
 
 
 def friedman(scores: np.ndarray) -> float:
-    """p-value of Friedman's test, corrected for ties, that all groups are alike; scores (seeds, groups).
+    """p-value of Friedman's test, corrected for ties, that all groups are equal; scores (seeds, groups).
 
-    1 where every row is one tie. With two groups it is the sign test's approximation.
+    1 if every row is one tie. With two groups it is the approximation of the sign test.
     """
     rows, groups = scores.shape
     ranked = ranks(scores)
@@ -141,7 +144,7 @@ def friedman(scores: np.ndarray) -> float:
 
 
 def chi_square_tail(value: float, degrees: int) -> float:
-    """Probability that a chi-square variable of some whole degrees of freedom is at least `value` (closed form)."""
+    """Probability that a chi-square variable with integer degrees of freedom is at least `value` (closed form)."""
     half = value / 2
     if degrees % 2:
         total, power, factor = math.erfc(math.sqrt(half)), 0.5, math.exp(-half) * math.sqrt(half) / math.gamma(1.5)
@@ -157,8 +160,8 @@ def chi_square_tail(value: float, degrees: int) -> float:
 def critical_difference(groups: int, blocks: int, level: float = 0.05) -> float:
     """The difference of average ranks from which two groups differ by Nemenyi's test (Demsar 2006, equation in 3.2.2).
 
-    `blocks`: how many rankings the averages are over. The critical value is the upper `level` quantile of the range of
-    as many normal variables as there are groups, over the root of 2; it is computed, not looked up.
+    `blocks`: number of rankings that are averaged. The critical value is the upper `level` quantile of the range of as
+    many normal variables as there are groups, over the root of 2; it is computed, not looked up.
     """
     low, high = 0.0, 20.0
     for _ in range(60):
@@ -180,9 +183,9 @@ def _normal(points: np.ndarray) -> np.ndarray:
 
 
 def cliques(average_ranks: np.ndarray, difference: float) -> list[tuple[int, int]]:
-    """Stretches of groups, in the order of their average ranks, within which none differ: as (first, last) places.
+    """Ranges of groups, in the order of their average ranks, within which none differ: as (first, last) indices.
 
-    `average_ranks` in rising order. Only the longest stretches of at least two are given (Demsar 2006, figure 1).
+    `average_ranks` in ascending order. Only the longest ranges of at least two are returned (Demsar 2006, figure 1).
     """
     found: list[tuple[int, int]] = []
     for first in range(len(average_ranks)):

@@ -27,18 +27,18 @@ PAIR_HEAD = ("pair, better first", "seeds", "difference", "p", "p (Holm)", "Cohe
 
 
 def reading(question: Question = PLAIN) -> str:
-    """What the columns mean, below the tables."""
+    """The explanation of the columns, below the tables."""
     others = "" if question.reference is None else f" of {question.reference} and each other group"
     deviation = "by the pooled deviation" if question.test == "mannwhitney" else "of the paired differences"
     return (
         "Mean, interquartile mean (IQM) and 95 % percentile bootstrap interval of the mean are over seeds. Pairs"
         f"{others}: {TESTS[question.test]}, corrected by Holm's method within each table; Cohen's d "
-        f"{deviation}; A12 of Vargha and Delaney, the chance that a run of the first is the better one."
+        f"{deviation}; A12 of Vargha and Delaney, the probability that a run of the first is better."
     )
 
 
 def factor(measure: Measure) -> float:
-    """What values are multiplied with to be shown: accuracies and regrets that are shares are shown in percent, very
+    """The factor by which displayed values are multiplied: shares (accuracies and regrets) are shown in percent, very
     large and very small numbers with two digits before the point."""
     largest = max((abs(value) for found in measure.values.values() for value in found.values()), default=0.0)
     if measure.share:
@@ -49,7 +49,7 @@ def factor(measure: Measure) -> float:
 
 
 def unit(measure: Measure) -> str:
-    """What is put behind the name of a measure: what its values are multiplied with."""
+    """The unit after the name of a measure, which shows the factor."""
     scale = factor(measure)
     if scale == 1:
         return ""
@@ -62,7 +62,7 @@ def heading(measure: Measure) -> str:
 
 
 def cells(measure: Measure) -> list[tuple[str, ...]]:
-    """The table of a measure as text, the head first."""
+    """The table of a measure as text, with a header row."""
     scale, gains = factor(measure), any(row.gain is not None for row in measure.rows)
     return [(*HEAD, GAIN) if gains else HEAD, *(_cells(row, scale, gains) for row in measure.rows)]
 
@@ -79,7 +79,7 @@ def _cells(row: Row, scale: float, gains: bool) -> tuple[str, ...]:
 
 
 def pair_cells(measure: Measure) -> list[tuple[str, ...]]:
-    """The tests of a measure as text, the head first."""
+    """The tests of a measure as text, with a header row."""
     scale = factor(measure)
     return [PAIR_HEAD, *(_pair(test, scale) for test in measure.tests)]
 
@@ -92,12 +92,12 @@ def _pair(test: Test, scale: float) -> tuple[str, ...]:
 
 
 def digits(value: float) -> str:
-    """A number with three decimals, or four digits where that would say nothing."""
+    """A number with three decimals, or four digits if that would say nothing."""
     return f"{value:.3f}" if value == 0 or 0.001 <= abs(value) < 10_000 else f"{value:.4g}"
 
 
 def summary_lines(comparison: Comparison) -> list[str]:
-    """What was compared, in a few lines."""
+    """A description of the comparison, in a few lines."""
     groups = ", ".join(f"{name} ({len(runs)})" for name, runs in comparison.groups.items())
     lines = [
         f"{counted(len(comparison.runs), 'run')} by {', '.join(comparison.by)}: {groups}",
@@ -122,27 +122,27 @@ def _options(comparison: Comparison) -> str:
 
 
 def omnibus(measure: Measure) -> str:
-    """What Friedman's test and Nemenyi's difference say of a measure; empty where they cannot be made."""
+    """The results of Friedman's test and Nemenyi's difference for a measure; empty if they cannot be computed."""
     if measure.friedman is None or measure.critical_difference is None:
         return ""
     return (
-        f"Friedman test that all are alike: p = {measure.friedman:.3g}; average ranks differ from "
-        f"{measure.critical_difference:.2f} on (Nemenyi, 5 %)."
+        f"Friedman test that all are equal: p = {measure.friedman:.3g}; average ranks differ from "
+        f"{measure.critical_difference:.2f} upwards (Nemenyi, 5 %)."
     )
 
 
 def repeats_tests(measure: Measure) -> bool:
-    """Whether its tests are those of another measure: a regret is an accuracy turned round, less a constant."""
+    """Whether its tests are those of another measure: a regret is a constant less an accuracy."""
     return measure.name.endswith("_regret")
 
 
 def print_tables(comparison: Comparison, measures: Sequence[Measure]) -> None:
-    """The tables on stdout; on a terminal as wide as that, elsewhere as wide as they are."""
+    """Print the tables to stdout; on a terminal as wide as it is, elsewhere as wide as they need."""
     from rich.console import Console
     from rich.table import Table
 
     class Tables(Console):
-        def on_broken_pipe(self) -> None:  # rich's own ends the process with exit code 1
+        def on_broken_pipe(self) -> None:  # rich's own method ends the process with exit code 1
             raise BrokenPipeError
 
     console = Tables(highlight=False, markup=False)
@@ -184,7 +184,7 @@ def write_tables(
     `compare.tex`.
 
     `curves`: by name (`trials`, `seconds`), then by group. `pictures`: file names to show in the Markdown. In every CSV
-    the keys that tell the groups apart are columns of their own.
+    the keys that distinguish the groups have their own columns.
     """
     keys, on_the_way = keys_of(comparison), anytime.progress(comparison, question.target)
     tables = {"compare": rows(measures), "runs": runs(comparison, measures)}
@@ -201,7 +201,7 @@ def write_tables(
 
 
 def keys_of(comparison: Comparison) -> dict[str, dict[str, object]]:
-    """By group, the value of each key that tells the groups apart."""
+    """By group, the value of each key that distinguishes the groups."""
     return {
         name: {key: found[0].value(key) for key in comparison.by} for name, found in comparison.groups.items() if found
     }
@@ -210,7 +210,7 @@ def keys_of(comparison: Comparison) -> dict[str, dict[str, object]]:
 def with_keys(
     table: Iterable[Sequence[object]], keys: Mapping[str, Mapping[str, object]], columns: Sequence[str]
 ) -> Iterable[Sequence[object]]:
-    """A table with the keys of the groups that some of its columns name as columns of their own, at the end."""
+    """A table with additional columns at the end: the keys of the groups that some of its columns name."""
     rows = iter(table)
     head = next(rows)
     places = [(list(head).index(column), column) for column in columns]
@@ -222,7 +222,7 @@ def with_keys(
 
 
 def rows(measures: Sequence[Measure]) -> Iterable[Sequence[object]]:
-    """The tables with all digits, one below the other, headings first."""
+    """The tables with all digits, one below the other, with a header row."""
     yield ["measure", *Row._fields]
     for measure in measures:
         for row in measure.rows:
@@ -230,7 +230,7 @@ def rows(measures: Sequence[Measure]) -> Iterable[Sequence[object]]:
 
 
 def pairs(measures: Sequence[Measure]) -> Iterable[Sequence[object]]:
-    """The tests with all digits, headings first."""
+    """The tests with all digits and a header row."""
     yield ["measure", *Test._fields]
     for measure in measures:
         for test in measure.tests:
@@ -238,7 +238,7 @@ def pairs(measures: Sequence[Measure]) -> Iterable[Sequence[object]]:
 
 
 def runs(comparison: Comparison, measures: Sequence[Measure]) -> Iterable[tuple[Any, ...]]:
-    """Every run with the final value of each measure, headings first."""
+    """Every run with the final value of each measure, with a header row."""
     heads = ("group", "seed", "directory", "trials", "seconds", "parameters", "flops")
     yield (*heads, *(measure.name for measure in measures))
     for group, found in comparison.groups.items():
@@ -249,7 +249,8 @@ def runs(comparison: Comparison, measures: Sequence[Measure]) -> Iterable[tuple[
 
 
 def points(name: str, curves: Mapping[str, Curve]) -> Iterable[Sequence[object]]:
-    """The incumbents, over `name` (trials, seconds or epochs), or what `name` says over trials, headings first."""
+    """The incumbents over `name` (trials, seconds or epochs), or the values called `name` over trials, with a header
+    row."""
     yield ["group", name if name in ("trials", "seconds", "epochs") else "trials", "mean", "low", "high"]
     for group, curve in curves.items():
         for row in zip(curve.x.tolist(), curve.mean.tolist(), curve.low.tolist(), curve.high.tolist(), strict=True):
@@ -272,14 +273,14 @@ def _markdown(
             parts += [markdown_table(pair_cells(measure)), omnibus(measure) + "\n"]
     if sized := sizes(comparison):
         parts += ["## Sizes\n", markdown_table(size_cells(sized)), f"{SIZES}\n"]
-    parts += ["## On the way\n", markdown_table(progress_cells(on_the_way, measures[0]))]
+    parts += ["## Progress\n", markdown_table(progress_cells(on_the_way, measures[0]))]
     parts += [f"![{name.partition('.')[0].replace('_', ' ')}]({name})\n" for name in pictures]
     parts.append(f"{reading(question)}\n")
     return "\n".join(parts)
 
 
 def progress_cells(found: Sequence[anytime.Progress], measure: Measure) -> list[tuple[str, ...]]:
-    """Groups on their way as text, the head first. `measure`: the objective's."""
+    """The progress of groups as text, with a header row. `measure`: the objective's."""
     scale, aimed = factor(measure), any(one.reached for one in found)
     rows: list[tuple[str, ...]] = [("group", "mean of the best so far", *(("reached the target", "trials") * aimed))]
     for one in found:
@@ -298,8 +299,8 @@ def markdown_table(rows: Sequence[Sequence[str]]) -> str:
 def latex(comparison: Comparison, measures: Sequence[Measure], question: Question = PLAIN, prefix: str = "") -> str:
     """For each measure a table over seeds and one of its tests, for LaTeX with the package booktabs.
 
-    `prefix`: what labels begin with. The best mean is bold; groups that do not differ from it, or from a group
-    of reference, at 5 % have an equals sign, and p-values below that a star.
+    `prefix`: prefix of labels. The best mean is bold; groups that do not differ at 5 % from it, or from the reference
+    group, have an equals sign, and p-values below 5 % a star.
     """
     parts = [f"% {one_line(line)}\n" for line in summary_lines(comparison)] + [tex.PREAMBLE]
     about = tex.escaped(_options(comparison) if question.cuts else _benchmark(comparison))
@@ -322,7 +323,8 @@ def latex(comparison: Comparison, measures: Sequence[Measure], question: Questio
 
 
 def _not_different(measure: Measure, reference: str | None) -> set[str]:
-    """The groups that the tests do not tell from the one of reference, without any from those with the best mean."""
+    """The groups that the tests do not distinguish from the reference group or, without one, from those with the best
+    mean."""
     if not measure.rows:
         return set()
     other = measure.rows[0].group if reference is None else reference

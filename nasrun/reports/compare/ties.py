@@ -1,6 +1,6 @@
-"""Which values of a comparison are equal: two that differ by less than the metric can tell apart are a tie.
+"""Ties in a comparison: two values that differ by less than the metric can resolve are equal.
 
-Means over repeats are rounded, in older versions of nasrun more than once; a difference of 1e-16 must not be ranked.
+Means over repeats are rounded, in older versions of nasrun more than once; a difference of 1e-16 must not affect ranks.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,17 +11,17 @@ from nasrun.reports.compare.runs import ComparedRun
 from nasrun.tables import SHIPPED
 
 ROUNDING = 1e-9
-"""Share of the largest value that counts as rounding, where the resolution of a metric is not known."""
+"""Share of the largest value that counts as rounding, if the resolution of a metric is not known."""
 
 PARTS = {"val_accuracy": "validation", "test_accuracy": "test"}
-"""The metrics that are shares of images, with the part of the data that these are of."""
+"""The metrics that are shares of images, with the part of the data that they are computed on."""
 
 
 def tolerance(name: str, runs: Sequence[ComparedRun], values: np.ndarray) -> float:
-    """The largest difference between two values of a metric that is a tie.
+    """The largest difference between two values of a metric that counts as a tie.
 
     Half of the metric's resolution, which is one image of the part that it is measured on, or the last decimal of a
-    shipped table, over the repeats that a value is a mean of. `ROUNDING` where neither is known.
+    shipped table, divided by the number of repeats in a mean. `ROUNDING` if neither is known.
     """
     known = [_resolution(name, run) for run in runs]
     steps = [step for step in known if step is not None]
@@ -32,7 +32,7 @@ def tolerance(name: str, runs: Sequence[ComparedRun], values: np.ndarray) -> flo
 
 
 def _resolution(name: str, run: ComparedRun) -> float | None:
-    """The smallest step of a metric of a run; None where it is not known."""
+    """The smallest step of a metric of a run; None if it is not known."""
     repeats = int(run.config.get("evaluator.repeats", 1)) if name == run.objective.metric else 1
     named = (run.header.facts.get("table") or {}).get("name")
     if named is not None and name.endswith(("accuracy", "regret")):
@@ -44,7 +44,7 @@ def _resolution(name: str, run: ComparedRun) -> float | None:
 
 def merged(values: Mapping[str, Mapping[int, float]], limit: float) -> dict[str, dict[int, float]]:
     """The values by group and seed, with ties made equal: each chain of values no further apart than `limit` becomes
-    the middle one of it. What is no tie stays as it is to the bit, and so does what is not finite."""
+    its middle value. Values without ties, and non-finite ones, do not change."""
     places = [(group, seed) for group, found in values.items() for seed in found]
     numbers = np.array([values[group][seed] for group, seed in places], dtype=float)
     equal = merge(numbers, limit)
@@ -55,7 +55,7 @@ def merged(values: Mapping[str, Mapping[int, float]], limit: float) -> dict[str,
 
 
 def merge(numbers: np.ndarray, limit: float) -> np.ndarray:
-    """Float (values,) with ties made equal, as `merged` says; in whatever order they stand, the same."""
+    """Float (values,) with ties made equal, as in `merged`; independent of their order."""
     result = np.array(numbers, dtype=float)
     order = np.argsort(result, kind="stable")
     order = order[np.isfinite(result[order])]

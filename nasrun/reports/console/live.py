@@ -1,4 +1,4 @@
-"""The live view of a run on a terminal. Events are only stored; a thread of its own draws the view from them."""
+"""The live view of a run on a terminal. Events are only stored; a separate thread draws the view."""
 
 import contextlib
 import heapq
@@ -27,7 +27,7 @@ SHOWN = 5
 
 
 class Live(Printer):
-    """A view that is drawn anew at most four times a second, by a thread, from what the events left behind."""
+    """A view that a thread draws at most four times a second, from the stored events."""
 
     def __init__(self, space: SearchSpace, objective: Objective) -> None:
         super().__init__(space, objective)
@@ -36,7 +36,7 @@ class Live(Printer):
         self._progress: dict[int, Progress] = {}
         self._final: TrialRecord | None = None
         self._events = 0
-        # Kept by the drawing thread: how many of the records it has looked at, and what it found.
+        # State of the drawing thread: the number of records that it has read, and its findings.
         self._seen = self._before = 0
         self._counts: Counter[str] = Counter()
         self._top: list[TrialRecord] = []
@@ -75,7 +75,7 @@ class Live(Printer):
 
     def on_progress(self, progress: Progress) -> None:
         before = self._progress.get(progress.trial)
-        if progress.within and before is not None:  # the metrics of the last epoch stay
+        if progress.within and before is not None:  # keep the metrics of the last epoch
             progress = progress._replace(metrics=before.metrics)
         self._progress[progress.trial] = progress
         self._events += 1
@@ -98,7 +98,7 @@ class Live(Printer):
         if self._thread is not None:
             self._thread.join(2 * CLOCK_SECONDS)
         self._asked, self._progress = {}, {}
-        # The last drawing, too, must not fail a run that is over; a terminal that is gone cannot be given back.
+        # The last drawing, too, must not fail a finished run; a terminal that has gone cannot be restored.
         with contextlib.suppress(Exception):
             live.stop()
 
@@ -132,7 +132,7 @@ class Live(Printer):
         return Group(*lines)
 
     def _take_in(self) -> None:
-        """Look at the records that came since the last drawing."""
+        """Read the records that were added since the last drawing."""
         fresh = self._told[self._seen :]
         self._seen += len(fresh)
         for record in fresh:
@@ -166,7 +166,7 @@ class Live(Printer):
         return self._text(width, *parts)
 
     def jobs(self, width: int) -> "list[Text]":
-        """The trials in training, those with a sign of life first; a line each, four at most."""
+        """The running trials, those with progress first; a line each, four at most."""
         asked, progress = self._asked.copy(), self._progress.copy()
         lines = []
         for key, sign in list(progress.items())[:4]:
@@ -190,7 +190,7 @@ class Live(Printer):
         return lines
 
     def _table(self, width: int, rows: int) -> "list[Text]":
-        """The best trials: number, objective, parameters, origin and what fits of the genome."""
+        """The best trials: number, objective, parameters, origin and as much of the genome as fits."""
         if not self._top or rows < 1:
             return []
         metric, names = self._objective.metric, ("trial", self._objective.metric, "parameters", "origin")

@@ -1,4 +1,4 @@
-"""What a user sees of a run: a live view on a terminal, plain lines elsewhere, and a closing block in both.
+"""The output of a run: a live view on a terminal, plain lines elsewhere, and a closing block in both.
 
 Nothing here may change a run or slow it down.
 """
@@ -22,17 +22,17 @@ Mode = Literal["auto", "live", "plain", "none"]
 
 LINE_SECONDS = 0.5
 QUIET_SECONDS = 15.0
-"""After so long without a line, a training that goes on gets one."""
+"""Seconds without output after which a running training gets a line."""
 SHOWN = ("val_accuracy", "val_loss", "train_loss")
 WIDTH = 140
-"""Columns of a plain line where the output has none of its own."""
+"""Width of a plain line if the output has none."""
 
 
 def make_console(mode: Mode, space: SearchSpace, objective: Objective) -> Observer:
     """The observer that shows a run on stdout.
 
     `mode`: live (a view that is redrawn), plain (a line per trial, at most about two a second), none (nothing), or
-    auto: live where stdout is a terminal that can move its cursor, else plain. ValueError for any other mode.
+    auto: live if stdout is a terminal that can move its cursor, else plain. ValueError for any other mode.
     """
     if mode == "auto":
         able = sys.stdout is not None and sys.stdout.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
@@ -49,8 +49,8 @@ def make_console(mode: Mode, space: SearchSpace, objective: Objective) -> Observ
 
 
 class _Plain(Printer):
-    """One line per trial, fewer where trials are fast; a new best and a failure that were passed over come with the
-    next line. Where trials take long, a line now and then says how far one is."""
+    """Prints one line per trial, fewer if trials are fast; a new best and a failure that were skipped come with the
+    next line. If trials are slow, a line now and then shows their progress."""
 
     def __init__(self, space: SearchSpace, objective: Objective) -> None:
         super().__init__(space, objective)
@@ -103,7 +103,7 @@ class _Plain(Printer):
         super()._print(*lines)
 
     def _catch_up(self) -> int:
-        """Print what waits, each trial once and in order; returns the number of lines."""
+        """Print the waiting lines, each trial once and in order; returns the number of lines."""
         lines = dict(sorted(self._waiting.values(), key=lambda item: item[0]))
         self._waiting.clear()
         if lines:

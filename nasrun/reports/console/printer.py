@@ -1,4 +1,4 @@
-"""What the consoles share: printing that never fails, words for a trial, and the closing block."""
+"""The common part of the consoles: printing that never fails, the description of a trial, and the closing block."""
 
 import sys
 from collections.abc import Mapping
@@ -15,14 +15,14 @@ _ASCII = str.maketrans({"…": "~", "·": "|", "±": "~", "━": "#", "─": "-"
 
 
 class Printer(Observer):
-    """An observer that prints to stdout; output that cannot be written any more is given up in silence."""
+    """An observer that prints to stdout; if the output can no longer be written, it stops silently."""
 
     def __init__(self, space: SearchSpace, objective: Objective) -> None:
         self._space, self._objective = space, objective
         self._trials = 0
         self._directory = Path()
         self._lost = False
-        # Asked now: while a live view is up, sys.stdout is rich's stand-in, which does not tell.
+        # Read now: during a live view, sys.stdout is rich's replacement, which has no encoding.
         self._encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
 
     def on_start(self, trials: int, records: Mapping[int, TrialRecord], directory: Path) -> None:
@@ -45,7 +45,7 @@ class Printer(Observer):
             give_up_output()
 
     def _encodable(self, text: str) -> str:
-        """The text in characters that stdout can show; the signs used here have their ASCII counterparts."""
+        """The text in characters that stdout can show; the signs used here have ASCII replacements."""
         if not self._encoding.lower().startswith("utf"):
             text = text.translate(_ASCII)
         return text.encode(self._encoding, "replace").decode(self._encoding)

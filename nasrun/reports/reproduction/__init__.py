@@ -1,1 +1,1 @@
-"""A paper's claims beside what runs came to: read from YAML, measured, judged, and written as one table."""
+"""A paper's claims compared with the results of runs: read from YAML, measured, judged, and written as one table."""

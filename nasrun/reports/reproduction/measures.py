@@ -1,8 +1,8 @@
-"""What a claim measures of runs: a number per seed.
+"""The measure of a claim: a number per seed.
 
 A measure is a metric of the finished run (`test_accuracy`, `val_regret`, ...; of its test, else of its best trial), or
-a statistic over its trials in their order, written `NAME(METRIC)`, as `last_fifth(val_accuracy)`; `NAME(METRIC, N)`:
-with generations of N trials in place of 30.
+a statistic over its trials in order, written `NAME(METRIC)`, such as `last_fifth(val_accuracy)`; `NAME(METRIC, N)` uses
+generations of N trials in place of 30.
 """
 
 import math
@@ -15,7 +15,7 @@ from nasrun.reports.reproduction.plan import Selection
 from nasrun.reports.sweep_runs import SweepRun
 
 GENERATION = 30
-"""Trials of a generation, in tables over generations (slides)."""
+"""Number of trials of a generation, in tables over generations (slides)."""
 
 Values = Sequence[float | None]
 
@@ -35,7 +35,7 @@ def _present(values: Values) -> list[float]:
 
 
 def _first_met(values: Values, size: int) -> float:
-    """The generation that met the highest value first."""
+    """The first generation that reached the highest value."""
     bests = generation_bests(values, size)
     return float(next(number for number, best in bests.items() if best == max(bests.values())))
 
@@ -48,13 +48,13 @@ STATISTICS: dict[str, Callable[[Values, int], float]] = {
     "generations": lambda values, size: exact_mean([*generation_bests(values, size).values()]),
     "first_met": _first_met,
 }
-"""Over the trials of a run, given the size of a generation; `generations`: the mean of the best of each."""
+"""Statistics over the trials of a run, given the size of a generation; `generations`: the mean of the best of each."""
 
 PATTERN = re.compile(r"(\w+)\((\w+)(?:, (\d+))?\)")
 
 
 def matching(runs: Sequence[SweepRun], where: Mapping[str, str]) -> list[SweepRun]:
-    """The runs whose options and values are those of `where`."""
+    """The runs with the options and values of `where`."""
     found = []
     for run in runs:
         known = {key: typed(value) for key, value in flat(run.config).items()} | dict(run.choices)
@@ -64,7 +64,7 @@ def matching(runs: Sequence[SweepRun], where: Mapping[str, str]) -> list[SweepRu
 
 
 def measured(runs: Sequence[SweepRun], selection: Selection) -> dict[int, float]:
-    """The measure by seed, its mean where several runs have one seed; by repeat where one architecture is asked for."""
+    """The measure by seed (the mean if several runs have one seed), or by repeat if one architecture is asked for."""
     chosen = matching(runs, selection.where)
     if selection.genome is not None:
         repeats = [value for run in chosen for value in run.repeats(selection.genome, selection.measure)]

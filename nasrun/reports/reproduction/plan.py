@@ -43,8 +43,7 @@ ORDERS = ("above", "below", "alike")
 
 @dataclass(frozen=True)
 class Selection:
-    """Runs of a step, and what is measured of each. `genome`: of one architecture, whose repeats take the place of
-    runs."""
+    """Runs of a step, and the measure of each. `genome`: of one architecture, whose repeats replace the runs."""
 
     step: str
     measure: str
@@ -54,7 +53,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class Printed:
-    """A figure of a paper: a mean over `n` runs with their sample deviation, where that is printed."""
+    """A figure of a paper: a mean over `n` runs with their sample deviation, if printed."""
 
     value: float
     n: int = 1
@@ -63,7 +62,7 @@ class Printed:
 
 @dataclass(frozen=True)
 class Claim:
-    """What a paper says, and what of ours stands beside it. `theirs`: a figure, or words where an order is claimed."""
+    """A paper's claim, and the runs to compare it with. `theirs`: a figure, or words if an order is claimed."""
 
     says: str
     theirs: Printed | str
@@ -76,7 +75,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """A paper's claims and the sweeps that measure them. `steps`: the words of each sweep, by its folder's name."""
+    """A paper's claims and the sweeps that measure them. `steps`: the arguments of each sweep, by its folder's name."""
 
     name: str
     about: str
@@ -88,19 +87,19 @@ class Reproduction:
 
 
 def names() -> list[str]:
-    """The reproductions that there are."""
+    """The available reproductions."""
     return sorted(path.stem for path in (conf_dir() / REPRODUCTIONS).glob("*.yaml"))
 
 
 def read_reproduction(name: str) -> Reproduction:
-    """The reproduction of a name; ConfigError where there is none, or where its file is not as it must be."""
+    """The named reproduction; ConfigError if there is none, or its file is invalid."""
     if name not in names():
         raise ConfigError(f"{name}: no such reproduction; {nearest(name, names())}")
     return read_file(conf_dir() / REPRODUCTIONS / f"{name}.yaml")
 
 
 def read_file(path: Path) -> Reproduction:
-    """The reproduction in a file; ConfigError where something is missing or not known there."""
+    """The reproduction in a file; ConfigError if something is missing or unknown there."""
     text = path.read_text(encoding="utf-8")
     about = text.partition("\n")[0].lstrip("# ")
     content = yaml.safe_load(text)
@@ -109,7 +108,7 @@ def read_file(path: Path) -> Reproduction:
         claims = tuple(_claim(one, steps) for one in content.pop("claims"))
         return Reproduction(path.stem, about, steps=steps, claims=claims, **content)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ConfigError(f"{path}: {type(error).__name__}: {error}; what such a file holds: {__name__}") from None
+        raise ConfigError(f"{path}: {type(error).__name__}: {error}; the format is described in {__name__}") from None
 
 
 def _claim(content: Mapping[str, Any], steps: Mapping[str, Any]) -> Claim:
@@ -122,7 +121,7 @@ def _claim(content: Mapping[str, Any], steps: Mapping[str, Any]) -> Claim:
     printed = theirs if isinstance(theirs, str) else Printed(**theirs) if isinstance(theirs, dict) else Printed(theirs)
     claim = Claim(theirs=printed, ours=ours, than=than, **given)
     if isinstance(printed, str) != (than is not None) or claim.claimed not in ORDERS:
-        raise ValueError(f"{claim.says!r}: a figure, or words, `than` and `claimed` as one of {', '.join(ORDERS)}")
+        raise ValueError(f"{claim.says!r}: expected a figure, or words, `than` and `claimed`: {', '.join(ORDERS)}")
     return claim
 
 

@@ -1,4 +1,4 @@
-"""The table of a reproduction: a row per claim, what it took to measure, and the files that hold both."""
+"""The table of a reproduction: a row per claim, the time of the runs, and the files that hold both."""
 
 import json
 import math
@@ -22,7 +22,7 @@ OVERVIEW = ("paper", *HEAD, "command", "time")
 
 
 def table_of(plan: Reproduction, folder: Path) -> dict[str, Any]:
-    """The claims with what the finished runs below a folder say of them, as plain JSON."""
+    """The claims with the verdicts of the finished runs below a folder, as plain JSON."""
     runs = {step: _runs(folder / step) for step in plan.steps}
     everything = [run for found in runs.values() for run in found]
     return {
@@ -42,7 +42,7 @@ def _runs(folder: Path) -> list[SweepRun]:
 
 
 def machine(environment: Mapping[str, Any]) -> str:
-    """Where a run was made, in words."""
+    """A description of the machine of a run."""
     runtime, packages = environment.get("runtime") or {}, environment["packages"]
     threads = f", {runtime['threads']} used" if runtime.get("threads") else ""
     torch = f", torch {packages['torch']}" if "torch" in packages else ""
@@ -90,7 +90,7 @@ def cells(claim: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def spent(table: Mapping[str, Any]) -> str:
-    """What the runs of a table took, and where."""
+    """The time of a table's runs, and their machines."""
     machines = "; ".join(table["machines"]) or "none yet"
     return f"{counted(table['runs'], 'run')}, {duration(table['seconds'])} in all; {machines}"
 
@@ -102,7 +102,7 @@ def write_table(table: Mapping[str, Any], folder: Path) -> Path:
 
 
 def read_tables(folder: Path) -> list[dict[str, Any]]:
-    """The tables that were kept in a folder, in the order of their names."""
+    """The tables in a folder, in the order of their names."""
     return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
 
 

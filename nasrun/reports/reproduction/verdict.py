@@ -1,10 +1,10 @@
-"""What runs say of a claim: a mean with its interval, and one of five words.
+"""The verdict of runs on a claim: a mean with its interval, and one of five words.
 
-`agrees`: a figure that is no farther from the mean of the runs than the 95 % intervals of both reach, that of a paper
-which prints no deviation with the deviation of the runs here; an order that the paired permutation test finds
-(p < 0.05), or, where no difference is claimed, one that it does not find although it could. `differs`: a figure farther
-away, an order that the test finds the other way round. `not shown`: an order that the runs leave open.
-`not comparable`: the paper measured something else, or there is one run alone. `not run`: there is none.
+`agrees`: a figure no farther from the mean of the runs than the 95 % intervals of both reach (for a paper without a
+deviation, with that of the runs here); an order that the paired permutation test finds (p < 0.05); or, if no difference
+is claimed, one that it does not find although it could. `differs`: a figure farther away, or an order that the test
+finds reversed. `not shown`: an order that the runs leave open. `not comparable`: the paper measured something else, or
+there is only one run. `not run`: there is none.
 """
 
 import math
@@ -23,14 +23,14 @@ LEVEL = 0.05
 NORMAL = 1.96
 """Half the width of a 95 % interval in standard errors."""
 ENOUGH = 6
-"""Pairs from which on the permutation test can come to p < 0.05."""
+"""Minimum number of pairs with which the permutation test can reach p < 0.05."""
 
 Word = Literal["agrees", "differs", "not shown", "not comparable", "not run"]
 
 
 class Verdict(NamedTuple):
     """`mean`: of the runs, or for an order of the paired differences, with the 95 % bootstrap interval. `means`: of
-    both sides of an order. `n`: runs, or pairs. `p`: of the test of an order. `why`: what is to be said beside it."""
+    both sides of an order. `n`: number of runs, or pairs. `p`: of the test of an order. `why`: a remark."""
 
     word: Word
     n: int
@@ -43,7 +43,7 @@ class Verdict(NamedTuple):
 
 
 def judge(claim: Claim, ours: Mapping[int, float], than: Mapping[int, float] | None = None) -> Verdict:
-    """What values by seed say of a claim; `than`: those of the other side of an order."""
+    """The verdict of values by seed on a claim; `than`: the values of the other side of an order."""
     verdict = _figure(claim, ours) if than is None else _order(claim, ours, than)
     if claim.not_comparable and verdict.n:
         return verdict._replace(word="not comparable", why=claim.not_comparable)

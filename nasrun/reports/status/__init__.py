@@ -1,2 +1,2 @@
-"""What goes on in runs and sweeps, read from their journals and locks alone: `state` finds it, `words` says it on a
+"""The state of runs and sweeps, read only from their journals and locks: `state` finds it, `words` shows it on a
 console, `page` and `server` show it in a browser."""

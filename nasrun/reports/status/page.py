@@ -1,4 +1,5 @@
-"""The page of `nasrun watch`, and what it asks for every few seconds. What comes from runs is shown as text alone."""
+"""The page of `nasrun watch`, and its data, which it requests every few seconds. Text from runs is shown only as
+text."""
 
 import time
 from collections import Counter
@@ -14,13 +15,13 @@ from nasrun.reports.tables import one_line
 
 TEMPLATE = "watch.html.jinja"
 SECONDS = 2.0
-"""Between two looks of the page."""
+"""Seconds between two requests of the page."""
 MOST_LINES = 16
-"""Trials and workers that are told of a run."""
+"""Maximum number of trials and workers shown for a run."""
 
 
 class Watched:
-    """Some folders with the runs that are in them by now."""
+    """Some folders with the runs found in them so far."""
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self._folders = folders
@@ -32,7 +33,7 @@ class Watched:
         return render(TEMPLATE, {"title": "What runs", "folders": names, "seconds": SECONDS, "nonce": nonce})
 
     def state(self) -> dict[str, Any]:
-        """What the page shows by now, as JSON."""
+        """The current state for the page, as JSON."""
         runs = runs_below(self._folders)
         self._followers = {run: self._followers.get(run) or Follower(run) for run in runs}
         states = sorted((one.look() for one in self._followers.values()), key=lambda state: KINDS.index(state.kind))

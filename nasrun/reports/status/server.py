@@ -1,6 +1,6 @@
-"""The server of `nasrun watch`: one page and what it asks for, on this machine alone, for whoever has its token.
+"""The server of `nasrun watch`: one page and its data, only on this machine, for holders of its token.
 
-It reads and answers two addresses; there is nothing that it writes, starts or stops, and no file that it hands out.
+It only reads, and answers two addresses; it writes, starts and stops nothing, and serves no files.
 """
 
 import hmac
@@ -18,7 +18,7 @@ REFUSED = b"nasrun watch: the address with its token is on the console that it w
 
 
 class Server(ThreadingHTTPServer):
-    """Answers the page for the runs that are watched. `address`: with the token that it has to be asked with."""
+    """Serves the page for the watched runs. `address`: includes the required token."""
 
     daemon_threads = True
 
@@ -40,7 +40,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path, _, query = self.path.partition("?")
         given = urllib.parse.parse_qs(query).get("token", [""])[0]
-        # By the host that was asked for: pages of others cannot have a name of theirs lead here. Tunnels change ports.
+        # Checks the requested host, so that pages of other sites cannot reach this server by a name of theirs. Tunnels
+        # change ports.
         host = self.headers.get("Host", "").partition(":")[0]
         known = hmac.compare_digest(given.encode(), self.server.token.encode())
         if not known or host not in (HOST, "localhost"):
@@ -52,7 +53,7 @@ class _Handler(BaseHTTPRequestHandler):
             with self.server.turn:
                 try:
                     content, code = json.dumps(self.server.watched.state()), 200
-                except (ConfigError, OSError) as error:  # the folder is gone
+                except (ConfigError, OSError) as error:  # the folder is missing
                     content, code = json.dumps({"error": str(error)}), 404
             self._answer(code, content.encode(), "application/json")
         else:
@@ -74,4 +75,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, *arguments: object) -> None:
-        """In silence: the token is part of what is asked for."""
+        """Log nothing: the token is part of the request."""

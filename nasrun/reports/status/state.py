@@ -1,4 +1,4 @@
-"""The state of runs and sweeps: what is running, done, failed, stopped or waiting, since when, and how much is left."""
+"""The state of runs and sweeps: running, done, failed, stopped or waiting, since when, and the time left."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,19 +21,19 @@ from nasrun.storage.records import RunRecords, TrialRecord
 
 Kind = Literal["running", "stopped", "failed", "damaged", "done"]
 KINDS: Sequence[Kind] = ("running", "stopped", "failed", "damaged", "done")
-"""In the order in which they are listed. stopped: interrupted or killed, and can be resumed. failed: gave up."""
+"""The states in display order. stopped: interrupted or killed, and can be resumed. failed: gave up."""
 RECENT = 50
-"""Trials by which the speed of a run is told."""
+"""Number of recent trials that a run's speed is computed from."""
 SWEEP_LOCK = ".sweep.lock"
 MOST_POINTS = 200
-"""Points of a curve."""
+"""Maximum number of points of a curve."""
 
 
 @dataclass(frozen=True)
 class Measuring:
-    """Trials that a worker is at, or one that the run itself is (`worker` empty); none where a worker waits for some,
-    and None for the winner in its final training. `seconds`: for how long, or since the trial was proposed. `epochs`:
-    done, and in all."""
+    """The trials of a worker, or one of the run itself (`worker` empty); empty if a worker is idle, and None for the
+    winner in its final training. `seconds`: since they began, or since the trial was proposed. `epochs`: done, and in
+    all."""
 
     trials: Sequence[int] | None
     seconds: float
@@ -43,12 +43,12 @@ class Measuring:
 
 @dataclass(frozen=True)
 class RunState:
-    """What a run is at.
+    """The state of a run.
 
-    `since`: seconds since 1970 from which on it is that; `told`, `trials`: complete and in all; `left`: seconds that
-    the search still takes at its speed, where that is known. `best`: the number of a trial with its value of `metric`.
-    `in_flight`: trials that were proposed and are not complete; `measuring`: what workers are at, as they said within
-    the last second or two. `choices`: what tells it from others. `curve`: (trial, best so far).
+    `since`: start of this state in seconds since 1970; `told`, `trials`: number of completed trials and of all; `left`:
+    estimated seconds left for the search, if known. `best`: the number of a trial with its value of `metric`.
+    `in_flight`: trials that were proposed and are not complete; `measuring`: the workers' trials, as reported within
+    the last second or two. `choices`: what distinguishes it from other runs. `curve`: (trial, best so far).
     """
 
     directory: Path
@@ -72,8 +72,8 @@ class RunState:
 
 @dataclass(frozen=True)
 class SweepState:
-    """What is known of a sweep: its folder, its runs in all (None: not known), those that were not begun, and who runs
-    it."""
+    """The state of a sweep: its folder, its total number of runs (None: not known), those that have not begun, and who
+    runs it."""
 
     directory: Path
     runs: int | None
@@ -82,7 +82,7 @@ class SweepState:
 
 
 class Follower:
-    """Looks at a run again and again, and reads at each time only what is new in its journal."""
+    """Reads a run repeatedly, each time only the new part of its journal."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -94,7 +94,7 @@ class Follower:
         self._counted = self._failed = 0
 
     def look(self) -> RunState:
-        """The state of the run by now."""
+        """The current state of the run."""
         holder = holder_of(self.directory / NAME)
         try:
             self._read()
@@ -133,10 +133,10 @@ class Follower:
             self._asked_at.pop(event.trial, None)
 
     def _count(self, run: RunRecords, holder: Holder) -> None:
-        """Take in the trials that were told since the last time."""
+        """Count the trials that were completed since the last time."""
         if self._objective is None:
             self._objective = _objective(self.directory, holder)
-        if self._objective is None and holder.alive:  # the runner says it within a second
+        if self._objective is None and holder.alive:  # the runner reports it within a second
             return
         for record in islice(run.trials.values(), self._counted, None):
             self._failed += record.status == "failed"
@@ -177,19 +177,19 @@ class Follower:
 
 
 def runs_below(folders: Sequence[Path]) -> list[Path]:
-    """The run directories among and below some folders; ConfigError where there is none."""
+    """The run directories among and below some folders; ConfigError if there are none."""
     found: dict[Path, None] = {}
     for folder in folders:
         try:
             found |= dict.fromkeys(find_runs([folder]))
         except ConfigError:
-            if not (folder / SWEEP_LOCK).is_file():  # a sweep that has begun no run yet
+            if not (folder / SWEEP_LOCK).is_file():  # a sweep without a run so far
                 raise
     return list(found)
 
 
 def sweep_of(folder: Path, runs: int) -> SweepState | None:
-    """What is known of the sweep in a folder, in which there are so many runs; None where there is none."""
+    """The state of the sweep in a folder that holds so many runs; None if there is none."""
     path = folder / SWEEP_LOCK
     if not path.is_file():
         return None
@@ -202,7 +202,7 @@ def sweep_of(folder: Path, runs: int) -> SweepState | None:
 
 
 def _objective(directory: Path, holder: Holder) -> Objective | None:
-    """What the runner says, else what the summary of a finished run does."""
+    """The runner's objective, else that in the summary of a finished run."""
     said: Any = (holder.says or {}).get("objective")
     if not isinstance(said, dict):
         try:
@@ -224,7 +224,7 @@ def _better(value: float, best: float, objective: Objective | None) -> bool:
 
 
 def _trials(run: RunRecords, says: Mapping[str, Any]) -> int:
-    """Trials in all: what the runner says, else what the journal does."""
+    """Total number of trials: as the runner reports, else by the journal."""
     if isinstance(says.get("trials"), int) and says["trials"] > 0:
         return int(says["trials"])
     changed = [value for key, value in run.changes if key == "trials" and isinstance(value, int)]
@@ -234,7 +234,7 @@ def _trials(run: RunRecords, says: Mapping[str, Any]) -> int:
 
 
 def _last(run: RunRecords, holder: Holder) -> float | None:
-    """When a run that was stopped gave its last sign of life."""
+    """The last sign of life of a run that was stopped."""
     written = run.last_time
     return max((moment for moment in (written, holder.seen) if moment is not None), default=None)
 
@@ -252,7 +252,7 @@ def _workers(says: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _measuring(asked_at: Mapping[int, float], says: Mapping[str, Any], moment: float) -> Iterator[Measuring]:
-    """What is measured, and where."""
+    """The trials being measured, and where."""
     epochs: Mapping[str, Any] = says["epochs"] if isinstance(says.get("epochs"), dict) else {}
 
     def done(trial: int) -> tuple[float, int] | None:
@@ -274,7 +274,7 @@ def _measuring(asked_at: Mapping[int, float], says: Mapping[str, Any], moment: f
 
 
 def _choices(header: RunStarted) -> list[str]:
-    """What is best known of a run: its strategy, data and seed."""
+    """The main properties of a run: its strategy, data and seed."""
     named = [f"{group}={header.choices[group]}" for group in ("strategy", "dataset") if header.choices.get(group)]
     return [*named, f"seed={header.seed}"]
 

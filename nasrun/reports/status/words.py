@@ -1,4 +1,4 @@
-"""The state of runs in words: a few lines for one, a table for many, JSON for other programs."""
+"""The state of runs as text: a few lines for one, a table for many, JSON for other programs."""
 
 import time
 from collections import Counter
@@ -14,7 +14,7 @@ from nasrun.reports.tables import one_line
 from nasrun.storage.journal import now
 
 FEW = 20
-"""Runs up to which finished ones are listed too."""
+"""Maximum number of runs for which finished ones are listed too."""
 DAY = 86400.0
 
 
@@ -31,8 +31,8 @@ def describe_run(state: RunState) -> Iterator[str]:
 
 
 def describe_runs(states: Sequence[RunState], sweeps: Sequence[SweepState], everything: bool = False) -> Iterator[str]:
-    """Many runs: a line of counts for each sweep and for all, and a table. `everything`: finished ones are listed, be
-    they many."""
+    """Many runs: a line of counts for each sweep and for all, and a table. `everything`: list finished ones too,
+    however many."""
     yield counts_in_words(states, sweeps)
     for sweep in sweeps:
         if sweep.holder.alive:
@@ -47,11 +47,11 @@ def describe_runs(states: Sequence[RunState], sweeps: Sequence[SweepState], ever
         yield from _table([_ROW, *(_row(state) for state in shown)])
     hidden = len(states) - len(shown)
     if hidden:
-        yield f"{hidden:,} finished runs are not listed; with them: --all"
+        yield f"{hidden:,} finished runs are not listed; to list them: --all"
 
 
 def counts_in_words(states: Sequence[RunState], sweeps: Sequence[SweepState]) -> str:
-    """How many runs there are of each kind."""
+    """The number of runs of each kind."""
     counts = Counter(state.kind for state in states)
     waiting = sum(sweep.waiting for sweep in sweeps)
     parts = [f"{counts[kind]:,} {kind}" for kind in KINDS if counts[kind]]
@@ -61,7 +61,7 @@ def counts_in_words(states: Sequence[RunState], sweeps: Sequence[SweepState]) ->
 
 
 def measuring_in_words(one: Measuring) -> str:
-    """What is measured, where, and how far it is."""
+    """A description of a measurement: what, where, and its progress."""
     epoch = "" if one.epochs is None else f", epoch {one.epochs[0]:.4g} of {one.epochs[1]}"
     if one.trials is None:
         return f"final training of the winner{epoch}"
@@ -72,7 +72,7 @@ def measuring_in_words(one: Measuring) -> str:
 
 
 def moment(seconds: float | None) -> str:
-    """A moment in local time: with the date where it is not of the last day."""
+    """A moment in local time, with the date unless it is within the last day."""
     if seconds is None:
         return "an unknown moment"
     near = abs(now() - seconds) < DAY
@@ -80,12 +80,12 @@ def moment(seconds: float | None) -> str:
 
 
 def as_json(states: Sequence[RunState], sweeps: Sequence[SweepState]) -> dict[str, Any]:
-    """All of it for other programs: times in seconds since 1970."""
+    """Everything for other programs: times in seconds since 1970."""
     return {"runs": [_plain(state) for state in states], "sweeps": [_plain(sweep) for sweep in sweeps]}
 
 
 def progress_in_words(state: RunState) -> str:
-    """How far a run is."""
+    """The progress of a run."""
     if state.phase == "final":
         return "the winner's final training"
     return f"{state.told:,} of {counted(state.trials, 'trial')}" if state.trials else counted(state.told, "trial")

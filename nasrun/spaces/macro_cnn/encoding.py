@@ -1,3 +1,3 @@
-"""The tokens of macro CNNs that are no numbers of channels."""
+"""The tokens of macro CNNs that are not numbers of channels."""
 
 POOL = "pool"

@@ -1,7 +1,7 @@
 """Plain networks of 3x3 convolutions and 2x2 maximum poolings: a global (macro) space, for Fashion-MNIST.
 
 Source: the slides of the thesis on reinforcement learning and metaheuristics for NAS, "Additional work": 5, 7 or 9
-hidden layers, each a conv3x3 of some output dimension or a maxpool2x2. torch is imported by `build` alone.
+hidden layers, each a conv3x3 of some output dimension or a maxpool2x2. Only `build` imports torch.
 """
 
 from bisect import bisect_right
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 
 class MacroCNN(SearchSpace):
-    """Networks of as many layers as one of `depths`, each a convolution or a pooling; then two dense layers.
+    """Networks whose number of layers is one of `depths`, each a convolution or a pooling; then two dense layers.
 
-    Genome: `(depth, layer, layer, ...)`. A layer is the output channels of a 3x3 convolution (stride 1, padding 1,
-    then batch normalisation if `batch_norm`, then relu), or "pool": 2x2 maximum pooling with stride 2, of which there
-    are at most `max_pools`. Pooling rounds up, so that any size of input will do. String: `c32-pool-c64-c64-pool`.
-    After the layers come global average pooling, a dense layer of `dense` units with relu, and one of `task.outputs`.
+    Genome: `(depth, layer, layer, ...)`. A layer is the output channels of a 3x3 convolution (stride 1, padding 1, then
+    batch normalisation if `batch_norm`, then relu), or "pool": 2x2 maximum pooling with stride 2, at most `max_pools`
+    times. Pooling rounds up, so any input size works. String: `c32-pool-c64-c64-pool`. After the layers come global
+    average pooling, a dense layer of `dense` units with relu, and one of `task.outputs`.
 
-    The order of `depths` and `channels` is the order of `choices`, with "pool" before the channels, and with the seed
-    it decides what is drawn. ValueError, beginning with the key, where the options make no space.
+    The order of `depths` and `channels` is the order of `choices`, with "pool" before the channels, and together with
+    the seed it determines the draws. ValueError, beginning with the key, if the options leave no valid space.
     """
 
     flops_limit = 20_000_000
@@ -50,7 +50,7 @@ class MacroCNN(SearchSpace):
     ) -> None:
         fewest = min(depths)
         if max_pools >= fewest:
-            raise ValueError(f"max_pools={max_pools}: must be below {fewest}, the fewest layers of depths")
+            raise ValueError(f"max_pools={max_pools}: must be < {fewest}, the smallest of depths")
         self.max_pools = max_pools
         self.batch_norm = batch_norm
         self.dense = dense
@@ -61,7 +61,7 @@ class MacroCNN(SearchSpace):
         self._deeper = dict(pairwise(sorted(depths)))
         self._shallower = {deeper: depth for depth, deeper in self._deeper.items()}
         self.size: int = 0
-        # Of the genomes of a depth, the share of those with no more than 0, 1, 2, ... poolings.
+        # For each depth, the share of its genomes with no more than 0, 1, 2, ... poolings.
         self._shares: dict[int, list[float]] = {}
         for depth in depths:
             counts = [comb(depth, pools) * len(channels) ** (depth - pools) for pools in range(max_pools + 1)]
@@ -78,8 +78,7 @@ class MacroCNN(SearchSpace):
     def sample(self, rng: np.random.Generator) -> Genome:
         """Draw the depth uniformly, then a genome uniformly among those of that depth.
 
-        Uniform over all genomes would make nearly every one as deep as allowed, because there are so many more of
-        those.
+        A uniform draw over all genomes would nearly always give the largest depth, which has by far the most genomes.
         """
         depth = pick(self._depths, rng)
         pools = bisect_right(self._shares[depth], rng.random())
@@ -91,8 +90,8 @@ class MacroCNN(SearchSpace):
         return _join(layers)
 
     def change_operation(self, genome: Genome, rng: np.random.Generator) -> Genome:
-        """Make a convolution a pooling, unless there are `max_pools` already, or a pooling a convolution with random
-        channels; uniform over the layers that may change."""
+        """Change a convolution to a pooling, unless there are already `max_pools`, or a pooling to a convolution with
+        random channels; uniform over the layers that may change."""
         layers = genome[1:]
         full = layers.count(POOL) == self.max_pools
         places = [place for place, layer in enumerate(layers) if layer == POOL or not full]
@@ -120,7 +119,8 @@ class MacroCNN(SearchSpace):
         return tuple(tokens)
 
     def add_layers(self, genome: Genome, rng: np.random.Generator) -> Genome:
-        """Go to the next larger of `depths` by inserting random layers at random places, unless it is the largest."""
+        """Go to the next larger of `depths` by inserting random layers at random positions, unless it is the
+        largest."""
         layers = list(genome[1:])
         for _ in range(self._deeper.get(len(layers), len(layers)) - len(layers)):
             legal = self._layers if layers.count(POOL) < self.max_pools else self._channels
@@ -128,7 +128,7 @@ class MacroCNN(SearchSpace):
         return _join(layers)
 
     def remove_layers(self, genome: Genome, rng: np.random.Generator) -> Genome:
-        """Go to the next smaller of `depths` by taking out random layers, unless it is the smallest."""
+        """Go to the next smaller of `depths` by removing random layers, unless it is the smallest."""
         layers = list(genome[1:])
         for _ in range(len(layers) - self._shallower.get(len(layers), len(layers))):
             del layers[int(rng.random() * len(layers))]
@@ -137,8 +137,8 @@ class MacroCNN(SearchSpace):
     def crossover(self, first: Genome, second: Genome, rng: np.random.Generator) -> Genome:
         """The first layers of the first genome, then the last layers of the second.
 
-        Uniform over the cuts that leave a layer or more of each, give a child as deep as one of the two, and no more
-        than `max_pools` poolings. Where no cut does, the first genome itself.
+        Uniform over the cuts that take a layer or more of each, give a child as deep as one of the two, and keep to
+        `max_pools` poolings. The first genome itself if there is no such cut.
         """
         ours, theirs = first[1:], second[1:]
         children = [
@@ -150,8 +150,8 @@ class MacroCNN(SearchSpace):
         return _join(pick(children, rng)) if children else first
 
     def neighbours(self, genome: Genome) -> list[Genome]:
-        """The genomes one step away: one layer replaced by any other; one layer repeated, or consecutive layers left
-        out, so often that the depth is the next larger or smaller of `depths`."""
+        """The genomes one step away: one layer replaced by any other; or one layer repeated, or consecutive layers
+        removed, until the depth is the next larger or smaller of `depths`."""
         layers = genome[1:]
         depth = len(layers)
         grown, shrunk = self._deeper.get(depth, depth) - depth, depth - self._shallower.get(depth, depth)
@@ -165,8 +165,8 @@ class MacroCNN(SearchSpace):
         return list(legal)
 
     def choices(self, prefix: Genome) -> tuple[Token, ...]:
-        """The legal next tokens after a prefix of this space: depths, then per layer "pool" (unless there are
-        `max_pools` before) and the channels, in the order of the options."""
+        """The legal next tokens after a prefix: depths, then per layer "pool" (unless there are already `max_pools`)
+        and the channels, in the order of the options."""
         if not prefix:
             return self._depths
         if len(prefix) > int(prefix[0]):
@@ -174,9 +174,9 @@ class MacroCNN(SearchSpace):
         return self._layers if prefix.count(POOL) < self.max_pools else self._channels
 
     def encode(self, genome: Genome) -> np.ndarray:
-        """Vector of 1 + max(depths) entries: the depth, then the layers, as places in their lists ("pool" before the
-        channels, so that with ascending channels a layer costs more the larger its entry). Entry i of a list of n is
-        (i + 1/2) / n, the middle of its share of [0, 1]. Layers that are not there are 0."""
+        """Vector of 1 + max(depths) entries: the depth, then the layers, as indices in their lists ("pool" before the
+        channels, so that with ascending channels a larger entry means a more expensive layer). Entry i of a list of n
+        is (i + 1/2) / n, the middle of its share of [0, 1]. Missing layers are 0."""
         entries = [0.0] * (1 + max(self._depths))
         entries[0] = (self._depths.index(len(genome) - 1) + 0.5) / len(self._depths)
         for place, layer in enumerate(genome[1:], start=1):
@@ -184,11 +184,11 @@ class MacroCNN(SearchSpace):
         return np.array(entries)
 
     def decode(self, vector: np.ndarray) -> Genome:
-        """The genome of a vector of 1 + max(depths) entries; entries outside of [0, 1] count as 0 or 1.
+        """The genome of a vector of 1 + max(depths) entries; entries outside of [0, 1] are clipped.
 
-        The depth is read first; entries of layers beyond it are ignored. Of more than `max_pools` poolings, those with
-        the lowest entries stay, the earlier of equals; the others become convolutions with the first of `channels`,
-        whose share is next to theirs. ValueError: wrong shape, or a NaN.
+        The depth is read first; entries of layers beyond it are ignored. If there are more than `max_pools` poolings,
+        those with the lowest entries stay, the earlier of equal ones; the others become convolutions with the first of
+        `channels`, whose share is the nearest. ValueError: wrong shape, or a NaN.
         """
         clipped = np.clip(np.asarray(vector, dtype=np.float64), 0.0, 1.0)
         if clipped.shape != (1 + max(self._depths),):
@@ -203,7 +203,7 @@ class MacroCNN(SearchSpace):
         return _join(layers)
 
     def validate(self, genome: Genome) -> None:
-        """Raise ValueError, naming the token and what may stand there, unless the genome belongs to this space."""
+        """Raise ValueError, naming the token and the legal values, unless the genome belongs to this space."""
         check_tokens(self, genome, _name)
 
     def format(self, genome: Genome) -> str:
@@ -222,25 +222,25 @@ class MacroCNN(SearchSpace):
             if part not in self._names:
                 raise _unexpected(text, position, number, f"one of {show(', '.join(self._names))}")
             if part == POOL and layers.count(POOL) == self.max_pools:
-                what = f"a convolution, for there is no further pooling after max_pools={self.max_pools}"
+                what = f"a convolution, because max_pools={self.max_pools} allows no more pooling"
                 raise _unexpected(text, position, number, what)
             layers.append(self._names[part])
             position += len(part) + 1
         if len(layers) not in self._depths:
-            what = f"'-' and a further layer, there may be {listed(self._depths)} layers (depths)"
+            what = f"'-' and another layer; the number of layers is one of {listed(self._depths)} (depths)"
             raise _unexpected(text, len(text), len(layers), what)
         return _join(layers)
 
     def width_positions(self, genome: Genome) -> tuple[int, ...]:
-        """The channels of each convolution."""
+        """The positions of the channels of each convolution."""
         return tuple(place for place in range(1, len(genome)) if genome[place] != POOL)
 
     def cost(self, genome: Genome, task: Task) -> Cost:
         """Trainable parameters, and FLOPs of one input: two per multiply-add of the convolutions and dense layers.
-        Bias, normalisation, activations and pooling count for nothing there, as in `torch.utils.flop_counter`."""
+        FLOPs leave out bias, normalisation, activations and pooling, as does `torch.utils.flop_counter`."""
         channels, height, width = task.channels, task.height, task.width
         parameters = multiply_adds = 0
-        # Per channel: weight and bias of the normalisation, which makes a bias of the convolution redundant.
+        # Per channel: weight and bias of the normalisation; the convolution needs no bias with it.
         extra = 2 if self.batch_norm else 1
         for layer in genome[1:]:
             if layer == POOL:
@@ -256,7 +256,7 @@ class MacroCNN(SearchSpace):
     def build(self, genome: Genome, task: Task) -> "torch.nn.Module":
         """The network: input float (batch, channels, height, width), output (batch, task.outputs): logits, or the
         values of a regression. Initial weights come from torch's global generator; see `convolutional_network`."""
-        from torch import nn  # torch is not imported before it is needed
+        from torch import nn  # imports torch, so only where needed
 
         from nasrun.spaces.layers import convolutional_network
 
@@ -291,7 +291,7 @@ def _join(layers: Sequence[Token]) -> Genome:
 
 
 def _replaced(genome: Genome, place: int, layer: Token) -> Genome:
-    """The genome with another layer at a place (from 0)."""
+    """The genome with another layer at an index (from 0)."""
     return (*genome[: 1 + place], layer, *genome[2 + place :])
 
 
@@ -300,11 +300,11 @@ def _text(layer: Token) -> str:
 
 
 def _name(position: int, genome: Genome) -> str:
-    """What the token at a position of a genome is."""
+    """The name of the token at a position of a genome."""
     return f"layer {position}" if position else "depth"
 
 
 def _unexpected(text: str, position: int, layer: int, expected: str) -> ValueError:
-    """The error for what stands at a position (from 0) of a genome string."""
+    """The error for an unexpected part at a position (from 0) of a genome string."""
     found = repr(text[position:].split("-")[0] or "-")[:24] if position < len(text) else "the end"
     return ValueError(f"character {position + 1} (layer {layer}): expected {expected}; got {found}")

@@ -13,7 +13,7 @@ from nasrun.spaces.macro_cnn.encoding import POOL
 
 
 def supernet(convolutions: int, channels: Sequence[int], dense: int, batch_norm: bool, task: Task) -> nn.Module:
-    """The network of all architectures with at most so many convolutions; see `SearchSpace.supernet`."""
+    """The network of all architectures with up to so many convolutions; see `SearchSpace.supernet`."""
     return normalise_by_batch(MacroNetwork(convolutions, channels, dense, batch_norm, task))
 
 
@@ -27,9 +27,9 @@ def supernet_name(genome: Genome, task: Task) -> Callable[[str], str]:
 
 
 class MacroNetwork(nn.Module):
-    """Macro CNN: for the first, second, ... convolution one for each pair of channels in and out.
+    """Macro CNN with shared weights: for the first, second, ... convolution one for each pair of channels in and out.
 
-    Architectures share a convolution where it has the same number and the same channels; poolings have no weights.
+    Architectures share a convolution if it has the same number and the same channels; poolings have no weights.
     """
 
     def __init__(self, convolutions: int, channels: Sequence[int], dense: int, batch_norm: bool, task: Task) -> None:

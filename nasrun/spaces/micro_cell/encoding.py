@@ -1,4 +1,4 @@
-"""How the cells of ENAS's micro search space are written as tokens, and when two of them are the same cell."""
+"""The tokens of the cells of ENAS's micro search space, and the equality of cells."""
 
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -8,16 +8,16 @@ from typing import NamedTuple
 from nasrun.core import Genome, Token
 
 KERNELS = {"conv3": 3, "conv5": 5, "conv7": 7, "dil3": 3, "conv1x7": 7}
-"""Sides of the kernels of the operations that are convolutions."""
+"""Kernel sizes of the operations that are convolutions."""
 
 DILATED, FACTORISED = "dil3", "conv1x7"
-"""The convolution whose taps are two pixels apart, and the one that is a row, then a column: never separable."""
+"""The convolution with taps two pixels apart, and the one that is a row, then a column: neither is ever separable."""
 
 TOKENS = 4  # of a block: two inputs, then the two operations on them
 
 
 def weights_of(operation: str, channels: int, separable: bool) -> tuple[int, int]:
-    """Weights of a convolution, and normalisations in it."""
+    """The number of weights of a convolution, and of its normalisations."""
     kernel = KERNELS[operation]
     if operation == FACTORISED:
         return 2 * kernel * channels**2, 2
@@ -25,10 +25,11 @@ def weights_of(operation: str, channels: int, separable: bool) -> tuple[int, int
 
 
 class Place(NamedTuple):
-    """One cell of the stack: its kind, its channels and output size, and what must be done to its two inputs.
+    """One cell of the stack: its kind, its channels and output size, and how its two inputs are adapted.
 
-    `inputs`: for the output before the last and the last, its channels and how often it must be halved. `outputs`: how
-    often what no block uses is joined, once for each of the following cells that has an output of its own.
+    `inputs`: for the output of the cell before the last and of the last, its channels and how often it must be halved.
+    `outputs`: number of outputs that join the unused blocks, one for each of the following cells that takes an output
+    of its own.
     """
 
     kind: str
@@ -46,17 +47,18 @@ def blocks_of(cell: Genome) -> Iterator[Genome]:
 
 @cache
 def loose_ends(cell: Genome) -> tuple[int, ...]:
-    """The nodes of a cell that no block uses, ascending: what its output is made of. 0 and 1 are its inputs."""
+    """The nodes of a cell that no block uses, ascending: they form its output. 0 and 1 are its inputs."""
     used = {token for block in blocks_of(cell) for token in block[:2]}
     return tuple(node for node in range(2 + len(cell) // TOKENS) if node not in used)
 
 
 def canonical(cell: Genome) -> tuple[tuple[tuple[Token, ...], ...], ...]:
-    """The same for two cells exactly if one is the other with halves of blocks exchanged and blocks in another order.
+    """A canonical form: equal for two cells exactly if they differ only in the order of blocks and of the halves of
+    blocks.
 
-    Blocks are put into the order of what they compute, written out, the shallow first, so that inputs come before
-    what uses them. Blocks that compute the same stay apart, because each has weights of its own; of their orders, the
-    one counts that gives the least result.
+    Blocks are sorted by the expression that they compute, shallow ones first, so that inputs come before their uses.
+    Blocks that compute the same stay separate, because each has its own weights; of their possible orders, the one with
+    the smallest result is used.
     """
     blocks = list(blocks_of(cell))
     depths, texts = [0, 0], ["a", "b"]
@@ -74,7 +76,7 @@ def canonical(cell: Genome) -> tuple[tuple[tuple[Token, ...], ...], ...]:
 
 
 def _renamed(blocks: Sequence[Genome], order: Sequence[int]) -> tuple[tuple[tuple[Token, ...], ...], ...]:
-    """The blocks in an order, with their inputs renamed by it and the halves of each sorted."""
+    """The blocks in a given order, with their inputs renamed accordingly and the halves of each sorted."""
     names = {0: 0, 1: 1} | {node: place + 2 for place, node in enumerate(order)}
     renamed = []
     for node in order:

@@ -1,6 +1,8 @@
-"""The networks of `MicroCell` in torch, one architecture's or all at once. Imported by `build` alone: it imports torch.
+"""The networks of `MicroCell` in torch, of one architecture or of all. Only `build` imports this module: it imports
+torch.
 
-Source: Pham et al. 2018 (arXiv 1802.03268), section 2.4 and figure 3; what the paper leaves open is said below.
+Source: Pham et al. 2018 (arXiv 1802.03268), section 2.4 and figure 3; choices that the paper leaves open are described
+below.
 """
 
 from collections.abc import Iterable, Iterator
@@ -31,13 +33,13 @@ class MicroNetwork(nn.Module):
     """Stem, cells, relu, global average pooling, a dense layer: float (batch, C, H, W) to (batch, outputs).
 
     With a `genome` it holds the operations of that architecture; without one those of all architectures, and `forward`
-    is told which to compute. A parameter has the same name in both, so that the weights of an architecture are a
-    selection of the shared ones. Shared networks normalise by the batch at hand and keep no running statistics, which
+    takes the one to compute. A parameter has the same name in both, so that the weights of an architecture are a
+    selection of the shared ones. Shared networks normalise by the current batch and keep no running statistics, which
     would be an average over different networks. They also take a mixture in place of a genome; with `partial`, their
-    operations see one of so many channels.
+    operations get one in `partial` channels.
 
-    The stem is a 3x3 convolution, normalised. Initial weights, from torch's global generator: He normal by fan-in
-    (He et al. 2015, "Delving Deep into Rectifiers", section 2.2), the dense layer as torch's own default.
+    The stem is a 3x3 convolution, normalised. Initial weights, from torch's global generator: He normal by fan-in (He
+    et al. 2015, "Delving Deep into Rectifiers", section 2.2), the dense layer as torch's own default.
     """
 
     def __init__(self, space: "MicroCell", task: Task, genome: Genome | None = None, partial: int = 1) -> None:
@@ -62,8 +64,9 @@ class MicroNetwork(nn.Module):
         return dict(zip(self._space.cell_kinds, self._space.cells(genome), strict=True)) if genome is not None else {}
 
     def forward(self, images: Tensor, architecture: Genome | Mixture | None = None) -> Tensor:
-        """Logits of images. `architecture`: which, or a mixture of all, in a network that holds all of them."""
-        # A network of one architecture is traced for its Python source, where no mixture may be handed on.
+        """Logits of images. `architecture`: the one to compute, or a mixture of all, in a network that holds all of
+        them."""
+        # A network of one architecture is traced for its Python source, which must not contain a mixture.
         told = () if architecture is None else (mixture_of(architecture),)
         before = last = kept = self.stem_norm(self.stem(images))
         for cell in self.cells:
@@ -74,19 +77,19 @@ class MicroNetwork(nn.Module):
         return result
 
     def candidates(self) -> Iterator[nn.Module]:
-        """What the halves of blocks have to choose from."""
+        """The candidate operations of the halves of blocks."""
         return (cell.operations for cell in self.cells)  # type: ignore[misc]
 
 
 class Cell(nn.Module):
-    """One cell: the outputs of the two cells before it to its own, float (batch, channels, height, width).
+    """One cell: computes its output from the outputs of the two cells before it, float (batch, channels, height,
+    width).
 
-    Where the space joins what no block uses for each of the two following cells (`join`), there are twice the channels:
-    those for the next cell, then those for the one after that.
+    If the space joins unused blocks separately for each of the two following cells (`join`), the output has twice the
+    channels: those for the next cell, then those for the one after that.
 
-    With `tokens` it holds the operations of one architecture, without them all that there may be: in each block, on
-    each side, for each input a convolution of its own, as in ENAS. `own`: what is computed where `forward` is told
-    nothing.
+    With `tokens` it holds the operations of one architecture, without them all possible ones: in each block, on each
+    side, a separate convolution for each input, as in ENAS. `own`: what is computed if `forward` gets no mixture.
     """
 
     def __init__(
@@ -110,7 +113,7 @@ class Cell(nn.Module):
 
     def forward(self, before: Tensor, last: Tensor, told: Mixture | None = None) -> Tensor:
         mixture = told or self._own
-        assert mixture is not None, "a network of all architectures is told which to compute"
+        assert mixture is not None, "a network of all architectures needs the one to compute"
         nodes = [self.fits[0](before), self.fits[1](last)]
         for block in range(self._blocks):
             left = self._half(block, 0, nodes, mixture)
@@ -144,10 +147,10 @@ class Cell(nn.Module):
         return total
 
     def _loose(self, node: int, mixture: Mixture) -> Term | None:
-        """A node among what the cell's output is made of, weighted by how far no block uses it; None where one does.
+        """A node's term in the cell's output, weighted by how far no block uses the node; None if a block uses it.
 
-        That is the product over all inputs of blocks of what weight they leave to other nodes: of one architecture it
-        is 1 or 0, as `loose_ends` says.
+        The weight is the product over all inputs of blocks of the weight that they give to other nodes: 1 or 0 for a
+        single architecture, as `loose_ends` says.
         """
         weight: Tensor | None = None
         for block in range(max(0, node - 1), self._blocks):
@@ -172,19 +175,19 @@ class Cell(nn.Module):
 
 
 def _joins(nodes: Iterable[int], channels: int) -> nn.ModuleDict:
-    """For each node the part of a 1x1 convolution that takes it in."""
+    """For each node its part of a 1x1 convolution."""
     return nn.ModuleDict({str(node): nn.Conv2d(channels, channels, 1, bias=False) for node in nodes})
 
 
 def _joined(joined: Tensor, ends: list[Term], joins: nn.ModuleDict) -> Tensor:
-    """One convolution of all loose ends together; its weights are kept apart by node, as other cells lack some."""
+    """One convolution of all loose ends together; its weights are stored by node, because other cells lack some."""
     weight = torch.cat([end.times(joins[str(end.token)].weight) for end in ends], 1)  # type: ignore[arg-type]
     return functional.conv2d(joined, weight)
 
 
 class Halve(nn.Module):
-    """Half of height and width, rounded up: relu, two 1x1 convolutions of stride 2, one of them a pixel aside, whose
-    channels are joined, then normalisation (ENAS's factorised reduction)."""
+    """Halves height and width, rounded up: relu, two 1x1 convolutions of stride 2, one of them shifted by a pixel,
+    whose channels are concatenated, then normalisation (ENAS's factorised reduction)."""
 
     def __init__(self, inputs: int, channels: int, shared: bool) -> None:
         super().__init__()
@@ -203,7 +206,7 @@ class Halve(nn.Module):
 
 
 def _fit(inputs: int, halvings: int, channels: int, shared: bool) -> nn.Module:
-    """What gives an input of a cell the channels and the size of the cell; nothing where it has them."""
+    """Adapts an input of a cell to the channels and the size of the cell; the identity if it already has them."""
     if halvings:
         return nn.Sequential(*(Halve(channels if step else inputs, channels, shared) for step in range(halvings)))
     if inputs == channels:

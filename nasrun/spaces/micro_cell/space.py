@@ -3,8 +3,8 @@
 Source: Pham et al., "Efficient Neural Architecture Search via Parameter Sharing", 2018 (arXiv 1802.03268), section 2.4;
 the operations and the stack of 6 + 3 cells are those of Gallo et al., "Improving the Efficient Neural Architecture
 Search via Rewarding Modifications", section V. The cells of NASNet (Zoph et al., "Learning Transferable Architectures
-for Scalable Image Recognition", CVPR 2018, section 3), which AmoebaNet was found among (Real et al. 2019, section 3.1),
-are the same with other operations and `join=each`. torch is imported by `build` alone.
+for Scalable Image Recognition", CVPR 2018, section 3), among which AmoebaNet was found (Real et al. 2019, section 3.1),
+are the same with other operations and `join=each`. Only `build` imports torch.
 """
 
 from bisect import bisect_right
@@ -33,21 +33,21 @@ CELL_NAMES = {CONVOLUTION: "Convolution cell", REDUCTION: "Reduction cell"}
 
 
 class MicroCell(SearchSpace):
-    """A convolution cell and a reduction cell of as many `blocks`, stacked as `layout` says.
+    """A convolution cell and a reduction cell of `blocks` blocks each, stacked by `layout`.
 
     Genome: for the convolution cell, then for the reduction cell (a kind that `layout` lacks has no tokens), four
-    tokens a block: two inputs, then the operations on them. Input 0 is the output of the cell before the last, 1 that
-    of the last cell, 2, 3, ... are the blocks of the cell itself. A block is the sum of its two operations. All that no
-    block uses, an input of the cell too, is joined by a 1x1 convolution to the output of the cell.
+    tokens per block: two inputs, then the operations on them. Input 0 is the output of the cell before the last, 1 that
+    of the last cell, 2, 3, ... are the blocks of the cell itself. A block is the sum of its two operations. All blocks
+    and inputs that no block uses are joined by a 1x1 convolution to the output of the cell.
 
     String: a block is `input:operation+input:operation`, blocks are joined by "/", the two cells by "|".
 
     `layout`: a letter per cell, "c" for convolution, "r" for reduction. A reduction cell works at half the height and
-    width, rounded up, and twice the channels: both of its inputs are halved before its blocks see them, as in ENAS's
-    search; so all operations have stride 1. `channels`: of the stem and the first cells. `separable`: convolutions are
+    width, rounded up, and twice the channels: both of its inputs are halved before its blocks use them, as in ENAS's
+    search, so all operations have stride 1. `channels`: of the stem and the first cells. `separable`: convolutions are
     depthwise separable and done twice, as in ENAS; otherwise they are plain, once. `stem`: its channels, in multiples
     of `channels` (public code of ENAS: 3). `join`: `once`, both following cells take the same output; `each`, each
-    takes one of its own, through a 1x1 convolution and normalisation of its own, as in NASNet.
+    takes its own, through its own 1x1 convolution and normalisation, as in NASNet.
     """
 
     has_supernet, skip = True, "identity"
@@ -64,9 +64,9 @@ class MicroCell(SearchSpace):
         join: Literal["once", "each"] = "once",
     ) -> None:
         if set(layout) - {CONVOLUTION, REDUCTION}:
-            raise ValueError(f"layout={show(layout)}: a letter per cell, c (convolution) or r (reduction)")
+            raise ValueError(f"layout={show(layout)}: expected a letter per cell, c (convolution) or r (reduction)")
         if len(operations) == 1 and blocks == 1:
-            raise ValueError(f"operations={show(operations)}: one operation in one block leaves too little to search")
+            raise ValueError(f"operations={show(operations)}: must be more than one with blocks=1")
         self.blocks, self.layout, self.channels, self.separable = blocks, layout, channels, separable
         self.stem_channels, self.join = stem * channels, join
         self.convolutions = tuple(name for name in operations if name in KERNELS)
@@ -101,14 +101,14 @@ class MicroCell(SearchSpace):
         return self._changed(genome, 2, rng)
 
     def _changed(self, genome: Genome, slot: int, rng: np.random.Generator) -> Genome:
-        """Another token in one of the slots `slot` and `slot + 1` of the blocks."""
+        """Change a token in one of the slots `slot` and `slot + 1` of the blocks."""
         place, side = divmod(int(rng.random() * (self._length // 2)), 2)
         position = TOKENS * place + slot + side
         others = [token for token in self._choices[position] if token != genome[position]]
         return (*genome[:position], pick(others, rng), *genome[position + 1 :])
 
     def crossover(self, first: Genome, second: Genome, rng: np.random.Generator) -> Genome:
-        """Each input with its operation from one parent or the other, at least one from both, uniformly."""
+        """Each input with its operation from either parent, at least one from each, uniformly."""
         pairs = self._length // 2
         mask = 1 + int(rng.random() * (2**pairs - 2))
         child = list(first)
@@ -124,25 +124,25 @@ class MicroCell(SearchSpace):
         return self._choices[len(prefix)] if len(prefix) < self._length else ()
 
     def referred(self, prefix: Genome, token: Token) -> int | None:
-        """An input names the block that it is the output of, inputs of the cell the beginning of the cell."""
+        """An input that is a block refers to that block's end; an input of the cell to the beginning of the cell."""
         place = len(prefix) % (TOKENS * self.blocks)
         if place % TOKENS >= 2:
             return None
         return len(prefix) - place + TOKENS * max(0, int(token) - 1)
 
     def simplest(self, rng: np.random.Generator) -> Genome:
-        """A first block in each cell, drawn; the others pass the last cell on (`_passing`)."""
+        """A random first block in each cell; the others pass the last cell on (`_passing`)."""
         genome = self.sample(rng)
         return tuple(
             token for cell in self.cells(genome) for token in (*cell[:TOKENS], *self._passing(self.blocks - 1))
         )
 
     def parts(self, genome: Genome) -> int:
-        """The blocks before those at the end of each cell that only pass the last cell on."""
+        """The number of blocks, without those at the end of each cell that only pass the last cell on."""
         return sum(map(self._used, self.cells(genome)))
 
     def grown(self, genome: Genome) -> list[Genome]:
-        """The first of the blocks that only pass the last cell on, in one of the cells, replaced by any other."""
+        """The first block that only passes the last cell on, in one of the cells, replaced by any other."""
         found: list[Genome] = []
         for place, cell in enumerate(self.cells(genome)):
             used = self._used(cell)
@@ -160,18 +160,18 @@ class MicroCell(SearchSpace):
         return len(blocks)
 
     def _passing(self, blocks: int) -> Genome:
-        """Blocks that add the last cell to itself, by the identity where there is one."""
+        """Blocks that add the last cell to itself, by the identity if there is one."""
         operation = "identity" if "identity" in self.operations else self.operations[0]
         return (1, 1, operation, operation) * blocks
 
     def encode(self, genome: Genome) -> np.ndarray:
-        """One entry per token: its place among the n choices as (place + 1/2) / n."""
+        """One entry per token: its index among the n choices as (index + 1/2) / n."""
         pairs = zip(self._choices, genome, strict=True)
         return np.array([(legal.index(token) + 0.5) / len(legal) for legal, token in pairs])
 
     def decode(self, vector: np.ndarray) -> Genome:
         """The genome of a vector with an entry per token: each falls into one of equal shares of [0, 1]; entries
-        outside count as 0 or 1. ValueError: wrong shape, or a NaN."""
+        outside are clipped. ValueError: wrong shape, or a NaN."""
         vector = np.asarray(vector, dtype=np.float64)
         if vector.shape != (self._length,):
             raise ValueError(f"vector of shape {vector.shape}: expected ({self._length},)")
@@ -183,8 +183,8 @@ class MicroCell(SearchSpace):
         )
 
     def key(self, genome: Genome) -> Hashable:
-        """Equal for cells that are the same network with its weights renamed: the two halves of a block exchanged, or
-        blocks in another order."""
+        """Equal for cells that are the same network with its weights renamed: with the two halves of a block exchanged,
+        or blocks in another order."""
         return tuple([canonical(cell) for cell in self.cells(genome)])
 
     def cells(self, genome: Genome) -> list[Genome]:
@@ -193,7 +193,7 @@ class MicroCell(SearchSpace):
         return [genome[start : start + length] for start in range(0, self._length, length)]
 
     def validate(self, genome: Genome) -> None:
-        """Raise ValueError, naming the token and what may stand there, unless the genome belongs to this space."""
+        """Raise ValueError, naming the token and the legal values, unless the genome belongs to this space."""
         if not isinstance(genome, tuple):
             raise ValueError(f"genome of type {type(genome).__name__}: expected a tuple")
         for position, token in enumerate(genome[: self._length]):
@@ -242,7 +242,7 @@ class MicroCell(SearchSpace):
         return tuple(tokens)
 
     def _separator(self, start: int) -> str:
-        """What follows the block that starts at a token."""
+        """The separator after the block that starts at a token."""
         end = start + TOKENS
         return "" if end == self._length else "|" if end % (TOKENS * self.blocks) == 0 else "/"
 
@@ -264,7 +264,7 @@ class MicroCell(SearchSpace):
 
     def cost(self, genome: Genome, task: Task) -> Cost:
         """Trainable parameters, and FLOPs of one input: two per multiply-add of the convolutions and the dense layer.
-        Normalisation, pooling and sums count for nothing, as in `torch.utils.flop_counter`."""
+        FLOPs leave out normalisation, pooling and sums, as does `torch.utils.flop_counter`."""
         stem = 9 * task.channels * self.stem_channels
         parameters, multiply_adds = stem + 2 * self.stem_channels, stem * task.height * task.width
         cells = dict(zip(self.cell_kinds, self.cells(genome), strict=True))
@@ -305,7 +305,7 @@ class MicroCell(SearchSpace):
     def build(self, genome: Genome, task: Task) -> "torch.nn.Module":
         """The network: input float (batch, channels, height, width), output (batch, task.outputs): logits, or the
         values of a regression. Initial weights come from torch's global generator; see `MicroNetwork`."""
-        from nasrun.spaces.micro_cell.network import MicroNetwork  # torch is not imported before it is needed
+        from nasrun.spaces.micro_cell.network import MicroNetwork  # imports torch, so only where needed
 
         return MicroNetwork(self, task, genome)
 
@@ -315,7 +315,7 @@ class MicroCell(SearchSpace):
         return MicroNetwork(self, task)
 
     def auxiliary_place(self, task: Task) -> tuple[str, int] | None:
-        """The cell behind two thirds of the stack, by the normalisation that its output comes from."""
+        """The cell after two thirds of the stack, named by the normalisation of its output."""
         place = 2 * len(self.layout) // 3
         return f"cells.{place}.norm", self.places(task)[place].channels
 
@@ -325,7 +325,7 @@ class MicroCell(SearchSpace):
         return MicroNetwork(self, task, partial=partial)
 
     def cell_graphs(self, genome: Genome) -> Mapping[str, CellGraph]:
-        """The convolution and the reduction cell, as far as the layout has them."""
+        """The convolution and the reduction cell, if the layout has them."""
         return {CELL_NAMES[kind]: _graph(cell) for kind, cell in zip(self.cell_kinds, self.cells(genome), strict=True)}
 
 

@@ -1,4 +1,4 @@
-"""The torch module of a dense network. Imported by `build` alone, because it imports torch."""
+"""The torch module of a dense network. Only `build` imports this module, because it imports torch."""
 
 from collections.abc import Sequence
 
@@ -10,11 +10,11 @@ from nasrun.spaces.layers import ACTIVATIONS
 def dense_network(
     inputs: int, widths: Sequence[int], activation: str, *, dropout: float, outputs: int, last_linear: bool = False
 ) -> nn.Sequential:
-    """Flatten; per hidden layer Linear, activation and, above 0, Dropout; a Linear layer of the outputs. With
-    `last_linear` the last hidden layer is Linear alone.
+    """Flatten; per hidden layer Linear, activation and, if `dropout` is above 0, Dropout; a Linear output layer. With
+    `last_linear` the last hidden layer is only Linear.
 
     Input float (batch, ...) with `inputs` numbers per example, output (batch, outputs). Initial weights as in Keras,
-    from which the accuracies of the ASNN paper come: Glorot uniform (Glorot and Bengio 2010, "Understanding the
+    which the accuracies of the ASNN paper come from: Glorot uniform (Glorot and Bengio 2010, "Understanding the
     difficulty of training deep feedforward neural networks", equation 16), from torch's global generator; biases 0.
     """
     parts: list[nn.Module] = [nn.Flatten()]

@@ -1,7 +1,7 @@
-"""Dense networks: how many hidden layers, how wide, with which activation.
+"""Dense networks: the number of hidden layers, their widths and the activation.
 
-Source of what a network is: TensorFlow's quick start for beginners, from which the paper "ASNN: Learning to Suggest
-Neural Architectures from Performance Distributions" sets out (section 3). torch is imported by `build` alone.
+Source of the networks: TensorFlow's quick start for beginners, on which the paper "ASNN: Learning to Suggest Neural
+Architectures from Performance Distributions" is based (section 3). Only `build` imports torch.
 """
 
 import re
@@ -30,15 +30,15 @@ _NUMBER = re.compile("[1-9][0-9]{0,4}")
 class Mlp(SearchSpace):
     """Networks of `min_depth` to `max_depth` hidden dense layers, each of any allowed width.
 
-    Genome: `(depth, width, width, ...)`; where there are several activations to choose from, that of all hidden layers
-    is the last token. String: `448-65`, or `448-65-tanh`. Inputs and outputs belong to the task and are not in it.
-    Widths: all whole numbers from `min_width` to `max_width`, or those of `widths` (sorted) in place of that range.
-    The activation, and dropout where it is above 0, follow each hidden layer; not the last one with `last_linear`,
+    Genome: `(depth, width, width, ...)`; if there are several activations to choose from, the last token is the
+    activation of all hidden layers. String: `448-65`, or `448-65-tanh`. Inputs and outputs are set by the task, not by
+    the genome. Widths: all whole numbers from `min_width` to `max_width`, or those of `widths` (sorted) in place of
+    that range. The activation, and dropout if above 0, follow each hidden layer; with `last_linear` not the last one,
     which is then a linear bottleneck before the outputs.
 
-    `scale`: on which the widths of a range are drawn, encoded and varied. `log2`: every octave is as likely as any
-    other; `linear`: every width is. Of a list, every width is. ValueError, beginning with the key, where the options
-    make no space.
+    `scale`: the scale on which the widths of a range are drawn, encoded and varied. `log2`: all octaves are equally
+    likely; `linear`: all widths are. The widths of a list are equally likely. ValueError, beginning with the key, if
+    the options leave no valid space.
     """
 
     def __init__(
@@ -61,9 +61,9 @@ class Mlp(SearchSpace):
         except ConfigError as error:
             raise ValueError(str(error)) from None
         if min_depth > max_depth:
-            raise ValueError(f"min_depth={min_depth}: larger than max_depth={max_depth}")
+            raise ValueError(f"min_depth={min_depth}: must be <= max_depth={max_depth}")
         if widths is None and min_width > max_width:
-            raise ValueError(f"min_width={min_width}: larger than max_width={max_width}")
+            raise ValueError(f"min_width={min_width}: must be <= max_width={max_width}")
         self.min_depth, self.max_depth, self.dropout, self.last_linear = min_depth, max_depth, dropout, last_linear
         self.widths = Widths(range(min_width, max_width + 1), scale) if widths is None else Widths(widths, "places")
         self.activations: tuple[Token, ...] = tuple(activations or ["relu"])
@@ -73,7 +73,8 @@ class Mlp(SearchSpace):
         self.size: int = len(self.activations) * sum(len(self.widths) ** depth for depth in self._depths)
 
     def _mutations(self) -> dict[str, Mutation]:
-        """Those that can change something in this space; the width can be stepped even where there is but one."""
+        """The mutations that can change something in this space; the width can be stepped even if there is only one
+        layer."""
         mutations: dict[str, Mutation] = {"step_width": self._step_width, "new_width": self._new_width}
         if self.max_depth > 1 and len(self.widths) > 1:
             mutations["swap"] = self._swap
@@ -84,7 +85,7 @@ class Mlp(SearchSpace):
         return mutations
 
     def sample(self, rng: np.random.Generator) -> Genome:
-        """Draw the depth uniformly, each width on its own on the `scale` of the space, the activation uniformly."""
+        """Draw the depth uniformly, each width independently on the `scale` of the space, the activation uniformly."""
         depth = int(value_at(self._depths, float(rng.random())))
         widths = [self.widths.draw(rng) for _ in range(depth)]
         return (depth, *widths, *([value_at(self.activations, float(rng.random()))] if self._tail else []))
@@ -99,17 +100,17 @@ class Mlp(SearchSpace):
         return (depth, *[*shared, *deeper[len(shared) :]][:depth], *tail)
 
     def _step_width(self, genome: Genome, rng: np.random.Generator) -> Genome:
-        """One layer a little narrower or wider."""
+        """Make one layer a little narrower or wider."""
         position = 1 + int(rng.random() * int(genome[0]))
         return _replaced(genome, position, self.widths.near(int(genome[position]), rng))
 
     def _new_width(self, genome: Genome, rng: np.random.Generator) -> Genome:
-        """One layer of any other width."""
+        """Give one layer any other width."""
         position = 1 + int(rng.random() * int(genome[0]))
         return _replaced(genome, position, self.widths.other(int(genome[position]), rng))
 
     def _swap(self, genome: Genome, rng: np.random.Generator) -> Genome:
-        """Two layers of different widths change places, uniform over such pairs."""
+        """Exchange two layers of different widths, uniform over such pairs."""
         widths = self.hidden(genome)
         places = range(len(widths))
         pairs = [(i, j) for i in places for j in places if i < j and widths[i] != widths[j]]
@@ -119,25 +120,25 @@ class Mlp(SearchSpace):
         return _replaced(_replaced(genome, 1 + one, widths[other]), 1 + other, widths[one])
 
     def _add_layer(self, genome: Genome, rng: np.random.Generator) -> Genome:
-        """A layer of a drawn width goes in at a random place, unless the network is as deep as allowed."""
+        """Insert a layer of a drawn width at a random position, unless the network has the maximum depth."""
         depth = int(genome[0])
         if depth == self.max_depth:
             return genome
         return _inserted(genome, 1 + int(rng.random() * (depth + 1)), self.widths.draw(rng))
 
     def _remove_layer(self, genome: Genome, rng: np.random.Generator) -> Genome:
-        """A random layer goes, unless the network is as shallow as allowed."""
+        """Remove a random layer, unless the network has the minimum depth."""
         depth = int(genome[0])
         return genome if depth == self.min_depth else _without(genome, 1 + int(rng.random() * depth))
 
     def _change_activation(self, genome: Genome, rng: np.random.Generator) -> Genome:
-        """Another activation for all hidden layers."""
+        """Change the activation of all hidden layers."""
         others = [name for name in self.activations if name != genome[-1]]
         return (*genome[:-1], others[int(rng.random() * len(others))])
 
     def neighbours(self, genome: Genome) -> list[Genome]:
-        """One layer a step narrower or wider (`Widths.neighbours`), one layer taken out or doubled, another activation:
-        a handful, where all other widths would be thousands."""
+        """One layer a step narrower or wider (`Widths.neighbours`), one layer removed or doubled, another activation: a
+        handful, instead of thousands with all other widths."""
         return list(dict.fromkeys(self._neighbours(genome)))
 
     def _neighbours(self, genome: Genome) -> Iterator[Genome]:
@@ -153,7 +154,7 @@ class Mlp(SearchSpace):
             yield from ((*genome[:-1], name) for name in self.activations if name != genome[-1])
 
     def choices(self, prefix: Genome) -> tuple[Token, ...]:
-        """The legal next tokens after a prefix of this space: depths, then rising widths, then maybe activations."""
+        """The legal next tokens after a prefix: depths, then ascending widths, then the activations, if several."""
         if not prefix:
             return self._depths
         left = int(prefix[0]) + 1 - len(prefix)
@@ -162,8 +163,8 @@ class Mlp(SearchSpace):
         return self.activations if self._tail and left == 0 else ()
 
     def encode(self, genome: Genome) -> np.ndarray:
-        """Vector: the depth, where it varies; `max_depth` widths, 0 for a layer that is not there; the activation,
-        where there are several. A value with a share of [0, 1] is its middle; a width of a range is `Widths.entry`."""
+        """Vector: the depth, if it varies; `max_depth` widths, 0 for a missing layer; the activation, if there are
+        several. An entry is the middle of its value's share of [0, 1]; for a width of a range it is `Widths.entry`."""
         depth = int(genome[0])
         entries = [(depth - self.min_depth + 0.5) / len(self._depths)] if len(self._depths) > 1 else []
         entries += [self.widths.entry(int(width)) for width in self.hidden(genome)]
@@ -173,8 +174,8 @@ class Mlp(SearchSpace):
         return np.array(entries)
 
     def decode(self, vector: np.ndarray) -> Genome:
-        """The genome of a vector as `encode` makes it; entries outside of [0, 1] count as 0 or 1, those of layers
-        beyond the depth for nothing. ValueError: wrong shape, or a NaN."""
+        """The genome of a vector as `encode` makes it; entries outside of [0, 1] are clipped, those of layers beyond
+        the depth are ignored. ValueError: wrong shape, or a NaN."""
         clipped = np.clip(np.asarray(vector, dtype=np.float64), 0.0, 1.0)
         varies = int(len(self._depths) > 1)
         length = varies + self.max_depth + self._tail
@@ -188,7 +189,7 @@ class Mlp(SearchSpace):
         return (depth, *widths, *([value_at(self.activations, entries[-1])] if self._tail else []))
 
     def validate(self, genome: Genome) -> None:
-        """Raise ValueError, naming the token and what may stand there, unless the genome belongs to this space."""
+        """Raise ValueError, naming the token and the legal values, unless the genome belongs to this space."""
         if not isinstance(genome, tuple):
             raise ValueError(f"genome of type {type(genome).__name__}: expected a tuple")
         if not genome or type(genome[0]) is not int or genome[0] not in self._depths:
@@ -209,7 +210,7 @@ class Mlp(SearchSpace):
                 raise ValueError(f"token {position} ({what}): expected {expected}; got {found}")
 
     def format(self, genome: Genome) -> str:
-        """Hidden widths joined by "-", with the activation last where there are several: `448-65`, `448-65-tanh`."""
+        """Hidden widths joined by "-", with the activation last if there are several: `448-65`, `448-65-tanh`."""
         return "-".join(map(str, genome[1:]))
 
     def parse(self, text: str) -> Genome:
@@ -242,29 +243,29 @@ class Mlp(SearchSpace):
         return (len(widths), *widths, tail)
 
     def hidden(self, genome: Genome) -> list[int]:
-        """The widths of the hidden layers of a genome, first one first."""
+        """The widths of the hidden layers of a genome, in order."""
         return [int(width) for width in genome[1 : 1 + int(genome[0])]]
 
     def width_positions(self, genome: Genome) -> tuple[int, ...]:
-        """The width of each hidden layer."""
+        """The positions of the widths of the hidden layers."""
         return tuple(range(1, 1 + int(genome[0])))
 
     def cost(self, genome: Genome, task: Task) -> Cost:
-        """Trainable parameters, weights and biases; and FLOPs of one input, two per weight. Biases, activations and
-        dropout count for nothing there, as in `torch.utils.flop_counter`."""
+        """Trainable parameters, weights and biases; and FLOPs of one input, two per weight. FLOPs leave out biases,
+        activations and dropout, as does `torch.utils.flop_counter`."""
         sizes = [task.channels * task.height * task.width, *self.hidden(genome), task.outputs]
         weights = sum(before * after for before, after in pairwise(sizes))
         return Cost(weights + sum(sizes[1:]), 2 * weights)
 
     def peak_values(self, genome: Genome, task: Task) -> int:
-        """The inputs and outputs of the layer that has most of both."""
+        """The largest sum of a layer's inputs and outputs."""
         sizes = [task.channels * task.height * task.width, *self.hidden(genome), task.outputs]
         return max(before + after for before, after in pairwise(sizes))
 
     def build(self, genome: Genome, task: Task) -> "torch.nn.Module":
         """The network: input float (batch, channels, height, width), output (batch, task.outputs), the logits. Initial
         weights come from torch's global generator; see `dense_network`."""
-        from nasrun.spaces.mlp.network import dense_network  # torch is not imported before it is needed
+        from nasrun.spaces.mlp.network import dense_network  # imports torch, so only where needed
 
         activation = str(genome[-1] if self._tail else self.activations[0])
         inputs = task.channels * task.height * task.width

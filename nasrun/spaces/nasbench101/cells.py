@@ -12,7 +12,7 @@ from nasrun.spaces.nasbench101.graph import Cell, live, prune
 
 # (u, v) of each possible edge of up to 7 vertices, in the order of the genome: by v, then by u.
 _PLACES = [(u, v) for v in range(1, 7) for u in range(v)]
-# The bits of a number as tokens, by how many there are and the number; and back.
+# The bits of a number as tokens, by their count and the number; and the inverse.
 _BITS = [[tuple([mask >> u & 1 for u in range(width)]) for mask in range(1 << width)] for width in range(7)]
 _MASKS = [{bits: mask for mask, bits in enumerate(rows)} for rows in _BITS]
 
@@ -23,7 +23,7 @@ class Cells:
     """Pruned cells of up to `vertices` vertices, input and output included, and up to `edges` edges.
 
     Genome: `(V, operation of vertex 1, ..., operation of vertex V - 2, edge 0-1, edge 0-2, edge 1-2, edge 0-3, ...)`,
-    an edge being 0 or 1. All edges lead to the higher number, and every vertex lies on a path from input to output.
+    where an edge is 0 or 1. All edges lead to the higher number, and every vertex lies on a path from input to output.
     """
 
     def __init__(self, vertices: int, edges: int, operations: Sequence[str]) -> None:
@@ -60,15 +60,15 @@ class Cells:
         return tuple(tokens)
 
     def sample(self, rng: np.random.Generator) -> Genome:
-        """Draw as the benchmark's own example does: each edge between `vertices` vertices with probability 1/2 and
-        each operation uniformly, until what is left after pruning has an edge or more and no more than allowed.
+        """Draw like the benchmark's own example: each edge between `vertices` vertices with probability 1/2 and each
+        operation uniformly, until the pruned cell has at least one edge and no more than allowed.
 
-        So the draw is uniform over these wirings with their dead ends, not over cells. Small cells are drawn far more
-        often than they are in the space: of up to 7 vertices and 9 edges, 0.3 % of the draws keep all seven vertices,
-        but 90 % of the genomes have them.
+        So the draw is uniform over wirings before pruning, not over cells. Small cells are drawn far more often than
+        they are in the space: of up to 7 vertices and 9 edges, 0.3 % of the draws keep all seven vertices, but 90 % of
+        the genomes have them.
         """
         while True:
-            # One number for edges and operations together; it takes at most 29 of the 53 random bits.
+            # One random number gives edges and operations together; it needs at most 29 of its 53 random bits.
             row, wiring = divmod(int(rng.random() * self._wirings * len(self._rows)), self._wirings)
             inputs = [wiring >> shift & mask for shift, mask in self._columns]
             kept = live(inputs)
@@ -80,8 +80,8 @@ class Cells:
                 return self._pruned(self._rows[row], inputs)
 
     def choices(self, prefix: Genome) -> tuple[Token, ...]:
-        """The numbers of vertices, the operations in the order of the options, then 0 and 1 per edge, as far as a
-        cell within the limits can still come out with every vertex on a path."""
+        """The numbers of vertices, the operations in the order of the options, then 0 and 1 per edge, if a cell within
+        the limits with every vertex on a path can still result."""
         if not prefix:
             return self._counts
         count = int(prefix[0])
@@ -93,7 +93,7 @@ class Cells:
         """Vector of `vertices` - 2 operations and the upper triangle of the adjacency matrix, in the genome's order.
 
         Operation i of a list of n is (i + 1/2) / n, an edge is 3/4, its absence 1/4. The output is the last of
-        `vertices` vertices; those that are not there come before it, with operation 0 and no edges.
+        `vertices` vertices; missing ones come before it, with operation 0 and no edges.
         """
         cell = self.cell(genome)
         count = len(cell.inputs)
@@ -105,18 +105,18 @@ class Cells:
         return np.array(entries)
 
     def decode(self, entries: list[float]) -> Genome:
-        """The genome of a vector with entries in [0, 1]. Edges are the entries from 1/2 on; where they make no path
-        from input to output, the largest of the others are added one by one until there is one. What is on no path
-        is pruned. While more edges are left than allowed, the smallest that is not the last way through goes. Of
+        """The genome of a vector with entries in [0, 1]. Entries of 1/2 and above are edges; if these make no path from
+        input to output, the largest of the others are added one by one until there is one. Vertices on no path are
+        pruned. While there are more edges than allowed, the smallest one that is not needed for a path is removed. Of
         equal entries the earlier counts as the larger."""
         count = len(self._operations)
         operations = [self._operations[min(int(entry * count), count - 1)] for entry in entries[: self._slots]]
         return self._wired(operations, entries[self._slots :])
 
     def _wired(self, operations: Sequence[str], entries: list[float]) -> Genome:
-        """The genome of operations for all vertices and entries for all edges, repaired as `decode` says."""
+        """The genome of operations for all vertices and entries for all edges, repaired as in `decode`."""
         inputs = [0] * self._vertices
-        order = sorted(range(len(entries)), key=entries.__getitem__, reverse=True)  # stable: ties by place
+        order = sorted(range(len(entries)), key=entries.__getitem__, reverse=True)  # stable: ties by position
         chosen = []
         for place in order:
             if entries[place] < 0.5 and live(inputs):
@@ -138,14 +138,14 @@ class Cells:
                     inputs[v] ^= 1 << u
 
     def _pruned(self, operations: Sequence[str], inputs: Sequence[int]) -> Genome:
-        """The genome of a graph in which there is a path."""
+        """The genome of a graph that has a path from input to output."""
         cell = prune(operations, inputs)
         assert cell is not None
         return self.genome(cell)
 
     def neighbours(self, genome: Genome) -> list[Genome]:
-        """Every operation changed, every edge added or taken away, and every vertex added that `add_node` may add
-        (just after the vertex it takes from, because other places make isomorphic cells)."""
+        """Every operation changed, every edge added or removed, and every vertex added that `add_node` may add
+        (directly after the vertex that it takes from, because other positions give isomorphic cells)."""
         cell = self.cell(genome)
         count = len(cell.inputs)
         found = {
@@ -162,30 +162,30 @@ class Cells:
         return list(found)
 
     def crossover(self, first: Genome, second: Genome, rng: np.random.Generator) -> Genome:
-        """Both parents laid out as in `encode`; each operation and each edge, or its absence, from either parent.
+        """Lay both parents out as in `encode`; take each operation and each edge, or its absence, from either parent.
 
-        An operation is drawn from the parents that have the vertex. Where the edges make no path or are too many,
-        they are repaired as in `decode`, in a random order.
+        An operation is drawn from the parents that have the vertex. If the edges make no path or are too many, they are
+        repaired as in `decode`, in a random order.
         """
         draws = rng.random(self.width).tolist()
         operations = []
         for slot in range(self._slots):
             having = [str(parent[slot + 1]) for parent in (first, second) if slot + 2 < int(parent[0])]
-            # A vertex that neither has comes to life only where a path must be made.
+            # A vertex that neither parent has is used only if a path must be made.
             having = having or list(self._operations)
             operations.append(having[int(draws[slot] * len(having))])
         vectors = [self.encode(parent)[self._slots :].tolist() for parent in (first, second)]
         entries = []
         for draw, one, other in zip(draws[self._slots :], *vectors, strict=True):
-            # What the choice of the parent leaves of a draw is again uniform: it ranks the edges for the repair.
+            # The rest of a draw, after the choice of the parent, is uniform again: it ranks the edges for the repair.
             entry, rest = (one, 2 * draw) if draw < 0.5 else (other, 2 * draw - 1)
             entries.append((entry >= 0.5) / 2 + rest / 2)
         return self._wired(operations, entries)
 
     def add_node(self, genome: Genome, rng: np.random.Generator) -> Genome:
-        """Add a vertex with a random operation between two others: beside an edge or where there is none (two new
-        edges), or in the place of an edge (one more); uniform over all of these that the limits allow. Its number is
-        uniform among those that its place leaves."""
+        """Add a vertex with a random operation between two others: with two new edges, whether or not they are
+        connected, or splitting their edge (one new edge); uniform over all of these that the limits allow. Its number
+        is uniform among those that are possible."""
         cell = self.cell(genome)
         additions = self._additions(cell)
         if not additions:
@@ -196,7 +196,7 @@ class Cells:
         return self._extended(cell, u, v, split, u + 1 + int(draws[2] * (v - u)), operation)
 
     def add_connection(self, genome: Genome, rng: np.random.Generator) -> Genome:
-        """Add an edge, uniform over those that are missing, unless there are as many as allowed."""
+        """Add an edge, uniform over the missing ones, unless there are already as many as allowed."""
         start = int(genome[0]) - 1
         missing = [place for place in range(start, len(genome)) if not genome[place]]
         if not missing or len(genome) - start - len(missing) == self._edges:
@@ -209,8 +209,8 @@ class Cells:
         return change_operation(genome, int(genome[0]) - 2, self._ranks, rng)
 
     def toggle_edge(self, genome: Genome, rng: np.random.Generator) -> Genome:
-        """Add a missing edge or take one away, with the vertices that are of no use without it; uniform over all
-        edges for which a cell within the limits comes out."""
+        """Add a missing edge or remove one, with the vertices that become useless without it; uniform over all edges
+        for which the result is a cell within the limits."""
         cell = self.cell(genome)
         places = _PLACES[: comb(len(cell.inputs), 2)]
         while places:
@@ -220,7 +220,7 @@ class Cells:
         return genome
 
     def _toggled(self, cell: Cell, u: int, v: int) -> Genome | None:
-        """The genome with the edge from u to v added or taken away, or None where that is no cell of the space."""
+        """The genome with the edge from u to v added or removed; None if the result is not a cell of the space."""
         inputs = list(cell.inputs)
         inputs[v] ^= 1 << u
         if inputs[v] >> u & 1:
@@ -229,7 +229,7 @@ class Cells:
         return pruned and self.genome(pruned)
 
     def _additions(self, cell: Cell) -> list[tuple[int, int, bool]]:
-        """Pairs of vertices u, v between which a vertex may be added, and whether it takes the place of an edge."""
+        """Pairs of vertices u, v between which a vertex may be added, and whether it splits an edge."""
         spare = self._edges - cell.edges
         if len(cell.inputs) == self._vertices or not spare:
             return []
@@ -251,8 +251,8 @@ class Cells:
 
 
 def change_operation(genome: Genome, length: int, ranks: dict[str, int], rng: np.random.Generator) -> Genome:
-    """One of the tokens 1 to `length` of a genome changed to another operation, uniform over all such changes;
-    the genome itself where there are none. `ranks`: the operations with their places in their list."""
+    """Change one of the tokens 1 to `length` of a genome to another operation, uniform over all such changes; the
+    genome itself if there are none. `ranks`: the operations with their indices in their list."""
     others = len(ranks) - 1
     if not length * others:
         return genome
@@ -262,9 +262,9 @@ def change_operation(genome: Genome, length: int, ranks: dict[str, int], rng: np
 
 
 def wirings(vertices: int, edges: int) -> int:
-    """How many ways there are to connect numbered vertices with at most so many edges, each to a higher number, so
-    that every vertex lies on a path from the first to the last."""
-    # How often there are, after each vertex: so many vertices without a use as yet, and so many edges.
+    """The number of ways to connect numbered vertices with at most so many edges, each to a higher number, so that
+    every vertex lies on a path from the first to the last."""
+    # Counts after each vertex, by the number of vertices without a use so far, and the number of edges.
     counts = {(1, 0): 1}
     for vertex in range(1, vertices):
         following: dict[tuple[int, int], int] = {}
@@ -278,7 +278,8 @@ def wirings(vertices: int, edges: int) -> int:
 
 
 def _inputs(vertex: int, unused: int, *, all_unused: bool) -> Iterator[tuple[int, int]]:
-    """How many inputs a vertex may have among earlier vertices that are in use already, and that are not."""
+    """The possible numbers of inputs of a vertex among earlier vertices that are already used, and among those that are
+    not."""
     for old in range(vertex - unused + 1):
         for new in range(unused if all_unused else 0, unused + 1):
             if old + new:
@@ -287,7 +288,7 @@ def _inputs(vertex: int, unused: int, *, all_unused: bool) -> Iterator[tuple[int
 
 @lru_cache(maxsize=1 << 16)
 def _edge_choices(vertices: int, edges: int, bits: Genome) -> tuple[int, ...]:
-    """The legal next edges (1) or absences (0) after those of a prefix, given how many vertices there will be."""
+    """The legal next edges (1) or absences (0) after those of a prefix, given the number of vertices."""
     if len(bits) == comb(vertices, 2):
         return ()
     u, v = _PLACES[len(bits)]
@@ -296,12 +297,12 @@ def _edge_choices(vertices: int, edges: int, bits: Genome) -> tuple[int, ...]:
         if bit:
             sources |= 1 << _PLACES[place][0]
     last_chance = v == vertices - 1 and not sources >> u & 1
-    # The vertex just before v is never in use yet, so an edge from it costs no more than it would elsewhere.
+    # The vertex just before v is not used yet, so an edge from it costs no more than one from another vertex.
     no_input = u == v - 1 and not any(bits[len(bits) - u :])
     if last_chance or no_input:
         return (1,)
     if not sources >> u & 1:
         return (0, 1)
-    # Each vertex that is not in use, and each one to come but the output, still takes an edge of its own.
+    # Each unused vertex, and each later one except the output, still needs an edge of its own.
     owed = v - sources.bit_count() + vertices - 1 - v
     return (0, 1) if sum(map(int, bits)) + owed < edges else (0,)

@@ -11,7 +11,7 @@ from nasrun.spaces.nasbench101.graph import Cell
 
 
 class Chains:
-    """Cells in which each vertex takes from the one before it alone, with one operation up to `vertices` - 2.
+    """Cells in which each vertex takes only the one before it, with one operation up to `vertices` - 2.
 
     Genome: `(V, operation of vertex 1, ..., operation of vertex V - 2)`.
     """
@@ -38,7 +38,7 @@ class Chains:
         return (len(cell.inputs), *cell.operations)
 
     def sample(self, rng: np.random.Generator) -> Genome:
-        """Draw uniformly among all chains, which makes each length as likely as it has chains."""
+        """Draw uniformly among all chains, so a length is as likely as its number of chains."""
         chain = self._chains[int(rng.random() * self.size)]
         return (len(chain) + 2, *chain)
 
@@ -50,7 +50,7 @@ class Chains:
 
     def encode(self, genome: Genome) -> np.ndarray:
         """Vector of `vertices` - 1 entries: the length, then the operations. Entry i of a list of n is (i + 1/2) / n;
-        operations that are not there are 0."""
+        missing operations are 0."""
         entries = [0.0] * (1 + self._longest)
         entries[0] = (len(genome) - 1.5) / self._longest
         for vertex in range(1, len(genome)):
@@ -72,7 +72,7 @@ class Chains:
         return 1 + self._longest
 
     def neighbours(self, genome: Genome) -> list[Genome]:
-        """Every operation changed, every operation inserted at every place, every operation taken out."""
+        """Every operation changed, every operation inserted at every position, every operation removed."""
         chain, length = genome[1:], len(genome) - 1
         found = {
             (*genome[:place], operation, *genome[place + 1 :]): None
@@ -89,7 +89,7 @@ class Chains:
         return list(found)
 
     def crossover(self, first: Genome, second: Genome, rng: np.random.Generator) -> Genome:
-        """The length of one parent, each operation from either parent that reaches so far; all draws are even."""
+        """The length of one parent, each operation from either parent that is long enough; all draws are uniform."""
         draws = rng.random(1 + self._longest).tolist()
         length = len(first if draws[0] < 0.5 else second)
         chain: list[Token] = [length + 1]
@@ -99,7 +99,7 @@ class Chains:
         return tuple(chain)
 
     def add_node(self, genome: Genome, rng: np.random.Generator) -> Genome:
-        """Insert a random operation at a random place, unless the chain is as long as allowed."""
+        """Insert a random operation at a random position, unless the chain has the maximum length."""
         length = len(genome) - 1
         if length == self._longest:
             return genome
@@ -107,7 +107,7 @@ class Chains:
         return (length + 3, *genome[1 : 1 + place], self._operations[rank], *genome[1 + place :])
 
     def remove_node(self, genome: Genome, rng: np.random.Generator) -> Genome:
-        """Take out an operation, unless it is the only one."""
+        """Remove an operation, unless it is the only one."""
         length = len(genome) - 1
         if length == 1:
             return genome
@@ -115,5 +115,5 @@ class Chains:
         return (length + 1, *genome[1:place], *genome[place + 1 :])
 
     def change_operation(self, genome: Genome, rng: np.random.Generator) -> Genome:
-        """Change one operation, uniform over places and other operations."""
+        """Change one operation, uniform over positions and other operations."""
         return change_operation(genome, len(genome) - 1, self._ranks, rng)

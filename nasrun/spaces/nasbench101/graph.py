@@ -1,8 +1,8 @@
-"""Cells of NAS-Bench-101 as graphs: pruning, hash, channels, price and text. Nothing here imports torch.
+"""Cells of NAS-Bench-101 as graphs: pruning, hash, channels, cost and text. Nothing here imports torch.
 
 Source: Ying et al., "NAS-Bench-101: Towards Reproducible Neural Architecture Search", ICML 2019 (arXiv 1902.09635),
-section 2, and for what the paper leaves open the code of its project google-research/nasbench: `model_spec` (pruning),
-`graph_util` (hash), `model_builder` (channels).
+section 2, and for details that the paper leaves open the code of its project google-research/nasbench: `model_spec`
+(pruning), `graph_util` (hash), `model_builder` (channels).
 """
 
 import re
@@ -17,21 +17,21 @@ from nasrun.spaces.tokens import one_of
 LABELS = {"conv3x3": 0, "conv1x1": 1, "maxpool3x3": 2}
 OUTPUT = "out"
 
-# Splits any text into the parts of a vertex; a part that is missing or wrong is empty or unknown.
+# Splits any text into the parts of a vertex; a missing or wrong part is empty or unknown.
 _VERTEX = re.compile(r"([^-()+]*)(\(?)([^-()]*)(\)?)([^-]*)")
 
 
 @lru_cache(maxsize=1 << 10)
 def members(mask: int) -> tuple[int, ...]:
-    """The places of the bits that are set, in ascending order."""
+    """The positions of the bits that are set, in ascending order."""
     return tuple([place for place in range(mask.bit_length()) if mask >> place & 1])
 
 
 class Cell(NamedTuple):
     """A graph whose vertices are numbered along its edges: 0 is the input, the last one the output.
 
-    `operations`: of the vertices between the two, in order. `inputs`: per vertex, as the bits of a number, the
-    vertices that it takes from; 0 for the input itself.
+    `operations`: of the vertices between the two, in order. `inputs`: for each vertex a bit mask of the vertices that
+    it takes from; 0 for the input itself.
     """
 
     operations: tuple[str, ...]
@@ -39,12 +39,12 @@ class Cell(NamedTuple):
 
     @property
     def edges(self) -> int:
-        """How many edges there are."""
+        """The number of edges."""
         return sum([mask.bit_count() for mask in self.inputs])
 
 
 def live(inputs: Sequence[int]) -> int:
-    """The vertices on a path from input to output, as the bits of a number; 0 where there is no such path."""
+    """The vertices on a path from input to output, as a bit mask; 0 if there is no such path."""
     reached = 1
     last = len(inputs) - 1
     for vertex in range(1, last + 1):
@@ -60,7 +60,7 @@ def live(inputs: Sequence[int]) -> int:
 
 
 def prune(operations: Sequence[str], inputs: Sequence[int]) -> Cell | None:
-    """The cell without the vertices that are on no path from input to output; None where there is no path."""
+    """The cell without the vertices that are on no path from input to output; None if there is no path."""
     kept = live(inputs)
     if not kept:
         return None
@@ -75,7 +75,7 @@ def prune(operations: Sequence[str], inputs: Sequence[int]) -> Cell | None:
 
 @lru_cache(maxsize=1 << 14)
 def squeeze(mask: int, kept: int) -> int:
-    """The bits of `mask` at the places that are set in `kept`, moved together."""
+    """The bits of `mask` at the positions that are set in `kept`, moved together."""
     result = place = 0
     while kept:
         if kept & 1:
@@ -87,11 +87,11 @@ def squeeze(mask: int, kept: int) -> int:
 
 @lru_cache(maxsize=1 << 16)
 def fingerprint(cell: Cell) -> str:
-    """NAS-Bench-101's hash of a pruned cell, 32 hex digits: isomorphic cells have the same.
+    """NAS-Bench-101's hash of a pruned cell, 32 hex digits; equal for isomorphic cells.
 
-    Every vertex starts with the MD5 of its out-degree, in-degree and label (-1 input, -2 output, else the number of
-    the operation). As many times as there are vertices, each takes in the digests of its neighbours, sorted. The hash
-    is the MD5 of all digests, sorted.
+    Every vertex starts with the MD5 of its out-degree, in-degree and label (-1 input, -2 output, else the number of the
+    operation). Then, as many times as there are vertices, each vertex hashes in the sorted digests of its neighbours.
+    The hash is the MD5 of all digests, sorted.
     """
     outputs = [0] * len(cell.inputs)
     for vertex, mask in enumerate(cell.inputs):
@@ -119,11 +119,11 @@ def _md5(text: str) -> str:
 
 
 def vertex_channels(inputs: Sequence[int], channels_in: int, channels_out: int) -> list[int]:
-    """Channels that each vertex of a pruned cell puts out.
+    """The output channels of each vertex of a pruned cell.
 
-    The channels of the output are shared equally among the vertices that it takes from, the input left aside; what
-    is left over goes to the first of them, one each (so isomorphic cells may differ by single channels). Any other
-    vertex has as many as the widest that takes from it.
+    The channels of the output are shared equally among the vertices that it takes from, except the input; the remainder
+    goes to the first of them, one each (so isomorphic cells may differ by single channels). Any other vertex has as
+    many as the widest vertex that takes from it.
     """
     last = len(inputs) - 1
     channels = [channels_in, *[0] * (last - 1), channels_out]
@@ -138,8 +138,8 @@ def vertex_channels(inputs: Sequence[int], channels_in: int, channels_out: int) 
 
 @lru_cache(maxsize=1 << 12)
 def price(cell: Cell, channels_in: int, channels_out: int) -> tuple[int, int]:
-    """Weights of the convolutions of a cell, and how many channels are normalised: projections of the input
-    included, of which each vertex that takes from the input has its own."""
+    """The number of weights of a cell's convolutions, and of normalised channels. Both include the projections of the
+    input, one for each vertex that takes from it."""
     channels = vertex_channels(cell.inputs, channels_in, channels_out)
     weights = normalised = 0
     for vertex in range(1, len(channels)):
@@ -155,7 +155,8 @@ def price(cell: Cell, channels_in: int, channels_out: int) -> tuple[int, int]:
 
 
 def write_cell(cell: Cell) -> str:
-    """The vertices but the input, joined by "-", each with the vertices it takes from: `conv3x3(0)-out(0+1)`."""
+    """The vertices except the input, joined by "-", each with the vertices that it takes from:
+    `conv3x3(0)-out(0+1)`."""
     parts = []
     for name, mask in zip((*cell.operations, OUTPUT), cell.inputs[1:], strict=True):
         parts.append(f"{name}({'+'.join(map(str, members(mask)))})")
@@ -165,9 +166,9 @@ def write_cell(cell: Cell) -> str:
 def read_cell(text: str, operations: Iterable[str], *, vertices: int, edges: int, chain: bool) -> Cell:
     """The pruned cell of a string as `write_cell` makes it.
 
-    It has at most so many vertices and edges, and is a chain of one operation or more if `chain`. ValueError names
-    the character, counted from 1, the vertex by its number (the input is 0, the first that is written 1), and what was
-    expected there: `character 9 (vertex 1): expected 0; got '1)'`.
+    It has at most `vertices` vertices and `edges` edges, and is a chain of one operation or more if `chain`. ValueError
+    names the character, counted from 1, the vertex by its number (the input is 0, the first that is written 1), and
+    what was expected there: `character 9 (vertex 1): expected 0; got '1)'`.
     """
     named: list[str] = []
     inputs = [0]
@@ -184,31 +185,31 @@ def read_cell(text: str, operations: Iterable[str], *, vertices: int, edges: int
             raise _unexpected(text, match.start(2), vertex, "'('")
         inputs.append(_sources(text, match.start(3), match[3], vertex, chain))
         if Cell((), tuple(inputs)).edges > edges:
-            raise _unexpected(text, match.start(3), vertex, f"fewer inputs, for {edges} edges are all that is allowed")
+            raise _unexpected(text, match.start(3), vertex, f"fewer inputs, because at most {edges} edges are allowed")
         if not match[4]:
             raise _unexpected(text, match.start(4), vertex, "')'")
         position = match.end(4)
         if match[1] == OUTPUT:
             break
         if text[position : position + 1] != "-":
-            raise _unexpected(text, position, vertex, f"'-' and a further vertex, the last one being {OUTPUT}")
+            raise _unexpected(text, position, vertex, f"'-' and another vertex, with {OUTPUT} as the last")
         named.append(match[1])
         position += 1
     if position < len(text):
         raise _unexpected(text, position, vertex, f"the end after {OUTPUT}")
     for unused in range(1, vertex):
         if not any(mask >> unused & 1 for mask in inputs):
-            raise _unexpected(text, match.start(3), vertex, f"{unused} among the inputs, for it leads nowhere else")
+            raise _unexpected(text, match.start(3), vertex, f"{unused} among the inputs, because nothing else uses it")
     return Cell(tuple(named), tuple(inputs))
 
 
 def _sources(text: str, position: int, listed: str, vertex: int, chain: bool) -> int:
-    """The numbers of the vertices that a vertex takes from, read from `0+2`, as the bits of a number."""
+    """The vertices that a vertex takes from, read from text such as `0+2`, as a bit mask."""
     mask, lowest = 0, vertex - 1 if chain else 0
     for entry in listed.split("+"):
         legal = [str(source) for source in range(lowest, vertex)]
         if entry not in legal:
-            wanted = one_of(legal) if legal else f"')', for inputs ascend and come before {vertex}"
+            wanted = one_of(legal) if legal else f"')', because inputs ascend and come before {vertex}"
             raise _unexpected(text, position, vertex, wanted)
         mask |= 1 << int(entry)
         lowest = int(entry) + 1
@@ -217,6 +218,6 @@ def _sources(text: str, position: int, listed: str, vertex: int, chain: bool) ->
 
 
 def _unexpected(text: str, position: int, vertex: int, expected: str) -> ValueError:
-    """The error for what stands at a position (from 0) of a string."""
+    """The error for an unexpected part at a position (from 0) of a string."""
     found = repr(text[position:].split("-")[0] or "-")[:24] if position < len(text) else "the end"
     return ValueError(f"character {position + 1} (vertex {vertex}): expected {expected}; got {found}")

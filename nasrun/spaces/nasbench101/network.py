@@ -1,6 +1,6 @@
-"""The networks of NAS-Bench-101 in torch. Imported by `build` alone, because it imports torch.
+"""The networks of NAS-Bench-101 in torch. Only `build` imports this module, because it imports torch.
 
-Source: Ying et al. 2019 (arXiv 1902.09635), section 2; what the paper leaves open is as in the project
+Source: Ying et al. 2019 (arXiv 1902.09635), section 2; details that the paper leaves open follow the project
 google-research/nasbench, `model_builder` and `base_ops`.
 """
 
@@ -16,7 +16,7 @@ from nasrun.spaces.nasbench101.graph import Cell, members, vertex_channels
 NORM_EPSILON = 1e-5
 """As in `base_ops`."""
 
-# Standard deviation of a standard normal that is cut off at 2, by which TensorFlow's initialiser divides.
+# Standard deviation of a standard normal truncated at 2, by which TensorFlow's initialiser divides.
 _CUT_DEVIATION = 0.87962566103423978
 
 
@@ -26,12 +26,12 @@ def network(
     """Stem, `stacks` times `cells` copies of the cell, global average pooling, a dense layer.
 
     The stem is a 3x3 convolution to `stem` channels. Between stacks a 2x2 maximum pooling with stride 2 halves height
-    and width (rounded up, so that any size will do), and the first cell after it doubles the channels. Input float
-    (batch, channels, height, width), output (batch, outputs). `momentum`: of the batch normalisation, the share of the
-    new statistics.
+    and width (rounded up, so any size works), and the first cell after it doubles the channels. Input float (batch,
+    channels, height, width), output (batch, outputs). `momentum`: of the batch normalisation, the share of the new
+    statistics.
 
     Initial weights, from torch's global generator, as in TensorFlow 1: convolutions normal with variance 1 / fan-in,
-    cut off at two standard deviations; the dense layer uniform as of Glorot and Bengio (2010) with bias 0.
+    truncated at two standard deviations; the dense layer uniform as in Glorot and Bengio (2010) with bias 0.
     """
     parts: OrderedDict[str, nn.Module] = OrderedDict(stem=ConvBnRelu(channels, stem, 3))
     width = stem
@@ -69,9 +69,10 @@ class ConvBnRelu(nn.Sequential):
 class CellModule(nn.Module):
     """One cell: (batch, channels_in, height, width) to (batch, channels_out, height, width).
 
-    A vertex applies its operation to the sum of what it takes: of other vertices the first channels, as many as it
-    has itself (`vertex_channels`); of the input a 1x1 projection of its own (`ConvBnRelu`). The output is the vertices
-    it takes from, side by side in the order of their numbers, plus a projection of the input where it takes from that.
+    A vertex applies its operation to the sum of its inputs: from other vertices the first channels, as many as it has
+    itself (`vertex_channels`); from the input its own 1x1 projection (`ConvBnRelu`). The output concatenates the
+    vertices that it takes from, in the order of their numbers, and adds a projection of the input if it takes from
+    that.
     """
 
     def __init__(self, cell: Cell, channels_in: int, channels_out: int) -> None:
@@ -96,7 +97,7 @@ class CellModule(nn.Module):
         return self._total(len(self._channels) - 1, [torch.cat(joined, 1)] if joined else [], features)
 
     def _total(self, vertex: int, summands: list[Tensor], features: Tensor) -> Tensor:
-        """The sum of the summands and of the projected input of the cell, where the vertex takes from that."""
+        """The sum of the summands, and of the projected input of the cell if the vertex takes from it."""
         if str(vertex) in self.projections:
             summands.append(self.projections[str(vertex)](features))
         total = summands[0]

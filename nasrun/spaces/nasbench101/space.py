@@ -1,7 +1,7 @@
-"""The cells of NAS-Bench-101: up to 7 vertices, 9 edges, 3 operations; or the plain chains among them.
+"""The cells of NAS-Bench-101: up to 7 vertices, 9 edges, 3 operations; or only its plain chains.
 
 Source: Ying et al., "NAS-Bench-101: Towards Reproducible Neural Architecture Search", ICML 2019 (arXiv 1902.09635),
-section 2. torch is imported by `build` alone.
+section 2. Only `build` imports torch.
 """
 
 from math import comb
@@ -26,18 +26,18 @@ class NASBench101(SearchSpace):
     """Cells of up to `vertices` vertices (input and output included) and `edges` edges, always pruned; or chains.
 
     Genome: the number of vertices V, the operations of the vertices 1 to V - 2, and (unless `chain`) the bits of the
-    upper triangle of the adjacency matrix, column by column; see `Cells` and `Chains`. Several genomes may be the
-    same cell with its vertices numbered otherwise: they have the same `key`, the benchmark's own hash. `size` counts
-    genomes. String: per vertex its operation and the vertices that it takes from, the input being 0:
+    upper triangle of the adjacency matrix, column by column; see `Cells` and `Chains`. Several genomes may be the same
+    cell with its vertices numbered differently: they have the same `key`, the benchmark's own hash. `size` counts
+    genomes. String: for each vertex its operation and the vertices that it takes from, with the input as 0:
     `conv3x3(0)-maxpool3x3(0+1)-out(1+2)`.
 
     The network (`build`) has `stacks` times `cells` copies of the cell, with as many channels as the stem
     (`stem_channels`) in the first stack and twice as many in each further one. `norm_momentum`: of its batch
-    normalisation; the benchmark keeps 0.997 of the old statistics (0.003 here), which suits its trainings of many
-    thousand steps, and after a few hundred leaves the statistics near their initial values.
+    normalisation; the benchmark keeps 0.997 of the old statistics (0.003 here), which suits its training runs of many
+    thousand steps, but after a few hundred leaves the statistics near their initial values.
 
-    The order of `operations` is the order of `choices` and `encode`, and with the seed it decides what is drawn.
-    ValueError, beginning with the key, where the options make no space.
+    The order of `operations` is the order of `choices` and `encode`, and together with the seed it determines the
+    draws. ValueError, beginning with the key, if the options leave no valid space.
     """
 
     def __init__(
@@ -53,12 +53,12 @@ class NASBench101(SearchSpace):
         norm_momentum: Fraction = 0.1,
     ) -> None:
         if chain and vertices < 3:
-            raise ValueError(f"vertices={vertices}: no room for an operation in a chain; at least 3")
+            raise ValueError(f"vertices={vertices}: no room for an operation in a chain; must be >= 3")
         if edges < vertices - 1:
-            raise ValueError(f"edges={edges}: too few to connect {vertices} vertices; at least {vertices - 1}")
+            raise ValueError(f"edges={edges}: too few to connect {vertices} vertices; must be >= {vertices - 1}")
         if stem_channels < vertices - 2:
             reason = f"up to {vertices - 2} vertices share the channels of a cell's output"
-            raise ValueError(f"stem_channels={stem_channels}: {reason}; at least {vertices - 2}")
+            raise ValueError(f"stem_channels={stem_channels}: {reason}; must be >= {vertices - 2}")
         self._vertices, self._edges, self._operations, self._chain = vertices, edges, tuple(operations), chain
         self._stem, self._stacks, self._cells = stem_channels, stacks, cells
         self._momentum = norm_momentum
@@ -67,8 +67,8 @@ class NASBench101(SearchSpace):
         self.size: int = self.genomes.size
 
     def sample(self, rng: np.random.Generator) -> Genome:
-        """Draw a genome: cells as the benchmark's own example does, uniform over wirings that are pruned thereafter;
-        chains uniformly over all chains. See `Cells.sample` and `Chains.sample`."""
+        """Draw a genome: cells like the benchmark's own example, uniform over wirings before pruning; chains uniformly
+        over all chains. See `Cells.sample` and `Chains.sample`."""
         return self.genomes.sample(rng)
 
     def crossover(self, first: Genome, second: Genome, rng: np.random.Generator) -> Genome:
@@ -89,8 +89,8 @@ class NASBench101(SearchSpace):
         return self.genomes.encode(genome)
 
     def decode(self, vector: np.ndarray) -> Genome:
-        """The genome of a vector, repaired where it is none (see `Cells.decode`, `Chains.decode`); entries outside
-        of [0, 1] count as 0 or 1. ValueError: wrong shape, or a NaN."""
+        """The genome of a vector, repaired if invalid (see `Cells.decode`, `Chains.decode`); entries outside of [0, 1]
+        are clipped. ValueError: wrong shape, or a NaN."""
         clipped = np.clip(np.asarray(vector, dtype=np.float64), 0.0, 1.0)
         if clipped.shape != (self.genomes.width,):
             raise ValueError(f"vector of shape {clipped.shape}: expected ({self.genomes.width},)")
@@ -103,11 +103,11 @@ class NASBench101(SearchSpace):
         return cell_graph.fingerprint(self.genomes.cell(genome))
 
     def validate(self, genome: Genome) -> None:
-        """Raise ValueError, naming the token and what may stand there, unless the genome belongs to this space."""
+        """Raise ValueError, naming the token and the legal values, unless the genome belongs to this space."""
         check_tokens(self, genome, _name)
 
     def format(self, genome: Genome) -> str:
-        """The vertices but the input, joined by "-": `conv3x3(0)-maxpool3x3(0+1)-out(1+2)`."""
+        """The vertices except the input, joined by "-": `conv3x3(0)-maxpool3x3(0+1)-out(1+2)`."""
         return cell_graph.write_cell(self.genomes.cell(genome))
 
     def parse(self, text: str) -> Genome:
@@ -120,7 +120,7 @@ class NASBench101(SearchSpace):
 
     def cost(self, genome: Genome, task: Task) -> Cost:
         """Trainable parameters, and FLOPs of one input: two per multiply-add of the convolutions and the dense layer.
-        Normalisation, activations, sums and pooling count for nothing there, as in `torch.utils.flop_counter`."""
+        FLOPs leave out normalisation, activations, sums and pooling, as does `torch.utils.flop_counter`."""
         cell = self.genomes.cell(genome)
         height, width, channels = task.height, task.width, self._stem
         weights = 9 * task.channels * channels
@@ -143,7 +143,7 @@ class NASBench101(SearchSpace):
     def build(self, genome: Genome, task: Task) -> "torch.nn.Module":
         """The network: input float (batch, channels, height, width), output (batch, task.outputs): logits, or the
         values of a regression. Initial weights come from torch's global generator; see `nasbench101_network`."""
-        from nasrun.spaces.nasbench101.network import network  # torch is not imported before it is needed
+        from nasrun.spaces.nasbench101.network import network  # imports torch, so only where needed
 
         return network(
             self.genomes.cell(genome),
@@ -157,7 +157,7 @@ class NASBench101(SearchSpace):
 
 
 def _name(position: int, genome: Genome) -> str:
-    """What the token at a position of a genome is."""
+    """The name of the token at a position of a genome."""
     if not position:
         return "vertices"
     before = position - int(genome[0]) + 1

@@ -1,6 +1,6 @@
-"""The networks of NAS-Bench-201 in torch. Imported by `build` alone, because it imports torch.
+"""The networks of NAS-Bench-201 in torch. Only `build` imports this module, because it imports torch.
 
-Source: Dong and Yang 2020 (arXiv 2001.00326), section 2.1 and figure 1; what the paper leaves open is as in the
+Source: Dong and Yang 2020 (arXiv 2001.00326), section 2.1 and figure 1; details that the paper leaves open follow the
 project D-X-Y/AutoDL-Projects, its `cell_infers` and `cell_operations`.
 """
 
@@ -26,8 +26,8 @@ def network(
 
     The stem is a 3x3 convolution to `channels`, normalised. Between stages a residual block (`Reduction`) doubles the
     channels. Input float (batch, inputs, height, width) with any height and width, output (batch, outputs). Parts are
-    named by their place: `stem`, `stage1_cell1`, ..., `reduction2`, ..., `norm`, `output`. Initial weights are torch's
-    defaults, as in the benchmark, from torch's global generator.
+    named by their position: `stem`, `stage1_cell1`, ..., `reduction2`, ..., `norm`, `output`. Initial weights are
+    torch's defaults, as in the benchmark, from torch's global generator.
     """
     stem = OrderedDict(convolution=nn.Conv2d(inputs, channels, 3, padding=1, bias=False), norm=nn.BatchNorm2d(channels))
     parts: OrderedDict[str, nn.Module] = OrderedDict(stem=nn.Sequential(stem))
@@ -48,8 +48,8 @@ def network(
 class Cell(nn.Module):
     """One cell: float (batch, channels, height, width) to the same shape.
 
-    A node is the sum of its incoming edges, zero where all of them are `none`. As in the benchmark, convolutions
-    that lead nowhere are there, and computed, too.
+    A node is the sum of its incoming edges, zero if all of them are `none`. As in the benchmark, convolutions whose
+    output is not used exist and are computed too.
     """
 
     def __init__(self, edges: Sequence[Edge], channels: int) -> None:
@@ -64,7 +64,7 @@ class Cell(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        nodes: dict[int, Tensor] = {0: features}  # a node that is not in it is zero
+        nodes: dict[int, Tensor] = {0: features}  # missing nodes are zero
         for target, source, operation in self._edges:
             if operation.startswith("nor_conv"):
                 value = nodes[source] if source in nodes else torch.zeros_like(features)
@@ -93,7 +93,7 @@ class ReluConvNorm(nn.Sequential):
 
 
 class Reduction(nn.Module):
-    """The residual block between stages: twice the channels, half of height and width, rounded up.
+    """The residual block between stages: doubles the channels, halves height and width, rounded up.
 
     Two 3x3 convolutions, the first with stride 2; beside them, 2x2 average pooling and a 1x1 convolution.
     """

@@ -1,8 +1,8 @@
 """The cells of NAS-Bench-201: six edges between four nodes, five operations, 15,625 genomes.
 
-Source: Dong and Yang, "NAS-Bench-201: Extending the Scope of Reproducible Neural Architecture Search", ICLR 2020
-(arXiv 2001.00326), section 2; the same space is the topology space of NATS-Bench (Dong et al., TPAMI 2021). torch is
-imported by `build` alone.
+Source: Dong and Yang, "NAS-Bench-201: Extending the Scope of Reproducible Neural Architecture Search", ICLR 2020 (arXiv
+2001.00326), section 2; the same space is the topology space of NATS-Bench (Dong et al., TPAMI 2021). Only `build`
+imports torch.
 """
 
 import re
@@ -23,7 +23,7 @@ from nasrun.spaces.tokens import check_tokens
 if TYPE_CHECKING:
     import torch
 
-# What stands before, between and after the operations of a string.
+# The parts of a string before, between and after the operations.
 _SEPARATORS = ("|", "~0|+|", "~0|", "~1|+|", "~0|", "~1|", "~2|")
 _STRING = re.compile(
     "".join(re.escape(separator) + f"({'|'.join(OPERATIONS)})" for separator in _SEPARATORS[:-1])
@@ -43,16 +43,16 @@ class NASBench201(SearchSpace):
     Genome: six names of `OPERATIONS`, one per edge, in the order of `EDGES`. String: the benchmark's own,
     `|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`: the edges into nodes 1, 2 and 3, each with its source.
 
-    `channels`: of the stem and the first stage; `cells`: per stage. The benchmark's are 16 and 5; they decide what
-    `build` and `cost` give, not what is searched.
+    `channels`: of the stem and the first stage; `cells`: per stage. The benchmark's are 16 and 5; they change `build`
+    and `cost`, not the space.
 
-    `merge_isomorphs`: whether `key` is equal for cells that are the same network (`same_network`). The benchmark
-    trained all 15,625 strings apart from each other, so by default every one counts.
+    `merge_isomorphs`: make `key` equal for cells that are the same network (`same_network`). The benchmark trained all
+    15,625 strings separately, so by default each counts.
     """
 
     has_supernet = True
-    # Drawn evenly, operations without weights are as good as trained while each convolution has seen a few hundred
-    # batches, so that cells of pools and skips look best (docs/evaluators.md, "How well shared scores rank").
+    # With uniform draws, operations without weights are as good as trained while each convolution has seen only a few
+    # hundred batches, so cells of pools and skips look best (docs/evaluators.md, "How well shared scores rank").
     operation_weights: Mapping[str, float] = {
         "none": 0.05,
         "skip_connect": 0.15,
@@ -72,7 +72,7 @@ class NASBench201(SearchSpace):
         self.mutations = {"operation": self.change_operation}
         self.size: int = _COUNT ** len(EDGES)
         self.genomes = _all_genomes()
-        """All of them, in an order that stays."""
+        """All genomes, in a fixed order."""
         self._prices: dict[Task, tuple[Cost, Cost, Cost]] = {}
 
     def sample(self, rng: np.random.Generator) -> Genome:
@@ -82,13 +82,13 @@ class NASBench201(SearchSpace):
     def change_operation(self, genome: Genome, rng: np.random.Generator) -> Genome:
         """Replace the operation of one edge by another, uniform over the 24 children.
 
-        The only mutation: exchanging two edges is two of these steps, and takes longer to reach the best cells.
+        The only mutation: exchanging two edges equals two of these steps, and takes longer to reach the best cells.
         """
         edge, rank = divmod(int(rng.random() * (len(EDGES) * (_COUNT - 1))), _COUNT - 1)
         return (*genome[:edge], _OTHERS[genome[edge]][rank], *genome[edge + 1 :])  # type: ignore[index]
 
     def crossover(self, first: Genome, second: Genome, rng: np.random.Generator) -> Genome:
-        """Each edge from one parent or the other, uniform over the 62 ways in which both give at least one."""
+        """Each edge from either parent, uniform over the 62 ways in which both give at least one."""
         mask = 1 + int(rng.random() * (2 ** len(EDGES) - 2))
         return tuple([second[edge] if mask >> edge & 1 else first[edge] for edge in range(len(EDGES))])
 
@@ -97,7 +97,8 @@ class NASBench201(SearchSpace):
         return OPERATIONS if len(prefix) < len(EDGES) else ()
 
     def parts(self, genome: Genome) -> int | None:
-        """The edges that are not `none`; None where these do not lead from the input of the cell to its output."""
+        """The number of edges that are not `none`; None if these do not lead from the input of the cell to its
+        output."""
         reached = {0}
         for (target, source), operation in zip(EDGES, genome, strict=True):
             if source in reached and operation != OPERATIONS[0]:
@@ -105,17 +106,17 @@ class NASBench201(SearchSpace):
         return len(EDGES) - genome.count(OPERATIONS[0]) if EDGES[-1][0] in reached else None
 
     def encode(self, genome: Genome) -> np.ndarray:
-        """Vector of 6 entries: the place of each edge's operation in `OPERATIONS`, as (place + 1/2) / 5.
+        """Vector of 6 entries: the index of each edge's operation in `OPERATIONS`, as (index + 1/2) / 5.
 
-        One number per edge, not five of which the largest wins: six dimensions instead of thirty, in which a step
-        along one axis changes an operation rather than usually nothing, and swarms get further on the same budget.
-        The price is an order of the operations that means little; the convolutions are at least side by side.
+        One number per edge, not five of which the largest wins: in six dimensions instead of thirty, a step along one
+        axis usually changes an operation, and swarms get further on the same budget. The drawback is an order of the
+        operations that means little; at least the convolutions are adjacent.
         """
         return np.array([_ENTRIES[operation] for operation in genome])  # type: ignore[index]
 
     def decode(self, vector: np.ndarray) -> Genome:
         """The genome of a vector of 6 entries: each falls into one of five equal shares of [0, 1], so that uniform
-        vectors give uniform genomes. Entries outside of [0, 1] count as 0 or 1. ValueError: wrong shape, or a NaN."""
+        vectors give uniform genomes. Entries outside of [0, 1] are clipped. ValueError: wrong shape, or a NaN."""
         vector = np.asarray(vector, dtype=np.float64)
         if vector.shape != (len(EDGES),):
             raise ValueError(f"vector of shape {vector.shape}: expected ({len(EDGES)},)")
@@ -129,7 +130,7 @@ class NASBench201(SearchSpace):
         return same_network(genome) if self.merge_isomorphs else genome
 
     def validate(self, genome: Genome) -> None:
-        """Raise ValueError, naming the token and what may stand there, unless the genome belongs to this space."""
+        """Raise ValueError, naming the token and the legal values, unless the genome belongs to this space."""
         check_tokens(self, genome, _name)
 
     def format(self, genome: Genome) -> str:
@@ -147,8 +148,8 @@ class NASBench201(SearchSpace):
 
     def cost(self, genome: Genome, task: Task) -> Cost:
         """Trainable parameters, and FLOPs of one input: two per multiply-add of the convolutions and the dense layer.
-        As in the benchmark, convolutions count whether or not anything comes of them. Normalisation, pooling and sums
-        count for nothing, as in `torch.utils.flop_counter`."""
+        As in the benchmark, convolutions count even if their output is not used. FLOPs leave out normalisation, pooling
+        and sums, as does `torch.utils.flop_counter`."""
         prices = self._prices.get(task)
         if prices is None:
             prices = self._prices[task] = self._price(task)
@@ -160,7 +161,7 @@ class NASBench201(SearchSpace):
         )
 
     def _price(self, task: Task) -> tuple[Cost, Cost, Cost]:
-        """The price of all but the cells, and of one edge of 1x1 and one of 3x3 convolutions in every cell."""
+        """The cost of everything except the cells, and of one edge of 1x1 and one of 3x3 convolutions in every cell."""
         height, width, channels = task.height, task.width, self.channels
         stem = 9 * task.channels * channels
         parameters, multiply_adds = stem + 2 * channels, stem * height * width
@@ -168,7 +169,7 @@ class NASBench201(SearchSpace):
         for stage in range(STAGES):
             if stage:
                 height, width = (height + 1) // 2, (width + 1) // 2
-                # Two 3x3 convolutions, with normalisation, and the 1x1 convolution beside them, without.
+                # Two 3x3 convolutions with normalisation, and the 1x1 convolution beside them without.
                 weights = channels * 2 * channels * (9 + 1) + 9 * (2 * channels) ** 2
                 channels *= 2
                 parameters += weights + 2 * 2 * channels
@@ -183,7 +184,7 @@ class NASBench201(SearchSpace):
     def build(self, genome: Genome, task: Task) -> "torch.nn.Module":
         """The network: input float (batch, channels, height, width), output (batch, task.outputs): logits, or the
         values of a regression. Initial weights come from torch's global generator; see `nasbench201_network`."""
-        from nasrun.spaces.nasbench201.network import network  # torch is not imported before it is needed
+        from nasrun.spaces.nasbench201.network import network  # imports torch, so only where needed
 
         edges = [(target, source, str(name)) for (target, source), name in zip(EDGES, genome, strict=True)]
         return network(edges, task.channels, task.outputs, channels=self.channels, stages=STAGES, cells=self.cells)
@@ -206,19 +207,19 @@ class NASBench201(SearchSpace):
 
 @cache
 def same_network(genome: Genome) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Equal for two cells exactly if they are the same network, its convolutions renamed.
+    """A form that is equal for two cells exactly if they are the same network with its convolutions renamed.
 
-    The summands of the output, written out and sorted, then the different convolutions in them. `none` edges and all
-    that leads nowhere are dropped and skip connections passed through. The second part tells a convolution whose
-    output is used twice from two convolutions of the same input. A convolution of nothing at all is not nothing: its
-    normalisation adds a trained constant per channel, whatever the kernel.
+    It holds the summands of the output, written out and sorted, then the different convolutions in them. `none` edges
+    and unused nodes are dropped, and skip connections are resolved. The second part distinguishes a convolution whose
+    output is used twice from two convolutions of the same input. A convolution of zero is not zero: its normalisation
+    adds a trained constant per channel, whatever the kernel.
 
-    5,485 are different. The benchmark's paper counts 6,466 by a rule on strings, which makes no difference between one
-    convolution used twice and two, and takes a convolution of nothing for nothing, but keeps equal sums apart where
-    they hold zeros or are nested in another way.
+    5,485 are different. The benchmark's paper counts 6,466 by a rule on strings, which does not distinguish one
+    convolution used twice from two and treats a convolution of zero as zero, but separates equal sums that contain
+    zeros or are nested differently.
     """
     nothing: frozenset[tuple[int, str]] = frozenset()
-    # Per node its summands: each as text, with the convolutions in it by edge and text.
+    # For each node its summands: each as text, with the convolutions in it by edge and text.
     nodes: list[list[tuple[str, frozenset[tuple[int, str]]]]] = [[("input", nothing)], [], [], []]
     for edge, ((target, source), operation) in enumerate(zip(EDGES, genome, strict=True)):
         summands = nodes[source]
@@ -248,7 +249,7 @@ def _name(position: int, genome: Genome = ()) -> str:
 
 
 def _unexpected(text: str) -> ValueError:
-    """The error for the first place at which a text is no string of the benchmark."""
+    """The error for the first position at which a text is not a string of the benchmark."""
     position = 0
     for edge, separator in enumerate(_SEPARATORS):
         where = f"after {_name(edge - 1)}" if edge else "start"

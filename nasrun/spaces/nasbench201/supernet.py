@@ -27,9 +27,10 @@ def supernet_name(genome: Genome) -> Callable[[str], str]:
 
 
 class NASBench201Network(nn.Module):
-    """NAS-Bench-201: on each edge of each cell a convolution of either size, as far as the space has them.
+    """NAS-Bench-201 with shared weights: each edge of each cell has a convolution of either size, if the space has
+    them.
 
-    `partial`: operations see one of so many channels.
+    `partial`: operations get one in `partial` channels.
     """
 
     def __init__(self, width: int, cells: int, task: Task, partial: int = 1) -> None:
@@ -48,7 +49,7 @@ class NASBench201Network(nn.Module):
         return features
 
     def candidates(self) -> Iterator[nn.Module]:
-        """What edges have to choose from."""
+        """The candidate operations of the edges."""
         return (part.operations for part in self.children() if isinstance(part, _SharedCell))
 
 
@@ -70,7 +71,7 @@ class _SharedCell(nn.Module):
         )
 
     def forward(self, features: Tensor, mixture: Mixture) -> Tensor:
-        nodes: dict[int, Tensor] = {0: features}  # a node that is not in it is zero
+        nodes: dict[int, Tensor] = {0: features}  # missing nodes are zero
         for position, (target, source) in enumerate(EDGES):
             value = self._edge(position, nodes.get(source), features, mixture)
             if value is not None:
@@ -78,7 +79,7 @@ class _SharedCell(nn.Module):
         return nodes[OUTPUT] if OUTPUT in nodes else torch.zeros_like(features)
 
     def _edge(self, position: int, source: Tensor | None, features: Tensor, mixture: Mixture) -> Tensor | None:
-        """What an edge adds to its target; None where it is zero. `source`: None where that is zero."""
+        """The value that an edge adds to its target; None if it is zero. `source`: None if it is zero."""
         target, origin = EDGES[position]
         convolutions: Mapping[str, nn.Module] = self.operations[f"{target}_{origin}"]  # type: ignore[assignment]
 
@@ -91,7 +92,7 @@ class _SharedCell(nn.Module):
                     total = result if total is None else total + result
             return total
 
-        # With partial channels no node is zero: some pass by each operation.
+        # With partial channels no node is zero: some channels bypass each operation.
         value = mixed(source) if source is None or self._partial == 1 else partly(mixed, source, self._partial)
         return None if value is None else mixture.edge(position, value)
 
@@ -99,7 +100,7 @@ class _SharedCell(nn.Module):
 def _operation(
     term: Term, value: Tensor | None, features: Tensor, convolutions: Mapping[str, nn.Module]
 ) -> Tensor | None:
-    """The result of an operation, None where it is zero; `value` None is zero like `features`."""
+    """The result of an operation, None if it is zero; a `value` of None is zero in the shape of `features`."""
     name = str(term.token)
     if name == "none" or (value is None and name not in convolutions):
         return None

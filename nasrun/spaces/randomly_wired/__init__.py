@@ -1,1 +1,1 @@
-"""Networks whose wiring is drawn from models of random graphs."""
+"""Networks whose wiring is drawn from random graph models."""

@@ -1,4 +1,4 @@
-"""The networks of `RandomlyWired` in torch. Imported by `build` alone: it imports torch."""
+"""The networks of `RandomlyWired` in torch. Only `build` imports this module: it imports torch."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ from nasrun.spaces.randomly_wired.graphs import Wiring
 
 def network(wirings: Sequence[Wiring], channels: int, task: Task) -> nn.Sequential:
     """A stem of a 3x3 convolution, a stage for each wiring, relu, global average pooling, a dense layer: float (batch,
-    C, H, W) to (batch, outputs). The first stage has so many channels and keeps the size; each further one halves
+    C, H, W) to (batch, outputs). The first stage has `channels` channels and keeps the size; each further one halves
     height and width, rounded up, and doubles the channels.
 
     Initial weights, from torch's global generator: He normal by fan-in (He et al. 2015, section 2.2), weights of edges
-    0, so that their sigmoid is a half; the dense layer as torch's own default.
+    0, so that their sigmoid is 1/2; the dense layer as torch's own default.
     """
     stem = nn.Sequential(
         OrderedDict(
@@ -42,9 +42,9 @@ def network(wirings: Sequence[Wiring], channels: int, task: Task) -> nn.Sequenti
 class Stage(nn.Module):
     """One random graph: (batch, before, height, width) to (batch, after, height / stride, width / stride).
 
-    A node takes the weighted sum of its sources, each times the sigmoid of a weight that is learned, through relu, a
-    depthwise separable 3x3 convolution and normalisation. Nodes without a source take the input of the stage, and have
-    its stride. The output is the mean of the nodes that no other takes.
+    A node takes the weighted sum of its sources, each times the sigmoid of a learned weight, through relu, a depthwise
+    separable 3x3 convolution and normalisation. Nodes without a source take the input of the stage, and have its
+    stride. The output is the mean of the nodes that are no other's source.
     """
 
     def __init__(self, wiring: Wiring, before: int, after: int, stride: int) -> None:
@@ -54,9 +54,7 @@ class Stage(nn.Module):
             _node(after, after, 1) if sources else _node(before, after, stride) for sources in wiring.sources
         )
         for node, sources in enumerate(wiring.sources):
-            if (
-                len(sources) > 1
-            ):  # by name, as a layer's own weights, so that the network's Python source can be written
+            if len(sources) > 1:  # named like a layer's weights, for the network's Python source
                 self.register_parameter(f"edges{node}", nn.Parameter(torch.zeros(len(sources))))
 
     def forward(self, features: Tensor) -> Tensor:

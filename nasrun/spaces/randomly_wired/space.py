@@ -1,7 +1,7 @@
-"""Randomly wired networks: each stage is a graph that a classical model of random graphs draws by a seed.
+"""Randomly wired networks: each stage is a graph, drawn with a seed from a classical random graph model.
 
 Source: Xie, Kirillov, Girshick and He, "Exploring Randomly Wired Neural Networks for Image Recognition", ICCV 2019
-(arXiv 1904.01569), section 3. torch is imported by `build` alone.
+(arXiv 1904.01569), section 3. Only `build` imports torch.
 """
 
 from collections.abc import Hashable
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 class RandomlyWired(SearchSpace):
-    """Networks of `stages` random graphs of `nodes` nodes each, one behind the other.
+    """Networks of `stages` random graphs of `nodes` nodes each, in sequence.
 
     Genome: for each stage a wiring and a seed; wirings are `er-P` (Erdos-Renyi), `ba-M` (Barabasi-Albert) and `ws-K-P`
     (Watts-Strogatz); seeds are from 0 to `seeds` - 1. String: `ws-4-0.75:17/er-0.2:3`, stages joined by "/". Drawn
     uniformly.
 
-    What a node does, and how graphs become directed: see `nasrun.spaces.randomly_wired.network` and `graphs`.
-    `channels`: of the stem and the first stage. ValueError, beginning with the key, where a wiring is none.
+    The computation of a node, and the direction of edges: see `nasrun.spaces.randomly_wired.network` and `graphs`.
+    `channels`: of the stem and the first stage. ValueError, beginning with the key, if a wiring is invalid.
     """
 
     def __init__(
@@ -56,11 +56,11 @@ class RandomlyWired(SearchSpace):
         return tuple([pick(self._tokens(position), rng) for position in range(2 * self._stages)])
 
     def change_wiring(self, genome: Genome, rng: np.random.Generator) -> Genome:
-        """Another model or parameter for one stage, whose seed stays."""
+        """Change the model or parameter of one stage, and keep its seed."""
         return self._changed(genome, 2 * int(rng.random() * self._stages), rng)
 
     def change_seed(self, genome: Genome, rng: np.random.Generator) -> Genome:
-        """Another graph of the same model for one stage."""
+        """Change the seed of one stage, for another graph of the same model."""
         return self._changed(genome, 2 * int(rng.random() * self._stages) + 1, rng)
 
     def _changed(self, genome: Genome, position: int, rng: np.random.Generator) -> Genome:
@@ -68,7 +68,7 @@ class RandomlyWired(SearchSpace):
         return (*genome[:position], pick(others, rng), *genome[position + 1 :])
 
     def crossover(self, first: Genome, second: Genome, rng: np.random.Generator) -> Genome:
-        """Each stage from one parent or the other; with several stages each parent gives at least one."""
+        """Each stage from either parent; with several stages each parent gives at least one."""
         ways = 2**self._stages
         mask = 1 + int(rng.random() * (ways - 2)) if self._stages > 1 else int(rng.random() * ways)
         child: Genome = ()
@@ -84,13 +84,13 @@ class RandomlyWired(SearchSpace):
         return self._seeds if position % 2 else self._wirings
 
     def encode(self, genome: Genome) -> np.ndarray:
-        """One entry per token: its place among the n choices as (place + 1/2) / n."""
+        """One entry per token: its index among the n choices as (index + 1/2) / n."""
         places = ((self._tokens(at), token) for at, token in enumerate(genome))
         return np.array([(tokens.index(token) + 0.5) / len(tokens) for tokens, token in places])
 
     def decode(self, vector: np.ndarray) -> Genome:
         """The genome of a vector with an entry per token: each falls into one of equal shares of [0, 1]; entries
-        outside count as 0 or 1. ValueError: wrong shape, or a NaN."""
+        outside are clipped. ValueError: wrong shape, or a NaN."""
         vector = np.asarray(vector, dtype=np.float64)
         if vector.shape != (2 * self._stages,):
             raise ValueError(f"vector of shape {vector.shape}: expected ({2 * self._stages},)")
@@ -100,11 +100,11 @@ class RandomlyWired(SearchSpace):
         return tuple([value_at(self._tokens(position), entry) for position, entry in enumerate(entries)])
 
     def key(self, genome: Genome) -> Hashable:
-        """The graphs of the stages: two seeds may give the same one."""
+        """The graphs of the stages: two seeds may give the same graph."""
         return tuple(self._graphs(genome))
 
     def validate(self, genome: Genome) -> None:
-        """Raise ValueError, naming the token and what may stand there, unless the genome belongs to this space."""
+        """Raise ValueError, naming the token and the legal values, unless the genome belongs to this space."""
         check_tokens(self, genome, _name)
 
     def format(self, genome: Genome) -> str:
@@ -131,12 +131,12 @@ class RandomlyWired(SearchSpace):
         return [wiring(str(genome[at]), self._nodes, int(genome[at + 1])) for at in stages]
 
     def layers(self, genome: Genome) -> int:
-        """The nodes on the longest way through each graph."""
+        """The number of nodes on the longest path, summed over the graphs."""
         return sum(_depth(graph) for graph in self._graphs(genome))
 
     def cost(self, genome: Genome, task: Task) -> Cost:
         """Trainable parameters, and FLOPs of one input: two per multiply-add of the convolutions and the dense layer.
-        Weighted sums and normalisation count for nothing, as in `torch.utils.flop_counter`."""
+        FLOPs leave out weighted sums and normalisation, as does `torch.utils.flop_counter`."""
         height, width, before = task.height, task.width, self._channels
         parameters = 9 * task.channels * before + 2 * before
         multiply_adds = 9 * task.channels * before * height * width
@@ -156,7 +156,7 @@ class RandomlyWired(SearchSpace):
     def build(self, genome: Genome, task: Task) -> "torch.nn.Module":
         """The network: input float (batch, channels, height, width), output (batch, task.outputs): logits, or the
         values of a regression. Initial weights come from torch's global generator; see `network`."""
-        from nasrun.spaces.randomly_wired.network import network  # torch is not imported before it is needed
+        from nasrun.spaces.randomly_wired.network import network  # imports torch, so only where needed
 
         return network(self._graphs(genome), self._channels, task)
 

@@ -1,6 +1,6 @@
-"""Which networks of `sequential_cnn` can take over the function of another, and how its weights become theirs.
+"""Which networks of `sequential_cnn` can take over the function of another, and the transfer of the weights.
 
-torch is imported by `transfer` alone.
+Only `transfer` imports torch.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     import torch
 
 POSITIVE = ("relu", "sigmoid")
-"""Activations that give nothing below zero, of which relu changes nothing."""
+"""Activations without negative values, which relu does not change."""
 
 
 def descents(parent: Genome, child: Genome) -> list[int | None] | None:
-    """For each layer of a child its layer in the parent, from 0 (None: a new one, which passes its input on); None
-    where its network cannot compute what its parent's does.
+    """For each layer of a child its layer in the parent, from 0 (None: a new one, which passes its input on); None if
+    the child's network cannot compute its parent's function.
 
-    It can where layers are of the same kind and activation, none of them smaller, and new ones are normal ones of relu
-    behind layers of relu or sigmoid.
+    It can if layers keep their kind and activation, none is smaller, and new ones are normal ones with relu after
+    layers with relu or sigmoid.
     """
     ours, theirs = split(parent), split(child)
     return aligned(
@@ -34,20 +34,20 @@ def descents(parent: Genome, child: Genome) -> list[int | None] | None:
 
 
 def _grown(parent: Layer, layer: Layer) -> bool:
-    """Whether a layer can compute what one of the parent does."""
+    """Whether a layer can compute the function of one of the parent's."""
     wider = int(parent[1]) <= int(layer[1]) and int(parent[2]) <= int(layer[2])
     return wider and (parent[0], parent[3]) == (layer[0], layer[3])
 
 
 def _passes(layer: Layer, before: Layer) -> bool:
-    """Whether a new layer behind one of the parent can pass on what that gives."""
+    """Whether a new layer after one of the parent's can pass on its output."""
     return (layer[0], layer[3]) == ("N", "relu") and before[3] in POSITIVE and int(layer[1]) >= int(before[1])
 
 
 def transfer(
     parent: Genome, origins: Sequence[int | None], weights: "Mapping[str, torch.Tensor]", network: "torch.nn.Module"
 ) -> Morphing:
-    """Give the network of a child the weights of its parent, by the descents of its layers; see `SearchSpace.morph`."""
+    """Copy a parent's weights into the network of its child, by the descents of its layers; see `SearchSpace.morph`."""
     from nasrun.spaces.morphisms import Transfer
 
     move, layers, channels = Transfer(network, weights), split(parent), 0

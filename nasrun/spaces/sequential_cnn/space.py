@@ -1,7 +1,7 @@
 """Plain convolutional networks with exactly two reductions, written as a genome string.
 
-Source: the course report "Neural Architecture Search" (Iyer, Budhwani, Srivastava; IIT Jodhpur, CSL 7540),
-section II.A for what a network may be, section IV for the mutations. torch is imported by `build` alone.
+Source: the course report "Neural Architecture Search" (Iyer, Budhwani, Srivastava; IIT Jodhpur, CSL 7540), section II.A
+for the networks, section IV for the mutations. Only `build` imports torch.
 """
 
 import re
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 REDUCTIONS = 2  # reduction layers of every network: report, section II.A
 
-# Splits any text up to the next "-" into the parts of a layer; a part that is missing or wrong is found by look-up.
+# Splits any text up to the next "-" into the parts of a layer; a missing or wrong part is found by look-up.
 _PARTS = re.compile(r"([^-0-9]?)([0-9]*)(k?)([0-9]*)([^-]*)")
 
 
@@ -33,12 +33,12 @@ class SequentialCNN(GrowingSpace):
 
     Genome: `(depth, kind, filters, kernel, activation, kind, ...)`, four tokens per layer. Kind "N" is a normal
     convolution (stride 1), "R" a reduction (stride 2); exactly two layers are "R", anywhere. String: one part per
-    layer, `N32k3relu-R64k3gelu-R64k1tanh`. Every convolution is padded by `kernel // 2`; batch normalisation
-    (if `batch_norm`) and the activation follow it. Then global average pooling, a dense layer of `dense` units with
-    relu, and a dense layer of `task.outputs`.
+    layer, `N32k3relu-R64k3gelu-R64k1tanh`. Every convolution is padded by `kernel // 2`; batch normalisation (if
+    `batch_norm`) and the activation follow it. Then global average pooling, a dense layer of `dense` units with relu,
+    and a dense layer of `task.outputs`.
 
-    The order of `filters`, `kernels` and `activations` is the order of `choices` and `encode`, and with the seed it
-    decides what is drawn. ValueError, beginning with the key, where the options make no space.
+    The order of `filters`, `kernels` and `activations` is the order of `choices` and `encode`, and together with the
+    seed it determines the draws. ValueError, beginning with the key, if the options leave no valid space.
     """
 
     flops_limit = 20_000_000
@@ -68,13 +68,13 @@ class SequentialCNN(GrowingSpace):
         except ConfigError as error:
             raise ValueError(str(error)) from None
         if min_depth > max_depth:
-            raise ValueError(f"min_depth={min_depth}: larger than max_depth={max_depth}")
+            raise ValueError(f"min_depth={min_depth}: must be <= max_depth={max_depth}")
         self.min_depth = min_depth
         self.max_depth = max_depth
         self.batch_norm = batch_norm
         self.dense = dense
         self._depths = tuple(range(min_depth, max_depth + 1))
-        # The values of the four tokens of a layer, by their place in it.
+        # The values of the four tokens of a layer, by their index in it.
         self._values: tuple[tuple[Token, ...], ...] = (("N", "R"), tuple(filters), tuple(kernels), tuple(activations))
         self._ranks = [{value: rank for rank, value in enumerate(values)} for values in self._values]
         self._variation = Variation(self._values, min_depth, max_depth)
@@ -85,9 +85,9 @@ class SequentialCNN(GrowingSpace):
     def sample(self, rng: np.random.Generator) -> Genome:
         """Draw the depth uniformly, then a genome uniformly among those of that depth.
 
-        Given the depth, the two reductions are uniform over the pairs of layers, and filters, kernels and
-        activations are uniform and independent. Uniform over all genomes would make nearly every one as deep as
-        allowed, because there are so many more of those.
+        Given the depth, the two reductions are uniform over the pairs of layers, and filters, kernels and activations
+        are uniform and independent. A uniform draw over all genomes would nearly always give the largest depth, which
+        has by far the most genomes.
         """
         draws = rng.random(3 + self.max_depth).tolist()
         depth = self.min_depth + int(draws[0] * len(self._depths))
@@ -102,23 +102,23 @@ class SequentialCNN(GrowingSpace):
         return join(layers)
 
     def crossover(self, first: Genome, second: Genome, rng: np.random.Generator) -> Genome:
-        """A stretch of the first replaced by one of the second; see `Variation.crossover`."""
+        """Replace a stretch of the first by one of the second; see `Variation.crossover`."""
         return self._variation.crossover(first, second, rng)
 
     def simplest(self, rng: np.random.Generator) -> Genome:
-        """A sample of the least depth."""
+        """A sample with the minimum depth."""
         genome = self.sample(rng)
         while len(genome) > 1 + 4 * self.min_depth:
             genome = self._variation.remove_layer(genome, rng)
         return genome
 
     def grown(self, genome: Genome) -> list[Genome]:
-        """A normal layer more, each at each place."""
+        """One more normal layer, each possible one at each position."""
         return self._variation.deeper(genome)
 
     def choices(self, prefix: Genome) -> tuple[Token, ...]:
-        """The legal next tokens after a prefix of this space: depths, then per layer kinds, filters, kernels and
-        activations in the order of the options. A kind is legal if exactly two reductions can still come out."""
+        """The legal next tokens after a prefix: depths, then per layer kinds, filters, kernels and activations in the
+        order of the options. A kind is legal if exactly two reductions are still possible."""
         if not prefix:
             return self._depths
         depth, place = int(prefix[0]), (len(prefix) - 1) % 4
@@ -133,9 +133,9 @@ class SequentialCNN(GrowingSpace):
         return ("R",) if layers_left == reductions_left else ("N", "R")
 
     def encode(self, genome: Genome) -> np.ndarray:
-        """Vector of 1 + 4 * max_depth entries: the depth, then per layer its kind (N 0, R 1) and the places of its
-        filters, kernel and activation in their lists. Entry i of a list of n is (i + 1/2) / n, the middle of its
-        share of [0, 1], so that uniform vectors decode to uniform attributes. Layers that are not there are 0."""
+        """Vector of 1 + 4 * max_depth entries: the depth, then per layer its kind (N 0, R 1) and the indices of its
+        filters, kernel and activation in their lists. Entry i of a list of n is (i + 1/2) / n, the middle of its share
+        of [0, 1], so that uniform vectors decode to uniform attributes. Missing layers are 0."""
         entries = [0.0] * (1 + 4 * self.max_depth)
         entries[0] = (int(genome[0]) - self.min_depth + 0.5) / len(self._depths)
         for position in range(1, len(genome)):
@@ -145,10 +145,10 @@ class SequentialCNN(GrowingSpace):
         return np.array(entries)
 
     def decode(self, vector: np.ndarray) -> Genome:
-        """The genome of a vector of 1 + 4 * max_depth entries; entries outside of [0, 1] count as 0 or 1.
+        """The genome of a vector of 1 + 4 * max_depth entries; entries outside of [0, 1] are clipped.
 
-        The depth is read first. The two layers with the highest kind entries within that depth are the reductions,
-        the earlier of equals; entries of layers beyond the depth are ignored. ValueError: wrong shape, or a NaN.
+        The depth is read first. The two layers with the highest kind entries within that depth are the reductions, the
+        earlier of equal ones; entries of layers beyond the depth are ignored. ValueError: wrong shape, or a NaN.
         """
         clipped = np.clip(np.asarray(vector, dtype=np.float64), 0.0, 1.0)
         if clipped.shape != (1 + 4 * self.max_depth,):
@@ -158,7 +158,7 @@ class SequentialCNN(GrowingSpace):
         entries: list[float] = clipped.tolist()
         depth = int(value_at(self._depths, entries[0]))
         kinds = entries[1 : 1 + 4 * depth : 4]
-        reductions = sorted(range(depth), key=kinds.__getitem__, reverse=True)[:REDUCTIONS]  # stable: ties by place
+        reductions = sorted(range(depth), key=kinds.__getitem__, reverse=True)[:REDUCTIONS]  # stable: ties by position
         genome: list[Token] = [depth]
         for layer in range(depth):
             genome.append("R" if layer in reductions else "N")
@@ -166,7 +166,7 @@ class SequentialCNN(GrowingSpace):
         return tuple(genome)
 
     def validate(self, genome: Genome) -> None:
-        """Raise ValueError, naming the token and what may stand there, unless the genome belongs to this space."""
+        """Raise ValueError, naming the token and the legal values, unless the genome belongs to this space."""
         check_tokens(self, genome, _name)
 
     def format(self, genome: Genome) -> str:
@@ -195,7 +195,7 @@ class SequentialCNN(GrowingSpace):
                     raise _unexpected(text, match.start(group), number, f"{what} {listed(tuple(known))}")
             kind, width, _, kernel, activation = match.groups()
             if kind == "R" and sum(layer[0] == "R" for layer in layers) == REDUCTIONS:
-                raise _unexpected(text, position, number, f"N, for there are {REDUCTIONS} reductions (R) already")
+                raise _unexpected(text, position, number, f"N, because there are {REDUCTIONS} reductions (R) already")
             layers.append((kind, filters[width], kernels[kernel], activations[activation]))
             position = match.end()
             if position == len(text):
@@ -204,7 +204,7 @@ class SequentialCNN(GrowingSpace):
                 raise _unexpected(text, position, number, f"the end after {counted(number, 'layer')} (max_depth)")
             position += 1
         if len(layers) < self.min_depth:
-            what = f"'-' and a further layer, at least {self.min_depth} in all (min_depth)"
+            what = f"'-' and another layer, at least {self.min_depth} in all (min_depth)"
             raise _unexpected(text, position, len(layers), what)
         reductions = sum(layer[0] == "R" for layer in layers)
         if reductions < REDUCTIONS:
@@ -213,15 +213,15 @@ class SequentialCNN(GrowingSpace):
         return join(layers)
 
     def width_positions(self, genome: Genome) -> tuple[int, ...]:
-        """The filters of each layer."""
+        """The positions of the filters of each layer."""
         return tuple(range(2, len(genome), 4))
 
     def cost(self, genome: Genome, task: Task) -> Cost:
         """Trainable parameters, and FLOPs of one input: two per multiply-add of the convolutions and dense layers.
-        Bias, normalisation, activations and pooling count for nothing there, as in `torch.utils.flop_counter`."""
+        FLOPs leave out bias, normalisation, activations and pooling, as does `torch.utils.flop_counter`."""
         channels, height, width = task.channels, task.height, task.width
         parameters = multiply_adds = 0
-        # Per filter: weight and bias of the normalisation, which makes a bias of the convolution redundant.
+        # Per filter: weight and bias of the normalisation; the convolution needs no bias with it.
         extra = 2 if self.batch_norm else 1
         for kind, width_out, kernel, _ in split(genome):
             if kind == "R":
@@ -235,8 +235,7 @@ class SequentialCNN(GrowingSpace):
         return Cost(parameters + weights + self.dense + task.outputs, 2 * (multiply_adds + weights))
 
     def peak_values(self, genome: Genome, task: Task) -> int:
-        """What a layer takes in and gives out, of the layer where that is most; a 1x1 reduction takes every other pixel
-        first."""
+        """The largest sum of a layer's inputs and outputs; a 1x1 reduction selects every other pixel first."""
         channels, height, width = task.channels, task.height, task.width
         before, most = channels * height * width, 0
         for kind, filters, kernel, _ in split(genome):
@@ -253,7 +252,7 @@ class SequentialCNN(GrowingSpace):
     def build(self, genome: Genome, task: Task) -> "torch.nn.Module":
         """The network: input float (batch, channels, height, width), output (batch, task.outputs): logits, or the
         values of a regression. Initial weights come from torch's global generator; see `convolutional_network`."""
-        from nasrun.spaces.layers import convolutional_network  # torch is not imported before it is needed
+        from nasrun.spaces.layers import convolutional_network  # imports torch, so only where needed
 
         return convolutional_network(
             task.channels,
@@ -281,7 +280,7 @@ class SequentialCNN(GrowingSpace):
 
 
 def _name(position: int, genome: Genome) -> str:
-    """What the token at a position of a genome is."""
+    """The name of the token at a position of a genome."""
     if not position:
         return "depth"
     layer, place = divmod(position - 1, 4)
@@ -289,6 +288,6 @@ def _name(position: int, genome: Genome) -> str:
 
 
 def _unexpected(text: str, position: int, layer: int, expected: str) -> ValueError:
-    """The error for what stands at a position (from 0) of a genome string."""
+    """The error for an unexpected part at a position (from 0) of a genome string."""
     found = repr(text[position:].split("-")[0] or "-")[:24] if position < len(text) else "the end"
     return ValueError(f"character {position + 1} (layer {layer}): expected {expected}; got {found}")

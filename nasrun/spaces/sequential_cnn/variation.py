@@ -1,4 +1,4 @@
-"""How genomes of `sequential_cnn` are varied: the mutations of the course report, section IV, and crossover."""
+"""Variation of genomes of `sequential_cnn`: the mutations of the course report, section IV, and crossover."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -16,14 +16,14 @@ Layer = Genome
 class Variation:
     """Mutations and crossover of layered genomes within limits of depth.
 
-    `values`: the legal values of the four tokens of a layer, by their place in it. Every mutation gives a valid genome
-    different from its parent wherever one exists, else the parent itself.
+    `values`: the legal values of the four tokens of a layer, by their index in it. Every mutation gives a valid genome
+    different from its parent if one exists, else the parent itself.
     """
 
     def __init__(self, values: tuple[tuple[Token, ...], ...], min_depth: int, max_depth: int) -> None:
         self._values, self._min_depth, self._max_depth = values, min_depth, max_depth
         self._ranks = [{value: rank for rank, value in enumerate(tokens)} for tokens in values]
-        # Every layer there is, so that one number draws a whole layer.
+        # All possible layers, so that one random number draws a whole layer.
         attributes = [(f, k, a) for f in values[1] for k in values[2] for a in values[3]]
         self.layers: Mapping[Token, list[Layer]] = {kind: [(kind, *rest) for rest in attributes] for kind in values[0]}
         self._layer_ranks = {layer: rank for layers in self.layers.values() for rank, layer in enumerate(layers)}
@@ -41,10 +41,10 @@ class Variation:
     def crossover(self, first: Genome, second: Genome, rng: np.random.Generator) -> Genome:
         """Replace a stretch of the first genome by a stretch of the second that holds as many reductions.
 
-        Two cuts through the first are drawn uniformly (not around all of it; an empty stretch inserts), then a
-        stretch of one layer or more uniformly among those of the second that fit: as many reductions, and a legal
-        depth afterwards. So the child has at least one layer of each parent. Where nothing fits, the cuts are drawn
-        again; that ends, for a stretch of a single reduction always finds its like.
+        Two cuts through the first are drawn uniformly (not around all of it; an empty stretch inserts), then a stretch
+        of one layer or more uniformly among those of the second that fit: as many reductions, and a legal depth
+        afterwards. So the child has at least one layer of each parent. If nothing fits, the cuts are drawn again; this
+        terminates, because a stretch of a single reduction always has a match.
         """
         ours, theirs = split(first), split(second)
         depth, count = len(ours), len(theirs)
@@ -81,10 +81,10 @@ class Variation:
         return join(layers)
 
     def invert(self, genome: Genome, rng: np.random.Generator) -> Genome:
-        """Reverse a stretch of at least two layers. The dense layers are no part of the genome and stay in place.
+        """Reverse a stretch of at least two layers. The dense layers are not in the genome and stay in place.
 
-        Drawn among the stretches whose two end layers differ: where they are equal, the stretch without them
-        gives the same child, so every child that differs from its parent is exactly one of these.
+        Drawn among the stretches whose two end layers differ: if they are equal, the stretch without them gives the
+        same child, so every child that differs from its parent is exactly one of these.
         """
         layers = split(genome)
         pairs = _unequal(layers)
@@ -117,7 +117,7 @@ class Variation:
         return genome[:position] + self.layers[genome[position]][rank] + genome[position + 4 :]
 
     def add_layer(self, genome: Genome, rng: np.random.Generator) -> Genome:
-        """Insert a random normal layer at a random place, unless the network is as deep as allowed."""
+        """Insert a random normal layer at a random position, unless the network has the maximum depth."""
         depth = (len(genome) - 1) // 4
         if depth == self._max_depth:
             return genome
@@ -125,7 +125,7 @@ class Variation:
         return (depth + 1, *genome[1:position], *pick(self.layers["N"], rng), *genome[position:])
 
     def deeper(self, genome: Genome) -> list[Genome]:
-        """All that `add_layer` can make of a genome, each once; empty where it is as deep as allowed."""
+        """All that `add_layer` can make of a genome, each once; empty if it has the maximum depth."""
         layers = split(genome)
         if len(layers) == self._max_depth:
             return []
@@ -134,7 +134,7 @@ class Variation:
         return list(dict.fromkeys(made))
 
     def remove_layer(self, genome: Genome, rng: np.random.Generator) -> Genome:
-        """Take out a normal layer, unless the network is as shallow as allowed."""
+        """Remove a normal layer, unless the network has the minimum depth."""
         depth = (len(genome) - 1) // 4
         if depth == self._min_depth:
             return genome
@@ -153,6 +153,6 @@ def join(layers: list[Layer]) -> Genome:
 
 
 def _unequal(layers: list[Layer]) -> list[tuple[int, int]]:
-    """The pairs of places that hold different layers."""
+    """The pairs of indices that hold different layers."""
     depth = len(layers)
     return [(i, j) for i in range(depth - 1) for j in range(i + 1, depth) if layers[i] != layers[j]]

@@ -1,4 +1,4 @@
-"""Genomes of `staged_cnn` as networks, and as strings in the notation that timm uses for blocks."""
+"""Genomes of `staged_cnn` as networks, and as strings in timm's notation for blocks."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -20,24 +20,25 @@ DEPTHWISE = ("ir", "ds")
 """Blocks with a depthwise convolution."""
 
 LAYERS = {"bb": 2, "ir": 3, "er": 2, "ds": 2, "cn": 1}
-"""Convolutions of a block one behind the other."""
+"""Number of consecutive convolutions of a block."""
 
 SQUEEZE = 0.25
-"""Units of a squeeze-and-excite, as a share of the channels that its block takes in (Tan and Le 2019)."""
+"""Units of a squeeze-and-excite, as a share of its block's input channels (Tan and Le 2019)."""
 
 MANY = 12
-"""Widths are all multiples of the first up to the last; from so many on they are not listed one by one."""
+"""Minimum number of legal values from which messages give the rule (all multiples of the first up to the last), not a
+list."""
 
 _STEM = re.compile(r"cn_r1_k(\d+)_s(\d+)_c(\d+)")
 _STAGE = re.compile(r"(bb|ir|er|ds|cn)_r(\d+)_k(\d+)_s(\d+)(?:_e(\d+))?_c(\d+)(_se0\.25)?")
 
 
 class Stage(NamedTuple):
-    """One stage: `repeats` blocks of one kind, of which the first has the stride.
+    """One stage: `repeats` blocks of one kind; the first has the stride.
 
     `block`: bb (residual), ir (inverted residual), er (fused inverted residual), ds (depthwise separable) or cn (plain
-    convolution). `expansion`: hidden channels of ir and er by channels taken in; 1 for others. `squeeze`: 1 with
-    squeeze-and-excite, which ir alone may have, else 0.
+    convolution). `expansion`: hidden channels of ir and er, in multiples of the input channels; 1 for others.
+    `squeeze`: 1 with squeeze-and-excite, which only ir may have, else 0.
     """
 
     block: str
@@ -50,7 +51,7 @@ class Stage(NamedTuple):
 
 
 class Network(NamedTuple):
-    """What a genome says."""
+    """The contents of a genome."""
 
     activation: str
     stem_kernel: int
@@ -60,7 +61,7 @@ class Network(NamedTuple):
 
 
 def network_of(genome: Genome) -> Network:
-    """The network that a genome of the space stands for."""
+    """The network of a genome of the space."""
     stages = [Stage(*genome[place : place + STAGE]) for place in range(HEAD, len(genome), STAGE)]  # type: ignore[arg-type]
     activation, kernel, stride, width = genome[: HEAD - 1]
     return Network(str(activation), int(kernel), int(stride), int(width), tuple(stages))
@@ -73,7 +74,7 @@ def genome_of(network: Network) -> Genome:
 
 
 def squeezed_units(channels: int) -> int:
-    """Units of the squeeze-and-excite of a block that takes in so many channels."""
+    """Units of the squeeze-and-excite of a block with so many input channels."""
     return max(1, int(SQUEEZE * channels))
 
 
@@ -91,7 +92,7 @@ def text_of(genome: Genome) -> str:
 
 
 def parsed(text: str, choices: Callable[[Genome], tuple[Token, ...]], most: int) -> Genome:
-    """The genome of a string, whose tokens are held to `choices`; `most`: stages at most.
+    """The genome of a string, whose tokens are checked against `choices`; `most`: maximum number of stages.
 
     ValueError names the character and the part, both counted from 1, and what was expected there.
     """
@@ -113,13 +114,13 @@ def parsed(text: str, choices: Callable[[Genome], tuple[Token, ...]], most: int)
                 raise _unexpected(text, starts[place], place, what)
             tokens.append(token)
     genome = tuple(tokens)
-    if text_of(genome) != text:  # 016 for 16, an expansion of a block that has none
+    if text_of(genome) != text:  # such as 016 for 16, or an expansion of a block that has none
         raise _unexpected(text, 0, 0, text_of(genome))
     return genome
 
 
 def _listed(legal: Sequence[Token]) -> str:
-    """What may stand at a place; of many numbers the rule."""
+    """The legal values of a token; the rule if there are many numbers."""
     if len(legal) > MANY:
         return f"a multiple of {legal[0]} from {legal[0]} to {legal[-1]}"
     return f"one of {listed(legal)}" if len(legal) > 1 else str(legal[0])
@@ -144,12 +145,12 @@ def _stage(text: str, at: int, place: int, part: str) -> tuple[Token, ...]:
 
 
 def _number(digits: str) -> int:
-    """The number; of more digits than any option has, one that no option allows."""
+    """The number; for more digits than any option has, a number that no option allows."""
     return int(digits) if len(digits) < 10 else -1
 
 
 def name_of(position: int, genome: Genome = ()) -> str:
-    """What the token at a position of a genome is."""
+    """The name of the token at a position of a genome."""
     if position < HEAD:
         return ("activation", "kernel of the stem", "stride of the stem", "width of the stem", "number of stages")[
             position
@@ -159,6 +160,6 @@ def name_of(position: int, genome: Genome = ()) -> str:
 
 
 def _unexpected(text: str, position: int, part: int, expected: str) -> ValueError:
-    """The error for what stands at a position (from 0) of a genome string."""
+    """The error for an unexpected part at a position (from 0) of a genome string."""
     found = repr(text[position:].split("-")[0][:40] or "-") if position < len(text) else "the end"
     return ValueError(f"character {position + 1} (part {part + 1}): expected {expected}; got {found}")

@@ -1,4 +1,4 @@
-"""What a stage of `staged_cnn` may be."""
+"""The legal values of a stage of `staged_cnn`."""
 
 from dataclasses import dataclass
 
@@ -23,17 +23,18 @@ class Limits:
     widths: tuple[int, ...]
 
     def kernels_of(self, block: str) -> tuple[int, ...]:
-        """Kernels of 1 are for `cn` alone: in other blocks, and the stem, they would see no neighbouring pixel."""
+        """The legal kernels of a kind of block. Only `cn` may have 1: other blocks, and the stem, would see no
+        neighbouring pixel."""
         if block in DEPTHWISE:
             return self.depthwise_kernels
         return self.kernels if block == "cn" else tuple(kernel for kernel in self.kernels if kernel > 1)
 
     def expansions_of(self, block: str) -> tuple[int, ...]:
-        """The expansions of a kind of block; 1 for those that have none."""
+        """The expansions of a kind of block; 1 for those without expansion."""
         return self.expansions if block in EXPANDING else (1,)
 
     def squeeze_of(self, block: str) -> tuple[int, ...]:
-        """0, and 1 where a kind of block may have squeeze-and-excite."""
+        """0, and 1 if a kind of block may have squeeze-and-excite."""
         return (0, 1) if block == "ir" and self.squeeze else (0,)
 
     def width_near(self, width: float) -> int:
@@ -41,12 +42,13 @@ class Limits:
         return int(min(max(STEP * round(width / STEP), self.widths[0]), self.widths[-1]))
 
     def stepped(self, width: int, factor: float) -> int:
-        """A width times a factor, at least the next legal width away where there is one."""
+        """A width times a factor, at least the next legal width if there is one."""
         near = self.width_near(width * factor)
         return near if near != width else self.width_near(width + (STEP if factor > 1 else -STEP))
 
     def made_of(self, block: str, stage: Stage) -> Stage:
-        """A stage turned to another kind of block; what that kind does not have gets its first legal value."""
+        """A stage changed to another kind of block; values that the kind does not allow become its first legal
+        value."""
         kernels, expansions, squeeze = self.kernels_of(block), self.expansions_of(block), self.squeeze_of(block)
         return stage._replace(
             block=block,

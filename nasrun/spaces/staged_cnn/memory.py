@@ -1,4 +1,4 @@
-"""How much memory networks of `staged_cnn` need for their activations, by formula, without torch."""
+"""Memory of the activations of networks of `staged_cnn`, by formula, without torch."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from nasrun.spaces.staged_cnn.price import stem_strides
 
 
 def peak_values(genome: Genome, task: Task, resolution: int) -> int:
-    """Values of one input that are in memory at a time at most; what counts is said at `SearchSpace.peak_values`."""
+    """Maximum number of values of one input in memory at a time; `SearchSpace.peak_values` defines what counts."""
     network = network_of(genome)
     height, width, channels = task.height, task.width, task.channels
     most = 0
@@ -30,7 +30,7 @@ def peak_values(genome: Genome, task: Task, resolution: int) -> int:
 
 
 def _steps(stage: Stage, channels: int, area: int, after: int, stride: int) -> Iterator[int]:
-    """What is in memory at each layer of a block, which takes in so many channels of `area` pixels, and gives `after`
+    """Values in memory at each layer of a block with `channels` input channels of `area` pixels and `after` output
     pixels."""
     taken, given = channels * area, stage.width * after
     if stage.block == "bb":
@@ -45,14 +45,14 @@ def _steps(stage: Stage, channels: int, area: int, after: int, stride: int) -> I
 
 
 def _pooled(taken: int, pooled: int, given: int, *, pools: bool) -> Iterator[int]:
-    """What is in memory at one layer, behind the mean of every two by two pixels where there is a stride."""
+    """Values in memory at one layer, after the mean of every two by two pixels if there is a stride."""
     if pools:
         yield taken + pooled
     yield (pooled if pools else taken) + given
 
 
 def _residual(channels: int, taken: int, given: int, after: int, stride: int, *, projects: bool) -> Iterator[int]:
-    """The same at two convolutions, during which the input is kept, and at the shortcut."""
+    """Values in memory at two convolutions, during which the input is kept, and at the shortcut."""
     yield taken + given
     yield taken + 2 * given
     pooled = channels * after if stride > 1 else taken
@@ -63,7 +63,8 @@ def _residual(channels: int, taken: int, given: int, after: int, stride: int, *,
 
 
 def _inverted(stage: Stage, channels: int, taken: int, given: int, sizes: tuple[int, int, int]) -> Iterator[int]:
-    """Expansion, depthwise convolution where there is one, projection. `sizes`: pixels before and after, the stride."""
+    """Values in memory at expansion, depthwise convolution (if there is one) and projection. `sizes`: pixels before and
+    after, the stride."""
     area, after, stride = sizes
     hidden = channels * stage.expansion
     kept = taken if stride == 1 and channels == stage.width else 0

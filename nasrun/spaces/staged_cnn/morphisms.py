@@ -1,23 +1,25 @@
-"""Which networks of `staged_cnn` can take over the function of another, without torch; `transfer.py` does it."""
+"""Which networks of `staged_cnn` can take over the function of another, without torch; `transfer.py` copies the
+weights."""
 
 from nasrun.core import Genome
 from nasrun.spaces.descent import aligned
 from nasrun.spaces.staged_cnn.genome import EXPANDING, Network, Stage, network_of
 
 POSITIVE = ("bb", "ds", "cn")
-"""Blocks that end in the activation, of which relu changes nothing when it comes twice."""
+"""Blocks that end in the activation; a second relu after them changes nothing."""
 
 
 def descents(parent: Genome, child: Genome) -> list[int | None] | None:
-    """For each stage of a child its stage in the parent, from 0 (None: a new one, which passes its input on); None
-    where its network cannot compute what its parent's does.
+    """For each stage of a child its stage in the parent, from 0 (None: a new one, which passes its input on); None if
+    the child's network cannot compute its parent's function.
 
-    It can where nothing is smaller, other or elsewhere than in the parent, and
-    - further blocks, and stages that are new, can pass their input on: those with a shortcut round them (`ir`, `er`),
-      or those of relu behind which no value is below zero (`bb`, `ds`, `cn`), all of them with stride 1;
-    - shortcuts stay: `ir` and `er` have one exactly where their parent has one, `bb` has no plain one where its parent
-      has a convolution in it;
-    - a `cn` of kernel 1 that strides keeps that kernel, as it averages the pixels before it.
+    It can if nothing is smaller, different or in another position than in the parent, and
+
+    - further blocks, and new stages, can pass their input on: those with a shortcut around them (`ir`, `er`), or those
+      with relu after which no value is negative (`bb`, `ds`, `cn`), all of them with stride 1;
+    - shortcuts stay: `ir` and `er` have one exactly where their parent has one, `bb` has no plain one where its
+      parent's has a convolution;
+    - a strided `cn` of kernel 1 keeps that kernel, because it averages the pixels first.
     """
     ours, theirs = network_of(parent), network_of(child)
     if (
@@ -35,12 +37,12 @@ def descents(parent: Genome, child: Genome) -> list[int | None] | None:
 
 
 def width_before(network: Network, place: int) -> int:
-    """The channels that a stage takes in."""
+    """The input channels of a stage."""
     return network.stages[place - 1].width if place else network.stem_width
 
 
 def _grown(ours: Network, source: int, stage: Stage, taken: int) -> bool:
-    """Whether a stage that takes in so many channels can compute what one of the parent's does."""
+    """Whether a stage with so many input channels can compute the function of one of the parent's."""
     parent, given = ours.stages[source], width_before(ours, source)
     if (parent.block, parent.stride) != (stage.block, stage.stride) or any(
         getattr(parent, name) > getattr(stage, name) for name in ("repeats", "kernel", "expansion", "width", "squeeze")
@@ -58,7 +60,7 @@ def _grown(ours: Network, source: int, stage: Stage, taken: int) -> bool:
 
 
 def _passes(ours: Network, source: int, stage: Stage, taken: int) -> bool:
-    """Whether a new stage, which takes in so many channels, can pass on what the parent gives before a stage."""
+    """Whether a new stage with so many input channels can pass on the parent's input of a stage."""
     if stage.stride > 1:
         return False
     if stage.block in EXPANDING:

@@ -1,4 +1,4 @@
-"""The networks of `staged_cnn` in torch. Imported by `build` alone, because it imports torch.
+"""The networks of `staged_cnn` in torch. Only `build` imports this module, because it imports torch.
 
 Sources of the blocks: `bb` He et al. 2016 (arXiv 1512.03385), figure 5, with the shortcut that average-pools of He et
 al. 2019 (arXiv 1812.01187), section 4, "ResNet-D"; `ir` Sandler et al. 2018 (arXiv 1801.04381), with the
@@ -20,10 +20,10 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "hswish": nn.Hardswi
 def staged_network(network: Network, inputs: int, outputs: int, *, stem_strides: Sequence[int]) -> nn.Sequential:
     """Stem, stages of blocks, global average pooling, a dense layer.
 
-    `stem_strides`: of the convolutions of the stem, one after the other. Input float (batch, inputs, height, width)
-    with any height and width, output (batch, outputs), the logits. Parts are named by their place: `stem`,
-    `stage1_block1`, ..., `output`. Initial weights, from torch's global generator: He normal by fan-out (He et al.
-    2015, arXiv 1502.01852); the dense layer as torch's own default; normalisations 1 and 0.
+    `stem_strides`: of the stem's convolutions, in order. Input float (batch, inputs, height, width) with any height and
+    width, output (batch, outputs), the logits. Parts are named by their position: `stem`, `stage1_block1`, ...,
+    `output`. Initial weights, from torch's global generator: He normal by fan-out (He et al. 2015, arXiv 1502.01852);
+    the dense layer as torch's own default; normalisations 1 and 0.
     """
     parts: OrderedDict[str, nn.Module] = OrderedDict()
     stem: OrderedDict[str, nn.Module] = OrderedDict()
@@ -46,7 +46,7 @@ def staged_network(network: Network, inputs: int, outputs: int, *, stem_strides:
 
 
 def _blocks(stage: Stage, channels: int, activation: str) -> Iterator[nn.Module]:
-    """The blocks of a stage, of which the first alone has its stride and takes the channels of the stage before."""
+    """The blocks of a stage; only the first has its stride and takes the channels of the stage before."""
     for place in range(stage.repeats):
         stride = stage.stride if place == 0 else 1
         yield _block(stage, channels if place == 0 else stage.width, stride, activation)
@@ -59,7 +59,7 @@ def _block(stage: Stage, channels: int, stride: int, activation: str) -> nn.Modu
         return Residual(channels, width, kernel, stride, activation)
     parts: OrderedDict[str, nn.Module] = OrderedDict()
     if stage.block == "cn":
-        if kernel == 1 and stride > 1:  # of every four pixels the convolution alone would see one
+        if kernel == 1 and stride > 1:  # the convolution alone would see one pixel in four
             parts["pool"], stride = halving_pool(), 1
         parts["convolution"] = convolution(channels, width, kernel, stride)
         parts["norm"], parts["activation"] = nn.BatchNorm2d(width), act()
@@ -93,10 +93,10 @@ def _block(stage: Stage, channels: int, stride: int, activation: str) -> nn.Modu
 
 
 class Residual(nn.Module):
-    """Two convolutions with a shortcut round them, then the activation (`bb`).
+    """Two convolutions with a shortcut around them, then the activation (`bb`).
 
     Float (batch, channels, height, width) to (batch, width, height / stride, width / stride), rounded up. The shortcut
-    average-pools where the block has a stride, and has a 1x1 convolution where the channels change.
+    average-pools if the block has a stride, and has a 1x1 convolution if the channels change.
     """
 
     def __init__(self, channels: int, width: int, kernel: int, stride: int, activation: str) -> None:
@@ -120,7 +120,7 @@ class Residual(nn.Module):
 
 
 class Skip(nn.Module):
-    """A block with its input added to its output, which is of the same shape."""
+    """A block with its input added to its output, which has the same shape."""
 
     def __init__(self, body: nn.Module) -> None:
         super().__init__()
@@ -132,7 +132,7 @@ class Skip(nn.Module):
 
 
 class SqueezeExcite(nn.Module):
-    """Scales each channel by a factor in [0, 1] that follows from the means of all channels: the shape stays."""
+    """Scales each channel by a factor in [0, 1], computed from the means of all channels; keeps the shape."""
 
     def __init__(self, channels: int, units: int, activation: str) -> None:
         super().__init__()
@@ -154,7 +154,7 @@ class SqueezeExcite(nn.Module):
 def halving_pool() -> nn.AvgPool2d:
     """The mean of every two by two pixels; height and width are halved, rounded up.
 
-    Depthwise convolutions have it before them in place of a stride, which is smoother, and whose gradient takes ten
+    It precedes depthwise convolutions in place of a stride, which is smoother; the gradient of a strided one takes ten
     times as long in bf16 on the CPU (torch 2.13).
     """
     return nn.AvgPool2d(2, ceil_mode=True)

@@ -1,4 +1,4 @@
-"""What networks of `staged_cnn` cost, by formula, without torch."""
+"""The cost of networks of `staged_cnn`, by formula, without torch."""
 
 from nasrun.core import Cost, Genome, Task
 from nasrun.spaces.staged_cnn.genome import Stage, network_of, squeezed_units
@@ -13,14 +13,14 @@ def halvings(task: Task, resolution: int) -> int:
 
 
 def stem_strides(task: Task, resolution: int, stride: int) -> tuple[int, ...]:
-    """The strides of the stem's convolutions: one of 2 for every halving; a single one of 1 where there is none."""
+    """The strides of the stem's convolutions: one of 2 for every halving; a single one of 1 if there is none."""
     return (2,) * (halvings(task, resolution) + stride - 1) or (1,)
 
 
 def price(genome: Genome, task: Task, resolution: int) -> Cost:
     """Trainable parameters, and FLOPs of one input: two per multiply-add of convolutions and the dense layer.
 
-    Normalisation, activations, pooling and sums count for nothing there, as in `torch.utils.flop_counter`.
+    FLOPs leave out normalisation, activations, pooling and sums, as does `torch.utils.flop_counter`.
     """
     network = network_of(genome)
     height, width, channels = task.height, task.width, task.channels
@@ -50,7 +50,8 @@ def price(genome: Genome, task: Task, resolution: int) -> Cost:
 
 
 def block_price(stage: Stage, channels: int, area: int, after: int) -> tuple[int, int]:
-    """Parameters and multiply-adds of one block that takes in so many channels of `area` pixels, and gives `after`."""
+    """Parameters and multiply-adds of a block with `channels` input channels of `area` pixels and `after` output
+    pixels."""
     taps, out = stage.kernel**2, stage.width
     if stage.block == "bb":
         shortcut = channels * out if channels != out else 0

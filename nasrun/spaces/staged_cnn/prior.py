@@ -1,4 +1,4 @@
-"""What is drawn from `staged_cnn`: networks of the shapes that people have found to work, most of the time."""
+"""The distribution that `staged_cnn` draws from: mostly networks of shapes that are known to work."""
 
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
@@ -16,14 +16,14 @@ HALVINGS = {1: 0.05, 2: 0.45, 3: 0.4, 4: 0.1}
 REPEATS = {1: 0.6, 2: 0.28, 3: 0.09, 4: 0.03}
 KERNELS = {3: 0.85, 5: 0.13, 7: 0.02}
 BLOCKS = {"bb": 0.4, "er": 0.2, "ir": 0.18, "cn": 0.12, "ds": 0.1}
-"""How likely each value is drawn; what the space does not have is left out, and the rest made up to 1."""
+"""Probability of each value; values that the space lacks are left out, and the rest is scaled to sum to 1."""
 
 MAIN = 0.75
-"""Probability that a stage is of the network's main kind of block."""
+"""Probability that a stage has the network's main kind of block."""
 
 STEM_STRIDE = 0.3
-"""Weight of the stem among the places of a stride of 2; that of a stage is 1. First layers at full resolution cost most
-of the time, but stems that halve lose detail of small images."""
+"""Weight of the stem among the possible positions of a stride of 2; that of a stage is 1. First layers at full
+resolution cost most of the time, but stems that halve lose detail of small images."""
 
 SQUEEZE = 0.3
 
@@ -31,16 +31,16 @@ SQUEEZE = 0.3
 class Prior:
     """Draws networks whose resolution falls with depth and whose widths grow.
 
-    A network has 2 to 5 stages, mostly 3; 1 to 4 strides of 2, which lie anywhere in the stem and the stages but not
-    behind the last place twice; a main kind of block, of which three stages in four are; widths that begin with 8 to 32
-    and grow by up to 2.2 with a stride of 2, by up to 1.5 without.
+    A network has 2 to 5 stages, mostly 3; 1 to 4 strides of 2, at different positions among the stem and the stages; a
+    main kind of block, which three stages in four have; widths that begin with 8 to 32 and grow by up to 2.2 with a
+    stride of 2, by up to 1.5 without.
     """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
 
     def sample(self, rng: np.random.Generator) -> Genome:
-        """One network; a few dozen numbers are drawn."""
+        """One network, drawn with a few dozen random numbers."""
         limits = self._limits
         count = _draw(STAGES, range(1, limits.max_stages + 1), rng)
         strides = self._strides(count, rng)
@@ -58,7 +58,7 @@ class Prior:
         return genome_of(Network(activation, kernel, strides[0], limits.width_near(stem_width), tuple(stages)))
 
     def _strides(self, count: int, rng: np.random.Generator) -> list[int]:
-        """Of the stem, then of each stage."""
+        """The strides of the stem, then of each stage."""
         wanted = min(_draw(HALVINGS, range(1, 5), rng), count + 1)
         # Weighted sampling without replacement (Efraimidis and Spirakis 2006): the largest of u^(1/weight).
         keys = [rng.random() ** (1 / (STEM_STRIDE if place == 0 else 1.0)) for place in range(count + 1)]
@@ -75,7 +75,7 @@ class Prior:
 
 
 def _draw(weights: Mapping[T, float], legal: Sequence[T], rng: np.random.Generator) -> T:
-    """One of the legal values that have a weight, as likely as that; the first legal one where none has."""
+    """One of the legal values with a weight, drawn with these weights; the first legal one if none has a weight."""
     known = [value for value in legal if value in weights]
     if not known:
         return legal[0]

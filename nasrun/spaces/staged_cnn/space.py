@@ -1,7 +1,7 @@
 """Stages of blocks: residual, inverted residual, fused, depthwise separable and plain convolutions.
 
 Source: the shape is that of MobileNetV2 (Sandler et al. 2018), MnasNet (Tan et al. 2019) and EfficientNet (Tan and Le
-2019), the notation that of the library timm. torch is imported by `build` alone.
+2019), the notation that of the library timm. Only `build` imports torch.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -30,24 +30,25 @@ if TYPE_CHECKING:
 
 
 MOST_WEIGHTS = 50_000_000
-"""Of the network of all architectures: 400 MB with their momentum, and as much on disk for each epoch that is kept."""
+"""Maximum number of weights of the network of all architectures: 400 MB with their momentum, and as much on disk for
+each epoch that is kept."""
 
 
 class StagedCNN(GrowingSpace):
     """A stem, 1 to `max_stages` stages of 1 to `max_repeats` blocks, global average pooling, a dense layer.
 
     Genome: `(activation, kernel, stride and width of the stem, number of stages, ...)`, then seven tokens per stage:
-    block, repeats, kernel, stride, expansion, width, squeeze (`Stage`). String, as timm writes blocks, the activation
-    and the stem first: `relu-cn_r1_k3_s1_c16-bb_r1_k3_s2_c32-ir_r2_k3_s2_e4_c64_se0.25`.
+    block, repeats, kernel, stride, expansion, width, squeeze (`Stage`). String, in timm's notation for blocks, with the
+    activation and the stem first: `relu-cn_r1_k3_s1_c16-bb_r1_k3_s2_c32-ir_r2_k3_s2_e4_c64_se0.25`.
 
     Blocks are `bb` (residual), `ir` (inverted residual, with squeeze-and-excite or without), `er` (fused inverted
-    residual), `ds` (depthwise separable) and `cn` (plain); see `nasrun.spaces.staged_cnn.network`. Any size of image
-    will do: images of more than `resolution` by `resolution` pixels are halved in the stem, by one more convolution of
-    stride 2 each time, until they are no larger. So the price of a genome stays within a factor of four for all large
+    residual), `ds` (depthwise separable) and `cn` (plain); see `nasrun.spaces.staged_cnn.network`. Any image size
+    works: images of more than `resolution` by `resolution` pixels are halved in the stem, by one more convolution of
+    stride 2 each time, until they are no larger. So the cost of a genome stays within a factor of four for all large
     images. Batch normalisation follows every convolution.
 
-    The order of `activations`, `blocks`, `kernels` and `expansions` is the order of `choices`, and with the seed it
-    decides what is drawn. ValueError, beginning with the key, where the options make no space.
+    The order of `activations`, `blocks`, `kernels` and `expansions` is the order of `choices`, and together with the
+    seed it determines the draws. ValueError, beginning with the key, if the options leave no valid space.
     """
 
     flops_limit = 60_000_000
@@ -75,7 +76,7 @@ class StagedCNN(GrowingSpace):
         except ConfigError as error:
             raise ValueError(str(error)) from None
         if max(kernels) == 1:
-            raise ValueError("kernels=[1]: the stem and most blocks need a larger one; expected 3, 5 or 7 as well")
+            raise ValueError("kernels=[1]: the stem and most blocks need a larger one; add 3, 5 or 7")
         if max_width % STEP:
             raise ValueError(f"max_width={max_width}: must be a multiple of {STEP}")
         widths = tuple(range(STEP, max_width + 1, STEP))
@@ -112,7 +113,7 @@ class StagedCNN(GrowingSpace):
         return int(stems * sum(stages**count for count in range(1, limits.max_stages + 1)))
 
     def sample(self, rng: np.random.Generator) -> Genome:
-        """Draw a network of the usual shape, most of the time: see `Prior`. Not uniform."""
+        """Draw a network, most of the time of a usual shape: see `Prior`. Not uniform."""
         return self._prior.sample(rng)
 
     def crossover(self, first: Genome, second: Genome, rng: np.random.Generator) -> Genome:
@@ -120,15 +121,15 @@ class StagedCNN(GrowingSpace):
         return self._variation.crossover(first, second, rng)
 
     def neighbours(self, genome: Genome) -> list[Genome]:
-        """All that one mutation can make of a genome; of a width only the next steps."""
+        """All results of one mutation of a genome; of a width only the next steps."""
         return self._variation.neighbours(genome)
 
     def parts(self, genome: Genome) -> int:
-        """The blocks."""
+        """The number of blocks."""
         return sum(stage.repeats for stage in network_of(genome).stages)
 
     def choices(self, prefix: Genome) -> tuple[Token, ...]:
-        """The legal next tokens after a prefix of this space. Kernels, expansions and squeezes depend on the block."""
+        """The legal next tokens after a prefix. Kernels, expansions and squeezes depend on the block."""
         limits, position = self._limits, len(prefix)
         if position < HEAD:
             counts = tuple(range(1, limits.max_stages + 1))
@@ -150,7 +151,7 @@ class StagedCNN(GrowingSpace):
 
     def encode(self, genome: Genome) -> np.ndarray:
         """Vector of 5 + 7 * max_stages entries, one per token. Entry i of n legal values is (i + 1/2) / n; a width is
-        its place between the smallest and the largest on a scale of octaves. Stages that are not there are 0."""
+        its position between the smallest and the largest on a scale of octaves. Missing stages are 0."""
         entries = [0.0] * (HEAD + STAGE * self._limits.max_stages)
         for position, token in enumerate(genome):
             legal = self.choices(genome[:position])
@@ -163,8 +164,8 @@ class StagedCNN(GrowingSpace):
         return log2(width / STEP) / self._octaves if self._octaves else 0.5
 
     def decode(self, vector: np.ndarray) -> Genome:
-        """The genome of a vector of 5 + 7 * max_stages entries, read in the order of the tokens; entries outside of
-        [0, 1] count as 0 or 1, those of stages beyond the number for nothing. ValueError: wrong shape, or a NaN."""
+        """The genome of a vector of 5 + 7 * max_stages entries, read in the order of the tokens; entries outside of [0,
+        1] are clipped, those of stages beyond the number are ignored. ValueError: wrong shape, or a NaN."""
         clipped = np.clip(np.asarray(vector, dtype=np.float64), 0.0, 1.0)
         length = HEAD + STAGE * self._limits.max_stages
         if clipped.shape != (length,):
@@ -184,11 +185,11 @@ class StagedCNN(GrowingSpace):
         return genome
 
     def validate(self, genome: Genome) -> None:
-        """Raise ValueError, naming the token and what may stand there, unless the genome belongs to this space."""
+        """Raise ValueError, naming the token and the legal values, unless the genome belongs to this space."""
         check_tokens(self, genome, name_of)
 
     def format(self, genome: Genome) -> str:
-        """As timm writes blocks: `relu-cn_r1_k3_s1_c16-bb_r1_k3_s2_c32-ir_r2_k3_s2_e4_c64_se0.25`."""
+        """In timm's notation for blocks: `relu-cn_r1_k3_s1_c16-bb_r1_k3_s2_c32-ir_r2_k3_s2_e4_c64_se0.25`."""
         return text_of(genome)
 
     def parse(self, text: str) -> Genome:
@@ -197,7 +198,7 @@ class StagedCNN(GrowingSpace):
         return parsed(text, self.choices, self._limits.max_stages)
 
     def known(self) -> Mapping[str, Genome]:
-        """Those networks of `KNOWN` that the options of the space allow."""
+        """The networks of `KNOWN` that the options of the space allow."""
         found = {}
         for name, text in KNOWN.items():
             with suppress(ValueError):
@@ -205,12 +206,12 @@ class StagedCNN(GrowingSpace):
         return found
 
     def layers(self, genome: Genome) -> int:
-        """Convolutions one behind the other, and the dense layer."""
+        """The number of consecutive convolutions, and the dense layer."""
         network = network_of(genome)
         return 2 + sum(stage.repeats * LAYERS[stage.block] for stage in network.stages)
 
     def width_positions(self, genome: Genome) -> tuple[int, ...]:
-        """The width of the stem and of each stage."""
+        """The positions of the widths of the stem and of each stage."""
         return (HEAD - 2, *range(HEAD + 5, len(genome), STAGE))
 
     def cost(self, genome: Genome, task: Task) -> Cost:
@@ -224,7 +225,7 @@ class StagedCNN(GrowingSpace):
     def build(self, genome: Genome, task: Task) -> "torch.nn.Module":
         """The network: input float (batch, channels, height, width), output (batch, task.outputs), the logits. Initial
         weights come from torch's global generator; see `staged_network`."""
-        from nasrun.spaces.staged_cnn.network import staged_network  # torch is not imported before it is needed
+        from nasrun.spaces.staged_cnn.network import staged_network  # imports torch, so only where needed
 
         network = network_of(genome)
         strides = stem_strides(task, self.resolution, network.stem_stride)
@@ -239,8 +240,8 @@ class StagedCNN(GrowingSpace):
         return shared_name(genome)
 
     def check_supernet(self, task: Task) -> None:
-        """ValueError, beginning with the key, where the network of all architectures has more weights than
-        `MOST_WEIGHTS`; it names the width with which it has not."""
+        """ValueError, beginning with the key, if the network of all architectures has more weights than `MOST_WEIGHTS`;
+        it names a width that is small enough."""
         widths = self._limits.widths
         sizes = {width: shared_weights(self._limits, task, self.resolution, width) for width in widths}
         if sizes[widths[-1]] <= MOST_WEIGHTS:

@@ -1,8 +1,8 @@
-"""What the networks of `staged_cnn` share, without torch; `nasrun.spaces.elastic` computes it.
+"""The shared weights of the networks of `staged_cnn`, without torch; `nasrun.spaces.elastic` computes the network.
 
-The first, second, ... stage has for each kind of block its first, second, ... one, as wide as the space allows, with
-the largest kernel and expansion. A stage takes the first blocks of its kind, and of these the first channels and the
-centre of the kernel. The dense layer is there once for each number of stages and kind of the last one.
+The first, second, ... stage has for each kind of block its first, second, ... block, as wide as the space allows, with
+the largest kernel and expansion. A stage uses the first blocks of its kind, and of these the first channels and the
+centre of the kernel. There is one dense layer for each number of stages and kind of the last one.
 """
 
 import re
@@ -16,7 +16,7 @@ from nasrun.spaces.staged_cnn.limits import Limits
 from nasrun.spaces.staged_cnn.price import block_price, stem_strides
 
 NARROWEST = 0.25
-"""Share of its widths that a network is cut down to at least, rounded to widths of the space."""
+"""Minimum share of its widths that a network is reduced to, rounded to widths of the space."""
 
 
 def shared_name(genome: Genome) -> Callable[[str], str]:
@@ -42,8 +42,8 @@ def shared_name(genome: Genome) -> Callable[[str], str]:
 def corners(limits: Limits) -> Iterator[Genome]:
     """Architectures that together use all of every shared weight; see `ElasticNetwork`.
 
-    Of each kind of block: all stages as large as can be; once more with widths that change from stage to stage, for
-    shortcuts that have a convolution; and each smaller number of stages, for its dense layer.
+    For each kind of block: all stages at maximum size; the same with widths that change from stage to stage, for
+    shortcuts with a convolution; and each smaller number of stages, for its dense layer.
     """
     widest = limits.widths[-1]
     other = limits.widths[-2:][0]
@@ -57,7 +57,7 @@ def corners(limits: Limits) -> Iterator[Genome]:
 
 
 def _corner(limits: Limits, stages: list[Stage], width: int) -> Genome:
-    # A stride in the stem: of large images it is one more convolution.
+    # A stride in the stem: for large images it is one more convolution.
     return genome_of(Network(limits.activations[0], max(limits.kernels_of("bb")), 2, width, tuple(stages)))
 
 
@@ -67,7 +67,7 @@ def _largest(limits: Limits, block: str) -> Stage:
 
 
 def shared_weights(limits: Limits, task: Task, resolution: int, widest: int) -> int:
-    """How many weights the network of all architectures has where stages are so wide at most, by formula."""
+    """The number of weights of the network of all architectures with stages up to a width, by formula."""
     kernel, count = max(limits.kernels_of("bb")), len(stem_strides(task, resolution, 2))
     total = kernel**2 * widest * (task.channels + (count - 1) * widest) + 2 * widest * count
     for block in limits.blocks:
@@ -80,8 +80,8 @@ def shared_weights(limits: Limits, task: Task, resolution: int, widest: int) -> 
 
 
 def smaller(limits: Limits, genome: Genome, rng: np.random.Generator | None) -> Genome:
-    """An architecture whose weights are parts of those of a genome: a random one, each width, number of blocks, kernel
-    and expansion up to its own; without `rng` the smallest. Widths are about a quarter of its own at least."""
+    """An architecture whose weights are parts of those of a genome: a random one, with each width, number of blocks,
+    kernel and expansion up to its own; without `rng` the smallest. Widths are at least about a quarter of its own."""
     network = network_of(genome)
 
     def up_to(most: int, legal: Sequence[int]) -> int:

@@ -1,4 +1,4 @@
-"""The weights of one network of `staged_cnn` in a larger one that computes the same. Imports torch."""
+"""Transfers the weights of one network of `staged_cnn` to a larger one that computes the same. Imports torch."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,11 +14,11 @@ from nasrun.spaces.staged_cnn.network import Residual, Skip, SqueezeExcite
 def transfer(
     parent: Genome, child: Genome, origins: Sequence[int | None], weights: Mapping[str, Tensor], network: nn.Module
 ) -> Morphing:
-    """Give the network of a child the weights of its parent, by the descents of its stages; see `SearchSpace.morph`."""
+    """Copy a parent's weights into the network of its child, by the descents of its stages; see `SearchSpace.morph`."""
     move = Transfer(network, weights)
     ours, theirs = network_of(parent), network_of(child)
     move.take("stem", "stem")
-    channels = ours.stem_width  # that the parent gives, which are the first of the child's
+    channels = ours.stem_width  # of the parent's output, the first ones of the child's
     for number, (stage, origin) in enumerate(zip(theirs.stages, origins, strict=True), start=1):
         source = None if origin is None else ours.stages[origin]
         channels = channels if source is None else source.width
@@ -38,7 +38,7 @@ def transfer(
 
 
 def _pass_on(move: Transfer, block: nn.Module, channels: int) -> None:
-    """Have a block of stride 1 pass the first channels of its input on: by its shortcut, or through its layers."""
+    """Make a block of stride 1 pass the first channels of its input on: by its shortcut, or through its layers."""
     if isinstance(block, Residual):
         silence(block.get_submodule("body.norm2"))
         _pass_shortcut(move, block, channels)
@@ -52,7 +52,7 @@ def _pass_on(move: Transfer, block: nn.Module, channels: int) -> None:
 
 
 def _pass_shortcut(move: Transfer, block: Residual, channels: int) -> None:
-    """Have the shortcut pass the first channels on, where it does not do so by itself."""
+    """Make the shortcut pass the first channels on, if it does not already."""
     layers = dict(block.shortcut.named_children())
     if "convolution" in layers:
         move.pass_on(layers["convolution"], layers["norm"], channels)
@@ -60,7 +60,7 @@ def _pass_shortcut(move: Transfer, block: Residual, channels: int) -> None:
 
 @torch.no_grad()
 def _open_gates(block: nn.Module) -> None:
-    """Have a new squeeze-and-excite halve all channels, and the convolution behind it double them again."""
+    """Make a new squeeze-and-excite halve all channels, and the convolution after it double them again."""
     body = block.body if isinstance(block, Skip) else block
     gates, project = body.get_submodule("squeeze_excite"), body.get_submodule("project")
     assert isinstance(gates, SqueezeExcite)

@@ -1,4 +1,4 @@
-"""How genomes of `staged_cnn` are varied: mutations, neighbours, crossover."""
+"""Variation of genomes of `staged_cnn`: mutations, neighbours, crossover."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -13,17 +13,17 @@ from nasrun.spaces.staged_cnn.limits import Limits
 T = TypeVar("T")
 
 WIDER = (1.25, 1.6)
-"""Factors by which a width is made larger; smaller by their inverses."""
+"""Factors that make a width larger; their inverses make it smaller."""
 
 Edit = Callable[[Network], Iterator[Network]]
-"""All that one mutation can make of a network; some of it may equal the network."""
+"""Gives all results of one mutation of a network; some may equal the network."""
 
 
 class Variation:
     """Mutations and crossover within the limits of a space.
 
-    A mutation is a list of children of which one is drawn uniformly; the neighbours of a genome are the children of all
-    mutations.
+    A mutation is a list of children, one of which is drawn uniformly; the neighbours of a genome are the children of
+    all mutations.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -78,10 +78,10 @@ class Variation:
         return list(dict.fromkeys(child for edit in self._edits.values() for child in self._children(genome, edit)))
 
     def crossover(self, first: Genome, second: Genome, rng: np.random.Generator) -> Genome:
-        """The stem and first stages of the first genome, then the last stages of the second; activation of either.
+        """The stem and first stages of the first genome, then the last stages of the second; the activation of either.
 
-        Uniform over the cuts that leave a stage or more of each and as many strides as one of the two has; where no cut
-        does, the first genome itself.
+        Uniform over the cuts that take a stage or more of each and give as many strides as one of the two has; the
+        first genome itself if there is no such cut.
         """
         ours, theirs = network_of(first), network_of(second)
         totals = (_strides(ours), _strides(theirs))
@@ -98,11 +98,11 @@ class Variation:
         return genome_of(pick(fitting, rng)._replace(activation=activation))
 
     def _widened(self, network: Network) -> Iterator[Network]:
-        """The stem, or one stage, wider."""
+        """Widen the stem, or one stage."""
         return self._with_widths(network, WIDER)
 
     def _narrowed(self, network: Network) -> Iterator[Network]:
-        """The stem, or one stage, narrower."""
+        """Narrow the stem, or one stage."""
         return self._with_widths(network, [1 / factor for factor in WIDER])
 
     def _with_widths(self, network: Network, factors: Sequence[float]) -> Iterator[Network]:
@@ -112,23 +112,23 @@ class Variation:
                 yield _with(network, place, stage._replace(width=self._limits.stepped(stage.width, factor)))
 
     def _deepened(self, network: Network) -> Iterator[Network]:
-        """One stage with one block more."""
+        """Add a block to one stage."""
         for place, stage in enumerate(network.stages):
             yield _with(network, place, stage._replace(repeats=min(stage.repeats + 1, self._limits.max_repeats)))
 
     def _shortened(self, network: Network) -> Iterator[Network]:
-        """One stage with one block less."""
+        """Remove a block from one stage."""
         for place, stage in enumerate(network.stages):
             yield _with(network, place, stage._replace(repeats=max(stage.repeats - 1, 1)))
 
     def _other_block(self, network: Network) -> Iterator[Network]:
-        """One stage of another kind of block."""
+        """Change the kind of block of one stage."""
         for place, stage in enumerate(network.stages):
             for block in self._limits.blocks:
                 yield _with(network, place, self._limits.made_of(block, stage))
 
     def _other_kernel(self, network: Network) -> Iterator[Network]:
-        """The stem, or one stage, with another kernel."""
+        """Change the kernel of the stem, or of one stage."""
         for kernel in self._limits.kernels_of("bb"):
             yield network._replace(stem_kernel=kernel)
         for place, stage in enumerate(network.stages):
@@ -136,7 +136,7 @@ class Variation:
                 yield _with(network, place, stage._replace(kernel=kernel))
 
     def _other_expansion(self, network: Network) -> Iterator[Network]:
-        """One stage with the next smaller or larger expansion."""
+        """Change the expansion of one stage to the next smaller or larger one."""
         for place, stage in enumerate(network.stages):
             legal = sorted(self._limits.expansions_of(stage.block))
             rank = legal.index(stage.expansion)
@@ -144,13 +144,13 @@ class Variation:
                 yield _with(network, place, stage._replace(expansion=expansion))
 
     def _other_squeeze(self, network: Network) -> Iterator[Network]:
-        """One stage with squeeze-and-excite, or without."""
+        """Change the squeeze-and-excite of one stage."""
         for place, stage in enumerate(network.stages):
             for squeeze in self._limits.squeeze_of(stage.block):
                 yield _with(network, place, stage._replace(squeeze=squeeze))
 
     def _moved_stride(self, network: Network) -> Iterator[Network]:
-        """A stride of 2 goes from the stem or a stage to another one."""
+        """Move a stride of 2 from the stem or a stage to another one."""
         strides = _all_strides(network)
         for source, stride in enumerate(strides):
             for target, other in enumerate(strides):
@@ -160,13 +160,13 @@ class Variation:
                     yield _with_strides(network, moved)
 
     def _other_resolution(self, network: Network) -> Iterator[Network]:
-        """A stride of 2 more, or one less."""
+        """Add a stride of 2, or remove one."""
         strides = _all_strides(network)
         for place, stride in enumerate(strides):
             yield _with_strides(network, [*strides[:place], 3 - stride, *strides[place + 1 :]])
 
     def _added_stage(self, network: Network) -> Iterator[Network]:
-        """A stage of one block and stride 1, as wide as the one before it, at any place but the first."""
+        """Add a stage of one block and stride 1, as wide as the one before it, at any position but the first."""
         if len(network.stages) == self._limits.max_stages:
             return
         for place, stage in enumerate(network.stages, start=1):
@@ -175,7 +175,7 @@ class Variation:
                 yield network._replace(stages=(*network.stages[:place], new, *network.stages[place:]))
 
     def _removed_stage(self, network: Network) -> Iterator[Network]:
-        """A stage less; its stride, if it has one, passes to a neighbour that has none."""
+        """Remove a stage; its stride, if it has one, moves to a neighbour that has none."""
         if len(network.stages) == 1:
             return
         for place, stage in enumerate(network.stages):
@@ -187,7 +187,7 @@ class Variation:
             yield network._replace(stages=tuple(left))
 
     def _other_activation(self, network: Network) -> Iterator[Network]:
-        """Another activation in all of the network."""
+        """Change the activation of the whole network."""
         for activation in self._limits.activations:
             yield network._replace(activation=activation)
 
@@ -197,7 +197,7 @@ def _with(network: Network, place: int, stage: Stage) -> Network:
 
 
 def _all_strides(network: Network) -> list[int]:
-    """Of the stem, then of the stages."""
+    """The strides of the stem, then of the stages."""
     return [network.stem_stride, *(stage.stride for stage in network.stages)]
 
 

@@ -1,6 +1,6 @@
-"""The fixed networks that `training_recipe` trains: their layers and price by formula, and the torch modules.
+"""The fixed networks that `training_recipe` trains: their layers and cost by formula, and the torch modules.
 
-torch is imported by the functions that build, and by nothing else.
+Only the functions that build networks import torch.
 """
 
 from collections.abc import Sequence
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 Model = Literal["dense", "small_cnn", "auto_encoder", "genome"]
 
 WIDTHS: dict[str, tuple[int, ...]] = {"dense": (400,), "small_cnn": (16, 32), "auto_encoder": (16, 32)}
-"""Units, or channels, of the hidden layers where the config names none."""
+"""Units, or channels, of the hidden layers if the config names none."""
 
 KERNEL = 3
 PROBE = Task("probe", 3, 32, 32, 10)
-"""A task to build a network for whose activations are to be counted; no weights are made."""
+"""A task for a network whose activations are counted; no weights are made."""
 
 
 class Layer(NamedTuple):
     """A linear layer or convolution: units or channels, stride, height and width of its output (1 for a linear layer).
 
-    `enlarged`: its input is made twice as large first. `activated`: an activation follows.
+    `enlarged`: its input is enlarged to twice the size first. `activated`: an activation follows.
     """
 
     kind: Literal["linear", "convolution"]
@@ -39,16 +39,16 @@ class Layer(NamedTuple):
 
 
 def activations_of(model: str, widths: Sequence[int]) -> int:
-    """How many activations a network has: each of them is a gene."""
+    """The number of activations of a network: each of them is a gene."""
     return 2 * len(widths) if model == "auto_encoder" else len(widths)
 
 
 def layers(model: str, widths: Sequence[int], task: Task) -> list[Layer]:
-    """The layers of a network from input to output; ValueError where the task does not fit it.
+    """The layers of a network from input to output; ValueError if the task does not fit it.
 
-    `dense`: linear layers of `widths` units. `small_cnn`: convolutions of stride 2 with `widths` channels, the mean
-    over what is left of the picture, a linear layer. `auto_encoder`: convolutions of stride 2 down, and as many back to
-    the size of the input, each after the picture is made twice as large; a last convolution gives the outputs.
+    `dense`: linear layers of `widths` units. `small_cnn`: convolutions of stride 2 with `widths` channels, global
+    average pooling, a linear layer. `auto_encoder`: convolutions of stride 2 down, and as many back to the size of the
+    input, each after doubling the picture's size; a last convolution gives the outputs.
     """
     if model == "dense":
         pixels = task.height * task.width if task.kind == "regression" else 1
@@ -75,7 +75,7 @@ def layers(model: str, widths: Sequence[int], task: Task) -> list[Layer]:
 
 
 def cost_of(plan: Sequence[Layer]) -> Cost:
-    """Weights and biases; two FLOPs per weight and place."""
+    """Weights and biases; two FLOPs per weight and output position."""
     weights = [layer.inputs * layer.outputs * (KERNEL**2 if layer.kind == "convolution" else 1) for layer in plan]
     places = [layer.height * layer.width for layer in plan]
     flops = 2 * sum(count * places for count, places in zip(weights, places, strict=True))
@@ -85,8 +85,8 @@ def cost_of(plan: Sequence[Layer]) -> Cost:
 def build(
     model: str, widths: Sequence[int], activations: Sequence[str], task: Task, output: str | None = None
 ) -> "nn.Module":
-    """The network with the named activations of `torch.nn`, which have no weights: those of the others have the same
-    names whatever the activations are. `output`: the activation over the classes behind the last layer, or none.
+    """The network with the named activations of `torch.nn`, which have no weights, so the other layers' weights have
+    the same names with any activations. `output`: the activation over the classes after the last layer, or none.
     Initial weights are torch's own, from its global generator."""
     from torch import nn
 

@@ -21,7 +21,7 @@ OPTIMIZERS = ("sgd", "adam", "adamw", "adadelta")
 
 @dataclass(kw_only=True, frozen=True)
 class Network:
-    """The one network that is trained: a `model` with its `widths`, or the `genome` of a run or of the space `base`."""
+    """The network that is trained: a `model` with its `widths`, or the `genome` of a run or of the space `base`."""
 
     model: Model = "dense"
     widths: list[Positive] | None = None
@@ -35,14 +35,14 @@ class Network:
         given = {"run": self.run, "base": self.base, "genome": self.genome}
         for key, value in given.items():
             if value is not None and self.model != "genome":
-                raise ValueError(f"{key}={show(value)}: is for model=genome, and model={self.model}")
+                raise ValueError(f"{key}={show(value)}: needs model=genome; now model={self.model}")
 
 
 @dataclass(kw_only=True, frozen=True)
 class Genes:
-    """What a recipe may choose from; None: all that there are, of output activations, rates and decays none.
+    """The choices of a recipe; None: all possible ones, or, for output activations, rates and decays, none.
 
-    `null_mutations`: a mutation may draw what is there already, and so change nothing, as its authors' do.
+    `null_mutations`: a mutation may draw the present value, and so change nothing, as in its authors' code.
     """
 
     optimizers: Annotated[list[Optimizer], NotEmpty()] | None = None
@@ -57,21 +57,21 @@ class Genes:
 
     @property
     def floats(self) -> Mapping[str, tuple[str, ...]]:
-        """The rates and decays that are genes, as their tokens, rising."""
+        """The rates and decays that are genes, as their tokens, ascending."""
         named = (("lr", self.lrs), ("weight_decay", self.weight_decays))
         return {name: tuple(map(text_of, sorted(values))) for name, values in named if values is not None}
 
 
 @dataclass(kw_only=True, frozen=True)
 class StartRecipe:
-    """The recipe that a search which changes one network sets out from."""
+    """The first recipe of a search that changes one network."""
 
     optimizer: Optimizer = "adam"
     batch_size: Positive = 32
     activation: Activation = "ReLU"
 
     def check(self, genes: Genes) -> None:
-        """ValueError where the genes do not have it."""
+        """ValueError if the genes do not allow it."""
         if not genes.min_batch <= self.batch_size <= genes.max_batch:
             raise ValueError(
                 f"batch_size={self.batch_size}: must be from min_batch={genes.min_batch} to max_batch={genes.max_batch}"
@@ -86,5 +86,5 @@ class StartRecipe:
 
 
 def text_of(value: float) -> str:
-    """A number without an exponent, which would hold the sign that joins tokens."""
+    """A number without an exponent, which would contain the sign that joins tokens."""
     return np.format_float_positional(value, trim="-")

@@ -1,7 +1,7 @@
 """Training recipes: one fixed network, trained with other activations, another optimizer or batch size.
 
-Source: MIHA, whose mutations change these while the network trains. All genomes have the same weights, so that a
-training can go on from that of any other.
+Source: MIHA, whose mutations change these while the network trains. All genomes have the same weights, so that training
+can continue from that of any other.
 """
 
 import json
@@ -27,7 +27,7 @@ TORCH: dict[str, dict[str, float | bool]] = {
     "adamw": {"lr": 0.001, "weight_decay": 0.01},
     "adadelta": {"lr": 1.0, "weight_decay": 0.0},
 }
-"""What the optimizers of `torch.optim` take where they are told nothing else; momentum 0.9 as MIHA has it."""
+"""The default options of the optimizers of `torch.optim`; momentum 0.9 as in MIHA."""
 
 PUBLISHED = {**TORCH, "sgd": {**TORCH["sgd"], "lr": 0.00001}}
 """The rates of MIHA's authors, in their published notebooks."""
@@ -38,15 +38,16 @@ class TrainingRecipe(SearchSpace):
 
     Genome: `(optimizer, batch size, activation, activation, ...)`, one activation for each that the network has; with
     `lrs` the learning rate follows the batch size, with `weight_decays` the weight decay, both as text; with `outputs`
-    the activation behind the last layer comes last, for losses of shares (`evaluator.loss=nll`). String:
+    the activation after the last layer comes last, for losses of shares (`evaluator.loss=nll`). String:
     `adam-32-ReLU-Tanh`, or `adam-32-0.001-ReLU-Tanh`, or `adam-32-ReLU-Tanh-Softmax`.
 
     `model`: `dense` (`widths` units), `small_cnn` (`widths` channels), `auto_encoder` (the same, for regression), or
-    `genome`: the best network of a finished run, by its directory (`run`); or `genome` of the space that `base`
-    describes, which is what a run's directory comes to. `optimizer`, `batch_size`, `activation`: of `start`, from which
-    a search that changes one network sets out. `batch_step`: how far one mutation moves the batch size at most.
-    `rates`: whether learning rate, weight decay and momentum that no gene says are torch's own of the optimizer, those
-    of MIHA's authors (`published`: SGD at 0.00001), or the evaluator's. ValueError begins with the key.
+    `genome`: the best network of a finished run, by its directory (`run`), or the `genome` of the space that `base`
+    describes, which is how a run's directory is stored. `optimizer`, `batch_size`, `activation`: of `start`, the first
+    recipe of a search that changes one network. `batch_step`: maximum change of the batch size by one mutation.
+    `rates`: values of learning rate, weight decay and momentum that are not genes: torch's defaults for the optimizer
+    (`torch`), those of MIHA's authors (`published`: SGD at 0.00001), or the evaluator's (`evaluator`). ValueError
+    begins with the key.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class TrainingRecipe(SearchSpace):
         self._outputs: tuple[Token, ...] = tuple(genes.outputs or ())
         self.null_mutations = genes.null_mutations
         if self._outputs and network.model not in ("dense", "small_cnn"):
-            raise ValueError(f"outputs={show(genes.outputs)}: is for classification with model=dense or small_cnn")
+            raise ValueError(f"outputs={show(genes.outputs)}: needs classification with model=dense or small_cnn")
         base, genome = network.base, network.genome
         if self.model == "genome":
             base, genome = (base, genome) if network.run is None else _best_of(network.run)
@@ -84,7 +85,7 @@ class TrainingRecipe(SearchSpace):
             * int(np.prod([len(values) for values in self._floats.values()], dtype=np.int64))
         )
         self.mutations = self._mutations()
-        # Without the directory of a run, so that an archive needs nothing beside itself.
+        # Without the directory of a run, so that an archive is self-contained.
         self.section = {
             "_target_": "nasrun.spaces.training_recipe.space.TrainingRecipe",
             **{"model": self.model, "widths": network.widths, "base": base, "genome": genome, "rates": rates},
@@ -95,7 +96,7 @@ class TrainingRecipe(SearchSpace):
         }
 
     def _adopt(self, base: Mapping[str, Any] | None, genome: str | None) -> None:
-        """Take the network of a genome of another space."""
+        """Use the network of a genome of another space."""
         if base is None or genome is None:
             missing = "base" if base is None else "genome"
             raise ValueError(f"{missing}=null: model=genome needs run, or both base and genome")
@@ -110,16 +111,16 @@ class TrainingRecipe(SearchSpace):
         network = self._base.outline(self._base_genome, recipe_models.PROBE)
         self._layers = len(recipe_models.places_of_activations(network))
         if not self._layers:
-            raise ValueError(f"genome={genome}: its network has no activation that could be changed")
+            raise ValueError(f"genome={genome}: its network has no activation to change")
         self.kinds = self._base.kinds
 
     def _with_floats(self, optimizer: Token, batch: Token, activations: tuple[Token, ...]) -> Genome:
-        """The genome to set out from: of learning rates and weight decays the middle one."""
+        """The first genome: with the middle one of the learning rates and weight decays."""
         rates = (values[len(values) // 2] for values in self._floats.values())
         return (optimizer, batch, *rates, *activations, *self._outputs[:1])
 
     def _tokens(self, position: int) -> tuple[Token, ...]:
-        """The legal tokens at a place."""
+        """The legal tokens at a position."""
         if position == 0:
             return self.optimizers
         if position == 1:
@@ -132,7 +133,7 @@ class TrainingRecipe(SearchSpace):
 
     @property
     def _first(self) -> int:
-        """The place of the first activation."""
+        """The position of the first activation."""
         return 2 + len(self._floats)
 
     @property
@@ -140,7 +141,7 @@ class TrainingRecipe(SearchSpace):
         return self._first + self._layers + bool(self._outputs)
 
     def _mutations(self) -> dict[str, Mutation]:
-        """Those that can change something here."""
+        """The mutations that can change something in this space."""
         mutations: dict[str, Mutation] = {}
         if len(self.optimizers) > 1:
             mutations["optimizer"] = partial(self._other, 0)
@@ -154,23 +155,23 @@ class TrainingRecipe(SearchSpace):
         return mutations
 
     def _other(self, place: int, genome: Genome, rng: np.random.Generator) -> Genome:
-        """Any other token at a place; with null mutations any."""
+        """Change the token at a position to any other; with null mutations to any."""
         others = [token for token in self._tokens(place) if self.null_mutations or token != genome[place]]
         return _replaced(genome, place, others[int(rng.integers(len(others)))])
 
     def _near(self, place: int, genome: Genome, rng: np.random.Generator) -> Genome:
-        """The next smaller or larger value of a list."""
+        """Change the token at a position to the next smaller or larger value of its list."""
         values = self._tokens(place)
         at = values.index(genome[place])
         steps = [step for step in (at - 1, at + 1) if 0 <= step < len(values)]
         return _replaced(genome, place, values[steps[int(rng.integers(len(steps)))]])
 
     def _change_activation(self, genome: Genome, rng: np.random.Generator) -> Genome:
-        """Another activation for one layer, drawn at random, that of the output among them if it is a gene."""
+        """Change the activation of one layer, drawn at random, including the output's if it is a gene."""
         return self._other(int(rng.integers(self._first, self._length)), genome, rng)
 
     def _change_batch(self, genome: Genome, rng: np.random.Generator) -> Genome:
-        """A batch size up to `batch_step` smaller or larger."""
+        """Change the batch size by up to `batch_step`."""
         sizes = [size for size in self._near_batches(int(genome[1])) if self.null_mutations or size != genome[1]]
         return _replaced(genome, 1, sizes[int(rng.integers(len(sizes)))])
 
@@ -178,7 +179,7 @@ class TrainingRecipe(SearchSpace):
         return range(max(self.min_batch, size - self._step), min(self.max_batch, size + self._step) + 1)
 
     def sample(self, rng: np.random.Generator) -> Genome:
-        """Every token uniformly and on its own."""
+        """Draw every token uniformly and independently."""
         drawn: list[Token] = []
         for position in range(self._length):
             legal = self._tokens(position)
@@ -186,12 +187,12 @@ class TrainingRecipe(SearchSpace):
         return tuple(drawn)
 
     def crossover(self, first: Genome, second: Genome, rng: np.random.Generator) -> Genome:
-        """Every token from either parent, with equal chances."""
+        """Every token from either parent, with equal probability."""
         chosen = (rng.random(self._length) < 0.5).tolist()
         return tuple(a if one else b for one, a, b in zip(chosen, first, second, strict=True))
 
     def neighbours(self, genome: Genome) -> list[Genome]:
-        """One token replaced: the batch size by one of its mutations' range, any other by every legal one."""
+        """One token replaced: the batch size within the range of its mutations, any other by every legal one."""
         found: dict[Genome, None] = {}
         for position, token in enumerate(genome):
             near = self._near_batches(int(token)) if position == 1 else self._tokens(position)
@@ -209,7 +210,7 @@ class TrainingRecipe(SearchSpace):
         )
 
     def decode(self, vector: np.ndarray) -> Genome:
-        """The genome of a vector; entries outside of [0, 1] count as 0 or 1. ValueError: wrong shape, or a NaN."""
+        """The genome of a vector; entries outside of [0, 1] are clipped. ValueError: wrong shape, or a NaN."""
         entries = np.clip(np.asarray(vector, dtype=np.float64), 0.0, 1.0)
         if entries.shape != (self._length,):
             raise ValueError(f"vector of shape {entries.shape}: expected ({self._length},)")
@@ -234,7 +235,7 @@ class TrainingRecipe(SearchSpace):
                 )
 
     def name_of(self, position: int) -> str:
-        """What stands at a place of a genome, in words."""
+        """The name of a position of a genome."""
         names = ("optimizer", "batch size", *self._floats)
         if position < len(names):
             return names[position]
@@ -242,7 +243,7 @@ class TrainingRecipe(SearchSpace):
         return "output activation" if layer == self._layers else f"activation {layer + 1}"
 
     def _said(self, position: int) -> str:
-        """What is legal at a place, in words."""
+        """The legal values at a position, for messages."""
         if position == 1:
             return f"a whole number from {self.min_batch} to {self.max_batch}"
         legal = self._tokens(position)
@@ -268,7 +269,7 @@ class TrainingRecipe(SearchSpace):
         return tuple(tokens)
 
     def hparams(self, genome: Genome) -> Mapping[str, Any]:
-        """Optimizer and batch size, and with `rates=torch` what the optimizer takes in torch; genes come last."""
+        """Optimizer and batch size, and with `rates=torch` the optimizer's options in torch; genes come last."""
         optimizer = str(genome[0])
         found: dict[str, Any] = {"optimizer": optimizer, "batch_size": genome[1]}
         found |= {"torch": TORCH[optimizer], "published": PUBLISHED[optimizer]}.get(self._rates, {})

@@ -1,4 +1,5 @@
-"""The network of the ASNN: from the accuracies of an architecture's repeats to its widths. Imports torch when used."""
+"""The network of the ASNN: predicts widths from the accuracies of an architecture's repeats. Imports torch when
+used."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,18 +14,18 @@ if TYPE_CHECKING:
     import torch
 
 WIDEST = 2.0**20
-"""Predictions beyond are cut, so that none overflows before the space bounds it."""
+"""Predictions are clipped to this, so that none overflows before the space limits it."""
 
 SMALLEST_DEVIATION = 1e-12
 
 
 @dataclass(kw_only=True, frozen=True)
 class NetworkSettings:
-    """What the paper leaves open of its network, and of its training with Adam.
+    """Settings that the paper leaves open: of its network, and of its training with Adam.
 
-    `inputs`: `standardised` by mean and standard deviation of all training inputs; `times_100` is the scaling that the
-    paper names, alone. `outputs`: what is predicted of a width; it is standardised too, but with `times_100`. `loss`:
-    the squared error predicts means, the absolute error medians, of the widths that fit the accuracies.
+    `inputs`: `standardised` by the mean and standard deviation of all training inputs, or only scaled as the paper says
+    (`times_100`). `outputs`: the form in which a width is predicted; it is standardised too, except with `times_100`.
+    `loss`: the squared error predicts the mean, the absolute error the median, of the widths that fit the accuracies.
     """
 
     rows: Positive = 10_000
@@ -44,10 +45,10 @@ class NetworkSettings:
 
 
 class Ensemble:
-    """Dense ReLU networks of the same shape, trained side by side on the same rows, each in an order of its own.
+    """Dense ReLU networks of one shape, trained side by side on the same rows, each in its own order.
 
-    In double precision and on one thread, so that the rounded suggestions are the same on every machine. Initial
-    weights (Glorot uniform, biases 0) and orders come from `seed`; torch's global generator is not touched.
+    Uses double precision and one thread, so that the rounded suggestions are the same on every machine. Initial weights
+    (Glorot uniform, biases 0) and orders follow from `seed`; torch's global generator is not used.
     """
 
     def __init__(self, inputs: np.ndarray, widths: np.ndarray, settings: NetworkSettings, seed: int) -> None:
@@ -92,7 +93,7 @@ class Ensemble:
             for batch in torch.stack(orders).split(settings.batch_size, dim=1):
                 error = self._forward(features[batch]) - wanted[batch]
                 errors = error.square() if settings.loss == "squared" else error.abs()
-                # A sum over members: each has the gradient that it would have alone.
+                # The sum over members gives each member the gradient that it would have alone.
                 loss = errors.mean((1, 2)).sum()
                 optimizer.zero_grad()
                 loss.backward()
@@ -114,8 +115,8 @@ class Ensemble:
         return scaled
 
     def widths(self, scores: np.ndarray, member: int) -> np.ndarray:
-        """The widths, real numbers (layers,), that a member gives for some scores (repeats,); NaN where its training
-        went astray."""
+        """The widths (layers,), as real numbers, that a member predicts for some scores (repeats,); NaN if its training
+        diverged."""
         import torch
 
         features = torch.from_numpy(self._scaled(scores)).expand(self._settings.members, 1, -1)

@@ -1,4 +1,4 @@
-"""ASNN: a network that suggests the widths of dense networks from the accuracies that are wanted."""
+"""ASNN: a network that suggests the widths of dense networks for the accuracies that are asked for."""
 
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,8 @@ from nasrun.strategies.asnn.table import SHIPPED, MeasuredTable, Widths
 
 
 class Trained(NamedTuple):
-    """What a round asks: the networks, the scores of the best architecture so far, and the deviation in the table."""
+    """What the suggestions of a round need: the networks, the scores of the best architecture, the deviation in the
+    table."""
 
     ensemble: Ensemble
     scores: np.ndarray
@@ -24,30 +25,31 @@ class Trained(NamedTuple):
 
 
 class Asnn(Strategy):
-    """Learns to map accuracies to widths on a table of measured architectures, and asks for more than the best has.
+    """Learns to map accuracies to widths on a table of measured architectures, then asks for higher accuracies than the
+    best has.
 
-    Source: "ASNN: Learning to Suggest Neural Architectures from Performance Distributions", sections 3 to 5. A grid is
-    measured, each architecture several times (`evaluator.repeats`); a network is trained to give an architecture's
-    widths for the accuracies of its repeats, on `rows` rows in which these stand in random orders; it is asked for
-    accuracies a little above the best; its answer is rounded, measured and added to the table; and the network is
-    trained again, from new initial weights.
+    Source: "ASNN: Learning to Suggest Neural Architectures from Performance Distributions", sections 3 to 5. First a
+    grid is measured, each architecture several times (`evaluator.repeats`). A network is trained to predict an
+    architecture's widths from the accuracies of its repeats, on `rows` rows that hold these accuracies in random
+    orders. It is asked for accuracies a little above the best; its answer is rounded, measured and added to the table.
+    Then the network is trained again from new initial weights.
 
-    `table`: measured before, without a trial: the paper's `two_layer` or `three_layer`, or the directory of an earlier
-    run. `grid`: widths of which all combinations are trials first. `rounds`: trainings of the network; None for as many
-    as there are trials for. `suggestions`: trials of a round. `suggest`: `network`; or `widened`, the rule that the
-    network must beat: the best architecture of the table at the start with all widths times `widening`, times
-    `widening` twice, and so on.
+    `table`: architectures measured earlier, which need no trial: the paper's `two_layer` or `three_layer`, or the
+    directory of an earlier run. `grid`: widths; all combinations are the first trials. `rounds`: number of trainings of
+    the network; None: until the trials are used up. `suggestions`: trials per round. `suggest`: `network`; or
+    `widened`, the baseline for the network: the best architecture of the initial table with all widths times
+    `widening`, times `widening` twice, and so on.
 
-    The paper does not say which accuracies it asks for. Here: those of the best architecture, each higher by `headroom`
-    to `headroom + spread`, evenly over the suggestions of a round, in standard deviations of the means in the table.
-    Suggestion i comes from network i modulo `members`. One that was measured or proposed before gives way to the
-    nearest genome that was not. While fewer than two architectures are measured, suggestions are drawn from the space.
+    The paper does not say which accuracies it asks for. Here they are those of the best architecture, each raised by
+    `headroom` to `headroom + spread`, evenly over the suggestions of a round, in standard deviations of the means in
+    the table. Suggestion i comes from network i modulo `members`. If it was measured or proposed before, the nearest
+    new genome is proposed instead. Until two architectures are measured, suggestions are drawn from the space.
     """
 
     draws_from_space = False
 
     Settings = NetworkSettings
-    steerable = False  # widths are what it suggests
+    steerable = False  # the strategy itself chooses the widths
 
     def __init__(
         self,
@@ -67,10 +69,10 @@ class Asnn(Strategy):
     ) -> None:
         if not isinstance(space, Mlp) or space.min_depth != space.max_depth or len(space.activations) > 1:
             raise ValueError(
-                "_target_: asnn suggests widths alone; it needs search_space=mlp of one depth and activation"
+                "_target_: asnn suggests only widths; it needs search_space=mlp with one depth and one activation"
             )
         if table is None and grid is None:
-            raise ValueError("table=null: leaves nothing to learn from; give a table or a grid")
+            raise ValueError("table=null: nothing to learn from; set table or grid")
         for width in grid or ():
             if width not in space.widths:
                 raise ValueError(f"grid={width}: not a width of the search space; expected {space.widths}")
@@ -135,7 +137,7 @@ class Asnn(Strategy):
         return {"rounds": self._notes}
 
     def _begin_round(self) -> None:
-        """Train the network on the table as it is now; what a round asks for does not change while it goes on."""
+        """Train the network on the current table, which stays the basis of all suggestions of the round."""
         self._round, self._made, self._left = self._round + 1, 0, self._suggestions
         note: dict[str, Any] = {"round": self._round, "architectures": len(self._table)}
         note |= {"measurements": self._table.measurements}
@@ -147,13 +149,13 @@ class Asnn(Strategy):
             if self._suggest == "network":
                 inputs, widths = self._table.augmented(self._settings.rows, self._rng)
                 ensemble = Ensemble(inputs, widths, self._settings, int(self._rng.integers(2**62)))
-                # Where the best has fewer repeats than others, it stands in for the missing ones with its own.
+                # If the best has fewer repeats than others, the missing ones repeat its own.
                 self._trained = Trained(ensemble, np.resize(scores, inputs.shape[1]), self._table.deviation)
                 note |= {"rows": len(inputs), "repeats": inputs.shape[1], "loss": ensemble.losses}
         self._notes.append({**note, "suggestions": []})
 
     def _next_suggestion(self) -> tuple[Genome, Origin] | None:
-        """A genome that was neither measured nor proposed, and where it comes from; None where none is left."""
+        """A genome that was neither measured nor proposed, and its origin; None if there is none left."""
         note: dict[str, Any] = {}
         origin, wanted = Origin.SAMPLE, np.full(self._depth, np.nan)
         if self._trained is not None:
@@ -179,7 +181,7 @@ class Asnn(Strategy):
         return genome, origin
 
     def _nearest_new(self, start: Genome) -> Genome | None:
-        """The genome nearest to a start, by steps and then by encoding, that was not met before; None if all were."""
+        """The genome nearest to a start (by steps, then by encoding) that is new; None if there is none."""
         reached, ring = {start}, [start]
         while ring:
             new = [genome for genome in ring if self._is_new(genome)]

@@ -1,4 +1,4 @@
-"""The table that the ASNN learns from: widths of dense networks, and what their repeats measured."""
+"""The table that the ASNN learns from: widths of dense networks and the results of their repeats."""
 
 from collections.abc import Sequence
 
@@ -14,15 +14,16 @@ from nasrun.storage.records import read_run
 from nasrun.tables.asnn import UNITS, Asnn
 
 SHIPPED = ("two_layer", "three_layer")
-"""The grids of the paper; its own suggestions are in the shipped file too, and are left out."""
+"""The grids of the paper. Its suggestions, which the shipped file also holds, are left out."""
 
 Widths = tuple[int, ...]
 
 
 class MeasuredTable:
-    """Architectures of one depth, in the order in which they came, with their scores: higher is better.
+    """Architectures of one depth, in the order in which they were added, with their scores: higher is better.
 
-    A score is the objective of one repeat, turned around where lower is better. Repeats may differ in number.
+    A score is the objective of one repeat, negated if lower is better. Architectures may differ in the number of
+    repeats.
     """
 
     def __init__(self, depth: int, objective: Objective) -> None:
@@ -37,22 +38,22 @@ class MeasuredTable:
         return widths in self._scores
 
     def add(self, widths: Widths, values: Sequence[float]) -> None:
-        """Take in the objective of some repeats; those of an architecture that is there already join the others."""
+        """Add the objective values of some repeats; those of a known architecture are appended to its others."""
         if values:
             self._scores.setdefault(widths, []).extend(self._sign * value for value in values)
 
     def value(self, score: float) -> float:
-        """A score as the objective gives it."""
+        """The objective's value for a score."""
         return self._sign * score
 
     @property
     def measurements(self) -> int:
-        """Scores of all architectures together."""
+        """Number of scores of all architectures."""
         return sum(map(len, self._scores.values()))
 
     @property
     def best(self) -> tuple[Widths, list[float]]:
-        """The architecture with the highest mean, the first of equals, and its scores."""
+        """The architecture with the highest mean (the first of equal ones), and its scores."""
         return max(self._scores.items(), key=lambda row: exact_mean(row[1]))
 
     @property
@@ -61,10 +62,10 @@ class MeasuredTable:
         return float(np.std([exact_mean(scores) for scores in self._scores.values()]))
 
     def augmented(self, rows: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Training rows: scores (rows, repeats) in random orders, and the widths (rows, depth) they belong to.
+        """Training rows: scores (rows, repeats) in random orders, and their widths (rows, depth).
 
-        `repeats` is the most that any architecture has. One with fewer gets the missing scores by drawing from its own
-        with replacement, anew in each row. The architectures share the rows evenly.
+        `repeats` is the largest number that any architecture has. For an architecture with fewer, the missing scores
+        are drawn from its own with replacement, anew in each row. The architectures share the rows evenly.
         """
         repeats = max(map(len, self._scores.values()))
         inputs, widths = np.empty((rows, repeats)), np.empty((rows, self._depth))
@@ -77,10 +78,10 @@ class MeasuredTable:
         return inputs, widths
 
     def load(self, source: str) -> None:
-        """Take in a shipped table by its name, or the trials of an earlier run from its directory.
+        """Add a shipped table by its name, or the trials of an earlier run by its directory.
 
-        Of a run, the architectures of this depth count, with the objective's metric. ValueError, beginning with
-        `table=`, where there are none.
+        From a run, it takes the architectures of this depth that have the objective's metric. ValueError, beginning
+        with `table=`, if there are none.
         """
         given = f"table={show(source)}"
         if source in SHIPPED:
@@ -98,7 +99,7 @@ class MeasuredTable:
                     self.add(widths, record.values(self._objective.metric))
         if not self._scores:
             what = f"architectures of {counted(self._depth, 'layer')} with {self._objective.metric}"
-            raise ValueError(f"{given}: holds no {what}, which the search space has")
+            raise ValueError(f"{given}: holds no {what}, as the search space has")
 
     def _load_shipped(self, part: str) -> None:
         shipped = Asnn()
@@ -110,6 +111,6 @@ class MeasuredTable:
 
 
 def widths_of(genome: Genome, depth: int) -> Widths | None:
-    """The widths of a genome `(depth, width, ...)` of dense layers; None where it is something else."""
+    """The widths of a genome `(depth, width, ...)` of dense layers; None for any other genome."""
     numbers = tuple(token for token in genome if isinstance(token, int))
     return numbers[1:] if len(numbers) == len(genome) == depth + 1 and numbers[0] == depth else None

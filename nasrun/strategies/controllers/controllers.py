@@ -1,7 +1,7 @@
-"""The networks of Q-learning: they read the tokens chosen so far, and value every next one.
+"""The networks of Q-learning: they read the tokens chosen so far and value each possible next token.
 
-A token at a position of a genome is a slot, numbered from 0. A prefix is a row of slots, filled up with the padding,
-which is the number of slots. This module imports torch: whoever needs it imports it when a network is made.
+A token at a position of a genome is a slot, numbered from 0. A prefix is a row of slots, padded with the number of
+slots. This module imports torch, so import it only when a network is made.
 """
 
 from abc import ABC, abstractmethod
@@ -13,11 +13,11 @@ from torch import nn
 from torch.nn import functional as F
 
 HEAD_SCALE = 0.1
-"""Initial values are small against those that are learned, so that nothing is preferred before it was tried."""
+"""Keeps initial values small compared with learned ones, so that no token is preferred before it was tried."""
 
 
 class Controller(nn.Module, ABC):
-    """Q-values of all slots after a prefix. All weights are drawn from `generator`; biases begin at zero."""
+    """Q-values of all slots after a prefix. Weights are drawn from `generator`; biases begin at zero."""
 
     def __init__(self, slots: int, hidden: int) -> None:
         super().__init__()
@@ -35,19 +35,19 @@ class Controller(nn.Module, ABC):
 
     @abstractmethod
     def start(self) -> Any:
-        """What is known of the empty prefix."""
+        """The state of the empty prefix."""
 
     @abstractmethod
     def read(self, state: Any, slots: Sequence[int]) -> Any:
-        """What is known when further slots were read."""
+        """The state after reading further slots."""
 
     @abstractmethod
     def values(self, state: Any) -> torch.Tensor:
-        """Q-values (slots) after what was read."""
+        """Q-values (slots) in a state."""
 
 
 class DenseController(Controller):
-    """A multi-layer perceptron over the set of slots of a prefix, one input for each slot that there is."""
+    """A multi-layer perceptron over the set of slots of a prefix, with one input per slot."""
 
     def __init__(self, slots: int, positions: int, hidden: int, layers: int) -> None:
         super().__init__(slots, hidden)
@@ -59,7 +59,7 @@ class DenseController(Controller):
         )
 
     def initialize(self, generator: torch.Generator) -> None:
-        # At most one slot of a position is set, so that many inputs add up.
+        # A prefix sets at most one slot per position, so this many inputs add up.
         nn.init.normal_(self.table, std=(2 / self._positions) ** 0.5, generator=generator)
         nn.init.zeros_(self.bias)
         for layer in self.body:
@@ -89,7 +89,7 @@ class DenseController(Controller):
 
 
 class LSTMController(Controller):
-    """An LSTM that reads the slots of a prefix one after the other; the head sees its last output."""
+    """An LSTM that reads the slots of a prefix in order; the head reads its last output."""
 
     def __init__(self, slots: int, hidden: int, layers: int) -> None:
         super().__init__(slots, hidden)
@@ -107,10 +107,10 @@ class LSTMController(Controller):
         super().initialize(generator)
 
     def forward(self, prefixes: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        # An LSTM refuses to read nothing: of empty prefixes it reads one padding, whose output is not used.
+        # An LSTM cannot read an empty sequence: for empty prefixes it reads one padding, whose output is not used.
         longest = max(1, int(lengths.max()))
         outputs, _ = self.lstm(F.embedding(prefixes[:, :longest], self.embedding))
-        # A first output of zeros stands for the empty prefix.
+        # A first output of zeros represents the empty prefix.
         outputs = F.pad(outputs, (0, 0, 1, 0))
         last = outputs[torch.arange(len(prefixes)), lengths]
         return F.linear(last, self.head.weight, self.head.bias)
@@ -130,7 +130,7 @@ class LSTMController(Controller):
 def make_controller(
     kind: Literal["dense", "lstm"], slots: int, positions: int, hidden: int, layers: int, seed: int
 ) -> Controller:
-    """A controller with weights drawn from `seed`; torch's global generator is not touched."""
+    """A controller with weights drawn from `seed`; torch's global generator is not used."""
     controller: Controller
     if kind == "dense":
         controller = DenseController(slots, positions, hidden, layers)

@@ -1,7 +1,7 @@
-"""A policy that writes genomes token by token, and REINFORCE, which makes what was rewarded more probable.
+"""A policy that writes genomes token by token, and REINFORCE, which makes rewarded tokens more probable.
 
-Every token of a space is a row, numbered from 0: of the embedding, by which the LSTM reads the token, and of the head,
-which says how probable it is. This module imports torch: whoever needs it imports it when a policy is made.
+Every token of a space has a row, numbered from 0: of the embedding, by which the LSTM reads the token, and of the head,
+which gives its probability. This module imports torch, so import it only when a policy is made.
 """
 
 import math
@@ -19,14 +19,15 @@ from nasrun.hardware.devices import single_thread
 from nasrun.strategies.controllers.settings import PolicySettings
 
 INITIAL_BOUND = 0.1
-"""All weights are drawn uniformly up to this size (I-ENAS, section on the experiments; also ENAS, section 3)."""
+"""All weights are drawn uniformly between plus and minus this (I-ENAS, section on the experiments; also ENAS, section
+3)."""
 
 
 class Legal(NamedTuple):
-    """The tokens that may come next: the row of each, and per row the logarithm of how many of them have it.
+    """The legal next tokens: the row of each, and for every row the logarithm of how many of the tokens have it.
 
-    `references`: for each, behind how many tokens of the genome that was complete which it names, -1 where it names
-    nothing (`SearchSpace.referred`); None: not looked at.
+    `references`: for each token, the number of tokens after which the part of the genome that it names was complete, -1
+    if it names nothing (`SearchSpace.referred`); None: not used.
     """
 
     rows: torch.Tensor
@@ -35,7 +36,8 @@ class Legal(NamedTuple):
 
 
 class Episode(NamedTuple):
-    """A genome that was told: the row of each token, what was legal in its place, and the reward of the whole."""
+    """A genome with its result: the row of each token, the legal tokens at its position, and the reward of the
+    genome."""
 
     rows: Sequence[int]
     legal: Sequence[Legal]
@@ -43,7 +45,7 @@ class Episode(NamedTuple):
 
 
 class TokenKinds(NamedTuple):
-    """The rows of the tokens that are operations, and of those among them that are convolutions."""
+    """The rows of the tokens that are operations, and of those that are convolutions."""
 
     operations: Sequence[int]
     convolutions: Sequence[int]
@@ -58,12 +60,18 @@ class LSTMPolicy(nn.Module):
     An LSTM of one layer reads a start token and then the tokens chosen so far. Source: Pham et al., "Efficient Neural
     Architecture Search via Parameter Sharing" (ENAS), ICML 2018, section 2.2; the squashing, tanh_constant *
     tanh(logits / temperature), is that of Bello et al., "Neural Combinatorial Optimization with Reinforcement
-    Learning", 2016, appendix A.1, with a temperature inside. As in the public code of ENAS: for operations the bound is
-    `tanh_constant` divided by `operation_tanh`; `operation_bias` begins a bias of each operation that is learned, for
-    convolutions at so much, for others at 0; `convolution_bias` is added behind the bound to the logits of
-    convolutions, and taken from those of other operations. With `attention` a token that names a part of the genome has
-    the logit v . tanh(W1 s + W2 t + its row of the head), with s the output of the LSTM where that part was complete
-    and t that of now; in ENAS's code nothing is added, and s, in place of an embedding, is what is read next.
+    Learning", 2016, appendix A.1, with a temperature inside.
+
+    As in the public code of ENAS:
+
+    - For operations the bound is `tanh_constant` divided by `operation_tanh`.
+    - `operation_bias` adds a learned bias per operation, which begins at this value for convolutions and at 0 for
+      others.
+    - `convolution_bias` is added after the bound to the logits of convolutions, and subtracted from those of other
+      operations.
+    - With `attention` a token that names a part of the genome has the logit v . tanh(W1 s + W2 t + its row of the
+      head), where s is the output of the LSTM when that part was complete and t the current one. ENAS's code does not
+      add the row of the head, and reads s next in place of an embedding.
     """
 
     def __init__(self, tokens: int, seed: int, settings: PolicySettings, kinds: TokenKinds = NO_KINDS) -> None:
@@ -74,14 +82,14 @@ class LSTMPolicy(nn.Module):
         self.lstm = nn.LSTM(hidden, hidden, batch_first=True, device="meta").to_empty(device="cpu")
         self.head = nn.Parameter(torch.empty(tokens, hidden))
         self.attention = nn.Parameter(torch.empty(2 * hidden + 1, hidden)) if settings.attention else None
-        """W1, W2 and v, one below the other."""
+        """W1, W2 and v, stacked."""
         generator = torch.Generator().manual_seed(seed)
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -INITIAL_BOUND, INITIAL_BOUND, generator=generator)
         self._set_apart(tokens, settings, kinds)
 
     def _set_apart(self, tokens: int, settings: PolicySettings, kinds: TokenKinds) -> None:
-        """What logits of operations are treated by, each per row; None: as those of other tokens."""
+        """Set how logits of operations are changed, per row; None: like those of other tokens."""
         self._bound: torch.Tensor | None = None
         self._fixed: torch.Tensor | None = None
         self.bias: nn.Parameter | None = None
@@ -100,7 +108,7 @@ class LSTMPolicy(nn.Module):
         """Logits (batch, positions, tokens) of the token at each position, given those before it.
 
         `rows`: int64 (batch, positions); the last one of each is not read. `references`: those of `Legal`, int64
-        (batch, positions, tokens), with attention.
+        (batch, positions, tokens), needed with attention.
         """
         read = F.pad(rows[:, :-1], (1, 0), value=len(self.head))
         outputs, _ = self.lstm(F.embedding(read, self.embedding))
@@ -117,9 +125,11 @@ class LSTMPolicy(nn.Module):
         named: torch.Tensor | None = None,
         names: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Logits (..., rows) of some tokens after outputs of the LSTM, float (..., hidden). With attention `names`,
-        bool (..., rows), says which tokens name a part of the genome, and `named`, float (..., rows, hidden), the
-        outputs where that was complete."""
+        """Logits (..., rows) of some tokens after outputs of the LSTM, float (..., hidden).
+
+        With attention `names`, bool (..., rows), marks the tokens that name a part of the genome, and `named`, float
+        (..., rows, hidden), holds the outputs at which that part was complete.
+        """
         logits = F.linear(outputs, self.head[rows])
         if self.bias is not None:
             logits = logits + (self.bias * self._operations)[rows]
@@ -141,24 +151,24 @@ class LSTMPolicy(nn.Module):
 
 
 class Walker:
-    """Writes one genome: says at every step how probable the legal tokens are, and reads the one chosen."""
+    """Writes one genome: gives the probabilities of the legal tokens at each step, and reads the one chosen."""
 
     def __init__(self, policy: LSTMPolicy) -> None:
         self._policy = policy
-        # One step of the cell is a quarter of the price of a call of the whole LSTM.
+        # One step of the cell costs a quarter of a call of the whole LSTM.
         self._weights = policy.lstm.all_weights[0]
         self._state = (torch.zeros(1, policy.lstm.hidden_size),) * 2
         self._outputs: list[torch.Tensor] = []
         self.read(len(policy.head))
 
     def read(self, row: int) -> None:
-        """Take in a token."""
+        """Read a token."""
         output, memory = torch.lstm_cell(self._policy.embedding[row : row + 1], self._state, *self._weights)
         self._state = (output, memory)
         self._outputs.append(output)
 
     def probabilities(self, legal: Legal) -> np.ndarray:
-        """Of each legal token, in float64."""
+        """The probability of each legal token, in float64."""
         told: tuple[torch.Tensor, ...] = ()
         if legal.references is not None:
             told = (torch.stack(self._outputs, 1)[:, legal.references.clamp(min=0)], legal.references >= 0)
@@ -166,23 +176,24 @@ class Walker:
         return np.asarray(torch.softmax(logits[0].double(), 0).numpy())
 
     def draw(self, legal: Legal, rng: np.random.Generator) -> int:
-        """The place of one of the legal tokens, drawn as the policy has it."""
+        """The index of one of the legal tokens, drawn with the policy's probabilities."""
         shares = self.probabilities(legal).cumsum()
         return min(int(np.searchsorted(shares, rng.random() * shares[-1], side="right")), len(shares) - 1)
 
 
 class PolicyLearner:
-    """A policy and its learning.
+    """A policy and its training by REINFORCE.
 
     Source: Williams, "Simple Statistical Gradient-Following Algorithms for Connectionist Reinforcement Learning",
-    Machine Learning 8, 1992. The gradient of log P(genome) times the advantage, averaged over the episodes of a step,
-    is followed by Adam. As in ENAS, `entropy_weight` times the entropy of the policy, summed over the tokens of the
-    genome, is added to the reward; the advantage is what is above the baseline, a moving average of the rewards that
-    decays by `baseline_decay`; None: there is none, and the reward is the advantage. Inferred: the baseline begins at
-    the first reward, so that what is drawn first is not reinforced merely for having been drawn; with
-    `baseline_start=zero` it begins at 0, as in the public code of ENAS.
+    Machine Learning 8, 1992. Adam follows the gradient of log P(genome) times the advantage, averaged over the episodes
+    of a step. As in ENAS, `entropy_weight` times the entropy of the policy, summed over the tokens of the genome, is
+    added to the reward. The advantage is the reward less the baseline, a moving average of the rewards that decays by
+    `baseline_decay`; None: no baseline, the advantage is the reward. Inferred: the baseline begins at the first reward,
+    so that the first genome is not reinforced merely for having been drawn; with `baseline_start=zero` it begins at 0,
+    as in the public code of ENAS.
 
-    Whatever torch computes here runs in one thread, as in `QLearner`, so that it is the same on any number of cores.
+    All torch computations here run in one thread, as in `QLearner`, so that results do not depend on the number of
+    cores.
     """
 
     def __init__(
@@ -199,7 +210,8 @@ class PolicyLearner:
         self._entropy_weight, self._baseline_decay = settings.entropy_weight, settings.baseline_decay
         self._clip = settings.clip
         self.legal = lru_cache(maxsize=4096)(self._legal)
-        """The rows of the legal tokens, as a tuple, made ready; the same ones come up again and again."""
+        """The tensors of the legal tokens' rows, given as a tuple; cached, because the same rows come up again and
+        again."""
 
     def _legal(self, rows: tuple[int, ...], references: tuple[int, ...] | None = None) -> Legal:
         counts = torch.bincount(torch.tensor(rows), minlength=len(self.policy.head)).float().log()
@@ -207,12 +219,12 @@ class PolicyLearner:
 
     @contextmanager
     def walk(self) -> Iterator[Walker]:
-        """A new genome, written by the policy as it is."""
+        """A new genome, to be written by the current policy."""
         with single_thread(), torch.inference_mode():
             yield Walker(self.policy)
 
     def learn(self, episodes: Sequence[Episode]) -> float:
-        """One step of gradient ascent; returns the mean entropy of the policy over the episodes, in nats."""
+        """Take one step of gradient ascent; returns the mean entropy of the policy over the episodes, in nats."""
         with single_thread(), torch.enable_grad():
             chances, entropies = self.log_probabilities(episodes)
             advantages = [
@@ -232,7 +244,7 @@ class PolicyLearner:
         """Log-probabilities of the genomes of episodes (episodes,), and the entropy of the policy along each one."""
         longest = max(len(episode.rows) for episode in episodes)
         rows = torch.zeros(len(episodes), longest, dtype=torch.int64)
-        # What is beyond the end of a genome has one legal token, row 0, and so no part in anything.
+        # Positions past the end of a genome have one legal token, row 0, and so do not count.
         counts = torch.full((len(episodes), longest, len(self.policy.head)), -torch.inf)
         counts[:, :, 0] = 0.0
         for place, episode in enumerate(episodes):
@@ -255,7 +267,7 @@ class PolicyLearner:
         return found
 
     def advantage(self, reward: float) -> float:
-        """How far a reward is above the baseline, which then moves towards it; the reward itself without a baseline."""
+        """The reward less the baseline, which then moves towards the reward; the reward itself without a baseline."""
         if self._baseline_decay is None:
             return reward
         if self.baseline is None:

@@ -1,6 +1,6 @@
 """The learner of deep Q-learning: replay memory, prediction network, target network.
 
-This module imports torch: whoever needs it imports it when there is something to learn.
+This module imports torch, so import it only when there is something to learn.
 """
 
 import copy
@@ -17,10 +17,11 @@ from nasrun.strategies.controllers.settings import QSettings
 
 
 class Replay:
-    """The last `capacity` transitions (s, a, r, s'), in a ring.
+    """The last `capacity` transitions (s, a, r, s'), in a ring buffer.
 
-    A state s is a prefix, kept as a row of slots; s' is s with a, so that only the slots legal after it are kept. In
-    place of r there is the score of the whole episode: r is 0 but at the last transition. NaN: the trial failed.
+    A state s is a prefix, kept as a row of slots. s' is s followed by a, so that only the slots legal after it are
+    kept. The score of the whole episode is kept in place of r, which is 0 except at the last transition; NaN: the trial
+    failed.
     """
 
     def __init__(self, capacity: int, slots: int, positions: int) -> None:
@@ -50,14 +51,14 @@ class Replay:
 
 
 class QLearner:
-    """Learns Q-values of slots from episodes, and walks through new episodes by them.
+    """Learns Q-values of slots from episodes, and reads new episodes with them.
 
     Source: Mnih et al., "Human-level control through deep reinforcement learning", Nature 518, 2015, algorithm 1, with
-    Adam in place of RMSProp and the clipped error as Huber loss. Without a target network the
-    prediction network is its own target.
+    Adam in place of RMSProp and the clipped error as Huber loss. Without a target network the prediction network is its
+    own target.
 
-    Whatever torch computes here runs in one thread: quicker for matrices this small, and the same on any number of
-    cores. The number of threads is set back afterwards.
+    All torch computations here run in one thread, which is faster for matrices this small and makes results independent
+    of the number of cores. The number of threads is restored afterwards.
     """
 
     def __init__(
@@ -79,7 +80,8 @@ class QLearner:
         self._target_every = settings.target_every if settings.target else None
 
     def learn(self, picks: np.ndarray, rewards: Callable[[np.ndarray], np.ndarray]) -> None:
-        """A gradient step for each row of `picks`, places in the replay memory (steps, batch); `rewards` of scores."""
+        """Take a gradient step for each row of `picks`, indices into the replay memory (steps, batch); `rewards` turns
+        scores into rewards."""
         with single_thread(), torch.enable_grad():
             for batch in picks:
                 self._step(batch, torch.from_numpy(rewards(self.replay.scores[batch])).float())
@@ -93,7 +95,8 @@ class QLearner:
         with torch.no_grad():
             after = prefixes.scatter(1, lengths[:, None], actions)
             best = self.target(after, lengths + 1).masked_fill_(~legal, -torch.inf).amax(1)
-            # An episode is over where nothing is legal: there is the reward, and before it the value of what follows.
+            # An episode is over if nothing is legal: its last transition gets the reward, earlier ones the value of
+            # what follows.
             wanted = torch.where(legal.any(1), self._discount * best, rewards)
         predicted = self.prediction(prefixes, lengths).gather(1, actions)[:, 0]
         gradients = torch.autograd.grad(F.smooth_l1_loss(predicted, wanted), self._weights)
@@ -107,13 +110,13 @@ class QLearner:
 
     @contextmanager
     def episode(self) -> Iterator["Reader"]:
-        """A walk through a new episode."""
+        """A reader for a new episode."""
         with single_thread(), torch.inference_mode():
             yield Reader(self.prediction)
 
 
 class Reader:
-    """Reads the slots of one episode, and says which of some slots is the best next."""
+    """Reads the slots of one episode, and finds the best next slot."""
 
     def __init__(self, controller: Controller) -> None:
         self._controller = controller
@@ -121,7 +124,7 @@ class Reader:
         self._unread: list[int] = []
 
     def read(self, slot: int) -> None:
-        """Take in what was chosen."""
+        """Read the chosen slot."""
         self._unread.append(slot)
 
     def values(self, slots: Sequence[int]) -> list[float]:
@@ -133,6 +136,6 @@ class Reader:
         return [known[slot] for slot in slots]
 
     def best(self, slots: Sequence[int]) -> int:
-        """The place in `slots` of the one with the highest Q-value; the first of equals."""
+        """The index in `slots` of the highest Q-value; the first of equal ones."""
         values = self.values(slots)
         return max(range(len(slots)), key=values.__getitem__)

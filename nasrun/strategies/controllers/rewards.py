@@ -1,6 +1,6 @@
-"""What a policy is rewarded with for a score: the score itself, as in ENAS, or one changed by earlier scores (I-ENAS).
+"""The reward of a policy for a score: the score itself, as in ENAS, or one adjusted by earlier scores (I-ENAS).
 
-A score is higher where a trial is better. A trial that failed, or was infeasible, has a score of minus infinity.
+A score is higher if a trial is better. A failed or infeasible trial has a score of minus infinity.
 """
 
 from abc import ABC, abstractmethod
@@ -9,23 +9,23 @@ from collections.abc import Mapping
 
 
 class Reward(ABC):
-    """A function of the score that is told, and of those told before."""
+    """A function of a trial's score and of the scores before it."""
 
     @abstractmethod
     def __call__(self, score: float) -> float:
         """The finite reward of a score, which is remembered; -inf is the score of a failed trial."""
 
     def notes(self) -> Mapping[str, int]:
-        """What came of the scores so far."""
+        """Statistics of the scores so far."""
         return {}
 
 
 class EnasReward(Reward):
-    """The score.
+    """The reward is the score.
 
-    Source: Pham et al., "Efficient Neural Architecture Search via Parameter Sharing", ICML 2018, section 2.2.
-    A failed trial has the reward `penalty`, or the worst score so far where that is lower, as it is for losses, whose
-    scores are negative: to fail is never better than what was measured.
+    Source: Pham et al., "Efficient Neural Architecture Search via Parameter Sharing", ICML 2018, section 2.2. A failed
+    trial has the reward `penalty`, or the worst score so far if that is lower (as with losses, whose scores are
+    negative), so that failing is never better than a measured score.
     """
 
     def __init__(self, penalty: float) -> None:
@@ -39,16 +39,17 @@ class EnasReward(Reward):
 
 
 class IEnasReward(Reward):
-    """The accuracy, times how far it is above the mean of the last ones; next to nothing for what is far below.
+    """The reward is the accuracy times its ratio to the mean of the last ones, or a small `penalty` if it is far below
+    the mean.
 
     Source: "Improving the Efficient Neural Architecture Search via Rewarding Modifications" (I-ENAS), equation 1 and
-    algorithm 1. With `avg` the mean of the last `window` accuracies before this one and s = acc / avg: `penalty` where
-    s <= `threshold`, else acc * s.
+    algorithm 1. With `avg` the mean of the last `window` accuracies before this one and s = acc / avg: `penalty` if s
+    <= `threshold`, else acc * s.
 
-    Inferred, because the text is silent or says two things: every accuracy that is told enters the mean (algorithm 1
-    appends only one per epoch, its text says "the previous 10 networks"). The first accuracy is its own reward, as in
-    algorithm 1; so is any while the mean is 0. A failed trial has the reward `penalty` and does not enter the mean. An
-    accuracy below 0, which only a made-up one can be, counts as 0.
+    Inferred, because the paper does not say or contradicts itself: every accuracy enters the mean (algorithm 1 appends
+    only one per epoch, the text says "the previous 10 networks"). The first accuracy is its own reward, as in algorithm
+    1, and so is any while the mean is 0. A failed trial has the reward `penalty` and does not enter the mean. An
+    accuracy below 0, which only a synthetic evaluator can give, counts as 0.
     """
 
     def __init__(self, window: int, threshold: float, penalty: float) -> None:

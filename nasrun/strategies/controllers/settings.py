@@ -8,11 +8,11 @@ from nasrun.core.options import Above, AtLeast, Between, Fraction, Positive
 
 @dataclass(kw_only=True, frozen=True)
 class QSettings:
-    """The networks of Q-learning, and how they learn.
+    """The networks of Q-learning, and their training.
 
-    `target`: a second network gives the values that the first one learns, and becomes a copy of it every `target_every`
-    gradient steps. After each told trial there are `updates` steps, each on `batch_size` transitions drawn from the
-    last `memory`.
+    `target`: a second network gives the values that the first one learns, and is updated to a copy of it every
+    `target_every` gradient steps. After each completed trial there are `updates` steps, each on `batch_size`
+    transitions drawn from the last `memory`.
     """
 
     controller: Literal["dense", "lstm"] = "dense"
@@ -29,8 +29,8 @@ class QSettings:
 
 @dataclass(kw_only=True, frozen=True)
 class Exploration:
-    """How often a token is random: epsilon goes in a straight line from `epsilon_start` to `epsilon_end`, over
-    `epsilon_episodes` after `warm_up` genomes that are random altogether."""
+    """The probability epsilon of a random token: it changes linearly from `epsilon_start` to `epsilon_end` over
+    `epsilon_episodes`, after `warm_up` fully random genomes."""
 
     epsilon_start: Fraction = 1.0
     epsilon_end: Fraction = 0.1
@@ -39,9 +39,7 @@ class Exploration:
 
     def __post_init__(self) -> None:
         if self.epsilon_end > self.epsilon_start:
-            raise ValueError(
-                f"epsilon_end={self.epsilon_end}: above epsilon_start={self.epsilon_start}; at most that is right"
-            )
+            raise ValueError(f"epsilon_end={self.epsilon_end}: must be <= epsilon_start={self.epsilon_start}")
 
     def epsilon(self, episode: int) -> float:
         """The probability of a random token in an episode, counted from 0 after the warm-up."""
@@ -50,8 +48,8 @@ class Exploration:
 
 @dataclass(kw_only=True, frozen=True)
 class QRewards:
-    """What an episode is rewarded with: `reward` says how it follows from the score. `penalty`: the metric that a
-    failed trial counts for; None: the worst so far."""
+    """The reward of an episode: `reward` says how it follows from the score. `penalty`: the metric that a failed trial
+    counts for; None: the worst so far."""
 
     reward: Literal["rank", "standard", "score"] = "rank"
     penalty: float | None = None
@@ -59,9 +57,9 @@ class QRewards:
 
 @dataclass(kw_only=True, frozen=True)
 class PolicySettings:
-    """The LSTM of a policy, and how it learns: one gradient step on every `update_every` told trials.
+    """The LSTM of a policy, and its training: one gradient step after every `update_every` completed trials.
 
-    `clip`: the largest norm of a gradient; None: any. For the rest see `LSTMPolicy` and `PolicyLearner`.
+    `clip`: the largest norm of a gradient; None: no limit. For the other options see `LSTMPolicy` and `PolicyLearner`.
     """
 
     hidden: Positive = 64
@@ -80,14 +78,14 @@ class PolicySettings:
 
     @property
     def sets_operations_apart(self) -> bool:
-        """Whether operations are treated in another way than other tokens."""
+        """Whether logits of operations differ from those of other tokens."""
         return self.operation_tanh != 1 or self.convolution_bias != 0 or self.operation_bias is not None
 
 
 @dataclass(kw_only=True, frozen=True)
 class PolicyRewards:
-    """What a genome is rewarded with (`nasrun.strategies.controllers.rewards`): `window` and `threshold` belong to
-    `ienas`; `penalty`: the reward of a failed or infeasible trial."""
+    """The reward of a genome (`nasrun.strategies.controllers.rewards`): `window` and `threshold` belong to `ienas`;
+    `penalty`: the reward of a failed or infeasible trial."""
 
     reward: Literal["enas", "ienas"] = "enas"
     window: Positive = 10

@@ -1,4 +1,4 @@
-"""The tokens of any space, numbered: what strategies with networks read a genome by."""
+"""The numbered tokens of any space, by which strategies with networks read a genome."""
 
 from collections.abc import Sequence
 
@@ -7,21 +7,21 @@ import numpy as np
 from nasrun.core import Genome, SearchSpace, Token
 
 QUIET_WALKS = 64
-"""Walks in a row that met no new slot, after which the slots of a space count as found."""
+"""Walks in a row without a new slot after which all slots of a space count as found."""
 
 MOST_WALKS = 4096
-"""Walks after which the search for slots ends in any case."""
+"""Maximum number of walks in the search for slots."""
 
 UNKNOWN = 0
-"""The slot of every token that the walks did not meet."""
+"""The slot of every token that no walk met."""
 
 
 class TokenVocabulary:
-    """The tokens of a space by their position in a genome, numbered: what the networks read, and value.
+    """The numbered tokens of a space by their position in a genome: what the networks read, and value.
 
-    They are found without going through the whole space, by walks through `choices` that are the same for every seed:
-    at each position the token that was taken least often there so far, or, as often, a random one, because the former
-    alone may go round in a circle. Tokens that no walk meets share one slot, so that every genome can be read.
+    They are found without enumerating the space, by walks through `choices` that are the same for every seed. At each
+    position a walk takes, with equal probability, the token that was taken least often there or a random one, because
+    the first rule alone may cycle. Tokens that no walk meets share one slot, so that every genome can be read.
     """
 
     def __init__(self, space: SearchSpace) -> None:

@@ -14,19 +14,19 @@ from nasrun.strategies.variation import Mutator
 
 
 class Asha(RungSearch):
-    """Trains every architecture for a few epochs, and those on that are among the best 1/`eta` of their rung.
+    """Trains every architecture for a few epochs, and continues those among the best 1/`eta` of their rung.
 
     Source: Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning", algorithm 2. Whenever a trial is
-    asked for, the best member of the highest rung that may be promoted is trained on from its checkpoint; where there
-    is none, a new architecture is begun. A decision is made by what was told by then, so it never waits for a rung.
-    Failed trials count as members of their rung, the worst, and are never promoted; a trial that took over the result
-    of an earlier one (`deduplicate`) is no member.
+    asked for, the best promotable member of the highest rung is trained further from its checkpoint; if there is none,
+    a new architecture is begun. Decisions use the results known so far and never wait for a rung. Failed trials count
+    as the worst members of their rung and are never promoted; a trial that took over the result of an earlier one
+    (`deduplicate`) is not a member.
 
     Every trial is one step of the ladder of `Rungs` (`min_budget`, `max_budget`, `eta`, `budgets`), and learning rates
-    follow the schedule of a training of the highest budget. `configurations`: new architectures at most; None: as many
-    as there are trials for. `sampler`: they are drawn from the space (`random`), or are mutations of the best 1/`eta`
-    of the highest rung that has `eta` members (`evolution`). `start`: known architectures that are begun first.
-    What the search comes to is the best at the highest rung reached.
+    follow the schedule of a training run of the highest budget. `configurations`: maximum number of new architectures;
+    None: no limit but that of the trials. `sampler`: new ones are drawn from the space (`random`), or are mutations of
+    the best 1/`eta` of the highest rung that has `eta` members (`evolution`). `start`: known architectures to begin
+    with. The result of the search is the best at the highest rung reached.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Asha(RungSearch):
         return {"rungs": rows}
 
     def _next(self) -> Proposal | None:
-        """The next proposal; None where nothing can be promoted and no architecture may be begun."""
+        """The next proposal; None if nothing can be promoted and no architecture may be begun."""
         rung = self._ready()
         if rung is not None:
             return self._ladder.promotion(self._rungs[rung].promote(), rung + 1)
@@ -90,15 +90,15 @@ class Asha(RungSearch):
         return self._ladder.start(*self._new())
 
     def _ready(self) -> int | None:
-        """The highest rung of which a member may be promoted."""
+        """The highest rung with a member to promote."""
         return next((rung for rung in reversed(range(self._ladder.top)) if self._rungs[rung].ready), None)
 
     def _new(self) -> tuple[Genome, str]:
-        """A new architecture, and what made it."""
+        """A new architecture, and its origin."""
         if self._mutator is not None and not self._first.left:
             for rung in reversed(self._rungs):
                 best = [member for member in rung.members[: len(rung.members) // self._eta] if not member.failed]
                 if best:
                     return self._mutator(best[int(self._rng.integers(len(best)))].genome, self._rng)
-        # Not named "sample": results after a few epochs are no measure of the average random architecture.
+        # Not named "sample": results after a few epochs do not measure the average random architecture.
         return self._first.draw(self._rng, "start")

@@ -15,25 +15,26 @@ from nasrun.strategies.start import Start, StartingGenomes
 
 
 class Bracket(NamedTuple):
-    """A round of halving: `sizes` are the trials at the rung `first` and at those after it."""
+    """One bracket of halving: `sizes` are the numbers of trials at the rung `first` and at those after it."""
 
     first: int
     sizes: tuple[int, ...]
 
 
 class SuccessiveHalving(RungSearch):
-    """Trains `configurations` architectures for a few epochs, the best 1/`eta` of them on, and so forth to the top.
+    """Trains `configurations` architectures for a few epochs, continues the best 1/`eta` of them, and so on to the
+    highest budget.
 
     Source: Jamieson and Talwalkar 2016, "Non-stochastic Best Arm Identification and Hyperparameter Optimization",
     section 3, with the factor `eta` of Li et al. 2018, "Hyperband: A Novel Bandit-Based Approach to Hyperparameter
-    Optimization". A rung is measured whole before any of it is promoted. Of n architectures n // eta**k reach rung k;
-    failed trials are never promoted, nor are those that took over the result of an earlier one (`deduplicate`).
+    Optimization". All trials of a rung are completed before any is promoted. Of n architectures n // eta**k reach rung
+    k. Failed trials are never promoted, nor are those that took over the result of an earlier one (`deduplicate`).
 
-    `brackets`: `single` is one round, beginning at the lowest budget. `hyperband` runs rounds that begin at each rung
-    in turn, the lowest first, with as many architectures as the paper has (algorithm 1), and then again, as long as
+    `brackets`: `single` is one bracket that begins at the lowest budget. `hyperband` runs brackets that begin at each
+    rung in turn, the lowest first, with as many architectures as in the paper (algorithm 1), and repeats them while
     there are trials; `configurations` must be None. Every trial is one step of the ladder of `Rungs` (`min_budget`,
-    `max_budget`, `eta`, `budgets`), and learning rates follow the schedule of a training of the highest budget.
-    `start`: known architectures that are begun first. What the search comes to is the best at the highest rung reached.
+    `max_budget`, `eta`, `budgets`), and learning rates follow the schedule of a training run of the highest budget.
+    `start`: known architectures to begin with. The result of the search is the best at the highest rung reached.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class SuccessiveHalving(RungSearch):
         self._members.append(member)
 
     def _end_rung(self) -> None:
-        """Promote the best where the whole rung is told."""
+        """Promote the best if the whole rung is completed."""
         if not self._waiting and not self._more:
             self._promote()
 
@@ -124,14 +125,14 @@ class SuccessiveHalving(RungSearch):
         return self._rung == self._bracket.first
 
     def _begin(self) -> None:
-        """The next bracket, if there is one."""
+        """Begin the next bracket, if there is one."""
         bracket = next(self._coming, None)
         self._over = bracket is None
         if bracket is not None:
             self._bracket, self._rung, self._begun = bracket, bracket.first, 0
 
     def _promote(self) -> None:
-        """The whole rung is told: its best go on to the next, or a new bracket begins."""
+        """End a completed rung: promote its best to the next, or begin a new bracket."""
         ranked = [member for member in sorted(self._members) if not member.failed]
         place = self._rung + 1 - self._bracket.first
         count = self._bracket.sizes[place] if place < len(self._bracket.sizes) else 0
@@ -147,19 +148,19 @@ class SuccessiveHalving(RungSearch):
 
 
 def _brackets(ladder: Rungs, eta: int, configurations: int | None, kind: str) -> list[Bracket]:
-    """The brackets in their order; ValueError, beginning with the key, where they cannot be."""
+    """The brackets in their order; ValueError, beginning with the key, if the options do not allow them."""
     rungs = ladder.top
     if kind == "hyperband":
         if configurations is not None:
-            raise ValueError(f"configurations={configurations}: hyperband has its own numbers; null is right")
+            raise ValueError(f"configurations={configurations}: brackets=hyperband sets its own numbers; use null")
         numbers = [-(-(rungs + 1) * eta**rung // (rung + 1)) for rung in reversed(range(rungs + 1))]
         return [Bracket(first, _sizes(number, eta, rungs - first)) for first, number in enumerate(numbers)]
     if configurations is None:
-        raise ValueError("configurations=null: brackets=single needs a number; null is for brackets=hyperband")
+        raise ValueError("configurations=null: brackets=single needs a number; null is only for brackets=hyperband")
     if configurations < eta**rungs:
         raise ValueError(
             f"configurations={configurations}: none would reach the highest of the budgets "
-            f"{', '.join(map(str, ladder.budgets))}; at least {eta**rungs} is right"
+            f"{', '.join(map(str, ladder.budgets))}; must be >= {eta**rungs}"
         )
     return [Bracket(0, _sizes(configurations, eta, rungs))]
 

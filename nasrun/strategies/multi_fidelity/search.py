@@ -1,4 +1,4 @@
-"""What strategies that train on the best of a rung have in common, whenever they choose them."""
+"""The common part of strategies that continue the best trials of a rung."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -10,10 +10,10 @@ from nasrun.strategies.multi_fidelity.rungs import Member, Rungs
 
 
 class RungSearch(Strategy):
-    """Trials are steps of the ladder of `Rungs`; what the search comes to is the best at the highest rung reached.
+    """Trials are steps of the ladder of `Rungs`; the result of the search is the best at the highest rung reached.
 
-    A trial that took over the result of an earlier one (`deduplicate`) is a member of no rung. In the place of a
-    duplicate, or of what was turned down, another architecture is begun.
+    A trial that took over the result of an earlier one (`deduplicate`) is not a member of a rung. Another architecture
+    replaces a duplicate or a rejected proposal.
     """
 
     uses_checkpoints = True
@@ -26,13 +26,13 @@ class RungSearch(Strategy):
 
     @abstractmethod
     def _add(self, member: Member, rung: int) -> None:
-        """Take in what was measured at a rung."""
+        """Add a member to a rung."""
 
     def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
         self._waiting -= 1
         proposal = trial.proposal
         if trial.number in self._told:
-            self._begun -= 1  # a duplicate that was turned down: another one takes its place
+            self._begun -= 1  # a duplicate that was dropped: another one replaces it
         elif proposal.reuse_of is None:
             self._told.add(trial.number)
             member = self._ladder.member(trial.number, proposal, self._objective.score(measurements))
@@ -40,7 +40,7 @@ class RungSearch(Strategy):
 
     def reject(self, proposal: Proposal, reason: str) -> None:
         self._waiting -= 1
-        self._begun -= 1  # another one takes its place
+        self._begun -= 1  # another one replaces it
 
     def selected_trial(self) -> int | None:
         return self._ladder.best

@@ -1,7 +1,7 @@
-"""Encoder, predictor and decoder of architectures, and steps uphill in the space between them.
+"""Encoder, predictor and decoder of architectures, and gradient steps in their latent space.
 
 Source: Luo, Tian, Qin, Chen and Liu, "Neural Architecture Optimization", NeurIPS 2018 (arXiv 1808.07233), section 3.
-This module imports torch: whoever needs it imports it when there is something to learn from.
+This module imports torch, so import it only when there is something to learn from.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,14 +16,14 @@ from nasrun.hardware.devices import single_thread
 from nasrun.strategies.nao.settings import NetworkSettings
 
 INITIAL_BOUND = 0.1
-"""All weights are drawn uniformly up to this size, as in the authors' code."""
+"""All weights are drawn uniformly between plus and minus this, as in the authors' code."""
 
 Legal = Callable[[Sequence[int]], Sequence[int]]
-"""The slots of the tokens that may come next, after the slots of a prefix; empty where the genome is complete."""
+"""Gives the slots of the legal next tokens after the slots of a prefix; empty if the genome is complete."""
 
 
 class Code(NamedTuple):
-    """What an architecture is between encoder and decoder.
+    """The latent code of an architecture, between encoder and decoder.
 
     `states` (positions, hidden): the encoder's output at each token, of length 1; `whole` (hidden): their mean, of
     length 1.
@@ -34,8 +34,8 @@ class Code(NamedTuple):
 
 
 class ArchitectureNetworks(nn.Module):
-    """Reads genomes as sequences of slots (`TokenVocabulary`), of which there are `slots`; all weights follow from
-    `seed`. The decoder attends to the encoder's states (Luo et al. 2018, section 3.3)."""
+    """Reads genomes as sequences of `slots` different slots (`TokenVocabulary`); all weights follow from `seed`. The
+    decoder attends to the encoder's states (Luo et al. 2018, section 3.3)."""
 
     def __init__(self, slots: int, settings: NetworkSettings, seed: int) -> None:
         super().__init__()
@@ -53,13 +53,13 @@ class ArchitectureNetworks(nn.Module):
             nn.init.uniform_(parameter, -INITIAL_BOUND, INITIAL_BOUND, generator=generator)
 
     def encode(self, rows: torch.Tensor, present: torch.Tensor) -> Code:
-        """The codes of slots (batch, positions), of which `present` are there (the rest is padding)."""
+        """The codes of slots (batch, positions); `present` marks the positions that are not padding."""
         states = F.normalize(self.encoder(F.embedding(rows, self.embedding))[0], dim=-1) * present[..., None]
         return Code(states, self.whole(states))
 
     @staticmethod
     def whole(states: torch.Tensor) -> torch.Tensor:
-        """The code of a whole architecture (..., hidden), from its states; positions that are not there are 0."""
+        """The code of a whole architecture (..., hidden), from its states; padded positions are 0."""
         return F.normalize(states.sum(-2), dim=-1)
 
     def predict(self, whole: torch.Tensor) -> torch.Tensor:
@@ -80,7 +80,7 @@ class ArchitectureNetworks(nn.Module):
             outputs, state = self.decoder(self.embedding[last][:, None], state)
             logits = self._attend(code, outputs)[:, 0]
             for row, slots in enumerate(choices):
-                if slots:  # the others are complete, and go along unread
+                if slots:  # the others are complete; their outputs are not read
                     last[row] = slots[int(logits[row, slots].argmax())]
                     written[row].append(int(last[row]))
         return written
@@ -94,7 +94,7 @@ class ArchitectureNetworks(nn.Module):
         return code.whole[None].contiguous(), torch.zeros_like(code.whole)[None]
 
     def _attend(self, code: Code, outputs: torch.Tensor) -> torch.Tensor:
-        """Logits of the decoder's outputs, which look at the encoder's states."""
+        """Logits of the decoder's outputs, which attend to the encoder's states."""
         missing = (code.states == 0).all(-1)[:, None]
         scores = (outputs @ code.states.transpose(1, 2)).masked_fill(missing, -torch.inf)
         context = scores.softmax(-1) @ code.states
@@ -102,10 +102,10 @@ class ArchitectureNetworks(nn.Module):
 
 
 class ArchitectureModel:
-    """Networks that were trained on some architectures; everything random follows from `seed`.
+    """Networks trained on some architectures; everything random follows from `seed`.
 
-    `genomes`: the slots of each token; `targets`: a share in [0, 1] for each, of which more is better. One thread
-    computes, in float64, so that the same architectures are written on any number of cores, and, but for ties, on
+    `genomes`: the slots of each token; `targets`: a share in [0, 1] for each, higher is better. Computed in one thread
+    and in float64, so that the same architectures are written on any number of cores and, except for ties, on
     processors that add up in another order.
     """
 
@@ -120,19 +120,19 @@ class ArchitectureModel:
         with single_thread(), torch.enable_grad():
             for _ in range(settings.steps):
                 drawn = torch.randint(len(rows), (settings.batch_size,), generator=generator)
-                picks, times = drawn.unique(return_counts=True)  # there are few, so that many are drawn several times
+                picks, times = drawn.unique(return_counts=True)  # few genomes, so many are drawn several times
                 loss = self._loss(rows[picks], present[picks], values[picks], times, settings.trade_off)
                 optimizer.zero_grad()
                 loss.backward()
                 nn.utils.clip_grad_norm_(self._networks.parameters(), 5.0)
                 optimizer.step()
         self.loss = float(loss.detach())
-        """Of the last batch."""
+        """The loss of the last batch."""
 
     def _loss(
         self, rows: torch.Tensor, present: torch.Tensor, values: torch.Tensor, times: torch.Tensor, trade_off: float
     ) -> torch.Tensor:
-        """Of a batch in which each architecture is so many times."""
+        """The loss of a batch that holds each architecture `times` times."""
         code = self._networks.encode(rows, present)
         errors = (self._networks.predict(code.whole) - values).square() @ times.double() / times.sum()
         logits = self._networks.decode(code, rows)
@@ -147,8 +147,8 @@ class ArchitectureModel:
             return np.asarray(self._networks.predict(self._networks.encode(rows, present).whole).numpy())
 
     def uphill(self, genomes: Sequence[Sequence[int]], step: float, legal: Legal) -> list[list[int]]:
-        """The slots of the genomes that are read where, from each, one step of that length up the predictor's gradient
-        leads to.
+        """The slots of the genomes decoded after one step of length `step` along the predictor's gradient, from each
+        given genome.
 
         The step moves the states of the encoder (section 3.4); at each position the most probable legal slot is
         written.
@@ -159,14 +159,14 @@ class ArchitectureModel:
                 states = self._networks.encode(rows, present).states.detach().requires_grad_()
                 predicted = self._networks.predict(self._networks.whole(states)).sum()
                 (gradient,) = torch.autograd.grad(predicted, states)
-            gradient = gradient * present[..., None]  # positions that are not there stay 0
+            gradient = gradient * present[..., None]  # padded positions stay 0
             moved = states.detach() + step * F.normalize(gradient.flatten(1), dim=1).view_as(gradient)
             with torch.inference_mode():
                 return self._networks.write(Code(moved, self._networks.whole(moved)), legal)
 
 
 def _padded(genomes: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """The slots (genomes, most positions), and which of them are there."""
+    """The slots (genomes, most positions), and a mask of the positions that are not padding."""
     longest = max(map(len, genomes))
     rows = torch.tensor([[*genome, *[0] * (longest - len(genome))] for genome in genomes])
     lengths = torch.tensor(list(map(len, genomes)))

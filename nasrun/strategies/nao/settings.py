@@ -12,7 +12,7 @@ class NetworkSettings:
     predictor with one layer of `predictor_hidden` units.
 
     They are trained for `steps` steps of Adam at `lr` on batches of `batch_size`, on `trade_off` times the squared
-    error of the predictor and 1 - `trade_off` times the cross-entropy of the decoder.
+    error of the predictor plus 1 - `trade_off` times the cross-entropy of the decoder.
     """
 
     embedding: Positive = 32

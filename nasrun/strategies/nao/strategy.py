@@ -1,4 +1,4 @@
-"""Neural architecture optimization: steps uphill in a continuous space that a network has learned (NAO)."""
+"""Neural architecture optimization: gradient steps in a learned continuous space (NAO)."""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True, frozen=True)
 class Climbing:
-    """How new architectures are made: `batch` of them from the `parents` best, each moved by `step`, and while too few
-    are new by twice as much, `longest` lengths at most."""
+    """How new architectures are made: `batch` of them from the `parents` best, each moved by `step`; while too few are
+    new, the step doubles, up to `longest` step lengths."""
 
     batch: Positive = 10
     parents: Positive = 25
@@ -30,18 +30,18 @@ class Climbing:
 
 
 class NAO(ModelSearch):
-    """Moves architectures uphill in the space between an encoder and a decoder, and measures what is written there.
+    """Moves architectures uphill in the latent space of an encoder and a decoder, and measures the decoded ones.
 
-    Source: Luo, Tian, Qin, Chen and Liu, "Neural Architecture Optimization", NeurIPS 2018 (arXiv 1808.07233),
-    algorithm 1. `initial` random architectures come first (with `start`, known ones are the first of them). Then, for
-    every `batch` proposals, encoder, predictor and decoder are trained together from new weights on all that was told;
-    the codes of the `parents` best are moved a step along the predictor's gradient, and the architectures that the
-    decoder writes there are proposed, those of the best prediction first.
+    Source: Luo, Tian, Qin, Chen and Liu, "Neural Architecture Optimization", NeurIPS 2018 (arXiv 1808.07233), algorithm
+    1. The search begins with `initial` random architectures (with `start`, known ones first). Then, for every `batch`
+    proposals, encoder, predictor and decoder are trained together from new weights on all results; the codes of the
+    `parents` best are moved a step along the predictor's gradient, and the decoded architectures are proposed, best
+    prediction first.
 
-    Other than in the paper: any space, whose tokens are read by name and place, and legal ones alone are written;
-    the predictor learns the share of architectures that are worse, which is the same for any metric; the gradient is
-    scaled to length 1 and steps double while too few are new, where the paper's grow evenly; symmetric cells
-    are not added to the training data. Where too few are new, random architectures fill the batch.
+    Differences from the paper: any space can be used, whose tokens are read by name and position, and only legal ones
+    are written; the predictor learns the share of architectures that are worse, which is the same for any metric; the
+    gradient is scaled to length 1, and steps double while too few are new, where the paper's grow evenly; symmetric
+    cells are not added to the training data. If too few are new, random architectures fill the batch.
     """
 
     draws_from_space = False
@@ -68,8 +68,9 @@ class NAO(ModelSearch):
         return {"losses": self._losses}
 
     def _batch(self) -> list[Proposal]:
-        """A batch of what is written uphill of the best, the best prediction first; filled by random architectures."""
-        from nasrun.strategies.nao.network import ArchitectureModel  # torch is not imported before
+        """A batch of architectures decoded uphill of the best ones, best prediction first; filled up with random
+        architectures."""
+        from nasrun.strategies.nao.network import ArchitectureModel  # imports torch
 
         targets = shares_below([known.score for known in self._known])
         seed = int(self._rng.integers(2**62))
@@ -84,7 +85,7 @@ class NAO(ModelSearch):
         return found + drawn
 
     def _climbed(self, model: "ArchitectureModel") -> list[Proposal]:
-        """New architectures uphill of the best, by short steps first, until there are enough for a batch."""
+        """New architectures uphill of the best, shortest steps first, until there are enough for a batch."""
         best = sorted(self._known, key=lambda known: -known.score)[: self._climbing.parents]
         found: dict[Hashable, Proposal] = {}
         for doubling in range(self._climbing.longest):
@@ -101,7 +102,7 @@ class NAO(ModelSearch):
 
 
 class Slots:
-    """Genomes as slots of a vocabulary, and back."""
+    """Translates genomes to slots of a vocabulary, and back."""
 
     def __init__(self, space: SearchSpace) -> None:
         self._space = space
@@ -114,7 +115,7 @@ class Slots:
         return [self._vocabulary.of(position, [token])[0] for position, token in enumerate(genome)]
 
     def legal(self, written: Sequence[int]) -> list[int]:
-        """The slots of the tokens that may come next; those that the vocabulary does not know only where all are."""
+        """The slots of the legal next tokens; those unknown to the vocabulary only if no legal token is known."""
         prefix = self._tokens[tuple(written)]
         found: dict[int, Token] = {}
         for token in self._space.choices(prefix):

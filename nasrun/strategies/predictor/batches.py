@@ -1,4 +1,4 @@
-"""What searches by a learned model have in common: random architectures first, then batches of what it proposes."""
+"""The common part of model-based searches: random architectures first, then batches that the model proposes."""
 
 import math
 from abc import abstractmethod
@@ -13,7 +13,7 @@ from nasrun.strategies.start import StartingGenomes
 
 
 class Known(NamedTuple):
-    """One architecture that was told: its score (-inf: failed), its trial, and how the model reads it."""
+    """A completed architecture: its score (-inf: failed), its trial, and the model's input for it."""
 
     score: float
     genome: Genome
@@ -22,9 +22,9 @@ class Known(NamedTuple):
 
 
 class ModelSearch(Strategy):
-    """`initial` architectures come first; then a subclass proposes batches from all that was told (`_batch`).
+    """Proposes `initial` architectures first; then a subclass proposes batches from all results (`_batch`).
 
-    `read`: a genome as its model reads it. What is infeasible or turned down does not count among the first.
+    `read`: turns a genome into the model's input. Infeasible and rejected architectures do not count as initial ones.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class ModelSearch(Strategy):
     def ask(self, n: int) -> list[Proposal]:
         proposals = []
         for _ in range(n):
-            # With many in flight, all of the first ones may be proposed before any of them is told.
+            # With many in flight, all of the initial ones may be proposed before any of them is completed.
             if self._begun >= self.initial and any(known.score > -math.inf for known in self._known):
                 if not self._queue:
                     self._queue.extend(self._batch())

@@ -1,6 +1,6 @@
-"""An ensemble of small networks that predicts scores; all of its networks are trained at once, in batched products.
+"""An ensemble of small networks that predicts scores; all networks are trained at once, in batched products.
 
-This module imports torch: whoever needs it imports it when there is something to predict.
+This module imports torch, so import it only when there is something to predict.
 """
 
 from itertools import pairwise
@@ -23,10 +23,10 @@ def ensemble_predictions(
     """Train an ensemble from new weights and predict with it: (settings.networks, len(wanted)).
 
     `known`: encodings (rows, entries) with their `targets` (rows), which should be of mean 0 and standard deviation
-    about 1. `wanted`: encodings (rows, entries). Each network is a perceptron of `layers` hidden layers with ReLU, its
-    weights drawn on their own (He et al. 2015), and takes `steps` steps of Adam on the squared error of batches that
-    are drawn with replacement, others for each network. Everything random follows from `seed`. Computed in one thread,
-    so that it is the same on any number of cores.
+    about 1. `wanted`: encodings (rows, entries). Each network is a perceptron of `layers` hidden layers with ReLU and
+    its own initial weights (He et al. 2015). It takes `steps` steps of Adam on the squared error of batches of its own,
+    drawn with replacement. Everything random follows from `seed`. Computed in one thread, so that results do not depend
+    on the number of cores.
     """
     networks = settings.networks
     generator = torch.Generator().manual_seed(seed)
@@ -44,7 +44,7 @@ def ensemble_predictions(
         for _ in range(settings.steps):
             picks = torch.randint(len(inputs), (networks, settings.batch_size), generator=generator)
             errors = _forward(weights, inputs[picks]) - values[picks]
-            # The sum over the networks: none of them has a part in the gradient of another.
+            # The sum over the networks keeps their gradients independent.
             gradients = torch.autograd.grad(errors.square().mean(1).sum(), weights)
             for weight, gradient in zip(weights, gradients, strict=True):
                 weight.grad = gradient

@@ -1,4 +1,4 @@
-"""How predictors read what was told: genomes as numbers, scores as ranks."""
+"""The inputs and targets of predictors: genomes as vectors, scores as ranks."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -10,14 +10,14 @@ from nasrun.strategies.controllers.vocabulary import TokenVocabulary
 
 
 class GenomeReader:
-    """Genomes as vectors: `tokens`, an input per token and position; or `vector`, `SearchSpace.encode`."""
+    """Turns genomes into vectors: `tokens`, an input per token and position; or `vector`, `SearchSpace.encode`."""
 
     def __init__(self, space: SearchSpace, encoding: Literal["vector", "tokens"]) -> None:
         self._space = space
         self._slots = TokenVocabulary(space) if encoding == "tokens" else None
 
     def __call__(self, genome: Genome) -> np.ndarray:
-        """The vector of a genome; of the same length for all of them."""
+        """The vector of a genome; all have the same length."""
         if self._slots is None:
             return self._space.encode(genome)
         entries = np.zeros(self._slots.count)
@@ -26,10 +26,10 @@ class GenomeReader:
 
 
 def shares_below(scores: Sequence[float]) -> np.ndarray:
-    """For each score (-inf: failed) the share of those that did not fail and are lower, ties in the middle: in [0, 1].
+    """For each score (-inf: failed) the share in [0, 1] of successful scores that are lower, ties in the middle.
 
-    The same for any metric. What failed is below all others and not among them: however much fails, the others stay
-    apart. At least one must not have failed.
+    The same for any metric. Failed trials rank below all others but do not count in the shares, so failures do not
+    compress the range of the others. At least one trial must have succeeded.
     """
     values = np.array(scores)
     ordered = np.sort(values[values > -np.inf])
@@ -38,5 +38,5 @@ def shares_below(scores: Sequence[float]) -> np.ndarray:
 
 
 def standardised(shares: np.ndarray) -> np.ndarray:
-    """Shares scaled to the mean 0 and standard deviation 1 of uniform ones."""
+    """Shares scaled to mean 0 and standard deviation 1, for uniform shares."""
     return np.asarray((shares - 0.5) * 12**0.5)

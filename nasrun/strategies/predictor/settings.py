@@ -9,7 +9,8 @@ from nasrun.core.options import Above, AtLeast, Positive
 @dataclass(kw_only=True, frozen=True)
 class EnsembleSettings:
     """`networks` perceptrons of `layers` hidden layers with `hidden` units, each trained for `steps` steps of Adam on
-    batches of its own. `encoding`: what they read of a genome, `SearchSpace.encode` or an input per token and place."""
+    batches of its own. `encoding`: their input for a genome, `SearchSpace.encode` or an input per token and
+    position."""
 
     networks: Annotated[int, AtLeast(2)] = 5
     hidden: Positive = 64

@@ -1,4 +1,4 @@
-"""Search by a predictor of scores: an ensemble of small networks and an acquisition function."""
+"""Search with a score predictor: an ensemble of small networks and an acquisition function."""
 
 import math
 from collections.abc import Hashable
@@ -16,11 +16,11 @@ from nasrun.strategies.start import Start, StartingGenomes
 from nasrun.strategies.variation import Mutator
 
 PATIENCE = 4
-"""Mutations tried per candidate that is wanted, before fewer are taken: most may be known already."""
+"""Maximum mutations tried per candidate, because most may be known already."""
 
 
 class Candidate(NamedTuple):
-    """One architecture that was not proposed yet, and the trial that it is a mutation of."""
+    """An architecture that was not proposed yet, and the trial that it is a mutation of."""
 
     genome: Genome
     parent: int | None
@@ -31,7 +31,7 @@ class Candidate(NamedTuple):
 class Proposing:
     """How new architectures are made: `batch` of the best of `candidates`, mutations of the `parents` best.
 
-    `mutations`: names in use; None uses all of the space.
+    `mutations`: names to use; None: all of the space.
     """
 
     batch: Positive = 10
@@ -41,19 +41,19 @@ class Proposing:
 
     def __post_init__(self) -> None:
         if self.batch > self.candidates:
-            raise ValueError(f"batch={self.batch}: larger than candidates={self.candidates}; at most that is right")
+            raise ValueError(f"batch={self.batch}: must be <= candidates={self.candidates}")
 
 
 @dataclass(kw_only=True, frozen=True)
 class Acquisition:
-    """What is best of the candidates, by the mean and deviation of what the networks predict."""
+    """How candidates are ranked, from the mean and deviation of the networks' predictions."""
 
     acquisition: Literal["its", "ucb", "ei"] = "its"
     exploration: Annotated[float, AtLeast(0)] = 0.5
 
     def values(self, means: np.ndarray, deviations: np.ndarray, best: float, rng: np.random.Generator) -> np.ndarray:
-        """What each candidate is worth, float (candidates,), by the mean and deviation of its predictions and the best
-        that was told; `its` draws."""
+        """The acquisition value of each candidate, float (candidates,), from the mean and deviation of its predictions
+        and the best score so far; `its` draws from `rng`."""
         if self.acquisition == "its":
             return np.asarray(means + deviations * rng.standard_normal(len(means)))
         if self.acquisition == "ucb":
@@ -68,21 +68,21 @@ class Predictor(ModelSearch):
     """Bayesian optimization with an ensemble of networks that predict the score of an architecture.
 
     Source: White, Neiswanger and Savani, "BANANAS: Bayesian Optimization with Neural Architectures for Neural
-    Architecture Search", AAAI 2021 (arXiv 1910.11858), algorithm 1. `initial` random architectures come first (with
-    `start`, known ones are the first of them). Then, for every `batch` proposals, `networks` networks are trained from
-    new weights on all that was told; `candidates` are made by mutating the `parents` best, and those of the highest
+    Architecture Search", AAAI 2021 (arXiv 1910.11858), algorithm 1. The search begins with `initial` random
+    architectures (with `start`, known ones first). Then, for every `batch` proposals, `networks` networks are trained
+    from new weights on all results; `candidates` are made by mutating the `parents` best, and those with the highest
     acquisition are proposed. With mean and standard deviation over the networks, `acquisition` is one of
 
-    - `its`, independent Thompson sampling: a draw from the normal distribution of each candidate, on its own;
+    - `its`, independent Thompson sampling: an independent draw from the normal distribution of each candidate;
     - `ucb`, the upper confidence bound: the mean plus `exploration` standard deviations;
-    - `ei`, the expected improvement on the best so far.
+    - `ei`, the expected improvement over the best so far.
 
-    Other than in the paper: networks read `space.encode` (`encoding=vector`) or one input per token and position
+    Differences from the paper: networks read `space.encode` (`encoding=vector`) or one input per token and position
     (`tokens`), not paths, which only cells have; they predict ranks among the scores so far, which are the same for any
     metric, with the squared error, where the paper weighs errors by the accuracy; a candidate is mutated once, and
     again with probability 1/2 each time, so that there are new ones when all neighbours are known. Failed and
-    infeasible trials count as worse than all others; the latter are not counted as trials. Nothing is proposed twice
-    while mutations give something new.
+    infeasible trials count as worse than all others; infeasible ones do not count as trials. Nothing is proposed twice
+    while mutations find something new.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Predictor(ModelSearch):
 
     def _batch(self) -> list[Proposal]:
         """The candidates of the highest acquisition, best first."""
-        from nasrun.strategies.predictor.network import ensemble_predictions  # torch is not imported before
+        from nasrun.strategies.predictor.network import ensemble_predictions  # imports torch
 
         candidates = self._made_up()
         targets = self.targets()
@@ -120,11 +120,11 @@ class Predictor(ModelSearch):
         return [Proposal(candidates[i].genome, parent=candidates[i].parent, origin=Origin.PREDICTED) for i in order]
 
     def targets(self) -> np.ndarray:
-        """What the networks learn of what was told, float (told trials,): ranks, standardised."""
+        """The targets of the networks, float (completed trials,): standardised ranks."""
         return standardised(shares_below([known.score for known in self._known]))
 
     def _made_up(self) -> list[Candidate]:
-        """Mutations of the best that were not proposed yet; where there are none, random architectures."""
+        """Mutations of the best that were not proposed yet; random architectures if there are none."""
         best = sorted(self._known, key=lambda known: -known.score)[: self._proposing.parents]
         taken: set[Hashable] = set()
         found: list[Candidate] = []

@@ -1,1 +1,1 @@
-"""A search within a budget of time: its plan, its rungs, and how sure its choice is."""
+"""A search within a time budget: its plan and its rungs."""

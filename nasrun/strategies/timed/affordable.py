@@ -1,4 +1,4 @@
-"""Which of the networks that people have found to work there is time for."""
+"""Chooses the known networks that there is time to train."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -7,27 +7,27 @@ from nasrun.core import Genome, SearchSpace, Task
 
 LEAST_SEEN = 350_000
 SLOWER = 0.7
-"""Images that the best known network is trained on before it is worth more than a quicker one, each as often as it
-comes; of quicker ones fewer, by this power of the ratio of their FLOPs. Of 4,800 images of CIFAR-10 that grow from half
-their size, the wide ResNet-8 is a point behind the plain one after 170,000, which takes both 120 s, and half a point
-ahead after 380,000, in 300 s. Of 45,000 of Fashion-MNIST the plain one is a point behind that with its first stride in
-the stem after 130,000, in 60 s, and level with it after 500,000, in 180 s."""
+"""Total images, counting repeats, that the best known network must see to be worth more than a faster one; a faster one
+needs fewer, by this power of the ratio of their FLOPs. Measured: on 4,800 images of CIFAR-10 that grow from half their
+size, the wide ResNet-8 is a point behind the plain one after 170,000 images (120 s for both), and half a point ahead
+after 380,000 (300 s). On 45,000 images of Fashion-MNIST the plain one is a point behind the one with its first stride
+in the stem after 130,000 (60 s), and level with it after 500,000 (180 s)."""
 LEAST_PASSES = 40
-"""And so many passes, however many images there are: after 26 over 45,000 of Fashion-MNIST the wide ResNet-8 is 0.2
-points behind the plain one, after 20 over 40,500 of CIFAR-10 half a point, in 600 s each."""
+"""Minimum number of passes, for any number of images: after 26 passes over 45,000 images of Fashion-MNIST the wide
+ResNet-8 is 0.2 points behind the plain one, after 20 over 40,500 of CIFAR-10 half a point, in 600 s each."""
 GROWTH = 2
-"""A network that is larger than its authors made it needs more, by this power of the ratio of their FLOPs: at 98,000
-parameters in place of 73,000 the same was half a point behind after 390,000 images."""
+"""A network larger than its published size needs more passes, by this power of the ratio of their FLOPs: at 98,000
+parameters in place of 73,000 the same network was half a point behind after 390,000 images."""
 MOST_PASSES = 60
-"""So many passes over few images are enough too."""
+"""Maximum number of passes wanted, which is enough for few images."""
 QUICK = 0.65
-"""Of the FLOPs of a known network, those that the next one, for less time, has at most."""
+"""Maximum FLOPs of the next, faster candidate, as a share of those of the network before it."""
 NEARLY = 0.7
-"""Sizes that would see a smaller share of what is wanted, by their FLOPs, are not timed."""
+"""Sizes that would, by their FLOPs, see a smaller share than this of the wanted passes are not timed."""
 
 
 class Timing(NamedTuple):
-    """A network, seconds that a pass over the training part takes it, and whether it is the best known, of any size."""
+    """A network, its seconds per pass over the training data, and whether it is the best known one, in any size."""
 
     genome: Genome
     seconds: float
@@ -42,12 +42,12 @@ def affordable(
     wanted: float,
     seconds_of: Callable[[Genome], float],
 ) -> Timing:
-    """Of some known networks, the best first, the largest that there is time to train for the `wanted` passes over the
-    data; the smallest where there is time for none.
+    """The largest of some known networks, best first, that there is time to train for the `wanted` passes over the
+    data; the smallest if there is time for none.
 
-    Those looked at are the best, the first after it that takes clearly fewer FLOPs, and so on, all in the sizes
-    that limits leave room for (`SearchSpace.sizes`), for which more passes are wanted. `passes`: how many there is time
-    for, where one takes so many seconds. `seconds_of`: what one takes a network; called for few.
+    Candidates are the best, the next that takes clearly fewer FLOPs, and so on, all in the sizes that the limits allow
+    (`SearchSpace.sizes`), which need more passes. `passes`: number of passes that there is time for, given the seconds
+    of one. `seconds_of`: seconds of one pass of a network; called for few networks.
     """
 
     def flops(genome: Genome) -> int:
@@ -61,7 +61,7 @@ def affordable(
     for kind, sizes in zip(chain, kinds, strict=True):
         best = kind == known[0]
         least = max(wanted, LEAST_PASSES) if best else wanted * (flops(kind) / flops(known[0])) ** SLOWER
-        rate = None  # seconds for a FLOP
+        rate = None  # seconds per FLOP
         for genome in sizes:
             enough = least * (flops(genome) / flops(sizes[-1])) ** GROWTH
             smallest = sizes is kinds[-1] and genome == sizes[-1]
@@ -77,5 +77,5 @@ def affordable(
 
 
 def wanted_passes(images: int) -> float:
-    """Passes over so many images that a network is to be trained for."""
+    """Wanted number of passes over so many images."""
     return min(MOST_PASSES, LEAST_SEEN / images)

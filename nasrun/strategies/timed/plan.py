@@ -1,6 +1,7 @@
-"""How a budget of time is spent: on how many architectures, how long each, and how much is left for the winner.
+"""The plan of a time budget: how many architectures are trained, how long each, and the time left for the winner.
 
-The numbers here are reasoned from short trainings by hand, and not yet chosen by measuring whole runs (`docs/time.md`).
+The constants are reasoned from short training runs by hand, and not yet chosen by measuring whole runs
+(`docs/time.md`).
 """
 
 from collections.abc import Mapping
@@ -10,34 +11,36 @@ from typing import Any, NamedTuple
 from nasrun.core import Genome
 
 ALONE = 120
-"""Trainings of the whole data, in epochs, up to which all the time goes to one network."""
+"""If there is time for at most this many epochs of the whole data, all the time goes to one network."""
 SHARE_PER_DOUBLING = 0.08
 MOST_SHARE = 0.5
-"""What is spent on networks that do not win: nothing for `ALONE` epochs, so much more for each doubling, at most so
-much."""
+"""Share of the time spent on networks that do not win: 0 at `ALONE` epochs, more for each doubling, at most this."""
 ENOUGH = 300
-"""Epochs after which the training of the winner gains little: the time beyond goes to the search."""
+"""Epochs after which further training of the winner gains little: the remaining time goes to the search."""
 ETA = 3
-"""One in so many architectures goes on to the next rung."""
+"""One in this many architectures continues to the next rung."""
 FIRST_RUNG = 1 / 27
-"""Of the winner's training, what an architecture gets at least before it is compared."""
+"""Minimum share of the winner's training that an architecture gets before it is compared."""
 UNITS = 60
-"""Epochs that the time is divided into at least: of large data, an epoch is then a part of them."""
+"""Minimum number of epochs that the time is divided into; for large data, an epoch is then a part of the data."""
 LEAST_IMAGES, ROUND = 1024, 128
-"""Images that such an epoch has at least, and what their number is a multiple of."""
+"""Minimum images of such an epoch, and the number that they are a multiple of."""
 
 
 class Plan(NamedTuple):
-    """How the time for training is spent.
+    """How the training time is spent.
 
-    `candidates`: architectures that are begun. `rungs`: seconds of training that an architecture has had in all at each
-    rung, lowest first. `survivors`: architectures that reach each rung. `repeats`: the best of the lowest rung that are
-    trained a second time with another seed, which tells how noisy the scores are. `horizon`: seconds of training of
-    the network that is chosen, from its first epoch to its last; learning rates follow a schedule over that.
-    `epoch_images`: images that count as an epoch; None: all of the training part. `alone`: the architecture that is
-    trained in place of the first known one that a strategy begins with, where there is time for no other; else None.
-    `share`: of the limits that steer, what networks are fitted to; below 1 where there is no time for larger ones.
-    `threads`: of each training; None where the run has no choice.
+    - `candidates`: number of architectures to begin.
+    - `rungs`: cumulative seconds of training of an architecture at each rung, lowest first.
+    - `survivors`: number of architectures that reach each rung.
+    - `repeats`: number of the best of the lowest rung that are trained a second time with another seed, which shows how
+      noisy the scores are.
+    - `horizon`: seconds of the chosen network's training, from its first epoch to its last; learning rates follow a
+      schedule over it.
+    - `epoch_images`: images that count as an epoch; None: the whole training part.
+    - `alone`: the architecture that replaces the strategy's first known one if there is time for only one; else None.
+    - `share`: share of the steering limits that networks are fitted to; below 1 if there is no time for larger ones.
+    - `threads`: threads of each training; None if the run has no choice.
     """
 
     candidates: int
@@ -52,7 +55,7 @@ class Plan(NamedTuple):
 
     @property
     def trials(self) -> int:
-        """Trials in all."""
+        """Total number of trials."""
         return self.candidates + self.repeats + sum(self.survivors[1:])
 
 
@@ -61,9 +64,9 @@ def make_plan(
 ) -> Plan:
     """The plan for so many seconds of training.
 
-    `epoch_seconds`: what a pass over the training part, of so many `images`, takes a network of the usual size, or
-    the one that is to be `alone`. `workers`: trainings at a time in the search, divided by those of each architecture;
-    the winner's is one.
+    `epoch_seconds`: seconds of a pass over the training part, of `images` images, for a network of the usual size, or
+    for the one that is `alone`. `workers`: number of training runs at a time in the search, divided by those of each
+    architecture; the winner trains alone.
     """
     epochs = seconds / epoch_seconds
     epoch_images = None
@@ -86,9 +89,9 @@ def make_plan(
 
 
 def _plan(candidates: int, horizon: float, epoch_images: int | None) -> Plan:
-    """A plan with as many rungs as so many architectures make sense of: at the last there are two or more.
+    """A plan with as many rungs as make sense for so many architectures: the last has two or more.
 
-    Two alone are compared at what would be the second: the lowest tells little of which is better.
+    Two architectures are compared only at what would be the second rung: the lowest says little about which is better.
     """
     survivors = [candidates]
     while survivors[-1] > 2 and len(survivors) < 3:
@@ -105,7 +108,7 @@ def _cost(plan: Plan, workers: float = 1) -> float:
 
 
 def search_seconds(plan: Plan, begun: int | None = None) -> float:
-    """Seconds of training in the search of a plan, all networks together; with `begun` of them at the lowest rung."""
+    """Seconds of training in the search of a plan, all networks together, with `begun` of them at the lowest rung."""
     total = plan.rungs[0] * ((plan.candidates if begun is None else begun) + plan.repeats)
     for below, rung, survivors in zip(plan.rungs, plan.rungs[1:], plan.survivors[1:], strict=False):
         total += survivors * (rung - below)

@@ -1,4 +1,5 @@
-"""A search within a budget of time: many architectures a little, the best of them on, by a plan that may change."""
+"""A search within a time budget: trains many architectures briefly and continues the best, by a plan that may
+change."""
 
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -9,11 +10,11 @@ from nasrun.strategies.timed.plan import Plan
 
 FAILED = -float("inf")
 MOST_DUPLICATES = 4
-"""Proposals, for each architecture to be begun, after which a strategy that repeats itself counts as done."""
+"""Maximum proposals per architecture to begin, after which a strategy that repeats itself counts as done."""
 
 
 class Member(NamedTuple):
-    """An architecture at a rung: its last trial, the epochs behind it, the score there (higher is better)."""
+    """An architecture at a rung: its last trial, its epochs so far, the score there (higher is better)."""
 
     trial: int
     genome: Genome
@@ -23,16 +24,16 @@ class Member(NamedTuple):
 
 
 class Timed(StrategyWrapper):
-    """Goes round a strategy whose proposals have no budgets of their own, and gives them some, by a `Plan`.
+    """Wraps a strategy whose proposals have no budgets, and sets their budgets by a `Plan`.
 
-    Successive halving (Jamieson and Talwalkar 2016, section 3): the strategy within proposes as many architectures as
-    the plan has room for, and is told what they come to at the lowest rung; then the best are trained on from their
-    checkpoints, rung by rung. What an architecture gets at a rung is not epochs but time: a quick one is trained for
-    more of them (`epoch_seconds`), under a schedule laid over as many as the final training has time for. So what is
-    compared is what the networks come to at equal cost, and nothing that the chosen one learned is lost.
+    Successive halving (Jamieson and Talwalkar 2016, section 3): the inner strategy proposes as many architectures as
+    the plan has room for, and receives their results at the lowest rung; then the best are continued from their
+    checkpoints, rung by rung. A rung gives each architecture the same time, not the same epochs: a faster one is
+    trained for more of them (`epoch_seconds`), with a schedule over as many as the final training has time for. So
+    networks are compared at equal cost, and the chosen one keeps all that it learned.
 
-    One that fails counts for nothing: another is begun. `patience`: the lowest rung ends early where so many
-    architectures in a row were no better than the best before.
+    A failed architecture is replaced by another. `patience`: the lowest rung ends early after so many architectures in
+    a row without an improvement.
     """
 
     def __init__(self, inner: Strategy, space: SearchSpace, objective: Objective, patience: int | None = None) -> None:
@@ -41,27 +42,27 @@ class Timed(StrategyWrapper):
         self._space, self._objective, self._patience = space, objective, patience
         self.plan: Plan | None = None
         self.epoch_seconds: Callable[[Genome], float] = _unknown
-        """Seconds that an epoch of a genome's network takes; the runner measures it, or knows it from the record."""
+        """Seconds per epoch of a genome's network; the runner measures it, or reads it from the journal."""
         self.work: Callable[[int, int], float] = _even
-        """What the first epochs of a training cost (`Evaluator.work`)."""
+        """The cost of the first epochs of a training run (`Evaluator.work`)."""
         self.rungs: list[list[Member]] = [[]]
         self.pairs: list[tuple[float, float]] = []
         """Scores of architectures that were trained twice at the lowest rung."""
         self._queue: deque[Proposal] = deque()
         self._behind: dict[int, int] = {}
         self.begun = 0
-        """Architectures that were begun."""
+        """Number of architectures that were begun."""
         self._failed = self._proposed = self._waiting = self._stale = 0
         self._repeating: dict[Genome, Member] | None = None
         self._exhausted = False
 
     def follow(self, plan: Plan) -> None:
-        """Go by a plan from now on; rungs that are begun stay as they are."""
+        """Follow a plan from now on; rungs that have begun do not change."""
         self.plan = plan
         self._space.narrow(plan.share)
 
     def ask(self, n: int) -> list[Proposal]:
-        assert self.plan is not None, "a plan comes before the first proposal"
+        assert self.plan is not None, "set a plan before the first proposal"
         proposals: list[Proposal] = []
         while len(proposals) < n:
             if self._queue:
@@ -78,7 +79,7 @@ class Timed(StrategyWrapper):
 
     @property
     def _beginning(self) -> bool:
-        """Whether further architectures are to be begun."""
+        """Whether more architectures should be begun."""
         assert self.plan is not None
         return (
             len(self.rungs) == 1
@@ -98,7 +99,7 @@ class Timed(StrategyWrapper):
             self._proposed += 1
             self.begun += proposal.reuse_of is None
             if proposal.origin == Origin.KNOWN and self.begins_known:
-                # Fitted again: the plan may have narrowed the limits after the strategy took these.
+                # Fitted again: the plan may have narrowed the limits after the strategy drew these.
                 genome = self._space.fit(proposal.genome) if self.plan.alone is None else self.plan.alone
                 proposal = proposal._replace(genome=genome)
             found.append(self._at(proposal, 0, 0))
@@ -107,7 +108,7 @@ class Timed(StrategyWrapper):
         return found
 
     def _at(self, proposal: Proposal, rung: int, done: int) -> Proposal:
-        """The proposal with the epochs of a rung, `done` of which are behind it."""
+        """The proposal with the epochs of a rung, `done` of which are already trained."""
         plan = self.plan
         assert plan is not None
         seconds = self.epoch_seconds(proposal.genome)
@@ -119,11 +120,12 @@ class Timed(StrategyWrapper):
         return proposal._replace(budget=budget, horizon=horizon, hparams={**proposal.hparams, **images})
 
     def _climb(self) -> bool:
-        """The lowest rung is over: queue the repeats; any rung is over: queue the next. False where there is none."""
+        """If the lowest rung is over, queue the repeats; if any rung is over, queue the next. False if there is
+        none."""
         assert self.plan is not None
         ranked = self.ranked
         if len(self.rungs) == 1 and self._repeating is None:
-            # Only where a choice is still to be made between them.
+            # Only if there is still a choice to make between them.
             chosen = ranked[: self.plan.repeats] if len(ranked) > 1 else []
             self._repeating = {member.genome: member for member in chosen}
             for member in chosen:
@@ -159,7 +161,7 @@ class Timed(StrategyWrapper):
             self.rungs[rung].append(Member(trial.number, proposal.genome, proposal.hparams, epochs, score))
 
     def _repeated(self, proposal: Proposal, score: float) -> None:
-        """A second training of an architecture: from now on it is ranked by the mean of both."""
+        """Record the second training of an architecture, which is then ranked by the mean of both."""
         assert self._repeating is not None
         member = self._repeating[proposal.genome]
         if score > FAILED:
@@ -169,7 +171,8 @@ class Timed(StrategyWrapper):
 
     @property
     def ranked(self) -> list[Member]:
-        """The members of the highest rung that has any, the best first; of equals the first. Failed ones are none."""
+        """The members of the highest rung with members, best first, the first of equal ones first. Failed ones are left
+        out."""
         rung: list[Member] = next((rung for rung in reversed(self.rungs) if rung), [])
         return sorted(rung, key=lambda member: (-member.score, member.trial))
 
@@ -188,11 +191,11 @@ class Timed(StrategyWrapper):
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is being trained, nor about to be."""
+        """Whether nothing is being trained or queued."""
         return not self._waiting and not self._queue
 
     def epochs_behind(self, proposal: Proposal) -> int:
-        """Epochs that the checkpoint which a proposal goes on from has behind it."""
+        """Epochs of the checkpoint that a proposal continues from."""
         goes_on = proposal.warm_start == "continue" and proposal.parent is not None
         return self._behind.get(proposal.parent or 0, 0) if goes_on else 0
 
@@ -214,7 +217,7 @@ class Timed(StrategyWrapper):
 
 
 def epochs_within(limit: float, work: Callable[[int], float]) -> int:
-    """The most epochs whose `work`, which grows with them, does not pass a limit."""
+    """The largest number of epochs whose `work`, which grows with them, does not exceed a limit."""
     low, high = 0, 1
     while work(high) <= limit:
         low, high = high, 2 * high
