@@ -115,7 +115,7 @@ class Cell(nn.Module):
         for block in range(self._blocks):
             left = self._half(block, 0, nodes, mixture)
             nodes.append(left + self._half(block, 1, nodes, mixture))
-        ends = [end for node in range(len(nodes)) if (end := self._loose(node, mixture)) is not None]
+        ends = [end for node in range(len(nodes)) if (end := self.loose_end(node, mixture)) is not None]
         joined = functional.relu(torch.cat([nodes[int(end.token)] for end in ends], 1))
         result: Tensor = self.norm(_joined(joined, ends, self.joins))
         if self.joins_after is None or self.norm_after is None:
@@ -143,7 +143,7 @@ class Cell(nn.Module):
         assert total is not None
         return total
 
-    def _loose(self, node: int, mixture: Mixture) -> Term | None:
+    def loose_end(self, node: int, mixture: Mixture) -> Term | None:
         """A node among what the cell's output is made of, weighted by how far no block uses it; None where one does.
 
         That is the product over all inputs of blocks of what weight they leave to other nodes: of one architecture it
