@@ -1,11 +1,12 @@
 """The home folder of the user, which there may be none of, as in many containers."""
 
+import os
 from pathlib import Path
 
 from nasrun.core.options import ConfigError
 
 
-def at_home(path: str | Path) -> Path:
+def at_home(path: str | os.PathLike[str]) -> Path:
     """A path with the home folder in place of a `~` at its start; ConfigError where no home folder is known."""
     try:
         return Path(path).expanduser()
