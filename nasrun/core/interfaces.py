@@ -62,10 +62,8 @@ class Strategy(ABC):
         """Take in what was measured for a trial, one measurement per repeat; failed trials are told too."""
 
     def reject(self, proposal: Proposal, reason: str) -> None:
-        """Take in that a proposal was turned down, and why: it is no trial, is never told, and another is asked for.
-
-        A strategy that counts what it proposed counts it out; one that learns from failures may. Here: nothing.
-        """
+        """Take in that a proposal was turned down, and why: it is no trial, is never told, and another is asked for. A
+        strategy that counts what it proposed counts it out; one that learns from failures may. Here: nothing."""
 
     def tell_derived(self, genome: Genome) -> None:
         """Take in what an evaluator derived from its architecture weights (`SharedEvaluator.derived`) after it trained
@@ -89,10 +87,8 @@ class Strategy(ABC):
         return None
 
     def draw(self, rng: np.random.Generator) -> Genome | None:
-        """A genome as the strategy's policy would propose it now, drawn with a generator of the caller.
-
-        Nothing that the strategy proposes is changed by it. None: it has no policy; samples of the space will do.
-        """
+        """A genome as the strategy's policy would propose it now, drawn with a generator of the caller. Nothing that
+        the strategy proposes is changed by it. None: it has no policy; samples of the space will do."""
         return None
 
     def messages(self) -> Sequence[str]:
@@ -172,6 +168,9 @@ class Evaluator(ABC):
 
     final_data: str = "all the training data"
     """What the winner is trained on, in words."""
+
+    final_step: str = "final training and test"
+    """What `final` does with the winner, in words for the user."""
 
     final_epochs: int | None = None
     """Epochs of the winner's final training; None: there is none, or it is not counted in epochs."""

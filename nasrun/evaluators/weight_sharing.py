@@ -69,6 +69,7 @@ class WeightSharing(SharedEvaluator):
     """Its name in `evaluator=`."""
 
     metrics = ("val_accuracy", "val_loss", "parameters", "flops")
+    final_step = "test with the shared weights"
 
     def __init__(self, space: SearchSpace, dataset: Dataset, hardware: Hardware, settings: SharingSettings) -> None:
         if dataset.task.kind != "classification":
@@ -90,6 +91,8 @@ class WeightSharing(SharedEvaluator):
             )
         self._small_task = self.task.shrunk(size)
         """Of the networks that are trained here."""
+        if self._small_task != self.task:
+            self.final_step = "no test, since the search is on smaller images (evaluator.image_size)"
         self._runtime: Runtime | None = None
         self._data: DeviceData | None = None
         self.parts: dict[str, DeviceSplit] = {}

@@ -315,8 +315,9 @@ class Observer:
     def on_trial_complete(self, record: TrialRecord, best: TrialRecord | None) -> None:
         """A trial is complete; `best` is the best so far, this one included."""
 
-    def on_final_training(self, best: TrialRecord) -> None:
-        """The search is over, and the winner's final training and test begin."""
+    def on_final_training(self, best: TrialRecord, step: str) -> None:
+        """The search is over, and the winner's final training and test begin, or what takes their place: `step`, in
+        words (`Evaluator.final_step`)."""
 
     def on_finish(self, summary: Mapping[str, Any]) -> None:
         """The run is over and its files are written; `summary` is what `summary.json` holds."""

@@ -268,6 +268,8 @@ class TestImageSize:
         [found] = evaluator.evaluate([job(genome)])
         assert found.metrics["flops"] == space.cost(genome, evaluator.task).flops
         assert evaluator.final(job(genome)) == {}
+        assert evaluator.final_step == "no test, since the search is on smaller images (evaluator.image_size)"
+        assert prepared("nasbench201")[0].final_step == "test with the shared weights"
 
     def test_it_is_the_size_behind_the_border(self) -> None:
         evaluator, _ = prepared("nasbench201", "evaluator.pad_to=12", "evaluator.image_size=6")
