@@ -92,7 +92,7 @@ def main() -> None:
     assert isinstance(evaluator, Supernet)
     runtime = evaluator.prepare()["runtime"]
     device = runtime["device"]
-    trainer = evaluator._new(0)
+    trainer = evaluator.new_trainer(0)
     whole = statistics.median(steps(trainer, setup.space, arguments.steps, device))
     forward, backward, update = Clock(device), Clock(device), Clock(device)
     trainer.model.forward = forward.around(trainer.model.forward)  # type: ignore[method-assign,assignment]

@@ -249,7 +249,7 @@ def show(
     stops = sorted({round(arguments.epochs * point / arguments.points) for point in range(1, arguments.points + 1)})
     if any(results.get(*key, epoch) is None for epoch in stops):
         for epoch, entry in trained(setup, seed, arguments.epochs, arguments.points, table.genomes):
-            results.add(*key, epoch, steps=setup.evaluator._ready.steps * epoch, **entry)  # type: ignore[attr-defined]
+            results.add(*key, epoch, steps=setup.evaluator.trainer.steps * epoch, **entry)  # type: ignore[attr-defined]
     for epoch in stops:
         known = results.get(*key, epoch)
         assert known is not None

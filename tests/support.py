@@ -1,5 +1,6 @@
 """Helpers for several tests: checked configs as objects, and small searches in this process."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
@@ -136,8 +137,8 @@ def fingerprint(dataset: Dataset) -> str | None:
     return record_of(dataset).fingerprint
 
 
-def search_in(directory: Path, *overrides: str) -> tuple[Search, list[Line]]:
-    """A search in a directory, started or resumed: its journal is repaired and replayed first."""
+def search_in(directory: Path, *overrides: str) -> tuple[Search, RunLog]:
+    """A search in a directory and its journal, started or resumed: it is repaired and replayed first."""
     directory.mkdir(exist_ok=True)
     setup = setup_of(*overrides)
     path = directory / journal.NAME
@@ -145,25 +146,24 @@ def search_in(directory: Path, *overrides: str) -> tuple[Search, list[Line]]:
     run = RunRecords(directory, RunStarted())
     for event in (events := events_of(lines, path)):
         run.take(event)
+    log = RunLog(path, run)
     search = Search(
         setup.strategy,
         InlineExecutor(setup.evaluator),
-        RunLog(path, run),
+        log,
         Observer(),
         CheckpointStore(directory, "none"),
         SearchOptions.of(setup),
     )
     search.replay(events)
-    return search, lines
+    return search, log
 
 
 def run_in(directory: Path, *overrides: str) -> tuple[Search, Ending]:
     """Run a search to its end."""
-    search, _ = search_in(directory, *overrides)
-    try:
+    search, log = search_in(directory, *overrides)
+    with contextlib.closing(log):
         return search, search.run()
-    finally:
-        search._journal.close()
 
 
 def trajectory(strategy: Strategy, setup: Setup, count: int) -> list[Proposal]:

@@ -1,9 +1,12 @@
 """Validation of arguments of the public functions, with one-line errors."""
 
 import math
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from nasrun.core.home import at_home
 from nasrun.core.options import ConfigError, show
 
 
@@ -20,6 +23,22 @@ def words_of(overrides: Any) -> list[str]:
     raise ConfigError(f"{show(overrides)}: expected a list of words, as in [{example}]")
 
 
+def directory_of(given: Any, what: str = "the path of a directory") -> Path:
+    """A directory, with the home folder in place of a `~` at its start; ConfigError where what is given is no path, or
+    no home folder is known. `what`: is expected, in words."""
+    if isinstance(given, str) or (isinstance(given, os.PathLike) and isinstance(os.fspath(given), str)):
+        return at_home(given)
+    raise ConfigError(f"{_short(given)}: expected {what}, as in 'outputs/run'")
+
+
+def keys_of(given: Any, name: str) -> list[str]:
+    """Keys of the config, from one of them or several; ConfigError where they are none. `name`: of the argument."""
+    keys = [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
+    if not all(isinstance(key, str) for key in keys):
+        raise ConfigError(f"{name}={_short(given)}: expected a key of the config or a list of them, as in ['strategy']")
+    return keys
+
+
 def finite(value: Any, what: str, otherwise: str = "") -> float:
     """A number as float; ValueError, in one line, if it is not a finite number. `otherwise`: advice for the message."""
     try:
@@ -27,5 +46,10 @@ def finite(value: Any, what: str, otherwise: str = "") -> float:
     except (TypeError, ValueError, RuntimeError):  # RuntimeError: a tensor with several numbers
         number = math.nan
     if not math.isfinite(number):
-        raise ValueError(f"{what} is {' '.join(repr(value).split())[:60]}; expected a finite number{otherwise}")
+        raise ValueError(f"{what} is {_short(value)}; expected a finite number{otherwise}")
     return number
+
+
+def _short(value: Any) -> str:
+    """An object in a part of a line."""
+    return " ".join(repr(value).split())[:60]

@@ -1,12 +1,12 @@
 """Comparison of runs from Python, with the numbers of `nasrun compare`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nasrun.api.arguments import directory_of, keys_of
 from nasrun.api.results import Run
-from nasrun.core.home import at_home
 from nasrun.reports.compare import runs as compared
 from nasrun.reports.compare.curves import Curve, trial_curves
 from nasrun.reports.compare.numbers import Measure, measures
@@ -62,11 +62,13 @@ def compare(runs: Sequence[Run | str | Path] | Run | str | Path, by: Sequence[st
         define the groups; by default `strategy`.
 
     Raises:
-        ConfigError: there is no finished run, or two runs differ in their benchmark; the text names the key.
+        ConfigError: what is given are no runs, there is no finished run, or two runs differ in their benchmark; the
+            text names the key.
     """
-    given = [runs] if isinstance(runs, Run | str | Path) else runs
-    folders = [one.directory if isinstance(one, Run) else at_home(one) for one in given]
-    comparison = compared.compare_runs(folders, [by] if isinstance(by, str) else list(by))
+    given = runs if isinstance(runs, Iterable) and not isinstance(runs, Run | str | bytes) else [runs]
+    expected = "a run or the path of a folder of runs, or a list of them"
+    folders = [one.directory if isinstance(one, Run) else directory_of(one, expected) for one in given]
+    comparison = compared.compare_runs(folders, keys_of(by, "by"))
     found = measures(comparison)
     lines = [*summary_lines(comparison), *(line for one in found for line in ("", one.name, *_aligned(cells(one))))]
     return Comparison(

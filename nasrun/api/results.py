@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nasrun.api.arguments import directory_of
 from nasrun.config.given import Given
 from nasrun.config.stored_run import open_run
 from nasrun.core import SearchSpace
-from nasrun.core.home import at_home
 from nasrun.core.options import ConfigError
 from nasrun.core.words import counted
 from nasrun.reports.summary import whole_summary
@@ -220,10 +220,11 @@ def load_run(directory: str | Path, **parts: Any) -> Run:
         was started, if any (`strategy=...`, `search_space=...`).
 
     Raises:
-        ConfigError: the directory has no run, or names classes that must not be imported (`NASRUN_ALLOW`).
+        ConfigError: what is given is no path, or the directory has no run, or names classes that must not be
+            imported (`NASRUN_ALLOW`).
         JournalError: its journal is damaged; the text says where, and what can be recovered.
     """
-    folder = at_home(directory)
+    folder = directory_of(directory, "the path of a run's directory")
     if not folder.is_dir():
         raise ConfigError(f"{directory}: no such directory")
     return Run(folder, {group: Given(part) for group, part in parts.items() if not isinstance(part, str)})

@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from nasrun.api.arguments import words_of
+from nasrun.api.arguments import directory_of, words_of
 from nasrun.api.results import Run, load_run
 from nasrun.config.build import Setup, build
 from nasrun.config.compose import Composer, output_directory, own_folders, task_config
@@ -16,7 +16,6 @@ from nasrun.config.from_run import take_over
 from nasrun.config.given import Given
 from nasrun.config.hydra_scope import composing_alone
 from nasrun.config.overrides import as_values
-from nasrun.core.home import at_home
 from nasrun.core.options import ConfigError
 from nasrun.runner import run as runner
 from nasrun.runner.resume import changes_of
@@ -53,7 +52,7 @@ def run(
     """
     call = _Call.of(overrides, parts, config_dir, progress)
     job = call.checked(call.words)
-    folder = job.directory if directory is None else at_home(directory)
+    folder = job.directory if directory is None else directory_of(directory)
     if job.setup.options.resume and holds_run(folder):
         return resume(folder, changes_of(folder, OmegaConf.create(job.setup.config)), **call.objects)
     check_place(folder, "directory", may_exist=directory is None)
@@ -75,7 +74,7 @@ def resume(directory: str | Path, overrides: Sequence[str] | Mapping[str, Any] =
     """
     given = {group: _given(group, part) for group, part in parts.items()}
     changes = overrides if isinstance(overrides, Mapping) else as_values(words_of(overrides))
-    runner.resume(at_home(directory), changes, chosen=[one.path for one in given.values()], given=given)
+    runner.resume(directory_of(directory), changes, chosen=[one.path for one in given.values()], given=given)
     return load_run(directory, **parts)
 
 
@@ -100,7 +99,7 @@ def sweep(
         ConfigError: the config of a run is invalid; nothing was created. RunError: a run failed.
     """
     call = _Call.of(overrides, parts, config_dir, progress)
-    folder, values = at_home(directory), call.composer.values(call.words)
+    folder, values = directory_of(directory), call.composer.values(call.words)
     jobs = [call.checked(list(words)) for words in itertools.product(*values.values())]  # check all first
     check_place(folder, "directory", may_exist=True)
     there = sorted(path.parent for path in folder.rglob(journal.NAME)) if folder.is_dir() else []

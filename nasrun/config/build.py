@@ -255,10 +255,12 @@ def evaluator_of(content: dict[str, Any], space: SearchSpace, dataset: Dataset, 
         named = limits.latency_ms is not None
         key = f"constraints.latency_ms={limits.latency_ms:g}" if named else f"objective.metric={show(objective.metric)}"
         raise ConfigError(f"{key}: shared weights have no latency; choose evaluator=train")
-    if hardware.latency_table is not None and LATENCY not in added:
+    unused = "latency_by=onnx" if hardware.latency_by == "onnx" else None
+    unused = unused if hardware.latency_table is None else f"latency_table={hardware.latency_table}"
+    if unused is not None and LATENCY not in added:
         raise ConfigError(
-            f"hardware.latency_table={hardware.latency_table}: no option needs latencies; add "
-            f"constraints.latency_ms=N, or name {LATENCY} as an objective"
+            f"hardware.{unused}: no option needs latencies; add constraints.latency_ms=N, or name {LATENCY} as an "
+            "objective"
         )
     missing = missing_packages() if LATENCY in added and hardware.latency_by == "onnx" else None
     if missing:

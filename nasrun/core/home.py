@@ -1,11 +1,12 @@
 """The user's home folder, which may not exist, for example in containers."""
 
+import os
 from pathlib import Path
 
 from nasrun.core.options import ConfigError
 
 
-def at_home(path: str | Path) -> Path:
+def at_home(path: str | os.PathLike[str]) -> Path:
     """A path with a leading `~` replaced by the home folder; ConfigError if the home folder is unknown."""
     try:
         return Path(path).expanduser()

@@ -177,6 +177,9 @@ class Evaluator(ABC):
     final_data: str = "all the training data"
     """Description of the winner's training data."""
 
+    final_step: str = "final training and test"
+    """Description, for the user, of what `final` does with the winner."""
+
     final_epochs: int | None = None
     """Epochs of the winner's final training; None: there is no final training, or it is not counted in epochs."""
 

@@ -62,7 +62,7 @@ def read_images(paths: Sequence[Path], reader: ImageReader, cache: str | None, *
         remedy = "name another folder as dataset.cache=FOLDER"
         if cache != AUTO:
             raise DatasetError(f"dataset.cache={cache}: {reason}; {remedy}") from None
-        if size > _memory() // 2:
+        if size > memory_bytes() // 2:
             raise DatasetError(f"{reason}, nor can the memory; {remedy} or in $NASRUN_CACHE") from None
         print(f"nasrun: {reason}; they are decoded into memory, in every run; {remedy}", file=sys.stderr)
         return _into_memory(paths, reader, skip=skip)
@@ -153,7 +153,7 @@ def _bytes_of(paths: Sequence[Path]) -> int:
     return total
 
 
-def _memory() -> int:
+def memory_bytes() -> int:
     """Bytes of memory of this machine."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 

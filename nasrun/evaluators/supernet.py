@@ -5,13 +5,13 @@ torch is imported when something is trained, not before.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
-from nasrun.core import Genome, SearchSpace, Task, Token
+from nasrun.core import Genome, SearchSpace, Task
 from nasrun.core.options import AtLeast, Between, ConfigError, Positive, show
 from nasrun.datasets import Dataset
 from nasrun.evaluators.weight_sharing import UNTRAINED, SharingSettings, WeightSharing
@@ -83,6 +83,8 @@ class Supernet(WeightSharing):
     OPTION = "supernet"
     Settings = SupernetSettings
 
+    settings: SupernetSettings
+
     def __init__(
         self,
         space: SearchSpace,
@@ -97,7 +99,7 @@ class Supernet(WeightSharing):
                 f"search_space={type(space).__name__}: has no supernet, which evaluator=supernet trains; choose "
                 f"search_space={' or '.join(spaces_with_supernet())}"
             )
-        own = self._options = SupernetSettings(**settings)
+        own = SupernetSettings(**settings)
         super().__init__(space, dataset, hardware, own)
         self.warm_up_epochs = own.warm_up_epochs
         self._sampling = own.sampling
@@ -113,7 +115,7 @@ class Supernet(WeightSharing):
         if self._sampling == "fair":
             self._groups = FairDraws(space)
         elif self._sampling == "sandwich":
-            self._groups = SandwichDraws(space, self._task, self._one)
+            self._groups = SandwichDraws(space, self.task, self._one)
 
     def _one(self, rng: np.random.Generator) -> Genome:
         """A draw by no policy."""
@@ -129,7 +131,7 @@ class Supernet(WeightSharing):
                 f"{self._sampling}; use evaluator.sampling=weighted"
             )
         if weights == "cost":
-            weights = weights_by_cost(self._space, self._task)
+            weights = weights_by_cost(self._space, self.task)
         elif weights == "auto":
             weights = dict(self._space.operation_weights)
         if isinstance(weights, dict) and weights:
@@ -143,7 +145,7 @@ class Supernet(WeightSharing):
 
     def _check_space(self) -> None:
         """ConfigError where the network of all architectures of the space cannot do what the options want."""
-        own, space = self._options, self._space
+        own, space = self.settings, self._space
         try:
             space.check_supernet(self._small_task)
         except ValueError as error:
@@ -170,28 +172,28 @@ class Supernet(WeightSharing):
     def train_shared(self, draw: Draw, rng: np.random.Generator, epoch: int, epochs: int) -> Mapping[str, float]:
         """One epoch of the shared weights; also tells the accuracy of one more draw on what is held out."""
         if epoch == 1:
-            self._trainer = self._new(int(rng.integers(2**62)))
-        own = self._options
+            self._trainer = self.new_trainer(int(rng.integers(2**62)))
+        own = self.settings
         if own.split is not None and epoch > (epochs // 2 if own.split_epochs == "auto" else own.split_epochs):
-            self._trainer = self._split(self._ready)
+            self.split_weights()
         one = draw if self._sampling == "policy" and epoch > self.warm_up_epochs else self._one
         draws: Callable[[np.random.Generator], Sequence[Any]] = self._group(one)
-        if self._options.drop_path:
-            draws = self._with_dropped_paths(draws, rng, self._options.drop_path * min(epoch / epochs, 1.0))
-        metrics = self._ready.epoch(draws, rng, epoch, epochs)
-        found = self._score(self._ready, one(rng), self._parts["held_out"])
-        told = {} if own.split is None else {"branches": float(self._branches(self._ready))}
+        if own.drop_path:
+            draws = self._dropping(draws, rng, own.drop_path * min(epoch / epochs, 1.0))
+        metrics = self.trainer.epoch(draws, rng, epoch, epochs)
+        found = self._score(self.trainer, one(rng), self.parts["held_out"])
+        told = {} if own.split is None else {"branches": float(self._branches(self.trainer))}
         return metrics | {"held_out_accuracy": found["accuracy"]} | told
 
-    def _split(self, whole: "SharedTrainer") -> "SharedTrainer":
-        """The weights split, unless they are already."""
+    def split_weights(self) -> None:
+        """Split the shared weights by the choices at the position `split`, unless they are already: each choice goes on
+        from the weights and the momentum of all, so that no score changes. The option `split` must be given."""
         from nasrun.training.supernet.splitting import whole_name
 
-        if self._branches(whole) > 1:
-            return whole
-        trainer = self._new(UNTRAINED, split=True)
-        trainer.take_over(whole, whole_name)
-        return trainer
+        whole = self.trainer
+        if self._branches(whole) == 1:
+            self._trainer = self.new_trainer(UNTRAINED, split=True)
+            self._trainer.take_over(whole, whole_name)
 
     def _branches(self, trainer: "SharedTrainer") -> int:
         """Networks of all architectures that there are."""
@@ -211,29 +213,22 @@ class Supernet(WeightSharing):
     def load(self, path: Path) -> None:
         from nasrun.training.supernet.splitting import is_split
 
-        if self._options.split is not None:
-            self._trainer = self._new(UNTRAINED, split=is_split(path))
+        if self.settings.split is not None:
+            self._trainer = self.new_trainer(UNTRAINED, split=is_split(path))
         super().load(path)
 
     def _group(self, one: Draw) -> Callable[[np.random.Generator], Sequence[Genome]]:
         return (lambda rng: [one(rng)]) if self._groups is None else self._groups.draw
 
-    def _with_dropped_paths(
+    def _dropping(
         self, draws: Callable[[np.random.Generator], Sequence[Genome]], rng: np.random.Generator, rate: float
     ) -> "Callable[[np.random.Generator], Sequence[Mixture]]":
-        """The same architectures; results of operations, but of skip connections, are 0 for a share of the images and
-        the more for the others (Larsson et al., "FractalNet", ICLR 2017, arXiv 1605.07648, section 3.2)."""
         import torch
 
-        from nasrun.spaces.mixture import Mixture
-        from nasrun.training.supernet.dropping import dropped
+        from nasrun.training.supernet.dropping import with_dropped_paths
 
         noise = torch.Generator().manual_seed(int(rng.integers(2**62)))
-
-        def drop(token: Token, value: "torch.Tensor") -> "torch.Tensor":
-            return value if token == self._space.skip else dropped(value, rate, noise)
-
-        return lambda rng: [replace(Mixture.of(genome), drop=drop) for genome in draws(rng)]
+        return with_dropped_paths(draws, self._space.skip, rate, noise)
 
     def sample(self, rng: np.random.Generator) -> Genome | None:
         if self._weighted is None:
@@ -245,28 +240,28 @@ class Supernet(WeightSharing):
         return genome
 
     def _score(self, trainer: "SharedTrainer", genome: Genome, part: "DeviceSplit") -> Mapping[str, float]:
-        if self._options.statistics == "batch":
+        if self.settings.statistics == "batch":
             return super()._score(trainer, genome, part)
         return trainer.measure(self._alone(trainer, genome), part)
 
     def _timed_step(self, trainer: "SharedTrainer", genome: Genome) -> None:
         trainer.time_step(self._group(lambda rng: genome)(np.random.default_rng(0)))
 
-    def _new(self, seed: int, *, split: bool = False) -> "SharedTrainer":
+    def new_trainer(self, seed: int, *, split: bool = False) -> "SharedTrainer":
         from nasrun.training.supernet.trainer import SharedTrainer
 
         data, runtime = self._device
         model = self._network(self._split_network if split else self._space.supernet, seed)
-        head = self._auxiliary_head(model, seed) if self._options.auxiliary else None
-        distils = self._options.distil == "inplace"
-        train = self._parts["train"]
-        return SharedTrainer(model, data, train, self._options, runtime, distils=distils, auxiliary=head)
+        head = self._auxiliary_head(model, seed) if self.settings.auxiliary else None
+        distils = self.settings.distil == "inplace"
+        train = self.parts["train"]
+        return SharedTrainer(model, data, train, self.settings, runtime, distils=distils, auxiliary=head)
 
     def _split_network(self, task: Task) -> "torch.nn.Module":
         from nasrun.training.supernet.splitting import SplitNetwork
 
-        assert self._options.split is not None
-        position = self._options.split - 1
+        assert self.settings.split is not None
+        position = self.settings.split - 1
         return SplitNetwork(position, self._space.positions()[position], lambda: self._space.supernet(task))
 
     def _auxiliary_head(self, model: "torch.nn.Module", seed: int) -> "AuxiliaryHead":
@@ -277,6 +272,6 @@ class Supernet(WeightSharing):
         name, channels = place
 
         def make(task: Task) -> AuxiliaryHead:
-            return AuxiliaryHead(model, name, channels, task.outputs, self._options.auxiliary)
+            return AuxiliaryHead(model, name, channels, task.outputs, self.settings.auxiliary)
 
         return self._network(make, seed)

@@ -19,6 +19,7 @@ class Synthetic(Evaluator):
     """
 
     metrics = ("val_accuracy", "parameters", "flops")
+    final_step = "no test"
 
     def __init__(
         self,

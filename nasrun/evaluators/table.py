@@ -37,6 +37,8 @@ class Table(Evaluator):
     at that length: `val_regret`, `test_regret`.
     """
 
+    final_step = "look-up in the table"
+
     def __init__(
         self,
         space: SearchSpace,

@@ -69,6 +69,7 @@ class WeightSharing(SharedEvaluator):
     """Its name in `evaluator=`."""
 
     metrics = ("val_accuracy", "val_loss", "parameters", "flops")
+    final_step = "test with the shared weights"
 
     def __init__(self, space: SearchSpace, dataset: Dataset, hardware: Hardware, settings: SharingSettings) -> None:
         if dataset.task.kind != "classification":
@@ -76,21 +77,27 @@ class WeightSharing(SharedEvaluator):
         if hardware.is_remote:
             named, alone = hardware.named
             raise ConfigError(f"{named}: evaluator={self.OPTION} trains in one process; use {alone}")
-        self._space, self._dataset, self._hardware, self._settings = space, dataset, hardware, settings
+        self._space, self._dataset, self._hardware = space, dataset, hardware
+        self.settings = settings
+        """The options."""
         self.rounds, self.pad_to = settings.rounds, settings.pad_to
-        self._task = dataset.task.enlarged(settings.pad_to)
+        self.task = dataset.task.enlarged(settings.pad_to)
         """Of the networks that are searched for, of whose size parameters and FLOPs are told."""
-        size, height, width = settings.image_size, self._task.height, self._task.width
+        size, height, width = settings.image_size, self.task.height, self.task.width
         if size is not None and size > max(height, width):
             raise ConfigError(
                 f"evaluator.image_size={size}: images have {height} x {width} already; give less, or null, which takes "
                 "them as they are"
             )
-        self._small_task = self._task.shrunk(size)
+        self._small_task = self.task.shrunk(size)
         """Of the networks that are trained here."""
+        if self._small_task != self.task:
+            self.final_step = "no test, since the search is on smaller images (evaluator.image_size)"
         self._runtime: Runtime | None = None
         self._data: DeviceData | None = None
-        self._parts: dict[str, DeviceSplit] = {}
+        self.parts: dict[str, DeviceSplit] = {}
+        """The parts of the data, as they are trained and scored on, from `prepare` on: `train`; `scored` and
+        `held_out`, into which the validation images are cut; `test`."""
         self._trainer: SharedTrainer | None = None
 
     def prepare(self, recorded: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -105,39 +112,39 @@ class WeightSharing(SharedEvaluator):
         validation = self._resized(data.split("validation"))
         rng = seeding.generator(self._dataset.split_seed, seeding.Purpose.SHARED)
         labels = self._dataset.load().validation.labels
-        self._parts = {name: self._resized(data.split(name)) for name in ("train", "test")}
+        self.parts = {name: self._resized(data.split(name)) for name in ("train", "test")}
         for name, places in zip(
-            ("scored", "held_out"), cut(labels, self._task.outputs, self._settings.held_out, rng), strict=True
+            ("scored", "held_out"), cut(labels, self.task.outputs, self.settings.held_out, rng), strict=True
         ):
             if not len(places):
                 raise ConfigError(
-                    f"evaluator.held_out={self._settings.held_out}: leaves nothing of {len(labels)} validation images"
+                    f"evaluator.held_out={self.settings.held_out}: leaves nothing of {len(labels)} validation images"
                 )
             index = torch.from_numpy(places).to(self._runtime.device)
-            self._parts[name] = validation.some(index)
+            self.parts[name] = validation.some(index)
         self._trainer = None
         return dict(recorded) if recorded else {"runtime": self._runtime._asdict()}
 
     def _splits(self) -> Splits:
         """The data, with what their pixels are brought to."""
         splits = self._dataset.load()
-        if self._settings.standardise:
+        if self.settings.standardise:
             return splits
         return replace(splits, mean=(0.0,) * len(splits.mean), std=(1.0,) * len(splits.std))
 
     def _resized(self, split: "DeviceSplit") -> "DeviceSplit":
         from nasrun.training.supernet.image_sizes import padded, shrunk
 
-        return shrunk(padded(split, self.pad_to), self._settings.image_size)
+        return shrunk(padded(split, self.pad_to), self.settings.image_size)
 
     def evaluate(self, jobs: Sequence[Job]) -> Iterator[Measurement]:
         for job in jobs:
             started = time.monotonic()
             number, genome = job.trial.number, job.trial.proposal.genome
             try:
-                found = self._score(self._ready, genome, self._scored(job))
+                found = self._score(self.trainer, genome, self._scored(job))
                 metrics: dict[str, float] = {f"val_{name}": value for name, value in found.items()}
-                cost = self._space.cost(genome, self._task)
+                cost = self._space.cost(genome, self.task)
                 metrics |= {"parameters": cost.parameters, "flops": cost.flops}
                 yield Measurement(number, job.repeat, "ok", metrics, None, time.monotonic() - started)
             except Exception as error:
@@ -145,34 +152,32 @@ class WeightSharing(SharedEvaluator):
 
     def _score(self, trainer: "SharedTrainer", genome: Genome, part: "DeviceSplit") -> Mapping[str, float]:
         """Accuracy and loss of an architecture with its part of the shared weights."""
-        return trainer.score(genome, part, self._settings.score_batch)
+        return trainer.score(genome, part, self.settings.score_batch)
 
     def _scored(self, job: Job) -> "DeviceSplit":
         """What a job is scored on: all of the scored validation data, or a random batch that follows from its seed."""
         import torch
 
-        part = self._parts["scored"]
-        if self._settings.score == "whole" or len(part) <= self._settings.score_batch:
+        part = self.parts["scored"]
+        if self.settings.score == "whole" or len(part) <= self.settings.score_batch:
             return part
         rng = seeding.generator(job.seed, seeding.Purpose.ORDER)
-        index = torch.from_numpy(rng.choice(len(part), self._settings.score_batch, replace=False)).to(
-            part.labels.device
-        )
+        index = torch.from_numpy(rng.choice(len(part), self.settings.score_batch, replace=False)).to(part.labels.device)
         return part.some(index)
 
     def final(self, job: Job) -> Mapping[str, Any]:
         """The winner with its shared weights, in a network of its own, on what was held out and on the test set."""
         import torch
 
-        if self._small_task != self._task:
+        if self._small_task != self.task:
             return {}
         started = time.monotonic()
         genome = job.trial.proposal.genome
-        model = self._alone(self._ready, genome)
+        model = self.stand_alone(genome)
         metrics: dict[str, float] = {}
         for part, prefix in (("held_out", "test_held_out"), ("test", "test")):
             outputs: list[torch.Tensor] = []
-            found = self._ready.measure(model, self._parts[part], on_outputs=outputs.append)
+            found = self.trainer.measure(model, self.parts[part], on_outputs=outputs.append)
             metrics |= {f"{prefix}_{name}": value for name, value in found.items()}
         if job.save_to is not None:
             splits = self._splits()
@@ -183,8 +188,12 @@ class WeightSharing(SharedEvaluator):
         seconds = time.monotonic() - started
         return {"metrics": metrics, "history": [], "seconds": seconds, "trained_on": "the shared weights"}
 
+    def stand_alone(self, genome: Genome) -> "torch.nn.Module":
+        """An architecture with its shared weights in a network of its own, whose running statistics are made anew; in
+        evaluation mode, for images as they are in `parts`."""
+        return self._alone(self.trainer, genome)
+
     def _alone(self, trainer: "SharedTrainer", genome: Genome) -> "torch.nn.Module":
-        """An architecture with its shared weights in a network of its own, whose running statistics are made anew."""
         import torch
 
         with torch.random.fork_rng([]):
@@ -197,7 +206,7 @@ class WeightSharing(SharedEvaluator):
 
     def estimate(self, trial: Trial, timer: Callable[[], float] | None = None) -> float | None:
         """Seconds of one trial: its score, and its share of an epoch, from five steps of its architecture."""
-        trainer, genome = self._new(UNTRAINED), trial.proposal.genome
+        trainer, genome = self.new_trainer(UNTRAINED), trial.proposal.genome
         timer = timer or time.monotonic
         epoch = self._epoch_seconds(trainer, genome, timer)
         started = timer()
@@ -208,7 +217,7 @@ class WeightSharing(SharedEvaluator):
         """Seconds of the epochs before the first trial."""
         if not self.warm_up_epochs:
             return 0.0
-        return self.warm_up_epochs * self._epoch_seconds(self._new(UNTRAINED), genome, time.monotonic)
+        return self.warm_up_epochs * self._epoch_seconds(self.new_trainer(UNTRAINED), genome, time.monotonic)
 
     def _epoch_seconds(self, trainer: "SharedTrainer", genome: Genome, timer: Callable[[], float]) -> float:
         seconds = []
@@ -219,18 +228,19 @@ class WeightSharing(SharedEvaluator):
         return sorted(seconds)[TIMED_STEPS // 2] * trainer.steps
 
     def save(self, path: Path) -> None:
-        self._ready.save(path)
+        self.trainer.save(path)
 
     def load(self, path: Path) -> None:
-        self._ready.load(path)
+        self.trainer.load(path)
 
     def _timed_step(self, trainer: "SharedTrainer", genome: Genome) -> None:
         """What an epoch does once for each batch."""
         trainer.time_step([genome])
 
     @abstractmethod
-    def _new(self, seed: int) -> "SharedTrainer":
-        """New shared weights by a seed; torch's global generators stay as they were."""
+    def new_trainer(self, seed: int) -> "SharedTrainer":
+        """New shared weights by a seed, and what trains them; torch's global generators stay as they were. RuntimeError
+        before `prepare`."""
 
     def _network(self, make: "Callable[[Task], Module]", seed: int) -> "Module":
         """A network with new weights by a seed."""
@@ -248,7 +258,9 @@ class WeightSharing(SharedEvaluator):
         return self._data, self._runtime
 
     @property
-    def _ready(self) -> "SharedTrainer":
+    def trainer(self) -> "SharedTrainer":
+        """The shared weights as they are by now, with what trains and scores them; before the first epoch new ones by a
+        fixed seed. RuntimeError before `prepare`."""
         if self._trainer is None:
-            self._trainer = self._new(UNTRAINED)
+            self._trainer = self.new_trainer(UNTRAINED)
         return self._trainer

@@ -55,8 +55,8 @@ class Final:
             for start in self._directory.glob(f"best/{START.format('*')}"):
                 start.unlink()
             return
-        console.on_final_training(best)
         job = self._job(best)
+        console.on_final_training(best, self._setup.evaluator.final_step)
         try:
             if behind:
                 result = self._longer(job, behind)

@@ -49,9 +49,9 @@ class Observers(Observer):
         for observer in self._observers:
             observer.on_trial_complete(record, best)
 
-    def on_final_training(self, best: TrialRecord) -> None:
+    def on_final_training(self, best: TrialRecord, step: str) -> None:
         for observer in self._observers:
-            observer.on_final_training(best)
+            observer.on_final_training(best, step)
 
     def on_finish(self, summary: Mapping[str, Any]) -> None:
         for observer in self._observers:

@@ -45,6 +45,6 @@ class Presence(Observer):
     def on_trial_complete(self, record: TrialRecord, best: TrialRecord | None) -> None:
         self._epochs.pop(record.trial.number, None)
 
-    def on_final_training(self, best: TrialRecord) -> None:
+    def on_final_training(self, best: TrialRecord, step: str) -> None:
         self._phase = "final"
         self._epochs.clear()

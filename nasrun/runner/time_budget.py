@@ -62,7 +62,7 @@ class TimeBudget:
         self._since = self._recorded = self._planned = 0.0
         self._last: Proposal | None = None
         self._live = False
-        self._threads = ThreadChoice(setup.evaluator, self._time, say)
+        self._threads = ThreadChoice(setup.evaluator, self.pass_seconds, say)
         strategy.epoch_seconds, strategy.work = self.epoch_seconds, setup.evaluator.work
 
     @property
@@ -105,13 +105,20 @@ class TimeBudget:
         plan = make_plan(self.left, seconds * self._cheaper, self._images, 1 / self._share, None if best else genome)
         return plan._replace(share=share, threads=self._threads.now), genome, seconds
 
+    def pass_seconds(self, genome: Genome) -> float:
+        """Seconds that a pass over the training part takes a genome's network, by the clock of the budget."""
+        trial = Trial(0, Proposal(genome, budget=1))
+        seconds = self._setup.evaluator.estimate(trial, self.clock.read)
+        assert seconds is not None, "a time budget is for evaluators that train"
+        return seconds / self._setup.evaluator.work(1, 1)
+
     def epoch_seconds(self, genome: Genome) -> float:
         """Seconds per epoch of a genome's network: recorded, or measured and then recorded."""
         key = self._key(genome)
         if key not in self._speeds:
             if not self._live or self._log is None:
                 raise LookupError(f"the speed of {self._setup.space.format(genome)} is not on record")
-            whole = self._passes.get(key) or self._time(genome)
+            whole = self._passes.get(key) or self.pass_seconds(genome)
             seconds = whole * self._part_of_epoch
             self._log.append(SpeedMeasured(genome=genome, epoch_seconds=seconds))
             self._speeds[key] = seconds
@@ -119,8 +126,8 @@ class TimeBudget:
 
     def final_epoch_seconds(self, genome: Genome) -> float:
         """Expected seconds per epoch of the final training, which does not validate after each epoch."""
-        alone = self._setup.evaluator.use_threads(None)  # all workers are idle by now
-        seconds = self._time(genome) * self._part_of_epoch if alone else self.epoch_seconds(genome)
+        alone = self._setup.evaluator.use_threads(None)  # workers are idle by now
+        seconds = self.pass_seconds(genome) * self._part_of_epoch if alone else self.epoch_seconds(genome)
         return self._final_epoch_seconds(seconds)
 
     def segment_threads(self, genome: Genome, slower: float, seconds: float) -> tuple[int | None, float | None]:
@@ -293,17 +300,10 @@ class TimeBudget:
         return Timing(middling, self._time_aloud(middling), True), 1.0
 
     def _time_aloud(self, genome: Genome) -> float:
-        """`_time`, with a message to the user, because it takes seconds."""
-        seconds = self._time(genome)
+        """`pass_seconds`, with a message to the user, since it takes seconds."""
+        seconds = self.pass_seconds(genome)
         self._say(f"timed {self._setup.space.format(genome)}: {seconds:.3g} s for {self._images:,} images")
         return seconds
-
-    def _time(self, genome: Genome) -> float:
-        """Seconds of a pass of a genome's network over the training part, by the clock of the budget."""
-        trial = Trial(0, Proposal(genome, budget=1))
-        seconds = self._setup.evaluator.estimate(trial, self.clock.read)
-        assert seconds is not None, "a time budget is for evaluators that train"
-        return seconds / self._setup.evaluator.work(1, 1)
 
     @property
     def _part_of_epoch(self) -> float:

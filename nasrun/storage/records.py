@@ -314,8 +314,8 @@ class Observer:
     def on_trial_complete(self, record: TrialRecord, best: TrialRecord | None) -> None:
         """A trial is complete; `best` is the best so far, this one included."""
 
-    def on_final_training(self, best: TrialRecord) -> None:
-        """The search has ended, and the winner's final training and test start."""
+    def on_final_training(self, best: TrialRecord, step: str) -> None:
+        """The search has ended, and what is done with the winner starts: `step`, in words (`Evaluator.final_step`)."""
 
     def on_finish(self, summary: Mapping[str, Any]) -> None:
         """The run has ended and its files are written; `summary` is the content of `summary.json`."""

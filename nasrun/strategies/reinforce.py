@@ -77,7 +77,7 @@ class Reinforce(Strategy):
 
     def draw(self, rng: np.random.Generator) -> Genome:
         """A genome drawn from the current policy with the caller's generator; changes nothing."""
-        learner = self._made()
+        learner = self.learner
         genome: Genome = ()
         with learner.walk() as walker:
             while legal := self._space.choices(genome):
@@ -94,25 +94,29 @@ class Reinforce(Strategy):
         self._remember(proposal.genome, -float("inf"))
 
     def _remember(self, genome: Genome, score: float) -> None:
-        """Keep an episode; learn when there are enough."""
+        """Keep an episode; when there are enough, learn from them."""
+        self._told.append(self.episode(genome, self._reward(score)))
+        if len(self._told) == self._update_every:
+            self._curves["entropy"].append(self.learner.learn(self._told))
+            self._curves["baseline"].append(self.learner.baseline or 0.0)
+            self._told = []
+
+    def episode(self, genome: Genome, reward: float) -> "Episode":
+        """A genome with its reward, as the policy learns of it."""
         from nasrun.strategies.controllers.lstm_policy import Episode
 
-        learner = self._made()
+        learner = self.learner
         prefixes = [genome[:place] for place in range(len(genome))]
         legal = [self._legal(learner, prefix, self._space.choices(prefix)) for prefix in prefixes]
-        reward = self._reward(score)
-        self._told.append(Episode(self._rows_of(genome), legal, reward))
-        if len(self._told) == self._update_every:
-            self._curves["entropy"].append(learner.learn(self._told))
-            self._curves["baseline"].append(learner.baseline or 0.0)
-            self._told = []
+        return Episode(self._rows_of(genome), legal, reward)
 
     def notes(self) -> Mapping[str, Any]:
         """For each step the entropy of the policy before it, in nats, and the baseline; with `reward=ienas` also how
         many accuracies were compared with a mean, and how many of them got the penalty."""
         return {**self._curves, **self._reward.notes()}
 
-    def _made(self) -> "PolicyLearner":
+    @property
+    def learner(self) -> "PolicyLearner":
         """The policy; made when first needed, because it imports torch."""
         if self._learner is None:
             from nasrun.strategies.controllers.lstm_policy import NO_KINDS, PolicyLearner, TokenKinds

@@ -60,6 +60,7 @@ class MLflow(Tracker):
     def begin(self, run: TrackedRun, trials: Sequence[TrackedTrial]) -> None:
         self._run = run
         experiment = self._open(self._experiment or run.sweep or "nasrun")
+        self._entities = importlib.import_module("mlflow.entities")
         found = self._client.search_runs([experiment], f"tags.`nasrun.id` = '{run.id}'", max_results=1)
         if found:
             self._id = found[0].info.run_id
@@ -114,27 +115,17 @@ class MLflow(Tracker):
         """Connect to the server, or open the store and create it if needed; return the id of an experiment."""
         if self._server:
             assert self._uri is not None
-            self._load(self._uri)
+            self._client = client_of(self._uri)
             return self._experiment_id(experiment, None)
         store = self._run.folder / STORE if self._uri is None else _file(self._uri)
         store.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(store.with_name(f".{store.name}.lock"), timeout=LOCK_SECONDS):
             # Two processes of a sweep that create the same store at once would both fail.
             uri = _uri(store)
-            self._load(uri)
+            self._client = client_of(uri)
             made = self._experiment_id(experiment, (store.parent / ARTIFACTS).as_uri())
             _remove_stray(Path(uri.removeprefix(SQLITE)).parent, store)
             return made
-
-    def _load(self, uri: str) -> None:
-        """Import MLflow without its output and open a store."""
-        for name, value in PATIENCE.items():
-            os.environ.setdefault(name, value)
-        module = importlib.import_module("mlflow")
-        for name in ("mlflow", "alembic"):
-            logging.getLogger(name).setLevel(logging.ERROR)
-        self._entities = importlib.import_module("mlflow.entities")
-        self._client = module.MlflowClient(tracking_uri=uri)
 
     def _experiment_id(self, name: str, artifacts: str | None) -> str:
         """The experiment with a name, created if needed; its files are stored in `artifacts`, or where the server
@@ -148,6 +139,17 @@ class MLflow(Tracker):
                 if found is None:
                     raise
         return str(found.experiment_id)
+
+
+def client_of(uri: str) -> Any:
+    """MLflow's client of a store (`sqlite:///FILE`) or of a server, with MLflow imported, silent, and as patient as
+    `PATIENCE` says."""
+    for name, value in PATIENCE.items():
+        os.environ.setdefault(name, value)
+    module = importlib.import_module("mlflow")
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    return module.MlflowClient(tracking_uri=uri)
 
 
 def _check_file(uri: str) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas
@@ -98,6 +99,16 @@ def test_mistakes_are_exceptions_and_leave_nothing(tmp_path: Path) -> None:
                 call(wrong, directory=tmp_path / "run")  # type: ignore[operator]
         with pytest.raises(nasrun.ConfigError, match=f"^{text}"):
             nasrun.AskTell("nasbench201", "random", wrong)  # type: ignore[arg-type]
+    opening: list[Any] = [nasrun.load_run, nasrun.compare, nasrun.resume, lambda path: nasrun.compare([path])]
+    for opened in opening:
+        for path in (5, None):
+            with pytest.raises(nasrun.ConfigError, match=rf"^{path}: expected .*the path of a .*, as in '\S+'$"):
+                opened(path)
+    for call in (nasrun.run, nasrun.sweep):
+        with pytest.raises(nasrun.ConfigError, match=r"^5: expected the path of a directory, as in 'outputs/run'$"):
+            call([*LOOKUP], directory=5, progress=False)  # type: ignore[operator]
+    with pytest.raises(nasrun.ConfigError, match=r"^by=5: expected a key of the config or a list of them"):
+        nasrun.compare(tmp_path, by=5)  # type: ignore[arg-type]
     with pytest.raises(nasrun.ConfigError, match="expected a Strategy"):
         nasrun.run([*LOOKUP], directory=tmp_path / "run", strategy=dict, progress=False)
     with pytest.raises(nasrun.ConfigError, match="hardware: not expected"):

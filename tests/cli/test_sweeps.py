@@ -7,12 +7,13 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 import yaml
 
+from nasrun.core import Job, Measurement
 from nasrun.evaluators.synthetic import Synthetic
 from nasrun.storage import journal
 from tests.conftest import COMMAND
@@ -42,16 +43,17 @@ def line(answer: "subprocess.CompletedProcess[str]", code: int) -> str:
 
 def interrupted(command: Callable, words: str, monkeypatch: pytest.MonkeyPatch, *, at: int) -> str:
     """The output of a sweep that gets SIGTERM at its n-th trial."""
-    real, calls = Synthetic._measure, []
+    real, calls = Synthetic.evaluate, []
 
-    def measure(*arguments: object, **named: object) -> object:
-        calls.append(1)
-        if len(calls) == at:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return real(*arguments, **named)
+    def evaluate(evaluator: Synthetic, jobs: Sequence[Job]) -> Iterator[Measurement]:
+        for job in jobs:
+            calls.append(1)
+            if len(calls) == at:
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield from real(evaluator, [job])
 
     with monkeypatch.context() as patched:
-        patched.setattr(Synthetic, "_measure", measure)
+        patched.setattr(Synthetic, "evaluate", evaluate)
         return line(command(words), 130)
 
 

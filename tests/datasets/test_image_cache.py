@@ -172,7 +172,7 @@ def test_a_full_disk_falls_back_to_memory_and_says_so(
     assert line.startswith(f"nasrun: {tmp_path / 'cache' / 'images'}: cannot hold 0.0 MB of decoded pictures (No space")
     assert line.endswith("they are decoded into memory, in every run; name another folder as dataset.cache=FOLDER")
     assert [path.name for path in (tmp_path / "cache" / "images").iterdir()] == ["lock"]
-    monkeypatch.setattr(image_cache, "_memory", lambda: 10_000)
+    monkeypatch.setattr(image_cache, "memory_bytes", lambda: 10_000)
     with pytest.raises(DatasetError, match=r"No space left on device\), nor can the memory; name another folder"):
         folder(pictures, "auto", corrupt="skip")
     with pytest.raises(DatasetError, match=r"^dataset\.cache=.*mine: .* \(No space left on device\); name another"):

@@ -51,14 +51,14 @@ def shared() -> Callable[[str], tuple[StagedCNN, Any]]:
 @pytest.mark.parametrize("name", SPACES)
 def test_the_number_of_weights_is_known_by_formula(name: str, shared: Callable[[str], Any]) -> None:
     one, network = shared(name)
-    widest = one._limits.widths[-1]
+    widest = one.limits.widths[-1]
     count = sum(weight.numel() for weight in network.parameters())
-    assert shared_weights(one._limits, TASK, one.resolution, widest) == count
+    assert shared_weights(one.limits, TASK, one.resolution, widest) == count
     if widest > 8:
         expected = sum(
             weight.numel() for weight in space(**{**SPACES[name], "max_width": 8}).supernet(TASK).parameters()
         )
-        assert shared_weights(one._limits, TASK, one.resolution, 8) == expected
+        assert shared_weights(one.limits, TASK, one.resolution, 8) == expected
 
 
 @settings(max_examples=40, deadline=None)
@@ -129,7 +129,7 @@ def test_a_sandwich_is_a_draw_with_parts_of_it(monkeypatch: pytest.MonkeyPatch) 
     for first, smallest, *others in groups:
         assert smallest == chosen.smaller(first)
         assert len(others) == 2
-        prices = [chosen.cost(genome, evaluator._task).parameters for genome in (smallest, *others, first)]
+        prices = [chosen.cost(genome, evaluator.task).parameters for genome in (smallest, *others, first)]
         assert prices[0] <= min(prices[1:])
         assert max(prices) == prices[-1]
 

@@ -66,3 +66,13 @@ def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match=r"hardware.latency_by=onnx: needs no_such_package; install nasrun\[export\]"):
         prepared("hardware.latency_by=onnx")
     prepared("hardware.latency_by=pytorch")
+
+
+@pytest.mark.parametrize("words", [(), ("objective.metric=parameters", "objective.mode=min")])
+def test_it_is_refused_where_nothing_asks_for_latencies(words: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError) as error:
+        setup_of("hardware.latency_by=onnx", *words)
+    assert str(error.value).startswith("hardware.latency_by=onnx: no option needs latencies; add constraints.latency_")
+    assert "\n" not in str(error.value)
+    setup_of("hardware.latency_by=onnx", "constraints.latency_ms=5")
+    setup_of("hardware.latency_by=pytorch", *words)

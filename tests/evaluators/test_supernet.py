@@ -12,9 +12,11 @@ from nasrun.core.options import ConfigError
 from nasrun.evaluators.supernet import Supernet
 from nasrun.spaces.elastic import part_of
 from nasrun.spaces.nasbench201.encoding import OPERATIONS
+from nasrun.training.data import DeviceData, DeviceSplit
 from nasrun.training.supernet.image_sizes import padded
 from nasrun.training.supernet.settings import SharedSettings
 from nasrun.training.supernet.trainer import SharedTrainer
+from tests.evaluators.conftest import RUNTIME
 from tests.support import FOUR_CLASSES, setup_of
 
 SPACES = {
@@ -45,7 +47,7 @@ def job(genome: Genome, number: int = 0) -> Job:
 
 
 def weights_of(evaluator: Supernet) -> dict[str, torch.Tensor]:
-    return {name: weight.detach().clone() for name, weight in evaluator._ready.model.named_parameters()}
+    return {name: weight.detach().clone() for name, weight in evaluator.trainer.model.named_parameters()}
 
 
 @spaces
@@ -71,15 +73,15 @@ def test_an_architecture_is_a_part_of_the_shared_network(space: str) -> None:
 @spaces
 def test_a_step_changes_the_sampled_path_alone(space: str) -> None:
     evaluator, chosen = prepared(space)
-    trainer = evaluator._ready
+    trainer = evaluator.trainer
     rng = np.random.default_rng(0)
     images, labels = torch.rand(16, 1, 8, 8), torch.arange(16) % 4
     for _ in range(4):  # the momentum of those before must not move anything either
         genome = chosen.sample(rng)
         before = weights_of(evaluator)
         trainer.step(images, labels, [genome], 0.05)
-        name_of = chosen.supernet_name(genome, evaluator._task)
-        path = {name_of(name) for name, _ in chosen.build(genome, evaluator._task).named_parameters()}
+        name_of = chosen.supernet_name(genome, evaluator.task)
+        path = {name_of(name) for name, _ in chosen.build(genome, evaluator.task).named_parameters()}
         changed = {name for name, weight in weights_of(evaluator).items() if not torch.equal(weight, before[name])}
         assert changed <= path
         assert name_of("output.weight") in changed
@@ -131,24 +133,29 @@ def test_the_epoch_follows_from_its_generator() -> None:
 
 def test_no_part_of_the_data_is_seen_twice() -> None:
     evaluator, _ = prepared("micro_cell")
-    data = evaluator._data
-    assert data is not None
-    parts = evaluator._parts
+    parts = evaluator.parts
     assert len(parts["scored"]) == 56
     assert len(parts["held_out"]) == 24
     images = [image.tobytes() for name in parts for image in parts[name].images.numpy()]
     assert len(set(images)) == len(images) == 120 + 80 + 40
-    assert evaluator._ready.steps == 4  # 120 images in batches of 32: the last is filled up
+    assert evaluator.trainer.steps == 4  # 120 images in batches of 32: the last is filled up
 
 
-def test_scores_are_of_a_batch_by_the_seed_or_of_all() -> None:
+def test_scores_are_of_a_batch_by_the_seed_or_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = set()
+    score = SharedTrainer.score
+
+    def watched(trainer: SharedTrainer, genome: Genome, split: DeviceSplit, batch_size: int) -> Any:
+        sizes.add(len(split))
+        return score(trainer, genome, split, batch_size)
+
+    monkeypatch.setattr(SharedTrainer, "score", watched)
     evaluator, space = prepared("micro_cell")
     genome = space.sample(np.random.default_rng(0))
     jobs = [job(genome, number) for number in range(6)]
     found = [m.metrics["val_loss"] for m in evaluator.evaluate(jobs)]
     assert len(set(found)) == 6
     assert [m.metrics["val_loss"] for m in evaluator.evaluate(jobs)] == found
-    sizes = {len(evaluator._scored(one)) for one in jobs}
     assert sizes == {16}
     whole, _ = prepared("micro_cell", "evaluator.score=whole")
     assert len({m.metrics["val_loss"] for m in whole.evaluate(jobs)}) == 1
@@ -164,42 +171,42 @@ def test_the_winner_is_a_network_of_its_own(space: str, tmp_path: Path) -> None:
     genome = chosen.sample(np.random.default_rng(5))
     path = tmp_path / "model.safetensors"
     result = evaluator.final(job(genome)._replace(save_to=str(path)))
-    model = chosen.build(genome, evaluator._task)
+    model = chosen.build(genome, evaluator.task)
     model.load_state_dict(load_weights(path))
-    again = evaluator._ready.measure(model, evaluator._parts["test"])
+    again = evaluator.trainer.measure(model, evaluator.parts["test"])
     assert result["metrics"]["test_accuracy"] == again["accuracy"]
     assert {"test_held_out_accuracy", "test_held_out_loss", "test_loss"} < set(result["metrics"])
-    shared = evaluator._ready.score(genome, evaluator._parts["test"], 40)
+    shared = evaluator.trainer.score(genome, evaluator.parts["test"], 40)
     assert abs(shared["accuracy"] - again["accuracy"]) < 0.2  # statistics of the batch, and of the training data
 
 
 def test_batches_have_images_from_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """Data may lie class by class, as those of folders do: statistics of a batch would be those of a class or two."""
     evaluator, space = prepared("nasbench201")
-    trainer, genome = evaluator._ready, space.sample(np.random.default_rng(0))
+    genome = space.sample(np.random.default_rng(0))
+    by_class = [part.some(torch.argsort(part.labels)) for part in (evaluator.parts["train"], evaluator.parts["scored"])]
+    data = DeviceData(setup_of(*SMALL, "search_space=nasbench201").dataset.load(), "cpu")
+    trainer = SharedTrainer(space.supernet(evaluator.task), data, by_class[0], evaluator.settings, RUNTIME)
     seen: list[list[int]] = []
-    inputs = SharedTrainer._inputs
+    inputs = SharedTrainer.inputs
 
     def watched(one: SharedTrainer, split: Any, index: torch.Tensor, augment: Any = None) -> Any:
         found = inputs(one, split, index, augment)
         seen.append(found[1].tolist())
         return found
 
-    monkeypatch.setattr(SharedTrainer, "_inputs", watched)
-    for part in ("scored", "train"):
-        split = evaluator._parts[part]
-        evaluator._parts[part] = trainer._split = split.some(torch.argsort(split.labels))
-        trainer.score(genome, evaluator._parts[part], 16)
+    monkeypatch.setattr(SharedTrainer, "inputs", watched)
+    for split in by_class:
+        assert set(split.labels[:16].tolist()) != {0, 1, 2, 3}
+        trainer.score(genome, split, 16)
         assert sum(map(len, seen)) == len(split)
-        evaluator._alone(trainer, genome)
+        trainer.alone(space.build(genome, evaluator.task), space.supernet_name(genome, evaluator.task), batches=20)
         assert len(seen) >= 5
         assert all(set(labels) == {0, 1, 2, 3} for labels in seen)
         seen.clear()
 
 
 def test_borders_are_repeated() -> None:
-    from nasrun.training.data import DeviceSplit
-
     split = DeviceSplit(torch.arange(12, dtype=torch.uint8).view(1, 1, 3, 4), torch.zeros(1, dtype=torch.long))
     images = padded(split, 6).images
     assert images.shape == (1, 1, 6, 6)

@@ -9,6 +9,7 @@ import torch
 
 from nasrun.core.options import ConfigError
 from nasrun.spaces.nasbench201.encoding import OPERATIONS
+from nasrun.training.supernet import dropping
 from nasrun.training.supernet.image_sizes import shrunk
 from tests.evaluators.test_supernet import groups_of, job, prepared, spaces, weights_of
 
@@ -60,9 +61,9 @@ class TestSampling:
         groups = groups_of(evaluator, chosen.sample, monkeypatch)
         assert {len(group) for group in groups} == {4}
         [(largest, smallest)] = {(group[0], group[1]) for group in groups}
-        flops = [chosen.cost(chosen.sample(np.random.default_rng(n)), evaluator._task).flops for n in range(30)]
-        assert chosen.cost(smallest, evaluator._task).flops <= min(flops)
-        assert max(flops) <= chosen.cost(largest, evaluator._task).flops
+        flops = [chosen.cost(chosen.sample(np.random.default_rng(n)), evaluator.task).flops for n in range(30)]
+        assert chosen.cost(smallest, evaluator.task).flops <= min(flops)
+        assert max(flops) <= chosen.cost(largest, evaluator.task).flops
         if space == "nasbench201":
             assert largest == ("nor_conv_3x3",) * 6
         assert len({group[2] for group in groups}) > 1
@@ -71,7 +72,7 @@ class TestSampling:
     def test_a_group_is_one_step_by_the_sum_of_its_gradients(self, distil: str) -> None:
         words = ("evaluator.momentum=0", "evaluator.clip_norm=null", "evaluator.sampling=sandwich")
         evaluator, space = prepared("nasbench201", *words, f"evaluator.distil={distil}")
-        trainer = evaluator._ready
+        trainer = evaluator.trainer
         genomes = [("nor_conv_3x3",) * 6, space.sample(np.random.default_rng(0))]
         images, labels = torch.rand(16, 1, 8, 8), torch.arange(16) % 4
         answers, gradients = labels, dict[str, torch.Tensor]()
@@ -96,7 +97,7 @@ class TestSampling:
         from nasrun.training.supernet.sampling import weights_by_cost
 
         evaluator, space = prepared("nasbench201", "evaluator.operation_weights=cost")
-        weights = weights_by_cost(space, evaluator._task)
+        weights = weights_by_cost(space, evaluator.task)
         assert set(weights) == set(OPERATIONS)
         assert sum(weights.values()) == pytest.approx(1, abs=1e-3)
         assert weights["none"] == weights["skip_connect"] == pytest.approx(0.1, abs=1e-3)
@@ -142,14 +143,14 @@ def test_running_statistics_make_a_score_independent_of_its_batch() -> None:
     evaluator.train_shared(space.sample, np.random.default_rng(0), 1, 1)
     genome = ("nor_conv_3x3", "skip_connect", "nor_conv_1x1", "none", "avg_pool_3x3", "nor_conv_3x3")
     [found] = evaluator.evaluate([job(genome)])
-    model = evaluator._alone(evaluator._ready, genome)
-    again = evaluator._ready.measure(model, evaluator._parts["scored"])
+    model = evaluator.stand_alone(genome)
+    again = evaluator.trainer.measure(model, evaluator.parts["scored"])
     assert found.metrics["val_loss"] == again["loss"]
-    part = evaluator._parts["scored"]
-    one = evaluator._ready.measure(model, part.some(torch.arange(1)))
+    part = evaluator.parts["scored"]
+    one = evaluator.trainer.measure(model, part.some(torch.arange(1)))
     assert one["loss"] >= 0  # of one image, which no statistics of a batch could be made of
     with torch.no_grad():
-        batch = evaluator._ready.score(genome, part, 128)
+        batch = evaluator.trainer.score(genome, part, 128)
     assert batch["loss"] != again["loss"]
 
 
@@ -166,31 +167,32 @@ def test_a_warm_up_counts_in_what_a_run_is_expected_to_take() -> None:
 class TestDroppedPaths:
     """Operations that give nothing for a share of the images, while training."""
 
-    def test_so_large_a_share_is_dropped_and_skip_connections_stay(self) -> None:
-        from nasrun.training.supernet.dropping import dropped
-
+    def test_so_large_a_share_is_dropped(self) -> None:
         value = torch.ones(4000, 2, 1, 1)
-        kept = dropped(value, 0.3, torch.Generator().manual_seed(0))
+        kept = dropping.dropped(value, 0.3, torch.Generator().manual_seed(0))
         assert float((kept == 0).float().mean()) == pytest.approx(0.3, abs=0.03)
         assert kept.max().item() == pytest.approx(1 / 0.7)
-        evaluator, _ = prepared("nasbench201", "evaluator.drop_path=0.5")
-        skips, convolutions = ("skip_connect",) * 6, ("nor_conv_3x3",) * 6
-        model, images = evaluator._ready.model, torch.rand(8, 1, 8, 8)
-        for genome, same in ((skips, True), (convolutions, False)):
-            draws = evaluator._with_dropped_paths(lambda rng, g=genome: [g], np.random.default_rng(0), 0.5)
-            [mixture] = draws(np.random.default_rng(0))
+
+    @pytest.mark.parametrize(("operation", "same"), [("skip_connect", True), ("nor_conv_3x3", False)])
+    def test_skip_connections_stay(self, operation: str, same: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+        evaluator, _ = prepared("nasbench201", "evaluator.drop_path=0.5", "evaluator.sampling=policy")
+        genome = (operation,) * 6
+        trained = groups_of(evaluator, lambda rng: genome, monkeypatch, epoch=3)
+        assert trained
+        model, images = evaluator.trainer.model, torch.rand(8, 1, 8, 8)
+        for [mixture] in trained:
             assert torch.equal(model(images, mixture), model(images, genome)) is same
 
     def test_it_grows_over_the_epochs_and_is_of_training_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
         rates = []
         evaluator, space = prepared("nasbench201", "evaluator.drop_path=0.4")
-        inner = evaluator._with_dropped_paths
+        inner = dropping.with_dropped_paths
 
-        def watched(draws: Any, rng: Any, rate: float) -> Any:
+        def watched(draws: Any, skip: Any, rate: float, noise: Any) -> Any:
             rates.append(rate)
-            return inner(draws, rng, rate)
+            return inner(draws, skip, rate, noise)
 
-        monkeypatch.setattr(evaluator, "_with_dropped_paths", watched)
+        monkeypatch.setattr(dropping, "with_dropped_paths", watched)
         for epoch in (1, 2, 4):
             evaluator.train_shared(space.sample, np.random.default_rng(epoch), epoch, 4)
         assert rates == pytest.approx([0.1, 0.2, 0.4])
@@ -207,9 +209,9 @@ class TestAuxiliaryHead:
 
     def test_its_loss_is_added_and_it_learns(self) -> None:
         evaluator, space = prepared("micro_cell", "evaluator.auxiliary=0.4")
-        trainer = evaluator._ready
-        assert trainer._auxiliary is not None
-        before = {name: weight.detach().clone() for name, weight in trainer._auxiliary.named_parameters()}
+        trainer = evaluator.trainer
+        assert trainer.auxiliary is not None
+        before = {name: weight.detach().clone() for name, weight in trainer.auxiliary.named_parameters()}
         images, labels = torch.rand(16, 1, 8, 8), torch.arange(16) % 4
         genome = space.sample(np.random.default_rng(0))
         seen: list[torch.Tensor] = []
@@ -217,11 +219,11 @@ class TestAuxiliaryHead:
         trainer.model.train()
         trainer.model(images, genome)
         features = seen[0].detach()
-        first = torch.nn.functional.cross_entropy(trainer._auxiliary(features), labels).item()
-        told = trainer._auxiliary.loss(labels).item()
+        first = torch.nn.functional.cross_entropy(trainer.auxiliary(features), labels).item()
+        told = trainer.auxiliary.loss(labels).item()
         assert told == pytest.approx(0.4 * first, rel=1e-4)
         trainer.step(images, labels, [genome], 0.05)
-        assert all(not torch.equal(weight, before[name]) for name, weight in trainer._auxiliary.named_parameters())
+        assert all(not torch.equal(weight, before[name]) for name, weight in trainer.auxiliary.named_parameters())
 
     def test_it_is_saved_and_has_no_part_in_scores(self, tmp_path: Path) -> None:
         one, space = prepared("micro_cell", "evaluator.auxiliary=0.4")
@@ -241,9 +243,8 @@ class TestAuxiliaryHead:
 
 def test_images_may_be_divided_by_255_alone() -> None:
     evaluator, _ = prepared("nasbench201", "evaluator.standardise=false")
-    data, part = evaluator._data, evaluator._parts["train"]
-    assert data is not None
-    images = data.normalise(part.images[:5], torch.contiguous_format)
+    part = evaluator.parts["train"]
+    images, _ = evaluator.trainer.inputs(part, torch.arange(5))
     torch.testing.assert_close(images, part.images[:5].float() / 255)
 
 
@@ -262,15 +263,17 @@ class TestImageSize:
 
     def test_networks_are_of_small_images_and_prices_of_those_of_the_data(self) -> None:
         evaluator, space = prepared("nasbench201", "evaluator.image_size=4")
-        assert {part.shape[1:] for part in evaluator._parts.values()} == {(4, 4)}
+        assert {part.shape[1:] for part in evaluator.parts.values()} == {(4, 4)}
         genome = ("nor_conv_3x3",) * 6
         [found] = evaluator.evaluate([job(genome)])
-        assert found.metrics["flops"] == space.cost(genome, evaluator._dataset.task).flops
+        assert found.metrics["flops"] == space.cost(genome, evaluator.task).flops
         assert evaluator.final(job(genome)) == {}
+        assert evaluator.final_step == "no test, since the search is on smaller images (evaluator.image_size)"
+        assert prepared("nasbench201")[0].final_step == "test with the shared weights"
 
     def test_it_is_the_size_behind_the_border(self) -> None:
         evaluator, _ = prepared("nasbench201", "evaluator.pad_to=12", "evaluator.image_size=6")
-        assert evaluator._parts["train"].shape[1:] == (6, 6)
+        assert evaluator.parts["train"].shape[1:] == (6, 6)
 
 
 class TestSplit:
@@ -280,14 +283,14 @@ class TestSplit:
 
     @pytest.mark.parametrize("space", ["nasbench201", "micro_cell"])
     def test_each_choice_goes_on_from_the_weights_of_all(self, space: str, tmp_path: Path) -> None:
-        evaluator, chosen = prepared(space, *self.WORDS)
+        evaluator, chosen = prepared(space, *self.WORDS, "evaluator.score=whole")
         choices, rng = chosen.positions()[1], np.random.default_rng(3)
-        genomes = [chosen.sample(rng) for _ in range(4)]
+        jobs = [job(chosen.sample(rng), number) for number in range(4)]
         first = evaluator.train_shared(chosen.sample, np.random.default_rng(1), 1, 3)
-        before = [evaluator._score(evaluator._ready, genome, evaluator._parts["scored"]) for genome in genomes]
+        before = [found.metrics for found in evaluator.evaluate(jobs)]
         whole = weights_of(evaluator)
-        evaluator._trainer = evaluator._split(evaluator._ready)
-        assert [evaluator._score(evaluator._ready, genome, evaluator._parts["scored"]) for genome in genomes] == before
+        evaluator.split_weights()
+        assert [found.metrics for found in evaluator.evaluate(jobs)] == before
         weights = weights_of(evaluator)
         assert {f"branches.{branch}.{name}" for branch in range(len(choices)) for name in whole} == set(weights)
         only = next(genome for genome in iter(lambda: chosen.sample(rng), None) if genome[1] == choices[-1])
@@ -297,10 +300,9 @@ class TestSplit:
         assert {name.split(".")[1] for name in after if not torch.equal(after[name], weights[name])} == {str(drawn)}
         found = evaluator.final(job(only)._replace(save_to=str(tmp_path / "best" / "model.safetensors")))
         assert 0 <= found["metrics"]["test_accuracy"] <= 1
-        names, shared = evaluator._shared_name(evaluator._ready, only), weights_of(evaluator)
-        for name, weight in evaluator._alone(evaluator._ready, only).named_parameters():
-            assert torch.equal(weight, shared[names(name)])
-            assert names(name).startswith(f"branches.{drawn}.")
+        names, shared = chosen.supernet_name(only, evaluator.task), weights_of(evaluator)
+        for name, weight in evaluator.stand_alone(only).named_parameters():
+            assert torch.equal(weight, shared[f"branches.{drawn}.{names(name)}"])
 
     @pytest.mark.parametrize("epoch", [1, 2])
     def test_saved_weights_go_on_as_if_they_had_not_been_saved(self, epoch: int, tmp_path: Path) -> None:

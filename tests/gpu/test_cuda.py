@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 
-from nasrun.core import Job, Measurement, Proposal, Trial, seeding
-from nasrun.evaluators.train.evaluator import Train
+from nasrun.core import Job, Measurement
 from nasrun.training.settings import TrainSettings
 from nasrun.training.single import Stepper
+from tests.evaluators.conftest import Bench
 from tests.support import setup_of
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
@@ -20,32 +20,36 @@ TOO_LARGE = "-".join(["N511k5relu"] * 4 + ["R511k5relu"] * 2)
 EVERYTHING = {"shift": 1, "flip": True, "label_smoothing": 0.1, "clip_norm": 1.0, "weight_decay": 1e-3}
 
 
-def trainer(device: str, precision: str) -> Train:
+def bench_of(device: str, precision: str) -> Bench:
     """The evaluator on a made-up data set of 2,000 images in four classes."""
-    evaluator = setup_of(
-        "evaluator=train",
-        "evaluator.epochs=3",
-        "evaluator.batch_size=64",
-        "dataset.samples=2500",
-        "dataset.classes=4",
-        "dataset.validation=0.2",
-        f"hardware={device}",
-        f"hardware.precision={precision}",
-        "search_space.filters=[16,32,511]",
-        "search_space.kernels=[3,5]",
-    ).evaluator
-    assert isinstance(evaluator, Train)
-    assert evaluator.prepare()["runtime"]["device"] == device
-    return evaluator
+    bench = Bench(
+        base=(
+            "evaluator=train",
+            "evaluator.epochs=3",
+            "evaluator.batch_size=64",
+            "dataset.samples=2500",
+            "dataset.classes=4",
+            "dataset.validation=0.2",
+            f"hardware={device}",
+            f"hardware.precision={precision}",
+            "search_space.filters=[16,32,511]",
+            "search_space.kernels=[3,5]",
+        )
+    )
+    assert bench.facts["runtime"]["device"] == device
+    return bench
 
 
-def job(evaluator: Train, number: int = 0, genome: str = GENOME, seed: int = 3, **hparams: Any) -> Job:
-    proposal = Proposal(evaluator._space.parse(genome), hparams=hparams)
-    return Job(Trial(number, proposal), 0, seeding.integer(seed, seeding.Purpose.JOB))
+def network_of(bench: Bench) -> torch.nn.Module:
+    return bench.setup.space.build(bench.setup.space.parse(GENOME), bench.setup.dataset.task)
 
 
-def measured(evaluator: Train, **options: Any) -> Measurement:
-    [measurement] = evaluator.evaluate([job(evaluator, **options)])
+def job(bench: Bench, number: int = 0, genome: str = GENOME, seed: int = 3, **hparams: Any) -> Job:
+    return bench.job(number, seed=seed, genome=bench.setup.space.parse(genome), hparams=hparams)
+
+
+def measured(bench: Bench, **options: Any) -> Measurement:
+    [measurement] = bench.measure(job(bench, **options))
     assert measurement.status == "ok", measurement.error
     return measurement
 
@@ -60,8 +64,8 @@ def no_waiting() -> Iterator[None]:
 @pytest.mark.parametrize("options", [{}, EVERYTHING], ids=["plain", "all"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_accuracy_is_near_the_cpus(precision: str, options: dict[str, Any]) -> None:
-    expected = measured(trainer("cpu", "fp32"), **options).metrics
-    found = measured(trainer("cuda", precision), **options).metrics
+    expected = measured(bench_of("cpu", "fp32"), **options).metrics
+    found = measured(bench_of("cuda", precision), **options).metrics
     assert expected["val_accuracy"] > 0.9
     assert abs(found["val_accuracy"] - expected["val_accuracy"]) < 0.05
     assert set(found) == set(expected)
@@ -76,23 +80,22 @@ def test_auto_takes_the_gpu_and_its_matrix_units() -> None:
 
 def test_precision_is_used() -> None:
     for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)):
-        evaluator = trainer("cuda", precision)
-        runtime, _ = evaluator.prepared
-        network = evaluator._space.build(evaluator._space.parse(GENOME), evaluator._dataset.task)
-        assert runtime.autocast_dtype(network) is (None if precision == "fp32" else dtype)
+        bench = bench_of("cuda", precision)
+        runtime, _ = bench.train.prepared
+        assert runtime.autocast_dtype(network_of(bench)) is (None if precision == "fp32" else dtype)
     assert torch.backends.cuda.matmul.fp32_precision == "tf32"
-    trainer("cuda", "fp32")
+    bench_of("cuda", "fp32")
     assert torch.backends.cuda.matmul.fp32_precision == "ieee"
 
 
 def test_data_stay_on_the_device() -> None:
-    evaluator = trainer("cuda", "fp32")
-    _, data = evaluator.prepared
+    bench = bench_of("cuda", "fp32")
+    _, data = bench.train.prepared
     split = data.split("train")
     assert split.images.is_cuda
     assert split.images.dtype == torch.uint8
     assert split.labels.is_cuda
-    measured(evaluator)
+    measured(bench)
     assert data.split("train") is split
     settings = TrainSettings(batch_size=64, shift=2, flip=True)
     order, augment = torch.Generator().manual_seed(1), torch.Generator().manual_seed(2)
@@ -106,7 +109,7 @@ def test_batches_are_those_of_the_cpu() -> None:
     settings = TrainSettings(batch_size=64, shift=2, flip=True)
     epochs = []
     for device in ("cpu", "cuda"):
-        _, data = trainer(device, "fp32").prepared
+        _, data = bench_of(device, "fp32").train.prepared
         order, augment = torch.Generator().manual_seed(1), torch.Generator().manual_seed(2)
         batches = data.training_batches(data.split("train"), settings, torch.channels_last, order, augment)
         epochs.append([(images.cpu(), labels.cpu()) for images, labels in batches])
@@ -118,11 +121,10 @@ def test_batches_are_those_of_the_cpu() -> None:
 @pytest.mark.parametrize("options", [{}, EVERYTHING, {"optimizer": "sgd"}], ids=["plain", "all", "sgd"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_no_step_waits_for_the_device(precision: str, options: dict[str, Any], no_waiting: None) -> None:
-    evaluator = trainer("cuda", precision)
-    runtime, data = evaluator.prepared
+    bench = bench_of("cuda", precision)
+    runtime, data = bench.train.prepared
     settings = TrainSettings(batch_size=64, **options)
-    model = evaluator._space.build(evaluator._space.parse(GENOME), evaluator._dataset.task)
-    runtime.place(model)
+    model = runtime.place(network_of(bench))
     stepper = Stepper(model, settings, runtime, 100)
     order, augment = torch.Generator().manual_seed(1), torch.Generator().manual_seed(2)
     split = data.split("train")
@@ -157,9 +159,9 @@ def small_memory() -> Iterator[None]:
 
 @pytest.mark.usefixtures("small_memory")
 def test_a_network_that_does_not_fit_fails_and_the_next_one_runs() -> None:
-    evaluator = trainer("cuda", "fp32")
-    jobs = [job(evaluator, 0), job(evaluator, 1, TOO_LARGE, batch_size=2000), job(evaluator, 2)]
-    before, failed, after = evaluator.evaluate(jobs)
+    bench = bench_of("cuda", "fp32")
+    jobs = [job(bench, 0), job(bench, 1, TOO_LARGE, batch_size=2000), job(bench, 2)]
+    before, failed, after = bench.measure(*jobs)
     assert failed.status == "failed"
     assert failed.error is not None
     assert failed.error.startswith("out of memory")
@@ -170,8 +172,8 @@ def test_a_network_that_does_not_fit_fails_and_the_next_one_runs() -> None:
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_a_seed_repeats(precision: str) -> None:
-    evaluator = trainer("cuda", precision)
-    one, again, other = (measured(evaluator, seed=seed).metrics for seed in (1, 1, 2))
+    bench = bench_of("cuda", precision)
+    one, again, other = (measured(bench, seed=seed).metrics for seed in (1, 1, 2))
     # Sums on the device need not come in the same order twice, so the last bits may differ.
     assert again["val_accuracy"] == pytest.approx(one["val_accuracy"], abs=1e-3 + 1 / 500)
     assert again["train_loss"] == pytest.approx(one["train_loss"], rel=0.01)
@@ -179,22 +181,22 @@ def test_a_seed_repeats(precision: str) -> None:
 
 
 def test_generators_are_left_alone() -> None:
-    evaluator = trainer("cuda", "fp32")
+    bench = bench_of("cuda", "fp32")
     torch.manual_seed(9)
     before = torch.get_rng_state(), torch.cuda.get_rng_state()
-    measured(evaluator)
+    measured(bench)
     assert torch.equal(torch.get_rng_state(), before[0])
     assert torch.equal(torch.cuda.get_rng_state(), before[1])
 
 
 def test_weights_saved_on_the_gpu_load_anywhere(tmp_path: Any) -> None:
-    evaluator = trainer("cuda", "fp32")
+    bench = bench_of("cuda", "fp32")
     path = tmp_path / "0-0.zip"
-    [saved] = evaluator.evaluate([job(evaluator)._replace(save_to=str(path))])
+    [saved] = bench.measure(job(bench)._replace(save_to=str(path)))
     assert saved.status == "ok"
     found = []
     for device in ("cpu", "cuda"):
-        other = trainer(device, "fp32")
-        other.final_epochs = None
-        found.append(other.final(job(other)._replace(load_from=str(path)))["metrics"])
+        other = bench_of(device, "fp32")
+        other.train.final_epochs = None
+        found.append(other.train.final(job(other)._replace(load_from=str(path)))["metrics"])
     assert found[0]["test_loss"] == pytest.approx(found[1]["test_loss"], rel=1e-3)

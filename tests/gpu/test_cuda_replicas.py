@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from nasrun.core import Job, Measurement
-from nasrun.evaluators.train.evaluator import Train
 from nasrun.training.dense.replicas import Replicas
 from nasrun.training.request import TrainingRequest
 from nasrun.training.settings import TrainSettings
@@ -50,9 +49,9 @@ def by_job(measurements: Sequence[Measurement]) -> dict[tuple[int, int], Measure
     return {(m.trial, m.repeat): m for m in measurements}
 
 
-def replicas_of(evaluator: Train, jobs: Sequence[Job], **options: Any) -> Replicas:
-    runtime, data = evaluator.prepared
-    space, task = evaluator._space, evaluator._dataset.task
+def replicas_of(bench: Bench, jobs: Sequence[Job], **options: Any) -> Replicas:
+    runtime, data = bench.train.prepared
+    space, task = bench.setup.space, bench.setup.dataset.task
     models = [runtime.place(space.build(job.trial.proposal.genome, task)) for job in jobs]
     settings = TrainSettings(**{"batch_size": 32, "optimizer": "adam", **options})
     return Replicas(models, [job.seed for job in jobs], TrainingRequest(data, settings, runtime))
@@ -100,7 +99,7 @@ def test_gradients_are_those_of_the_cpu() -> None:
     for device in ("cpu", "cuda"):
         bench = bench_of(device, "search_space.dropout=0")
         torch.manual_seed(1)
-        replicas = replicas_of(bench.train, jobs_of(bench))
+        replicas = replicas_of(bench, jobs_of(bench))
         inputs, labels = next(replicas.batches())
         with torch.no_grad():
             replicas.stepper.backward(inputs, labels, replicas.stepper.masks.following())
@@ -112,7 +111,7 @@ def test_gradients_are_those_of_the_cpu() -> None:
 @pytest.mark.parametrize("options", [{}, EVERYTHING, {"optimizer": "sgd"}], ids=["plain", "all", "sgd"])
 def test_no_step_waits_for_the_device(options: dict[str, Any], no_waiting: None) -> None:
     bench = bench_of("cuda", precision="bf16")
-    replicas = replicas_of(bench.train, jobs_of(bench), **options)
+    replicas = replicas_of(bench, jobs_of(bench), **options)
     batches = itertools.chain.from_iterable(replicas.batches() for _ in range(2))
     for inputs, labels in itertools.islice(batches, 20):
         assert inputs.is_cuda

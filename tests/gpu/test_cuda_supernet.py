@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from nasrun.core import SearchSpace
 from nasrun.evaluators.supernet import Supernet
 from tests.evaluators.test_supernet import SPACES, job
 from tests.support import setup_of
@@ -13,7 +14,7 @@ from tests.support import setup_of
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 
 
-def prepared(space: str, precision: str) -> Supernet:
+def prepared(space: str, precision: str) -> tuple[Supernet, SearchSpace]:
     setup = setup_of(
         "evaluator=supernet",
         f"search_space={space}",
@@ -33,14 +34,14 @@ def prepared(space: str, precision: str) -> Supernet:
     )
     assert isinstance(setup.evaluator, Supernet)
     setup.evaluator.prepare()
-    return setup.evaluator
+    return setup.evaluator, setup.space
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 @pytest.mark.parametrize("space", SPACES)
 def test_it_learns_and_goes_on_from_a_file(space: str, precision: str, tmp_path: Path) -> None:
-    evaluator = prepared(space, precision)
-    genomes = [evaluator._space.sample(np.random.default_rng(seed)) for seed in range(12)]
+    evaluator, chosen = prepared(space, precision)
+    genomes = [chosen.sample(np.random.default_rng(seed)) for seed in range(12)]
 
     def mean(of: Supernet) -> float:
         return float(
@@ -49,10 +50,10 @@ def test_it_learns_and_goes_on_from_a_file(space: str, precision: str, tmp_path:
 
     before = mean(evaluator)
     for epoch in range(1, 9):
-        evaluator.train_shared(evaluator._space.sample, np.random.default_rng(epoch), epoch, 8)
+        evaluator.train_shared(chosen.sample, np.random.default_rng(epoch), epoch, 8)
     assert mean(evaluator) > before + 0.2
     evaluator.save(tmp_path / "8.safetensors")
-    other = prepared(space, precision)
+    other, _ = prepared(space, precision)
     other.load(tmp_path / "8.safetensors")
     assert mean(other) == pytest.approx(mean(evaluator), abs=0.02)
     result = evaluator.final(job(genomes[0]))
@@ -60,19 +61,16 @@ def test_it_learns_and_goes_on_from_a_file(space: str, precision: str, tmp_path:
 
 
 def test_a_step_does_not_wait_for_the_device() -> None:
-    evaluator = prepared("micro_cell", "bf16")
-    trainer, space = evaluator._ready, evaluator._space
-    rng = np.random.default_rng(0)
-    part = evaluator._parts["train"]
-    index = torch.arange(16, device="cuda")
-    images, labels = trainer._inputs(part, index)
+    evaluator, space = prepared("micro_cell", "bf16")
+    trainer, rng = evaluator.trainer, np.random.default_rng(0)
+    images, labels = trainer.inputs(evaluator.parts["train"], torch.arange(16, device="cuda"))
     genomes = [space.sample(rng) for _ in range(5)]
     for genome in genomes:  # the first steps of a path may set up libraries
-        trainer.step(images, labels, genome, 0.05)
+        trainer.step(images, labels, [genome], 0.05)
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:
         for genome in genomes:
-            trainer.step(images, labels, genome, 0.05)
+            trainer.step(images, labels, [genome], 0.05)
     finally:
         torch.cuda.set_sync_debug_mode("default")

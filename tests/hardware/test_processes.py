@@ -210,11 +210,10 @@ def test_an_idle_worker_that_dies_is_replaced(make: Make) -> None:
 def test_a_fork_server_that_dies_is_replaced(make: Make) -> None:
     executor = make(workers=1)
     executor.submit(jobs(0, "fine"))
-    all_of(executor, 1)
-    server = executor._server._process
-    assert server is not None
-    server.kill()
-    server.wait()
+    worker = all_of(executor, 1)[0, 0].metrics["process"]
+    server = trouble.parent_of(int(worker))
+    os.kill(server, signal.SIGKILL)
+    os.waitid(os.P_PID, server, os.WEXITED | os.WNOWAIT)
     executor.submit(jobs(1, "die-once"))
     assert all_of(executor, 1)[1, 0].metrics["tries"] == 2
 
@@ -259,11 +258,10 @@ def test_descriptors_and_processes_stay_as_few(make: Make) -> None:
     for number in range(1, 60):
         word = "die-once" if number % 6 == 0 else "fine"
         executor.submit(jobs(number, word, 2))
-        all_of(executor, 2)
+        last = all_of(executor, 2)
     assert trouble.descriptors() <= before
-    server = executor._server._process
-    assert server is not None
-    children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
+    server = trouble.parent_of(int(last[number, 0].metrics["process"]))
+    children = Path(f"/proc/{server}/task/{server}/children").read_text().split()
     assert len(children) <= 2, "dead workers are not left as zombies"
     executor.close()
     assert trouble.descriptors() < before

@@ -202,7 +202,7 @@ def test_memory_and_descriptors_stay_flat_over_5000_trials() -> None:
             while measured < 2:
                 measured += len(executor.wait())
             if number in (1000, 5000):
-                processes = [one.pid for one in executor._workers if one is not None]
+                processes = [int(one.name.removeprefix("process ")) for one in executor.at_work()]
                 sizes.append([len(processes), descriptors(), *map(_pages, [os.getpid(), *processes])])
     finally:
         executor.close()

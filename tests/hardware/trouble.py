@@ -102,6 +102,12 @@ def gone_within(seconds: float, mark: str) -> bool:
     return True
 
 
+def parent_of(process: int) -> int:
+    """The process that made a process which is there."""
+    status = Path(f"/proc/{process}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in status if line.startswith("PPid:"))
+
+
 def descriptors() -> int:
     """Open file descriptors of this process."""
     return len(list(Path("/proc/self/fd").iterdir()))

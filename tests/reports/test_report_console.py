@@ -43,7 +43,7 @@ for number, record in records.items():
     time.sleep(pause / 2)
     done[number] = record
     view.on_trial_complete(record, best_of(done, objective))
-view.on_final_training(best_of(done, objective))
+view.on_final_training(best_of(done, objective), "final training and test")
 run = RunRecords(Path("runs"), RunStarted(time=0.0), trials=done)
 for event in FinalTested(time=3.0, result={{"metrics": {{"test_accuracy": 0.8125}}}}), Ended(time=3.0, reason="done"):
     run.take(event)
@@ -122,6 +122,7 @@ def test_plain_under_a_pipe_loads_no_rich():
     assert 2 <= len(told) <= 12
     assert "failed: out of memory  (1 failed so far)" in told[-1]
     assert any("new best" in line for line in told)
+    assert any(re.match(r"final training and test: trial \d+, val_accuracy ", line) for line in lines)
 
 
 def test_a_reader_that_leaves_does_not_stop_the_run():

@@ -29,6 +29,7 @@ from nasrun.storage import journal
 from nasrun.storage.journal import Line
 from tests.faults.runs import Process, count, cut
 from tests.runner.test_asha_runs import results
+from tests.support import setup_of
 
 SMALL = (
     "search_space=sequential_cnn",
@@ -82,8 +83,9 @@ def clock_of_events() -> Iterator[Counts]:
     def spent(clock: Clock) -> float:
         return clock.before + sum(seconds * counts.get(name, 0) for name, seconds in SECONDS_PER_EVENT.items())
 
+    setup = setup_of(*SMALL)
+
     def timed(budget: TimeBudget, genome: Genome) -> float:
-        setup = budget._setup
         return 0.25 + setup.space.cost(genome, setup.dataset.task).flops / 1e6
 
     usual = journal.Journal.append_all
@@ -95,7 +97,7 @@ def clock_of_events() -> Iterator[Counts]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Clock, "spent", property(spent))
-        patch.setattr(TimeBudget, "_time", timed)
+        patch.setattr(TimeBudget, "pass_seconds", timed)
         patch.setattr(journal.Journal, "append_all", append_all)
         yield counts
 
@@ -240,13 +242,13 @@ def test_threads_are_chosen_anew_where_others_are_faster_and_on_record(
     tmp_path: Path, by_events: Counts, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Two cores, one of them busy until the final training is under way."""
-    usual = TimeBudget._time
+    usual = TimeBudget.pass_seconds
 
     def timed(budget: TimeBudget, genome: Genome) -> float:
         threads = torch.get_num_threads()
         return usual(budget, genome) * (threads if budget.clock.spent < 42 else 1 / threads)
 
-    monkeypatch.setattr(TimeBudget, "_time", timed)
+    monkeypatch.setattr(TimeBudget, "pass_seconds", timed)
     monkeypatch.setattr(time_budget, "LEAST_SEGMENT", 2.0)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(2)))
     words = ("time=60s", "hardware.threads=null", "output.console=plain", "dataset.samples=100")

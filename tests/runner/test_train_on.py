@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from nasrun.core import Job, Proposal, Trial
 from nasrun.core.options import ConfigError
 from nasrun.evaluators.train.evaluator import Train
+from nasrun.evaluators.train.final import measure_winner
 from nasrun.evaluators.train.initial import head_of
 from nasrun.runner.run import resume
 from nasrun.storage import journal
@@ -86,14 +87,13 @@ def test_one_that_was_cut_short_comes_to_the_same(
     whole = tmp_path / "whole"
     shutil.copytree(copy, whole)
     resume(whole, {"evaluator.final_epochs": 4})
-    usual = Train._tested
 
     def stopped(*arguments: Any) -> Any:
         if stop == "before it is on record":
-            usual(*arguments)
+            measure_winner(*arguments)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Train, "_tested", stopped)
+    monkeypatch.setattr("nasrun.evaluators.train.evaluator.measure_winner", stopped)
     with pytest.raises(KeyboardInterrupt):
         resume(copy, {"evaluator.final_epochs": 4})
     monkeypatch.undo()

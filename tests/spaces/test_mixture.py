@@ -149,7 +149,7 @@ def test_a_node_of_micro_cell_is_loose_as_often_as_in_architectures_drawn_by_the
         for node in loose_ends(tuple(genome)):
             expected[node] += chance
     for node in range(5):
-        weight = cell._loose(node, mixture).weight
+        weight = cell.loose_end(node, mixture).weight
         assert (1.0 if weight is None else weight.item()) == pytest.approx(expected[node])
 
 

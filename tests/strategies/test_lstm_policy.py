@@ -141,24 +141,23 @@ class TestAttention:
 
     def test_what_is_drawn_is_as_probable_as_what_is_learned_of(self) -> None:
         strategy = self.strategy()
-        learner = strategy._made()
-        genome = strategy.draw(np.random.default_rng(0))
-        logs, legal = 0.0, []
+        learner = strategy.learner
+        episode = strategy.episode(strategy.draw(np.random.default_rng(0)), 0.0)
+        logs = 0.0
         with learner.walk() as walker:
-            for place, token in enumerate(genome):
-                tokens = strategy._space.choices(genome[:place])
-                legal.append(strategy._legal(learner, genome[:place], tokens))
-                logs += float(np.log(walker.probabilities(legal[-1])[tokens.index(token)]))
-                walker.read(strategy._rows[token])
-        [chance], _ = learner.log_probabilities([Episode(strategy._rows_of(genome), legal, 0.0)])
+            for row, legal in zip(episode.rows, episode.legal, strict=True):
+                [place] = (legal.rows == row).nonzero().flatten().tolist()
+                logs += float(np.log(walker.probabilities(legal)[place]))
+                walker.read(row)
+        [chance], _ = learner.log_probabilities([episode])
         assert chance.item() == pytest.approx(logs, rel=1e-4)
-        named = [one.references.tolist() for one in legal if one.references is not None]
+        named = [one.references.tolist() for one in episode.legal if one.references is not None]
         assert named[:6] == [[0, 0], [0, 0], [-1] * 5, [-1] * 5, [0, 0, 4], [0, 0, 4]]
         assert named[8:10] == [[8, 8], [8, 8]]
 
     def test_its_weights_are_learned(self) -> None:
         strategy = self.strategy()
-        learner = strategy._made()
+        learner = strategy.learner
         assert learner.policy.attention is not None
         before = learner.policy.attention.detach().clone()
         for number, score in enumerate((0.2, 0.9)):

@@ -51,13 +51,11 @@ def run_on(directory: Path, **overrides: Any) -> dict[str, Any]:
 @cache
 def empty_store() -> Path:
     """A store of MLflow's without runs: to make one takes seconds, to copy it none."""
-    from nasrun.trackers.mlflow import MLflow
+    from nasrun.trackers.mlflow import client_of
 
     folder = Path(tempfile.mkdtemp("mlflow"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    tracker = MLflow()
-    tracker._load(f"sqlite:///{folder / 'mlflow.db'}")
-    tracker._client.search_experiments()
+    client_of(f"sqlite:///{folder / 'mlflow.db'}").search_experiments()
     return folder / "mlflow.db"
 
 

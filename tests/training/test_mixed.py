@@ -13,8 +13,11 @@ from torch.nn import functional
 
 from nasrun.evaluators.differentiable.base import Differentiable
 from nasrun.spaces.mixture import Mixture
+from nasrun.training.data import DeviceData
 from nasrun.training.supernet import mixed
-from nasrun.training.supernet.mixed import MixedTrainer
+from nasrun.training.supernet.architecture import ArchitectureWeights
+from nasrun.training.supernet.mixed import MixedParts, MixedTrainer
+from tests.evaluators.conftest import RUNTIME
 from tests.support import FOUR_CLASSES, setup_of
 
 SMALL = (
@@ -28,20 +31,32 @@ SMALL = (
 
 
 def trainer_of(*words: str) -> MixedTrainer:
-    evaluator = setup_of(*SMALL, *words).evaluator
+    """A trainer in float64 whose architecture weights and momentum are as after some training, so that they count."""
+    setup = setup_of(*SMALL, *words)
+    evaluator, space = setup.evaluator, setup.space
     assert isinstance(evaluator, Differentiable)
     evaluator.prepare()
-    trainer = evaluator._new(3)
-    trainer.model.double()
-    trainer.architecture.double()
-    for buffer in trainer._optimizer.state.values():
-        buffer["momentum_buffer"] = buffer["momentum_buffer"].double()
     generator = torch.Generator().manual_seed(5)
-    with torch.no_grad():  # as after some training, so that choices and momentum count
-        for logits in trainer.architecture.parameters():
+    with torch.random.fork_rng([]):
+        torch.manual_seed(3)
+        model = space.relaxed(evaluator.task, 1).double()
+    weights = ArchitectureWeights(space.positions(), evaluator.settings, generator).double()
+    with torch.no_grad():
+        for logits in weights.parameters():
             logits.copy_(torch.randn(logits.shape, generator=generator))
-        for buffer in trainer._optimizer.state.values():
-            buffer["momentum_buffer"].normal_(0, 0.05, generator=generator)
+    trainer = MixedTrainer(
+        model,
+        weights,
+        lambda: Mixture.weighted(weights.positions, weights.probabilities()),
+        DeviceData(setup.dataset.load(), "cpu"),
+        MixedParts(evaluator.parts["trained"], evaluator.parts["judged"]),
+        evaluator.settings,
+        RUNTIME,
+        affine=False,
+    )
+    assert trainer.momentum
+    for buffer in trainer.momentum.values():
+        buffer.normal_(0, 0.05, generator=generator)
     return trainer
 
 
@@ -58,7 +73,7 @@ def flat(gradients: Sequence[Tensor | None]) -> Tensor:
 def test_the_first_order_is_the_gradient_by_finite_differences() -> None:
     trainer = trainer_of()
     loss, gradients = trainer.gradient(batch(1))
-    assert loss.item() == pytest.approx(trainer._loss(batch(1)).item())
+    assert loss.item() == pytest.approx(trainer.loss(batch(1)).item())
     step = 1e-5
     for logits, gradient in zip(trainer.architecture.parameters(), gradients, strict=True):
         assert gradient is not None
@@ -67,27 +82,36 @@ def test_the_first_order_is_the_gradient_by_finite_differences() -> None:
             for change in (step, -step):
                 with torch.no_grad():
                     logits[place] += change
-                    ends.append(trainer._loss(batch(1)).item())
+                    ends.append(trainer.loss(batch(1)).item())
                     logits[place] -= change
             assert (ends[0] - ends[1]) / (2 * step) == pytest.approx(gradient[place].item(), rel=1e-4, abs=1e-9)
 
 
-def exact(trainer: MixedTrainer, train: Any, judge: Any, rate: float) -> Tensor:
-    """The gradient through one step of SGD with momentum, by automatic differentiation twice."""
-    own = list(trainer.architecture.parameters())
-    weights = {name: weight for name, weight in trainer.model.named_parameters() if weight.requires_grad}
+Weights = dict[str, Tensor]
 
-    def loss(values: dict[str, Tensor], data: Any) -> Tensor:
-        mixture = Mixture.weighted(trainer.architecture.positions, trainer.architecture.probabilities())
-        return functional.cross_entropy(functional_call(trainer.model, values, (data[0], mixture)), data[1])
 
-    gradients = torch.autograd.grad(loss(weights, train), list(weights.values()), create_graph=True)
+def weights_of(trainer: MixedTrainer) -> Weights:
+    """The shared weights that learn, by name."""
+    return {name: weight for name, weight in trainer.model.named_parameters() if weight.requires_grad}
+
+
+def loss_with(trainer: MixedTrainer, weights: Weights, data: Any) -> Tensor:
+    """The loss of a batch with other shared weights."""
+    mixture = Mixture.weighted(trainer.architecture.positions, trainer.architecture.probabilities())
+    return functional.cross_entropy(functional_call(trainer.model, weights, (data[0], mixture)), data[1])
+
+
+def after_a_step(trainer: MixedTrainer, train: Any, rate: float) -> Weights:
+    """The shared weights after one step of SGD with momentum, as functions of the architecture weights."""
+    weights = weights_of(trainer)
+    loss = loss_with(trainer, weights, train)
+    gradients = torch.autograd.grad(loss, list(weights.values()), create_graph=True)
     moved = {}
     for (name, weight), gradient in zip(weights.items(), gradients, strict=True):
-        decay = trainer._settings.weight_decay if weight.ndim > 1 else 0.0
-        momentum = trainer._settings.momentum * trainer._optimizer.state[weight]["momentum_buffer"]
+        decay = trainer.settings.weight_decay if weight.ndim > 1 else 0.0
+        momentum = trainer.settings.momentum * trainer.momentum[name]
         moved[name] = weight - rate * (gradient + decay * weight + momentum)
-    return flat(torch.autograd.grad(loss(moved, judge), own))
+    return moved
 
 
 def test_the_second_order_is_the_gradient_through_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,18 +119,18 @@ def test_the_second_order_is_the_gradient_through_a_step(monkeypatch: pytest.Mon
     monkeypatch.setattr(mixed, "PERTURBATION", 1e-5)
     trainer = trainer_of("evaluator.second_order=true")
     train, judge, rate = batch(1), batch(2), 0.2
-    weights = [weight for weight in trainer.model.parameters() if weight.requires_grad]
-    before = [weight.detach().clone() for weight in weights]
+    weights, own = weights_of(trainer), list(trainer.architecture.parameters())
+    before = {name: weight.detach().clone() for name, weight in weights.items()}
     _, gradients = trainer.unrolled_gradient(train, judge, rate)
-    for weight, was in zip(weights, before, strict=True):
-        assert torch.equal(weight, was), "the shared weights are as they were"
+    for name, weight in weights.items():
+        assert torch.equal(weight, before[name]), "the shared weights are as they were"
         assert weight.grad is None
-    found, expected = flat(gradients), exact(trainer, train, judge, rate)
+    moved = after_a_step(trainer, train, rate)
+    found, expected = flat(gradients), flat(torch.autograd.grad(loss_with(trainer, moved, judge), own))
     assert (found - expected).norm() < 1e-6 * expected.norm()
     # What the second derivative adds is there, and right: not only the gradient at the weights after the step.
-    trainer._move(weights, trainer._direction(weights, train), -rate)
-    direct = flat(trainer.gradient(judge)[1])
-    trainer._put(weights, before)
+    there = {name: weight.detach() for name, weight in moved.items()}
+    direct = flat(torch.autograd.grad(loss_with(trainer, there, judge), own))
     added = expected - direct
     assert added.norm() > 0.02 * expected.norm()
     assert (found - direct - added).norm() < 1e-5 * added.norm()
@@ -135,7 +159,7 @@ def test_scales_of_operations_stay_unless_they_are_asked_for() -> None:
         evaluator: Any = setup_of(*SMALL, *words).evaluator
         evaluator.prepare()
         evaluator.train_shared(lambda rng: (), np.random.default_rng(0), 1, 2)
-        found = scales(evaluator._mixed)
+        found = scales(evaluator.trainer)
         assert found
         assert all(torch.equal(weight, torch.ones_like(weight)) for weight in found) is same
 

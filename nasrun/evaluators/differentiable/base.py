@@ -54,6 +54,8 @@ class Differentiable(WeightSharing):
     """
 
     Settings = DifferentiableSettings
+    settings: DifferentiableSettings
+
     derives = True
 
     second_order = False
@@ -76,23 +78,23 @@ class Differentiable(WeightSharing):
                 f"choose search_space={' or '.join(spaces_with_relaxation())}"
             )
         super().__init__(space, dataset, hardware, settings)
-        self._search_settings, self._partial = settings, partial
+        self._partial = partial
         self._progress = 0.0
         """The share of the search that is behind it."""
         self._noise: torch.Generator | None = None
 
     def prepare(self, recorded: Mapping[str, Any] | None = None) -> dict[str, Any]:
         facts = super().prepare(recorded)
-        train = self._parts["train"]
-        if self._search_settings.architecture_data == "validation":
-            self._parts |= {TRAINED: train, JUDGED: self._parts["scored"]}
+        train = self.parts["train"]
+        if self.settings.architecture_data == "validation":
+            self.parts |= {TRAINED: train, JUDGED: self.parts["scored"]}
             return facts
         import torch
 
         rng = seeding.generator(self._dataset.split_seed, seeding.Purpose.SHARED, 1)
-        halves = cut(self._dataset.load().train.labels, self._task.outputs, 0.5, rng)
+        halves = cut(self._dataset.load().train.labels, self.task.outputs, 0.5, rng)
         for name, places in zip((TRAINED, JUDGED), halves, strict=True):
-            self._parts[name] = train.some(torch.from_numpy(places).to(train.labels.device))
+            self.parts[name] = train.some(torch.from_numpy(places).to(train.labels.device))
         return facts
 
     def train_shared(
@@ -103,8 +105,8 @@ class Differentiable(WeightSharing):
         import torch
 
         if epoch == 1:
-            self._trainer = self._new(int(rng.integers(2**62)))
-        trainer = self._mixed
+            self._trainer = self.new_trainer(int(rng.integers(2**62)))
+        trainer = self.trainer
         self._noise = torch.Generator().manual_seed(int(rng.integers(2**62)))
         self._progress = min((epoch - 1) / max(epochs - 1, 1), 1.0)
         learn = self._learns(trainer.architecture, epoch, epochs)
@@ -115,14 +117,14 @@ class Differentiable(WeightSharing):
 
     def _told(self, trainer: "MixedTrainer") -> dict[str, float]:
         found = trainer.architecture.derived()
-        score = trainer.score(found.genome, self._parts["held_out"], self._settings.score_batch)
+        score = trainer.score(found.genome, self.parts["held_out"], self.settings.score_batch)
         told = {"certainty": float(np.mean([max(row) for row in found.weights]))}
         if self._space.skip is not None:
             told["skips"] = float(found.genome.count(self._space.skip))
         return told | {"held_out_accuracy": score["accuracy"]}
 
     def derived(self) -> Derivation | None:
-        return self._mixed.architecture.derived()
+        return self.trainer.architecture.derived()
 
     @abstractmethod
     def _mixture(self, weights: "ArchitectureWeights") -> "Mixture":
@@ -130,7 +132,7 @@ class Differentiable(WeightSharing):
 
     def _learns(self, weights: "ArchitectureWeights", epoch: int, epochs: int) -> bool:
         """Whether architecture weights are learned in an epoch."""
-        return epoch > self._search_settings.warm_up_epochs(epochs)
+        return epoch > self.settings.warm_up_epochs(epochs)
 
     def _after_epoch(
         self, weights: "ArchitectureWeights", before: "Mapping[str, torch.Tensor]", epoch: int, epochs: int
@@ -140,11 +142,11 @@ class Differentiable(WeightSharing):
 
     def _timed_step(self, trainer: "SharedTrainer", genome: Genome) -> None:
         mixed: Any = trainer
-        batch = mixed.first_batch(self._parts[JUDGED])
-        mixed.learn(mixed.first_batch(self._parts[TRAINED]), batch, self._settings.lr, second_order=self.second_order)
-        mixed.time_step([self._mixture(mixed.architecture)])
+        batch = mixed.first_batch(self.parts[JUDGED])
+        mixed.learn(mixed.first_batch(self.parts[TRAINED]), batch, self.settings.lr, second_order=self.second_order)
+        mixed.time_step([mixed.mixture()])
 
-    def _new(self, seed: int) -> "MixedTrainer":
+    def new_trainer(self, seed: int) -> "MixedTrainer":
         import torch
 
         from nasrun.training.supernet.architecture import ArchitectureWeights
@@ -154,15 +156,15 @@ class Differentiable(WeightSharing):
         model = self._network(lambda task: self._space.relaxed(task, self._partial), seed)
         self._noise = generator = torch.Generator().manual_seed(seed)
         summed = self._space.summed_positions if self.weighs_edges else ()
-        settings = self._search_settings
+        settings = self.settings
         weights = ArchitectureWeights(self._space.positions(), settings, generator, summed)
-        parts = MixedParts(self._parts[TRAINED], self._parts[JUDGED])
+        parts = MixedParts(self.parts[TRAINED], self.parts[JUDGED])
         return MixedTrainer(
             model, weights, lambda: self._mixture(weights), data, parts, settings, runtime, affine=settings.affine
         )
 
     @property
-    def _mixed(self) -> "MixedTrainer":
-        trainer: Any = self._ready
+    def trainer(self) -> "MixedTrainer":
+        trainer: Any = super().trainer
         mixed: MixedTrainer = trainer
         return mixed

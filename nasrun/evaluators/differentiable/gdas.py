@@ -13,7 +13,7 @@ from nasrun.evaluators.differentiable.base import Differentiable, Differentiable
 from nasrun.hardware.devices import Hardware
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Generator, Tensor
 
     from nasrun.spaces.mixture import Mixture
     from nasrun.training.supernet.architecture import ArchitectureWeights
@@ -50,16 +50,19 @@ class Gdas(Differentiable):
 
         first, last = self._temperatures
         temperature = first + (last - first) * self._progress
-        drawn = [self._drawn(logits, temperature) for logits in weights.logits]
-        return Mixture.weighted(weights.positions, [row for row, _ in drawn], [[place] for _, place in drawn])
+        assert self._noise is not None
+        draws = [drawn(logits, temperature, self._noise) for logits in weights.logits]
+        return Mixture.weighted(weights.positions, [row for row, _ in draws], [[place] for _, place in draws])
 
-    def _drawn(self, logits: "Tensor", temperature: float) -> "tuple[Tensor, int]":
-        """A draw: 1 for its choice and 0 for others, with the gradient of the softmax (straight through); its place."""
-        import torch
 
-        noise = -torch.empty(len(logits)).exponential_(generator=self._noise).log()
-        soft = torch.softmax((torch.log_softmax(logits, 0) + noise.to(logits)) / temperature, 0)
-        place = int(soft.argmax())
-        hard = torch.zeros_like(soft)
-        hard[place] = 1.0
-        return hard + (soft - soft.detach()), place
+def drawn(logits: "Tensor", temperature: float, noise: "Generator") -> "tuple[Tensor, int]":
+    """A draw by logits, float (choices,), with Gumbel noise from a generator on the CPU: 1 for its choice and 0 for
+    others, float (choices,), with the gradient of the softmax at a temperature (straight through); its place."""
+    import torch
+
+    gumbel = -torch.empty(len(logits)).exponential_(generator=noise).log()
+    soft = torch.softmax((torch.log_softmax(logits, 0) + gumbel.to(logits)) / temperature, 0)
+    place = int(soft.argmax())
+    hard = torch.zeros_like(soft)
+    hard[place] = 1.0
+    return hard + (soft - soft.detach()), place

@@ -52,6 +52,8 @@ class PCDarts(Differentiable):
                 f"evaluator.partial={partial}: the first operations of the search space have {space.mixed_channels} "
                 f"channels; give a number by which these can be divided, or search_space.channels"
             )
+        if partial > 1:
+            self.final_step = "no test, since the search is on a share of the channels (evaluator.partial)"
 
     def _mixture(self, weights: "ArchitectureWeights") -> "Mixture":
         from nasrun.spaces.mixture import Mixture

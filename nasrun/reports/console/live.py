@@ -34,7 +34,7 @@ class Live(Printer):
         self._told: list[TrialRecord] = []
         self._asked: dict[int, Trial] = {}
         self._progress: dict[int, Progress] = {}
-        self._final: TrialRecord | None = None
+        self._final: str | None = None
         self._events = 0
         # State of the drawing thread: the number of records that it has read, and its findings.
         self._seen = self._before = 0
@@ -85,9 +85,9 @@ class Live(Printer):
         self._asked.pop(record.trial.number, None)
         self._progress.pop(record.trial.number, None)
 
-    def on_final_training(self, best: TrialRecord) -> None:
+    def on_final_training(self, best: TrialRecord, step: str) -> None:
         self._asked, self._progress = {}, {}
-        self._final = best
+        self._final = f"{step}: trial {best.trial.number}"
         self._events += 1
 
     def close(self) -> None:
@@ -183,7 +183,7 @@ class Live(Printer):
                 done = f"  epoch {sign.epoch + 1}/{sign.epochs} {100 * sign.within:.0f} %  "
             lines.append(self._text(width, (f"{name}  ", "cyan"), *bar, (done, ""), (metrics, "dim")))
         if not lines and self._final is not None and not self._ending.is_set():
-            lines.append(self._text(width, (f"final training and test of trial {self._final.trial.number}", "cyan")))
+            lines.append(self._text(width, (self._final, "cyan")))
         elif not lines and asked:
             first, trial = min(asked.items())
             lines.append(self._text(width, (f"trial {first} ({trial.proposal.origin})", "cyan")))

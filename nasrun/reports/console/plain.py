@@ -91,9 +91,9 @@ class _Plain(Printer):
         metrics = [f"{metric} {number(value)}" for metric, value in progress.metrics.items() if metric in SHOWN]
         self._print("  ".join([f"{name}: {progress.epoch} of {counted(progress.epochs, 'epoch')}{within}", *metrics]))
 
-    def on_final_training(self, best: TrialRecord) -> None:
+    def on_final_training(self, best: TrialRecord, step: str) -> None:
         self._catch_up()
-        self._print(f"final training and test of trial {best.trial.number}: {self._objective_of(best)}")
+        self._print(f"{step}: trial {best.trial.number}, {self._objective_of(best)}")
 
     def close(self) -> None:
         self._catch_up()

@@ -118,7 +118,7 @@ class Cell(nn.Module):
         for block in range(self._blocks):
             left = self._half(block, 0, nodes, mixture)
             nodes.append(left + self._half(block, 1, nodes, mixture))
-        ends = [end for node in range(len(nodes)) if (end := self._loose(node, mixture)) is not None]
+        ends = [end for node in range(len(nodes)) if (end := self.loose_end(node, mixture)) is not None]
         joined = functional.relu(torch.cat([nodes[int(end.token)] for end in ends], 1))
         result: Tensor = self.norm(_joined(joined, ends, self.joins))
         if self.joins_after is None or self.norm_after is None:
@@ -146,8 +146,8 @@ class Cell(nn.Module):
         assert total is not None
         return total
 
-    def _loose(self, node: int, mixture: Mixture) -> Term | None:
-        """A node's term in the cell's output, weighted by how far no block uses the node; None if a block uses it.
+    def loose_end(self, node: int, mixture: Mixture) -> Term | None:
+        """A node among what the cell's output is made of, weighted by how far no block uses it; None where one does.
 
         The weight is the product over all inputs of blocks of the weight that they give to other nodes: 1 or 0 for a
         single architecture, as `loose_ends` says.

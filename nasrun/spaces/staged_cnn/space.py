@@ -81,7 +81,7 @@ class StagedCNN(GrowingSpace):
             raise ValueError(f"max_width={max_width}: must be a multiple of {STEP}")
         widths = tuple(range(STEP, max_width + 1, STEP))
         self.resolution = resolution
-        self._limits = limits = Limits(
+        self.limits = limits = Limits(
             tuple(activations),
             tuple(blocks),
             max_stages,
@@ -92,6 +92,7 @@ class StagedCNN(GrowingSpace):
             squeeze,
             widths,
         )
+        """The legal values of all tokens."""
         self._octaves = log2(max_width / STEP)
         self._variation = Variation(limits)
         self._prior = Prior(limits)
@@ -103,7 +104,7 @@ class StagedCNN(GrowingSpace):
         self._stem_kernels = limits.kernels_of("bb")
 
     def _count(self) -> int:
-        limits, widths = self._limits, len(self._limits.widths)
+        limits, widths = self.limits, len(self.limits.widths)
         kinds = sum(
             len(limits.kernels_of(block)) * len(limits.expansions_of(block)) * len(limits.squeeze_of(block))
             for block in limits.blocks
@@ -130,7 +131,7 @@ class StagedCNN(GrowingSpace):
 
     def choices(self, prefix: Genome) -> tuple[Token, ...]:
         """The legal next tokens after a prefix. Kernels, expansions and squeezes depend on the block."""
-        limits, position = self._limits, len(prefix)
+        limits, position = self.limits, len(prefix)
         if position < HEAD:
             counts = tuple(range(1, limits.max_stages + 1))
             return (limits.activations, self._stem_kernels, (1, 2), limits.widths, counts)[position]
@@ -152,11 +153,11 @@ class StagedCNN(GrowingSpace):
     def encode(self, genome: Genome) -> np.ndarray:
         """Vector of 5 + 7 * max_stages entries, one per token. Entry i of n legal values is (i + 1/2) / n; a width is
         its position between the smallest and the largest on a scale of octaves. Missing stages are 0."""
-        entries = [0.0] * (HEAD + STAGE * self._limits.max_stages)
+        entries = [0.0] * (HEAD + STAGE * self.limits.max_stages)
         for position, token in enumerate(genome):
             legal = self.choices(genome[:position])
             entries[position] = (
-                self._octave(int(token)) if legal is self._limits.widths else (legal.index(token) + 0.5) / len(legal)
+                self._octave(int(token)) if legal is self.limits.widths else (legal.index(token) + 0.5) / len(legal)
             )
         return np.array(entries)
 
@@ -167,7 +168,7 @@ class StagedCNN(GrowingSpace):
         """The genome of a vector of 5 + 7 * max_stages entries, read in the order of the tokens; entries outside of [0,
         1] are clipped, those of stages beyond the number are ignored. ValueError: wrong shape, or a NaN."""
         clipped = np.clip(np.asarray(vector, dtype=np.float64), 0.0, 1.0)
-        length = HEAD + STAGE * self._limits.max_stages
+        length = HEAD + STAGE * self.limits.max_stages
         if clipped.shape != (length,):
             raise ValueError(f"vector of shape {clipped.shape}: expected ({length},)")
         if np.isnan(clipped).any():
@@ -177,8 +178,8 @@ class StagedCNN(GrowingSpace):
             legal = self.choices(genome)
             if not legal:
                 break
-            if legal is self._limits.widths:
-                token: Token = self._limits.width_near(STEP * 2 ** (entry * self._octaves))
+            if legal is self.limits.widths:
+                token: Token = self.limits.width_near(STEP * 2 ** (entry * self._octaves))
             else:
                 token = legal[min(int(entry * len(legal)), len(legal) - 1)]
             genome = (*genome, token)
@@ -195,7 +196,7 @@ class StagedCNN(GrowingSpace):
     def parse(self, text: str) -> Genome:
         """The genome of a string. ValueError names the character and the part, both counted from 1, and what was
         expected there: `character 26 (part 3): expected width of stage 1, one of 4, 8, ...; got 'bb_r1_k3_s2_c33'`."""
-        return parsed(text, self.choices, self._limits.max_stages)
+        return parsed(text, self.choices, self.limits.max_stages)
 
     def known(self) -> Mapping[str, Genome]:
         """The networks of `KNOWN` that the options of the space allow."""
@@ -234,7 +235,7 @@ class StagedCNN(GrowingSpace):
     def supernet(self, task: Task) -> "torch.nn.Module":
         from nasrun.spaces.elastic import ElasticNetwork
 
-        return ElasticNetwork(corners(self._limits), lambda genome: self.build(genome, task), shared_name)
+        return ElasticNetwork(corners(self.limits), lambda genome: self.build(genome, task), shared_name)
 
     def supernet_name(self, genome: Genome, task: Task) -> Callable[[str], str]:
         return shared_name(genome)
@@ -242,8 +243,8 @@ class StagedCNN(GrowingSpace):
     def check_supernet(self, task: Task) -> None:
         """ValueError, beginning with the key, if the network of all architectures has more weights than `MOST_WEIGHTS`;
         it names a width that is small enough."""
-        widths = self._limits.widths
-        sizes = {width: shared_weights(self._limits, task, self.resolution, width) for width in widths}
+        widths = self.limits.widths
+        sizes = {width: shared_weights(self.limits, task, self.resolution, width) for width in widths}
         if sizes[widths[-1]] <= MOST_WEIGHTS:
             return
         fitting = [width for width in widths if sizes[width] <= MOST_WEIGHTS]
@@ -254,7 +255,7 @@ class StagedCNN(GrowingSpace):
         )
 
     def smaller(self, genome: Genome, rng: np.random.Generator | None = None) -> Genome:
-        return smaller(self._limits, genome, rng)
+        return smaller(self.limits, genome, rng)
 
     def descents(self, parent: Genome, child: Genome) -> list[int | None] | None:
         return descents(parent, child)

@@ -56,7 +56,9 @@ class MixedTrainer(SharedTrainer):
         if not affine:
             freeze_scales(model)
         super().__init__(model, data, parts.weights, settings, runtime)
-        self.architecture, self._mixture = architecture.to(runtime.device), mixture
+        self.architecture = architecture.to(runtime.device)
+        self.mixture = mixture
+        """What the network computes under the architecture weights as they are; methods that draw draw at each call."""
         self._judged = parts.architecture
         # In fp16 gradients would have to be scaled; these are few enough to be taken in fp32.
         self._search_autocast = contextlib.nullcontext() if self._scaler.is_enabled() else self._autocast
@@ -77,7 +79,7 @@ class MixedTrainer(SharedTrainer):
 
         def draw(rng: np.random.Generator) -> Sequence[Mixture]:
             with torch.no_grad():
-                return [self._mixture()]
+                return [self.mixture()]
 
         metrics = self.epoch(draw, rng, epoch, epochs, before_step)
         if not learn:
@@ -91,12 +93,12 @@ class MixedTrainer(SharedTrainer):
         """Images of the architecture weights without end, in another order each time that all were there."""
         order = torch.Generator().manual_seed(int(rng.integers(2**62)))
         augment = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        size = min(self._settings.batch_size, len(self._judged))
+        size = min(self.settings.batch_size, len(self._judged))
         while True:
             chosen = torch.randperm(len(self._judged), generator=order).to(self._judged.labels.device)
             for index in chosen.split(size):
                 if len(index) == size:
-                    yield self._inputs(self._judged, index, augment)
+                    yield self.inputs(self._judged, index, augment)
 
     def learn(self, train: Batch, judge: Batch, rate: float, *, second_order: bool) -> Tensor:
         """One step of the architecture weights by a batch that judges them; `train`: that of the next step of the
@@ -112,7 +114,7 @@ class MixedTrainer(SharedTrainer):
         """The loss of a batch, and its gradient by the architecture weights with the shared weights as they are (DARTS,
         first order)."""
         with self._search_autocast:
-            loss = self._loss(batch)
+            loss = self.loss(batch)
         return loss.detach(), torch.autograd.grad(loss, list(self.architecture.parameters()), allow_unused=True)
 
     def unrolled_gradient(self, train: Batch, judge: Batch, rate: float) -> tuple[Tensor, Sequence[Tensor | None]]:
@@ -127,7 +129,7 @@ class MixedTrainer(SharedTrainer):
         own = list(self.architecture.parameters())
         try:
             self._move(weights, self._direction(weights, train), -rate)
-            loss = self._loss(judge)
+            loss = self.loss(judge)
             gradients = torch.autograd.grad(loss, [*own, *weights], allow_unused=True)
             direct, towards = gradients[: len(own)], gradients[len(own) :]
             norm = torch.sqrt(sum((one.square().sum() for one in towards if one is not None), loss.new_zeros(())))
@@ -136,7 +138,7 @@ class MixedTrainer(SharedTrainer):
             for sign in (1.0, -1.0):
                 self._put(weights, kept)
                 self._move(weights, towards, sign * distance)
-                ends.append(torch.autograd.grad(self._loss(train), own, allow_unused=True))
+                ends.append(torch.autograd.grad(self.loss(train), own, allow_unused=True))
         finally:
             self._put(weights, kept)
         through = [_difference(above, below, 2 * distance) for above, below in zip(*ends, strict=True)]
@@ -144,15 +146,15 @@ class MixedTrainer(SharedTrainer):
 
     def _direction(self, weights: Sequence[Tensor], batch: Batch) -> list[Tensor | None]:
         """Against what the next step of SGD goes."""
-        gradients = torch.autograd.grad(self._loss(batch), weights, allow_unused=True)
+        gradients = torch.autograd.grad(self.loss(batch), weights, allow_unused=True)
         found: list[Tensor | None] = []
         for weight, gradient in zip(weights, gradients, strict=True):
             if gradient is None:
                 found.append(None)
                 continue
-            decay = self._settings.weight_decay if weight.ndim > 1 else 0.0
+            decay = self.settings.weight_decay if weight.ndim > 1 else 0.0
             state = self._optimizer.state.get(weight, {})
-            before = state["momentum_buffer"] * self._settings.momentum if state else 0.0
+            before = state["momentum_buffer"] * self.settings.momentum if state else 0.0
             found.append(gradient + decay * weight.detach() + before)
         return found
 
@@ -169,10 +171,11 @@ class MixedTrainer(SharedTrainer):
         for weight, value in zip(weights, values, strict=True):
             weight.copy_(value)
 
-    def _loss(self, batch: Batch) -> Tensor:
+    def loss(self, batch: Batch) -> Tensor:
+        """The cross-entropy of a batch in training mode under `mixture`, a tensor without dimensions with its graph."""
         images, labels = batch
         self.model.train()
-        outputs = self.model(images, self._mixture())
+        outputs = self.model(images, self.mixture())
         return F.cross_entropy(outputs.to(torch.promote_types(outputs.dtype, torch.float32)), labels)
 
     def _state(self) -> dict[str, Tensor]:

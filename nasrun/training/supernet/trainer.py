@@ -65,13 +65,13 @@ class SharedTrainer:
         auxiliary: AuxiliaryHead | None = None,
     ) -> None:
         self.model, self._distils = runtime.place(model), distils
-        self._data, self._split, self._settings, self._runtime = data, train, settings, runtime
+        self._data, self._split, self._runtime = data, train, runtime
+        self.settings, self.auxiliary = settings, auxiliary
         self._memory_format = runtime.memory_format(model)
         dtype = runtime.autocast_dtype(model)
         self._autocast = torch.autocast(runtime.device, dtype) if dtype is not None else contextlib.nullcontext()
         self._scaler = torch.amp.GradScaler(runtime.device, enabled=dtype is torch.float16)
         self._weights: dict[str, torch.Tensor] = dict(model.named_parameters())
-        self._auxiliary = auxiliary
         if auxiliary is not None:
             runtime.place(auxiliary)
             self._weights |= {AUXILIARY + name: weight for name, weight in auxiliary.named_parameters()}
@@ -90,9 +90,15 @@ class SharedTrainer:
                 self._optimizer.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
 
     @property
+    def momentum(self) -> Mapping[str, torch.Tensor]:
+        """The momentum of each weight, of its shape, by its name; empty where `settings.momentum` is 0."""
+        state = self._optimizer.state
+        return {name: state[weight]["momentum_buffer"] for name, weight in self._weights.items() if weight in state}
+
+    @property
     def steps(self) -> int:
         """Batches of an epoch: every image is in one; the last is filled up with some of the first again."""
-        return -(-len(self._split) // self._settings.batch_size)
+        return -(-len(self._split) // self.settings.batch_size)
 
     def epoch(
         self,
@@ -110,7 +116,7 @@ class SharedTrainer:
         """
         order = torch.Generator().manual_seed(int(rng.integers(2**62)))
         augment = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        split, size, steps = self._split, self._settings.batch_size, self.steps
+        split, size, steps = self._split, self.settings.batch_size, self.steps
         chosen = torch.randperm(len(split), generator=order)
         while len(chosen) < steps * size:
             chosen = torch.cat((chosen, chosen[: steps * size - len(chosen)]))
@@ -120,9 +126,9 @@ class SharedTrainer:
         chunk = split.chunk(size)
         step, rate = (epoch - 1) * steps, 0.0
         for start in range(0, len(chosen), chunk):
-            images, labels = self._inputs(split, chosen[start : start + chunk], augment)
+            images, labels = self.inputs(split, chosen[start : start + chunk], augment)
             for batch, answers in zip(images.split(size), labels.split(size), strict=True):
-                rate = self._settings.rate(step, steps, epochs)
+                rate = self.settings.rate(step, steps, epochs)
                 before_step((batch, answers), rate)
                 sums += self.step(batch, answers, draw(rng), rate)
                 step += 1
@@ -141,7 +147,7 @@ class SharedTrainer:
         for architecture in architectures:
             with self._autocast:
                 outputs = self.model(images, architecture)
-                aside = self._auxiliary.loss(answers) if self._auxiliary is not None else None
+                aside = self.auxiliary.loss(answers) if self.auxiliary is not None else None
             outputs = outputs.float()
             loss = F.cross_entropy(outputs, answers)
             self._scaler.scale(loss if aside is None else loss + aside).backward()
@@ -158,9 +164,9 @@ class SharedTrainer:
             group["lr"] = rate
             group["params"] = [weight for weight in weights if weight.grad is not None]
             active += group["params"]
-        if self._settings.clip_norm is not None:
+        if self.settings.clip_norm is not None:
             self._scaler.unscale_(self._optimizer)
-            torch.nn.utils.clip_grad_norm_(active, self._settings.clip_norm)
+            torch.nn.utils.clip_grad_norm_(active, self.settings.clip_norm)
         self._scaler.step(self._optimizer)
         self._scaler.update()
         for weight in active:
@@ -169,12 +175,12 @@ class SharedTrainer:
     def time_step(self, architectures: Sequence[Genome | Mixture]) -> None:
         """A step on the first images that ends when the device has done it, for estimates of time."""
         images, labels = self.first_batch(self._split)
-        self.step(images, labels, architectures, self._settings.lr).sum().item()
+        self.step(images, labels, architectures, self.settings.lr).sum().item()
 
     def first_batch(self, split: DeviceSplit) -> Batch:
         """The first images of a part of the data."""
-        count = min(self._settings.batch_size, len(split))
-        return self._inputs(split, torch.arange(count, device=split.labels.device))
+        count = min(self.settings.batch_size, len(split))
+        return self.inputs(split, torch.arange(count, device=split.labels.device))
 
     def score(self, genome: Genome, split: DeviceSplit, batch_size: int) -> Mapping[str, float]:
         """Accuracy and loss of an architecture on a part of the data, with the weights as they are.
@@ -187,7 +193,7 @@ class SharedTrainer:
         count = len(split)
         with torch.inference_mode(), self._autocast:
             for index in _spread(count, -(-count // batch_size)):
-                images, labels = self._inputs(split, index.to(split.labels.device))
+                images, labels = self.inputs(split, index.to(split.labels.device))
                 outputs = self.model(images, genome).float()
                 sums[0] += F.cross_entropy(outputs, labels, reduction="sum")
                 sums[1] += (outputs.argmax(1) == labels).sum()
@@ -209,11 +215,11 @@ class SharedTrainer:
         for norm in norms:
             norm.reset_running_stats()
             norm.momentum = None  # a plain mean over the batches
-        split, size = self._split, self._settings.batch_size
+        split, size = self._split, self.settings.batch_size
         model.train()
         with torch.no_grad(), self._autocast:
             for index in _spread(len(split), -(-len(split) // size))[:batches]:
-                model(self._inputs(split, index.to(split.labels.device))[0])
+                model(self.inputs(split, index.to(split.labels.device))[0])
         for norm, momentum in zip(norms, usual, strict=True):
             norm.momentum = momentum
         return model.eval()
@@ -231,7 +237,7 @@ class SharedTrainer:
         model.eval()
         with torch.inference_mode(), self._autocast:
             for index in torch.arange(len(split), device=split.labels.device).split(size):
-                images, labels = self._inputs(split, index)
+                images, labels = self.inputs(split, index)
                 outputs = model(images).float()
                 sums[0] += F.cross_entropy(outputs, labels, reduction="sum")
                 sums[1] += (outputs.argmax(1) == labels).sum()
@@ -239,11 +245,11 @@ class SharedTrainer:
         loss, right = sums.tolist()
         return {"accuracy": right / len(split), "loss": loss / len(split)}
 
-    def _inputs(self, split: DeviceSplit, index: torch.Tensor, augment: torch.Generator | None = None) -> Batch:
+    def inputs(self, split: DeviceSplit, index: torch.Tensor, augment: torch.Generator | None = None) -> Batch:
         """Images float (batch, C, H, W), augmented where a generator is given, and their labels."""
         images, labels = split.at(index)
-        if augment is not None and (self._settings.shift or self._settings.flip):
-            moves = TrainSettings(shift=self._settings.shift, flip=self._settings.flip)
+        if augment is not None and (self.settings.shift or self.settings.flip):
+            moves = TrainSettings(shift=self.settings.shift, flip=self.settings.flip)
             images = augmented(images, moves, augment)
         return self._data.normalise(images, self._memory_format), labels
 
@@ -253,9 +259,7 @@ class SharedTrainer:
 
     def _state(self) -> dict[str, torch.Tensor]:
         tensors: dict[str, torch.Tensor] = {WEIGHT + name: weight for name, weight in self._weights.items()}
-        for name, weight in self._weights.items():
-            if weight in self._optimizer.state:
-                tensors[MOMENTUM + name] = self._optimizer.state[weight]["momentum_buffer"]
+        tensors |= {MOMENTUM + name: buffer for name, buffer in self.momentum.items()}
         for name, value in self._scaler.state_dict().items():
             tensors[SCALE + name] = torch.tensor(value, dtype=torch.float64)
         return tensors
@@ -278,8 +282,8 @@ class SharedTrainer:
         with torch.no_grad():
             for name, weight in self._weights.items():
                 weight.copy_(tensors[WEIGHT + name])
-                if weight in self._optimizer.state:
-                    self._optimizer.state[weight]["momentum_buffer"].copy_(tensors[MOMENTUM + name])
+            for name, buffer in self.momentum.items():
+                buffer.copy_(tensors[MOMENTUM + name])
         state = self._scaler.state_dict()
         if state:
             self._scaler.load_state_dict({name: type(old)(tensors[SCALE + name].item()) for name, old in state.items()})
