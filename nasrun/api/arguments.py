@@ -25,7 +25,7 @@ def words_of(overrides: Any) -> list[str]:
 
 def directory_of(given: Any, what: str = "the path of a directory") -> Path:
     """A directory, with the home folder in place of a `~` at its start; ConfigError where what is given is no path, or
-    no home folder is known. `what`: is expected, in words."""
+    no home folder is known. `what`: words for what is expected."""
     if isinstance(given, str) or (isinstance(given, os.PathLike) and isinstance(os.fspath(given), str)):
         return at_home(given)
     raise ConfigError(f"{_short(given)}: expected {what}, as in 'outputs/run'")

@@ -111,8 +111,9 @@ class AskTell:
         """Report the result of a trial.
 
         Args:
-            trial: a trial returned by `ask`. score: a finite number; None: the trial failed. metrics: further numbers
-            by name, stored with the score.
+            trial: a trial returned by `ask`.
+            score: a finite number; None: the trial failed.
+            metrics: further numbers by name, stored with the score.
 
         Raises:
             ValueError: the trial was not returned by `ask` or was already told, or a number is not finite.

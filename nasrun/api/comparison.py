@@ -58,8 +58,8 @@ def compare(runs: Sequence[Run | str | Path] | Run | str | Path, by: Sequence[st
     """Compare runs over seeds, with the numbers of `nasrun compare`.
 
     Args:
-        runs: runs, or folders whose runs are all included; or a single one. by: the config key, or several keys, that
-        define the groups; by default `strategy`.
+        runs: runs, or folders whose runs are all included; or a single one.
+        by: the config key, or several keys, that define the groups; by default `strategy`.
 
     Raises:
         ConfigError: what is given are no runs, there is no finished run, or two runs differ in their benchmark; the

@@ -181,11 +181,11 @@ class Model:
 
         Args:
             images: uint8 (batch, channels, height, width), or a single image without batch axis, in the size of the
-            data set.
+                data set.
 
         Returns:
             Probabilities of the classes, float (batch, classes). For regression the values in original units, float
-            (batch, outputs, height, width).
+                (batch, outputs, height, width).
 
         Raises:
             ValueError: the images are of another type or shape.
@@ -216,8 +216,8 @@ def load_run(directory: str | Path, **parts: Any) -> Run:
     """Load a finished or unfinished run from its directory.
 
     Args:
-        directory: a run directory written by `nasrun.run` or the command line. parts: the objects with which the run
-        was started, if any (`strategy=...`, `search_space=...`).
+        directory: a run directory written by `nasrun.run` or the command line.
+        parts: the objects with which the run was started, if any (`strategy=...`, `search_space=...`).
 
     Raises:
         ConfigError: what is given is no path, or the directory has no run, or names classes that must not be

@@ -41,14 +41,16 @@ def run(
 
     Args:
         overrides: `key=value` words as on the command line.
-        directory: output directory, new or empty; by default a new one below `outputs/`. config_dir: a folder with your
-        own YAML files. progress: whether to print progress on stdout. parts: for `search_space`, `strategy`,
-        `evaluator` and `dataset` the name of an option, a class, an object, or a
+        directory: output directory, new or empty; by default a new one below `outputs/`.
+        config_dir: a folder with your own YAML files.
+        progress: whether to print progress on stdout.
+        parts: for `search_space`, `strategy`, `evaluator` and `dataset` the name of an option, a class, an object, or a
             function that creates one (a strategy from its space, objective and random generator, an evaluator from
             space, data set and hardware).
 
     Raises:
-        ConfigError: the config is invalid; nothing was created. RunError: the run failed.
+        ConfigError: the config is invalid; nothing was created.
+        RunError: the run failed.
     """
     call = _Call.of(overrides, parts, config_dir, progress)
     job = call.checked(call.words)
@@ -65,12 +67,14 @@ def resume(directory: str | Path, overrides: Sequence[str] | Mapping[str, Any] =
     """Continue an interrupted run, or extend a finished one, and return it.
 
     Args:
-        directory: the run directory. overrides: settings to change, such as `["trials=200"]`, or a mapping from keys to
-        values. parts: the objects with which the run was started, if any (`strategy=...`, `search_space=...`).
+        directory: the run directory.
+        overrides: settings to change, such as `["trials=200"]`, or a mapping from keys to values.
+        parts: the objects with which the run was started, if any (`strategy=...`, `search_space=...`).
 
     Raises:
-        ConfigError: an override would change the search, or the directory has no run. JournalError: its journal is
-        damaged. RunError: the run failed.
+        ConfigError: an override would change the search, or the directory has no run.
+        JournalError: its journal is damaged.
+        RunError: the run failed.
     """
     given = {group: _given(group, part) for group, part in parts.items()}
     changes = overrides if isinstance(overrides, Mapping) else as_values(words_of(overrides))
@@ -92,11 +96,14 @@ def sweep(
 
     Args:
         overrides: words with several values each: `["seed=0,1,2", "strategy=random,grid"]`.
-        directory: parent of a numbered directory for each run. config_dir: a folder with your own YAML files. progress:
-        whether to print progress on stdout. parts: as for `nasrun.run`.
+        directory: parent of a numbered directory for each run.
+        config_dir: a folder with your own YAML files.
+        progress: whether to print progress on stdout.
+        parts: as for `nasrun.run`.
 
     Raises:
-        ConfigError: the config of a run is invalid; nothing was created. RunError: a run failed.
+        ConfigError: the config of a run is invalid; nothing was created.
+        RunError: a run failed.
     """
     call = _Call.of(overrides, parts, config_dir, progress)
     folder, values = directory_of(directory), call.composer.values(call.words)

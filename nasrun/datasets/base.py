@@ -197,10 +197,12 @@ class Dataset(ABC):
 
         Args:
             validation: share of the training data held out to compare architectures, stratified by class. Or `test`:
-            train on all training data and compare architectures on the test images, as some papers do; the test result
-            is then not an estimate for new images. split_seed: seed of all splits; independent of the run's seed, so
-            that runs with different seeds are comparable. train_samples: number of training images to use, the same
-            number per class; validation data are not reduced.
+                train on all training data and compare architectures on the test images, as some papers do; the test
+                result is then not an estimate for new images.
+            split_seed: seed of all splits; independent of the run's seed, so that runs with different seeds are
+                comparable.
+            train_samples: number of training images to use, the same number per class; validation data are not
+                reduced.
 
         Raises:
             ValueError: a value is out of range; the text starts with the name of the option.
