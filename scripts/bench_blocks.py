@@ -1,9 +1,9 @@
-"""How fast networks of `staged_cnn` train: images per second by the kind of block, in one thread.
+"""Training speed of `staged_cnn` networks: images per second by the kind of block, in one thread.
 
     python scripts/bench_blocks.py [--seconds 2] [--batch 64] [GENOME...]
 
-Whole training steps by `nasrun.training.single` (SGD, the precision and memory format that nasrun chooses) on made-up
-images of CIFAR-10's size, timed in processor time. Prints Markdown: images per second, FLOPs of a forward pass, and
+Times whole training steps by `nasrun.training.single` (SGD, the precision and memory format that nasrun chooses) on
+synthetic images of CIFAR-10's size, in processor time. Prints Markdown: images per second, FLOPs of a forward pass, and
 FLOPs per second, where a step counts as three forward passes.
 """
 

@@ -1,4 +1,4 @@
-"""What training together costs where nasrun does not do it by itself: other widths, and convolutional networks.
+"""The cost of training together where nasrun does not by default: different widths, and convolutional networks.
 
     python scripts/bench_groups.py [--rounds 5] [--steps 60]
 
@@ -7,8 +7,9 @@
 2. Five repeats of a small convolutional network: one after the other, as one network with grouped convolutions, and by
    `torch.func.vmap`. Each of the five has a batch of its own.
 
-All ways take turns within a round on one thread; the first round does not count. Printed are microseconds of processor
-time per network and step, median and range over the rounds, and the ratio to one after the other in the same round.
+All variants take turns within a round on one thread; the first round does not count. Prints microseconds of processor
+time per network and step, median and range over the rounds, and the ratio to training one after the other in the same
+round.
 """
 
 import argparse
@@ -78,7 +79,7 @@ def convolutional(groups: int = 1) -> nn.Sequential:
 
 
 def cnn_ways() -> dict[str, Way]:
-    """Five repeats: alone, grouped, and by vmap."""
+    """Five repeats: one by one, grouped, and by vmap."""
     images, labels = torch.randn(REPEATS, CNN_BATCH, 1, 28, 28), torch.randint(0, 10, (REPEATS, CNN_BATCH))
 
     def fused(tensors: Sequence[torch.Tensor]) -> torch.optim.Optimizer:
@@ -100,7 +101,7 @@ def cnn_ways() -> dict[str, Way]:
         return way
 
     def by_vmap() -> Way:
-        # Normalised without running statistics, which vmap cannot update.
+        # Normalises without running statistics, which vmap cannot update.
         models = [convolutional() for _ in range(REPEATS)]
         for module in (m for model in models for m in model.modules() if isinstance(m, nn.BatchNorm2d)):
             module.track_running_stats, module.running_mean, module.running_var = False, None, None

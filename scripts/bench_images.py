@@ -1,16 +1,16 @@
-"""A folder of pictures: seconds to decode, memory, and images a second, as they are read for a training.
+"""A folder of pictures: seconds to decode, memory, and images per second in training.
 
     python scripts/bench_images.py [--count 20000] [--size 224] [--python PYTHON] [--folder FOLDER]
     python scripts/bench_images.py --count 100000 --size 128 --run trials=1 evaluator.epochs=1
 
-Makes a folder of JPEGs, the first training images of CIFAR-10 enlarged to `--size`, unless it is there already; beyond
-its 50,000 they come again, with noise of their own. Then a process reads it as a run does (decode and split; look at
-the data and record them; one epoch of augmented batches), a second time too, when nothing is left to decode. With
-`--run` it is a whole run of nasrun instead, with these words: decoding, search, final training, test and report.
+Makes a folder of JPEGs, the first training images of CIFAR-10 enlarged to `--size`, unless it exists; beyond its 50,000
+images they are repeated with added noise. A process then reads it as a run does (decode and split; look at the data and
+record them; one epoch of augmented batches), and again when nothing is left to decode. With `--run` it measures a whole
+run of nasrun with these arguments instead: decoding, search, final training, test and report.
 
-Memory is that of the process and all its children, sampled every 50 ms: `own` is RssAnon + RssShmem, what the system
+Memory is that of the process and all its children, sampled every 50 ms: `own` is RssAnon + RssShmem, which the system
 cannot drop; `resident` also counts pages of mapped files, which it can. `--python`: the interpreter of another version
-of nasrun to measure, to compare.
+of nasrun to compare with.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 
 NOISE = 8.0
-"""Standard deviation of the noise of pictures that come again, of 256 levels."""
+"""Standard deviation of the noise of repeated pictures, out of 256 levels."""
 
 READ = """
 import json, sys, time
@@ -70,11 +70,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=20_000, help="pictures [20000]")
     parser.add_argument("--size", type=int, default=224, help="height and width in pixels [224]")
-    parser.add_argument("--folder", type=Path, help="where they lie, or are to lie; default: a temporary folder")
+    parser.add_argument("--folder", type=Path, help="folder of pictures, made if missing; default: temporary")
     parser.add_argument("--python", default=sys.executable, help="interpreter with the nasrun to measure [this one]")
     parser.add_argument("--cache", type=Path, help="folder for decoded pictures; default: a temporary one")
-    parser.add_argument("--again", type=int, default=1, help="readings after the first [1]")
-    parser.add_argument("--run", nargs="+", metavar="WORD", help="measure a run of nasrun, with these words")
+    parser.add_argument("--again", type=int, default=1, help="number of readings after the first [1]")
+    parser.add_argument("--run", nargs="+", metavar="WORD", help="measure a run of nasrun with these arguments")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         folder = arguments.folder or Path(place, "pictures")
@@ -119,7 +119,7 @@ def make(folder: Path, count: int, size: int) -> None:
 
 
 def measured(python: str, folder: Path, size: int, cache: Path) -> dict[str, float]:
-    """What a process tells of its phases, and the most memory that it and its children took."""
+    """The phases that a process reports, and the maximum memory of it and its children."""
     output, own, resident = watched([python, "-c", READ, str(folder.absolute()), str(size)], cache)
     told = dict(json.loads(line) for line in output.splitlines())
     print(f"fingerprint of the data: {told.pop('fingerprint')}", file=sys.stderr)
@@ -127,11 +127,11 @@ def measured(python: str, folder: Path, size: int, cache: Path) -> dict[str, flo
 
 
 def watched(command: Sequence[str], cache: Path) -> tuple[str, float, float]:
-    """What a process prints, and the most own and resident memory of it and its children, in MB."""
+    """The output of a process, and the maximum own and resident memory of it and its children, in MB."""
     environment = {**os.environ, "NASRUN_CACHE": str(cache)}
     own = resident = 0
     with tempfile.TemporaryFile("w+") as output:
-        # From elsewhere, so that Python does not find this nasrun in the working directory.
+        # In another directory, so that Python does not find this nasrun in the working directory.
         process = subprocess.Popen(command, stdout=output, text=True, env=environment, cwd=cache.parent)
         while process.poll() is None:
             taken = [memory(number) for number in tree(process.pid)]
@@ -158,7 +158,7 @@ def row(found: dict[str, float]) -> str:
 
 
 def tree(process: int) -> list[int]:
-    """A process and all below it."""
+    """A process and all its descendants."""
     parents: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -174,7 +174,7 @@ def tree(process: int) -> list[int]:
 
 
 def memory(process: int) -> tuple[int, int]:
-    """Bytes that a process has for itself or shares as memory, and all that are resident."""
+    """Bytes that a process owns or shares as memory, and all resident bytes."""
     try:
         lines = dict(line.split(":", 1) for line in Path(f"/proc/{process}/status").read_text().splitlines())
     except OSError:

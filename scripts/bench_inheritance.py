@@ -1,13 +1,13 @@
-"""What inherited weights are worth: aging evolution on `staged_cnn` with and without network morphisms, at equal cost.
+"""The value of inherited weights: aging evolution on `staged_cnn` with and without morphisms, at equal cost.
 
     python scripts/bench_inheritance.py [--seeds 3] [--folder bench_inheritance] [--trials 30] [WORD...]
 
-Both rows draw the same first networks and mutate alike, by mutations that grow; one begins children with the weights of
-their parents (`strategy.inherit=morphisms`), one with new ones. A search costs the FLOPs of its networks times their
-epochs; both are cut where the cheaper one of a seed ends. Printed are the best validation accuracy by then, the test
-accuracy of that architecture when it is trained from new weights, for 20 epochs on the same images, and its size: means
-with 95 % intervals (Student's t), and the paired differences. Runs that are there already are not run again. Words are
-added to all of them.
+Both rows draw the same first networks and use the same mutations, which make networks larger; in one, children start
+from their parents' weights (`strategy.inherit=morphisms`), in the other from new ones. A search costs the FLOPs of its
+networks times their epochs; both are cut at the cost of the cheaper one of a seed. Prints the best validation accuracy
+up to there, the test accuracy of that architecture when trained from new weights for 20 epochs on the same images, and
+its size: means with 95 % intervals (Student's t), and the paired differences. Existing runs are not run again. WORDs
+are further overrides of the config of all runs.
 """
 
 import argparse
@@ -43,7 +43,7 @@ SEARCH = (
 
 
 def costs(directory: Path) -> list[tuple[float, dict[str, str]]]:
-    """The trials of a run that succeeded, each with the FLOPs times epochs that had been spent when it was done."""
+    """The successful trials of a run, each with the FLOPs times epochs that had been spent when it was done."""
     spent, found = 0.0, []
     for row in csv.DictReader((directory / "trials.csv").open()):
         if row["status"] == "ok":

@@ -1,12 +1,12 @@
-"""What weights of a finished run are worth on few images: CIFAR-10's animals, with those of its vehicles and without.
+"""The value of a finished run's weights on few images: CIFAR-10's animals, with and without those of its vehicles.
 
     python scripts/bench_init.py [--seeds 5] [--folder bench_init] [--time 600s] [--epochs 60] [WORD...]
 
 nasrun searches and trains a network on the vehicles, 5,000 images of each of four classes, within `--time` of one
 thread. The same architecture is then trained on 50 images of each of the six animals, with `init=` that run and
-without, by the same recipe, epochs and seeds; both are tested on CIFAR-10's 6,000 test images of animals. Printed are
-the means, with 95 % intervals (Student's t), and the paired difference. Results are appended to `FOLDER/init.jsonl`,
-and what is there already is not run again. Words are added to the trainings on animals.
+without, with the same recipe, epochs and seeds; both are tested on CIFAR-10's 6,000 test images of animals. Prints the
+means, with 95 % intervals (Student's t), and the paired difference. Results are appended to `FOLDER/init.jsonl`;
+existing ones are not measured again. WORDs are further overrides of the training runs on animals.
 """
 
 import argparse
@@ -27,12 +27,12 @@ from nasrun.datasets.base import Raw
 NASRUN = Path(sys.executable).with_name("nasrun")
 VEHICLES = ("airplane", "automobile", "ship", "truck")
 FEW, MANY = 50, 5000
-"""Training images of each class of animals, and of vehicles at most."""
+"""Training images of each class of animals, and maximum of each class of vehicles."""
 ROWS = ("without", "init")
 
 
 def make(folder: Path, raw: Raw, names: Sequence[str], most: int) -> None:
-    """Some classes of CIFAR-10 as PNG files, with all their test images, unless they are there."""
+    """Write some classes of CIFAR-10 as PNG files, with all their test images, unless they exist."""
     from PIL import Image
 
     if folder.is_dir():
@@ -48,7 +48,7 @@ def make(folder: Path, raw: Raw, names: Sequence[str], most: int) -> None:
 
 
 def run(directory: Path, *words: str) -> None:
-    """One command of nasrun with one thread, unless its directory is there."""
+    """Run a command of nasrun with one thread, unless its directory exists."""
     if (directory / "summary.json").is_file():
         return
     command = [str(NASRUN), *words, "hardware.threads=1", "output.console=plain", f"hydra.run.dir={directory}"]
@@ -63,8 +63,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--folder", type=Path, default=Path("bench_init"))
-    parser.add_argument("--time", default="600s", help="for the vehicles, of one thread")
-    parser.add_argument("--epochs", type=int, default=60, help="on the animals")
+    parser.add_argument("--time", default="600s", help="time budget on the vehicles, of one thread")
+    parser.add_argument("--epochs", type=int, default=60, help="epochs on the animals")
     arguments, words = parser.parse_known_args()
     folder = arguments.folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,10 @@
-"""The loop's own cost per trial: ask, journal, evaluate, journal, tell, and the tables at the end.
+"""The search loop's own cost per trial: ask, journal, evaluate, journal, tell, and the tables at the end.
 
     python scripts/bench_loop.py [--trials 1500] [--runs 7]
 
 Times `Search.run` over aging evolution on `sequential_cnn` with the `synthetic` evaluator, whose own time is measured
-apart and stated; as bars, in the same run, the bare strategy without loop or journal, and one flushed line per trial.
+separately and printed. For comparison it times, in the same run, the strategy without loop or journal, and one flushed
+line per trial.
 """
 
 import argparse
@@ -27,7 +28,7 @@ from nasrun.storage.records import Observer, RunLog, RunRecords
 
 
 def new_setup(trials: int) -> Setup:
-    """The main job's space and strategy at the population of the paper, on the made-up landscape."""
+    """The main job's space and strategy at the population of the paper, on the synthetic landscape."""
     overrides = ["search_space=sequential_cnn", "evaluator=synthetic", f"trials={trials}"]
     overrides += ["strategy.population=100", "strategy.sample=25"]
     return build(task_config(compose_config(overrides)))
@@ -60,7 +61,7 @@ def run_search(setup: Setup, folder: Path) -> tuple[float, float]:
 
 
 def bare(trials: int, folder: Path) -> tuple[float, float]:
-    """Seconds of strategy and evaluator alone, told directly; and of the evaluator's share."""
+    """Seconds of strategy and evaluator alone, without the loop; and of the evaluator's share."""
     setup = new_setup(trials)
     evaluating = 0.0
     started = time.perf_counter()

@@ -1,13 +1,13 @@
-"""Methods at equal cost on NAS-Bench-201: seconds of one core, the training of all weights included.
+"""Methods at equal cost on NAS-Bench-201: seconds of one core, including the training of all weights.
 
     python scripts/bench_methods.py FOLDER [--seconds 60] [--seeds 3] [--methods NAME...] [--samples 5000] [WORD...]
 
-Each method searches small networks of the cells (8 channels, one cell a stage) on part of the training images of
-CIFAR-10, as many trials as are expected to take so long by a timing at the start; then the cell that it comes to is
-looked up in the table of trainings of 200 epochs. Methods with shared weights see images of 16 by 16. Runs are in
-`FOLDER/METHOD_SEED`; one that is there already is taken as it is, one that was killed goes on. Prints a row for each
-method: trials, seconds of the processor (of the runs alone that this call made, start of Python included), and test
-accuracy of the cells in percent, mean and deviation over the seeds. WORDs are further overrides of the config of all.
+Each method searches small networks of the cells (8 channels, one cell per stage) on part of the training images of
+CIFAR-10, for the number of trials that takes `--seconds` by a timing at the start; then its resulting cell is looked up
+in the table of training runs of 200 epochs. Methods with shared weights use images of 16 by 16. Runs are in
+`FOLDER/METHOD_SEED`; a finished one is reused, a killed one is resumed. Prints a row for each method: trials, processor
+seconds (only of runs of this call, including Python's start), and test accuracy of the cells in percent, mean and
+deviation over the seeds. WORDs are further overrides of the config of all runs.
 """
 
 import argparse
@@ -45,13 +45,13 @@ METHODS: Mapping[str, Sequence[str]] = {
     "enas": ("evaluator=supernet", "evaluator.rounds=10", "strategy=reinforce", *SHARED),
     "shared_random": ("evaluator=supernet", "evaluator.rounds=10", "strategy=random", "objective=val_loss", *SHARED),
 }
-"""By name, the words of the config."""
+"""The overrides of each method, by name."""
 TIMED = 3
-"""Cells by which the seconds of a trial are expected."""
+"""Number of cells from which the seconds of a trial are estimated."""
 
 
 def words_of(method: str, seed: int, arguments: argparse.Namespace) -> list[str]:
-    """The config of one run, but its trials."""
+    """The overrides of one run, without its number of trials."""
     common = ("search_space=nasbench201", "search_space.channels=8", "search_space.cells=1", "dataset=cifar10")
     data = (f"dataset.train_samples={arguments.samples}", "dataset.validation=0.04")
     quiet = ("hardware=cpu", "hardware.threads=1", "output.plots=false", "output.console=none")
@@ -59,7 +59,7 @@ def words_of(method: str, seed: int, arguments: argparse.Namespace) -> list[str]
 
 
 def trials_for(words: Sequence[str], seconds: float) -> int:
-    """How many trials take so long, by seconds of the processor."""
+    """The number of trials that takes so many processor seconds."""
     setup = build(task_config(compose_config([*words, "trials=1"])))
     setup.evaluator.prepare()
     rng = np.random.default_rng(0)
@@ -72,7 +72,7 @@ def trials_for(words: Sequence[str], seconds: float) -> int:
 
 
 def run(words: Sequence[str], directory: Path, seconds: float) -> float:
-    """Search, or go on with a search that was killed; returns the seconds of the processor that it took."""
+    """Search, or resume a search that was killed; returns its processor seconds."""
     program = str(Path(sys.executable).with_name("nasrun"))
     call = [program, "resume", str(directory)]
     if not (directory / "journal.jsonl").is_file():

@@ -1,11 +1,11 @@
-"""What a trial costs on a benchmark table beside the lookup: nasrun against Optuna and pygmo, in one run.
+"""The cost of a trial on a benchmark table besides the look-up: nasrun, Optuna and pygmo, in one run.
 
     python scripts/bench_peers.py [--trials 1500] [--peer-trials 500] [--runs 3]
 
-All of them look up NAS-Bench-201 (CIFAR-10, 200 epochs) with the same evaluator of nasrun, so that what differs is the
-search and its storage. nasrun: the loop with its journal on disk, for three strategies; and the installed command from
-start to exit, tables included. Optuna: its random sampler over the six operations, with its three storages. pygmo: its
-generational PSO driven directly, which stores nothing. Prints the median of the runs, their range, and the ratio to
+All of them look up NAS-Bench-201 (CIFAR-10, 200 epochs) with nasrun's evaluator, so that only the search and its
+storage differ. nasrun: the loop with its journal on disk, for three strategies; and the installed command from start to
+exit, tables included. Optuna: its random sampler over the six operations, with its three storages. pygmo: its
+generational PSO called directly, which stores nothing. Prints the median of the runs, their range, and the ratio to
 nasrun's random search. Optuna's runs are shorter (`--peer-trials`), because they take long.
 """
 
@@ -42,18 +42,18 @@ def table_setup(strategy: str, trials: int) -> Setup:
 
 
 def lookup(setup: Setup, genome: Genome) -> float:
-    """The validation accuracy of an architecture, by way of nasrun's evaluator."""
+    """The validation accuracy of an architecture from nasrun's evaluator."""
     (measurement,) = setup.evaluator.evaluate([Job(Trial(0, Proposal(genome)), 0, 0)])
     return measurement.metrics["val_accuracy"]
 
 
 def nasrun_search(strategy: str) -> Callable[[int, Path], float]:
-    """The loop and its journal, without the tables afterwards."""
+    """Time of the loop and its journal, without the tables afterwards."""
     return lambda trials, folder: run_search(table_setup(strategy, trials), folder)[0]
 
 
 def nasrun_command(trials: int, folder: Path) -> float:
-    """The installed command from start to exit."""
+    """Time of the installed command from start to exit."""
     words = ["strategy=aging_evolution", *TABLE[:2], f"trials={trials}", f"hydra.run.dir={folder / 'run'}"]
     started = time.perf_counter()
     subprocess.run([NASRUN, *words, "output.plots=false"], check=True, capture_output=True)
@@ -61,7 +61,7 @@ def nasrun_command(trials: int, folder: Path) -> float:
 
 
 def lookups(trials: int, folder: Path) -> float:
-    """Drawing and looking up alone: what all of them share."""
+    """Time of only drawing and looking up, which all of them share."""
     setup, rng = table_setup("random", trials), np.random.default_rng(0)
     started = time.perf_counter()
     for _ in range(trials):
@@ -89,7 +89,7 @@ def optuna_search(storage: Callable[[Path], optuna.storages.BaseStorage]) -> Cal
 
 
 def pygmo_alone(trials: int, folder: Path) -> float:
-    """Generational PSO driven directly."""
+    """Time of generational PSO, called directly."""
     setup = table_setup("random", trials)
     length = len(setup.space.encode(setup.space.sample(np.random.default_rng(0))))
 

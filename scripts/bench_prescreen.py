@@ -1,15 +1,15 @@
-"""Regret with and without prescreening, after so many evaluations: strategies on the table of NAS-Bench-201.
+"""Regret with and without prescreening by number of evaluations: strategies on the table of NAS-Bench-201.
 
     python scripts/bench_prescreen.py [--strategies random aging_evolution] [--scores none flops naswot] [--seeds 3]
                                       [--table cifar10] [--pool 10] [--moves both] [--images 64] [--cache FILE]
                                       [WORD...]
 
-Every strategy searches the table as `evaluator=table` has it; with a score, what it draws is the best of a pool
-(`prescreen.score`, `prescreen.pool`, and as `--moves` says `prescreen.moves=true`, `false` or both). Networks are
-scored as the benchmark trained them, on images of CIFAR-10, also for the other data sets of the table; their initial
-weights follow from seed 0 in all runs, so that a cell is scored once: scores are kept in `--cache`, a JSON file that
-another call takes up. Regret: the best of the table less that of the run's best so far, in percent points, by
-validation accuracy, and on the test data for the cell that is best by validation. `found`: evaluations until the best
+Every strategy searches the table of `evaluator=table`; with a score, each draw is the best of a pool
+(`prescreen.score`, `prescreen.pool`; `--moves` sets `prescreen.moves` to true, false or both). Networks are scored in
+the benchmark's training configuration, on images of CIFAR-10, also for the other data sets of the table; their initial
+weights follow from seed 0 in all runs, so that a cell is scored once. Scores are kept in `--cache`, a JSON file that
+later calls reuse. Regret: the best of the table less that of the run's best so far, in percentage points, by validation
+accuracy, and on the test data for the cell that is best by validation. `found`: number of evaluations until the best
 cell of the table by validation, the median over the seeds. WORDs are further overrides of the config.
 """
 
@@ -46,7 +46,7 @@ class CachedScores:
         self._new = 0
 
     def best(self, genomes: Sequence[Genome]) -> Genome:
-        """The one of the highest score."""
+        """The genome with the highest score."""
         return genomes[int(np.argmax(rank_sums([[self._score(genome)] for genome in genomes])))]
 
     def _score(self, genome: Genome) -> float:
@@ -65,7 +65,7 @@ class CachedScores:
 
 
 def curve(words: Sequence[str], seed: int, scores: CachedScores | None, pool: int, moves: bool) -> np.ndarray:
-    """Validation and test regret of one search after each evaluation, in percent points: float (trials, 2)."""
+    """Validation and test regret of one search after each evaluation, in percentage points: float (trials, 2)."""
     config = task_config(compose_config([*words, f"seed={seed}"]))
     setup = build_setup(config)
     setup.prepare()

@@ -1,15 +1,15 @@
-"""How far scores of untrained networks rank cells as training them does: Kendall's tau on NAS-Bench-201.
+"""How well scores of untrained networks rank cells compared with training: Kendall's tau on NAS-Bench-201.
 
     python scripts/bench_proxies.py [--cells 100] [--dataset cifar10] [--tables cifar10 ...] [--scores naswot ...]
                                     [--images 64] [--seed 0] [--results FILE] [WORD...]
 
-Scores random cells with evaluator `proxies`, each network as the benchmark trained it, on images of `--dataset`, and
-compares with their test and validation accuracies after 200 epochs in the shipped table, on the data sets `--tables`.
-Prints, for each score, tau-b with a 95 % interval by bootstrap over the cells. `az_nas` and `rank_sum` rank the cells
-among each other, as in the papers. `best cell`: the accuracy of the one that scores highest. Times are those of the
-processor, of which other work takes none. `--results`: a JSON Lines file of scores, a line for each cell, that another
-call takes up where it was ended. WORDs are further overrides of the config
-(`search_space.channels=8 search_space.cells=1`: smaller networks).
+Scores random cells with evaluator `proxies`, each network in the benchmark's training configuration, on images of
+`--dataset`, and compares with their test and validation accuracies after 200 epochs in the shipped table, on the data
+sets `--tables`. Prints, for each score, tau-b with a 95 % interval by bootstrap over the cells. `az_nas` and `rank_sum`
+rank the cells relative to each other, as in the papers. `best cell`: the accuracy of the cell with the highest score.
+Times are processor times, which other work does not affect. `--results`: a JSON Lines file of scores, a line for each
+cell, with which a later call continues. WORDs are further overrides of the config (`search_space.channels=8
+search_space.cells=1`: smaller networks).
 """
 
 import argparse
@@ -35,7 +35,7 @@ TABLES = ("cifar10", "cifar100", "imagenet16")
 RANK_SUM = ("naswot", "jacob_cov", "synflow")
 EPOCHS = 200
 TIMED = 3
-"""Cells by which the time of each score alone is measured."""
+"""Number of cells with which the time of each single score is measured."""
 
 
 def accuracies(space: SearchSpace, dataset: str, genomes: Sequence[Genome]) -> dict[str, np.ndarray]:
@@ -53,7 +53,7 @@ def accuracies(space: SearchSpace, dataset: str, genomes: Sequence[Genome]) -> d
 def scored(
     evaluator: Proxies, genomes: Sequence[Genome], seed: int, names: Sequence[str], first: int = 0
 ) -> tuple[list[Mapping[str, float]], float]:
-    """Scores of each cell, numbered from `first`, and the seconds of the processor that all cells took."""
+    """Scores of each cell, numbered from `first`, and the processor seconds of all cells."""
     jobs = [
         Job(Trial(number, Proposal(genome)), 0, seeding.integer(seed, seeding.Purpose.JOB, number))
         for number, genome in enumerate(genomes, start=first)
@@ -102,7 +102,7 @@ def main() -> None:
 def all_scored(
     evaluator: Proxies, genomes: Sequence[Genome], arguments: argparse.Namespace
 ) -> tuple[list[Mapping[str, float]], float]:
-    """`scored`, of all cells; what `--results` holds already is taken from there."""
+    """`scored` for all cells; scores that `--results` already holds are read from there."""
     key = [*arguments.scores, arguments.dataset, str(arguments.images), str(arguments.seed), *arguments.words]
     path: Path | None = arguments.results
     lines = path.read_text().splitlines() if path is not None and path.is_file() else []
@@ -122,7 +122,7 @@ def all_scored(
 
 
 def with_ranks(rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> dict[str, list[float]]:
-    """The scores by name, with those that rank the cells among each other."""
+    """The scores by name, with those that rank the cells relative to each other."""
     found = {name: [row[name] for row in rows] for name in names}
     reference = Reference(found)
     if set(AZ_NAS) <= set(found):
@@ -135,7 +135,7 @@ def with_ranks(rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> dic
 def print_table(
     found: Mapping[str, Sequence[float]], truth: Mapping[str, np.ndarray], alone: Mapping[str, float]
 ) -> None:
-    """A row for each score. `alone`: seconds that a cell takes for it alone."""
+    """Print a row for each score. `alone`: seconds per cell of each single score."""
     print("| score | tau, test | 95 % interval | tau, validation | best cell, test | ms a cell, alone |")
     print("|---|---|---|---|---|---|")
     for name, values in found.items():

@@ -1,12 +1,12 @@
-"""What a search on a Ray cluster of several hosts makes of faults: does harm to real clusters, and prints a table.
+"""Injects faults into real Ray clusters of several hosts during a search, and prints a table of the results.
 
     python scripts/bench_ray_faults.py [--only NAME,...] [--other FOLDER...] [--folder DIR]
 
-Each fault is done to a run on a cluster of hosts (`scripts/ray_hosts.py`), with Ray's own settings unless said
-otherwise. The run either comes to its end, or says in one line why not, and is resumed. Tables, genomes, best network
-and its weights must be equal byte for byte to those of the same search in one process. Time lost is that beyond an
-undisturbed run on the same kind of cluster, a resume included. `--other`: folders that `pip install --no-deps --target
-FOLDER ...` filled with another version of nasrun or torch. Exits with 1 if a run differs.
+Each fault hits a run on a cluster of hosts (`scripts/ray_hosts.py`), with Ray's own settings unless stated. The run
+either finishes, or says in one line why not, and is resumed. Tables, genomes, best network and its weights must be
+equal byte for byte to those of the same search in one process. Time lost is relative to an undisturbed run on the same
+kind of cluster, including a resume. `--other`: folders that `pip install --no-deps --target FOLDER ...` filled with
+another version of nasrun or torch. Exits with 1 if a run differs.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))  # scripts are no package
+sys.path.insert(0, str(Path(__file__).parent))  # scripts are not a package
 from crash_campaign import TRAINED
 from ray_campaign import UNDISTURBED, Campaign
 from ray_hosts import Host, Hosts, hosts, missing
@@ -31,16 +31,16 @@ SHORT = (
     *COMMON,
     *("search_space=sequential_cnn", "dataset=synthetic", "evaluator=synthetic", "evaluator.delay=2", "trials=45"),
 )
-"""Trials that only take time: the machine is to be busy with the faults. The tests cut off real trainings."""
+"""Trials that only wait, because the faults need the machine. The tests interrupt real training runs."""
 LONG = (*SHORT[:-2], "evaluator.delay=4", "trials=300")
 REAL = (
     *(word for word in TRAINED if not word.startswith(("dataset", "trials", "evaluator.repeats"))),
     *(*COMMON, "trials=6", "evaluator.repeats=1", "evaluator.epoch_images=256"),
 )
 CIFAR = (*REAL, "dataset=cifar10")
-"""Real trainings on all images of CIFAR-10, a few at a time."""
+"""Real training runs on all images of CIFAR-10, a few at a time."""
 QUICK_CHECKS = '{"health_check_period_ms":1000,"health_check_timeout_ms":5000,"health_check_failure_threshold":3}'
-"""Ray looks for lost nodes every second, in place of every three to ten; for clusters whose nodes come and go."""
+"""Makes Ray check for lost nodes every second, instead of every three to ten; for clusters whose nodes come and go."""
 
 
 def _three(made: Hosts, *, config: str = "", words: Sequence[str] = ()) -> None:
@@ -65,7 +65,7 @@ def disturbed(
 
 
 def cut_short(campaign: Campaign) -> None:
-    """Cut off for 5 s, twice; for ever; a slow link."""
+    """A host cut off for 5 s, twice; for ever; a slow link."""
 
     def cut(host: Host) -> None:
         host.cut()
@@ -86,14 +86,14 @@ def cut_short(campaign: Campaign) -> None:
 
 
 def cut_long(campaign: Campaign) -> None:
-    """Cut off for five minutes."""
+    """A host cut off for five minutes."""
 
     def cut(host: Host) -> None:
         began = time.monotonic()
         host.cut()
         time.sleep(300)
         host.join()
-        host.stop_ray()  # what is left of the node that Ray gave up, as its owner would end it
+        host.stop_ray()  # the rest of the node that Ray gave up, which its owner would end
         made.start_node(host)
         print(f"<!-- cut off and back again after {time.monotonic() - began:.0f} s -->", flush=True)
 
@@ -147,7 +147,7 @@ def head_killed(campaign: Campaign) -> None:
 
 
 def full_store(campaign: Campaign) -> None:
-    """Data that are larger than the object store of each node."""
+    """Data larger than the object store of each node."""
     words = CIFAR
     with hosts() as made:
         _three(made, words=("--object-store-memory=80000000",))
@@ -155,7 +155,7 @@ def full_store(campaign: Campaign) -> None:
 
 
 def full_disk(campaign: Campaign) -> None:
-    """The same where neither shared memory nor the disk have room on a node."""
+    """The same if neither shared memory nor the disk have room on a node."""
     words = CIFAR
     with hosts(shm="100m") as made:
         small = ("sh", "-c", f"mount -t tmpfs -o size=60m disk {made.folder / 'ray'}")
@@ -219,7 +219,7 @@ def spot(campaign: Campaign, minutes: float = 4.0) -> None:
 
 
 def elastic(campaign: Campaign) -> None:
-    """Nodes come while a run waits, and go while it works."""
+    """Nodes start while a run waits, and end while it works."""
     campaign.alone(SHORT)
     with hosts() as made:
         made.start_head(cpus=0, config=QUICK_CHECKS)
@@ -280,7 +280,7 @@ FAULTS: Mapping[str, Callable[[Campaign], None]] = {
 
 
 def main() -> None:
-    """See the head of the file."""
+    """See the top of this file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join(FAULTS))
     parser.add_argument("--other", type=Path, nargs="*", default=())

@@ -1,12 +1,12 @@
-"""What recipes of training are worth: one hand-written network, trained under each, several seeds, validation images.
+"""The value of training recipes: one hand-written network, trained with each, several seeds, validation images.
 
 usage: python scripts/bench_recipes.py [options] RECIPE ...
 
-RECIPE is an option of the group `recipe` with changes, as in "strong weight_decay=0.002 shift=2". The network is a
-ResNet-8 (three residual blocks, average-pooled shortcuts). It is trained on so many training images of each class
-(--per-class) and compared on other training images; no test image is looked at. All recipes have the same epochs, so
-that the numbers do not depend on what else the machine does; their processor time is printed beside them, and the
-accuracy of means over an image and its mirror image (`mirrored`, the key `test_flip`).
+RECIPE is an option of the group `recipe` with changes, such as "strong weight_decay=0.002 shift=2". The network is a
+ResNet-8 (three residual blocks, average-pooled shortcuts). It is trained on a number of training images of each class
+(--per-class) and compared on other training images; no test image is used. All recipes have the same epochs, so that
+the numbers do not depend on the load of the machine; their processor time is printed too, and the accuracy of means
+over an image and its mirror image (`mirrored`, the key `test_flip`).
 """
 
 import argparse
@@ -39,7 +39,7 @@ DATASETS: dict[str, Callable[..., Dataset]] = {"cifar10": Cifar10, "fashion_mnis
 
 
 class Block(nn.Module):
-    """Two 3 x 3 convolutions beside a shortcut, which is pooled by averages where the block halves its images."""
+    """Two 3 x 3 convolutions with a shortcut, which average-pools if the block halves its images."""
 
     def __init__(self, before: int, after: int, stride: int) -> None:
         super().__init__()
@@ -62,7 +62,8 @@ class Block(nn.Module):
 
 
 class ResNet8(nn.Module):
-    """78,000 parameters for colour images in ten classes; the same as in MLPerf Tiny but for the pooled shortcuts."""
+    """78,000 parameters for colour images in ten classes; the network of MLPerf Tiny, except for the pooled
+    shortcuts."""
 
     def __init__(self, task: Task) -> None:
         super().__init__()
@@ -77,17 +78,17 @@ class ResNet8(nn.Module):
 
 
 def settings_of(words: str, epochs: int, dataset: Dataset) -> TrainSettings:
-    """The settings that a recipe with changes stands for."""
+    """The settings of a recipe with changes."""
     name, *changes = words.split()
     pairs = (change.partition("=") for change in changes)
     values = recipe_values(name) | {key: yaml.safe_load(value) for key, _, value in pairs}
-    space = build(task_config(compose_config(["search_space=staged_cnn"]))).space  # one with networks such as this
+    space = build(task_config(compose_config(["search_space=staged_cnn"]))).space  # a space with similar networks
     return TrainSettings(epochs=epochs, **by_data(values, dataset, space)[0])
 
 
 class Result(NamedTuple):
-    """Validation accuracy after the last epoch, the same of means over an image and its mirror image, and the seconds
-    of processor time that the training took."""
+    """Validation accuracy after the last epoch, the same for means over an image and its mirror image, and the
+    processor seconds of the training."""
 
     accuracy: float
     mirrored: float
@@ -110,7 +111,7 @@ def trained(dataset: Dataset, settings: TrainSettings, seed: int) -> Result:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Train under every recipe and print a line for each."""
+    """Train with every recipe and print a line for each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipes", nargs="+", metavar="RECIPE")
     parser.add_argument("--dataset", choices=DATASETS, default="cifar10")

@@ -1,14 +1,14 @@
-"""Small dense networks trained in eight ways, on the same data: Keras, a `DataLoader` loop, ... ten together by nasrun.
+"""Small dense networks trained in eight ways on the same data: Keras, a `DataLoader` loop, ... ten together by nasrun.
 
     python scripts/bench_replicas.py [--quick] [--rounds 7] [--samples 6400] [--threads 1 2] [--device cpu]
 
 Networks 784-128-64-10 and 784-256-256-10, ReLU, dropout 0.2, batch 32, Adam at 0.001. All ways take turns within a
-round, so that a change of the machine's mood hits all of them. Printed are training samples per second (of ten
-networks: of all of them together), median and range over the rounds, and the ratio to the `DataLoader` loop of the
-same round; each by the clock, and by the processor time of all threads and processes, of which other work on the
-machine takes less. The first round warms up and does not count. Pixels and labels are random: the speed does not depend
-on them. Keras is measured where it is installed (`pip install 'nasrun[keras]'`), and only on all threads: it sets its
-own once. `--quick`: one round of a few samples, which shows that everything works and says nothing of speed.
+round, so that changes of the machine's speed affect all of them. Prints training samples per second (for ten networks:
+of all together), median and range over the rounds, and the ratio to the `DataLoader` loop of the same round; each by
+the clock, and by the processor time of all threads and processes, which other work on the machine affects less. The
+first round is a warm-up and does not count. Pixels and labels are random: the speed does not depend on them. Keras is
+measured if installed (`pip install 'nasrun[keras]'`), and only on all threads, because it sets their number once.
+`--quick`: one round of a few samples, which tests the script but does not measure speed.
 """
 
 import argparse
@@ -47,11 +47,11 @@ TOGETHER, BASE = 10, "DataLoader loop"
 SETTINGS = TrainSettings(epochs=1, batch_size=BATCH, optimizer="adam", lr=RATE, schedule="constant", weight_decay=0.0)
 
 Way = Callable[[], tuple[int, float]]
-"""Trains once and returns how many samples that were, and the processor seconds that other processes took for it."""
+"""Trains once and returns the number of samples, and the processor seconds of other processes."""
 
 
 class Rates(NamedTuple):
-    """Training samples per second: by the clock, and of processor time."""
+    """Training samples per second: by the clock, and by processor time."""
 
     clock: float
     processor: float
@@ -83,7 +83,7 @@ def floats(splits: Splits, device: str) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def loader_loop(widths: Sequence[int], splits: Splits, device: str) -> Way:
-    """The loop of PyTorch's tutorials."""
+    """Times the loop of PyTorch's tutorials."""
     images, labels = floats(splits, "cpu")
     loader = DataLoader(TensorDataset(images, labels), BATCH, shuffle=True, pin_memory=device == "cuda")
     model = network(widths).to(device)
@@ -105,7 +105,7 @@ def loader_loop(widths: Sequence[int], splits: Splits, device: str) -> Way:
 
 
 def sliced(widths: Sequence[int], splits: Splits, device: str) -> Way:
-    """One plain module on slices of shuffled tensors, with the fused optimizer."""
+    """Times one plain module on slices of shuffled tensors, with the fused optimizer."""
     images, labels = floats(splits, device)
     model = network(widths).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE, fused=True)
@@ -122,7 +122,7 @@ def sliced(widths: Sequence[int], splits: Splits, device: str) -> Way:
 
 
 def by_vmap(widths: Sequence[int], splits: Splits, device: str) -> Way:
-    """Ten networks by `torch.func.vmap` over their stacked parameters, each on batches of its own."""
+    """Times ten networks by `torch.func.vmap` over their stacked parameters, each on its own batches."""
     images, labels = floats(splits, device)
     models = [network(widths).to(device) for _ in range(TOGETHER)]
     parameters, buffers = stack_module_state(models)  # type: ignore[arg-type]
@@ -149,7 +149,7 @@ def by_vmap(widths: Sequence[int], splits: Splits, device: str) -> Way:
 
 
 def ours(count: int, widths: Sequence[int], data: DeviceData, runtime: Runtime) -> Way:
-    """nasrun's trainer for so many networks, in groups of the size that evaluator `train` forms."""
+    """Times nasrun's trainer with so many networks, in groups of the size that evaluator `train` forms."""
     parameters = sum((before + 1) * after for before, after in pairwise(widths))
     networks, most = (min(runtime.threads, MOST_THREADS) * limit for limit in MOST[runtime.device])
     groups = -(-count // max(1, min(networks, most // parameters)))
@@ -166,7 +166,7 @@ def ours(count: int, widths: Sequence[int], data: DeviceData, runtime: Runtime) 
 
 
 def by_workers(workers: int, widths: Sequence[int], splits: Splits, runtime: Runtime) -> Way:
-    """Ten networks in shares, each in a process of one thread, as `hardware.workers` spreads them."""
+    """Times ten networks in shares, each in a process of one thread, as `hardware.workers` spreads them."""
     count = len(splits.train.labels) // BATCH * BATCH
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
     _POOLS.append(pool)
@@ -181,7 +181,7 @@ def by_workers(workers: int, widths: Sequence[int], splits: Splits, runtime: Run
 
 
 def _in_worker(networks: int, widths: Sequence[int], samples: int, runtime: Runtime) -> tuple[int, float]:
-    """What a process does, and its processor time; the first round, which does not count, sets it up."""
+    """The work of a process, and its processor time; the first round, which does not count, sets it up."""
     if (samples, *widths) not in _SET_UP:
         runtime.apply()
         _SET_UP[(samples, *widths)] = ours(networks, widths, DeviceData(made_up(samples), "cpu"), runtime)
@@ -195,7 +195,7 @@ _POOLS: list[ProcessPoolExecutor] = []
 
 
 def by_keras(widths: Sequence[int], splits: Splits) -> Way:
-    """`model.fit` of the network as TensorFlow's quick start writes it."""
+    """Times `model.fit` of the network in TensorFlow's quick start."""
     backend = "tensorflow" if importlib.util.find_spec("tensorflow") else "torch"
     os.environ.setdefault("KERAS_BACKEND", backend)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -219,7 +219,7 @@ def by_keras(widths: Sequence[int], splits: Splits) -> Way:
 
 
 def ways(widths: Sequence[int], splits: Splits, runtime: Runtime, keras: bool) -> dict[str, Way]:
-    """What is measured, by name."""
+    """All ways to measure, by name."""
     device, data = runtime.device, DeviceData(splits, runtime.device)
     found = {BASE: loader_loop(widths, splits, device)}
     if keras:
@@ -236,7 +236,7 @@ def ways(widths: Sequence[int], splits: Splits, runtime: Runtime, keras: bool) -
 
 
 def rates(measured: dict[str, Way], rounds: int, device: str) -> dict[str, list[Rates]]:
-    """The rates of each way in each round, the first one apart."""
+    """The rates of each way in each round, without the first."""
     found: dict[str, list[Rates]] = {name: [] for name in measured}
     for number in range(rounds + 1):
         for name, way in measured.items():
@@ -267,10 +267,10 @@ def table(found: dict[str, list[Rates]]) -> Iterator[str]:
 def main() -> None:
     """Print one table per network and number of threads."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="one short round: to see that it runs")
+    parser.add_argument("--quick", action="store_true", help="one short round, to test the script")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--samples", type=int, default=6400, help="training samples of one network in one round")
-    parser.add_argument("--threads", type=int, nargs="+", help="default: 1, and all cores that may be used")
+    parser.add_argument("--threads", type=int, nargs="+", help="default: 1, and all usable cores")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     arguments = parser.parse_args()
     rounds, samples = (1, 320) if arguments.quick else (arguments.rounds, arguments.samples)
@@ -279,7 +279,7 @@ def main() -> None:
     environment, splits = describe_environment(), made_up(samples)
     where = torch.cuda.get_device_name() if arguments.device == "cuda" else f"{runtime.threads} cores"
     print(f"{environment['processor']} ({environment['instructions']}), {where}", end=", ")
-    print(f"torch {torch.__version__}, Python {environment['python']}; {BASE} is what ratios are to")
+    print(f"torch {torch.__version__}, Python {environment['python']}; ratios are relative to {BASE}")
     has_keras = importlib.util.find_spec("keras") is not None
     print("Keras is not installed" if not has_keras else "Keras is measured on all threads only")
     for threads in counts:

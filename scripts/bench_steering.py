@@ -1,9 +1,9 @@
-"""What steering by limits does: proposals turned down, and the share of the limit that networks use.
+"""The effect of steering by limits: rejected proposals, and the share of the limit that networks use.
 
     python scripts/bench_steering.py [--trials 100] [--seeds 5] [--parameters 100000]
 
-Searches on the made-up landscape for images of CIFAR-10's size, with steering and without. Prints Markdown: proposals
-turned down, the share of the limit that trials use (10th percentile and median), and that the best of each seed uses.
+Searches on the synthetic landscape for images of CIFAR-10's size, with and without steering. Prints Markdown: rejected
+proposals, and the share of the limit used by trials (10th percentile and median) and by the best of each seed.
 """
 
 import argparse
@@ -25,7 +25,7 @@ FIXED = (
 
 
 class Searched(NamedTuple):
-    """One search: what was turned down, and the share of the limit that each trial and the best one use."""
+    """One search: the number of rejected proposals, and the share of the limit that each trial and the best one use."""
 
     turned_down: int
     usage: list[float]
@@ -33,7 +33,7 @@ class Searched(NamedTuple):
 
 
 def searched(words: list[str], trials: int, parameters: int) -> Searched:
-    """A search of so many trials, told what the landscape says."""
+    """A search of so many trials on the landscape."""
     setup = build(task_config(compose_config((*FIXED, *words))))
     usage: list[float] = []
     scores: list[float] = []

@@ -1,11 +1,11 @@
-"""The time of an epoch of shared weights, and what of it is not forward, backward or optimizer.
+"""The time of an epoch of shared weights, and the part of it outside of forward, backward and optimizer.
 
     python scripts/bench_supernet.py [--steps 50] [--device auto] [--precision auto] [--channels-last true] [WORD...]
 
-WORDs are overrides of the config (`search_space.channels=8`). Times steps of the epoch as it runs in a search, with
-random draws, then the same steps with the clock stopped around forward and loss, backward, and optimizer; on a GPU the
-device is waited for at each stop, so that the parts are slower together than the step. Prints Markdown: milliseconds
-per step, the parts, their share, the epoch of the whole training part; memory on a GPU.
+WORDs are overrides of the config (`search_space.channels=8`). Times steps of the epoch as in a search, with random
+draws, then the same steps with the clock stopped around forward and loss, backward, and optimizer; on a GPU each stop
+waits for the device, so the parts together are slower than the step. Prints Markdown: milliseconds per step, the parts,
+their share, the epoch of the whole training part; memory on a GPU.
 """
 
 import argparse
@@ -38,7 +38,7 @@ class Clock:
         self._device = device
 
     def around(self, call: Callable[..., object]) -> Callable[..., object]:
-        """The same call, timed."""
+        """The same function, timed."""
 
         def timed(*arguments: object, **named: object) -> object:
             wait(self._device)
@@ -52,7 +52,7 @@ class Clock:
 
 
 def steps(trainer: SharedTrainer, space: object, count: int, device: str) -> list[float]:
-    """Seconds of each of some steps, with their share of loading, drawing and all else that an epoch does."""
+    """Seconds of some steps, each including its share of loading, drawing and the rest of an epoch."""
     rng = np.random.default_rng(0)
     found: list[float] = []
     last = [0.0]

@@ -1,10 +1,10 @@
-"""Many small runs at once: a sweep of table runs that is interrupted, killed and continued; its time, files and memory.
+"""A sweep of many table runs that is interrupted, killed and resumed: its time, files and memory.
 
     python scripts/bench_sweep.py FOLDER --seeds 500      # two strategies: 1,000 runs of 50 trials
 
-The sweep gets SIGINT when a tenth of its runs are over, SIGKILL at half of them, and is each time continued by
-`nasrun resume FOLDER`; then the same once more, when all is done. Needs the table of NAS-Bench-201
-(docs/search_spaces.md). For figures give it a core: taskset -c 0.
+The sweep gets SIGINT when a tenth of its runs are finished, SIGKILL at half of them, and is resumed each time by
+`nasrun resume FOLDER`; then once more when all is done. Needs the table of NAS-Bench-201 (docs/search_spaces.md). For
+measurements give it a core of its own: taskset -c 0.
 """
 
 import argparse
@@ -25,12 +25,12 @@ LOOK_SECONDS = 0.3
 
 
 def over(folder: Path) -> int:
-    """Runs of which the summary is written."""
+    """Number of finished runs, which have a summary."""
     return sum(1 for _ in folder.glob("*/summary.json"))
 
 
 def call(folder: Path, title: str, *words: str, at: int | None = None, by: signal.Signals = signal.SIGINT) -> None:
-    """Run the command, send it a signal when so many runs are over, and print what it took."""
+    """Run the command, send it a signal when `at` runs are finished, and print its time and memory."""
     began = time.monotonic()
     with (folder.parent / f"{folder.name}.log").open("wb+") as log:
         process = subprocess.Popen([*NASRUN, *words], stdout=log, stderr=log)
@@ -50,7 +50,7 @@ def call(folder: Path, title: str, *words: str, at: int | None = None, by: signa
 
 
 def describe(folder: Path) -> None:
-    """Print what is in the folder, and whether each run is there once."""
+    """Print the contents of the folder, and whether each run is there once."""
     runs = sorted(path.parent for path in folder.glob("*/journal.jsonl"))
     found: Counter[tuple[str, int]] = Counter()
     begun = []
@@ -70,7 +70,7 @@ def describe(folder: Path) -> None:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """See the head of the file."""
+    """See the top of this file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, default=500)

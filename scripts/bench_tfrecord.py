@@ -1,11 +1,11 @@
-"""How fast a file of NAS-Bench-101's records is read, and how fast a table of the benchmark's size is loaded then.
+"""How fast a file of NAS-Bench-101's records is read, and how fast a cached table of its size is loaded.
 
     python scripts/bench_tfrecord.py [--records 10000] [--runs 3]
 
-Needs nasrun[nasbench] and the tests. Generates records as the published files hold them (random cells with their real
-hashes, 108 epochs, three repeats) and reads them, each time in a process of its own: records per second, and the peak
-of memory above what the imports take. Then fills a cache of the benchmark's size (423,624 cells, three repeats, made-up
-values) and times what a later run does: load, first look-up, look-ups. Prints medians with their range.
+Needs nasrun[nasbench] and the tests. Generates records in the format of the published files (random cells with their
+real hashes, 108 epochs, three repeats) and reads them, each time in a separate process: records per second, and peak
+memory above that of the imports. Then fills a cache of the benchmark's size (423,624 cells, three repeats, synthetic
+values) and times the steps of a later run: load, first look-up, look-ups. Prints medians with their range.
 """
 
 import argparse
@@ -35,7 +35,7 @@ LOOKUPS = 20_000
 
 
 class Keys(NASBench101):
-    """A space whose hashes are known: its genomes are (hash,)."""
+    """A space with given hashes: its genomes are (hash,)."""
 
     def key(self, genome: Genome) -> str:
         return str(genome[0])
@@ -48,7 +48,7 @@ def memory_mb(name: str) -> float:
 
 
 def read_once(path: Path, cache: str) -> tuple[float, float]:
-    """Seconds to read a file into an empty cache, and the MB that it took above those of the imports."""
+    """Seconds to read a file into an empty cache, and the memory in MB above that of the imports."""
     os.environ["NASRUN_CACHE"] = cache
     import filelock  # noqa: F401  # imported before the clock runs
     import google_crc32c  # noqa: F401
@@ -99,12 +99,12 @@ def fill_cache(path: Path, cache: str) -> list[str]:
 
 
 def spread(values: Sequence[float], digits: int = 1) -> str:
-    """Median, least and largest."""
+    """Median, minimum and maximum."""
     return f"{statistics.median(values):,.{digits}f} ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
 
 
 def main() -> None:
-    """Generate, read and load, and print what it took."""
+    """Generate, read and load, and print the times."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--records", type=int, default=10_000)
     parser.add_argument("--runs", type=int, default=3)

@@ -1,15 +1,15 @@
-"""nasrun's trainer against a plain PyTorch `DataLoader` loop: same network, data, optimizer, batch size and epochs.
+"""nasrun's trainer and a plain PyTorch `DataLoader` loop: same network, data, optimizer, batch size and epochs.
 
     python scripts/bench_trainer.py [--device cpu] [--samples 12800] [--epochs 3] [--seeds 5] [--cases cnn dense]
                                     [--schedule constant]
 
-The plain loop is the one of PyTorch's own tutorials: a `TensorDataset` of normalised floats, `DataLoader(shuffle=True)`
-without workers (each was measured slower with them: the data are in memory), Adam at its defaults, contiguous fp32.
-The variants take turns within each seed, so that a change of the machine's mood hits all of them; the ratios are of
-the runs of one seed, and their median and range are printed. Accuracies are on the test set, mean and standard
-deviation over the seeds, with the mean difference from the plain loop's accuracy (same seed, same initial weights) and
-its standard error, so that a faster variant that learns worse is seen. `--schedule cosine` anneals the rate in all of
-them, which quietens the last epoch: for telling accuracies apart.
+The plain loop is that of PyTorch's own tutorials: a `TensorDataset` of normalised floats, `DataLoader(shuffle=True)`
+without workers (each was slower with them, because the data are in memory), Adam at its defaults, contiguous fp32. The
+variants take turns within each seed, so that changes of the machine's speed affect all of them; ratios are between runs
+of one seed, and their median and range are printed. Accuracies are on the test set, mean and standard deviation over
+the seeds, with the mean difference from the plain loop's accuracy (same seed, same initial weights) and its standard
+error, which shows a faster variant that learns worse. `--schedule cosine` anneals the rate in all of them, which
+reduces the noise of the last epoch: for comparing accuracies.
 """
 
 import argparse
@@ -40,7 +40,7 @@ CNN = "N32k3relu-R64k3relu-N64k3relu-R128k3relu"
 
 @dataclass(frozen=True)
 class Case:
-    """A network and how it is trained."""
+    """A network and its training settings."""
 
     name: str
     make: Callable[[], torch.nn.Module]
@@ -104,7 +104,7 @@ def plain_loop(model: torch.nn.Module, splits: Splits, case: Case, device: str) 
 
 
 def our_loop(model: torch.nn.Module, data: DeviceData, case: Case, runtime: Runtime, seed: int) -> float:
-    """nasrun's trainer on the same settings; returns the seconds of its epochs."""
+    """nasrun's trainer with the same settings; returns the seconds of its epochs."""
     settings = TrainSettings(
         epochs=case.epochs, batch_size=case.batch_size, optimizer="adam", lr=0.001, schedule=case.schedule
     )

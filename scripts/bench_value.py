@@ -1,21 +1,21 @@
-"""What comes out of a budget: nasrun beside a hand-written ResNet-8, at equal processor time, the search included.
+"""The accuracy for a budget: nasrun and a hand-written ResNet-8 at equal processor time, search included.
 
     python scripts/bench_value.py V1 --seeds 5 [--folder bench] [--rows handwritten optuna nasrun genes] [WORD...]
 
-Each row of each seed is a process of its own with one thread; the rows take turns, so that the machine's moods hit all
-of them. What a process may take is `time=` with `hardware.clock=cpu` for nasrun and `--seconds` for the others, imports
-and reading the data included; what it took, by the system's count, is printed beside. Row `genes` is nasrun that has
-genes for learning rate, weight decay and augmentation beside the architecture. Row `elastic` is nasrun that trains
-weights which all networks share (`experiment=elastic`), searches with them, and trains what it found for the time that
-is left. Differences are to the first row.
-Results are appended to `FOLDER/CASE.jsonl`, and what is there already is not run again. Words are added to nasrun's
-command line, as `strategy.start=random` for an ablation; give another folder then.
+Each row of each seed is a separate process with one thread; the rows take turns, so that changes of the machine's speed
+affect all of them. The budget of a process is `time=` with `hardware.clock=cpu` for nasrun and `--seconds` for the
+others, including imports and reading the data; the time used, as counted by the system, is printed. Row `genes` is
+nasrun with genes for learning rate, weight decay and augmentation beside the architecture. Row `elastic` is nasrun that
+trains weights shared by all networks (`experiment=elastic`), searches with them, and trains the network it found for
+the remaining time. Differences are to the first row. Results are appended to `FOLDER/CASE.jsonl`; existing ones are not
+measured again. WORDs are added to nasrun's command line, such as `strategy.start=random` for an ablation; use another
+folder then.
 
-V1, V2 and V6 use the images of `docs/own_images.md`, the first 600 of each class of CIFAR-10 as PNG files of which a
-fifth is cut off as test set; what comes out is tested on CIFAR-10's own 10,000 test images too, which tell differences
-apart that 1,200 do not. E1 has 40, 80, ..., 400 training images of the ten classes, and class weights in both rows; the
-further images, of which there are equally many of each class, tell the balanced accuracy. Cases for two cores get twice
-the time of one thread. No choice in nasrun was made on any of these test images.
+V1, V2 and V6 use the images of `docs/own_images.md`, the first 600 of each class of CIFAR-10 as PNG files, a fifth of
+which is the test set; the resulting networks are also tested on CIFAR-10's own 10,000 test images, which show
+differences that 1,200 do not. E1 has 40, 80, ..., 400 training images of the ten classes, and class weights in both
+rows; the balanced accuracy is measured on further images, equally many of each class. Cases for two cores get twice the
+time of one thread. No choice in nasrun was made on any of these test images.
 """
 
 import argparse
@@ -48,14 +48,13 @@ NASRUN = Path(sys.executable).with_name("nasrun")
 PER_CLASS = 600
 GENES = "search_space.recipe=[lr,weight_decay,augmentation]"
 STEP, TESTED = 40, 100
-"""Of E1: how many more training images each class has than the one before, and test images of each."""
+"""For E1: the additional training images of each class compared with the one before, and test images per class."""
 
 
 class Case(NamedTuple):
-    """What is to be made: the data, processor seconds of one thread, parameters at most, the goal in words.
+    """A task: the data, processor seconds of one thread, maximum number of parameters, a description of the goal.
 
-    `more`: another data set whose test images are asked for too. `words`: of nasrun's command line besides; `flags`: of
-    the hand-written one's.
+    `more`: another data set to test on. `words`: additional arguments of nasrun; `flags`: of the hand-written script.
     """
 
     data: tuple[str, ...]
@@ -93,7 +92,7 @@ Row = Callable[[Case, int, Path, Sequence[str]], dict[str, Any]]
 
 
 def make_photos(folder: Path) -> None:
-    """The first images of each class of CIFAR-10 as PNG files, in a folder per class, unless they are there."""
+    """Write the first images of each class of CIFAR-10 as PNG files, in a folder per class, unless they exist."""
     from PIL import Image
 
     if folder.is_dir():
@@ -110,8 +109,8 @@ def make_photos(folder: Path) -> None:
 
 
 def make_imbalanced(folder: Path) -> None:
-    """40, 80, ..., 400 images of the classes of CIFAR-10 to train on, 100 further ones of each to test; unless they are
-    there."""
+    """Write 40, 80, ..., 400 training images of the classes of CIFAR-10, and 100 further ones of each for testing,
+    unless they exist."""
     from PIL import Image
 
     if folder.is_dir():
@@ -129,7 +128,7 @@ def make_imbalanced(folder: Path) -> None:
 
 
 def timed(command: Sequence[str], log: Path) -> tuple[str, float, float]:
-    """Run a command with one thread; what it printed, and its processor and wall seconds."""
+    """Run a command with one thread; returns its output, and its processor and wall seconds."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     script = (
         "import resource, subprocess, sys, time; started = time.monotonic(); code = subprocess.call(sys.argv[1:]);"
@@ -146,7 +145,7 @@ def timed(command: Sequence[str], log: Path) -> tuple[str, float, float]:
 
 
 def nasrun(case: Case, seed: int, folder: Path, words: Sequence[str], kind: str = "") -> dict[str, Any]:
-    """One command of nasrun. `kind`: goes into the name of its directory."""
+    """Run one command of nasrun. `kind`: part of its directory's name."""
     run = _run(case, seed, folder, kind)
     budget = ["search_space=staged_cnn", "recipe=auto", f"time={case.seconds}s", "hardware.clock=cpu"]
     _, cpu, wall = _command(case, seed, run, [*budget, *case.words, *words])
@@ -154,7 +153,7 @@ def nasrun(case: Case, seed: int, folder: Path, words: Sequence[str], kind: str 
 
 
 def elastic(case: Case, seed: int, folder: Path, words: Sequence[str]) -> dict[str, Any]:
-    """Two commands: a search by one training of shared weights, then its winner for the seconds that are left."""
+    """Run two commands: a search by one training of shared weights, then its winner for the remaining seconds."""
     search, run = (_run(case, seed, folder, kind) for kind in ("shared_", "elastic_"))
     _, cpu, wall = _command(case, seed, search, ["experiment=elastic", *words])
     found = json.loads((search / "summary.json").read_text())["best"]["genome"]
@@ -170,14 +169,14 @@ def _run(case: Case, seed: int, folder: Path, kind: str) -> Path:
 
 
 def _command(case: Case, seed: int, run: Path, words: Sequence[str]) -> tuple[str, float, float]:
-    """Run nasrun on the data and under the limit of a case; returns what `timed` does."""
+    """Run nasrun on the data and with the limit of a case; returns the result of `timed`."""
     command = [str(NASRUN), *case.data, "hardware.threads=1", f"constraints.parameters={case.parameters}"]
     run.parent.mkdir(exist_ok=True)
     return timed([*command, f"seed={seed}", f"hydra.run.dir={run}", *words], run.with_suffix(".log"))
 
 
 def _found(case: Case, run: Path, cpu: float, wall: float) -> dict[str, Any]:
-    """What came out of a run."""
+    """The results of a run."""
     summary = json.loads((run / "summary.json").read_text())
     best = summary["best"]
     found = {"accuracy": summary["final"]["test_accuracy"], "parameters": best["parameters"], "genome": best["genome"]}
@@ -186,7 +185,7 @@ def _found(case: Case, run: Path, cpu: float, wall: float) -> dict[str, Any]:
 
 
 def genes(case: Case, seed: int, folder: Path, words: Sequence[str]) -> dict[str, Any]:
-    """The same that searches for training settings too."""
+    """The same with a search for training settings too."""
     return nasrun(case, seed, folder, [GENES, *words], "genes_")
 
 
@@ -210,7 +209,7 @@ def _tested(run: Path, words: str, genome: str) -> float:
 
 
 def script(name: str, case: Case, seed: int, folder: Path, words: Sequence[str]) -> dict[str, Any]:
-    """A script beside this one, that takes what `handwritten_baseline.py` does."""
+    """Run a script of this folder that takes the arguments of `handwritten_baseline.py`."""
     command = [sys.executable, str(HERE / f"{name}_baseline.py"), "--seconds", str(case.seconds)]
     command += ["--seed", str(seed), "--parameters", str(case.parameters)]
     command += ["--more", case.more] if case.more else []
@@ -226,12 +225,12 @@ ROWS: Mapping[str, Row] = {
     "genes": genes,
     "elastic": elastic,
 }
-"""What a practitioner writes; the same with Optuna around its settings; nasrun; nasrun that searches for training
-settings beside the architecture; and nasrun that searches with weights that all networks share."""
+"""A practitioner's script; the same with Optuna for its settings; nasrun; nasrun that also searches for training
+settings; and nasrun that searches with weights that all networks share."""
 
 
 def interval(values: Sequence[float]) -> str:
-    """Mean, with the half width of its 95 % interval (Student's t) from two values on."""
+    """Mean, with half the width of its 95 % interval (Student's t) if there are two values or more."""
     mean = statistics.fmean(values)
     if len(values) < 2:
         return f"{mean:.4f}"
@@ -240,7 +239,7 @@ def interval(values: Sequence[float]) -> str:
 
 
 def report(name: str, case: Case, found: Mapping[tuple[str, int], Mapping[str, Any]], rows: Sequence[str]) -> None:
-    """Print a table of the rows, and their paired differences to the first one."""
+    """Print a table of the rows, with their paired differences to the first one."""
     print(f"\n{name}: {case.seconds} s of one thread, at most {case.parameters:,} parameters; goal: {case.goal}")
     for key in ("accuracy", "more") if case.more else ("accuracy",):
         print(f"| {'test accuracy' if key == 'accuracy' else 'on 10,000 further images'} | n | mean | difference |")

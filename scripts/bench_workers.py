@@ -1,15 +1,15 @@
-"""Worker processes against threads: the same search with one process of all threads, and with one process per core.
+"""Worker processes and threads: the same search in one process with all threads, and in one process per core.
 
     python scripts/bench_workers.py [--quick] [--rounds 3] [--workers 2] [--folder DIR]
 
-Two searches, each a real run of the installed `nasrun`, on the same seed and so of the same networks: convolutional
+Two searches, each a real run of the installed `nasrun`, with the same seed and so the same networks: convolutional
 networks of the default space, one epoch each, on Fashion-MNIST (`--dataset`); and ten repeats at a time of dense
-networks, which train together. Ways: one process with as many threads as there are to be workers; one process with one
-thread; workers with one thread each. All ways take turns within a round. Printed are training samples per second from
-the first proposal to the end of the last job, start of the workers included (median and range over the rounds), the
-ratio to the first way of the same round, the share of the workers' time that was not spent in jobs from the first job
-on, and the seconds until that. The first job of a process of its own takes a second longer: it imports what workers
-have imported before.
+networks, which train together. Variants: one process with as many threads as there are workers; one process with one
+thread; workers with one thread each. All variants take turns within a round. Prints training samples per second from
+the first proposal to the end of the last job, including the start of the workers (median and range over the rounds),
+the ratio to the first variant of the same round, the share of the workers' time outside of jobs after the first job
+began, and the seconds until then. The first job of a new process takes a second longer, for imports that workers have
+already done.
 """
 
 import argparse
@@ -32,7 +32,8 @@ QUIET = ("hardware.in_flight=4", "output.console=none", "output.plots=false", "o
 
 
 class Result(NamedTuple):
-    """Of one run: samples per second, the share of worker time not in jobs, seconds until the first job."""
+    """The results of one run: samples per second, the share of worker time outside of jobs, seconds until the first
+    job."""
 
     rate: float
     idle: float
@@ -40,7 +41,7 @@ class Result(NamedTuple):
 
 
 def run(search: str, workers: int, threads: int, arguments: argparse.Namespace, directory: Path) -> Result:
-    """Run a search and read from its journal how fast it was."""
+    """Run a search and compute its speed from its journal."""
     words = [*SEARCHES[search], *COMMON, *QUIET, f"dataset={arguments.dataset}"]
     words += [f"dataset.train_samples={arguments.samples}"] if arguments.samples else []
     words += [f"trials={arguments.trials}"] if arguments.trials else []
@@ -52,7 +53,7 @@ def run(search: str, workers: int, threads: int, arguments: argparse.Namespace, 
     failed = [event["error"] for event in measured if event["status"] != "ok"]
     if failed:
         raise SystemExit(f"{directory}: a trial failed: {failed[0]}")
-    # The members of the first group are written down at one time, and each one's seconds are its share.
+    # The members of the first group are recorded at the same time, and each one's seconds are its share.
     first = [event for event in measured if event["time"] - measured[0]["time"] < 0.01]
     company = max(1, len(first) // workers) if search == "ten dense" else 1
     begun = measured[0]["time"] - company * measured[0]["seconds"]
@@ -76,12 +77,12 @@ def size(arguments: argparse.Namespace) -> int:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="one round of a few small trials: shows that it works")
+    parser.add_argument("--quick", action="store_true", help="one round of a few small trials, to test the script")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--dataset", default="fashion_mnist")
-    parser.add_argument("--samples", type=int, help="only so many training images")
-    parser.add_argument("--trials", type=int, help="other than 16 and 8")
+    parser.add_argument("--samples", type=int, help="maximum number of training images")
+    parser.add_argument("--trials", type=int, help="number of trials, in place of 16 and 8")
     parser.add_argument("--folder", type=Path)
     arguments = parser.parse_args()
     if arguments.quick:

@@ -1,16 +1,16 @@
-"""Kill real runs at random moments, resume them, and compare with runs that were never interrupted.
+"""Kills real runs at random moments, resumes them, and compares them with runs that were never interrupted.
 
     python scripts/crash_campaign.py [--kills 50] [--targets runner,worker,node] [--runs NAME,...] [--seed 0]
                                      [--folder DIR]
 
-Each of RUNS goes through undisturbed: real trainings of small networks on real images, shared weights, or look-ups in a
-benchmark table. Then runs of the same config are started as processes of their own and SIGKILL comes after a random
-time between their start and end: to the runner, sometimes again while it resumes, and the run is resumed until it is
-finished; to one of its two worker processes; or to a node (raylet) of a Ray cluster on which it has two workers. The
-last two it must survive by itself. `trials.csv`, `measurements.csv` and `history.csv` (without the timing columns),
-`genomes.txt`, `best.json` and the winner's weights must be equal byte for byte to those of the undisturbed run, which
-had no workers; no trial may be measured twice in the journal; no process may be left of any run. Prints one line per
-kill and exits with 1 if any differs.
+Each of RUNS first runs undisturbed: real training of small networks on real images, shared weights, or look-ups in a
+benchmark table. Then runs of the same config are started as separate processes, and SIGKILL is sent after a random time
+between their start and end: to the runner, sometimes again during its resume, until the run is finished; to one of its
+two worker processes; or to a node (raylet) of a Ray cluster on which it has two workers. The run must survive the last
+two without help. `trials.csv`, `measurements.csv` and `history.csv` (without the timing columns), `genomes.txt`,
+`best.json` and the winner's weights must be equal byte for byte to those of the undisturbed run, which had no workers;
+the journal may hold no measurement twice; no process of a run may be left. Prints one line per kill and exits with 1 if
+any run differs.
 """
 
 import argparse
@@ -33,11 +33,11 @@ from typing import NamedTuple
 
 from nasrun.storage import journal
 
-sys.path.insert(0, str(Path(__file__).parent))  # scripts are no package
+sys.path.insert(0, str(Path(__file__).parent))  # scripts are not a package
 from ray_nodes import Nodes, children, cluster
 
 MARK = f"nasrun-campaign-{uuid.uuid4().hex}"
-"""In the environment of all that the campaign starts."""
+"""In the environment of all processes that the campaign starts."""
 COMMON = (
     "hardware.threads=1",
     "hardware.in_flight=4",
@@ -75,7 +75,7 @@ TABLE = ("evaluator=table", "search_space=nasbench201", "trials=400")
 
 
 class Kind(NamedTuple):
-    """A run of the campaign: the words of its command, and whether it may have workers."""
+    """A run of the campaign: the arguments of its command, and whether it may have workers."""
 
     words: tuple[str, ...]
     workers: bool = True
@@ -96,8 +96,8 @@ TARGETS = ("runner", "worker", "node")
 
 
 def command(name: str, directory: Path, *more: str) -> list[str]:
-    """One of RUNS in a directory."""
-    # Words for the hardware come after the option of the hardware, which `more` may choose.
+    """The command of one of RUNS in a directory."""
+    # Options of the hardware come after the chosen hardware, which `more` may change.
     chosen = [word for word in more if word.startswith("hardware=")]
     others = [word for word in more if word not in chosen]
     return [str(program()), *chosen, *RUNS[name].words, *COMMON, *others, f"hydra.run.dir={directory}"]
@@ -109,7 +109,8 @@ def program() -> Path:
 
 
 def results(directory: Path) -> dict[str, bytes]:
-    """What must be equal: tables without their timing columns, genomes, the best and its weights."""
+    """The results that must be equal: tables without their timing columns, genomes, the best network and its
+    weights."""
     kept: dict[str, bytes] = {}
     for name in ("trials.csv", "measurements.csv", "history.csv"):
         if not (directory / name).is_file():  # look-ups have no learning curves
@@ -123,7 +124,7 @@ def results(directory: Path) -> dict[str, bytes]:
 
 
 def kill_after(words: list[str], seconds: float) -> int | None:
-    """Start a process and SIGKILL it after some seconds; its exit code if it was done before."""
+    """Start a process and SIGKILL it after some seconds; returns its exit code if it ended before."""
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         return process.wait(timeout=seconds)
@@ -134,9 +135,9 @@ def kill_after(words: list[str], seconds: float) -> int | None:
 
 
 def kill_part(words: list[str], seconds: float, parts: Callable[[int], Sequence[int]], rng: random.Random) -> bool:
-    """Start a run and SIGKILL one of its `parts` some seconds after the first is at work; the run must survive that.
+    """Start a run and SIGKILL one of its `parts` some seconds after the first is at work; the run must survive.
 
-    False where it was over before. `parts`: what belongs to the run of a runner, as process ids, once it is at work.
+    False if the run ended before. `parts`: the process ids of a runner's parts, once they are at work.
     """
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     began: float | None = None
@@ -163,7 +164,7 @@ def workers_of(runner: int) -> list[int]:
 
 
 def left_over(nodes: Nodes | None, seconds: float = 10.0) -> list[int]:
-    """Processes of this campaign's runs, and nodes of a cluster at work for one, that are there after some seconds."""
+    """Processes of this campaign's runs, and nodes of a cluster at work for one, that are left after some seconds."""
     deadline = time.monotonic() + seconds
     while True:
         found = nodes.at_work() if nodes else []
@@ -190,7 +191,7 @@ def measured_twice(directory: Path) -> list[tuple[int, int]]:
 
 
 def one_kill(first: list[str], directory: Path, length: float, rng: random.Random) -> str:
-    """Kill a run at a random moment, maybe its resume too, then let it finish; says when it was killed."""
+    """Kill a run at a random moment, maybe its resume too, then let it finish; returns when it was killed."""
     moment = rng.uniform(0.0, length)
     moments = [moment]
     kill_after(first, moment)
@@ -210,7 +211,7 @@ def one_kill(first: list[str], directory: Path, length: float, rng: random.Rando
 
 
 def disturbed(target: str, name: str, directory: Path, length: float, rng: random.Random, nodes: Nodes | None) -> str:
-    """Run one of RUNS and kill what the target says; says when."""
+    """Run one of RUNS and kill the target; returns when."""
     if target == "runner":
         # Every second one has workers, which must end with it.
         workers = 2 if RUNS[name].workers and rng.random() < 0.5 else 1
@@ -230,7 +231,7 @@ def disturbed(target: str, name: str, directory: Path, length: float, rng: rando
 def campaign(
     kills: int, seed: int, folder: Path, targets: Sequence[str] = ("runner",), names: Sequence[str] = tuple(RUNS)
 ) -> int:
-    """The number of runs that were equal to the uninterrupted run of their kind, and left no process behind."""
+    """The number of runs that equalled the uninterrupted run of their kind, and left no process behind."""
     rng = random.Random(seed)
     expected, lengths = {}, {}
     for name in names:
@@ -265,7 +266,7 @@ def campaign(
 
 @contextlib.contextmanager
 def marked() -> Iterator[None]:
-    """A scope in which all that is started carries the mark."""
+    """A scope in which all started processes carry the mark."""
     os.environ["NASRUN_CAMPAIGN"] = MARK
     try:
         yield

@@ -1,13 +1,13 @@
-"""What a practitioner writes by hand in ten minutes: a ResNet-8 in plain PyTorch, trained for a given processor time.
+"""A practitioner's ten-minute script: a ResNet-8 in plain PyTorch, trained for a given processor time.
 
     python scripts/handwritten_baseline.py --seconds 60 --seed 0 dataset=cifar10 dataset.train_samples=6000
 
-The words after the flags name a data set as `nasrun` does; only its arrays are taken from there. Prints one line of
-JSON: test accuracy, parameters, epochs, and the processor seconds of the process, which the schedule is laid over.
+The arguments after the flags name a data set in nasrun's notation; only its arrays are used. Prints one line of JSON:
+test accuracy, parameters, epochs, and the processor seconds of the process, over which the schedule runs.
 
-ResNet-8 as in MLPerf Tiny, with shortcuts that average-pool (He et al. 2019, "Bag of Tricks"); flip and shift; SGD
-with Nesterov momentum 0.9; a rate that rises to 0.3 over the first fifth of the time and falls to 0 in straight lines;
-weight decay 5e-4 on weights alone; label smoothing 0.05; batch 64 below 10,000 images and else 128; bf16 where it is
+ResNet-8 as in MLPerf Tiny, with shortcuts that average-pool (He et al. 2019, "Bag of Tricks"); flip and shift; SGD with
+Nesterov momentum 0.9; a rate that rises linearly to 0.3 over the first fifth of the time and falls linearly to 0;
+weight decay 5e-4 on weights only; label smoothing 0.05; batch 64 below 10,000 images and otherwise 128; bf16 if it is
 faster.
 """
 
@@ -27,13 +27,13 @@ from nasrun.datasets.mapped import Images
 
 RISE = 0.2
 MIRRORLESS = ("mnist",)
-"""Data sets whose images mean something else, or nothing, when mirrored."""
+"""Data sets whose images change their meaning when mirrored."""
 TIMED_STEPS = 5
 
 
 class Settings(NamedTuple):
-    """What a practitioner sets: the highest learning rate, weight decay, label smoothing, pixels that images are moved
-    by (None: 2 of 28, else 4), whether all classes count alike for the loss."""
+    """The practitioner's settings: the highest learning rate, weight decay, label smoothing, maximum shift of images in
+    pixels (None: 2 of 28, else 4), whether all classes have the same weight in the loss."""
 
     peak: float = 0.3
     decay: float = 5e-4
@@ -43,7 +43,7 @@ class Settings(NamedTuple):
 
 
 class Block(torch.nn.Module):
-    """Two 3x3 convolutions beside a shortcut, which pools and projects where the size changes."""
+    """Two 3x3 convolutions with a shortcut, which pools and projects if the size changes."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ def resnet8(channels: int, classes: int, width: int = 16) -> torch.nn.Module:
 
 
 def parameters(model: torch.nn.Module) -> int:
-    """Trainable numbers of a network."""
+    """Number of trainable parameters of a network."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
@@ -93,7 +93,7 @@ def widest(channels: int, classes: int, limit: int) -> int:
 
 
 def augmented(images: torch.Tensor, shift: int, flip: bool, rng: np.random.Generator) -> torch.Tensor:
-    """A batch moved by up to `shift` pixels, each image by its own, and half of the images mirrored."""
+    """A batch with each image shifted by up to `shift` pixels, and half of the images mirrored."""
     count, _, height, width = images.shape
     padded = F.pad(images, (shift,) * 4)
     down, right = (torch.from_numpy(rng.integers(0, 2 * shift + 1, count)) for _ in range(2))
@@ -106,9 +106,9 @@ def augmented(images: torch.Tensor, shift: int, flip: bool, rng: np.random.Gener
 
 
 class Loop:
-    """The training loop: network, optimizer, data, and the processor time that it may take.
+    """The training loop: network, optimizer, data, and the processor time available.
 
-    `splits`: whose mean and deviation images are standardised by; `whole`: the images to train on.
+    `splits`: used for mean and deviation in standardising; `whole`: the images to train on.
     """
 
     def __init__(
@@ -155,7 +155,7 @@ class Loop:
         self.steps += 1
 
     def choose_precision(self) -> None:
-        """bf16 where a few steps of it, at a rate of 0, take less time than in fp32."""
+        """Choose bf16 if a few of its steps, at a rate of 0, take less time than in fp32."""
         index = torch.arange(self.batch)
         taken = {}
         for self.bf16 in (False, True):
@@ -182,7 +182,7 @@ class Loop:
                     self.step(index, self.settings.peak * rate)
 
     def accuracy(self, images: Images, labels: np.ndarray) -> float:
-        """Share of right answers, running statistics in place of the batch's."""
+        """Share of correct answers, with running statistics."""
         self.model.eval()
         right = 0
         with torch.inference_mode():
@@ -195,19 +195,19 @@ class Loop:
 
 
 def arguments_of(description: str) -> argparse.Namespace:
-    """The flags, and the words that name the data."""
+    """The flags, and the arguments that name the data."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--seconds", type=float, required=True, help="processor time of the whole process")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--parameters", type=int, default=100_000, help="at most so many")
-    parser.add_argument("--balanced", action="store_true", help="images of rare classes count more for the loss")
-    parser.add_argument("--more", help="another data set of the same classes, whose test images are asked for too")
-    parser.add_argument("data", nargs="+", help="a data set, as nasrun's command line names it")
+    parser.add_argument("--parameters", type=int, default=100_000, help="maximum number of parameters")
+    parser.add_argument("--balanced", action="store_true", help="give images of rare classes more weight in the loss")
+    parser.add_argument("--more", help="another data set of the same classes, to test on as well")
+    parser.add_argument("data", nargs="+", help="a data set, in the notation of nasrun's command line")
     return parser.parse_args()
 
 
 def tell(loop: Loop, splits: Splits, epochs: float, more: str | None) -> None:
-    """Print what came out as a line of JSON."""
+    """Print the results as a line of JSON."""
     found = {"seconds": round(time.process_time(), 1), "parameters": parameters(loop.model)}
     found |= {"epochs": round(epochs, 1), "bf16": loop.bf16}
     found["accuracy"] = loop.accuracy(splits.test.images, splits.test.labels)
@@ -218,7 +218,7 @@ def tell(loop: Loop, splits: Splits, epochs: float, more: str | None) -> None:
 
 
 def main() -> None:
-    """Train once and print what it came to."""
+    """Train once and print the results."""
     arguments = arguments_of(__doc__.splitlines()[0])
     torch.set_num_threads(1)
     torch.manual_seed(arguments.seed)

@@ -2,8 +2,8 @@
 
     python scripts/latency_layers.py FOLDER search_space=staged_cnn dataset=cifar10 constraints.parameters=100000
 
-Layers are those of 60 networks as a search would draw them, and of the known ones; 8 of the networks are written as a
-whole too, by which sums of layers are checked.
+The layers are those of 60 networks, drawn as in a search, and of the known ones; 8 of the networks are also written
+whole, to check sums of layers.
 """
 
 import argparse
@@ -24,10 +24,10 @@ NETWORKS, WHOLE = 60, 8
 
 
 def main() -> None:
-    """Write the files that the words of the command line ask for."""
+    """Write the files for the arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="a new folder for the files")
-    parser.add_argument("words", nargs="*", metavar="KEY=VALUE", help="what the search will be told")
+    parser.add_argument("words", nargs="*", metavar="KEY=VALUE", help="the arguments of the search")
     arguments = parser.parse_args()
     folder = arguments.folder
     write(folder, arguments.words)
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def write(folder: Path, words: list[str], networks: int = NETWORKS, whole: int = WHOLE) -> None:
-    """Write the layers of so many networks, and some of the networks, into a new folder."""
+    """Write the layers of so many networks, and some whole networks, into a new folder."""
     setup = build(task_config(compose_config(words)))
     space, task, rng = setup.steered, setup.dataset.task, sample_rng(setup.options.seed)
 

@@ -1,10 +1,10 @@
-"""What a long run takes: memory, descriptors, processes and time per trial, at the start and at the end.
+"""The resources of a long run: memory, descriptors, processes and time per trial, at the start and at the end.
 
     python scripts/long_run.py [--trials 5000] [--every 500] [--workers 1]
 
-Runs the installed `nasrun` on the made-up landscape and on the table of NAS-Bench-201 (`strategy=aging_evolution`) as
-it is run from a shell, and reads from `/proc` (Linux) what the process, and with workers all that it started, takes
-while it goes on. The time per trial is that between the tells of the journal.
+Runs the installed `nasrun` on the synthetic landscape and on the table of NAS-Bench-201 (`strategy=aging_evolution`)
+like from a shell, and reads from `/proc` (Linux) the resources of the process, and with workers of all its children,
+during the run. The time per trial is that between the tells of the journal.
 """
 
 import argparse
@@ -27,7 +27,7 @@ EVOLUTION = ("strategy=aging_evolution", "strategy.population=100", "strategy.sa
 
 
 class Sample(NamedTuple):
-    """What a run took when so many trials were told: resident kilobytes, open descriptors, processes."""
+    """The resources of a run after some number of trials: resident kilobytes, open descriptors, processes."""
 
     trials: int
     kilobytes: int
@@ -36,7 +36,7 @@ class Sample(NamedTuple):
 
 
 def long_run(directory: Path, words: list[str], every: int) -> list[Sample]:
-    """What a run of the installed command takes, about every `every` trials; RuntimeError if it failed."""
+    """The resources of a run of the installed command, about every `every` trials; RuntimeError if it failed."""
     program = Path(sys.executable).with_name("nasrun")
     words = [*words, "output.console=none", "output.plots=false", f"hydra.run.dir={directory}"]
     process = subprocess.Popen([program, *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
@@ -59,7 +59,7 @@ def long_run(directory: Path, words: list[str], every: int) -> list[Sample]:
 
 
 def look(process: int, trials: int) -> Sample | None:
-    """What a process and its descendants take; None where it is just ending."""
+    """The resources of a process and its descendants; None if it is just ending."""
     family = [process]
     for parent in family:
         family += children(parent)
@@ -87,7 +87,7 @@ def microseconds(directory: Path, part: int) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Run both kinds and print what they took."""
+    """Run both kinds and print their resources."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=5000)
     parser.add_argument("--every", type=int, default=500)

@@ -1,12 +1,12 @@
-"""A benchmark table of one's own: 2,000 small networks of `sequential_cnn`, each trained for a short time.
+"""Makes a benchmark table: 2,000 small networks of `sequential_cnn`, each trained for a short time.
 
     python scripts/make_cnn_table.py cnn2000.csv [--networks 2000] [--seed 0] [WORD...]
 
 Draws different networks of a space of 2,268 (two or three convolutions of 4, 8 or 16 filters), trains each on 2,000
-images of Fashion-MNIST for 2 epochs with a seed of its own, measures its weights on the validation and the test data,
-and writes a row at once. Called again it goes on behind the last whole row; a file that is complete stays as it is.
-Seconds are those of the processor; but for them, the rows are the same however often it was interrupted. WORDs are
-further overrides of the config. It prints the words by which `nasrun` searches the table.
+images of Fashion-MNIST for 2 epochs with its own seed, measures its weights on the validation and the test data, and
+writes a row at once. A later call continues after the last whole row, and does not change a complete file. Seconds are
+processor seconds; except for them, the rows do not depend on interruptions. WORDs are further overrides of the config.
+Prints the arguments with which `nasrun` searches the table.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("table", type=Path)
     parser.add_argument("--networks", type=int, default=2000)
-    parser.add_argument("--seed", type=int, default=0, help="of the networks that are drawn, and of their trainings")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the drawn networks, and of their training")
     parser.add_argument("words", nargs="*", metavar="WORD", help="further overrides of the config: hardware.threads=1")
     arguments = parser.parse_intermixed_args()
     setup = build(task_config(compose_config([*SPACE, *TRAINING, *arguments.words])))
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def drawn(space: SearchSpace, count: int, seed: int) -> list[Genome]:
-    """So many different networks, in an order that the seed decides."""
+    """So many different networks, in an order that depends on the seed."""
     if count > (space.size or count):
         sys.exit(f"--networks {count}: the search space has {space.size}")
     rng = np.random.default_rng(seed)
@@ -72,8 +72,8 @@ def drawn(space: SearchSpace, count: int, seed: int) -> list[Genome]:
 
 
 def whole_rows(table: Path, genomes: list[str]) -> int:
-    """How many trainings a table holds, its last row cut off where it is not whole; the program ends where it holds
-    others than these."""
+    """Number of rows in a table, without an incomplete last one, which is removed; exits if the table holds other
+    networks."""
     if not table.exists():
         return 0
     content, heading = table.read_bytes(), ",".join(COLUMNS).encode()
@@ -89,8 +89,8 @@ def whole_rows(table: Path, genomes: list[str]) -> int:
 
 
 def trained(setup: Setup, genomes: list[Genome], done: int, seed: int) -> Iterator[Mapping[str, object]]:
-    """The rows behind the first `done`, each when its network is trained and tested. The validation accuracy and the
-    test accuracy are those of the same weights."""
+    """The rows after the first `done`, each as soon as its network is trained and tested. Validation and test accuracy
+    are those of the same weights."""
     if done < len(genomes):
         setup.evaluator.prepare()
     with tempfile.TemporaryDirectory() as folder:

@@ -2,10 +2,10 @@
 
     python scripts/make_docs.py [FOLDER]
 
-And the table that begins docs/reproductions.md, from docs/results/*.json, which `nasrun reproduce` made.
+Also writes the table at the top of docs/reproductions.md, from docs/results/*.json, which `nasrun reproduce` made.
 
-Nothing in these pages is written by hand, so that none of it goes stale: tests/test_docs.py compares them with what
-this would write.
+Nothing in these pages is written by hand, so that they stay up to date: tests/test_docs.py compares them with the
+output of this script.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from nasrun.reports.reproduction.table import overview, read_tables
 from nasrun.spaces.recipe_genes import RecipeOptions
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "options"
-NOTE = "*Written by `python scripts/make_docs.py` from `{source}`; what is said here is said there.*\n"
+NOTE = "*Written by `python scripts/make_docs.py` from `{source}`: edit that, not this page.*\n"
 ABOUT = {
     "search_space": ("Search spaces", "search_spaces.md"),
     "strategy": ("Strategies", "strategies.md"),
@@ -51,7 +51,7 @@ TOP = {
 
 
 class Key(NamedTuple):
-    """A key of a YAML file: its dotted name, its value as it stands there, and the comment beside it."""
+    """A key of a YAML file: its dotted name, its value in the file, and the comment beside it."""
 
     name: str
     value: str
@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def with_results(page: str) -> str:
-    """The page of reproductions with its first table, between two comments, written anew."""
+    """The page of reproductions with its first table, between two comments, rewritten."""
     start, end = "<!-- results -->\n", "<!-- end of results -->\n"
     before, _, rest = page.partition(start)
     return before + start + overview(read_tables(FOLDER.parent / "results")) + end + rest.partition(end)[2]
@@ -86,11 +86,11 @@ def pages() -> dict[str, str]:
 
 
 def _index() -> str:
-    lines = ["# All options\n", NOTE.format(source="conf/"), "| page | tells | options |\n|---|---|---|"]
+    lines = ["# All options\n", NOTE.format(source="conf/"), "| page | contents | options |\n|---|---|---|"]
     lines.append("| [run](run.md) | the keys that every run has: seed, trials, objective, constraints, output | |")
     for group in (*GROUPS, "experiment"):
         about = f"`{group}=NAME`" + (
-            f"; with words: [{ABOUT[group][1]}](../{ABOUT[group][1]})" if group in ABOUT else ""
+            f"; explained in [{ABOUT[group][1]}](../{ABOUT[group][1]})" if group in ABOUT else ""
         )
         names = ", ".join(f"[`{path.stem}`]({group}.md#{path.stem})" for path in _files(group))
         lines.append(f"| [{group}]({group}.md) | {about} | {names} |")
@@ -100,13 +100,13 @@ def _index() -> str:
 def _group(group: str) -> str:
     title, words = ABOUT[group]
     parts = [f"# {title}: all options\n", NOTE.format(source=f"conf/{group}/")]
-    parts.append(f"`nasrun {group}=NAME {group}.KEY=VALUE`. With words and results: [{words}](../{words}).\n")
+    parts.append(f"`nasrun {group}=NAME {group}.KEY=VALUE`. Explanations and results: [{words}](../{words}).\n")
     parts += [_option(group, path) for path in _files(group)]
     return "\n".join(parts)
 
 
 def _option(group: str, path: Path) -> str:
-    """One option: what it is, what its class says, and its keys."""
+    """One option: what it is, the docstring of its class, and its keys."""
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     if group == "recipe":
         return _recipe(path, content)
@@ -117,7 +117,7 @@ def _option(group: str, path: Path) -> str:
         if isinstance(default, Mapping):
             [(target, chosen)] = default.items()
             other = re.sub(r"^override /|@.*", "", target)
-            parts.append(f"Chooses `{other}={chosen}` where the command line does not.\n")
+            parts.append(f"Chooses `{other}={chosen}` unless the command line does.\n")
     about = inspect.cleandoc(cls.__doc__ or "").split("\n\n")[0]
     parts.append(f"`{name}` in `{module}`: {_text(' '.join(about.split()))}\n")
     keys = [key for key in _keys(path) if key.name not in ("_target_", "defaults")]
@@ -130,13 +130,13 @@ def _option(group: str, path: Path) -> str:
 
 
 def _recipe(path: Path, content: Mapping[str, Any]) -> str:
-    """A recipe: values for keys of evaluator `train`, whose page says what they mean."""
+    """A recipe: values for keys of evaluator `train`, whose page explains them."""
     evaluator = {key.name: key.comment for key in _keys(conf_dir() / "evaluator" / "train.yaml")}
     keys = [key._replace(comment=key.comment or evaluator[key.name]) for key in _keys(path) if key.name != "defaults"]
     parts = [f"## {path.stem}\n", f"{_text(_comments(path)[0]).rstrip('.')}.\n"]
     based = " and ".join(f"[`{name}`](#{name})" for name in content.get("defaults", []))
     if based:
-        parts.append(f"As {based}, but for:\n")
+        parts.append(f"Like {based}, except:\n")
     parts.append(_table(keys, {name: parameter.annotation for name, parameter in options(Train).items()}))
     return "\n".join(parts)
 
@@ -160,7 +160,7 @@ def _experiments() -> str:
     parts = ["# Experiments\n", NOTE.format(source="conf/experiment/")]
     parts.append(
         "`nasrun experiment=NAME`: other options and values in one file; what the command line says comes first. "
-        "What they came to: [reproductions.md](../reproductions.md).\n"
+        "Results: [reproductions.md](../reproductions.md).\n"
     )
     for path in _files("experiment"):
         first, *others = _comments(path)
@@ -173,7 +173,7 @@ def _experiments() -> str:
 
 
 def _paragraph(text: str) -> str:
-    """A paragraph of a comment, the commands in it (lines that are indented) as code."""
+    """A paragraph of a comment, with its commands (indented lines) as code."""
     blocks: list[tuple[bool, list[str]]] = []
     for line in text.splitlines():
         code = line.startswith("  ")
@@ -202,7 +202,7 @@ def _table(keys: list[Key], kinds: Mapping[str, Any]) -> str:
 
 
 def _of_recipe(value: str) -> str:
-    """A value, where it is that of a recipe as `recipe=plain` has it."""
+    """A value; if it refers to a recipe, the value in `recipe=plain`."""
     found = re.fullmatch(r"\$\{recipe\.(\w+)\}", value)
     if found is None:
         return value
@@ -210,7 +210,7 @@ def _of_recipe(value: str) -> str:
 
 
 def _keys(path: Path) -> Iterator[Key]:
-    """The keys of a YAML file with their comments, of sections too; comments below a key belong to it."""
+    """The keys of a YAML file with their comments, including those of sections; comments below a key belong to it."""
     section = ""
     for line in path.read_text(encoding="utf-8").splitlines():
         found = re.fullmatch(r"( {2})?(\w+):(?:\s+([^#\s]\S*(?:\s[^#]\S*)*?))?(?:\s+#\s?(.*))?\s*", line)
@@ -233,7 +233,7 @@ def _comments(path: Path) -> list[str]:
 
 
 def _text(text: str) -> str:
-    """A comment as Markdown: what would be markup is not."""
+    """A comment as Markdown, with its markup escaped."""
     return re.sub(r"(`[^`]*`)|([<*])", lambda found: found[1] or f"\\{found[2]}", text)
 
 

@@ -2,8 +2,8 @@
 
     python scripts/make_fashion_mnist_mini.py [OUTPUT]
 
-It takes the first 1,000 training and the first 200 test images of each class, in the order of the original, and
-writes their labels and then their pixels, one byte each, as one xz stream.
+It takes the first 1,000 training and the first 200 test images of each class, in the order of the original, and writes
+their labels and then their pixels, one byte each, as one xz stream.
 """
 
 import argparse
@@ -31,13 +31,13 @@ def make() -> tuple[bytes, bytes]:
         labels.append(part.labels.astype(np.uint8).tobytes())
         images.append(np.asarray(part.images).tobytes())
     content = b"".join(labels + images)
-    # The filter is spelled out, so that another version's idea of a preset does not change the bytes.
+    # The filter is written out, so that another version's preset does not change the bytes.
     lzma2 = {"id": lzma.FILTER_LZMA2, "preset": 9, "dict_size": 1 << 24}
     return content, lzma.compress(content, format=lzma.FORMAT_XZ, check=lzma.CHECK_CRC64, filters=[lzma2])
 
 
 def main() -> None:
-    """Write the file and say what it holds."""
+    """Write the file and print its contents."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     default = Path(__file__).resolve().parents[1] / "nasrun" / "datasets" / "data" / FILE
     parser.add_argument("output", type=Path, nargs="?", default=default, metavar="OUTPUT", help="that of nasrun")

@@ -1,12 +1,12 @@
-"""Every table and picture of a made-up paper, from one sweep, compiled: four nasrun commands, LaTeX, pages as pictures.
+"""Makes all tables and plots of an example paper from one sweep, and compiles it: four nasrun commands and LaTeX.
 
     python scripts/make_paper.py FOLDER [--seeds 10] [--trials 100]
 
-Into FOLDER go the sweep (six strategies, three data sets of NAS-Bench-201, trainings of 12 and of 200 epochs: 360 runs
-with ten seeds), the comparisons, a pack of all runs, `paper.tex` with every table and picture and the BibTeX entries of
-what was used, `paper.pdf`, and a picture of each page. Commands are printed before they run; a sweep that is there
-already is gone on with. `random` must be one of `--strategies`. Needed: pdflatex, bibtex (Debian: texlive-latex-base,
-texlive-latex-recommended), and pdftoppm (poppler-utils).
+FOLDER gets the sweep (six strategies, three data sets of NAS-Bench-201, training runs of 12 and of 200 epochs: 360 runs
+with ten seeds), the comparisons, a pack of all runs, `paper.tex` with every table and plot and the BibTeX entries used,
+`paper.pdf`, and a picture of each page. Commands are printed before they run; an existing sweep is resumed.
+`--strategies` must include `random`. Needs pdflatex and bibtex (Debian: texlive-latex-base, texlive-latex-recommended),
+and pdftoppm (poppler-utils).
 """
 
 import argparse
@@ -48,7 +48,7 @@ CAPTIONS = {
     "final": "All runs, with means and 95\\,\\% intervals: ",
     "heat": "Means over seeds by strategy and epochs: ",
 }
-"""By the beginning of a picture's name; what follows it is the measure."""
+"""Captions by the prefix of a plot's name; the rest of the name is the measure."""
 TOOLS = {"pdflatex": "texlive-latex-base texlive-latex-recommended", "bibtex": "texlive-binaries"}
 TOOLS["pdftoppm"] = "poppler-utils"
 
@@ -63,7 +63,7 @@ def main() -> None:
     arguments = parser.parse_args()
     for tool, packages in TOOLS.items():
         if shutil.which(tool) is None:
-            sys.exit(f"{tool}: is not installed (Debian: apt-get install {packages})")
+            sys.exit(f"{tool}: not installed (Debian: apt-get install {packages})")
     folder = arguments.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     labels = {name: label for name, label in LABELS.items() if name in arguments.strategies}
@@ -79,7 +79,8 @@ def main() -> None:
 
 
 def commands(strategies: Sequence[str], seeds: int, trials: int) -> Iterable[Sequence[str]]:
-    """The words of each command: a sweep, the strategies over data sets, what the length of trainings does, a pack."""
+    """The arguments of each command: a sweep, the strategies over data sets, the effect of the training length, a
+    pack."""
     cuts = f"at={max(1, trials // 2)},{trials}"
     yield [
         *("-m", f"strategy={','.join(strategies)}", f"dataset={','.join(DATASETS)}", f"seed=range({seeds})"),
@@ -94,7 +95,7 @@ def commands(strategies: Sequence[str], seeds: int, trials: int) -> Iterable[Seq
 
 
 def nasrun(words: Sequence[str], folder: Path) -> None:
-    """Run a command of nasrun in a folder; the program ends where it fails."""
+    """Run a command of nasrun in a folder; exits if it fails."""
     if words[0] == "-m" and not (folder / "sweep").exists():
         words = [word for word in words if word != "resume=true"]
     print(f"$ nasrun {shlex.join(words)}", flush=True)
@@ -105,7 +106,7 @@ def nasrun(words: Sequence[str], folder: Path) -> None:
 
 
 def paper(folder: Path) -> str:
-    """The LaTeX of a document with everything that the comparisons wrote."""
+    """The LaTeX source of a document with all files that the comparisons wrote."""
     parts = [PREAMBLE, r"\section{Methods}", r"\input{main/methods}", r"\section{Results}", r"\input{main/over}"]
     parts += _figures(folder, sorted((folder / "main").glob("critical_difference_over_*.pdf")))
     for dataset in DATASETS:
@@ -137,7 +138,7 @@ def _cell(folder: Path, picture: Path) -> str:
 
 
 def caption(picture: Path) -> str:
-    """What a picture of a comparison shows, by its name and folder."""
+    """The caption of a comparison's plot, by its name and folder."""
     kind = next(kind for kind in CAPTIONS if picture.stem.startswith(kind))
     measure = re.sub(r"_at_(\d+)_trials", r" after \1 trials", picture.stem.removeprefix(kind)).strip("_")
     where = f" on {picture.parent.name}" if picture.parent.name in DATASETS else ""
@@ -145,7 +146,7 @@ def caption(picture: Path) -> str:
 
 
 def compile_with(command: str, folder: Path) -> None:
-    """Run pdflatex or bibtex on the paper; the program ends with the end of what it says where it fails."""
+    """Run pdflatex or bibtex on the paper; if it fails, exits with the end of its output."""
     flags = ["-interaction=nonstopmode", "-halt-on-error"] if command == "pdflatex" else []
     environment = {**os.environ, "TEXMFVAR": str(folder / ".texmf")}
     done = subprocess.run(

@@ -1,9 +1,9 @@
-"""Make the pictures of docs/pictures: the report of a run and its model card in a real browser.
+"""Makes the pictures of docs/pictures: the report of a run and its model card in a real browser.
 
     python scripts/make_pictures.py RUN [FOLDER]
 
-RUN is a finished run of a classification; its model card is made for it, in a temporary folder. Wide is a screen,
-narrow a phone. Needs Chromium (Debian's package chromium) and playwright, which the extra `test` installs.
+RUN is a finished run of a classification; its model card is made in a temporary folder. Wide is a screen, narrow a
+phone. Needs Chromium (Debian's package chromium) and playwright, which the extra `test` installs.
 """
 
 import argparse
@@ -27,7 +27,7 @@ NASRUN = Path(sys.executable).with_name("nasrun")
 WIDTHS = {"wide": 1280, "narrow": 390}
 HEIGHT = 1000
 TEST = "figure#test_confusion"
-"""Of a report: the first picture of its section on the test."""
+"""Selector of the first picture in a report's section on the test."""
 COLOURS = 128
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em; }
@@ -47,7 +47,7 @@ def main() -> None:
         sys.exit("make_pictures.py: needs Chromium (Debian's package chromium)")
     report = arguments.run / "report.html"
     if not report.is_file():
-        sys.exit(f"make_pictures.py: {report}: not there; make it with nasrun report {arguments.run}")
+        sys.exit(f"make_pictures.py: {report}: missing; make it with nasrun report {arguments.run}")
     arguments.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as place, sync_playwright() as playwright:
         card = make_card(arguments.run, Path(place))
@@ -78,7 +78,7 @@ def make_card(run: Path, place: Path) -> Path:
 
 
 def opened(browser: "Browser", path: Path, width: int, scheme: str) -> "Page":
-    """A page in a window of its own, without a network."""
+    """A page in its own window, without a network."""
     size = {"width": width, "height": HEIGHT}
     colours = "dark" if scheme == "dark" else "light"
     page = browser.new_context(viewport=size, offline=True, color_scheme=colours).new_page()  # type: ignore[arg-type]
@@ -87,7 +87,7 @@ def opened(browser: "Browser", path: Path, width: int, scheme: str) -> "Page":
 
 
 def keep(page: "Page", path: Path) -> None:
-    """What the window shows, as a PNG that takes little space."""
+    """Save the contents of the window as a small PNG."""
     picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
     picture.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
 

@@ -2,7 +2,7 @@
 
     python scripts/make_reference.py [FOLDER]
 
-What pdoc warns of ends it with an error, so that nothing is left out in silence.
+A warning of pdoc is an error, so that nothing is left out silently.
 """
 
 import argparse
@@ -13,11 +13,11 @@ import nasrun
 
 FOLDER = Path(__file__).resolve().parent.parent / "build" / "reference"
 MODULES = ("nasrun", "nasrun.core", "nasrun.datasets", "nasrun.storage.records")
-"""The functions and classes for users; the interfaces and what is passed between them; splits; who watches a run."""
+"""The functions and classes for users; the interfaces and their types; splits; observers of a run."""
 
 
 def main() -> None:
-    """Write all pages, with every warning an error."""
+    """Write all pages, and treat every warning as an error."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     text = f"default: {FOLDER.relative_to(FOLDER.parent.parent)}, in the checkout"
     parser.add_argument("folder", type=Path, nargs="?", default=FOLDER, metavar="FOLDER", help=text)
@@ -26,7 +26,7 @@ def main() -> None:
     import pdoc.render
 
     for name in nasrun.__all__:
-        getattr(nasrun, name)  # pdoc sees what a module holds, and these names are imported when they are asked for
+        getattr(nasrun, name)  # pdoc sees only imported names, and these are imported on first use
     pdoc.render.configure(docformat="google", footer_text=f"nasrun {nasrun.__version__}", show_source=False)
     warnings.simplefilter("error")
     pdoc.pdoc(*MODULES, output_directory=folder)

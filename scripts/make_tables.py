@@ -2,8 +2,8 @@
 
     python scripts/make_tables.py FOLDER [OUTPUT]
 
-FOLDER holds `nasbench201/nasbench201.csv.gz`, `nasbench101/ec_nas_5v_4epochs.json.gz` and `asnn/*.csv`. What is stored
-is exact: each number is compared with the raw one, and the script stops where one differs.
+FOLDER holds `nasbench201/nasbench201.csv.gz`, `nasbench101/ec_nas_5v_4epochs.json.gz` and `asnn/*.csv`. The stored
+values are exact: each number is compared with the raw one, and the script stops if one differs.
 """
 
 import argparse
@@ -26,7 +26,7 @@ Arrays = dict[str, np.ndarray]
 
 
 def scaled(values: Iterable[str], unit: int, kind: type) -> np.ndarray:
-    """Decimal numbers as whole numbers of `1 / unit`; ValueError where one is not whole or does not fit."""
+    """Decimal numbers as whole numbers of `1 / unit`; ValueError if one is not whole or does not fit."""
     exact = [Decimal(value) * unit for value in values]
     found = np.array([int(value) for value in exact], dtype=np.int64)
     if any(value != int(value) for value in exact) or np.any(found.astype(kind) != found):
@@ -42,7 +42,7 @@ def make_nasbench201(folder: Path) -> Arrays:
         raise ValueError("nasbench201: the rows are not those of the benchmark in its order")
     codes = [nasbench201.code_of(tuple(re.findall(r"\|?(\w+)~\d\|", row["arch"]))) for row in rows]
     if None in codes or len(set(codes)) != len(codes):
-        raise ValueError("nasbench201: an architecture is unknown, or there twice")
+        raise ValueError("nasbench201: an architecture is unknown, or occurs twice")
     arrays: Arrays = {"code": np.array(codes, dtype=np.uint16)}
     for dataset in nasbench201.NasBench201.datasets:
         arrays[f"parameters_{dataset}"] = scaled([row[f"params_{dataset}"] for row in rows], 1, np.int32)
@@ -55,7 +55,7 @@ def make_nasbench201(folder: Path) -> Arrays:
 
 
 def single(values: Sequence[Sequence[float]]) -> np.ndarray:
-    """Numbers as float32, which is how they were recorded; ValueError where that loses anything."""
+    """Numbers as float32, in which they were recorded; ValueError if that is not exact."""
     found = np.array(values, dtype=np.float64)
     if np.any(found.astype(np.float32) != found):
         raise ValueError("not all values are single-precision numbers")
@@ -63,7 +63,7 @@ def single(values: Sequence[Sequence[float]]) -> np.ndarray:
 
 
 def millionths(values: Sequence[Sequence[float]]) -> np.ndarray:
-    """Numbers of six decimals, with the noise of sums in binary, as whole millionths."""
+    """Numbers of six decimals, with binary rounding errors of sums, as whole millionths."""
     found = np.array(values, dtype=np.float64) * nasbench101.MILLION
     whole = np.rint(found)
     if np.any(abs(found - whole) > 1e-6):
@@ -72,7 +72,7 @@ def millionths(values: Sequence[Sequence[float]]) -> np.ndarray:
 
 
 def make_ec_nas(folder: Path) -> Arrays:
-    """All cells, and all trainings with their three measurements."""
+    """All cells, and all training runs with their three measurements."""
     with gzip.open(folder / "nasbench101" / "ec_nas_5v_4epochs.json.gz", "rt") as file:
         cells: list[dict[str, Any]] = json.load(file)["cells"]
     cells.sort(key=lambda cell: cell["hash"])

@@ -1,7 +1,7 @@
-"""Measures ONNX files on this device, with onnxruntime and numpy alone: `python measure_latency.py FOLDER > table.csv`.
+"""Measures ONNX files on this device, using only onnxruntime and numpy: `python measure_latency.py FOLDER > table.csv`.
 
 FOLDER comes from `scripts/latency_layers.py`; copy it and this file to the device. `layers.csv` in it names the files.
-Each is called with one input of noise: 10 calls that are not counted, then for a tenth of a second, at least 20.
+Each is called with one input of noise: 10 uncounted calls, then for a tenth of a second, at least 20 calls.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def main() -> None:
     """Print the table of a folder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, metavar="FOLDER")
-    parser.add_argument("--threads", type=int, default=1, help="of onnxruntime [1]")
+    parser.add_argument("--threads", type=int, default=1, help="threads of onnxruntime [1]")
     arguments = parser.parse_args()
     folder, threads = arguments.folder, arguments.threads
     with (folder / "layers.csv").open(encoding="utf-8", newline="") as file:

@@ -1,11 +1,11 @@
-"""The hand-written script with Optuna around it: its settings are searched for a part of the time, the best is trained.
+"""The hand-written script with Optuna: part of the time is spent on its settings, the rest on training the best.
 
     python scripts/optuna_baseline.py --seconds 60 --seed 0 dataset=cifar10 dataset.train_samples=6000
 
-The network, the loop and the words of the data are those of `handwritten_baseline.py`. TPE, Optuna's default, chooses
-the highest learning rate, weight decay, label smoothing, the shift, and the width within the limit of parameters. All
-trials are trained for the same time and measured on the validation images; what they leave of the time goes to the best
-settings, on all training images. Prints one line of JSON, as the hand-written script does. Needs optuna.
+The network, the loop and the arguments of the data are those of `handwritten_baseline.py`. TPE, Optuna's default,
+chooses the highest learning rate, weight decay, label smoothing, the shift, and the width within the limit of
+parameters. All trials train for the same time and are measured on the validation images; the remaining time goes to the
+best settings, on all training images. Prints one line of JSON, like the hand-written script. Needs optuna.
 """
 
 import argparse
@@ -21,11 +21,11 @@ from nasrun.datasets import Dataset, Split
 
 TRIALS = 8
 SEARCH_SHARE = 0.4
-"""Of the time, what the trials get together."""
+"""Share of the time for all trials together."""
 
 
 def loop_of(arguments: argparse.Namespace, dataset: Dataset, training: Split, width: int, settings: Settings) -> Loop:
-    """The hand-written loop, about to begin."""
+    """The hand-written loop, ready to train."""
     torch.manual_seed(arguments.seed)
     model = resnet8(dataset.task.channels, dataset.task.outputs, width)
     loop = Loop(model, dataset.load(), training, dataset.name, arguments.seed, settings)
@@ -34,7 +34,7 @@ def loop_of(arguments: argparse.Namespace, dataset: Dataset, training: Split, wi
 
 
 def main() -> None:
-    """Search, train the best, and print what it came to."""
+    """Search, train the best, and print the results."""
     arguments = arguments_of(__doc__.splitlines()[0])
     torch.set_num_threads(1)
     optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -1,16 +1,17 @@
-"""How far scores with shared weights rank architectures as training them does: Kendall's tau on NAS-Bench-201.
+"""How well scores with shared weights rank architectures compared with training: Kendall's tau on NAS-Bench-201.
 
     python scripts/rank_correlation.py [--rows NAME...] [--row "WORD WORD ..."] [--epochs 20] [--points 4] [--seeds 1]
                                        [--architectures 200] [--cells-seed 0] [--results FILE] [WORD...]
 
-Each row is a way of training the shared weights: one of `--rows` by name (`--rows all`: every one), or words of its
-own for the config. Trains a small network of all cells of NAS-Bench-201 (`BASE`, which WORDs change for all rows),
-scores random cells with it on all validation data that is not held out, and compares with their accuracies in the
-shipped table (200 epochs, CIFAR-10, validation). Prints tau-b with a 95 % interval by bootstrap over the cells: by
-less loss, by accuracy, by loss among pairs of cells of equal parameters, and by the sum of the ranks of loss and scores
-of the untrained networks (`SUMMED`). The first lines are what costs nothing or little: parameters, FLOPs, scores of the
-untrained networks. Seconds are those of the processor, training and scoring apart. `--points`: how often each training
-is scored. What is measured is added to `--results`, a JSON Lines file that another call takes up, row by row.
+Each row is a way of training the shared weights: one of `--rows` by name (`--rows all`: every one), or overrides of its
+own (`--row`). Trains a small network of all cells of NAS-Bench-201 (`BASE`, which WORDs change for all rows), scores
+random cells with it on all validation data that is not held out, and compares with their accuracies in the shipped
+table (200 epochs, CIFAR-10, validation). Prints tau-b with a 95 % interval by bootstrap over the cells: by lower loss,
+by accuracy, by loss among pairs of cells of equal parameters, and by the sum of the ranks of loss and scores of the
+untrained networks (`SUMMED`). The first lines are baselines that cost nothing or little: parameters, FLOPs, scores of
+the untrained networks. Seconds are processor seconds, of training and scoring separately. `--points`: how often each
+training is scored. Measurements are added to `--results`, a JSON Lines file with which a later call continues, row by
+row.
 """
 
 import argparse
@@ -59,7 +60,7 @@ SUMMED = ("naswot", "jacob_cov", "synflow")
 
 def tau(first: np.ndarray, second: np.ndarray, among: np.ndarray | None = None) -> float:
     """Kendall's tau-b: concordant less discordant pairs, over the geometric mean of the pairs not tied in each.
-    `among`: of pairs alone that are equal in it."""
+    `among`: only count pairs that are equal in it."""
     signs = [np.sign(values[:, None] - values[None, :]) for values in (first, second)]
     if among is not None:
         signs = [sign * (among[:, None] == among[None, :]) for sign in signs]
@@ -78,7 +79,7 @@ def interval(
 
 
 def ranks(values: np.ndarray) -> np.ndarray:
-    """How many are below each, ties counting half."""
+    """The number of values below each, ties counting half."""
     below, alike = values[None, :] < values[:, None], values[None, :] == values[:, None]
     return np.asarray(below.sum(1) + alike.sum(1) / 2)
 
@@ -91,14 +92,14 @@ def accuracies(genomes: list[Genome]) -> np.ndarray:
 
 
 def scores(evaluator: Evaluator, genomes: list[Genome], *names: str) -> dict[str, np.ndarray]:
-    """What an evaluator says of some architectures, by metric."""
+    """The metrics of an evaluator for some architectures, by name."""
     jobs = [Job(Trial(number, Proposal(genome)), 0, number) for number, genome in enumerate(genomes)]
     found = [measurement.metrics for measurement in evaluator.evaluate(jobs)]
     return {name: np.array([metrics[name] for metrics in found]) for name in names}
 
 
 class Results:
-    """What was measured, by what it was measured with: in memory, and line by line in a file if there is one."""
+    """Measurements by their settings: in memory, and line by line in a file if there is one."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
@@ -109,11 +110,11 @@ class Results:
             self._known[entry["key"]] = entry
 
     def get(self, *key: object) -> dict[str, Any] | None:
-        """What is known of a key."""
+        """The measurement of a key, if there is one."""
         return self._known.get(json.dumps(key))
 
     def add(self, *key: object, **values: object) -> None:
-        """Remember, and write down at once."""
+        """Remember a measurement, and write it at once."""
         entry: dict[str, Any] = {"key": json.dumps(key), **values}
         self._known[entry["key"]] = entry
         if self._path is not None:
@@ -122,14 +123,14 @@ class Results:
 
 
 class Comparison:
-    """Cells with their accuracies, and the table that says how scores rank them."""
+    """Cells with their accuracies, and the table of how scores rank them."""
 
     def __init__(self, genomes: list[Genome], parameters: np.ndarray) -> None:
         self.genomes, self._parameters, self._truth = genomes, parameters, accuracies(genomes)
         self._summed: list[np.ndarray] = []
 
     def sum_with(self, found: Mapping[str, Sequence[float]]) -> None:
-        """Scores that rank sums are made with."""
+        """Set the scores that rank sums use."""
         self._summed = [ranks(np.array(found[name])) for name in SUMMED]
 
     def cell(self, values: np.ndarray, equal: bool = False) -> str:
@@ -139,7 +140,8 @@ class Comparison:
         return f"{tau(values, self._truth, among):.3f} ({low:.3f} to {high:.3f})"
 
     def line(self, name: str, seed: str, steps: str, values: Mapping[str, Sequence[float]], seconds: str) -> None:
-        """A row of the table. `values`: by `loss`, where less is better, and `accuracy`; or one score by its name."""
+        """Print a row of the table. `values`: by `loss`, where lower is better, and `accuracy`; or one score by its
+        name."""
         if "loss" in values:
             loss, accuracy = -np.array(values["loss"]), np.array(values["accuracy"])
             cells = [self.cell(loss), self.cell(accuracy), self.cell(loss, equal=True)]
@@ -152,12 +154,12 @@ class Comparison:
 
 
 def merged(words: Sequence[str]) -> list[str]:
-    """Overrides of a config, of which the last one of a key counts."""
+    """Overrides of a config; the last one of a key counts."""
     return list({word.partition("=")[0]: word for word in words}.values())
 
 
 def untrained(words: Sequence[str], genomes: list[Genome], results: Results, cells: int) -> dict[str, list[float]]:
-    """Scores of the networks of some words before any training."""
+    """Scores of the untrained networks for some overrides."""
     own = [
         word for word in words if word.partition("=")[0].partition(".")[0] in ("search_space", "dataset", "hardware")
     ]
@@ -178,7 +180,7 @@ def untrained(words: Sequence[str], genomes: list[Genome], results: Results, cel
 def trained(
     setup: Setup, seed: int, epochs: int, points: int, genomes: list[Genome]
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Train shared weights by a seed; yields the epoch and the scores at each point, with the seconds so far."""
+    """Train shared weights with a seed; yields the epoch and the scores at each point, with the seconds so far."""
     evaluator, space = setup.evaluator, setup.space
     assert isinstance(evaluator, SharedEvaluator)
     evaluator.prepare()
@@ -206,7 +208,7 @@ def main() -> None:
     """Train, score, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", nargs="*", default=[], choices=[*ROWS, "all"], metavar="NAME")
-    parser.add_argument("--row", action="append", default=[], metavar="WORDS", help="words of a row of its own")
+    parser.add_argument("--row", action="append", default=[], metavar="WORDS", help="overrides of an additional row")
     for name, default in (("epochs", 20), ("points", 4), ("seeds", 1), ("architectures", 200), ("cells-seed", 0)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--results", type=Path, metavar="FILE")
@@ -243,7 +245,7 @@ def main() -> None:
 def show(
     name: str, words: list[str], seed: int, arguments: argparse.Namespace, table: Comparison, results: Results
 ) -> None:
-    """The rows of one training, taken from the results or measured."""
+    """Print the rows of one training, taken from the results or measured."""
     setup = build(task_config(compose_config(words)))
     key = (words, seed, arguments.epochs, arguments.cells_seed, len(table.genomes))
     stops = sorted({round(arguments.epochs * point / arguments.points) for point in range(1, arguments.points + 1)})

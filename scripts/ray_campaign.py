@@ -1,4 +1,4 @@
-"""Runs on a cluster of several hosts that harm is done to, and what came of each; for `bench_ray_faults.py`."""
+"""Runs on a cluster of several hosts that are hit by faults, and their results; for `bench_ray_faults.py`."""
 
 import os
 import signal
@@ -39,12 +39,12 @@ class Runner:
             )
 
     def measured(self) -> int:
-        """Measurements so far."""
+        """Number of measurements so far."""
         journal = self.directory / "journal.jsonl"
         return journal.read_bytes().count(b'"event":"measure"') if journal.is_file() else 0
 
     def wait_for(self, count: int) -> None:
-        """Until so many trials are measured, or the run is over."""
+        """Wait until so many trials are measured, or the run has ended."""
         while self.measured() < count and self.process.poll() is None:
             time.sleep(0.1)
 
@@ -62,7 +62,7 @@ class Runner:
 
 
 class Campaign:
-    """Does harm to runs, and keeps what came of each."""
+    """Injects faults into runs, and records the results."""
 
     def __init__(self, folder: Path, others: Sequence[Path]) -> None:
         self.folder, self.others = folder, others
@@ -72,7 +72,7 @@ class Campaign:
         self._count = 0
 
     def alone(self, words: tuple[str, ...]) -> Path:
-        """The search in one process, without workers."""
+        """The same search in one process, without workers."""
         if words not in self._alone:
             directory = self.folder / f"alone{len(self._alone)}"
             given = [word for word in words if not word.startswith("evaluator.delay")]
@@ -94,9 +94,10 @@ class Campaign:
         return Runner(host, directory, *words, *where, "output.console=plain", f"hydra.run.dir={directory}")
 
     def finish(self, title: str, runner: Runner, words: tuple[str, ...], again: Callable[[], tuple[Host, str]]) -> None:
-        """Wait for the end of a run, resume it where it did not come to its end, and print the row of the table.
+        """Wait for the end of a run, resume it if it did not finish, and print the row of the table.
 
-        `again`: brings the cluster up again; on which host to resume, and its address."""
+        `again`: restores the cluster; returns the host to resume on, and its address.
+        """
         ended = runner.end()
         seconds, how = ended.seconds, "goes on by itself"
         if ended.code:
@@ -115,11 +116,11 @@ class Campaign:
         self.row(title, how, same, lost)
 
     def same(self, directory: Path, words: tuple[str, ...]) -> bool:
-        """Whether a run came to what it comes to in one process."""
+        """Whether a run has the same results as in one process."""
         return results(directory) == results(self.alone(words))
 
     def row(self, title: str, how: str, same: bool | None, lost: str) -> None:
-        """Print what came of a fault."""
+        """Print the result of a fault."""
         self.failed |= same is False
         equal = {True: "equal", False: "OTHER", None: "-"}[same]
         print(f"| {title} | {how} | {equal} | {lost} |", flush=True)

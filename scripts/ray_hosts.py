@@ -1,11 +1,11 @@
-"""A Ray cluster of several hosts on this one machine, whose network can be cut, slowed down and measured.
+"""A Ray cluster of several hosts on this machine, whose network can be cut, slowed down and measured.
 
     python scripts/ray_hosts.py start FOLDER --hosts 3     # then do what it prints; Ctrl-C ends all of it
     python scripts/ray_hosts.py enter FOLDER h2 COMMAND... # a command on a host, from another terminal
 
-Each host is a network namespace with an address, a name, processes (it can lose its power), shared memory and
-temporary files of its own; veth pairs and a bridge join them. They share the file system, as the hosts of a cluster
-do. Needs root, `iproute2` and `util-linux` (`missing` says what is not there).
+Each host is a network namespace with its own address, name, processes (it can lose its power), shared memory and
+temporary files; veth pairs and a bridge join them. They share the file system, like the hosts of a cluster. Needs root,
+`iproute2` and `util-linux` (`missing` says what is missing).
 """
 
 import argparse
@@ -21,7 +21,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))  # scripts are no package
+sys.path.insert(0, str(Path(__file__).parent))  # scripts are not a package
 from ray_nodes import children
 
 NETWORK = "10.77.0"
@@ -36,7 +36,7 @@ exec sleep infinity
 
 
 def missing() -> str | None:
-    """Why no hosts can be made here, in words; None where they can."""
+    """Why hosts cannot be made on this machine; None if they can."""
     if absent := [name for name in PROGRAMS if shutil.which(name) is None]:
         return f"no {', '.join(absent)} here"
     if os.geteuid() != 0:
@@ -52,7 +52,8 @@ def _run(*words: str) -> None:
 
 
 class Host:
-    """One host, with power. `inside`: a process of it, as it is seen from here. `port`: its end of the network here."""
+    """One host, with power. `inside`: a process of it, as seen from this machine. `port`: its end of the network
+    here."""
 
     def __init__(self, number: int, folder: Path, bridge: str, shm: str) -> None:
         self.name, self.address = f"h{number}", f"{NETWORK}.{number}"
@@ -93,15 +94,15 @@ class Host:
         _run(*self.words("ip", "link", "set", "eth0", "up"))
 
     def words(self, *words: str) -> list[str]:
-        """The words of a command on this host."""
+        """A command's arguments for this host."""
         return ["nsenter", "-t", str(self.inside), "--net", "--uts", "--mount", "--pid", "--", *words]
 
     def open(self, *words: str, **how: object) -> "subprocess.Popen[str]":
-        """Start a command on this host. It is the child of what is returned, see `children`."""
+        """Start a command on this host. It is a child of the returned process, see `children`."""
         return subprocess.Popen(self.words(*words), text=True, **how)  # type: ignore[call-overload, no-any-return]
 
     def start_ray(self, *words: str, environment: dict[str, str] | None = None) -> None:
-        """Start a node of Ray; on a busy machine it may miss the limits that Ray sets itself, and is tried again."""
+        """Start a node of Ray; on a busy machine it may exceed Ray's own time limits, and is tried again."""
         program = str(Path(sys.executable).with_name("ray"))
         fixed = ("--block", "--dashboard-agent-listen-port=0", f"--node-ip-address={self.address}")
         variables = {**os.environ, **QUIET, **(environment or {})}
@@ -120,7 +121,7 @@ class Host:
         raise RuntimeError(f"Ray could not be started on {self.name}: {log.read_text()[-500:]}")
 
     def stop_ray(self) -> None:
-        """Kill all that runs on this host; it stays in the network."""
+        """Kill all processes on this host; it stays in the network."""
         for process in _below(self._holder.pid) - {self.inside}:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
@@ -130,7 +131,7 @@ class Host:
             self.ray = None
 
     def cut(self) -> None:
-        """Cut the host off: its interface goes down, with all that is on the way."""
+        """Cut the host off: disable its interface, which loses all packets in transit."""
         _run("ip", "link", "set", self.port, "down")
 
     def join(self) -> None:
@@ -138,7 +139,7 @@ class Host:
         _run("ip", "link", "set", self.port, "up")
 
     def slow(self, milliseconds: float, loss: float) -> None:
-        """From now on each frame, in each direction, takes so long, and this part of them is lost."""
+        """Delay each frame by so long, in each direction, and lose this share of them."""
         here, there = f"{self.port}a", f"{self.port}b"
         side = f"{self.port}s"
         words = [
@@ -173,9 +174,9 @@ class Host:
         return int((counted / "tx_bytes").read_text()), int((counted / "rx_bytes").read_text())
 
     def power_off(self) -> None:
-        """All of its processes are gone at once, and it is out of the network."""
+        """End all its processes at once, and remove it from the network."""
         self.fast()
-        self._holder.kill()  # with it the first process of the host, and with that all others
+        self._holder.kill()  # ends the first process of the host, and so all others
         self._holder.wait()
         with contextlib.suppress(OSError):
             while Path(f"/proc/{self.inside}").exists():
@@ -188,12 +189,12 @@ class Host:
             _run("ip", "link", "del", self.port)
 
     def power_on(self) -> None:
-        """As it was when it was new, without Ray."""
+        """Start it again as a new host, without Ray."""
         self._power_on()
 
 
 def _below(process: int) -> set[int]:
-    """All processes in the namespace of processes that a holder made."""
+    """All processes in the process namespace of a holder."""
     [first] = children(process)
     space = Path(f"/proc/{first}/ns/pid").readlink()
     found = set()
@@ -205,7 +206,7 @@ def _below(process: int) -> set[int]:
 
 
 class Hosts:
-    """Hosts in one network. The first is the head of a cluster, where the runner is started; the others can be lost.
+    """Hosts in one network. The first is the head of a cluster, where the runner starts; the others can be lost.
 
     `address`: for `hardware.address`.
     """
@@ -230,11 +231,11 @@ class Hosts:
 
     @property
     def others(self) -> Sequence[Host]:
-        """All but the head."""
+        """All hosts but the head."""
         return self.all[1:]
 
     def start_head(self, *words: str, cpus: int = 1, config: str = "") -> None:
-        """Start the head of a cluster. `config`: Ray's `--system-config`, where it is not to be Ray's own."""
+        """Start the head of a cluster. `config`: Ray's `--system-config`, if not Ray's default."""
         fixed = ("--head", f"--port={PORT}", f"--ray-client-server-port={CLIENT_PORT}", "--include-dashboard=false")
         more = [f"--system-config={config}"] if config else []
         self.head.start_ray(*fixed, f"--temp-dir={self.folder / 'ray'}", f"--num-cpus={cpus}", *more, *words)
@@ -244,7 +245,7 @@ class Hosts:
         host.start_ray(f"--address={self.address}", f"--num-cpus={cpus}", *words, environment=environment)
 
     def end(self) -> None:
-        """End all of it."""
+        """End everything."""
         for host in reversed(self.all):
             host.power_off()
         with contextlib.suppress(RuntimeError):
@@ -253,7 +254,7 @@ class Hosts:
 
 @contextlib.contextmanager
 def hosts(count: int = 3, *, shm: str = "4g") -> Iterator[Hosts]:
-    """A scope with hosts, of which nothing is left behind; SIGTERM ends it in order."""
+    """A scope with hosts, which leaves nothing behind; SIGTERM ends it in order."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="nr-", dir="/tmp", ignore_cleanup_errors=True) as folder:
@@ -283,7 +284,7 @@ def _start(folder: Path, count: int) -> None:
 
 
 def main() -> None:
-    """See the head of the file."""
+    """See the top of this file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("start", "enter"))
     parser.add_argument("folder", type=Path)

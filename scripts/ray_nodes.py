@@ -1,4 +1,4 @@
-"""A Ray cluster of several nodes on this machine, of which nodes can be killed: for the campaign and the tests."""
+"""A Ray cluster of several nodes on this machine, whose nodes can be killed: for the campaign and the tests."""
 
 import contextlib
 import os
@@ -20,7 +20,7 @@ def children(process: int) -> list[int]:
 
 
 def command_line(process: int) -> bytes:
-    """The words of a process, or of one that is gone, nothing."""
+    """The command line of a process; empty if it has ended."""
     try:
         return Path(f"/proc/{process}/cmdline").read_bytes()
     except OSError:
@@ -28,7 +28,7 @@ def command_line(process: int) -> bytes:
 
 
 class Nodes:
-    """A head, which the runner is on, and nodes that can be lost; each of one processor.
+    """A head, on which the runner runs, and nodes that can be lost, each with one processor.
 
     `address`: that of the head, for `hardware.address`. `on_head`: processors of the head.
     """
@@ -42,16 +42,16 @@ class Nodes:
             self.address = f"{host}:{probe.getsockname()[1]}"
         self._nodes: list[subprocess.Popen[str]] = []
         port = self.address.rpartition(":")[2]
-        # A lost node is noticed after five seconds in place of fifteen.
+        # Lost nodes are noticed after five seconds instead of fifteen.
         often = '--system-config={"health_check_period_ms":1000}'
         self._start("--head", f"--port={port}", f"--num-cpus={on_head}", "--include-dashboard=false", often)
 
     def add(self) -> None:
-        """One more node."""
+        """Add a node."""
         self._start(f"--address={self.address}", "--num-cpus=1", "--object-store-memory=100000000")
 
     def _start(self, *words: str) -> None:
-        """Start a node; on a busy machine it may miss the limits that Ray sets itself, and is tried again."""
+        """Start a node; on a busy machine it may exceed Ray's own time limits, and is tried again."""
         program = str(Path(sys.executable).with_name("ray"))
         command = [program, "start", "--block", "--dashboard-agent-listen-port=0", *words]
         for _ in range(6):
@@ -66,7 +66,7 @@ class Nodes:
         raise RuntimeError("Ray could not be started")
 
     def at_work(self) -> list[int]:
-        """The raylets of nodes, the head's not among them, on which an actor of nasrun is."""
+        """The raylets of nodes with an actor of nasrun, without the head's."""
         raylets = [raylet for node in self._nodes[1:] for raylet in _raylets(node)]
         return [one for one in raylets if any(b"RayWorker" in command_line(child) for child in children(one))]
 
@@ -76,7 +76,7 @@ class Nodes:
         os.kill(raylet, signal.SIGKILL)
 
     def mend(self) -> None:
-        """New nodes in place of those that were lost."""
+        """Replace the nodes that were lost."""
         lost = [node for node in self._nodes[1:] if not _raylets(node)]
         for node in lost:
             self._nodes.remove(node)
@@ -97,7 +97,7 @@ def _raylets(node: "subprocess.Popen[str]") -> list[int]:
 
 @contextlib.contextmanager
 def cluster(nodes: int, on_head: int = 1) -> Iterator[Nodes]:
-    """A scope with a cluster of some nodes beside its head, which knows nothing of any other on this machine."""
+    """A scope with a cluster of some nodes besides its head, isolated from any other on this machine."""
     wanted = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "RAY_prestart_worker_first_driver": "0"}
     before = dict(os.environ)
     with tempfile.TemporaryDirectory(prefix="nr-", dir="/tmp", ignore_cleanup_errors=True) as folder:

@@ -1,8 +1,9 @@
-"""A slow network link: two tap devices, between which each frame takes a while and some are lost, in both directions.
+"""A slow network link: two tap devices, between which frames are delayed and some are lost, in both directions.
 
     python scripts/slow_link.py DEVICE DEVICE MILLISECONDS LOSS     # as tc's netem, which not every kernel has
 
-Says `ready` when both devices are there; they end with it. The system gives it whole frames with their checksums.
+Prints `ready` when both devices exist; they end with the process. It receives whole frames with their checksums from
+the system.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from collections import deque
 TUNSETIFF, IFF_TAP, IFF_NO_PI = 0x400454CA, 0x0002, 0x1000
 MOST_BYTES = 2**16
 MOST_WAITING = 20_000
-"""Frames on the way in one direction; further ones are lost, as in a queue that is full."""
+"""Maximum number of frames in transit in one direction; further ones are lost, as in a full queue."""
 
 
 def opened(name: str) -> int:
@@ -48,7 +49,7 @@ def relay(ends: tuple[int, int], delay: float, loss: float, rng: random.Random) 
 
 
 def main() -> None:
-    """See the head of the file."""
+    """See the top of this file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("device", nargs=2)
     parser.add_argument("milliseconds", type=float)

@@ -1,12 +1,12 @@
-"""A SLURM cluster of several nodes on this one machine: for the tests, and to try nasrun out without a cluster.
+"""A SLURM cluster of several nodes on this machine: for the tests, and to try nasrun without a cluster.
 
     python scripts/slurm_cluster.py start FOLDER      # then do what it prints: export SLURM_CONF=FOLDER/slurm.conf
     python scripts/slurm_cluster.py stop FOLDER
 
-Everything is real: controller, nodes, accounting (`sacct`) in a database of its own, keys by munge. All of it listens
-on 127.0.0.1 and keeps its files in FOLDER. Debian's packages: slurmctld slurmd slurmdbd slurm-client
+Everything is real: controller, nodes, accounting (`sacct`) in its own database, keys by munge. All of it listens on
+127.0.0.1 and keeps its files in FOLDER. Debian's packages: slurmctld slurmd slurmdbd slurm-client
 slurm-wlm-mysql-plugin munge mariadb-server-core mariadb-client-core. Two partitions, `low` (the default) and `high`,
-whose jobs take the place of those of `low`: these get SIGTERM, `GRACE` seconds later SIGKILL, and are queued again.
+whose jobs preempt those of `low`: these get SIGTERM, `GRACE` seconds later SIGKILL, and are queued again.
 """
 
 import argparse
@@ -27,32 +27,32 @@ from pathlib import Path
 PROGRAMS = ("munged", "slurmctld", "slurmd", "slurmdbd", "sbatch", "sacct", "mariadbd", "mariadb-install-db")
 SYSTEM = "/usr/sbin:/usr/bin:/sbin:/bin"
 GRACE = 3
-"""Seconds between SIGTERM and SIGKILL of a job that is preempted."""
+"""Seconds between SIGTERM and SIGKILL of a preempted job."""
 KILL_WAIT = 3
-"""The same for one that is cancelled, or over its time limit."""
+"""The same for a job that is cancelled, or over its time limit."""
 REQUEUE = 20
-"""Seconds until a job that was put into the queue again may start (`cred_expire`; SLURM's own are two minutes)."""
+"""Seconds until a requeued job may start (`cred_expire`; SLURM's default is two minutes)."""
 START_SECONDS = 120.0
 NODES = ("n1", "n2", "n3")
 DATABASE = "accounting"
 
 
 def missing() -> list[str]:
-    """The programs that a cluster needs and this machine has not."""
+    """The programs that a cluster needs and this machine lacks."""
     return [name for name in PROGRAMS if shutil.which(name, path=SYSTEM) is None]
 
 
 class Cluster:
-    """A cluster in a folder, with a short name since sockets are in it. `conf`: its slurm.conf."""
+    """A cluster in a folder, whose path must be short because it holds sockets. `conf`: its slurm.conf."""
 
     def __init__(self, folder: Path, nodes: Sequence[str] = NODES) -> None:
         self.folder, self.nodes = folder.absolute(), tuple(nodes)
         self.conf = self.folder / "slurm.conf"
 
     def start(self) -> None:
-        """Start all of it; RuntimeError, with the end of a log, where a part does not come up."""
+        """Start everything; RuntimeError, with the end of a log, if a part does not start."""
         if absent := missing():
-            raise RuntimeError(f"not on this machine: {', '.join(absent)}; see the head of this file for packages")
+            raise RuntimeError(f"missing on this machine: {', '.join(absent)}; see the top of this file for packages")
         self.folder.mkdir(parents=True, exist_ok=True)
         if any(self.folder.iterdir()):
             raise RuntimeError(f"{self.folder}: is not an empty folder")
@@ -70,7 +70,7 @@ class Cluster:
         self._until("nodes", lambda: self.run("sinfo", "-h", "-t", "idle", "-o", "%D").strip() == str(len(self.nodes)))
 
     def stop(self) -> None:
-        """End all of it, jobs included."""
+        """End everything, including jobs."""
         with contextlib.suppress(subprocess.CalledProcessError):
             self.run("scancel", "--user", getpass.getuser(), "--signal=KILL", "--full")
             self.run("scancel", "--user", getpass.getuser())
@@ -79,13 +79,13 @@ class Cluster:
         _end(self.folder / "munged.pid")
 
     def run(self, *words: str) -> str:
-        """What a command of SLURM prints; CalledProcessError where it fails."""
+        """The output of a SLURM command; CalledProcessError if it fails."""
         done = subprocess.run(words, env=self.environment, capture_output=True, text=True, check=True, timeout=120)
         return done.stdout
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment in which commands speak to this cluster."""
+        """The environment in which commands use this cluster."""
         return {**os.environ, "SLURM_CONF": str(self.conf), "PATH": f"{os.environ.get('PATH', '')}:{SYSTEM}"}
 
     def _daemon(self, program: str, *words: str, log: str | None = None) -> None:
@@ -186,7 +186,7 @@ class Cluster:
 
 @contextlib.contextmanager
 def cluster(nodes: Sequence[str] = NODES) -> Iterator[Cluster]:
-    """A scope with a cluster, in which commands speak to it: SLURM_CONF is set."""
+    """A scope with a cluster, in which commands use it: SLURM_CONF is set."""
     with tempfile.TemporaryDirectory(prefix="ns-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         made, before = Cluster(Path(folder), nodes), dict(os.environ)
         try:
@@ -208,7 +208,7 @@ def _free_ports(count: int) -> list[int]:
 
 
 def _end(path: Path) -> None:
-    """End the process whose number a file holds, and wait until it is gone."""
+    """End the process whose number is in a file, and wait until it has ended."""
     try:
         number = int(path.read_text())
         os.kill(number, signal.SIGTERM)
@@ -228,7 +228,7 @@ def main() -> int:
     """`start FOLDER` or `stop FOLDER`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("start", "stop"))
-    parser.add_argument("folder", type=Path, help="of all files of the cluster; with a short path")
+    parser.add_argument("folder", type=Path, help="folder for all files of the cluster, with a short path")
     flags = parser.parse_args()
     made = Cluster(flags.folder)
     if flags.what == "stop":

@@ -2,8 +2,8 @@
 
     python scripts/tables.py NAME DIR... [OPTIONS]
 
-NAME says which table; `python scripts/tables.py NAME --help` says what is in it, and what DIR holds. Means, deviations
-and tests are those of `nasrun compare`.
+NAME selects the table; `python scripts/tables.py NAME --help` describes its contents, and DIR. Means, deviations and
+tests are those of `nasrun compare`.
 """
 
 import argparse
@@ -13,11 +13,11 @@ from importlib import import_module
 from nasrun.core.options import ConfigError
 
 KINDS = ("asnn", "cells", "course", "fronts", "ienas", "miha", "regrets", "samples", "slides", "speed")
-"""The tables; each is a module of `table_kinds`: `add_arguments` says what it takes, `make` prints it."""
+"""The tables; each is a module of `table_kinds`: `add_arguments` adds its arguments, `make` prints it."""
 
 
 def main() -> None:
-    """Print a table; what is wrong with the folders ends the program with one line."""
+    """Print a table; a problem with the folders ends the program with one line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     names = parser.add_subparsers(required=True, metavar="NAME", title="tables")
     for kind in KINDS:

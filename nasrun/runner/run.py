@@ -302,7 +302,7 @@ def _finish(setup: Setup, run: RunRecords, parts: _Parts, ending: Ending) -> dic
         parts.page.on_finish(summary)
     if not ending.complete or parts.search.best is None:
         reason = ending.reason if not ending.complete else "no trial succeeded"
-        raise RunError(f"{reason}; partial results are in {directory}")
+        raise RunError(f"{reason}; the run's files are in {directory}")
     parts.tracking.on_finish(summary)
     for line in result_warnings(read_overview(directory), summary):
         parts.console.message(f"warning: {line}")

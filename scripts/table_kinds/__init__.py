@@ -1,1 +1,1 @@
-"""The tables of `tables.py`, a module each."""
+"""The tables of `tables.py`, one module per table."""

@@ -2,9 +2,9 @@
 
     python scripts/tables.py asnn DIR... [--csv FILE]
 
-L1, L2 (and L3), E1, E2, ... and the mean, the widest first where a grid made the rows, else in the
-order of the trials; the best architecture of each run, by what proposed it; and, where the paper prints the same
-widths, its mean beside the one measured here. `--csv` writes the first table. All runs must be of one depth.
+L1, L2 (and L3), E1, E2, ... and the mean, the widest first if a grid made the rows, else in the order of the trials;
+the best architecture of each run, by the operator that proposed it; and, if the paper prints the same widths, its mean
+beside the one measured here. `--csv` writes the first table. All runs must have the same depth.
 """
 
 import argparse
@@ -35,7 +35,7 @@ class Row(NamedTuple):
 
 
 def read_rows(run: Path) -> tuple[str, list[Row]]:
-    """The objective of a run, and a row per trial with measurements of its own."""
+    """The objective of a run, and a row per trial with its own measurements."""
     objective = json.loads((run / "summary.json").read_text())["objective"]["metric"]
     values: dict[str, list[float]] = {}
     with (run / "measurements.csv").open() as file:
@@ -53,8 +53,8 @@ def read_rows(run: Path) -> tuple[str, list[Row]]:
 
 
 def interval(values: list[float]) -> float:
-    """Half the width of the 95 % interval of a mean, by the normal approximation: with it the difference of two means
-    has an interval too, also where only the printed repeats of one are known."""
+    """Half the width of the 95 % interval of a mean, by the normal approximation, which also gives an interval for the
+    difference of two means of which one is known only by its printed repeats."""
     deviation = over_seeds(values).deviation
     return math.nan if deviation is None else 1.96 * deviation / math.sqrt(len(values))
 
@@ -107,7 +107,7 @@ def beside_the_paper(rows: list[Row]) -> list[list[str]]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The runs, and where the rows go."""
+    """Add the arguments for runs and output."""
     add_runs(parser)
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write the rows of the paper's layout there")
 

@@ -1,13 +1,13 @@
-"""What cells of NAS-Bench-201 runs came to, by the table's training of 200 epochs: methods side by side.
+"""The resulting cells of NAS-Bench-201 runs, by the table's training of 200 epochs: methods side by side.
 
     nasrun -m evaluator=darts,gdas,pc_darts,sgas strategy=derived search_space=nasbench201 seed=0,1,2 \\
         hydra.sweep.dir=outputs/cells ...
     python scripts/tables.py cells outputs/cells [DIR...]
 
-A row for each evaluator with its strategy: seeds, seconds that training and scoring took (of the clock, so that a busy
-machine counts), test accuracy of the cell that the run came to, in percent, and how many skip connections and edges
-without an operation it has. The last row is what a cell drawn at random has, the mean over all 15,625. A folder is
-that of a run, or holds runs; all on search_space=nasbench201.
+A row for each evaluator with its strategy: seeds, seconds of training and scoring (wall time, so a busy machine
+counts), test accuracy of the run's resulting cell in percent, and its numbers of skip connections and of edges without
+an operation. The last row is the mean over all 15,625 cells, for a cell drawn at random. A folder is that of a run, or
+holds runs; all on search_space=nasbench201.
 """
 
 import argparse
@@ -27,9 +27,9 @@ HEADER = ("evaluator", "strategy", "seeds", "seconds", "test accuracy, %", "skip
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The runs, and the data set of the table."""
+    """Add the arguments for the runs, and the data set of the table."""
     add_runs(parser)
-    parser.add_argument("--dataset", default="cifar10", help="of the table: cifar10, cifar100 or imagenet16")
+    parser.add_argument("--dataset", default="cifar10", help="data set of the table: cifar10, cifar100 or imagenet16")
 
 
 def make(arguments: argparse.Namespace) -> None:
@@ -52,7 +52,7 @@ def make(arguments: argparse.Namespace) -> None:
 
 
 def found_by(directory: Path, space: SearchSpace) -> tuple[tuple[str, str], Genome, float]:
-    """What a run was, the cell that it came to, and the seconds of its search."""
+    """The kind of a run, its resulting cell, and the seconds of its search."""
     try:
         summary = json.loads((directory / "summary.json").read_text())
         choices = json.loads((directory / "environment.json").read_text())["choices"]

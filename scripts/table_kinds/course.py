@@ -3,9 +3,9 @@
     nasrun experiment=course_mutations hydra.sweep.dir=outputs/mutations
     python scripts/tables.py course outputs/mutations
 
-The mutation, the winner's validation accuracy in the search, its test accuracy after the final
-training, its parameters, the best of the report beside it; and below, over all runs, the smallest network that reached
-75 % on the validation data.
+Columns: the mutation, the winner's validation accuracy in the search, its test accuracy after the final training, its
+parameters, and the best of the report; below, over all runs, the smallest network that reached 75 % on the validation
+data.
 """
 
 import argparse
@@ -55,7 +55,7 @@ def cells(run: SweepRun) -> Sequence[str]:
 
 
 def smallest(runs: Sequence[SweepRun]) -> tuple[int, float, str, str] | None:
-    """Parameters, accuracy, genome and run of the smallest network that reached the level; None where none did."""
+    """Parameters, accuracy, genome and run of the smallest network that reached the level; None if none did."""
     reached = [
         (int(row["parameters"]), float(row["val_accuracy"]), row["genome"], run.directory.name)
         for run in runs

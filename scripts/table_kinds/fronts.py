@@ -3,8 +3,8 @@
     nasrun experiment=nasbench201_fronts hydra.sweep.dir=outputs/fronts
     python scripts/tables.py fronts outputs/fronts
 
-A hypervolume is that of the trials up to a budget, above `objective.reference`, in percent of what the front of the
-whole table has. Found: how many of the points of that front were measured. p: two-sided paired permutation test against
+A hypervolume is that of the trials up to a budget, above `objective.reference`, in percent of that of the front of the
+whole table. Found: the number of points of that front that were measured. p: two-sided paired permutation test against
 random search, seeds paired. One line per budget and strategy.
 """
 
@@ -26,7 +26,7 @@ from table_kinds.shared import add_folder, in_digits, over_seeds, print_table
 BUDGETS = (100, 200, 300, 500)
 METRICS = ["val_accuracy", "parameters"]
 SIGNS = np.array([1.0, -1.0])
-"""Accuracy is better where it is higher, parameters where they are fewer."""
+"""Higher is better for accuracy, lower for parameters."""
 
 add_arguments = add_folder
 
@@ -78,7 +78,7 @@ def lines(comparison: Comparison, best: np.ndarray) -> Iterator[Sequence[str]]:
 
 
 def found(run: ComparedRun, best: np.ndarray, trials: int) -> int:
-    """How many points of a front (points, 2) the first trials of a run have measured."""
+    """The number of points of a front (points, 2) that the first trials of a run have measured."""
     assert run.scores is not None
     measured = run.scores[:trials] * SIGNS
     return sum(bool(np.isclose(measured, point).all(axis=1).any()) for point in best)

@@ -5,10 +5,10 @@
 The runs are searches with shared weights. Runs of one data set whose strategies are `reinforce` with `reward=ienas` and
 `reward=enas` are compared; more runs of the same kind are seeds.
 
-For each data set mean and standard deviation of the accuracies of all networks that were sampled in
-one epoch. The epoch is that in which I-ENAS first reached its highest accuracy, in each seed by itself, as in the
-paper; or `--epoch`. ENAS is read at the same epoch of the run with the same seed. Then, by run, the first maximum.
-`--plot` draws the accuracies of the first ENAS and the first I-ENAS run of the first data set in one figure.
+For each data set mean and standard deviation of the accuracies of all networks sampled in one epoch. The epoch is that
+in which I-ENAS first reached its highest accuracy, separately in each seed, as in the paper; or `--epoch`. ENAS is read
+at the same epoch of the run with the same seed. Then, by run, the first maximum. `--plot` draws the accuracies of the
+first ENAS and the first I-ENAS run of the first data set in one figure.
 """
 
 import argparse
@@ -50,7 +50,8 @@ class Run(NamedTuple):
 
 
 def read_run(path: Path) -> Run:
-    """A run directory; KeyError, OSError or ValueError where it is not a search by a controller with shared weights."""
+    """Read a run directory; KeyError, OSError or ValueError if it is not a search by a controller with shared
+    weights."""
     config = yaml.safe_load((path / ".hydra" / "config.yaml").read_text())
     choices = json.loads((path / "environment.json").read_text())["choices"]
     with (path / "trials.csv").open() as file:
@@ -86,9 +87,9 @@ def table(runs: list[Run], epoch: int | None) -> list[list[str]]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The runs, the epoch to tabulate, and where the figure goes."""
+    """Add the arguments for the runs, the epoch to tabulate, and the figure."""
     add_runs(parser)
-    parser.add_argument("--epoch", type=int, metavar="N", help="the epoch to tabulate, in place of the first maximum's")
+    parser.add_argument("--epoch", type=int, metavar="N", help="the epoch to tabulate [that of the first maximum]")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw ENAS against I-ENAS there, as PNG")
 
 

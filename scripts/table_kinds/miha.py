@@ -1,12 +1,12 @@
-"""The table of MIHA and its opponents from run directories: a row per strategy, mean and spread over seeds.
+"""The table of MIHA and its baselines from run directories: a row per strategy, mean and spread over seeds.
 
     python scripts/tables.py miha DIR... [--best] [--csv FILE]
 
-Columns: runs (seeds); epochs trained in all, and behind the network that the run came to; its test metric, measured
-once (accuracy, or for regression the loss on the gaps and on the whole picture), as mean, sample standard deviation,
-least and most; megabytes of checkpoints. Of MIHA this network is the last one, as published. `--best`: also the test
-metric of the trial that is best by the objective, for runs whose checkpoint of it is kept. It has to load the data for
-that. `--csv` writes a row per run.
+Columns: runs (seeds); epochs trained in all, and those of the run's resulting network; its test metric, measured once
+(accuracy, or for regression the loss on the gaps and on the whole picture), as mean, sample standard deviation, minimum
+and maximum; megabytes of checkpoints. For MIHA this network is the last one, as published. `--best`: also the test
+metric of the trial that is best by the objective, for runs that kept its checkpoint, which requires loading the data.
+`--csv` writes a row per run.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from table_kinds import shared
 
 
 class Row(NamedTuple):
-    """One run: what it is called in the table, and what came of it; `best` holds the test metrics of the best trial."""
+    """One run: its name in the table, and its results; `best` holds the test metrics of the best trial."""
 
     label: str
     directory: Path
@@ -49,7 +49,7 @@ def runs_of(path: Path) -> list[Path]:
 
 
 def label_of(section: Mapping[str, Any], name: str, record_epochs: int, trials: int) -> str:
-    """What a strategy is called: its options where they matter."""
+    """The name of a strategy, with its relevant options."""
     if name == "miha":
         words = [section["choose"]] + ([section["weights"]] if section["choose"] == "crossover" else [])
         words += [section["fitness"]] * (section["fitness"] != "train_loss") + ["keep_one"] * section["keep_one"]
@@ -60,7 +60,7 @@ def label_of(section: Mapping[str, Any], name: str, record_epochs: int, trials: 
 
 
 def read_row(directory: Path, with_best: bool) -> Row:
-    """The row of a finished run; ValueError where it is not one."""
+    """The row of a finished run; ValueError if it is not one."""
     run = read_run(directory)
     if run.final is None or not run.end:
         raise ValueError("the run is not finished, or has no test metrics")
@@ -79,7 +79,7 @@ def read_row(directory: Path, with_best: bool) -> Row:
 
 
 def test_of_best(directory: Path, run: RunRecords, objective: Objective) -> Mapping[str, float]:
-    """The test metrics of the best trial by the objective, from its checkpoint; empty where that is not kept."""
+    """The test metrics of the best trial by the objective, from its checkpoint; empty if that was not kept."""
     best = best_of(run.trials, objective)
     assert best is not None
     original = best.trial.proposal.reuse_of
@@ -104,7 +104,7 @@ def spread(values: list[float]) -> str:
 
 
 def table(rows: list[Row], with_best: bool) -> Iterator[list[str]]:
-    """Header and a line per label, in the order in which they were met."""
+    """Header and a line per label, in the order of appearance."""
     metrics = list(
         dict.fromkeys(name for row in rows for name in row.tests if name != "test_loss" or _regression(rows))
     )
@@ -133,7 +133,7 @@ def _range(values: list[int]) -> str:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The runs, and what is made of them."""
+    """Add the arguments for the runs and the output."""
     shared.add_runs(parser)
     parser.add_argument("--best", action="store_true", help="test the best trial by the objective too")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write a row per run there")
@@ -148,7 +148,7 @@ def make(arguments: argparse.Namespace) -> None:
         except (OSError, ValueError, KeyError) as error:
             print(f"{directory}: left out: {error}", file=sys.stderr)
     if not rows:
-        raise ConfigError("no finished run there")
+        raise ConfigError("no finished run found")
     header, *lines = table(rows, arguments.best)
     shared.print_table(header, lines)
     if arguments.csv:

@@ -3,9 +3,9 @@
     nasrun experiment=nasbench201_all hydra.sweep.dir=outputs/nasbench201_all
     python scripts/tables.py regrets outputs/nasbench201_all
 
-Regret: the best value that the table holds less that of the run's best, in percent points; the best is chosen by
-validation accuracy alone. p: two-sided Mann-Whitney U test of the validation regrets against those of random search,
-not corrected for the number of strategies. One table per budget.
+Regret: the best value in the table less that of the run's best, in percentage points; the best is chosen only by
+validation accuracy. p: two-sided Mann-Whitney U test of the validation regrets against those of random search, not
+corrected for the number of strategies. One table per budget.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from nasrun.reports.sweep_runs import SweepRun, sweep_runs
 from table_kinds.shared import add_folder, by_strategy, in_digits, over_seeds, print_table
 
 PAIRS = (("dqn", "dqn_single"), ("dqn_lstm", "dqn_lstm_single"))
-"""Two networks against one: compared with each other."""
+"""Pairs of two networks and one, which are compared with each other."""
 HEADER = (
     *("strategy", "seeds", "trials", "val. regret, mean +- sd", "test regret, mean +- sd", "distinct", "p (random)"),
 )
@@ -40,7 +40,7 @@ def print_budget(runs: Sequence[SweepRun]) -> None:
     comparison = compare_runs([run.directory for run in runs], ["strategy"])
     found = {one.name: one for one in measures(comparison, Question(test="mannwhitney"))}
     if not {"val_regret", "test_regret"} <= {*found}:
-        raise ConfigError(f"{runs[0].directory}: no regrets; runs of evaluator=table with a table that knows them")
+        raise ConfigError(f"{runs[0].directory}: no regrets; needs runs of evaluator=table with a table that has them")
     groups, tests = by_strategy(runs), {row.group: row for row in found["test_regret"].rows}
     lines = []
     for row in found["val_regret"].rows:
@@ -60,5 +60,5 @@ def print_budget(runs: Sequence[SweepRun]) -> None:
 
 
 def p_of(measure: Measure, first: str, second: str) -> float | None:
-    """The p-value of a pair of groups, in either order; None where they were not tested."""
+    """The p-value of a pair of groups, in either order; None if they were not tested."""
     return next((test.p for test in measure.tests if {test.first, test.second} == {first, second}), None)

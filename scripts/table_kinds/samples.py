@@ -1,10 +1,10 @@
-"""Accuracy over depth and over activation, from networks drawn at random (course report).
+"""Accuracy by depth and by activation, from networks drawn at random (course report).
 
     nasrun experiment=course_samples hydra.sweep.dir=outputs/course_samples
     python scripts/tables.py samples outputs/course_samples [--plot FILE]
 
-Every run has networks of one activation; those that were drawn at random count, each once. Mean validation accuracy
-with its 95 % bootstrap interval, by depth and by activation; p: Kruskal-Wallis, that all are alike, and for each one
+Every run has networks of one activation; only those drawn at random count, each once. Mean validation accuracy with its
+95 % bootstrap interval, by depth and by activation; p: Kruskal-Wallis, that all are equal, and for each one
 Mann-Whitney against the best, corrected by Holm's method. `--plot` draws both.
 """
 
@@ -29,7 +29,7 @@ Groups = Mapping[str, Sequence[float]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The sweep, and where the picture goes."""
+    """Add the arguments for the sweep, and the plot."""
     add_folder(parser)
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw both there, as PNG")
 
@@ -69,7 +69,7 @@ def samples(runs: Sequence[SweepRun]) -> list[Sample]:
 
 
 def grouped(found: Sequence[Sample], by: Literal["depth", "activation"]) -> dict[str, list[float]]:
-    """Accuracies by depth, rising, or by activation, that with the best mean first."""
+    """Accuracies by depth, ascending, or by activation, the one with the best mean first."""
     groups: dict[str, list[float]] = {}
     for sample in found:
         groups.setdefault(sample.depth if by == "depth" else sample.activation, []).append(sample.accuracy)
@@ -92,7 +92,8 @@ def rows(groups: Groups) -> list[list[str]]:
 
 
 def draw(tables: Mapping[str, Groups], path: Path) -> None:
-    """Every network as a point, the mean of each group as a line with its interval; depth left, activation right."""
+    """Draw every network as a point, the mean of each group as a line with its interval; depth left, activation
+    right."""
     figure, first = new_figure("Convolutions", "Validation accuracy (%)")
     figure.set_layout_engine("none")
     first.set_position((0.09, 0.14, 0.42, 0.8))

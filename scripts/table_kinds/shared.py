@@ -1,4 +1,4 @@
-"""What the tables share: the finished runs below folders, numbers as `nasrun compare` makes them, and Markdown."""
+"""The common part of the tables: the finished runs below folders, numbers as in `nasrun compare`, and Markdown."""
 
 import argparse
 from collections.abc import Iterable, Sequence
@@ -11,23 +11,23 @@ from nasrun.reports.sweep_runs import SweepRun
 
 
 def add_folder(parser: argparse.ArgumentParser) -> None:
-    """The argument `folder`: of a sweep."""
+    """Add the argument `folder`: that of a sweep."""
     parser.add_argument("folder", type=Path, metavar="DIR", help="the folder of the sweep")
 
 
 def add_runs(parser: argparse.ArgumentParser) -> None:
-    """The argument `runs`: run directories, or folders of sweeps."""
+    """Add the argument `runs`: run directories, or folders of sweeps."""
     parser.add_argument("runs", type=Path, nargs="+", metavar="DIR", help="a run directory, or the folder of a sweep")
 
 
 def directories(folders: Iterable[Path]) -> list[Path]:
-    """The run directories below folders, in order of their names; a folder without any stands for itself."""
+    """The run directories below folders, in order of their names; a folder without any is returned itself."""
     found = ((sorted(one.parent for one in folder.rglob(SUMMARY)) or [folder]) for folder in folders)
     return [directory for some in found for directory in some]
 
 
 def by_strategy(runs: Sequence[SweepRun]) -> dict[str, list[SweepRun]]:
-    """The runs of each strategy, strategies in the order in which the sweep ran them, runs by seed."""
+    """The runs of each strategy, strategies in the order of the sweep, runs by seed."""
     groups: dict[str, list[SweepRun]] = {}
     for run in sorted(runs, key=lambda run: int(run.directory.name.partition("_")[0])):
         groups.setdefault(run.choices["strategy"], []).append(run)
@@ -41,7 +41,7 @@ def over_seeds(values: Sequence[float]) -> Row:
 
 
 def spread(values: Sequence[float], digits: int, sign: str = "+-") -> str:
-    """Mean and sample deviation in so many digits; without the deviation for a single value."""
+    """Mean and sample deviation with so many digits; without the deviation for a single value."""
     return in_digits(over_seeds(values), digits, sign)
 
 

@@ -3,11 +3,11 @@
     nasrun experiment=slides_swarm hydra.sweep.dir=outputs/slides_swarm
     python scripts/tables.py slides outputs/slides_swarm [--plot FILE]
 
-Made from the validation accuracies of the trials. Which table follows from the experiment that made
-the runs. `slides_swarm`: the slides' five columns; a generation is a stretch of 30 trials and counts with its best.
-`slides_dqn_*`: per controller the highest accuracy, the trial that met it first, and the mean of the first and of the
-last fifth of the episodes. `slides_evolution`: mean over seeds of the highest accuracy, by rates and by sizes.
-`--plot` draws the learning curves of Q-learning: mean over seeds of the accuracy of the last 100 episodes.
+Uses the validation accuracies of the trials. The experiment that made the runs determines the table. `slides_swarm`:
+the slides' five columns; a generation is a stretch of 30 trials and counts with its best. `slides_dqn_*`: per
+controller the highest accuracy, the trial that reached it first, and the mean of the first and of the last fifth of the
+episodes. `slides_evolution`: mean over seeds of the highest accuracy, by rates and by sizes. `--plot` draws the
+learning curves of Q-learning: mean over seeds of the accuracy of the last 100 episodes.
 """
 
 import argparse
@@ -33,23 +33,23 @@ SLIDES = {
     "abc": (0.94151, 0.94018, 0.87706, 0.93847, 9.0),
     "random": (0.94061, 0.92591, 0.90109, 0.93964, 18.7),
 }
-"""The slides' columns as printed: NAS-Bench-101, 50 generations of 30, 10 executions."""
+"""The slides' columns as printed: NAS-Bench-101, 50 generations of 30, 10 runs."""
 COLOURS = (BLUE, ORANGE)
 SWARM = ("strategy", "n", "highest", "highest mean", "mean", "mean of highest", "first met in generation", "slides")
 LEARNING = ("strategy", "episodes", "highest", "first met in episode", "mean of first fifth", "mean of last fifth")
 
 WINDOW = 100
-"""Episodes that a point of a learning curve is the mean of."""
+"""Number of episodes averaged in a point of a learning curve."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The sweep, and where the picture of Q-learning goes."""
+    """Add the arguments for the sweep, and the plot of Q-learning."""
     add_folder(parser)
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the learning curves there, as PNG")
 
 
 def swarm_table(runs: Sequence[SweepRun]) -> None:
-    """Highest, highest mean of an execution, mean, mean of the highest, and the generation that met it first."""
+    """Highest, highest mean of a run, mean, mean of the highest, and the generation that reached it first."""
     print_table(SWARM, [swarm_cells(name, group) for name, group in by_strategy(runs).items()])
 
 
@@ -67,7 +67,7 @@ def swarm_cells(name: str, group: Sequence[SweepRun]) -> Sequence[str]:
 
 
 def learning_table(runs: Sequence[SweepRun]) -> None:
-    """What a controller finds, when, and whether its episodes get better."""
+    """The best result of a controller, when it was found, and whether its episodes improve."""
     print_table(LEARNING, [learning_cells(name, run) for name, group in by_strategy(runs).items() for run in group])
 
 
@@ -144,5 +144,5 @@ def make(arguments: argparse.Namespace) -> None:
     TABLES[experiment](runs)
     if arguments.plot:
         if TABLES[experiment] is not learning_table:
-            raise ConfigError(f"--plot: is for runs of slides_dqn_small and slides_dqn_wide; these are of {experiment}")
+            raise ConfigError(f"--plot: needs runs of slides_dqn_small or slides_dqn_wide; these are of {experiment}")
         draw_learning(runs, arguments.plot)

@@ -1,14 +1,14 @@
-"""Epochs and seconds until a level of accuracy, with trainings that are stopped early against full ones.
+"""Epochs and seconds until a level of accuracy, with training that is stopped early compared with full training.
 
     nasrun -m experiment=asha_fashion_mnist_baseline seed=0,1,2,3,4,5 hydra.sweep.dir=outputs/asha/random
     nasrun -m experiment=asha_fashion_mnist seed=0,1,2,3,4,5 hydra.sweep.dir=outputs/asha/asha
     python scripts/tables.py speed outputs/asha
 
-Counted are the epochs that were trained (a trial that goes on from a checkpoint trains only what it adds; of a table,
-whose trainings do not go on from each other, all count) and the seconds that trials took, in the order of the trials,
-until the best objective of a trial of the highest budget reaches a level. Two levels: what random search with the same
-seed ends with, and the median of that over the seeds. A level that a run does not reach counts with all that the run
-took, which is too little, and is marked by `>`.
+Counts the epochs that were trained (a trial that continues from a checkpoint trains only what it adds; with a table,
+whose training runs do not continue each other, all count) and the seconds that trials took, in the order of the trials,
+until the best objective of a trial of the highest budget reaches a level. Two levels: the final result of random search
+with the same seed, and the median of that over the seeds. A run that does not reach a level counts with its total,
+which is too low, and is marked by `>`.
 """
 
 import argparse
@@ -26,7 +26,8 @@ BASELINE = "random"
 
 
 class Point(NamedTuple):
-    """A run after a trial: epochs and seconds so far, and the best at the highest budget (turned: more is better)."""
+    """A run after a trial: epochs and seconds so far, and the best at the highest budget (signed so that higher is
+    better)."""
 
     epochs: float
     seconds: float
@@ -34,7 +35,7 @@ class Point(NamedTuple):
 
 
 class Reached(NamedTuple):
-    """What a run took to a level, or in all where it did not get there (`there` is False)."""
+    """The cost of a run up to a level, or in all if it did not reach it (`there` is False)."""
 
     epochs: float
     seconds: float
@@ -62,7 +63,7 @@ def curve(run: SweepRun) -> list[Point]:
 
 
 def until(points: Sequence[Point], level: float) -> Reached:
-    """What it took until the best reached a level."""
+    """The cost until the best reached a level."""
     for point in points:
         if point.best >= level:
             return Reached(point.epochs, point.seconds, True)
@@ -85,7 +86,7 @@ def curves(folder: Path) -> dict[str, dict[int, list[Point]]]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The folder of all sweeps."""
+    """Add the argument for the folder of all sweeps."""
     parser.add_argument("folder", type=Path, metavar="DIR", help="a folder with the folders of the sweeps")
 
 
@@ -99,7 +100,7 @@ def make(arguments: argparse.Namespace) -> None:
 
 
 def print_tables(name: str, ours: Mapping[int, list[Point]], theirs: Mapping[int, list[Point]]) -> None:
-    """Print a strategy against the baseline: a row per seed, then the means."""
+    """Print a comparison of a strategy with the baseline: a row per seed, then the means."""
     seeds = sorted(set(ours) & set(theirs))
     levels = [theirs[seed][-1].best for seed in seeds]
     header = [f"best of {BASELINE}", f"best of {name}", f"epochs of {BASELINE} to its best", f"of {name} to that"]

@@ -109,7 +109,7 @@ def test_run_that_fails_exits_with_1_and_the_reason(nasrun: Callable, tmp_path: 
     done = nasrun(f"{FAST} trials=6 evaluator.fail_rate=1.0 max_failures=3 hydra.run.dir=here")
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
-        "nasrun: 3 trials in a row failed, the last: drawn to fail; partial results are in here"
+        "nasrun: 3 trials in a row failed, the last: drawn to fail; the run's files are in here"
     ]
     assert runs(tmp_path) == [tmp_path / "here"]
 

@@ -164,7 +164,7 @@ def test_factors_of_ones_own() -> None:
         ({}, "search_space.recipe={}: must not be empty"),
         (["lr", "lr"], "search_space.recipe=[lr,lr]: must not hold the same entry twice"),
         (["batch_size"], "search_space.recipe=[batch_size]: expected"),
-        ({"lr": [0.5, 2]}, "search_space.recipe.lr=[0.5,2.0]: must hold 1"),
+        ({"lr": [0.5, 2]}, "search_space.recipe.lr=[0.5,2.0]: must include 1"),
         ({"lr": [0, 1]}, "search_space.recipe={lr:[0,1]}: must be above 0"),
         ({"lr": []}, "search_space.recipe={lr:[]}: must not be empty"),
         ("lr", "search_space.recipe=lr: expected a list"),

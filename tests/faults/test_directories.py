@@ -112,7 +112,7 @@ def test_a_training_that_writes_into_nothing_is_ended(workers: int, tmp_path: Pa
     shutil.rmtree(tmp_path / "run")
     code, error = process.end()
     assert (code, error.count("\n")) == (1, 1)
-    assert "run was deleted or moved while the run was going on" in error
+    assert "run was deleted or moved during the run" in error
     assert list(tmp_path.iterdir()) == []
     assert not shared_names() - before
 

@@ -122,8 +122,8 @@ def test_what_a_job_asks_for() -> None:
 def test_a_machine_without_slurm(nasrun_inprocess: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
     answer = nasrun_inprocess("hardware=slurm evaluator=synthetic dataset=synthetic hydra.run.dir=run")
-    how = "start the run on a node of the cluster, or choose hardware=auto"
-    assert answer == (2, "", f"nasrun: hardware=slurm: there is no sbatch here; {how}\n")
+    how = "start the run on a node of the cluster, or use hardware=auto"
+    assert answer == (2, "", f"nasrun: hardware=slurm: sbatch was not found; {how}\n")
     assert not (tmp_path / "run").exists()
 
 

@@ -94,7 +94,7 @@ def test_tables_pictures_and_checklist(folder: Path, nasrun: Callable, tmp_path:
     assert r"local\_search" in tex
     assert "\\textbf{" + digits(100 * measure.rows[0].mean) in tex
     assert tex.count(r"\begin{tabular}") == tex.count(r"\end{tabular}") == 2  # the table, and its tests
-    assert "below 5 seeds" in answer.stderr
+    assert "fewer than 5 seeds" in answer.stderr
     assert re.search(r"checklist: \d+ yes, \d+ no, \d+ unknown; see ", answer.stdout)
     for name in PICTURES:
         assert (out / f"{name}.png").read_bytes().startswith(b"\x89PNG")

@@ -68,7 +68,7 @@ def test_tables_tests_pictures_and_warnings_are_on_it(comparison: Comparison, te
         for cell in row[1:]:
             assert f">{cell}</td>" in shown
     assert text.count("<svg ") == 4
-    assert "below 5 seeds" in text
+    assert "fewer than 5 seeds" in text
     assert "Friedman" in text
     assert text.count(">unknown</td>") == sum(answer.reply == "unknown" for answer in checklist(comparison))
 

@@ -57,7 +57,7 @@ def test_groups_are_strategies_and_their_runs_are_by_seed(sweep: Path) -> None:
     }
     assert comparison.by == ["strategy"]
     assert comparison.seeds == [0, 1, 2]
-    assert any(remark.startswith("below 5 seeds") for remark in comparison.remarks)
+    assert any(remark.startswith("fewer than 5 seeds") for remark in comparison.remarks)
 
 
 def test_the_final_value_is_that_of_the_run(sweep: Path) -> None:

@@ -147,7 +147,7 @@ def test_the_plan_shows_the_rungs(nasrun_inprocess: Callable) -> None:
     words = " ".join([*(word for word in HALVING if "console" not in word), "dry_run=true"])
     answer = nasrun_inprocess(words)
     assert answer.returncode == 0, answer.stderr
-    assert "1, 3, 9 epochs; a trial trains" in answer.stdout
+    assert "1, 3, 9 epochs; each trial trains" in answer.stdout
     assert "about 21 in all, as many as 2.3 training runs of 9" in answer.stdout
 
 

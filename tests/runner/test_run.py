@@ -81,7 +81,7 @@ def test_a_change_of_the_search_is_refused_by_name(tmp_path: Path) -> None:
     before = (tmp_path / "run" / journal.NAME).read_bytes()
     with pytest.raises(ConfigError, match=r"strategy\.population=5: would change the search, which ran with 8"):
         resume(tmp_path / "run", {"strategy.population": 5})
-    with pytest.raises(ConfigError, match="trials=3: 6 are already there"):
+    with pytest.raises(ConfigError, match="trials=3: must be >= 6, the trials so far"):
         resume(tmp_path / "run", {"trials": 3})
     assert (tmp_path / "run" / journal.NAME).read_bytes() == before
 

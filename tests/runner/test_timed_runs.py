@@ -276,7 +276,7 @@ def test_what_a_budget_decides_cannot_be_changed_later(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"trials=50: the run has time=6s, which decides that"):
         resume(tmp_path / "run", {"trials": 50})
     command = f"nasrun experiment=train_best from={tmp_path}/run init={tmp_path}/run evaluator.epochs=50"
-    with pytest.raises(ConfigError, match=f"final_epochs=50: the run has time=6s, .* in a run of its own: {command}$"):
+    with pytest.raises(ConfigError, match=f"final_epochs=50: the run has time=6s, .* in a new run: {command}$"):
         resume(tmp_path / "run", {"evaluator.final_epochs": 50})
     with pytest.raises(ConfigError, match=r"time=20s: would change the search"):
         resume(tmp_path / "run", {"time": "20s"})
