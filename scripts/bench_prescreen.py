@@ -2,10 +2,11 @@
 
     python scripts/bench_prescreen.py [--strategies random aging_evolution] [--scores none flops naswot] [--seeds 3]
                                       [--table cifar10] [--pool 10] [--moves both] [--images 64] [--cache FILE]
-                                      [WORD...]
+                                      [--inputs flops] [WORD...]
 
 Every strategy searches the table of `evaluator=table`; with a score, each draw is the best of a pool
-(`prescreen.score`, `prescreen.pool`; `--moves` sets `prescreen.moves` to true, false or both). Networks are scored in
+(`prescreen.score`, `prescreen.pool`; `--moves` sets `prescreen.moves` to true, false or both). With `--inputs`, the
+strategy `predictor` also has a row in which it reads that score (`prescreen.inputs`). Networks are scored in
 the benchmark's training configuration, on images of CIFAR-10, also for the other data sets of the table; their initial
 weights follow from seed 0 in all runs, so that a cell is scored once. Scores are kept in `--cache`, a JSON file that
 later calls reuse. Regret: the best of the table less that of the run's best so far, in percentage points, by validation
@@ -27,7 +28,7 @@ from nasrun.config.compose import compose_config, task_config
 from nasrun.config.sections import create
 from nasrun.core import Genome, Job, Proposal, Strategy, Trial, seeding
 from nasrun.evaluators.proxies.screening import Screening, rank_sums
-from nasrun.strategies.prescreen import PrescreenedSpace
+from nasrun.strategies.prescreen import PrescreenedSpace, ScoredSpace
 
 STEPS = (10, 20, 50, 100)
 SAVED_EVERY = 50
@@ -47,9 +48,10 @@ class CachedScores:
 
     def best(self, genomes: Sequence[Genome]) -> Genome:
         """The genome with the highest score."""
-        return genomes[int(np.argmax(rank_sums([[self._score(genome)] for genome in genomes])))]
+        return genomes[int(np.argmax(rank_sums([[self.score(genome)] for genome in genomes])))]
 
-    def _score(self, genome: Genome) -> float:
+    def score(self, genome: Genome) -> float:
+        """The score of a cell."""
         text = self._space.format(genome)
         if text not in self._known:
             [self._known[text]] = self._screening.scores(genome)
@@ -64,13 +66,21 @@ class CachedScores:
             self._path.write_text(json.dumps(self._all))
 
 
-def curve(words: Sequence[str], seed: int, scores: CachedScores | None, pool: int, moves: bool) -> np.ndarray:
+def curve(
+    words: Sequence[str],
+    seed: int,
+    scores: CachedScores | None,
+    pool: int,
+    moves: bool,
+    inputs: CachedScores | None = None,
+) -> np.ndarray:
     """Validation and test regret of one search after each evaluation, in percentage points: float (trials, 2)."""
     config = task_config(compose_config([*words, f"seed={seed}"]))
     setup = build_setup(config)
     setup.prepare()
     rng = seeding.generator(seed, seeding.Purpose.STRATEGY)
-    space = setup.space if scores is None else PrescreenedSpace(setup.space, scores.best, pool=pool, moves=moves)
+    space = setup.space if inputs is None else ScoredSpace(setup.space, lambda genome: (inputs.score(genome),))
+    space = space if scores is None else PrescreenedSpace(space, scores.best, pool=pool, moves=moves)
     inner = create(setup.config, "strategy", Strategy, space, setup.objective, rng)  # type: ignore[type-abstract]
     strategy = wrap(inner, setup.space, setup.dataset, setup.options, setup.constraints)
     told: list[tuple[float, Genome]] = []
@@ -111,6 +121,7 @@ def main() -> None:
     parser.add_argument("--moves", default="both", choices=("true", "false", "both"))
     for name, default in (("seeds", 3), ("trials", 100), ("pool", 10), ("images", 64)):
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--inputs", metavar="NAME", help="a score that the strategy predictor reads")
     parser.add_argument("--cache", type=Path, metavar="FILE")
     parser.add_argument("words", nargs="*", metavar="WORD", help="further overrides of the config")
     arguments = parser.parse_intermixed_args()
@@ -119,18 +130,22 @@ def main() -> None:
     steps = [step for step in STEPS if step <= arguments.trials]
     print(f"{arguments.table}, {arguments.seeds} seeds, pools of {arguments.pool}; mean regret, validation / test\n")
     print(f"| strategy | {' | '.join(f'after {step}' for step in steps)} | found |\n|---{'|---' * (len(steps) + 1)}|")
+    read = None if arguments.inputs is None else CachedScores(arguments.inputs, arguments.images, arguments.cache)
     for strategy in arguments.strategies:
         for score in arguments.scores:
             scores = None if score == "none" else CachedScores(score, arguments.images, arguments.cache)
             moves = {"true": (True,), "false": (False,), "both": (True, False)}[arguments.moves]
+            call = [*words, f"strategy={strategy}"]
             for move in moves if scores and strategy != "random" else (True,):
-                call = [*words, f"strategy={strategy}"]
-                seeds = range(arguments.seeds)
-                curves = [curve(call, seed, scores, arguments.pool, move) for seed in seeds]
-                name = strategy if scores is None else f"{strategy}, {score}{'' if move else ', draws alone'}"
-                print(row(name, np.array(curves)), flush=True)
-                if scores is not None:
-                    scores.save()
+                for inputs in (None, read) if read is not None and strategy == "predictor" else (None,):
+                    seeds = range(arguments.seeds)
+                    curves = [curve(call, seed, scores, arguments.pool, move, inputs) for seed in seeds]
+                    name = strategy if scores is None else f"{strategy}, {score}{'' if move else ', draws alone'}"
+                    name += f", reads {arguments.inputs}" if inputs is not None else ""
+                    print(row(name, np.array(curves)), flush=True)
+            for one in (scores, read):
+                if one is not None:
+                    one.save()
     print(f"\n{' '.join(sys.argv)}")
 
 

@@ -1,4 +1,4 @@
-"""The section `prescreen`: propose the best architecture of a pool by a score of untrained networks."""
+"""The section `prescreen`: scores of untrained networks choose what is proposed, and are inputs of predictors."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -9,7 +9,10 @@ from nasrun.datasets import Dataset
 from nasrun.evaluators.proxies.evaluator import check_space
 from nasrun.evaluators.proxies.names import Single
 from nasrun.evaluators.proxies.screening import Screening
-from nasrun.strategies.prescreen import PrescreenedSpace
+from nasrun.strategies.prescreen import PrescreenedSpace, ScoredSpace
+
+Scores = Single | Annotated[list[Single], NotEmpty()] | None
+"""One score of untrained networks, several, or none."""
 
 
 @dataclass(kw_only=True, frozen=True)
@@ -18,31 +21,45 @@ class PrescreenOptions:
     prescreening.
 
     `pool`: number of draws per proposal. `moves`: also screen mutations and crossovers, not only random draws.
-    `images`: batch size for scoring.
+    `inputs`: scores that the strategy predicts from. `images`: batch size for scoring.
     """
 
-    score: Single | Annotated[list[Single], NotEmpty()] | None = None
+    score: Scores = None
     pool: Annotated[int, AtLeast(2)] = 10
     moves: bool = True
+    inputs: Scores = None
     images: Annotated[int, Between(2, 4096)] = 64
 
     def screening(self, strategy: type[Strategy], space: SearchSpace, dataset: Dataset, seed: int) -> Screening | None:
-        """The scorer of a space; None without prescreening. ConfigError if the strategy does not draw from the space,
-        or if all its genomes are the same network."""
-        if self.score is None:
+        """The scorer of a space; None where nothing is scored. ConfigError if the strategy does not use what is chosen,
+        or if all genomes of the space are the same network."""
+        names, inputs = _names(self.score), _names(self.inputs)
+        for key, value, used, instead in (
+            ("score", self.score, strategy.draws_from_space, "does not draw proposals from the search space"),
+            ("inputs", self.inputs, strategy.reads_scores, "does not predict from scores"),
+        ):
+            if value is None:
+                continue
+            chosen = f"prescreen.{key}={show(value)}"
+            check_space(space, chosen)
+            if not used:
+                other = "aging_evolution" if key == "score" else "predictor"
+                raise ConfigError(
+                    f"{chosen}: {strategy.__name__} {instead}; choose another strategy, such as strategy={other}, or "
+                    f"prescreen.{key}=null"
+                )
+        if not names and not inputs:
             return None
-        chosen = f"prescreen.score={show(self.score)}"
-        check_space(space, chosen)
-        if not strategy.draws_from_space:
-            raise ConfigError(
-                f"{chosen}: {strategy.__name__} does not draw proposals from the search space; choose another "
-                "strategy, such as strategy=aging_evolution, or prescreen.score=null"
-            )
-        names = [self.score] if isinstance(self.score, str) else self.score
-        return Screening(space, dataset, names, images=self.images, seed=seed)
+        return Screening(space, dataset, names, images=self.images, seed=seed, inputs=inputs)
 
     def screened(self, space: SearchSpace, screening: Screening | None) -> SearchSpace:
         """The space from which the strategy draws."""
-        if screening is None:
-            return space
-        return PrescreenedSpace(space, screening.best, pool=self.pool, moves=self.moves)
+        if screening is not None and screening.inputs:
+            space = ScoredSpace(space, screening.input_scores)
+        if screening is not None and screening.names:
+            space = PrescreenedSpace(space, screening.best, pool=self.pool, moves=self.moves)
+        return space
+
+
+def _names(scores: Scores) -> list[Single]:
+    return [] if scores is None else [scores] if isinstance(scores, str) else scores

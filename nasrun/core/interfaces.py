@@ -51,6 +51,9 @@ class Strategy(ABC):
     """Whether its proposals are samples, mutations or crossovers of the space, which `prescreen` can choose from
     pools."""
 
+    reads_scores: bool = False
+    """Whether it predicts from scores of untrained networks too (`SearchSpace.scores`, `prescreen.inputs`)."""
+
     follows_derived: bool = False
     """Whether it proposes the architectures that the evaluator derives (`tell_derived`), one after each epoch."""
 
@@ -117,6 +120,7 @@ class StrategyWrapper(Strategy):
         self.uses_checkpoints, self.multi_objective = inner.uses_checkpoints, inner.multi_objective
         self.steerable, self.begins_known, self.inherits = inner.steerable, inner.begins_known, inner.inherits
         self.draws_from_space, self.follows_derived = inner.draws_from_space, inner.follows_derived
+        self.reads_scores = inner.reads_scores
 
     def ask(self, n: int) -> list[Proposal]:
         return self.inner.ask(n)

@@ -183,6 +183,13 @@ class SearchSpace(ABC):
         proposal."""
         return {}
 
+    def scores(self, genome: Genome) -> tuple[float, ...]:
+        """Scores of the untrained network, which a strategy may predict from (`prescreen.inputs`); higher is better.
+
+        All genomes have the same number of scores; by default none.
+        """
+        return ()
+
     def setting_factors(self, genome: Genome) -> Mapping[str, float]:
         """Factors that multiply the evaluator's settings for a genome, for each of `scaled_settings`."""
         return {}

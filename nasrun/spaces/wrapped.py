@@ -84,6 +84,9 @@ class WrappedSpace(SearchSpace):
     def hparams(self, genome: Genome) -> Mapping[str, Any]:
         return self.inner.hparams(genome)
 
+    def scores(self, genome: Genome) -> tuple[float, ...]:
+        return self.inner.scores(genome)
+
     def setting_factors(self, genome: Genome) -> Mapping[str, float]:
         return self.inner.setting_factors(genome)
 

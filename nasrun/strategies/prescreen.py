@@ -1,4 +1,5 @@
-"""Pre-screening: draws architectures in pools and proposes the most promising of each, before anything is trained."""
+"""Spaces as strategies see them that use scores of untrained networks: pools of which the most promising architecture
+is proposed, and scores to predict from."""
 
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial
@@ -10,6 +11,21 @@ from nasrun.spaces.wrapped import WrappedSpace
 
 Best = Callable[[Sequence[Genome]], Genome]
 """Returns the most promising of some genomes."""
+
+Scores = Callable[[Genome], tuple[float, ...]]
+"""Returns the scores of the untrained network of a genome."""
+
+
+class ScoredSpace(WrappedSpace):
+    """The space that a strategy sees which predicts from scores of untrained networks (`Strategy.reads_scores`)."""
+
+    def __init__(self, inner: SearchSpace, scores: Scores) -> None:
+        super().__init__(inner)
+        self._scores = scores
+
+    def scores(self, genome: Genome) -> tuple[float, ...]:
+        """The scores of the untrained network of a genome."""
+        return self._scores(genome)
 
 
 class PrescreenedSpace(WrappedSpace):

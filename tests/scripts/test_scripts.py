@@ -21,7 +21,7 @@ SMALLEST = {
     "bench_groups": "--rounds 1 --steps 2",
     "bench_loop": "--trials 20 --runs 1",
     "bench_methods": "OUTPUT --seconds 1 --seeds 1 --methods zero_cost gdas --samples 200 dataset=fashion_mnist_mini",
-    "bench_prescreen": "--strategies random --scores none flops --seeds 1 --trials 20",
+    "bench_prescreen": "--strategies random predictor --scores none flops --inputs flops --seeds 1 --trials 22",
     "bench_proxies": "--cells 3 --scores naswot flops --images 4 --dataset fashion_mnist_mini",
     "bench_recipes": "plain --dataset fashion_mnist --per-class 20 --epochs 1 --seeds 1",
     "bench_replicas": "--quick --threads 2",

@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nasrun.core import Measurement, Objective, Proposal, Trial
+from nasrun.core import Measurement, Objective, Proposal, SearchSpace, Trial
 from nasrun.core.options import ConfigError
 from nasrun.spaces.nasbench201.space import NASBench201
 from nasrun.strategies.predictor.network import ensemble_predictions
+from nasrun.strategies.predictor.reading import ranks_of
 from nasrun.strategies.predictor.settings import EnsembleSettings
 from nasrun.strategies.predictor.strategy import Acquisition, Predictor
+from nasrun.strategies.prescreen import ScoredSpace
 from tests.strategies.torch_state import check_generators_and_modes, check_threads
 from tests.strategies.words import ok
 from tests.support import measure, setup_of, trajectory, with_options
@@ -203,3 +205,29 @@ def best_of(strategy: str, seed: int) -> float:
     proposals = trajectory(setup.strategy, setup, 120)
     told = (measure(setup, Trial(number, proposal)) for number, proposal in enumerate(proposals))
     return max(map(Objective().score, told))
+
+
+def test_scores_are_read_as_ranks_of_any_scale() -> None:
+    rows = [[1.0, -np.inf, 5.0], [100.0, -np.inf, -np.inf], [10.0, -np.inf, 7.0]]
+    ranks = ranks_of(rows)
+    assert ranks.shape == (3, 3)
+    assert ranks[:, 0].tolist() == ranks_of([[np.log(row[0])] for row in rows])[:, 0].tolist()
+    assert np.argsort(ranks[:, 0]).tolist() == [0, 2, 1]
+    assert ranks[:, 1].tolist() == [0.0, 0.0, 0.0]
+    assert np.argsort(ranks[:, 2]).tolist() == [1, 0, 2]
+    assert ranks_of([(), ()]).shape == (2, 0)
+
+
+def test_scores_that_tell_the_truth_make_better_proposals() -> None:
+    def proposals(seed: int, space: SearchSpace) -> list[Proposal]:
+        strategy = with_options(
+            Predictor, space, Objective("val_accuracy"), np.random.default_rng(seed), initial=5, batch=5, **QUICK
+        )
+        return play(strategy, 15)[5:]
+
+    plain, cell = NASBench201(), lambda genome: (worth(Proposal(genome)),)
+    means = [
+        [np.mean([worth(one) for one in proposals(seed, space)]) for seed in range(6)]
+        for space in (plain, ScoredSpace(plain, cell))
+    ]
+    assert np.mean(means[1]) > np.mean(means[0])

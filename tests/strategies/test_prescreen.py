@@ -135,6 +135,25 @@ def test_strategies_that_draw_nothing_refuse_in_a_line(strategy: str) -> None:
     assert len(str(error.value).splitlines()) == 1
 
 
+@pytest.mark.parametrize("strategy", ["random", "aging_evolution", "nao", "dqn"])
+def test_scores_as_inputs_are_for_predictors(strategy: str) -> None:
+    with pytest.raises(ConfigError, match=r"^prescreen.inputs=\[flops\]: \w+ does not predict from scores; choose"):
+        setup_of(*SMALL, f"strategy={strategy}", "prescreen.inputs=[flops]")
+
+
+def test_inputs_and_pools_have_scores_of_their_own() -> None:
+    words = (*SMALL, "strategy=predictor", "strategy.initial=3", "strategy.candidates=10")
+    setup = setup_of(*words, "prescreen.inputs=[parameters,flops]", "prescreen=synflow", "prescreen.pool=2")
+    assert setup.screening is not None
+    setup.prepare()
+    genome = setup.space.sample(np.random.default_rng(0))
+    cost = setup.space.cost(genome, setup.dataset.task)
+    assert setup.screening.input_scores(genome) == (cost.parameters, cost.flops)
+    (synflow,) = setup.screening.scores(genome)
+    assert synflow not in (cost.parameters, cost.flops)
+    assert len(trajectory(setup.strategy, setup, 6)) == 6
+
+
 @pytest.mark.parametrize(
     ("words", "text"),
     [
@@ -151,9 +170,18 @@ def test_mistakes_are_said_in_a_line(words: tuple[str, ...], text: str | None) -
     assert text is None or str(error.value) == text
 
 
-def test_a_run_that_was_interrupted_goes_on_to_the_same(nasrun_inprocess: Callable[[str], Any], tmp_path: Path) -> None:
-    words = " ".join(SMALL) + " dataset=synthetic evaluator=synthetic strategy=aging_evolution output.console=none"
-    words += " strategy.population=4 strategy.sample=2 prescreen=naswot prescreen.pool=3 hardware=cpu"
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        "aging_evolution strategy.population=4 strategy.sample=2",
+        "predictor strategy.initial=3 strategy.batch=2 strategy.candidates=6 prescreen.inputs=[naswot,flops]",
+    ],
+)
+def test_a_run_that_was_interrupted_goes_on_to_the_same(
+    strategy: str, nasrun_inprocess: Callable[[str], Any], tmp_path: Path
+) -> None:
+    words = " ".join(SMALL) + f" dataset=synthetic evaluator=synthetic strategy={strategy} output.console=none"
+    words += " prescreen=naswot prescreen.pool=3 prescreen.moves=false hardware=cpu"
     for name, trials in (("whole", 9), ("part", 5)):
         done = nasrun_inprocess(f"{words} trials={trials} hydra.run.dir={name}")
         assert (done.returncode, done.stderr) == (0, "")

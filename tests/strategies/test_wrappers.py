@@ -69,7 +69,7 @@ class Recorder(Strategy):
 
     initial, uses_checkpoints, length, budgets = 7, True, 9, (1, 3)
     multi_objective, steerable, begins_known, draws_from_space, follows_derived = True, False, True, False, True
-    inherits = True
+    inherits = reads_scores = True
 
     def __init__(self) -> None:
         self.calls: list[tuple] = []
@@ -122,6 +122,7 @@ def test_a_wrapper_is_what_it_goes_round() -> None:
         "begins_known",
         "inherits",
         "draws_from_space",
+        "reads_scores",
         "follows_derived",
         "done",
     ):

@@ -1,6 +1,6 @@
 """Chooses among architectures by scores of their untrained networks."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 
@@ -16,40 +16,57 @@ RUNTIME = Runtime("cpu", "fp32", "scores of untrained networks", 1, True)
 
 
 class Screening:
-    """Scores architectures, each once, and says which of some is best: by one score, or by the sum of their ranks.
+    """Scores architectures, each once. `best` of some goes by `names`, by one score or by the sum of their ranks;
+    `inputs` are scores that a strategy predicts from.
 
     The initial weights of all of them follow from one `seed`.
     """
 
     def __init__(
-        self, space: SearchSpace, dataset: Dataset, names: Sequence[Single], *, images: int, seed: int
+        self,
+        space: SearchSpace,
+        dataset: Dataset,
+        names: Sequence[Single],
+        *,
+        images: int,
+        seed: int,
+        inputs: Sequence[Single] = (),
     ) -> None:
-        self._space, self._dataset, self._names = space, dataset, tuple(names)
+        self._space, self._dataset = space, dataset
+        self.names, self.inputs = tuple(names), tuple(inputs)
+        self._all = tuple(dict.fromkeys((*self.names, *self.inputs)))
         self._scorer = Scorer(space, dataset, RUNTIME, images, ())
         self._seed = seeding.integer(seed, seeding.Purpose.PROXY)
-        self._known: dict[Hashable, tuple[float, ...]] = {}
+        self._known: dict[Hashable, Mapping[str, float]] = {}
 
     def prepare(self) -> None:
-        """Load the images, where a score looks at any."""
-        if set(self._names) - set(NO_IMAGES):
+        """Load the images, if a score needs any."""
+        if set(self._all) - set(NO_IMAGES):
             self._dataset.load()
 
     def scores(self, genome: Genome) -> tuple[float, ...]:
-        """The scores of an architecture, in the order of their names; minus infinity where it cannot be scored."""
-        key = self._space.key(genome)
-        if key not in self._known:
-            try:
-                found = self._scorer.scores(genome, self._seed, self._names)
-                self._known[key] = tuple(found[name] for name in self._names)
-            except ConfigError:
-                raise
-            except Exception:  # whether it can be trained is for the evaluator to say
-                self._known[key] = tuple(-float("inf") for _ in self._names)
-        return self._known[key]
+        """The scores of an architecture, in the order of `names`; minus infinity where it cannot be scored."""
+        return tuple(self._found(genome)[name] for name in self.names)
+
+    def input_scores(self, genome: Genome) -> tuple[float, ...]:
+        """The scores of an architecture, in the order of `inputs`; minus infinity where it cannot be scored."""
+        return tuple(self._found(genome)[name] for name in self.inputs)
 
     def best(self, genomes: Sequence[Genome]) -> Genome:
         """The first one of those of the highest score, or sum of ranks."""
         return genomes[int(np.argmax(rank_sums([self.scores(genome) for genome in genomes])))]
+
+    def _found(self, genome: Genome) -> Mapping[str, float]:
+        """All scores of an architecture, by name."""
+        key = self._space.key(genome)
+        if key not in self._known:
+            try:
+                self._known[key] = self._scorer.scores(genome, self._seed, self._all)
+            except ConfigError:
+                raise
+            except Exception:  # whether it can be trained is for the evaluator to say
+                self._known[key] = dict.fromkeys(self._all, -float("inf"))
+        return self._known[key]
 
 
 def rank_sums(rows: Sequence[Sequence[float]]) -> np.ndarray:

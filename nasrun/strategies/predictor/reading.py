@@ -37,6 +37,17 @@ def shares_below(scores: Sequence[float]) -> np.ndarray:
     return np.asarray(places / (2 * len(ordered)))
 
 
+def ranks_of(rows: Sequence[Sequence[float]]) -> np.ndarray:
+    """Scores of untrained networks as inputs, float (rows, scores): in each column the standardised rank among all
+    rows. Ranks fit scores of any scale. Minus infinity, which marks a network that cannot be scored, is below all
+    others; a column without any other value is 0."""
+    table = np.array(rows, dtype=np.float64)
+    columns = [
+        standardised(shares_below(column)) if (column > -np.inf).any() else np.zeros(len(column)) for column in table.T
+    ]
+    return np.stack(columns, 1) if columns else np.zeros((len(table), 0))
+
+
 def standardised(shares: np.ndarray) -> np.ndarray:
     """Shares scaled to mean 0 and standard deviation 1, for uniform shares."""
     return np.asarray((shares - 0.5) * 12**0.5)

@@ -10,7 +10,7 @@ import numpy as np
 from nasrun.core import Genome, Objective, Origin, Proposal, SearchSpace
 from nasrun.core.options import AtLeast, NotEmpty, Positive
 from nasrun.strategies.predictor.batches import ModelSearch
-from nasrun.strategies.predictor.reading import GenomeReader, shares_below, standardised
+from nasrun.strategies.predictor.reading import GenomeReader, ranks_of, shares_below, standardised
 from nasrun.strategies.predictor.settings import EnsembleSettings
 from nasrun.strategies.start import Start, StartingGenomes
 from nasrun.strategies.variation import Mutator
@@ -85,6 +85,8 @@ class Predictor(ModelSearch):
     while mutations find something new.
     """
 
+    reads_scores = True
+
     def __init__(
         self,
         space: SearchSpace,
@@ -108,10 +110,13 @@ class Predictor(ModelSearch):
 
         candidates = self._made_up()
         targets = self.targets()
+        genomes = [one.genome for one in (*self._known, *candidates)]
+        scores = ranks_of([self._space.scores(genome) for genome in genomes])
+        entries = np.concatenate([np.stack([one.entries for one in (*self._known, *candidates)]), scores], 1)
         predicted = ensemble_predictions(
-            np.stack([known.entries for known in self._known]),
+            entries[: len(self._known)],
             targets,
-            np.stack([candidate.entries for candidate in candidates]),
+            entries[len(self._known) :],
             int(self._rng.integers(2**62)),
             self._ensemble,
         )
