@@ -43,7 +43,7 @@ def test_a_run_made_again_is_equal(nasrun_inprocess: Callable, tmp_path: Path) -
     header, again = (journal.read(tmp_path / name / "journal.jsonl")[0] for name in ("run", "run_rerun"))
     assert header["environment"]["command"] == again["environment"]["command"]
     assert header["choices"] == again["choices"]
-    assert nasrun_inprocess("rerun run").stdout.rstrip().endswith("made again in run_rerun_2")
+    assert nasrun_inprocess("rerun run").stdout.rstrip().endswith("repeated in run_rerun_2")
     change(tmp_path / "run", b",ok,", b",okay,")
     other = nasrun_inprocess("rerun run --out third")
     assert other.returncode == 1
@@ -135,12 +135,12 @@ def test_a_run_of_a_sweep_is_made_again_beside_the_sweep(nasrun_inprocess: Calla
     runs = sorted(path.name for path in (tmp_path / "sweep").iterdir() if path.is_dir())
     for name, place in ((runs[0], "sweep_rerun"), (runs[1], "sweep_rerun"), (runs[0], "sweep_rerun_2")):
         made = nasrun_inprocess(f"rerun sweep/{name}")
-        assert made.stdout.rstrip().endswith(f"made again in {place}/{name}"), made.stderr
+        assert made.stdout.rstrip().endswith(f"repeated in {place}/{name}"), made.stderr
     assert nasrun_inprocess("compare sweep --out compared").returncode == 0
     assert nasrun_inprocess("pack sweep --out theirs.zip").returncode == 0
     assert nasrun_inprocess("unpack theirs.zip").returncode == 0
     made = nasrun_inprocess(f"rerun theirs/{runs[1]}")
-    assert made.stdout.rstrip().endswith(f"made again in theirs_rerun/{runs[1]}"), made.stderr
+    assert made.stdout.rstrip().endswith(f"repeated in theirs_rerun/{runs[1]}"), made.stderr
 
 
 def test_the_command_of_a_run_that_was_extended_is_not_all(nasrun_inprocess: Callable, tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_how_a_run_trained_is_followed(tmp_path: Path, nasrun_inprocess: Callabl
     ("words", "text"),
     [
         ("experiment=train_best", "nasrun: from: not set; give it as from=DIR"),
-        ("experiment=train_best from=nowhere", "nasrun: from=nowhere: holds no finished run with a best architecture"),
+        ("experiment=train_best from=nowhere", "nasrun: from=nowhere: has no finished run with a best architecture"),
         ("from=nowhere", "nasrun: from: no such key; it is a key of experiment=train_best"),
     ],
 )

@@ -146,7 +146,7 @@ def test_a_program_that_calls_again_names_the_server_again(
     for _ in range(2):
         nasrun.run(words, directory="called")
     assert Found(server, "called").trials == [0, 1, 2]
-    with pytest.raises(nasrun.ConfigError, match="is chosen by the run directory"):
+    with pytest.raises(nasrun.ConfigError, match="was chosen by the run directory"):
         nasrun.resume("called", ["trials=5"])
 
 
