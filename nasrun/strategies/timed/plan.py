@@ -1,7 +1,7 @@
 """The plan of a time budget: how many architectures are trained, how long each, and the time left for the winner.
 
-The constants are reasoned from short training runs by hand, and not yet chosen by measuring whole runs
-(`docs/time.md`).
+The sizes of known networks follow from measured runs (`docs/time.md`); the other constants are reasoned from short
+training runs by hand.
 """
 
 from collections.abc import Mapping
