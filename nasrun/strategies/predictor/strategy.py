@@ -110,9 +110,9 @@ class Predictor(ModelSearch):
 
         candidates = self._made_up()
         targets = self.targets()
-        genomes = [one.genome for one in (*self._known, *candidates)]
-        scores = ranks_of([self._space.scores(genome) for genome in genomes])
-        entries = np.concatenate([np.stack([one.entries for one in (*self._known, *candidates)]), scores], 1)
+        read = [(one.genome, one.entries) for one in self._known] + [(one.genome, one.entries) for one in candidates]
+        scores = ranks_of([self._space.scores(genome) for genome, _ in read])
+        entries = np.concatenate([np.stack([row for _, row in read]), scores], 1)
         predicted = ensemble_predictions(
             entries[: len(self._known)],
             targets,
