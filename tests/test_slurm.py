@@ -182,7 +182,7 @@ def test_a_sweep_is_stopped_from_elsewhere_with_its_jobs(cluster: Any, whole: di
     eventually(under_way(tmp_path, 1, 2))
     stopped = subprocess.run([COMMAND, "stop", "swept"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert stopped.returncode == 0, stopped
-    assert stopped.stdout.count(": stopped; go on with: nasrun resume ") == 3
+    assert stopped.stdout.count(": stopped; continue with: nasrun resume ") == 3
     assert sweep.wait(60) == 130
     eventually(lambda: not jobs(cluster, tmp_path))
     done = subprocess.run(

@@ -28,7 +28,7 @@ class Interrupted(KeyboardInterrupt):
 def resumable(directory: Path) -> Iterator[None]:
     """Turns a signal or a system error (such as a full disk) that stops the run in `directory` into Interrupted or
     RunError."""
-    how = f"go on with: {shell_command('resume', directory)}"
+    how = f"continue with: {shell_command('resume', directory)}"
     try:
         yield
     except KeyboardInterrupt:

@@ -60,7 +60,7 @@ def rerun(directory: Path, target: Path, overrides: Mapping[str, Any], began: In
         raise ConfigError(f"{directory}: holds no run (it has no {journal.NAME})")
     run = read_run(directory)
     if run.end is None or not run.end.complete:
-        raise ConfigError(f"{directory}: is not finished; go on with it first: {shell_command('resume', directory)}")
+        raise ConfigError(f"{directory}: is not finished; continue it first: {shell_command('resume', directory)}")
     for key in overrides:
         allowed = (*FREE, *movable(run.header))
         if not any(key == name or key.startswith(f"{name}.") for name in allowed):

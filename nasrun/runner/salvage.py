@@ -71,7 +71,7 @@ def save_journal(directory: Path, chosen: Collection[str] = ()) -> None:
     path = directory / journal.NAME
     damaged = inspect(path)
     if damaged is None:
-        raise ConfigError(f"{path}: is not damaged; go on with: {shell_command('resume', directory)}")
+        raise ConfigError(f"{path}: is not damaged; continue with: {shell_command('resume', directory)}")
     before = damaged.before or [_header(directory, damaged, chosen).to_json()]
     journal.check_format(before[0], path)
     run, behind = assemble(directory, before, keep_events=True), events_of(damaged.behind, path)

@@ -261,7 +261,7 @@ IN_FOLDERS = [
     ("resume run strategy.population=5", "strategy.population=5: would change the search, which ran with 8"),
     ("resume run tracker=tensorbord", "tracker=tensorbord: no such option; did you mean 'tensorboard'?"),
     ("resume run trials=3", "trials=3: must be >= 6, the trials so far"),
-    ("resume run --salvage", "run/journal.jsonl: is not damaged; go on with: nasrun resume run"),
+    ("resume run --salvage", "run/journal.jsonl: is not damaged; continue with: nasrun resume run"),
     ("resume --salvage full", "full: holds no run that could be resumed"),
     ("resume run trials=abc", "trials=abc: expected a whole number"),
     ("resume run trials=[", "trials=[: expected a whole number"),

@@ -201,7 +201,7 @@ def interrupted(folder: Path, number: signal.Signals) -> "subprocess.CompletedPr
 def test_interrupted_run_says_how_to_go_on_and_does(number: signal.Signals, nasrun: Callable, tmp_path: Path) -> None:
     done = interrupted(tmp_path, number)
     assert done.returncode == 130
-    assert done.stderr == "nasrun: interrupted; go on with: nasrun resume here\n"
+    assert done.stderr == "nasrun: interrupted; continue with: nasrun resume here\n"
     told = sum(event["event"] == "tell" for event in events(tmp_path / "here"))
     assert 2 <= told < 8
     assert len((tmp_path / "here" / "trials.csv").read_text().splitlines()) == 1 + told

@@ -64,14 +64,14 @@ def test_a_run_is_seen_stopped_from_elsewhere_and_goes_on_to_the_same(
     assert (found["kind"], len(found["measuring"]), found["trials"]) == ("running", 2, 300)
     assert found["in_flight"] <= 2
 
-    assert said(nasrun_inprocess, "stop run") == "run: stopped; go on with: nasrun resume run\n"
-    assert process.communicate()[1] == "nasrun: interrupted; go on with: nasrun resume run\n"
+    assert said(nasrun_inprocess, "stop run") == "run: stopped; continue with: nasrun resume run\n"
+    assert process.communicate()[1] == "nasrun: interrupted; continue with: nasrun resume run\n"
     assert process.returncode == 130
     assert not (tmp_path / "run" / ".lock.stop").exists()
     assert (tmp_path / "run" / "trials.csv").is_file()
     lines = said(nasrun_inprocess, "status run").splitlines()
     assert lines[0].startswith("run: stopped since ")
-    assert lines[-1] == "  go on with: nasrun resume run"
+    assert lines[-1] == "  continue with: nasrun resume run"
     done = count(tmp_path / "run", "tell")
 
     assert nasrun_inprocess(f"resume run trials={done + 5}").returncode == 0
@@ -114,11 +114,11 @@ def test_a_sweep_is_seen_and_stopped_as_a_whole(started: Started, nasrun_inproce
     assert first[1].endswith(f", process {process.pid}")
     assert first[2].split() == ["state", "trials", "best", "since", "left", "run"]
     stopped = said(nasrun_inprocess, "stop swept").splitlines()
-    assert "swept: stopped; go on with: nasrun resume swept" in stopped
+    assert "swept: stopped; continue with: nasrun resume swept" in stopped
     assert process.communicate()[1] == "nasrun: interrupted; continue the sweep with: nasrun resume swept\n"
     after = said(nasrun_inprocess, "status swept").splitlines()
     assert after[0] == "3 runs: 1 stopped, 1 done, 1 not begun"
-    assert after[1] == "sweep swept: stopped; go on with: nasrun resume swept"
+    assert after[1] == "sweep swept: stopped; continue with: nasrun resume swept"
     assert nasrun_inprocess("resume swept").returncode == 0
     assert said(nasrun_inprocess, "status swept").splitlines()[0] == "3 runs: 3 done"
 

@@ -67,7 +67,8 @@ def test_unfinished_run_says_what_to_do(tmp_path: Path, nasrun_inprocess: Callab
     answer = nasrun_inprocess("export run")
     assert answer.returncode == 2
     assert (
-        "the run is not finished; go on with: nasrun resume run; --trial exports a trial: trials 0, 1" in answer.stderr
+        "the run is not finished; continue with: nasrun resume run; --trial exports a trial: trials 0, 1"
+        in answer.stderr
     )
 
 

@@ -73,7 +73,7 @@ def test_a_folder_that_becomes_read_only(whole: Path, tmp_path: Path) -> None:
         code, error = process.end()
         assert code == 1
         reason = "Read-only file system" if can_mount() else "Permission denied"
-        assert re.fullmatch(rf"nasrun: run[^\n]*: {reason}; go on with: nasrun resume run\n", error)
+        assert re.fullmatch(rf"nasrun: run[^\n]*: {reason}; continue with: nasrun resume run\n", error)
     resume(tmp_path / "run", {})
     assert results(tmp_path / "run") == results(whole)
     assert temporary_files(tmp_path) == []
@@ -92,7 +92,7 @@ def test_a_directory_that_goes_away(gone: str, whole: Path, tmp_path: Path) -> N
     code, error = process.end()
     assert (code, error.count("\n")) == (1, 1)
     if gone == "replaced":
-        assert error.startswith("nasrun: run was deleted, moved or replaced during the run; go on with: ")
+        assert error.startswith("nasrun: run was deleted, moved or replaced during the run; continue with: ")
         assert results(tmp_path / "run") == results(whole)
         return
     assert error.startswith("nasrun: run was deleted or moved during the run; nothing more was written; ")

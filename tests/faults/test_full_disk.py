@@ -22,7 +22,7 @@ from tests.runner.test_shared_runs import SMALL as SHARED
 TRAIN = (*SMALL, "strategy=random", "trials=5", "output.keep=all", "evaluator.final_epochs=1")
 TRAIN = (*(word for word in TRAIN if not word.startswith("search_space.dense")), "search_space.dense=256")
 ONE_WAY = pytest.mark.parametrize("small", ["disk"], indirect=True)
-ENDING = r"(No space left on device|File too large); free some space, then go on with: nasrun resume [^\n]+"
+ENDING = r"(No space left on device|File too large); free some space, then continue with: nasrun resume [^\n]+"
 
 
 @pytest.fixture(params=["disk", "limit"])
@@ -49,7 +49,7 @@ def test_the_journal(tmp_path: Path) -> None:
         assert code == 1
         assert error.count("\n") == 1
         assert error.startswith("nasrun: run: ")
-        assert "free some space, then go on with: nasrun resume run" in error
+        assert "free some space, then continue with: nasrun resume run" in error
         assert 0 < count(folder / "run", "tell") < 600
         if can_mount():
             subprocess.run(["mount", "-o", "remount,size=8m", str(folder)], check=True)

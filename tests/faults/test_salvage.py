@@ -172,7 +172,7 @@ def test_what_is_not_damaged_is_left_alone(whole: Path, tmp_path: Path) -> None:
     path = directory / journal.NAME
     path.write_bytes(path.read_bytes()[:-7])  # a kill in the last line is no damage
     before = path.read_bytes()
-    with pytest.raises(ConfigError, match=r"is not damaged; go on with: nasrun resume "):
+    with pytest.raises(ConfigError, match=r"is not damaged; continue with: nasrun resume "):
         resume(directory, {}, salvage=True)
     assert path.read_bytes() == before
     damage(directory, "tell", 3)
@@ -219,6 +219,6 @@ def test_the_command(whole: Path, tmp_path: Path, nasrun_inprocess: Callable) ->
     assert f"line {line} of the journal was damaged: kept 7 finished trials; " in done.stdout
     again = nasrun_inprocess("resume run --salvage")
     assert (again.returncode, again.stdout) == (2, "")
-    assert again.stderr == "nasrun: run/journal.jsonl: is not damaged; go on with: nasrun resume run\n"
+    assert again.stderr == "nasrun: run/journal.jsonl: is not damaged; continue with: nasrun resume run\n"
     missing = nasrun_inprocess("resume --salvage")
     assert (missing.returncode, missing.stderr.count("\n")) == (2, 1)

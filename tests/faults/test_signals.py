@@ -26,7 +26,7 @@ from tests.faults.runs import run as run_in
 from tests.hardware.trouble import gone_within
 
 WORDS = f"{' '.join((*QUICK[:2], QUICK[-1]))} trials=12 output.console=plain hydra.run.dir=run"
-HOW = "nasrun: interrupted; go on with: nasrun resume run\n"
+HOW = "nasrun: interrupted; continue with: nasrun resume run\n"
 
 # Where the signal comes, and whether there is a run by then that can be gone on with.
 STAGES: dict[str, tuple[Any, str, int, bool]] = {

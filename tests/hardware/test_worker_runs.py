@@ -182,7 +182,7 @@ def test_a_runner_that_is_stopped_takes_its_workers_along(
         assert (code, error) == (-signal.SIGKILL, "")
     else:
         assert code == 130
-        assert error.startswith("nasrun: interrupted; go on with: nasrun resume ")
+        assert error.startswith("nasrun: interrupted; continue with: nasrun resume ")
         assert len(error.splitlines()) == 1
     assert journal.read(directory / journal.NAME)[-1]["event"] != "end", "stopped too late to show anything"
     assert begin([str(NASRUN), "resume", str(directory)]).end() == (0, "")

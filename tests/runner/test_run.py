@@ -122,7 +122,7 @@ def test_a_full_disk_ends_in_one_line_and_the_run_can_be_resumed(
         return real_write(descriptor, data)
 
     monkeypatch.setattr(os, "write", write)
-    with pytest.raises(RunError, match="go on with: nasrun resume"):
+    with pytest.raises(RunError, match="continue with: nasrun resume"):
         started(tmp_path / "run", "trials=10")
     monkeypatch.undo()
     resume(tmp_path / "run", {})

@@ -119,7 +119,7 @@ def read_compared(directory: Path) -> ComparedRun | str:
         return f"cannot be read ({error})"
     if run.end is None or not run.end.complete:
         reason = run.end.reason if run.end else "it was interrupted or is still running"
-        return f"not finished ({reason}); go on with: {shell_command('resume', directory)}"
+        return f"not finished ({reason}); continue with: {shell_command('resume', directory)}"
     config = flat(plain(load_config(directory, run.changes, data_only=True)))
     with journal.reject_invalid_events(directory / journal.NAME):
         data = DataRecord.of_header(run.header.data)
