@@ -251,7 +251,7 @@ IN_FOLDERS = [
     ("hydra.run.dir=run", "run already has a run; continue it with: nasrun resume run"),
     ("hydra.run.dir=full", "full is not an empty folder; choose another: hydra.run.dir=PATH"),
     ("hydra.run.dir=full/file", "full/file is not an empty folder; choose another: hydra.run.dir=PATH"),
-    ("hydra.run.dir=full/file/run", "full/file: is a file, so full/file/run cannot be made; choose another"),
+    ("hydra.run.dir=full/file/run", "full/file: is a file, so full/file/run cannot be created; choose another"),
     ("hydra.run.dir='${nope}/x'", "hydra.run.dir: Interpolation key 'nope' not found"),
     (
         "evaluator=synthetic trials=6 hydra.run.dir=run resume=true seed=4",
