@@ -107,7 +107,7 @@ def test_lengths_and_data_sets(tmp_path: Path) -> None:
     )
     assert look_up(prepared(table, "dataset=fashion_mnist"), A).metrics["val_accuracy"] == 0.8
     assert refusal(table, "dataset=cifar10").endswith(
-        "has no row of dataset=cifar10; it has those of fashion_mnist, mnist"
+        "has no row of dataset=cifar10; it has rows of fashion_mnist, mnist"
     )
 
 
