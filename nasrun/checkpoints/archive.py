@@ -155,7 +155,7 @@ def read_info(path: str | Path) -> Archive:
     try:
         for name, kind in _KEYS.items():
             if not isinstance(content[name], kind):
-                raise TypeError(f"{name} is not a {kind.__name__}")
+                raise TypeError(f"{name} is not of type {kind.__name__}")
         if content.pop("format") != FORMAT:
             raise ValueError("written by another version of nasrun")
         task = Task(**content.pop("task"))

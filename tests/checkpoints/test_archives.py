@@ -156,7 +156,7 @@ def test_a_size_that_is_not_there_is_refused(tmp_path: Path) -> None:
 def test_too_many_and_doubled_files_are_refused(tmp_path: Path) -> None:
     saved(tmp_path / "a.zip")
     rewritten(tmp_path / "a.zip", lambda members: [*members, ("x", b"")])
-    assert "it holds 4 files" in refusal(tmp_path / "a.zip")
+    assert "it has 4 files" in refusal(tmp_path / "a.zip")
     saved(tmp_path / "a.zip")
     with pytest.warns(UserWarning, match="Duplicate name"):
         rewritten(tmp_path / "a.zip", lambda members: [members[0], members[0]])
@@ -210,12 +210,12 @@ def test_weights_of_another_network_are_refused_before_memory_is_taken(tmp_path:
     ("change", "text"),
     [
         ({"genome": "adam-32-Evil"}, "character 9"),
-        ({"genome": 5}, "genome is no str"),
+        ({"genome": 5}, "genome is not of type str"),
         ({"format": 2}, "another version"),
         ({"task": {"name": "x"}}, "TypeError"),
-        ({"task": {**vars(TASK), "height": "4"}}, "whole numbers"),
+        ({"task": {**vars(TASK), "height": "4"}}, "not integers"),
         ({"strange": 1}, "strange"),
-        ({"epochs": None}, "epochs is no int"),
+        ({"epochs": None}, "epochs is not of type int"),
     ],
 )
 def test_what_is_told_wrongly_is_refused(tmp_path: Path, change: dict[str, Any], text: str) -> None:

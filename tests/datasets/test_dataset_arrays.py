@@ -125,7 +125,10 @@ def test_any_whole_numbers_are_labels(tmp_path: Path, kind: type) -> None:
         ({"images": GREY, "labels": np.eye(4)[LABELS]}, "labels are one-hot, and column 3 is 1 for no image"),
         ({"images": GREY, "labels": np.zeros((60, 2, 2), dtype=int)}, r"labels are int64 of the shape \(60, 2, 2\)"),
         ({"images": GREY, "labels": LABELS * 0}, r"labels hold 1 class \(0\); at least 2"),
-        ({"images": GREY, "labels": LABELS.astype(object)}, r"'labels' is refused: .*, as labels\.astype\(str\)$"),
+        (
+            {"images": GREY, "labels": LABELS.astype(object)},
+            r"'labels' is refused: .*, e\.g\. with labels\.astype\(str\)$",
+        ),
         ({"images": GREY.astype(object), "labels": LABELS}, "images are object; they must be numbers"),
         (
             {"images": GREY, "labels": LABELS, "test_images": GREY, "test_labels": LABELS + 1},

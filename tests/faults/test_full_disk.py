@@ -116,7 +116,7 @@ def test_shared_weights(small: Path) -> None:
 
 
 def test_the_directory_itself(small: Path) -> None:
-    with pytest.raises(ConfigError, match="run: cannot be made"), filled(small, 0):
+    with pytest.raises(ConfigError, match="run: cannot be created"), filled(small, 0):
         run(small / "run", "trials=5")
     assert [path.name for path in small.iterdir()] == []
 

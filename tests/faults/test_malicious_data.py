@@ -73,7 +73,7 @@ def test_what_is_no_image_file_is_refused_by_name(kind: str, folder: Path) -> No
         path.write_bytes(b"\x89")
     else:
         path.symlink_to({"loop": path, "gone": folder / "nowhere", "device": Path("/dev/zero")}[kind])
-    with pytest.raises(DatasetError, match=r"x\.png: (is no file|cannot be read as an image)"):
+    with pytest.raises(DatasetError, match=r"x\.png: (is not a file|cannot be read as an image)"):
         load(folder)
 
 

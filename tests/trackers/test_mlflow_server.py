@@ -87,7 +87,7 @@ class Found:
 def test_a_server_has_what_a_local_store_has(server: str, nasrun_inprocess: Command, tmp_path: Path) -> None:
     done = nasrun_inprocess(f"{FAST} tracker=mlflow tracker.uri={server} trials=3 hydra.run.dir=sent")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "left out" not in done.stdout
+    assert "disabled" not in done.stdout
     found = Found(server, "sent")
     assert found.trials == [0, 1, 2]
     assert found.run.info.status == "FINISHED"
@@ -160,7 +160,7 @@ def test_a_server_that_does_not_answer_is_said_and_the_run_goes_on(
         chosen = f"tracker=[tensorboard,mlflow] tracker.mlflow.uri={address}"
         done = nasrun_inprocess(f"{FAST} {chosen} trials=3 hydra.run.dir=run")
     assert (done.returncode, done.stderr) == (0, "")
-    (line,) = [line for line in done.stdout.splitlines() if "left out" in line]
+    (line,) = [line for line in done.stdout.splitlines() if "disabled" in line]
     assert "tracker mlflow failed and is disabled; the run continues (MlflowException: " in line
     assert (tmp_path / "run" / "best.json").is_file()
     assert list((tmp_path / "run" / "tensorboard").glob("events.*"))
