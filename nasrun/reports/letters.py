@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 USUAL = "DejaVu Sans"
 """matplotlib's own font."""
+LAST_RESORT = "Last Resort"
+"""How the font of matplotlib is called that has a box for every character there is."""
 
 
 def render_figure(figure: "Figure", draw: Callable[[], object]) -> None:
@@ -44,12 +46,15 @@ def _give_fonts(figure: "Figure") -> bool:
 
 @cache
 def _fonts_with(letter: str) -> tuple[str, ...]:
-    """The first installed font that has a character; empty for one that the usual font has."""
+    """The first installed font, by name, that has a character; empty for one that the usual font has, or none has."""
     from matplotlib import font_manager
 
     if font_manager.get_font(font_manager.findfont(USUAL)).get_char_index(ord(letter)):
         return ()
-    for entry in font_manager.fontManager.ttflist:
+    # In the order of names, since that of the list is the file system's.
+    for entry in sorted(font_manager.fontManager.ttflist, key=lambda entry: (entry.name, entry.fname)):
+        if entry.name.startswith(LAST_RESORT):
+            continue
         try:
             if font_manager.get_font(entry.fname).get_char_index(ord(letter)):
                 return (entry.name,)

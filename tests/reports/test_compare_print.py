@@ -43,7 +43,7 @@ def test_a_look_renames_and_orders(one_table: list[Path], tmp_path: Path) -> Non
         with pytest.raises(ConfigError, match=re.escape(said)):
             read_look(tmp_path / "look.yaml").applied(compare_runs(one_table))
     (tmp_path / "look.yaml").write_text("colours: {random: nocolour}")
-    with pytest.raises(ConfigError, match="no colour"):
+    with pytest.raises(ConfigError, match="not a colour"):
         read_look(tmp_path / "look.yaml")
     assert Look().applied(comparison) == comparison
     assert look.asked(Question(reference="random")).reference == "Random search"

@@ -45,7 +45,7 @@ def test_a_teacher_that_moved_is_known_by_its_weights(
     assert answer.returncode == 0, answer.stderr
     answer = nasrun_inprocess("compare student other")
     assert answer.returncode == 0, answer.stderr
-    refused(nasrun_inprocess("resume student trials=3"), "evaluator.teacher=run: there is no best/model.safetensors")
+    refused(nasrun_inprocess("resume student trials=3"), "evaluator.teacher=run: it has no best/model.safetensors")
     answer = nasrun_inprocess("resume student trials=3 evaluator.teacher=teacher")
     assert answer.returncode == 0, answer.stderr
     monkeypatch.chdir("/")
