@@ -311,7 +311,7 @@ class TestTeacher:
             Bench(f"evaluator.teacher={taught_by}", change)
 
     def test_what_is_no_network_is_refused(self, tmp_path: Path, taught_by: Path) -> None:
-        for path, text in ((tmp_path, r"there is no best/model\.safetensors in it"), (taught_by, "cannot be read")):
+        for path, text in ((tmp_path, r"it has no best/model\.safetensors"), (taught_by, "cannot be read")):
             if path == taught_by:
                 (path / FILE).write_bytes(b"no weights")
             with pytest.raises(ConfigError, match=rf"^evaluator\.teacher=.*: {text}"):

@@ -41,7 +41,7 @@ def test_a_head_that_is_gone_is_noticed() -> None:
     deadline = time.monotonic() + 30
     while not head.is_lost and time.monotonic() < deadline:
         time.sleep(0.05)
-    with pytest.raises(WorkerError, match=f"the head of the Ray cluster .{address}. cannot be reached"):
+    with pytest.raises(WorkerError, match=f"the head of the Ray cluster .{address}. could not be reached"):
         head.check()
     head.close()
 

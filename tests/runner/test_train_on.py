@@ -163,7 +163,7 @@ def test_it_helps_to_begin_with_what_was_learned(run: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (("init=nowhere",), "evaluator.init=nowhere: there is no best/model.safetensors in it"),
+        (("init=nowhere",), "evaluator.init=nowhere: it has no best/model.safetensors"),
         (("init={run}", "search_space=sequential_cnn"), "its network is of StagedCNN, of which nothing fits"),
         (("init={run}", "evaluator=synthetic"), "needs evaluator=train; others load no weights"),
     ],
