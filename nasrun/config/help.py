@@ -14,15 +14,17 @@ nasrun: neural architecture search from the command line
 usage:
   nasrun [GROUP=OPTION ...] [KEY=VALUE ...]     one run
   nasrun -m GROUP=A,B KEY=1,2 ...               a sweep: every combination
-  nasrun resume DIR [trials=N] [--salvage]      continue or extend a run or sweep; --salvage: damaged journal nasrun
-  rerun DIR                              repeat a run from its record and check that it is equal nasrun pack DIR, nasrun
-  unpack FILE.zip       runs as one file to share, without data and paths nasrun status DIR... the state of runs or
-  sweeps on any machine nasrun watch DIR...                           the same as a live page for a browser on this
-  machine nasrun stop DIR...                            stop runs or sweeps like Ctrl-C, from any terminal nasrun report
-  DIR                             write the tables and plots again nasrun compare DIR... [by=KEY]                compare
-  runs, with statistics over seeds nasrun export DIR [--format onnx] the best network as files for other programs nasrun
-  predict DIR IMAGE_OR_FOLDER...         classify image files; --csv FILE: as a table nasrun reproduce NAME
-  compare a paper's figures with own runs; without NAME: list them
+  nasrun resume DIR [trials=N] [--salvage]      continue or extend a run or a sweep; --salvage: damaged journal
+  nasrun rerun DIR                              repeat a run from its record, and check that it is equal
+  nasrun pack DIR, nasrun unpack FILE.zip       runs as one file to share, without data and paths
+  nasrun status DIR...                          the state of runs or sweeps on any machine
+  nasrun watch DIR...                           the same as a live page for a browser on this machine
+  nasrun stop DIR...                            end runs or sweeps as Ctrl-C does, from any terminal
+  nasrun report DIR                             write the tables and plots again
+  nasrun compare DIR... [by=KEY]                compare runs, with statistics over seeds
+  nasrun export DIR [--format onnx]             the best network as files for other programs
+  nasrun predict DIR IMAGE_OR_FOLDER...         classify image files; --csv FILE: as a table
+  nasrun reproduce NAME                         compare a paper's figures with own runs; without NAME: list them
 
   e.g. nasrun strategy=aging_evolution dataset=fashion_mnist
 """

@@ -51,7 +51,10 @@ def startup_messages(setup: Setup, run: RunRecords) -> Iterator[str]:
         yield f"trials={setup.options.trials}: the strategy needs {length} to finish; the last ones are left out"
     initial = setup.strategy.initial
     if initial and setup.options.trials <= initial:
-        yield f"trials={setup.options.trials} must be > the {initial} random ones at the start, or nothing is evolved"
+        yield (
+            f"trials={setup.options.trials}: all of them are the strategy's first {initial}, from which nothing is evolved "
+            f"yet; use trials={initial + 1} or more"
+        )
 
 
 def look_at_data(dataset: Dataset, directory: Path) -> list[str]:

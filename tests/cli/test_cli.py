@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from nasrun import __version__
-from nasrun.config.help import suggest
+from nasrun.config.help import VERBS, suggest
 from nasrun.core.config_files import conf_dir
 from tests.conftest import COMMAND
 
@@ -40,6 +40,8 @@ def test_help_lists_every_option_with_its_comment(nasrun_inprocess: Callable) ->
         assert f"{path.parent.name}:" in lines
     for key in ("seed", "trials", "keep_count", "parameters"):
         assert any(line.startswith(f"{key} ") for line in lines)
+    for verb in (*VERBS, "reproduce"):
+        assert [line.startswith(f"nasrun {verb} ") for line in lines].count(True) == 1, verb
 
 
 def test_help_comes_first_wherever_it_stands(nasrun_inprocess: Callable) -> None:

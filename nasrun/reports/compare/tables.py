@@ -126,8 +126,8 @@ def omnibus(measure: Measure) -> str:
     if measure.friedman is None or measure.critical_difference is None:
         return ""
     return (
-        f"Friedman test that all are equal: p = {measure.friedman:.3g}; average ranks differ from "
-        f"{measure.critical_difference:.2f} upwards (Nemenyi, 5 %)."
+        f"Friedman's test that all are equal: p = {measure.friedman:.3g}; two groups differ if their average ranks are "
+        f"at least {measure.critical_difference:.2f} apart (Nemenyi, 5 %)."
     )
 
 
