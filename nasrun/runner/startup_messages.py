@@ -52,8 +52,8 @@ def startup_messages(setup: Setup, run: RunRecords) -> Iterator[str]:
     initial = setup.strategy.initial
     if initial and setup.options.trials <= initial:
         yield (
-            f"trials={setup.options.trials}: all of them are the strategy's first {initial}, and nothing is evolved from "
-            f"them yet; use trials={initial + 1} or more"
+            f"trials={setup.options.trials}: all of them are the strategy's first {initial}, and nothing is evolved "
+            f"from them yet; use trials={initial + 1} or more"
         )
 
 
