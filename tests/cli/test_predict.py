@@ -44,7 +44,7 @@ MISTAKES = [
     ("predict run 0.png --csv run", "--csv run: expected a file in an existing folder"),
     ("predict damaged 0.png", "damaged/export.json: cannot be used (JSONDecodeError: "),
     ("predict lacking 0.png", "lacking/export.json: cannot be used (KeyError: 'task')"),
-    ("predict weightless 0.png", "weightless: holds neither model.safetensors nor model.onnx"),
+    ("predict weightless 0.png", "weightless: has neither model.safetensors nor model.onnx"),
     ("predict swapped 0.png", "swapped/model.safetensors: cannot be used ("),
 ]
 

@@ -125,7 +125,7 @@ def test_a_sweep_is_packed_unpacked_and_made_again_by_another(nasrun: Callable, 
     change(there / "theirs" / "0_random_mnist_seed0", b"STEP = 3", b"STEP = 4", "code/own_aid.py")
     damaged = nasrun(f"rerun {there}/theirs {table}", **bob, NASRUN_ALLOW="own_find")
     assert damaged.returncode == 2
-    assert "own_aid.py: is not the code that the run was made with" in damaged.stderr
+    assert "own_aid.py: is missing or not the run's code" in damaged.stderr
     assert damaged.stdout.splitlines()[-1] == "1 of 2 runs is equal"
 
 
