@@ -16,7 +16,8 @@ usage:
   nasrun -m GROUP=A,B KEY=1,2 ...               a sweep: every combination
   nasrun resume DIR [trials=N] [--salvage]      continue or extend a run or a sweep; --salvage: damaged journal
   nasrun rerun DIR                              repeat a run from its record, and check that it is equal
-  nasrun pack DIR, nasrun unpack FILE.zip       runs as one file to share, without data and paths
+  nasrun pack DIR                               runs as one file to share, without data and paths
+  nasrun unpack FILE.zip                        the runs of such a file as a folder
   nasrun status DIR...                          the state of runs or sweeps on any machine
   nasrun watch DIR...                           the same as a live page for a browser on this machine
   nasrun stop DIR...                            end runs or sweeps as Ctrl-C does, from any terminal
@@ -34,7 +35,7 @@ Keys of an option are given as GROUP.KEY=VALUE, e.g. evaluator.epochs=5. All key
 dry_run=true checks a command and prints its plan. Your own YAML files: --config-dir FOLDER
 """
 
-VERBS = ("resume", "rerun", "report", "compare", "export", "predict", "pack", "status", "stop", "watch")
+VERBS = ("resume", "rerun", "report", "compare", "export", "predict", "pack", "unpack", "status", "stop", "watch")
 SHOWN = (*GROUPS, "experiment")
 REPRODUCTION = "reproduction"
 """The folder of reproductions; not a config group, because each one is several sweeps."""
@@ -57,7 +58,7 @@ def help_text() -> str:
 def suggest(word: str) -> str:
     """A suggestion for a word that is neither a verb nor key=value."""
     meanings: dict[str, list[str]] = {verb: [f"{verb} DIR"] for verb in VERBS}
-    meanings["reproduce"] = ["reproduce NAME"]
+    meanings |= {"reproduce": ["reproduce NAME"], "unpack": ["unpack FILE.zip"]}
     for group in SHOWN:
         meanings.setdefault(group, []).append(f"{group}=OPTION")
         for path in sorted((conf_dir() / group).glob("*.yaml")):

@@ -5,6 +5,7 @@ import statistics
 
 from nasrun.config.build import Setup, check_budgets, sample_rng
 from nasrun.core import Proposal, Trial
+from nasrun.core.durations import spoken
 from nasrun.core.output import show
 from nasrun.core.progress import progress
 from nasrun.core.words import counted
@@ -40,7 +41,7 @@ def show_plan(setup: Setup, began: Instant) -> None:
     lines = [
         ("search space", f"{names['search_space']}: {size}"),
         ("strategy", names["strategy"]),
-        ("trials", f"{setup.options.trials:,} of {counted(setup.evaluator.repeats, 'repeat')}"),
+        ("trials", f"{setup.options.trials:,}{_repeats(setup.evaluator.repeats)}"),
         ("task", f"{task.name}: {task.channels} x {task.height} x {task.width} to {task.outputs}{pixels}"),
         ("parameters", _range([cost.parameters for cost in costs])),
         ("FLOPs", _range([cost.flops for cost in costs])),
@@ -102,12 +103,16 @@ def _time(setup: Setup, genomes: list[tuple[int | str, ...]]) -> str:
     per_trial = statistics.fmean(known) * setup.evaluator.repeats
     per_trial *= 1 if epochs is None else epochs / setup.options.trials
     workers = parallel(setup)
-    before = setup.evaluator.estimate_start(chosen[TIMED // 2]) / 60
-    total = before + per_trial * setup.options.trials / 60 / workers
-    first = f", {before:.1f} min before the first" if before else ""
+    before = setup.evaluator.estimate_start(chosen[TIMED // 2])
+    total = before + per_trial * setup.options.trials / workers
+    first = f", {spoken(before)} before the first" if before else ""
     on = f" with {workers} workers" if workers > 1 else ""
     source = f"from timing {counted(len(known), 'architecture')}"
-    return f"about {per_trial:.1f} s per trial{first}, {total:.1f} min for the search{on} ({source})"
+    return f"about {spoken(per_trial)} per trial{first}, {spoken(total)} for the search{on} ({source})"
+
+
+def _repeats(count: int) -> str:
+    return f", each trained {count} times" if count > 1 else ""
 
 
 def parallel(setup: Setup) -> int:

@@ -81,6 +81,9 @@ def _changes(config: DictConfig, stored: DictConfig, key: str, value: Any, place
     if old == value:
         return False
     if key.partition(".")[0] not in CHANGEABLE and key not in CHANGEABLE and not moved:
+        if isinstance(old, DictConfig) and "_target_" in old:
+            name = str(old["_target_"]).rpartition(".")[2]
+            raise ConfigError(f"{key}={show(value)}: leave it out: a resumed run keeps its {key}, {name}")
         raise ConfigError(
             f"{key}={show(value)}: would change the search, which ran with {show(old)}; "
             f"a resumed run may change {', '.join(allowed)}"

@@ -14,7 +14,7 @@ import numpy as np
 from nasrun.config.build import Setup, sample_rng
 from nasrun.core import Genome, Proposal, Trial
 from nasrun.core.choice import noise_of_pairs, noise_of_share, probability_of_best
-from nasrun.core.durations import format_duration
+from nasrun.core.durations import format_duration, spoken
 from nasrun.core.options import ConfigError
 from nasrun.runner.clock import Clock, Instant
 from nasrun.runner.thread_choice import ThreadChoice
@@ -262,14 +262,14 @@ class TimeBudget:
         clock = " of the processor" if self.clock.kind == "cpu" else ""
         head = f"plan for {format_duration(self.seconds)}{clock}: "
         count = f"{plan.candidates} architectures" if plan.candidates > 1 else "one architecture"
-        rungs = ", ".join(f"{many} for {rung:.3g} s" for many, rung in zip(plan.survivors, plan.rungs, strict=True))
+        rungs = ", ".join(f"{many} for {spoken(rung)}" for many, rung in zip(plan.survivors, plan.rungs, strict=True))
         if plan.alone is not None:
             genome = self._setup.space.format(plan.alone)
-            return f"{head}no time for larger networks than {genome}, which is trained for {plan.horizon:.3g} s"
+            return f"{head}no time for larger networks than {genome}, which is trained for {spoken(plan.horizon)}"
         if plan.share < 1:
             head += f"no time for networks that use more than {plan.share:.0%} of what is allowed, "
-        repeats = f", {plan.repeats} of them twice" if plan.repeats else ""
-        return f"{head}{count} ({rungs}{repeats}), the winner for {plan.horizon:.3g} s in all"
+        again = f", the best {plan.repeats} of them a second time" if plan.repeats else ""
+        return f"{head}{count} ({rungs}{again}), the winner for {spoken(plan.horizon)} in all"
 
     def _reference(self) -> tuple[Timing, float]:
         """An architecture that represents those of the search, and the share of the limits that they are fitted to.
