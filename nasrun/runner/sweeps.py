@@ -85,7 +85,8 @@ class EarlierRuns:
         return self._contents[directory]
 
     def _identity(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        return {key: value for key, value in values.items() if not self._may_differ(key)}
+        # Null says nothing: a run of an earlier version lacks the keys that were added since, which are null unless used.
+        return {key: value for key, value in values.items() if value is not None and not self._may_differ(key)}
 
     def _may_differ(self, key: str) -> bool:
         return any(key == free or key.startswith(f"{free}.") for free in self._free)
