@@ -85,7 +85,7 @@ class EarlierRuns:
         return self._contents[directory]
 
     def _identity(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        # Null says nothing: a run of an earlier version lacks the keys that were added since, which are null unless used.
+        # Null says nothing: a run of an earlier version lacks keys that were added since, which are null unless used.
         return {key: value for key, value in values.items() if value is not None and not self._may_differ(key)}
 
     def _may_differ(self, key: str) -> bool:
