@@ -6,8 +6,26 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nasrun.config.given import Given
 from nasrun.core.home import at_home
 from nasrun.core.options import ConfigError, show
+
+GROUPS = ("search_space", "strategy", "evaluator", "dataset")
+"""Config groups that can be replaced by objects of the caller."""
+
+NAME_BYTES = 255
+"""No file system that nasrun is used on has longer names."""
+
+
+def given_of(group: str, part: Any) -> Given:
+    """An object of the caller, or a class or function that makes one; ConfigError if it is neither."""
+    if group not in GROUPS:
+        raise ConfigError(f"{group}: not expected; expected one of {', '.join(GROUPS)}")
+    if isinstance(part, str):
+        raise ConfigError(
+            f"{group}={show(part)}: leave it out, since the run's record names it; only objects are given"
+        )
+    return Given(part)
 
 
 def words_of(overrides: Any) -> list[str]:
@@ -27,7 +45,10 @@ def directory_of(given: Any, what: str = "the path of a directory") -> Path:
     """A directory, with the home folder in place of a `~` at its start; ConfigError where what is given is no path, or
     no home folder is known. `what`: words for what is expected."""
     if isinstance(given, str) or (isinstance(given, os.PathLike) and isinstance(os.fspath(given), str)):
-        return at_home(given)
+        directory = at_home(given)
+        if "\0" in str(directory) or any(len(os.fsencode(name)) > NAME_BYTES for name in directory.parts):
+            raise ConfigError(f"{_short(given)}: not the name of a directory (too long, or has a null byte)")
+        return directory
     raise ConfigError(f"{_short(given)}: expected {what}, as in 'outputs/run'")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nasrun.api.arguments import directory_of
+from nasrun.api.arguments import directory_of, given_of
 from nasrun.config.given import Given
 from nasrun.config.stored_run import open_run
 from nasrun.core import SearchSpace
@@ -227,4 +227,4 @@ def load_run(directory: str | Path, **parts: Any) -> Run:
     folder = directory_of(directory, "the path of a run's directory")
     if not folder.is_dir():
         raise ConfigError(f"{directory}: no such directory")
-    return Run(folder, {group: Given(part) for group, part in parts.items() if not isinstance(part, str)})
+    return Run(folder, {group: given_of(group, part) for group, part in parts.items()})

@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from nasrun.api.arguments import directory_of, words_of
+from nasrun.api.arguments import directory_of, given_of, words_of
 from nasrun.api.results import Run, load_run
 from nasrun.config.build import Setup, build
 from nasrun.config.compose import Composer, output_directory, own_folders, task_config
@@ -16,15 +16,15 @@ from nasrun.config.from_run import take_over
 from nasrun.config.given import Given
 from nasrun.config.hydra_scope import composing_alone
 from nasrun.config.overrides import as_values
-from nasrun.core.options import ConfigError
+from nasrun.core import Evaluator, Strategy
+from nasrun.core.options import ConfigError, show
 from nasrun.runner import run as runner
 from nasrun.runner.resume import changes_of
 from nasrun.runner.sweeps import EarlierRuns, finished
 from nasrun.storage import journal
-from nasrun.storage.run_directory import check_place, holds_run, make_unique
+from nasrun.storage.run_directory import check_place, check_sweep_place, holds_run, make_unique
 
-GROUPS = ("search_space", "strategy", "evaluator", "dataset")
-"""Config groups that can be replaced by objects of the caller."""
+DRY = "dry_run=true: plans are printed by the command line alone: nasrun ... dry_run=true"
 
 
 def run(
@@ -53,6 +53,8 @@ def run(
         RunError: the run failed.
     """
     call = _Call.of(overrides, parts, config_dir, progress)
+    if directory is not None and any(word.startswith("hydra.run.dir=") for word in call.words):
+        raise ConfigError("hydra.run.dir: given twice, as a word and as directory=; leave one of them out")
     job = call.checked(call.words)
     folder = job.directory if directory is None else directory_of(directory)
     if job.setup.options.resume and holds_run(folder):
@@ -76,8 +78,14 @@ def resume(directory: str | Path, overrides: Sequence[str] | Mapping[str, Any] =
         JournalError: its journal is damaged.
         RunError: the run failed.
     """
-    given = {group: _given(group, part) for group, part in parts.items()}
+    given = {group: given_of(group, part) for group, part in parts.items()}
     changes = overrides if isinstance(overrides, Mapping) else as_values(words_of(overrides))
+    if not all(isinstance(key, str) for key in changes):
+        raise ConfigError(
+            f"{show(next(key for key in changes if not isinstance(key, str)))}: expected a key of the config"
+        )
+    if changes.get("dry_run"):
+        raise ConfigError(DRY)
     runner.resume(directory_of(directory), changes, chosen=[one.path for one in given.values()], given=given)
     return load_run(directory, **parts)
 
@@ -108,13 +116,15 @@ def sweep(
     call = _Call.of(overrides, parts, config_dir, progress)
     folder, values = directory_of(directory), call.composer.values(call.words)
     jobs = [call.checked(list(words)) for words in itertools.product(*values.values())]  # check all first
-    check_place(folder, "directory", may_exist=True)
+    call.check_alone(len(jobs))
+    check_sweep_place(folder, "directory")
     there = sorted(path.parent for path in folder.rglob(journal.NAME)) if folder.is_dir() else []
     earlier = EarlierRuns(there, frozenset(key for key, options in values.items() if len(options) > 1))
     runs = []
     for number, job in enumerate(jobs):
         found = earlier.find(job.setup.config, folder / str(number))
         if found is not None:
+            found = folder / found.relative_to(folder.absolute())
             changes = changes_of(found, OmegaConf.create(job.setup.config))
             over = not changes and finished(found) is not None
             runs.append(load_run(found, **call.objects) if over else resume(found, changes, **call.objects))
@@ -151,10 +161,23 @@ class _Call:
     ) -> "_Call":
         """ConfigError if an argument is invalid."""
         words = [*words_of(overrides), *(f"{group}={part}" for group, part in parts.items() if isinstance(part, str))]
-        given = {group: _given(group, part) for group, part in parts.items() if not isinstance(part, str)}
+        given = {group: given_of(group, part) for group, part in parts.items() if not isinstance(part, str)}
+        keys = [word.lstrip("+").partition("=")[0] for word in words]
+        for group in given:
+            if group in keys:
+                raise ConfigError(f"{group}: given twice, as a word and as an object; leave one of them out")
         words += [] if progress else ["output.console=none"]
         words, folders = own_folders(words, None if config_dir is None else str(config_dir))
         return cls(Composer(folders), words, given)
+
+    def check_alone(self, runs: int) -> None:
+        """ConfigError if several runs would share an object that remembers what it was told."""
+        for group, one in self.given.items():
+            if runs > 1 and isinstance(one.thing, Strategy | Evaluator):
+                raise ConfigError(
+                    f"{group}: one object for {runs} runs would carry what it learned from each run to the next; "
+                    f"give its class, or a function that makes one"
+                )
 
     @property
     def objects(self) -> dict[str, Any]:
@@ -168,10 +191,7 @@ class _Call:
             choices = {name: option for name, option in config.hydra.runtime.choices.items() if "/" not in name}
             task, taken = take_over(task_config(config), config.hydra.overrides.task)
             choices |= {**taken, **{group: one.path for group, one in self.given.items()}}
-            return _Job(words, output_directory(config, sweep=False), build(task, self.given), choices)
-
-
-def _given(group: str, part: Any) -> Given:
-    if group not in GROUPS:
-        raise ConfigError(f"{group}: not expected; expected one of {', '.join(GROUPS)}")
-    return Given(part)
+            setup = build(task, self.given)
+            if setup.options.dry_run:
+                raise ConfigError(DRY)
+            return _Job(words, output_directory(config, sweep=False), setup, choices)

@@ -45,7 +45,7 @@ from nasrun.runner.errors import Interrupted, RunError
 from nasrun.runner.sweeps import EarlierRuns
 from nasrun.storage import journal
 from nasrun.storage.lock import holder_of, locked
-from nasrun.storage.run_directory import check_place, make_unique, remove_empty
+from nasrun.storage.run_directory import check_place, check_sweep_place, make_unique, remove_empty
 
 MANY_RUNS = 20
 """Number of runs from which a sweep announces itself before the checks, which then take some seconds."""
@@ -103,9 +103,11 @@ def _check(jobs: Jobs) -> _Plan:
         checked, directory = check(task_config(config)), output_directory(config, sweep=jobs.sweep)
         _refuse_settings(config)
         options, key = checked.setup.options, "hydra.sweep.dir" if jobs.sweep else "hydra.run.dir"
-        may_exist = jobs.sweep or options.resume or is_named_by_clock(config, sweep=False)
-        existing = check_place(directory, key, may_exist=may_exist)
-        if jobs.sweep:
+        may_exist = options.resume or is_named_by_clock(config, sweep=False)
+        if not jobs.sweep:
+            existing = check_place(directory, key, may_exist=may_exist)
+        else:
+            existing = check_sweep_place(directory, key)
             check_place(first_directory(config), "hydra.sweep.subdir", may_exist=True)
         if options.dry_run:
             show_plan(checked.setup, process_start())

@@ -31,10 +31,13 @@ class Section(dict[str, Any]):
                 made = made(*runtime)
             except ValueError as error:
                 raise ConfigError(f"{group}: {first_line(error)}") from error
+            except TypeError as error:  # an abstract class, or other arguments than those that it is called with
+                raise ConfigError(f"{group}={self['_target_']}: {first_line(error)}; see docs/api.md") from error
         if not isinstance(made, base):
             path = self["_target_"]
             raise ConfigError(
-                f"{group}={path}: expected a {base.__name__}, or a callable that makes one; see docs/api.md"
+                f"{group}={path}: expected {_article(base)} {base.__name__}, or a callable that makes one; "
+                "see docs/api.md"
             )
         return made
 
@@ -54,3 +57,7 @@ class Given:
         self.path = f"{named.__module__}.{named.__qualname__}"
         importable = isinstance(thing, type) and "<" not in self.path and named.__module__ != "__main__"
         self.section = Section({"_target_": self.path, **({} if importable else {MARK: True})}, thing)
+
+
+def _article(base: type) -> str:
+    return "an" if base.__name__[0] in "AEIOU" else "a"

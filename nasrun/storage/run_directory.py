@@ -189,6 +189,13 @@ def check_place(directory: Path, key: str, *, may_exist: bool) -> Path:
     return existing
 
 
+def check_sweep_place(directory: Path, key: str) -> Path:
+    """`check_place` for the folder of a sweep, which may exist, but must not be the directory of a run."""
+    if holds_run(directory):
+        raise ConfigError(f"{directory}: is the directory of a run; choose another folder for the sweep: {key}=PATH")
+    return check_place(directory, key, may_exist=True)
+
+
 def make_unique(directory: Path) -> Path:
     """Create a folder, with a number added to its name if it exists. ConfigError if it cannot be created."""
     try:

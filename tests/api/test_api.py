@@ -113,7 +113,48 @@ def test_mistakes_are_exceptions_and_leave_nothing(tmp_path: Path) -> None:
         nasrun.run([*LOOKUP], directory=tmp_path / "run", strategy=dict, progress=False)
     with pytest.raises(nasrun.ConfigError, match="hardware: not expected"):
         nasrun.run([*LOOKUP], directory=tmp_path / "run", hardware=object(), progress=False)
+    for strategy in (nasrun.Strategy, lambda: 3):
+        with pytest.raises(nasrun.ConfigError, match=r"^strategy=.*; see docs/api\.md$"):
+            nasrun.run([*LOOKUP], directory=tmp_path / "run", strategy=strategy, progress=False)
+    with pytest.raises(nasrun.ConfigError, match=r"^strategy: given twice"):
+        nasrun.run([*LOOKUP, "strategy=random"], directory=tmp_path / "run", strategy=Sampler, progress=False)
+    with pytest.raises(nasrun.ConfigError, match=r"^hydra\.run\.dir: given twice"):
+        nasrun.run([*LOOKUP, f"hydra.run.dir={tmp_path}/a"], directory=tmp_path / "run", progress=False)
+    for call in (nasrun.run, nasrun.sweep):
+        with pytest.raises(nasrun.ConfigError, match=r"^dry_run=true: plans are printed by the command line"):
+            call([*LOOKUP, "dry_run=true"], directory=tmp_path / "run", progress=False)  # type: ignore[operator]
+        for name in ("a\0b", "a" * 300):
+            with pytest.raises(nasrun.ConfigError, match=r"not the name of a directory"):
+                call([*LOOKUP], directory=tmp_path / name, progress=False)  # type: ignore[operator]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_objects_are_not_shared_by_the_runs_of_a_sweep(tmp_path: Path) -> None:
+    space = nasrun.AskTell("nasbench201", "random").space
+    shared = Sampler(space, nasrun.Objective("val_accuracy"), np.random.default_rng(0))
+    with pytest.raises(nasrun.ConfigError, match=r"^strategy: one object for 2 runs .*; give its class"):
+        nasrun.sweep([*LOOKUP, "trials=3", "seed=0,1"], directory=tmp_path / "sweep", strategy=shared)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_and_what_it_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = [*LOOKUP, "trials=3"]
+    nasrun.run(words, directory="run", progress=False)
+    with pytest.raises(nasrun.ConfigError, match=r"^run: is the directory of a run; choose another folder"):
+        nasrun.sweep([*words, "seed=0,1"], directory="run")
+    for call in (nasrun.load_run, nasrun.resume):
+        with pytest.raises(nasrun.ConfigError, match=r"^strategy=randoom: leave it out"):
+            call("run", strategy="randoom")  # type: ignore[operator]
+        with pytest.raises(nasrun.ConfigError, match=r"^foo: not expected"):
+            call("run", foo=3)  # type: ignore[operator]
+    with pytest.raises(nasrun.ConfigError, match=r"^3: expected a key of the config"):
+        nasrun.resume("run", {3: "abc"})  # type: ignore[dict-item]
+    with pytest.raises(nasrun.ConfigError, match=r"^dry_run=true"):
+        nasrun.resume("run", ["dry_run=true"])
+    for _ in range(2):
+        runs = nasrun.sweep([*words, "seed=0,1"], directory="sweep")
+        assert [run.directory for run in runs] == [Path("sweep/0"), Path("sweep/1")]
 
 
 @pytest.mark.parametrize("name", ["a=b, c", "x${y}", "[1,2]", "{a:1}", " b", "it's", '"q"', "~/home", "5"])
