@@ -12,7 +12,7 @@ from nasrun.config.sections import create
 from nasrun.core import Measurement, Objective, Proposal, SearchSpace, Strategy, Trial, seeding
 from nasrun.core.options import check_value, plain, show
 from nasrun.datasets.base import Seed
-from nasrun.strategies.wrappers import Deduplicate
+from nasrun.strategies.wrappers import PATIENCE, Deduplicate
 
 SCORE = "score"
 
@@ -80,6 +80,7 @@ class AskTell:
         self._asked: list[Trial] = []
         self._measured: dict[int, Measurement] = {}
         self._duplicates: list[Trial] = []
+        self._repeated = 0
 
     def ask(self, n: int = 1) -> list[Trial]:
         """Return the trials to evaluate next: `trial.proposal.genome` is the architecture, `trial.number` counts all
@@ -89,7 +90,8 @@ class AskTell:
             n: maximum number of trials.
 
         Returns:
-            Up to `n` trials; fewer, or none, if the strategy is done or needs the results of other trials first.
+            Up to `n` trials; fewer, or none, if the strategy is done, needs the results of other trials first, or
+            proposed 1,000 known architectures in a row, as in a small space.
 
         Raises:
             ValueError: `n` is not an integer, or is negative.
@@ -97,13 +99,14 @@ class AskTell:
         if not isinstance(n, int) or n < 0:
             raise ValueError(f"n={show(n)}: expected a whole number from 0 on")
         fresh: list[Trial] = []
-        while len(fresh) < n and not self._strategy.done:
+        while len(fresh) < n and not self.done:
             proposals = self._strategy.ask(n - len(fresh))
             if not proposals:
                 break
             for proposal in proposals:
                 trial = self._numbered(proposal)
                 (fresh if proposal.reuse_of is None else self._duplicates).append(trial)
+                self._repeated = 0 if proposal.reuse_of is None else self._repeated + 1
             self._tell_duplicates()
         return fresh
 
@@ -146,8 +149,8 @@ class AskTell:
 
     @property
     def done(self) -> bool:
-        """Whether the strategy will make no more proposals."""
-        return self._strategy.done
+        """Whether the strategy will make no more proposals, or proposed nothing new 1,000 times in a row."""
+        return self._strategy.done or self._repeated >= PATIENCE
 
     def _numbered(self, proposal: Proposal) -> Trial:
         self._asked.append(Trial(len(self._asked), proposal))

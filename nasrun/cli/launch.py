@@ -104,11 +104,11 @@ def _check(jobs: Jobs) -> _Plan:
         _refuse_settings(config)
         options, key = checked.setup.options, "hydra.sweep.dir" if jobs.sweep else "hydra.run.dir"
         may_exist = options.resume or is_named_by_clock(config, sweep=False)
-        if not jobs.sweep:
-            existing = check_place(directory, key, may_exist=may_exist)
-        else:
+        if jobs.sweep:
             existing = check_sweep_place(directory, key)
             check_place(first_directory(config), "hydra.sweep.subdir", may_exist=True)
+        else:
+            existing = check_place(directory, key, may_exist=may_exist)
         if options.dry_run:
             show_plan(checked.setup, process_start())
         elif plan is None and jobs.sweep and (jobs.count or MANY_RUNS) >= MANY_RUNS:

@@ -23,8 +23,3 @@ def format_duration(seconds: float) -> str:
     minutes, rest = divmod(rest, 60)
     parts = [f"{count}{unit}" for count, unit in ((hours, "h"), (minutes, "m"), (rest, "s")) if count]
     return "".join(parts) or "0s"
-
-
-def spoken(seconds: float) -> str:
-    """Seconds for a message: three digits below two minutes (`1.25 s`, `87.3 s`), else as `format_duration`."""
-    return f"{seconds:.3g} s" if seconds < 120 else format_duration(seconds)

@@ -5,12 +5,12 @@ import statistics
 
 from nasrun.config.build import Setup, check_budgets, sample_rng
 from nasrun.core import Proposal, Trial
-from nasrun.core.durations import spoken
 from nasrun.core.output import show
 from nasrun.core.progress import progress
 from nasrun.core.words import counted
 from nasrun.datasets.overview import overview_of
 from nasrun.evaluators.train.recipe import summary
+from nasrun.reports.summary import duration
 from nasrun.runner.clock import Clock, Instant
 from nasrun.runner.time_budget import time_budget
 
@@ -105,10 +105,10 @@ def _time(setup: Setup, genomes: list[tuple[int | str, ...]]) -> str:
     workers = parallel(setup)
     before = setup.evaluator.estimate_start(chosen[TIMED // 2])
     total = before + per_trial * setup.options.trials / workers
-    first = f", {spoken(before)} before the first" if before else ""
+    first = f", {duration(before)} before the first" if before else ""
     on = f" with {workers} workers" if workers > 1 else ""
     source = f"from timing {counted(len(known), 'architecture')}"
-    return f"about {spoken(per_trial)} per trial{first}, {spoken(total)} for the search{on} ({source})"
+    return f"about {duration(per_trial)} per trial{first}, {duration(total)} for the search{on} ({source})"
 
 
 def _repeats(count: int) -> str:

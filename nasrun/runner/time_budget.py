@@ -14,8 +14,9 @@ import numpy as np
 from nasrun.config.build import Setup, sample_rng
 from nasrun.core import Genome, Proposal, Trial
 from nasrun.core.choice import noise_of_pairs, noise_of_share, probability_of_best
-from nasrun.core.durations import format_duration, spoken
+from nasrun.core.durations import format_duration
 from nasrun.core.options import ConfigError
+from nasrun.reports.summary import duration
 from nasrun.runner.clock import Clock, Instant
 from nasrun.runner.thread_choice import ThreadChoice
 from nasrun.storage.event_base import Event
@@ -262,14 +263,14 @@ class TimeBudget:
         clock = " of the processor" if self.clock.kind == "cpu" else ""
         head = f"plan for {format_duration(self.seconds)}{clock}: "
         count = f"{plan.candidates} architectures" if plan.candidates > 1 else "one architecture"
-        rungs = ", ".join(f"{many} for {spoken(rung)}" for many, rung in zip(plan.survivors, plan.rungs, strict=True))
+        rungs = ", ".join(f"{many} for {duration(rung)}" for many, rung in zip(plan.survivors, plan.rungs, strict=True))
         if plan.alone is not None:
             genome = self._setup.space.format(plan.alone)
-            return f"{head}no time for larger networks than {genome}, which is trained for {spoken(plan.horizon)}"
+            return f"{head}no time for larger networks than {genome}, which is trained for {duration(plan.horizon)}"
         if plan.share < 1:
             head += f"no time for networks that use more than {plan.share:.0%} of what is allowed, "
         again = f", the best {plan.repeats} of them a second time" if plan.repeats else ""
-        return f"{head}{count} ({rungs}{again}), the winner for {spoken(plan.horizon)} in all"
+        return f"{head}{count} ({rungs}{again}), the winner for {duration(plan.horizon)} in all"
 
     def _reference(self) -> tuple[Timing, float]:
         """An architecture that represents those of the search, and the share of the limits that they are fitted to.

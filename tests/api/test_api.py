@@ -218,6 +218,19 @@ def test_ask_and_tell_repeat_and_ask_for_nothing_twice() -> None:
     assert len(set(asked)) == len(asked)
 
 
+def test_ask_and_tell_end_where_only_known_architectures_are_proposed() -> None:
+    words = ["search_space.min_depth=1", "search_space.max_depth=1", "search_space.widths=[4,8]"]
+    loop = nasrun.AskTell("mlp", "random", words)
+    known = set()
+    while trials := loop.ask():
+        for trial in trials:
+            known.add(trial.proposal.genome)
+            loop.tell(trial, 1.0)
+    assert loop.done
+    assert len(known) == 2
+    assert loop.ask() == []
+
+
 def test_ask_and_tell_refuse_what_makes_no_sense() -> None:
     loop = nasrun.AskTell("nasbench201", "random")
     [trial] = loop.ask()

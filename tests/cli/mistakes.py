@@ -259,6 +259,8 @@ IN_FOLDERS = [
     ),
     ("resume full", "full: has neither a run (no journal.jsonl) nor a sweep to resume"),
     ("resume run strategy.population=5", "strategy.population=5: would change the search, which ran with 8"),
+    ("resume run strategy=random", "strategy=random: leave it out: a resumed run keeps its strategy, "),
+    ("-m seed=0,1 hydra.sweep.dir=run", "run: is the directory of a run; choose another folder for the sweep"),
     ("resume run tracker=tensorbord", "tracker=tensorbord: no such option; did you mean 'tensorboard'?"),
     ("resume run trials=3", "trials=3: must be >= 6, the trials so far"),
     ("resume run --salvage", "run/journal.jsonl: is not damaged; continue with: nasrun resume run"),
