@@ -21,7 +21,8 @@ def test_a_launcher_runs_a_sweep(
     where = "hydra.sweep.dir=swept 'hydra.sweep.subdir=${hydra.job.num}'"
     done = nasrun(f"{SWEEP} hydra/launcher={launcher} {where} evaluator.fail_rate=1.0,0.0 seed=1")
     assert done.returncode == 1
-    assert "nasrun: no trial succeeded; the run's files are in swept/0" in done.stderr
+    assert "nasrun: no trial succeeded; the last: " in done.stderr
+    assert "; the run's files are in swept/0\n" in done.stderr
     assert "Traceback" not in done.stderr
     for name in WHOLE:
         assert (tmp_path / "swept" / "1" / name).is_file()

@@ -8,7 +8,7 @@ from typing import Any
 
 from nasrun.config.given import Given
 from nasrun.core.home import at_home
-from nasrun.core.options import ConfigError, show
+from nasrun.core.options import ConfigError, brief, show
 
 GROUPS = ("search_space", "strategy", "evaluator", "dataset")
 """Config groups that can be replaced by objects of the caller."""
@@ -47,16 +47,16 @@ def directory_of(given: Any, what: str = "the path of a directory") -> Path:
     if isinstance(given, str) or (isinstance(given, os.PathLike) and isinstance(os.fspath(given), str)):
         directory = at_home(given)
         if "\0" in str(directory) or any(len(os.fsencode(name)) > NAME_BYTES for name in directory.parts):
-            raise ConfigError(f"{_short(given)}: not the name of a directory (too long, or has a null byte)")
+            raise ConfigError(f"{brief(given)}: not the name of a directory (too long, or has a null byte)")
         return directory
-    raise ConfigError(f"{_short(given)}: expected {what}, as in 'outputs/run'")
+    raise ConfigError(f"{brief(given)}: expected {what}, as in 'outputs/run'")
 
 
 def keys_of(given: Any, name: str) -> list[str]:
     """Keys of the config, from one of them or several; ConfigError where they are none. `name`: of the argument."""
     keys = [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
     if not all(isinstance(key, str) for key in keys):
-        raise ConfigError(f"{name}={_short(given)}: expected a key of the config or a list of them, as in ['strategy']")
+        raise ConfigError(f"{name}={brief(given)}: expected a key of the config or a list of them, as in ['strategy']")
     return keys
 
 
@@ -67,10 +67,5 @@ def finite(value: Any, what: str, otherwise: str = "") -> float:
     except (TypeError, ValueError, RuntimeError):  # RuntimeError: a tensor with several numbers
         number = math.nan
     if not math.isfinite(number):
-        raise ValueError(f"{what} is {_short(value)}; expected a finite number{otherwise}")
+        raise ValueError(f"{what} is {brief(value)}; expected a finite number{otherwise}")
     return number
-
-
-def _short(value: Any) -> str:
-    """An object in a part of a line."""
-    return " ".join(repr(value).split())[:60]

@@ -12,6 +12,7 @@ from nasrun.config.sections import create
 from nasrun.core import Measurement, Objective, Proposal, SearchSpace, Strategy, Trial, seeding
 from nasrun.core.options import check_value, plain, show
 from nasrun.datasets.base import Seed
+from nasrun.strategies.checked import Checked
 from nasrun.strategies.wrappers import PATIENCE, Deduplicate
 
 SCORE = "score"
@@ -76,7 +77,7 @@ class AskTell:
         self.space: SearchSpace = space_of(content)
         rng = seeding.generator(seed, seeding.Purpose.STRATEGY)
         inner = create(content, "strategy", Strategy, self.space, self.objective, rng)  # type: ignore[type-abstract]
-        self._strategy = Deduplicate(inner, self.space, "reuse")
+        self._strategy = Deduplicate(Checked(inner, self.space), self.space, "reuse")
         self._asked: list[Trial] = []
         self._measured: dict[int, Measurement] = {}
         self._duplicates: list[Trial] = []

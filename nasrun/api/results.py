@@ -58,10 +58,10 @@ class Run:
     """
 
     directory: Path
-    """The run directory."""
+    """The run directory, as an absolute path."""
 
     def __init__(self, directory: Path, given: Mapping[str, Given] = {}) -> None:
-        self.directory = directory
+        self.directory = directory.absolute()
         self._stored = open_run(directory, given)
 
     def __repr__(self) -> str:

@@ -1,7 +1,7 @@
 """Runs and sweeps from Python, with the composition, checks and files of the command line."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,25 +52,33 @@ def run(
         ConfigError: the config is invalid; nothing was created.
         RunError: the run failed.
     """
-    call = _Call.of(overrides, parts, config_dir, progress)
+    call = _Call.of(overrides, parts, config_dir)
     if directory is not None and any(word.startswith("hydra.run.dir=") for word in call.words):
         raise ConfigError("hydra.run.dir: given twice, as a word and as directory=; leave one of them out")
     job = call.checked(call.words)
     folder = job.directory if directory is None else directory_of(directory)
     if job.setup.options.resume and holds_run(folder):
-        return resume(folder, changes_of(folder, OmegaConf.create(job.setup.config)), **call.objects)
+        changes = changes_of(folder, OmegaConf.create(job.setup.config))
+        return resume(folder, changes, progress=progress, **call.objects)
     check_place(folder, "directory", may_exist=directory is None)
     folder = make_unique(folder) if directory is None else folder
-    runner.begin(job.setup, folder, unique=False, choices=job.choices, words=call.words)
+    runner.begin(job.setup_of(progress), folder, unique=False, choices=job.choices, words=call.words)
     return load_run(folder, **call.objects)
 
 
-def resume(directory: str | Path, overrides: Sequence[str] | Mapping[str, Any] = (), **parts: Any) -> Run:
+def resume(
+    directory: str | Path,
+    overrides: Sequence[str] | Mapping[str, Any] = (),
+    *,
+    progress: bool = True,
+    **parts: Any,
+) -> Run:
     """Continue an interrupted run, or extend a finished one, and return it.
 
     Args:
         directory: the run directory.
         overrides: settings to change, such as `["trials=200"]`, or a mapping from keys to values.
+        progress: whether to print progress on stdout.
         parts: the objects with which the run was started, if any (`strategy=...`, `search_space=...`).
 
     Raises:
@@ -86,7 +94,9 @@ def resume(directory: str | Path, overrides: Sequence[str] | Mapping[str, Any] =
         )
     if changes.get("dry_run"):
         raise ConfigError(DRY)
-    runner.resume(directory_of(directory), changes, chosen=[one.path for one in given.values()], given=given)
+    _refuse_settings(changes, given)
+    chosen = [one.path for one in given.values()]
+    runner.resume(directory_of(directory), changes, chosen=chosen, given=given, quiet=not progress)
     return load_run(directory, **parts)
 
 
@@ -113,7 +123,7 @@ def sweep(
         ConfigError: the config of a run is invalid; nothing was created.
         RunError: a run failed.
     """
-    call = _Call.of(overrides, parts, config_dir, progress)
+    call = _Call.of(overrides, parts, config_dir)
     folder, values = directory_of(directory), call.composer.values(call.words)
     jobs = [call.checked(list(words)) for words in itertools.product(*values.values())]  # check all first
     call.check_alone(len(jobs))
@@ -124,14 +134,17 @@ def sweep(
     for number, job in enumerate(jobs):
         found = earlier.find(job.setup.config, folder / str(number))
         if found is not None:
-            found = folder / found.relative_to(folder.absolute())
             changes = changes_of(found, OmegaConf.create(job.setup.config))
             over = not changes and finished(found) is not None
-            runs.append(load_run(found, **call.objects) if over else resume(found, changes, **call.objects))
+            if over:
+                runs.append(load_run(found, **call.objects))
+            else:
+                runs.append(resume(found, changes, progress=progress, **call.objects))
             continue
         where = {"folder": "/".join(folder.absolute().parts[-2:]), "job": number}
         place = make_unique(folder / str(number))  # an earlier run with other words may have this number
-        runner.begin(job.setup, place, unique=False, choices=job.choices, sweep=where, words=job.words)
+        setup = job.setup_of(progress)
+        runner.begin(setup, place, unique=False, choices=job.choices, sweep=where, words=job.words)
         runs.append(load_run(place, **call.objects))
     return runs
 
@@ -146,6 +159,10 @@ class _Job:
     setup: Setup
     choices: Mapping[str, str | None]
 
+    def setup_of(self, progress: bool) -> Setup:
+        """The objects of the run, with or without progress on stdout."""
+        return self.setup if progress else runner.silent(self.setup)
+
 
 @dataclass(frozen=True)
 class _Call:
@@ -156,17 +173,15 @@ class _Call:
     given: Mapping[str, Given]
 
     @classmethod
-    def of(
-        cls, overrides: Sequence[str], parts: Mapping[str, Any], config_dir: str | Path | None, progress: bool
-    ) -> "_Call":
+    def of(cls, overrides: Sequence[str], parts: Mapping[str, Any], config_dir: str | Path | None) -> "_Call":
         """ConfigError if an argument is invalid."""
         words = [*words_of(overrides), *(f"{group}={part}" for group, part in parts.items() if isinstance(part, str))]
         given = {group: given_of(group, part) for group, part in parts.items() if not isinstance(part, str)}
-        keys = [word.lstrip("+").partition("=")[0] for word in words]
+        keys = [word.lstrip("+~").partition("=")[0] for word in words]
         for group in given:
             if group in keys:
                 raise ConfigError(f"{group}: given twice, as a word and as an object; leave one of them out")
-        words += [] if progress else ["output.console=none"]
+        _refuse_settings(keys, given)
         words, folders = own_folders(words, None if config_dir is None else str(config_dir))
         return cls(Composer(folders), words, given)
 
@@ -195,3 +210,14 @@ class _Call:
             if setup.options.dry_run:
                 raise ConfigError(DRY)
             return _Job(words, output_directory(config, sweep=False), setup, choices)
+
+
+def _refuse_settings(keys: Iterable[str], given: Mapping[str, Given]) -> None:
+    """ConfigError if a key is of a group that an object replaces, which has its settings already."""
+    for key in keys:
+        group = key.partition(".")[0]
+        if group in given and key != group:
+            raise ConfigError(
+                f"{key}: not used, since {group} is given as an object; give the settings to its constructor, as in "
+                f"{group}=lambda *parts: {given[group].path.rpartition('.')[2]}(*parts, {key.partition('.')[2]}=...)"
+            )

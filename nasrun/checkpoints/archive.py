@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nasrun.core import Genome, SearchSpace, Task
+from nasrun.core.options import error_line
 
 if TYPE_CHECKING:
     import torch
@@ -130,7 +131,7 @@ def load(path: str | Path, space: SearchSpace | None = None) -> "tuple[torch.nn.
     except ArchiveError:
         raise
     except Exception as error:
-        raise ArchiveError(f"{path}: {_one_line(error)}") from None
+        raise ArchiveError(f"{path}: {error_line(error)}") from None
     return model.eval(), info
 
 
@@ -151,7 +152,7 @@ def read_info(path: str | Path) -> Archive:
     try:
         content = json.loads(_read(path, INFO))
     except (ValueError, RecursionError) as error:
-        raise ArchiveError(f"{path}: {INFO}: {_one_line(error)}") from None
+        raise ArchiveError(f"{path}: {INFO}: {error_line(error)}") from None
     try:
         for name, kind in _KEYS.items():
             if not isinstance(content[name], kind):
@@ -163,7 +164,7 @@ def read_info(path: str | Path) -> Archive:
             raise TypeError("task has values that are not integers")
         return Archive(task=task, **content)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ArchiveError(f"{path}: {INFO}: {type(error).__name__}: {_one_line(error)}") from None
+        raise ArchiveError(f"{path}: {INFO}: {type(error).__name__}: {error_line(error)}") from None
 
 
 def read_weights(path: str | Path) -> "dict[str, torch.Tensor]":
@@ -191,7 +192,7 @@ def _unpacked(path: str | Path, member: str) -> "dict[str, torch.Tensor]":
     try:
         return load(_read(path, member))
     except SafetensorError as error:
-        raise ArchiveError(f"{path}: {member}: {_one_line(error)}") from None
+        raise ArchiveError(f"{path}: {member}: {error_line(error)}") from None
 
 
 def _read(path: str | Path, member: str) -> bytes:
@@ -202,7 +203,7 @@ def _read(path: str | Path, member: str) -> bytes:
         except KeyError:
             raise ArchiveError(f"{path}: not an archive of nasrun: {member} is missing") from None
         except (zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError) as error:
-            raise ArchiveError(f"{path}: {member} is damaged ({_one_line(error)})") from None
+            raise ArchiveError(f"{path}: {member} is damaged ({error_line(error)})") from None
 
 
 def _opened(path: str | Path) -> zipfile.ZipFile:
@@ -212,7 +213,7 @@ def _opened(path: str | Path) -> zipfile.ZipFile:
     try:
         file = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise ArchiveError(f"{path}: not an archive of nasrun ({_one_line(error)})") from None
+        raise ArchiveError(f"{path}: not an archive of nasrun ({error_line(error)})") from None
     reason = _refusal(file.infolist(), size)
     if reason is not None:
         file.close()
@@ -239,7 +240,3 @@ def _refusal(members: Sequence[zipfile.ZipInfo], size: int) -> str | None:
     if sum(member.file_size for member in members) > size:
         return "its members claim to be larger than the file"
     return None
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from nasrun.checkpoints.store import load_weights, save_weights
 from nasrun.core import Genome, SearchSpace, Task
 from nasrun.core.home import at_home
+from nasrun.core.options import error_line
 
 if TYPE_CHECKING:
     import torch
@@ -61,7 +62,7 @@ def read_winner(path: Path) -> Winner | None:
         content = json.loads(metadata[ABOUT])
         return Winner(task=Task(**content.pop("task")), **content)
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"cannot be read ({' '.join(str(error).split())[:200]})") from None
+        raise ValueError(f"cannot be read ({error_line(error)})") from None
 
 
 def winner_of(directory: str, recorded: Mapping[str, Any] | None = None) -> tuple[Path, Winner, dict[str, Any]]:

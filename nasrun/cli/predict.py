@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nasrun.cli.arguments import Arguments
-from nasrun.core.options import ConfigError, check_value, printable
+from nasrun.core.options import ConfigError, check_value, error_line, printable
 from nasrun.core.words import counted
 from nasrun.datasets import DatasetError
 from nasrun.datasets.image_files import SUFFIXES, ImageError, ImageReader, find_images
@@ -235,7 +235,7 @@ def _exported(folder: Path) -> tuple[Network, dict[str, Any]]:
     try:
         session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
     except Exception as error:  # its errors have no common base class
-        raise ConfigError(f"{folder / 'model.onnx'}: cannot be read ({' '.join(str(error).split())[:200]})") from None
+        raise ConfigError(f"{folder / 'model.onnx'}: cannot be read ({error_line(error)})") from None
     return lambda images: np.asarray(session.run(None, {"images": images})[0]), info
 
 
@@ -273,6 +273,6 @@ def _rebuilt(path: Path, info: Mapping[str, Any]) -> Network:
         model = Deployed(network, [0.0] * task.channels, [1.0] * task.channels)
         model.load_state_dict(load_weights(path))
     except Exception as error:  # readers raise many error types on damaged files
-        raise ConfigError(f"{path}: cannot be used ({' '.join(str(error).split())[:200]})") from None
+        raise ConfigError(f"{path}: cannot be used ({error_line(error)})") from None
     model.eval()
     return lambda images: outputs_of(model, images)

@@ -50,6 +50,7 @@ from nasrun.evaluators.proxies.screening import Screening
 from nasrun.hardware.devices import Hardware
 from nasrun.hardware.onnx_program import missing_packages
 from nasrun.hardware.shared_memory import SharedObject
+from nasrun.strategies.checked import Checked
 from nasrun.strategies.timed.strategy import Timed
 from nasrun.strategies.wrappers import Constrain, Constraints, Deduplicate
 from nasrun.trackers import Tracker
@@ -271,7 +272,9 @@ def evaluator_of(content: dict[str, Any], space: SearchSpace, dataset: Dataset, 
 def wrap(
     strategy: Strategy, space: SearchSpace, dataset: Dataset, options: RunOptions, constraints: Constraints
 ) -> Strategy:
-    """The strategy in its wrappers: constraints inside, duplicates outside, so that only trials are counted."""
+    """The strategy in its wrappers: checks innermost, then constraints, duplicates outside, so that only trials are
+    counted."""
+    strategy = Checked(strategy, space)
     if constraints.limits:
         strategy = Constrain(strategy, space, dataset.task, constraints)
     if options.deduplicate != "never":

@@ -4,11 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from nasrun.core.options import ConfigError, first_line
+from nasrun.storage.stored_config import MARK
 
 T = TypeVar("T")
-
-MARK = "_given_"
-"""Key of a stored section whose object exists only in the program that started the run."""
 
 
 class Section(dict[str, Any]):

@@ -16,8 +16,8 @@ from modulefinder import ModuleFinder
 from pathlib import Path
 from typing import Any
 
-from nasrun.config.given import MARK
 from nasrun.core.options import flat
+from nasrun.storage.stored_config import MARK
 
 FOLDER = "code"
 """Folder of the files in a run directory."""

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from nasrun.config.given import MARK
 from nasrun.config.sections import locate
 from nasrun.config.trackers import class_sections
 from nasrun.core.options import join, paths
+from nasrun.storage.stored_config import MARK
 
 
 def path_options(config: dict[str, Any]) -> dict[str, str | None]:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from omegaconf import OmegaConf
 
-from nasrun.config.given import MARK, Section
+from nasrun.config.given import Section
 from nasrun.core import SearchSpace
 from nasrun.core.config_files import conf_dir
 from nasrun.core.options import (
@@ -23,6 +23,7 @@ from nasrun.core.options import (
     plain,
     show,
 )
+from nasrun.storage.stored_config import MARK, only_in_program
 
 T = TypeVar("T")
 
@@ -45,10 +46,7 @@ def create(content: dict[str, Any], group: str, base: type[T], *runtime: Any) ->
     if isinstance(content.get(group), Section):
         return content[group].make(group, base, runtime)  # type: ignore[no-any-return]
     if MARK in mapping(content, group):
-        raise ConfigError(
-            f"{group}: was passed in by the program that started the run; continue from that program: "
-            f"nasrun.resume(DIRECTORY, {group}=...)"
-        )
+        raise ConfigError(only_in_program(group))
     kind_of(content, group, base)
     return instantiate(mapping(content, group), group, base, *runtime)
 

@@ -7,7 +7,6 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from nasrun.core.averages import exact_mean
-from nasrun.core.options import ConfigError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,16 +66,14 @@ class Origin(StrEnum):
         return repr(self.value)
 
 
+ORIGIN_RULE = "the operator that made it, such as sample or crossover, in at most 80 letters, digits, spaces and _-+."
+
 _NAME = re.compile(r"[\w+. -]{1,80}")
 
 
-def check_origin(origin: object) -> None:
-    """ConfigError unless an origin is a name of at most 80 letters, digits, spaces and `_-+.`."""
-    if not isinstance(origin, str) or not _NAME.fullmatch(origin):
-        raise ConfigError(
-            f"strategy: invalid origin {origin!r:.60} of a proposal; it must name the operator that made it, such as "
-            "sample or crossover, in at most 80 letters, digits, spaces and _-+."
-        )
+def is_origin(origin: object) -> bool:
+    """Whether an origin is a name of at most 80 letters, digits, spaces and `_-+.`."""
+    return isinstance(origin, str) and _NAME.fullmatch(origin) is not None
 
 
 WarmStart = Literal["none", "continue", "inherit", "morph"]

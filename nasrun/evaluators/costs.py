@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nasrun.core import Evaluator, Genome, Job, Measurement, Progress, SearchSpace, Task, Trial
-from nasrun.core.options import ConfigError
+from nasrun.core.options import ConfigError, type_and_text
 from nasrun.evaluators.latency_model import LatencyModel
 from nasrun.hardware.devices import Hardware, Runtime
 from nasrun.hardware.latency import times_of
 from nasrun.hardware.latency_table import LatencyTable, read_table
 from nasrun.hardware.layers import layers_of
+from nasrun.hardware.measuring import measured
 from nasrun.hardware.onnx_program import onnx_call
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ class WithCosts(Evaluator):
             try:
                 found = self._costs(job.trial)
             except Exception as error:  # a job never raises, whatever a space builds
-                text = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}".rstrip(": ")
+                text = type_and_text(error)
                 yield Measurement(number, job.repeat, "failed", error=text, seconds=time.monotonic() - started)
                 continue
             spent = time.monotonic() - started
@@ -160,7 +161,7 @@ class WithCosts(Evaluator):
                 continue
             costs[number, job.repeat] = found, spent
         within = [job for job in jobs if (job.trial.number, job.repeat) in costs]
-        for measurement in self.inner.evaluate(within) if within else ():
+        for measurement in measured(self.inner, within) if within else ():
             found, spent = costs[measurement.trial, measurement.repeat]
             metrics = {**measurement.metrics, **found} if measurement.status == "ok" else measurement.metrics
             yield measurement._replace(metrics=metrics, seconds=measurement.seconds + spent)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from nasrun.core import Evaluator, Genome, Job, Measurement, Proposal, SearchSpace
-from nasrun.core.options import ConfigError, IsPath, Positive, show
+from nasrun.core.options import ConfigError, IsPath, Positive, error_line, show
 from nasrun.core.words import counted
 from nasrun.datasets import Dataset
 from nasrun.tables import SHIPPED, ShippedTable, TableError, Trainings, choose, mean
@@ -122,7 +122,7 @@ class Table(Evaluator):
         except NotInTableError as error:
             return Measurement(number, repeat, "infeasible", error=str(error))
         except Exception as error:  # a job never raises, whatever a space makes of a genome
-            text = " ".join(str(error).split())[:300]
+            text = error_line(error, 300)
             return Measurement(number, repeat, "failed", error=f"{type(error).__name__}: {text}".rstrip(": "))
         return Measurement(number, repeat, "ok", metrics)
 

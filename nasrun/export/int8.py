@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nasrun.core.options import error_line
 from nasrun.datasets import Split, Splits
 from nasrun.datasets.mapped import Images as SomeImages
 from nasrun.export.formats import ONNX, FormatError, onnx_function
@@ -119,7 +120,7 @@ def quantised(path: Path, train: Split, attempt: Attempt) -> bytes:
                     **options,
                 )
         except Exception as error:  # its errors have no common base class
-            raise FormatError(f"onnxruntime cannot quantise it ({' '.join(str(error).split())[:200]})") from error
+            raise FormatError(f"onnxruntime cannot quantise it ({error_line(error)})") from error
         return _shortened(made)
 
 

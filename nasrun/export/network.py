@@ -20,7 +20,7 @@ from nasrun.checkpoints.winner import FILE, build_for, read_winner
 from nasrun.config.build import Benchmark
 from nasrun.config.stored_run import StoredRun, open_run
 from nasrun.core import Cost, SearchSpace, Task
-from nasrun.core.options import ConfigError, shell_command
+from nasrun.core.options import ConfigError, error_line, shell_command
 from nasrun.datasets import Splits
 from nasrun.datasets.mapped import Images as SomeImages
 from nasrun.datasets.record import DataRecord, record_of
@@ -194,7 +194,7 @@ def _deployed(benchmark: Benchmark, data: DataRecord, record: TrialRecord, path:
         network = MirrorAverage(network, task.kind == "regression") if test_flip else network
         model = Deployed(network, data.mean, data.std, data.target_mean, data.target_std)
     except Exception as error:  # readers raise many error types on damaged files
-        raise ConfigError(f"{path}: not the weights of this network ({' '.join(str(error).split())[:200]})") from None
+        raise ConfigError(f"{path}: not the weights of this network ({error_line(error)})") from None
     return model.eval(), test_flip
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
-from nasrun.core.options import printable
+from nasrun.core.options import error_line, printable
 
 _SIGNS: dict[Any, str] = {operator.add: "+", operator.iadd: "+", operator.sub: "-", operator.mul: "*"}
 _RESERVED = {"torch", "nn", "functional", "self", "json"}
@@ -235,7 +235,7 @@ def _trace(module: nn.Module, template: tuple[Any, ...]) -> fx.Graph:
     try:
         return _Tracer(module).trace(_SHAPES[tensors](module, template))
     except Exception as error:
-        reason = " ".join(str(error).split())[:120]
+        reason = error_line(error, 120)
         raise NotWritableError(f"{type(module).__name__} cannot be traced ({reason})") from error
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from types import FrameType
 
 from nasrun.core import Evaluator, Executor, Job, Measurement
+from nasrun.hardware.measuring import measured
 from nasrun.hardware.pool import GRACE_SECONDS
 
 
@@ -36,11 +37,11 @@ class InlineExecutor(Executor):
         self._queue = [job for job in self._queue if job not in group] if len(group) > 1 else self._queue[1:]
         limit = self._evaluator.time_limit
         if limit is None:
-            return list(self._evaluator.evaluate(group))
+            return list(measured(self._evaluator, group))
         measurements: list[Measurement] = []
         try:
             with _alarm(len(group) * limit + self._grace, limit, self._grace):
-                measurements.extend(self._evaluator.evaluate(group))
+                measurements.extend(measured(self._evaluator, group))
         except HungError as error:  # most evaluators turn it into a failure themselves
             done = {(measurement.trial, measurement.repeat) for measurement in measurements}
             lost = [job for job in group if (job.trial.number, job.repeat) not in done]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nasrun.core import Evaluator
 from nasrun.core.environment import describe_processor, differences
+from nasrun.core.options import type_and_text
 from nasrun.hardware.worker_messages import NOTICE, Recipe, WorkerError
 from nasrun.storage import journal
 
@@ -107,7 +108,7 @@ def said_of(error: Exception) -> str:
     """The message of an error in a worker, in one line."""
     if isinstance(error, WorkerError):
         return str(error)
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}".rstrip(": ")
+    return type_and_text(error)
 
 
 def _misplaced(place: Place) -> str | None:

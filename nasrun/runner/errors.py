@@ -11,6 +11,7 @@ from nasrun.core.options import shell_command
 from nasrun.hardware.worker_messages import WorkerError
 from nasrun.runner import interrupts
 from nasrun.storage.journal import NAME, Journal
+from nasrun.strategies.checked import AnswerError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 CHECK_SECONDS = 1.0
@@ -41,7 +42,7 @@ def resumable(directory: Path) -> Iterator[None]:
         room = "free some space, then " if error.errno in FULL else ""
         said = f"{error.filename or directory}: {error.strerror}" if error.strerror else str(error)
         raise RunError(f"{said}; {room}{how}") from error
-    except WorkerError as error:
+    except (WorkerError, AnswerError) as error:
         raise RunError(f"{error}; {how}") from error
 
 

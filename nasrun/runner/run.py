@@ -3,7 +3,7 @@
 import contextlib
 import itertools
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +116,7 @@ def resume(
     salvage: bool = False,
     began: Instant | None = None,
     given: Mapping[str, Given] = {},
+    quiet: bool = False,
 ) -> dict[str, Any]:
     """Resume the run in a directory after a crash or an interruption, or extend a finished one.
 
@@ -123,7 +124,7 @@ def resume(
     classes that the command line itself names; other classes named in the directory are refused unless they are
     nasrun's own, and so are servers that `overrides` do not name. `salvage`: the journal is damaged; its intact part is
     saved first (`nasrun.runner.salvage`). `began`: as for `start`. `given`: objects of the calling program, by group,
-    if the run was started with such.
+    if the run was started with such. `quiet`: no output on the console this time.
     """
     began = began or this_moment()
     if not holds_run(directory):
@@ -143,6 +144,7 @@ def resume(
         clear_temporary(directory)
         with asking_for_data(run, config):
             setup = build(config, given)
+            setup = silent(setup) if quiet else setup
             check_trials(setup, run, changes)
             over = run.end is not None and run.end.complete and not changes  # nothing is left to compute
             code = None if over else changed_code(run, setup.config, accepted)
@@ -150,6 +152,11 @@ def resume(
             check_data(run, config, setup.dataset)
         with _hardware(setup) as held:
             return _execute(setup, run, Clock(setup.hardware.clock, began, run.spent), hold, held, changes, code)
+
+
+def silent(setup: Setup) -> Setup:
+    """The same run without output on the console, which its stored config does not say."""
+    return replace(setup, output=replace(setup.output, console="none"))
 
 
 def _hardware(setup: Setup) -> contextlib.ExitStack:
@@ -301,7 +308,7 @@ def _finish(setup: Setup, run: RunRecords, parts: _Parts, ending: Ending) -> dic
         write_pictures(run, summary, notes, setup.space, setup.objective)
         parts.page.on_finish(summary)
     if not ending.complete or parts.search.best is None:
-        reason = ending.reason if not ending.complete else "no trial succeeded"
+        reason = ending.reason if not ending.complete else f"no trial succeeded; the last: {parts.search.last_error}"
         raise RunError(f"{reason}; the run's files are in {directory}")
     parts.tracking.on_finish(summary)
     for line in result_warnings(read_overview(directory), summary):

@@ -15,7 +15,6 @@ from nasrun.checkpoints.store import CheckpointStore
 from nasrun.config.build import Setup
 from nasrun.core import Executor, Job, Measurement, Objective, Proposal, Strategy, Trial, seeding
 from nasrun.core.collection import no_collection
-from nasrun.core.types import check_origin
 from nasrun.core.words import counted
 from nasrun.runner.shared_weights import SharedWeights
 from nasrun.runner.time_budget import TimeBudget
@@ -124,9 +123,7 @@ class Search:
             self._submit(self._run.asked[number])
         while True:
             if self._options.max_failures is not None and self._failures >= self._options.max_failures:
-                return Ending(
-                    f"{counted(self._failures, 'trial')} in a row failed, the last: {self._last_error()}", False
-                )
+                return Ending(f"{counted(self._failures, 'trial')} in a row failed, the last: {self.last_error}", False)
             if self._may_ask:
                 self._ask()
             if not self._outstanding:
@@ -142,8 +139,6 @@ class Search:
         if wanted <= 0 or self._strategy.done or self._gave_up:
             return
         proposals = self._strategy.ask(wanted)
-        for proposal in proposals:
-            check_origin(proposal.origin)
         self._journal.append(Asked(n=wanted, first=self._count, proposals=proposals))
         self._may_ask = False
         for line in self._strategy.messages():
@@ -310,7 +305,9 @@ class Search:
         """Number of trials proposed so far."""
         return self._count
 
-    def _last_error(self) -> str:
+    @property
+    def last_error(self) -> str:
+        """The reason of the last failure."""
         return next((r.error for r in reversed(self.records.values()) if r.error), None) or "no reason given"
 
     def _why_over(self) -> str:

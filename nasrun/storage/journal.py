@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from nasrun import __version__
-from nasrun.core.options import ConfigError, shell_command
+from nasrun.core.options import ConfigError, error_line, shell_command
 
 if TYPE_CHECKING:
     from nasrun.storage.event_base import Event
@@ -269,7 +269,7 @@ def reject_invalid_events(path: Path) -> Iterator[None]:
 
 def makes_no_sense(path: Path, error: Exception) -> JournalError:
     """The error for an intact journal that does not describe a run."""
-    text = " ".join(str(error).split())[:200]
+    text = error_line(error)
     return JournalError(f"{path}: does not describe a run ({type(error).__name__}: {text})")
 
 

@@ -11,6 +11,8 @@ from typing import Protocol
 
 import numpy as np
 
+from nasrun.core.options import error_line
+
 NAME = "test_predictions.safetensors"
 WRONG = 24
 """Maximum number of misclassified images that are stored, those with the highest confidence first."""
@@ -83,7 +85,7 @@ def read_predictions(folder: Path) -> Predictions | None:
         _check(found)
         return found
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = error_line(error)
         raise ValueError(f"{path}: damaged ({type(error).__name__}: {reason}); delete it") from None
 
 

@@ -29,6 +29,9 @@ MOST_LEVELS = 50
 WRITTEN = (".hydra", "best", "checkpoints", "code", "export", "plots", "shared")
 """Folders of a run directory in which nasrun writes or deletes."""
 
+MARK = "_given_"
+"""Key of a section whose object exists only in the program that started the run."""
+
 STEER = "steer"
 """The key whose absence identifies a config from before steering existed, because stored configs have all keys."""
 
@@ -156,15 +159,27 @@ def check_targets(config: DictConfig, path: Path, chosen: Collection[str] = ()) 
     """ConfigError if a config names a class that is neither nasrun's own, nor one of `chosen`, nor in a module named by
     `NASRUN_ALLOW`. Nothing is imported for the check."""
     allowed = [name.strip() for name in os.environ.get(ALLOW, "").split(",") if name.strip()]
-    for key, value in _values(OmegaConf.to_container(config, resolve=True)):
+    content = dict(_values(OmegaConf.to_container(config, resolve=True)))
+    for key, value in content.items():
         if key.rpartition(".")[2] != "_target_" or value in chosen:
             continue
+        group = key.rpartition(".")[0]
+        if content.get(join(group, MARK)):
+            raise ConfigError(only_in_program(group))
         module = str(value).rpartition(".")[0]
         if not any(f"{module}.".startswith(f"{name}.") for name in ("nasrun", *allowed)):
             raise ConfigError(
                 f"{path}: {key}={show(value)}: is not of nasrun, and importing it can run any code; if you trust it: "
                 f"{ALLOW}={show(module) or 'MODULE'} nasrun ..."
             )
+
+
+def only_in_program(group: str) -> str:
+    """The message where a run needs an object that only the program has that started it."""
+    return (
+        f"{group}: was passed in by the program that started the run; continue from that program: "
+        f"nasrun.resume(DIRECTORY, {group}=...)"
+    )
 
 
 def check_servers(config: DictConfig, directory: Path, chosen: Collection[str] = ()) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from nasrun.core import Genome, SearchSpace
-from nasrun.core.options import nearest, printable, show
+from nasrun.core.options import error_line, nearest, printable, show
 from nasrun.core.words import counted
 from nasrun.tables.base import BenchmarkTable, TableError, Trainings
 
@@ -317,7 +317,7 @@ def _parquet(path: Path) -> Any:
     try:
         return pandas.read_parquet(path)
     except Exception as error:  # pandas raises various errors
-        raise TableError(f"cannot be read as Parquet ({' '.join(str(error).split())[:200]})") from None
+        raise TableError(f"cannot be read as Parquet ({error_line(error)})") from None
 
 
 _KEPT: dict[tuple[Any, ...], _Rows] = {}

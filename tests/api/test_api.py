@@ -154,7 +154,9 @@ def test_a_run_and_what_it_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         nasrun.resume("run", ["dry_run=true"])
     for _ in range(2):
         runs = nasrun.sweep([*words, "seed=0,1"], directory="sweep")
-        assert [run.directory for run in runs] == [Path("sweep/0"), Path("sweep/1")]
+        assert [run.directory for run in runs] == [tmp_path / "sweep" / "0", tmp_path / "sweep" / "1"]
+    monkeypatch.chdir("/")
+    assert nasrun.compare(runs).groups
 
 
 @pytest.mark.parametrize("name", ["a=b, c", "x${y}", "[1,2]", "{a:1}", " b", "it's", '"q"', "~/home", "5"])
@@ -163,12 +165,12 @@ def test_a_directory_is_a_path_whatever_its_letters(name: str, tmp_path: Path, m
     monkeypatch.setenv("HOME", str(tmp_path))
     words = ["evaluator=synthetic", "output.plots=false", "trials=2"]
     first = nasrun.run(words, directory=name, progress=False)
-    assert first.directory == Path(name).expanduser()
+    assert first.directory == tmp_path / name.removeprefix("~/")
     assert (tmp_path / name.removeprefix("~/") / "journal.jsonl").is_file()
     assert nasrun.resume(name, ["trials=3"]).trials[:2] == nasrun.load_run(name).trials[:2]
     assert nasrun.compare(name, by="strategy").groups == nasrun.compare(first).groups
     (one,) = nasrun.sweep(words, directory=f"{name}_sweep")
-    assert one.directory == Path(f"{name}_sweep").expanduser() / "0"
+    assert one.directory == tmp_path / f"{name}_sweep".removeprefix("~/") / "0"
 
 
 def test_objects_of_a_program_go_on_in_it_alone(tmp_path: Path, nasrun_inprocess: object) -> None:
@@ -179,9 +181,53 @@ def test_objects_of_a_program_go_on_in_it_alone(tmp_path: Path, nasrun_inprocess
     nasrun.run([*LOOKUP, "trials=5"], directory=tmp_path / "run", strategy=make, progress=False)
     answer = nasrun_inprocess("resume run trials=9")  # type: ignore[operator]
     assert answer.returncode == 2
-    assert answer.stderr.count("\n") == 1
+    line = "strategy: was passed in by the program that started the run; continue from that program: nasrun.resume("
+    assert answer.stderr == f"nasrun: {line}DIRECTORY, strategy=...)\n"
+    with pytest.raises(nasrun.ConfigError, match=f"^{re.escape(line)}"):
+        nasrun.resume(tmp_path / "run", ["trials=9"])
+    with pytest.raises(nasrun.ConfigError, match=r"^strategy\.steps: not used, since strategy is given as an object"):
+        nasrun.resume(tmp_path / "run", ["strategy.steps=4"], strategy=make)
+    with pytest.raises(nasrun.ConfigError, match=r"^strategy\.steps: not used, since strategy is given as an object"):
+        nasrun.run([*LOOKUP, "strategy.steps=4"], directory=tmp_path / "other", strategy=make)
+    assert not (tmp_path / "other").exists()
     run = nasrun.resume(tmp_path / "run", ["trials=9"], strategy=make)
     assert [trial.genome for trial in run.trials] == [trial.genome for trial in whole.trials]
+
+
+def test_progress_is_a_choice_of_each_call(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    nasrun.run([*LOOKUP, "trials=2"], directory=tmp_path / "run", progress=False)
+    nasrun.resume(tmp_path / "run", ["trials=3"], progress=False)
+    assert capsys.readouterr().out == ""
+    nasrun.resume(tmp_path / "run", ["trials=4"])
+    assert "trial 3" in capsys.readouterr().out
+
+
+def test_answers_of_ones_own_strategy_are_checked(tmp_path: Path) -> None:
+    class Many(Sampler):
+        def ask(self, n: int) -> list[Proposal]:
+            return super().ask(n + 1)
+
+    words = [*LOOKUP, "trials=3"]
+    with pytest.raises(nasrun.RunError, match=r"^strategy: Many\.ask\(1\) returned 2 proposals; .*; continue with: "):
+        nasrun.run(words, directory=tmp_path / "run", strategy=lambda *parts: Many(*parts), progress=False)
+    with pytest.raises(ValueError, match=r"^strategy: Many\.ask\(2\) returned 3 proposals; expected at most 2$"):
+        nasrun.AskTell("nasbench201", Many).ask(2)
+
+
+def test_answers_of_ones_own_evaluator_are_checked(tmp_path: Path) -> None:
+    class Cheap(nasrun.Evaluator):
+        def __init__(self, space: object, dataset: object, hardware: object) -> None:
+            pass
+
+        def evaluate(self, jobs: Any) -> Any:
+            for job in jobs:
+                number = job.trial.number
+                yield 0.5 if number == 1 else nasrun.Measurement(number, job.repeat, "ok", {"val_accuracy": 0.5})
+
+    words = ["search_space=nasbench201", "output.plots=false", "trials=3", "dataset=fashion_mnist_mini"]
+    run = nasrun.run(words, directory=tmp_path / "run", evaluator=lambda *parts: Cheap(*parts), progress=False)
+    assert [trial.status for trial in run.trials] == ["ok", "failed", "ok"]
+    assert run.trials[1].error == "Cheap.evaluate yielded 0.5; expected a nasrun.Measurement"
 
 
 def test_a_sweep_goes_on(tmp_path: Path) -> None:

@@ -9,7 +9,20 @@ from nasrun.core.options.errors import ConfigError, TextExpectedError
 from nasrun.core.options.rules import Above, AtLeast, Between, FilePath, Fraction, IsPath, NotEmpty, Positive
 from nasrun.core.options.sections import plain
 from nasrun.core.options.signature import check_options, check_section, gathered, options, paths
-from nasrun.core.options.text import first_line, flat, join, nearest, parts_of, printable, shell_command, show, typed
+from nasrun.core.options.text import (
+    brief,
+    error_line,
+    first_line,
+    flat,
+    join,
+    nearest,
+    parts_of,
+    printable,
+    shell_command,
+    show,
+    type_and_text,
+    typed,
+)
 from nasrun.core.options.values import check_value, decoded, describe, from_text
 
 __all__ = [
@@ -23,11 +36,13 @@ __all__ = [
     "NotEmpty",
     "Positive",
     "TextExpectedError",
+    "brief",
     "check_options",
     "check_section",
     "check_value",
     "decoded",
     "describe",
+    "error_line",
     "first_line",
     "flat",
     "from_text",
@@ -41,5 +56,6 @@ __all__ = [
     "printable",
     "shell_command",
     "show",
+    "type_and_text",
     "typed",
 ]

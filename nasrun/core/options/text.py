@@ -6,6 +6,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 from typing import Any
 
+BRIEF = 60
+"""Maximum number of characters of an object in a message."""
+
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """`did you mean X?` for the known word closest to `word`, else the list of known words."""
@@ -63,6 +66,22 @@ def first_line(error: BaseException) -> str:
     """The first line of an error's text, or the name of its type."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__
+
+
+def error_line(error: object, most: int = 200) -> str:
+    """The whole text of an error in one line of at most `most` characters, or the name of its type."""
+    return " ".join(str(error).split())[:most] or type(error).__name__
+
+
+def type_and_text(error: BaseException) -> str:
+    """The type and the text of an error in one line, for errors of code that is not nasrun's."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}".rstrip(": ")
+
+
+def brief(value: object) -> str:
+    """An object as part of a message: its representation, shortened to `BRIEF` characters."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= BRIEF else f"{text[: BRIEF - 3]}..."
 
 
 def parts_of(value: str) -> list[str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from nasrun.checkpoints.store import inherit, load_weights
 from nasrun.checkpoints.winner import winner_of
 from nasrun.core import SearchSpace
-from nasrun.core.options import ConfigError
+from nasrun.core.options import ConfigError, error_line
 from nasrun.datasets import Splits
 
 if TYPE_CHECKING:
@@ -56,4 +56,4 @@ def load_initial(
             raise ValueError(f"its network is of {names[0]}, of which nothing fits into networks of {names[1]}")
         return InitialWeights(load_weights(path), same_classes=tuple(about.classes) == splits.classes), record
     except Exception as error:  # readers raise many kinds on damaged files
-        raise ConfigError(f"evaluator.init={directory}: {' '.join(str(error).split())[:300]}") from error
+        raise ConfigError(f"evaluator.init={directory}: {error_line(error, 300)}") from error

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
-from nasrun.core.options import ConfigError
+from nasrun.core.options import ConfigError, error_line, type_and_text
 from nasrun.core.words import counted
 from nasrun.hardware.inline import HungError
 from nasrun.training.settings import TrainSettings
@@ -44,7 +44,9 @@ def within_memory(
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        text = f"out of memory, with {counted(smaller.micro_batch or 0, 'image')} at a time too: {_one_line(error)}"
+        text = (
+            f"out of memory, with {counted(smaller.micro_batch or 0, 'image')} at a time too: {error_line(error, 300)}"
+        )
         raise TrainingError(text, getattr(error, "history", ())) from error
 
 
@@ -61,12 +63,8 @@ def reason(error: Exception) -> str:
     from nasrun.training.micro_batches import is_out_of_memory
     from nasrun.training.outcomes import TrainingError
 
-    text = _one_line(error)
     if isinstance(error, TrainingError | ConfigError | HungError):
-        return text
-    kind = "out of memory" if is_out_of_memory(error) else type(error).__name__
-    return f"{kind}: {text}" if text else kind
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
+        return error_line(error, 300)
+    if is_out_of_memory(error):
+        return f"out of memory: {' '.join(str(error).split())[:300]}".rstrip(": ")
+    return type_and_text(error)

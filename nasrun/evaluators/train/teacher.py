@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from nasrun.checkpoints.winner import Winner, load_winner, winner_of
 from nasrun.core import SearchSpace, Task
-from nasrun.core.options import ConfigError, check_section
+from nasrun.core.options import ConfigError, check_section, error_line
 from nasrun.datasets import Splits
 from nasrun.hardware.devices import Runtime
 from nasrun.spaces.sections import make_space
@@ -35,7 +35,7 @@ def load_teacher(
         _check_task(about, task, splits.classes)
         network = load_winner(path, about, _space(about, space))
     except Exception as error:  # readers raise many kinds on damaged files
-        raise ConfigError(f"evaluator.teacher={directory}: {' '.join(str(error).split())[:300]}") from error
+        raise ConfigError(f"evaluator.teacher={directory}: {error_line(error, 300)}") from error
     network = MirrorAverage(network) if about.test_flip else network
     return Teacher(network, runtime, (about.mean, about.std), (splits.mean, splits.std)), record
 

@@ -7,6 +7,8 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
 from nasrun.core import Evaluator, Job
+from nasrun.core.options import type_and_text
+from nasrun.hardware.measuring import measured
 from nasrun.hardware.worker_messages import BEGUN, DONE, ERROR, PROGRESS, Recipe
 
 if TYPE_CHECKING:
@@ -34,11 +36,11 @@ def work(connection: Connection, lifeline: int, evaluator: Evaluator, dataset: "
         while True:
             jobs: Sequence[Job] = connection.recv()
             say(BEGUN)
-            say(DONE, list(evaluator.evaluate(jobs)))
+            say(DONE, list(measured(evaluator, jobs)))
     except (EOFError, ConnectionError):
         return
     except Exception as error:
-        say(ERROR, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}".rstrip(": "))
+        say(ERROR, type_and_text(error))
 
 
 def _end_with(lifeline: int) -> None:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Annotated, Any
 
-from nasrun.core.options import AtLeast, ConfigError
+from nasrun.core.options import AtLeast, ConfigError, error_line
 from nasrun.core.words import counted
 from nasrun.hardware.cluster import ClusterHardware
 
@@ -127,7 +127,7 @@ class RayCluster(ClusterHardware):
             yield
 
     def _unreachable(self, error: Exception) -> str:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = error_line(error)
         if self.address is None:
             return f"hardware=ray: no Ray cluster could be started on this machine ({reason})"
         return (

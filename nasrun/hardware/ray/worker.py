@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from nasrun.core import Job
+from nasrun.hardware.measuring import measured
 from nasrun.hardware.remote_worker import Message, Place, said_of, set_up
 from nasrun.hardware.worker_messages import BEGUN, DONE, ERROR, PROGRESS
 
@@ -50,6 +51,6 @@ class RayWorker:
             evaluator.on_progress = lambda progress: self._said.put((PROGRESS, progress))
             self._said.put((BEGUN, f"{os.uname().nodename}, process {os.getpid()}"))
             while True:
-                self._said.put((DONE, list(evaluator.evaluate(self._jobs.get()))))
+                self._said.put((DONE, list(measured(evaluator, self._jobs.get()))))
         except Exception as error:
             self._said.put((ERROR, said_of(error)))

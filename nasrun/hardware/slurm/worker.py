@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nasrun.core import Job
+from nasrun.hardware.measuring import measured
 from nasrun.hardware.remote_worker import Place, said_of, set_up
 from nasrun.hardware.slurm.link import connect
 from nasrun.hardware.worker_messages import BEGUN, DONE, ERROR, PROGRESS
@@ -64,7 +65,7 @@ class SlurmWorker(NamedTuple):
                 say(BEGUN, _name())
                 while True:
                     jobs: Sequence[Job] = connection.recv()
-                    say(DONE, list(evaluator.evaluate(jobs)))
+                    say(DONE, list(measured(evaluator, jobs)))
             except (EOFError, ConnectionError):
                 pass
             except Exception as error:

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from nasrun.core.options import ConfigError, check_section, nearest, show
+from nasrun.core.options import ConfigError, check_section, error_line, nearest, show
 from nasrun.reports.compare.question import Question
 from nasrun.reports.compare.runs import Comparison
 
@@ -73,7 +73,7 @@ def read_look(path: Path) -> Look:
     except OSError as error:
         raise ConfigError(f"--style {path}: cannot be read ({error.strerror})") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--style {path}: is not YAML ({' '.join(str(error).split())[:200]})") from error
+        raise ConfigError(f"--style {path}: is not YAML ({error_line(error)})") from error
     if not isinstance(content, Mapping):
         raise ConfigError(f"--style {path}: expected keys, such as labels, colours, order, width, height")
     look = Look(**check_section(Look, dict(content), ""))

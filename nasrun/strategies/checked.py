@@ -1,0 +1,80 @@
+"""Checks what a strategy answers, since it may be a user's own."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
+
+from nasrun.core import Genome, Measurement, Proposal, SearchSpace, Strategy, StrategyWrapper, Trial
+from nasrun.core.options import brief, first_line
+from nasrun.core.types import ORIGIN_RULE, WarmStart, is_origin
+
+WARM_STARTS = get_args(WarmStart)
+TOKENS = frozenset({int, str})
+
+
+class AnswerError(ValueError):
+    """A strategy proposed something invalid; the text names its class and what is wrong, in one line."""
+
+
+class Checked(StrategyWrapper):
+    """Passes on the proposals of a strategy if they are valid; else AnswerError.
+
+    Innermost of the wrappers, because the others rely on valid proposals. Genomes of nasrun's own strategies are not
+    validated.
+    """
+
+    def __init__(self, inner: Strategy, space: SearchSpace) -> None:
+        super().__init__(inner)
+        self._space, self._what = space, f"strategy: {type(inner).__name__}.ask"
+        # On large genomes it takes longer than all else of a trial; the tests do it for nasrun's strategies.
+        self._validates = not type(inner).__module__.startswith("nasrun.")
+        self._latest = -1
+
+    def ask(self, n: int) -> list[Proposal]:
+        proposals = self.inner.ask(n)
+        if not isinstance(proposals, list):
+            raise AnswerError(f"{self._what} returned {brief(proposals)}; expected a list of nasrun.Proposal")
+        if len(proposals) > n:
+            raise AnswerError(f"{self._what}({n}) returned {len(proposals)} proposals; expected at most {n}")
+        for proposal in proposals:
+            self._check(proposal)
+        return proposals
+
+    def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
+        self._latest = max(self._latest, trial.number)
+        self.inner.tell(trial, measurements)
+
+    def _check(self, proposal: Any) -> None:
+        if not isinstance(proposal, Proposal):
+            raise AnswerError(f"{self._what} returned [{brief(proposal)}]; expected a list of nasrun.Proposal")
+        genome = proposal.genome
+        plain = isinstance(genome, tuple) and TOKENS.issuperset(map(type, genome))  # the usual case, quickly
+        if not plain and not (isinstance(genome, tuple) and all(isinstance(token, int | str) for token in genome)):
+            raise self._wrong(proposal, "genome", "a tuple of int and str")
+        if self._validates:
+            self._validate(genome)
+        if not is_origin(proposal.origin):
+            raise self._wrong(proposal, "origin", ORIGIN_RULE)
+        for number in (proposal.parent, *proposal.partners):
+            if number is not None and (not isinstance(number, int) or not 0 <= number <= self._latest):
+                raise self._wrong(proposal, "partners" if proposal.partners else "parent", "trials that it was told")
+        if not isinstance(proposal.hparams, Mapping):
+            raise self._wrong(proposal, "hparams", "a mapping from names to values")
+        for name in ("budget", "horizon"):
+            number = getattr(proposal, name)
+            if number is not None and (not isinstance(number, int) or number < 1):
+                raise self._wrong(proposal, name, "epochs, a whole number from 1 on, or None")
+        if proposal.warm_start not in WARM_STARTS:
+            raise self._wrong(proposal, "warm_start", f"one of {', '.join(WARM_STARTS)}")
+        if proposal.warm_start != "none" and proposal.parent is None:
+            raise self._wrong(proposal, "parent", f"a trial to start from (warm_start={proposal.warm_start})")
+
+    def _validate(self, genome: Genome) -> None:
+        try:
+            self._space.validate(genome)
+        except Exception as error:  # a user's space may raise anything for a genome that is not its own
+            raise AnswerError(f"{self._what} returned the genome {brief(genome)}: {first_line(error)}") from error
+
+    def _wrong(self, proposal: Proposal, name: str, expected: str) -> AnswerError:
+        return AnswerError(
+            f"{self._what} returned a proposal with {name}={brief(getattr(proposal, name))}; expected {expected}"
+        )
