@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from nasrun.runner.errors import RunError
     from nasrun.storage.journal import JournalError
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __docformat__ = "google"
 
 _HOME = {

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from nasrun.core import Evaluator, Objective, SearchSpace, Task, seeding
 from nasrun.core.options import Above, ConfigError, Positive, show
 from nasrun.evaluators.costs import COSTS, WithCosts
-from nasrun.strategies.steering import ATTEMPTS, SteeredSpace, Steering
+from nasrun.strategies.steering import SteeredSpace, Steering
 from nasrun.strategies.wrappers import UNITS, Constraints
 
 CONSTRAINT_SAMPLES = 10_000
@@ -78,9 +78,7 @@ def check_constraints(constraints: Constraints, space: SearchSpace, task: Task, 
             "choose staged_cnn, sequential_cnn or mlp"
         )
     smallest = dict.fromkeys(limits, float("inf"))
-    # A steered space itself draws again if an architecture cannot be brought within the limits.
-    draws = CONSTRAINT_SAMPLES // ATTEMPTS if isinstance(space, SteeredSpace) else CONSTRAINT_SAMPLES
-    for _ in range(draws):
+    for _ in range(CONSTRAINT_SAMPLES // space.draws):
         price = constraints.price(space, space.sample(rng), task)
         if constraints.allow(price):
             return

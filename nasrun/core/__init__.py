@@ -4,7 +4,7 @@ A run asks a strategy for proposals, numbers them as trials, cuts each trial int
 hands the jobs to an executor whose evaluator measures them, and passes the measurements to the strategy.
 """
 
-from nasrun.core.interfaces import Evaluator, Executor, SharedEvaluator, Strategy, StrategyWrapper
+from nasrun.core.interfaces import Evaluator, Executor, SharedEvaluator, Strategy
 from nasrun.core.search_space import SearchSpace
 from nasrun.core.types import (
     CellGraph,
@@ -27,12 +27,14 @@ from nasrun.core.types import (
     WarmStart,
     WorkerState,
 )
+from nasrun.core.wrappers import EvaluatorWrapper, StrategyWrapper
 
 __all__ = [
     "CellGraph",
     "Cost",
     "Derivation",
     "Evaluator",
+    "EvaluatorWrapper",
     "Executor",
     "Genome",
     "Job",

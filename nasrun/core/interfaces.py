@@ -111,52 +111,6 @@ class Strategy(ABC):
         return {}
 
 
-class StrategyWrapper(Strategy):
-    """Wraps another strategy (`inner`) and delegates to it whatever a subclass does not override."""
-
-    def __init__(self, inner: Strategy) -> None:
-        self.inner = inner
-        self.initial, self.length, self.budgets = inner.initial, inner.length, inner.budgets
-        self.uses_checkpoints, self.multi_objective = inner.uses_checkpoints, inner.multi_objective
-        self.steerable, self.begins_known, self.inherits = inner.steerable, inner.begins_known, inner.inherits
-        self.draws_from_space, self.follows_derived = inner.draws_from_space, inner.follows_derived
-        self.reads_scores = inner.reads_scores
-
-    def ask(self, n: int) -> list[Proposal]:
-        return self.inner.ask(n)
-
-    def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
-        self.inner.tell(trial, measurements)
-
-    def reject(self, proposal: Proposal, reason: str) -> None:
-        self.inner.reject(proposal, reason)
-
-    def tell_derived(self, genome: Genome) -> None:
-        self.inner.tell_derived(genome)
-
-    @property
-    def done(self) -> bool:
-        return self.inner.done
-
-    def required_checkpoints(self) -> Collection[int]:
-        return self.inner.required_checkpoints()
-
-    def selected_trial(self) -> int | None:
-        return self.inner.selected_trial()
-
-    def epochs(self, trials: int) -> float | None:
-        return self.inner.epochs(trials)
-
-    def draw(self, rng: np.random.Generator) -> Genome | None:
-        return self.inner.draw(rng)
-
-    def messages(self) -> Sequence[str]:
-        return self.inner.messages()
-
-    def notes(self) -> Mapping[str, Any]:
-        return self.inner.notes()
-
-
 class Evaluator(ABC):
     """Evaluates architectures. It knows nothing of strategies, journals or tables."""
 

@@ -72,6 +72,12 @@ class SearchSpace(ABC):
     has_morphisms: bool = False
     """Whether some genomes can compute the function of another after a transfer of weights (`can_morph`, `morph`)."""
 
+    free_widths: int | None = None
+    """Number of widths, if a genome is determined by that many widths (`with_widths`); None for other spaces."""
+
+    draws: int = 1
+    """Maximum number of random genomes that `sample` draws to return one."""
+
     section: Mapping[str, Any] | None = None
     """The config of this space, `_target_` and options, from which archives build it again."""
 
@@ -128,6 +134,14 @@ class SearchSpace(ABC):
         genomes contain no widths. Used to scale genomes to limits (`nasrun.strategies.steering`).
         """
         return ()
+
+    def widths_of(self, genome: Genome) -> tuple[int, ...]:
+        """The widths in a genome, in the order of `width_positions`."""
+        return tuple(int(genome[position]) for position in self.width_positions(genome))
+
+    def with_widths(self, widths: Sequence[float]) -> Genome:
+        """The genome whose widths are nearest to the given ones. For spaces with `free_widths`."""
+        raise NotImplementedError
 
     def layers(self, genome: Genome) -> int:
         """Approximate depth in layers, used to predict latency. Default: the number of tokens."""

@@ -118,18 +118,18 @@ def _fetch_archive(url: str, published: Published, wanted: Sequence[File], cache
     resumed = part.exists()
     try:
         _get(url, part, published.archive_size)
-        wrong = _unpack(part, published.folder, wanted, cached)
+        wrong = unpack(part, published.folder, wanted, cached)
         if wrong and resumed:
             part.unlink()
             _get(url, part, published.archive_size)
-            wrong = _unpack(part, published.folder, wanted, cached)
+            wrong = unpack(part, published.folder, wanted, cached)
     except _TransferError as failed:
         return f"{url}: {failed}"
     part.unlink()
     return f"{url}: {wrong}" if wrong else None
 
 
-def _unpack(archive: Path, folder: str, wanted: Sequence[File], cached: Path) -> str | None:
+def unpack(archive: Path, folder: str, wanted: Sequence[File], cached: Path) -> str | None:
     """Extract the wanted members of a tar file to the cache, by name; all others are ignored."""
     missing = {f"{folder}/{file.name}": file for file in wanted}
     try:

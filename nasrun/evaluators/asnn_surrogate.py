@@ -8,7 +8,6 @@ import numpy as np
 from nasrun.core import Evaluator, Genome, Job, Measurement, SearchSpace
 from nasrun.core.options import Positive
 from nasrun.datasets import Dataset
-from nasrun.spaces.mlp.space import Mlp
 from nasrun.tables.asnn_surrogate import AsnnSurrogate
 
 DEPTHS = (2, 3)
@@ -36,10 +35,12 @@ class AsnnSimulation(Evaluator):
         *,
         repeats: Positive = 10,
     ) -> None:
-        if not isinstance(space, Mlp) or space.min_depth != space.max_depth or space.min_depth not in DEPTHS:
-            raise ValueError("_target_: the tables are of search_space=mlp with two or with three hidden layers")
+        if space.free_widths not in DEPTHS:
+            raise ValueError(
+                "_target_: the tables are of search_space=mlp with two or with three hidden layers, and one activation"
+            )
         self.repeats = repeats
-        self._space, self._task, self._depth = space, dataset.task, space.min_depth
+        self._space, self._task, self._depth = space, dataset.task, space.free_widths
         self._model: AsnnSurrogate | None = None
 
     def evaluate(self, jobs: Sequence[Job]) -> Iterator[Measurement]:
@@ -58,8 +59,7 @@ class AsnnSimulation(Evaluator):
     def _expected(self, genome: Genome) -> tuple[float, float]:
         if self._model is None:
             self._model = AsnnSurrogate(self._depth)
-        assert isinstance(self._space, Mlp)
-        widths = tuple(self._space.hidden(genome))
+        widths = self._space.widths_of(genome)
         return self._model.mean(widths), self._model.deviation(widths)
 
     def messages(self) -> Sequence[str]:

@@ -2,14 +2,14 @@
 
 import statistics
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nasrun.core import Evaluator, Genome, Job, Measurement, Progress, SearchSpace, Task, Trial
+from nasrun.core import Evaluator, EvaluatorWrapper, Genome, Job, Measurement, SearchSpace, Task, Trial
 from nasrun.core.options import ConfigError, type_and_text
 from nasrun.evaluators.latency_model import LatencyModel
 from nasrun.hardware.devices import Hardware, Runtime
@@ -20,7 +20,7 @@ from nasrun.hardware.measuring import measured
 from nasrun.hardware.onnx_program import onnx_call
 
 if TYPE_CHECKING:
-    import torch
+    pass
 
 LATENCY = "latency_ms"
 COSTS = ("parameters", "flops", LATENCY)
@@ -32,7 +32,7 @@ PYTORCH, ONNX, TABLE = "pytorch", "onnx", "table"
 """What runs a network whose latency is measured, or that it is added up."""
 
 
-class WithCosts(Evaluator):
+class WithCosts(EvaluatorWrapper):
     """Goes round an evaluator and adds `names`, of `COSTS`, to the metrics of every measurement that succeeded.
 
     The latency is measured once per architecture and process, before anything is trained: the median of 20 to 200
@@ -56,26 +56,15 @@ class WithCosts(Evaluator):
         names: Sequence[str],
         limit: float | None = None,
     ) -> None:
-        for name in Evaluator.__annotations__:
-            if name != "on_progress":
-                setattr(self, name, getattr(inner, name))
+        super().__init__(inner)
         self.metrics = (*inner.metrics, *(name for name in names if name not in inner.metrics))
-        self.inner, self._space, self._task, self._hardware = inner, space, task, hardware
+        self._space, self._task, self._hardware = space, task, hardware
         self._names, self._limit = names, limit
         self._runtime: Runtime | None = None
         self._by: str = hardware.latency_by
         self._table: LatencyTable | None = None
         self._latencies: dict[Hashable, float] = {}
         self._model: LatencyModel | None = None
-
-    @property
-    def on_progress(self) -> Callable[[Progress], None]:  # type: ignore[override]
-        """As of the evaluator within."""
-        return self.inner.on_progress
-
-    @on_progress.setter
-    def on_progress(self, call: Callable[[Progress], None]) -> None:
-        self.inner.on_progress = call
 
     def prepare(self, recorded: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Prepare the evaluator within; where a latency is to be measured, decide on what, and say it in the facts."""
@@ -123,26 +112,10 @@ class WithCosts(Evaluator):
         """Milliseconds that the network of a genome is expected to take; None before `prepare`, or without a limit."""
         return None if self._model is None else self._model.predict(self._space, genome, self._task)
 
-    def messages(self) -> Sequence[str]:
-        return self.inner.messages()
-
     @property
     def threads(self) -> tuple[int, int] | None:
         # Latencies are of one number of threads throughout.
         return None if LATENCY in self._names else self.inner.threads
-
-    def use_threads(self, threads: int | None) -> bool:
-        return self.inner.use_threads(threads)
-
-    def measure_also(self, names: Sequence[str]) -> None:
-        self.inner.measure_also(names)
-        self.metrics = (*self.metrics, *(name for name in self.inner.metrics if name not in self.metrics))
-
-    def deployed(self, network: "torch.nn.Module") -> "torch.nn.Module":
-        return self.inner.deployed(network)
-
-    def group(self, jobs: Sequence[Job]) -> Sequence[Job]:
-        return self.inner.group(jobs)
 
     def evaluate(self, jobs: Sequence[Job]) -> Iterator[Measurement]:
         costs: dict[tuple[int, int], tuple[dict[str, float], float]] = {}
@@ -203,27 +176,3 @@ class WithCosts(Evaluator):
                     torch.cuda.synchronize()
 
             return statistics.median(times_of(call, TIMED_SECONDS))
-
-    def final(self, job: Job) -> Mapping[str, Any]:
-        return self.inner.final(job)
-
-    def train_longer(self, job: Job, behind: int) -> Mapping[str, Any]:
-        return self.inner.train_longer(job, behind)
-
-    def train_on(self, job: Job, *, search_data: bool = False) -> Mapping[str, Any]:
-        return self.inner.train_on(job, search_data=search_data)
-
-    def test(self, job: Job) -> Mapping[str, Any]:
-        return self.inner.test(job)
-
-    def estimate(self, trial: Trial, timer: Callable[[], float] | None = None) -> float | None:
-        return self.inner.estimate(trial, timer)
-
-    def estimate_start(self, genome: Genome) -> float:
-        return self.inner.estimate_start(genome)
-
-    def work(self, epochs: int, horizon: int) -> float:
-        return self.inner.work(epochs, horizon)
-
-    def unsupported_budget_reason(self, budget: int) -> str | None:
-        return self.inner.unsupported_budget_reason(budget)

@@ -96,7 +96,7 @@ def draw_cells(graphs: Mapping[str, CellGraph]) -> "Figure":
     from."""
     from matplotlib.figure import Figure
 
-    places = [_places(graph) for graph in graphs.values()]
+    places = [node_places(graph) for graph in graphs.values()]
     width = max(x for found in places for x, _ in found.values()) + 1.6
     heights = [max(abs(y) for _, y in found.values()) * 2 + 1.4 for found in places]
     figure = Figure(figsize=(0.62 * width, 0.62 * sum(heights) + 0.7), dpi=160, layout="constrained", facecolor="white")
@@ -111,7 +111,7 @@ def draw_cells(graphs: Mapping[str, CellGraph]) -> "Figure":
     return figure
 
 
-def _places(graph: CellGraph) -> dict[int, tuple[float, float]]:
+def node_places(graph: CellGraph) -> dict[int, tuple[float, float]]:
     """Positions of the nodes: the inputs, then the blocks, then the output.
 
     A column for each depth, and a row for each node but the output, so that a line along its row meets no other node.

@@ -84,6 +84,7 @@ class RecipeGenes(WrappedSpace):
 
     def __init__(self, inner: SearchSpace, options: RecipeOptions) -> None:
         super().__init__(inner)
+        self.free_widths = None  # the factors are tokens too
         self._genes = {name: tuple(f"{value:g}" for value in values) for name, values in options.factors.items()}
         self._plain: Genome = ("1",) * len(self._genes)
         self.scaled_settings = tuple(self._genes)

@@ -26,6 +26,7 @@ class WrappedSpace(SearchSpace):
         self.skip, self.nothing, self.convolutions = inner.skip, inner.nothing, inner.convolutions
         self.scaled_settings = inner.scaled_settings
         self.has_morphisms = inner.has_morphisms
+        self.free_widths, self.draws = inner.free_widths, inner.draws
 
     def sample(self, rng: np.random.Generator) -> Genome:
         return self.inner.sample(rng)
@@ -50,6 +51,9 @@ class WrappedSpace(SearchSpace):
 
     def width_positions(self, genome: Genome) -> tuple[int, ...]:
         return self.inner.width_positions(genome)
+
+    def with_widths(self, widths: Sequence[float]) -> Genome:
+        return self.inner.with_widths(widths)
 
     def layers(self, genome: Genome) -> int:
         return self.inner.layers(genome)

@@ -45,12 +45,13 @@ Line = dict[str, Any]
 """A line as its JSON object; `nasrun.storage.events` interprets it."""
 
 
-_START = time.time() - time.monotonic()
+CLOCK_START = time.time() - time.monotonic()
+"""Seconds since 1970 at which the monotonic clock was 0, by the wall clock at the start of this process."""
 
 
 def now() -> float:
     """Seconds since 1970: wall-clock time at the start of this process, plus monotonic time since then."""
-    return _START + time.monotonic()
+    return CLOCK_START + time.monotonic()
 
 
 class JournalError(Exception):

@@ -134,6 +134,7 @@ class SteeredSpace(WrappedSpace):
 
     def __init__(self, inner: SearchSpace, steering: Steering) -> None:
         super().__init__(inner)
+        self.draws = ATTEMPTS
         self._steering = self._whole = steering
         self.mutations = {name: partial(self._mutate, mutation) for name, mutation in inner.mutations.items()}
 

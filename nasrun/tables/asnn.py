@@ -6,17 +6,24 @@ measured on MNIST's test set, and compares networks by it. Therefore it serves a
 no separate test accuracy.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from nasrun.core import Genome, SearchSpace
+from nasrun.core.home import at_home
+from nasrun.storage.journal import JournalError
+from nasrun.storage.records import read_run
 from nasrun.tables.base import ShippedTable, Trainings
 
 PARTS = ("two_layer", "three_layer", "predictions")
 INPUTS, OUTPUTS = 28 * 28, 10
 ACTIVATION = "relu"
 TRAININGS = 10
+SHIPPED = ("two_layer", "three_layer")
+"""The grids of the paper. Its suggestions, which the shipped file also holds, are left out."""
+
+Widths = tuple[int, ...]
 UNITS = 10_000
 """Accuracies are printed with four decimals, and stored as integers in units of the last one."""
 
@@ -60,3 +67,34 @@ class Asnn(ShippedTable):
     def rows_of(self, part: str) -> np.ndarray:
         """The rows of one of `PARTS`, in the order of the paper's table."""
         return np.flatnonzero(self.arrays["part"] == PARTS.index(part))
+
+
+def measured_widths(source: str, depth: int, metric: str) -> Iterator[tuple[Widths, list[float]]]:
+    """The widths of dense networks of a depth and the values of a metric that their repeats have.
+
+    `source`: one of `SHIPPED`, or the directory of a run. ValueError if it is neither.
+    """
+    if source in SHIPPED:
+        shipped = Asnn()
+        shipped.load()
+        for row in shipped.rows_of(source).tolist():
+            widths = tuple(width for width in shipped.arrays["widths"][row].tolist() if width)
+            if len(widths) == depth:
+                yield widths, (shipped.arrays["accuracies"][row] / UNITS).tolist()
+        return
+    try:
+        run = read_run(at_home(source))
+    except OSError:
+        raise ValueError(f"neither a run directory nor one of {', '.join(SHIPPED)}") from None
+    except JournalError as error:
+        raise ValueError(str(error)) from None
+    for record in run.trials.values():
+        found = widths_of(record.trial.proposal.genome, depth)
+        if record.trial.proposal.reuse_of is None and found is not None:
+            yield found, record.values(metric)
+
+
+def widths_of(genome: Genome, depth: int) -> Widths | None:
+    """The widths of a genome `(depth, width, ...)` of dense layers; None for any other genome."""
+    numbers = tuple(token for token in genome if isinstance(token, int))
+    return numbers[1:] if len(numbers) == len(genome) == depth + 1 and numbers[0] == depth else None

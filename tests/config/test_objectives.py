@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from nasrun.config.build import build, rebuild
 from nasrun.config.compose import compose_config, task_config
 from nasrun.config.overrides import in_full
-from nasrun.core import Evaluator, Job, Measurement, Objective, Proposal, Trial
+from nasrun.core import Evaluator, EvaluatorWrapper, Job, Measurement, Objective, Proposal, Trial
 from nasrun.core.options import ConfigError
 from nasrun.evaluators.costs import WithCosts
 from nasrun.evaluators.synthetic import Synthetic
@@ -216,7 +216,7 @@ def job(setup: Any, number: int = 0, repeat: int = 0) -> Job:
 
 def test_every_part_of_an_evaluator_is_that_of_the_one_within() -> None:
     parts = {name for name in vars(Evaluator) if not name.startswith("_")}
-    assert parts <= {*vars(WithCosts), *Evaluator.__annotations__}, "WithCosts has to hand it on"
+    assert parts <= {*vars(EvaluatorWrapper), *Evaluator.__annotations__}, "EvaluatorWrapper has to hand it on"
     setup = setup_of("objective.metric=latency_ms", "evaluator.repeats=3")
     assert isinstance(setup.evaluator, WithCosts)
     assert setup.evaluator.repeats == 3

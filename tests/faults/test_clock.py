@@ -73,7 +73,7 @@ def test_a_clock_that_is_set_between_stop_and_resume(
     directory = run(tmp_path / "run", "trials=30")
     wanted = results(directory)
     cut(directory, "tell", 12)
-    monkeypatch.setattr(journal, "_START", journal._START + jump)
+    monkeypatch.setattr(journal, "CLOCK_START", journal.CLOCK_START + jump)
     resume(directory, {})
     assert results(directory) == wanted
     assert 0 < json.loads((directory / "summary.json").read_text())["wall_seconds"] < 60

@@ -14,7 +14,7 @@ import pytest
 
 from nasrun.datasets.arrays import Arrays
 from nasrun.datasets.base import DatasetError
-from nasrun.datasets.download import _unpack
+from nasrun.datasets.download import unpack
 from nasrun.datasets.files import File
 from nasrun.datasets.image_folder import ImageFolder
 from nasrun.datasets.pictures import picture_shape, read_picture
@@ -205,7 +205,7 @@ def test_a_downloaded_archive_writes_its_own_files_and_no_others(tmp_path: Path)
         member = tarfile.TarInfo("set/good")
         member.size = len(good)
         tar.addfile(member, io.BytesIO(good))
-    assert _unpack(archive, "set", wanted, cached) is None
+    assert unpack(archive, "set", wanted, cached) is None
     assert [path.read_bytes() for path in cached.iterdir()] == [good]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "x.tar"]
     assert not Path("/tmp/nasrun-evil").exists()

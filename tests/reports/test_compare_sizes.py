@@ -9,7 +9,7 @@ import pytest
 from nasrun.core import Objective
 from nasrun.core.options import ConfigError
 from nasrun.reports.compare.runs import ComparedRun, Comparison, compare_runs
-from nasrun.reports.compare.sizes import Size, _beats, sizes
+from nasrun.reports.compare.sizes import Size, beats, sizes
 from tests.reports.test_compare_runs import run
 
 LIMITS = (20_000, 60_000, 200_000)
@@ -48,10 +48,10 @@ def test_a_sweep_over_limits_shows_sizes_and_the_front(sweep: Path) -> None:
 
 def test_a_group_beats_others_by_size_and_value() -> None:
     small, large = (Size("", 1, size, None, "test_accuracy", value, False) for size, value in ((10, 0.5), (20, 0.4)))
-    assert _beats(small, large, 1.0)
-    assert not _beats(large, small, 1.0)
-    assert not _beats(small, large, -1.0)  # of a loss, lower is better
-    assert not _beats(small, small, 1.0)
+    assert beats(small, large, 1.0)
+    assert not beats(large, small, 1.0)
+    assert not beats(small, large, -1.0)  # of a loss, lower is better
+    assert not beats(small, small, 1.0)
 
 
 def test_the_command_writes_and_shows_them(sweep: Path, tmp_path: Path, nasrun_inprocess: Callable) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from nasrun.core import Measurement, Objective, Proposal, Trial
 from nasrun.reports.plots import write_plots
-from nasrun.reports.shared_plots import _places, draw_cells, draw_sampled, moving_average
+from nasrun.reports.shared_plots import draw_cells, draw_sampled, moving_average, node_places
 from nasrun.reports.shared_table import write_shared
 from nasrun.spaces.micro_cell.encoding import loose_ends
 from nasrun.spaces.micro_cell.space import MicroCell
@@ -45,7 +45,7 @@ def test_a_cell_is_drawn_with_all_its_lines(seed: int) -> None:
     figure = draw_cells(graphs)
     assert [axes.get_title("left") for axes in figure.axes] == ["Convolution cell", "Reduction cell"]
     for axes, cell, graph in zip(figure.axes, space.cells(genome), graphs.values(), strict=True):
-        places = _places(graph)
+        places = node_places(graph)
         assert len(set(places.values())) == len(places)
         rows = [y for node, (_, y) in places.items() if node < len(places) - 1]
         assert len(set(rows)) == len(rows)

@@ -26,8 +26,8 @@ def test_samples_are_even_over_octaves_over_widths_and_over_depths() -> None:
         deep(),
     )
     drawn = [
-        counts([int(log2(width)) for _ in range(4000) for width in octaves.hidden(octaves.sample(rng))]),
-        counts([width // 64 for _ in range(4000) for width in even.hidden(even.sample(rng))]),
+        counts([int(log2(width)) for _ in range(4000) for width in octaves.widths_of(octaves.sample(rng))]),
+        counts([width // 64 for _ in range(4000) for width in even.widths_of(even.sample(rng))]),
         counts([int(depths.sample(rng)[0]) for _ in range(4000)]),
     ]
     assert [len(shares) for shares in drawn] == [5, 7, 4]
@@ -55,7 +55,7 @@ def test_mutations_change_what_they_are_called_after(chosen: Mlp, seed: int) -> 
         parent = chosen.sample(rng)
         child = mutate(parent, rng)
         chosen.validate(child)
-        before, after = chosen.hidden(parent), chosen.hidden(child)
+        before, after = chosen.widths_of(parent), chosen.widths_of(child)
         if name == "activation":
             assert before == after
             assert parent[-1] != child[-1]
@@ -103,8 +103,8 @@ def test_a_crossover_has_layers_of_its_parents_in_their_places(chosen: Mlp, seed
     child = chosen.crossover(first, second, rng)
     chosen.validate(child)
     assert child[0] in (first[0], second[0])
-    parents = [chosen.hidden(first), chosen.hidden(second)]
-    for place, width in enumerate(chosen.hidden(child)):
+    parents = [chosen.widths_of(first), chosen.widths_of(second)]
+    for place, width in enumerate(chosen.widths_of(child)):
         assert width in {parent[place] for parent in parents if place < len(parent)}
     assert child[1 + int(child[0]) :] in (first[1 + int(first[0]) :], second[1 + int(second[0]) :])
 

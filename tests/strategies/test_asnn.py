@@ -233,7 +233,7 @@ def test_a_training_that_goes_astray_is_survived() -> None:
         (("search_space.min_depth=1",), "strategy._target_: asnn suggests only widths"),
         (("search_space.activations=[relu,tanh]",), "strategy._target_: asnn suggests only widths"),
         (("strategy.grid=null",), "strategy.table=null: nothing to learn from; set table or grid"),
-        (("strategy.grid=[16,4]",), "strategy.grid=4: not a width of the search space; expected a width from 8 to 512"),
+        (("strategy.grid=[16,4]",), "strategy.grid=4: not a width of the search space; the nearest one is 8"),
         (("strategy.grid=[]",), "strategy.grid=[]: must not be empty"),
         (("strategy.widening=1",), "strategy.widening=1: must be above 1"),
         (("strategy.loss=mean",), "strategy.loss=mean: unknown"),

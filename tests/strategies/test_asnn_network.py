@@ -16,7 +16,8 @@ from nasrun.storage import journal
 from nasrun.storage.events import RunStarted
 from nasrun.storage.journal import Journal
 from nasrun.strategies.asnn.network import Ensemble, NetworkSettings
-from nasrun.strategies.asnn.table import MeasuredTable, widths_of
+from nasrun.strategies.asnn.table import MeasuredTable
+from nasrun.tables.asnn import widths_of
 from tests.support import run_in, setup_of
 
 

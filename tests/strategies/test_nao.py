@@ -13,7 +13,7 @@ from nasrun.core import Objective, Proposal, Trial
 from nasrun.spaces.nasbench201.space import NASBench201
 from nasrun.strategies.nao.network import ArchitectureModel, ArchitectureNetworks
 from nasrun.strategies.nao.settings import NetworkSettings
-from nasrun.strategies.nao.strategy import NAO, Slots
+from nasrun.strategies.nao.strategy import NAO, SlotCoder
 from nasrun.strategies.predictor.reading import shares_below
 from tests.strategies.words import ok
 from tests.support import setup_of, with_options
@@ -27,16 +27,16 @@ def worth(genome: Sequence[Any]) -> float:
 
 
 @pytest.fixture(scope="module")
-def learned() -> tuple[ArchitectureModel, Slots, list[Any]]:
+def learned() -> tuple[ArchitectureModel, SlotCoder, list[Any]]:
     """A model of 150 cells."""
     space, rng = NASBench201(), np.random.default_rng(0)
     cells = [space.sample(rng) for _ in range(150)]
-    slots = Slots(space)
+    slots = SlotCoder(space)
     targets = shares_below([worth(cell) for cell in cells])
     return ArchitectureModel([slots.of(cell) for cell in cells], targets, slots.count, SETTINGS, 0), slots, cells
 
 
-def test_scores_of_other_cells_are_predicted(learned: tuple[ArchitectureModel, Slots, list[Any]]) -> None:
+def test_scores_of_other_cells_are_predicted(learned: tuple[ArchitectureModel, SlotCoder, list[Any]]) -> None:
     model, slots, _ = learned
     space, rng = NASBench201(), np.random.default_rng(1)
     others = [space.sample(rng) for _ in range(100)]
@@ -44,14 +44,14 @@ def test_scores_of_other_cells_are_predicted(learned: tuple[ArchitectureModel, S
     assert np.corrcoef(predicted, [worth(cell) for cell in others])[0, 1] > 0.8
 
 
-def test_without_a_step_what_was_read_is_written(learned: tuple[ArchitectureModel, Slots, list[Any]]) -> None:
+def test_without_a_step_what_was_read_is_written(learned: tuple[ArchitectureModel, SlotCoder, list[Any]]) -> None:
     model, slots, cells = learned
     read = cells[:40]
     written = slots.genomes(model.uphill([slots.of(cell) for cell in read], 0.0, slots.legal))
     assert np.mean([one == cell for one, cell in zip(written, read, strict=True)]) > 0.9
 
 
-def test_steps_lead_uphill(learned: tuple[ArchitectureModel, Slots, list[Any]]) -> None:
+def test_steps_lead_uphill(learned: tuple[ArchitectureModel, SlotCoder, list[Any]]) -> None:
     model, slots, cells = learned
     poor = [cell for cell in cells if worth(cell) <= 1][:30]
     moved = slots.genomes(model.uphill([slots.of(cell) for cell in poor], 2.0, slots.legal))
@@ -117,7 +117,7 @@ def test_good_cells_are_found() -> None:
 def test_spaces_of_any_length_are_read_and_written(name: str) -> None:
     """Tokens that the vocabulary does not know are written only where there are no others."""
     space = setup_of(f"search_space={name}").space
-    rng, slots = np.random.default_rng(0), Slots(space)
+    rng, slots = np.random.default_rng(0), SlotCoder(space)
     cells = [space.sample(rng) for _ in range(6)]
     model = ArchitectureModel(
         [slots.of(cell) for cell in cells], np.linspace(0, 1, 6), slots.count, NetworkSettings(steps=3, hidden=16), 0

@@ -30,7 +30,7 @@ STORE_BYTES = 100 * 2**20
 """Shared memory of a local cluster besides the data; Ray needs at least 75 MiB."""
 STARTS = 3
 """Attempts to start a local cluster: on a busy machine its processes may exceed Ray's own limit of 15 s."""
-KNOCK_SECONDS = 10.0
+CONNECT_SECONDS = 10.0
 QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
@@ -160,7 +160,7 @@ def environment(wanted: Mapping[str, str]) -> Iterator[None]:
 def _check_reachable(address: str) -> None:
     """OSError or ValueError if nothing listens at an address; Ray would try for a minute, with much output."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
-    socket.create_connection((host, int(port)), timeout=KNOCK_SECONDS).close()
+    socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
 
 
 @contextlib.contextmanager
@@ -197,13 +197,13 @@ def short_folder() -> Iterator[str]:
     with tempfile.TemporaryDirectory(
         prefix="nasrun-", dir=place if len(place) < LONGEST_FOLDER - 16 else "/tmp"
     ) as folder:
-        keeper = subprocess.Popen(
+        client = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", CLEANUP_SCRIPT, folder], stdin=subprocess.PIPE, start_new_session=True
         )
         try:
             yield folder
         finally:
-            keeper.communicate(b"done")
+            client.communicate(b"done")
 
 
 _KEY: dict[str, str] = {}

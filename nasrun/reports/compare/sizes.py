@@ -39,7 +39,7 @@ def sizes(comparison: Comparison) -> list[Size]:
     larger_is_better = measure == "test_accuracy" or comparison.objective.mode == "max"
     found = [_size(group, runs, measure, comparison) for group, runs in comparison.groups.items()]
     sign = 1.0 if larger_is_better else -1.0
-    marked = [one._replace(on_front=not any(_beats(other, one, sign) for other in found)) for one in found]
+    marked = [one._replace(on_front=not any(beats(other, one, sign) for other in found)) for one in found]
     return sorted(marked, key=lambda one: (one.parameters, -sign * one.value))
 
 
@@ -52,7 +52,9 @@ def _size(group: str, runs: Sequence[ComparedRun], measure: str, comparison: Com
     return Size(group, len(runs), parameters, mean_flops, measure, float(np.mean(values)), on_front=False)
 
 
-def _beats(one: Size, other: Size, sign: float) -> bool:
+def beats(one: Size, other: Size, sign: float) -> bool:
+    """Whether one is at most as large as the other and at least as good, and not equal to it. `sign`: 1 if higher
+    values are better, else -1."""
     smaller, better = one.parameters <= other.parameters, sign * one.value >= sign * other.value
     return smaller and better and (one.parameters, one.value) != (other.parameters, other.value)
 

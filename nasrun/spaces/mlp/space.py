@@ -5,7 +5,7 @@ Architectures from Performance Distributions" is based (section 3). Only `build`
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -67,6 +67,7 @@ class Mlp(SearchSpace):
         self.min_depth, self.max_depth, self.dropout, self.last_linear = min_depth, max_depth, dropout, last_linear
         self.widths = Widths(range(min_width, max_width + 1), scale) if widths is None else Widths(widths, "places")
         self.activations: tuple[Token, ...] = tuple(activations or ["relu"])
+        self.free_widths = min_depth if min_depth == max_depth and len(self.activations) == 1 else None
         self._depths = tuple(range(min_depth, max_depth + 1))
         self._tail = 1 if len(self.activations) > 1 else 0  # tokens after the widths
         self.mutations = self._mutations()
@@ -92,7 +93,7 @@ class Mlp(SearchSpace):
 
     def crossover(self, first: Genome, second: Genome, rng: np.random.Generator) -> Genome:
         """Depth and activation of either parent; each layer that both have from either, the others from the deeper."""
-        ours, theirs = self.hidden(first), self.hidden(second)
+        ours, theirs = self.widths_of(first), self.widths_of(second)
         deeper = ours if len(ours) > len(theirs) else theirs
         depth = len(ours) if rng.random() < 0.5 else len(theirs)
         shared = [a if rng.random() < 0.5 else b for a, b in zip(ours, theirs, strict=False)]
@@ -111,7 +112,7 @@ class Mlp(SearchSpace):
 
     def _swap(self, genome: Genome, rng: np.random.Generator) -> Genome:
         """Exchange two layers of different widths, uniform over such pairs."""
-        widths = self.hidden(genome)
+        widths = self.widths_of(genome)
         places = range(len(widths))
         pairs = [(i, j) for i in places for j in places if i < j and widths[i] != widths[j]]
         if not pairs:
@@ -167,7 +168,7 @@ class Mlp(SearchSpace):
         several. An entry is the middle of its value's share of [0, 1]; for a width of a range it is `Widths.entry`."""
         depth = int(genome[0])
         entries = [(depth - self.min_depth + 0.5) / len(self._depths)] if len(self._depths) > 1 else []
-        entries += [self.widths.entry(int(width)) for width in self.hidden(genome)]
+        entries += [self.widths.entry(int(width)) for width in self.widths_of(genome)]
         entries += [0.0] * (self.max_depth - depth)
         if self._tail:
             entries.append((self.activations.index(genome[-1]) + 0.5) / len(self.activations))
@@ -242,24 +243,23 @@ class Mlp(SearchSpace):
             raise ValueError(f"character {position} (activation): expected {_either(self.activations)}; got {found}")
         return (len(widths), *widths, tail)
 
-    def hidden(self, genome: Genome) -> list[int]:
-        """The widths of the hidden layers of a genome, in order."""
-        return [int(width) for width in genome[1 : 1 + int(genome[0])]]
-
     def width_positions(self, genome: Genome) -> tuple[int, ...]:
         """The positions of the widths of the hidden layers."""
         return tuple(range(1, 1 + int(genome[0])))
 
+    def with_widths(self, widths: Sequence[float]) -> Genome:
+        return (len(widths), *map(self.widths.nearest, widths))
+
     def cost(self, genome: Genome, task: Task) -> Cost:
         """Trainable parameters, weights and biases; and FLOPs of one input, two per weight. FLOPs leave out biases,
         activations and dropout, as does `torch.utils.flop_counter`."""
-        sizes = [task.channels * task.height * task.width, *self.hidden(genome), task.outputs]
+        sizes = [task.channels * task.height * task.width, *self.widths_of(genome), task.outputs]
         weights = sum(before * after for before, after in pairwise(sizes))
         return Cost(weights + sum(sizes[1:]), 2 * weights)
 
     def peak_values(self, genome: Genome, task: Task) -> int:
         """The largest sum of a layer's inputs and outputs."""
-        sizes = [task.channels * task.height * task.width, *self.hidden(genome), task.outputs]
+        sizes = [task.channels * task.height * task.width, *self.widths_of(genome), task.outputs]
         return max(before + after for before, after in pairwise(sizes))
 
     def build(self, genome: Genome, task: Task) -> "torch.nn.Module":
@@ -271,7 +271,7 @@ class Mlp(SearchSpace):
         inputs = task.channels * task.height * task.width
         return dense_network(
             inputs,
-            self.hidden(genome),
+            self.widths_of(genome),
             activation,
             dropout=self.dropout,
             outputs=task.outputs,

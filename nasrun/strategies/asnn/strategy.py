@@ -10,9 +10,9 @@ import numpy as np
 
 from nasrun.core import Genome, Measurement, Objective, Origin, Proposal, SearchSpace, Strategy, Trial
 from nasrun.core.options import Above, AtLeast, IsPath, NotEmpty, Positive
-from nasrun.spaces.mlp.space import Mlp
 from nasrun.strategies.asnn.network import WIDEST, Ensemble, NetworkSettings
-from nasrun.strategies.asnn.table import SHIPPED, MeasuredTable, Widths
+from nasrun.strategies.asnn.table import MeasuredTable
+from nasrun.tables.asnn import SHIPPED, Widths
 
 
 class Trained(NamedTuple):
@@ -67,17 +67,18 @@ class Asnn(Strategy):
         spread: Annotated[float, AtLeast(0)] = 0.05,
         **settings: Any,
     ) -> None:
-        if not isinstance(space, Mlp) or space.min_depth != space.max_depth or len(space.activations) > 1:
+        if space.free_widths is None:
             raise ValueError(
                 "_target_: asnn suggests only widths; it needs search_space=mlp with one depth and one activation"
             )
         if table is None and grid is None:
             raise ValueError("table=null: nothing to learn from; set table or grid")
         for width in grid or ():
-            if width not in space.widths:
-                raise ValueError(f"grid={width}: not a width of the search space; expected {space.widths}")
+            nearest = space.widths_of(space.with_widths([width] * space.free_widths))[0]
+            if width != nearest:
+                raise ValueError(f"grid={width}: not a width of the search space; the nearest one is {nearest}")
         self._settings = NetworkSettings(**settings)
-        self._space, self._depth, self._objective, self._rng = space, space.min_depth, objective, rng
+        self._space, self._depth, self._objective, self._rng = space, space.free_widths, objective, rng
         self._rounds, self._suggestions, self._suggest, self._widening = rounds, suggestions, suggest, widening
         self._headroom, self._spread = headroom, spread
         self._table = MeasuredTable(self._depth, objective)
@@ -97,7 +98,7 @@ class Asnn(Strategy):
         proposals: list[Proposal] = []
         while len(proposals) < n and not self.done:
             if self._grid:
-                genome: Genome = (self._depth, *self._grid.popleft())
+                genome: Genome = self._space.with_widths(self._grid.popleft())
                 origin = Origin.GRID
             elif self._left:
                 found = self._next_suggestion()
@@ -120,12 +121,12 @@ class Asnn(Strategy):
         if measurements[0].status == "infeasible":
             self._left += trial.proposal.origin != Origin.GRID
         values = [m.metrics[self._objective.metric] for m in measurements if m.status == "ok"]
-        self._table.add(tuple(self._space.hidden(trial.proposal.genome)), values)
+        self._table.add(self._space.widths_of(trial.proposal.genome), values)
 
     def reject(self, proposal: Proposal, reason: str) -> None:
         self._waiting -= 1
         self._left += proposal.origin != Origin.GRID
-        self._table.add(tuple(self._space.hidden(proposal.genome)), [])
+        self._table.add(self._space.widths_of(proposal.genome), [])
 
     @property
     def done(self) -> bool:
@@ -145,7 +146,7 @@ class Asnn(Strategy):
         if len(self._table) > 1:
             best, scores = self._table.best
             self._first_best = self._first_best or best
-            note |= {"best": self._format(best), "best_mean": self._table.value(float(np.mean(scores)))}
+            note |= {"best": "-".join(map(str, best)), "best_mean": self._table.value(float(np.mean(scores)))}
             if self._suggest == "network":
                 inputs, widths = self._table.augmented(self._settings.rows, self._rng)
                 ensemble = Ensemble(inputs, widths, self._settings, int(self._rng.integers(2**62)))
@@ -170,7 +171,7 @@ class Asnn(Strategy):
             origin, wanted = Origin.WIDENED, np.array(self._first_best) * factor
         if np.isfinite(wanted).all():
             note["widths"] = wanted.tolist()
-            start: Genome = (self._depth, *map(self._space.widths.nearest, wanted.tolist()))
+            start: Genome = self._space.with_widths(wanted.tolist())
         else:
             origin, start = Origin.SAMPLE, self._space.sample(self._rng)
         genome = self._nearest_new(start)
@@ -194,7 +195,4 @@ class Asnn(Strategy):
         return None
 
     def _is_new(self, genome: Genome) -> bool:
-        return genome not in self._proposed and tuple(self._space.hidden(genome)) not in self._table
-
-    def _format(self, widths: Widths) -> str:
-        return self._space.format((self._depth, *widths))
+        return genome not in self._proposed and self._space.widths_of(genome) not in self._table

@@ -4,19 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nasrun.core import Genome, Objective
+from nasrun.core import Objective
 from nasrun.core.averages import exact_mean
-from nasrun.core.home import at_home
 from nasrun.core.options import show
 from nasrun.core.words import counted
-from nasrun.storage.journal import JournalError
-from nasrun.storage.records import read_run
-from nasrun.tables.asnn import UNITS, Asnn
-
-SHIPPED = ("two_layer", "three_layer")
-"""The grids of the paper. Its suggestions, which the shipped file also holds, are left out."""
-
-Widths = tuple[int, ...]
+from nasrun.tables.asnn import Widths, measured_widths
 
 
 class MeasuredTable:
@@ -84,33 +76,11 @@ class MeasuredTable:
         with `table=`, if there are none.
         """
         given = f"table={show(source)}"
-        if source in SHIPPED:
-            self._load_shipped(source)
-        else:
-            try:
-                run = read_run(at_home(source))
-            except (OSError, JournalError) as error:
-                hint = f"neither a run directory nor one of {', '.join(SHIPPED)}"
-                reason = hint if isinstance(error, OSError) else str(error)
-                raise ValueError(f"{given}: {reason}") from None
-            for record in run.trials.values():
-                genome, reused = record.trial.proposal.genome, record.trial.proposal.reuse_of
-                if reused is None and (widths := widths_of(genome, self._depth)):
-                    self.add(widths, record.values(self._objective.metric))
+        try:
+            for widths, values in measured_widths(source, self._depth, self._objective.metric):
+                self.add(widths, values)
+        except ValueError as error:
+            raise ValueError(f"{given}: {error}") from None
         if not self._scores:
             what = f"architectures of {counted(self._depth, 'layer')} with {self._objective.metric}"
             raise ValueError(f"{given}: holds no {what}, as the search space has")
-
-    def _load_shipped(self, part: str) -> None:
-        shipped = Asnn()
-        shipped.load()
-        for row in shipped.rows_of(part).tolist():
-            widths = tuple(width for width in shipped.arrays["widths"][row].tolist() if width)
-            if len(widths) == self._depth:
-                self.add(widths, (shipped.arrays["accuracies"][row] / UNITS).tolist())
-
-
-def widths_of(genome: Genome, depth: int) -> Widths | None:
-    """The widths of a genome `(depth, width, ...)` of dense layers; None for any other genome."""
-    numbers = tuple(token for token in genome if isinstance(token, int))
-    return numbers[1:] if len(numbers) == len(genome) == depth + 1 and numbers[0] == depth else None

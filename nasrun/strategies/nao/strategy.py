@@ -57,7 +57,7 @@ class NAO(ModelSearch):
         climbing: Climbing = Climbing(),
         networks: NetworkSettings = NetworkSettings(),
     ) -> None:
-        self._slots = Slots(space)
+        self._slots = SlotCoder(space)
         super().__init__(space, objective, rng, StartingGenomes(space, start, initial), initial, self._slots.of)
         self.begins_known = self._first.known
         self._climbing, self._networks = climbing, networks
@@ -101,7 +101,7 @@ class NAO(ModelSearch):
         return list(found.values())
 
 
-class Slots:
+class SlotCoder:
     """Translates genomes to slots of a vocabulary, and back."""
 
     def __init__(self, space: SearchSpace) -> None:
