@@ -164,12 +164,12 @@ def _kept_trial(directory: Path, run: RunRecords, number: int) -> tuple[TrialRec
     """The record of a trial and the weights file of its first repeat, or of the trial whose result it copied."""
     kept = _kept(directory, run)
     if number not in run.trials:
-        raise ConfigError(f"--trial {number}: no such trial; weights exist for {_listed(kept)}")
+        raise ConfigError(f"trial {number}: no such trial; weights exist for {_listed(kept)}")
     source = run.trials[number].trial.proposal.reuse_of
     source = number if source is None else source
     if source not in kept:
         raise ConfigError(
-            f"--trial {number}: its weights were not kept, only those of {_listed(kept)}; output.keep=all keeps all"
+            f"trial {number}: its weights were not kept, only those of {_listed(kept)}; output.keep=all keeps all"
         )
     return run.trials[number], CheckpointStore(directory, "none").files(source)[0]
 

@@ -79,7 +79,7 @@ REFUSED = [
     (int | None, "x", "expected a whole number or null"),
     (int | None, True, "expected a whole number or null"),
     (Positive | None, 0, "must be at least 1"),
-    (Positive | None, "x", "expected a whole number that must be at least 1 or null"),
+    (Positive | None, "x", "expected a whole number (must be at least 1) or null"),
     (Literal["max", "min"], "maximum", "unknown; did you mean 'max'?"),
     (Literal["max", "min"], "best", "unknown; known: max, min"),
     (Literal["max", "min"], 3, "expected one of max, min"),
@@ -166,7 +166,7 @@ class Outer:
 
 def test_options_are_the_keyword_only_arguments_and_those_of_the_settings() -> None:
     assert list(options(Outer)) == ["count", "name", "rate"]
-    assert describe(options(Outer)["count"].annotation) == "a whole number that must be at least 1"
+    assert describe(options(Outer)["count"].annotation) == "a whole number (must be at least 1)"
 
 
 def test_section_is_checked_and_converted() -> None:
@@ -179,7 +179,7 @@ def test_section_is_checked_and_converted() -> None:
         ({"count": 1, "nam": "x"}, "outer.nam: no such key; did you mean 'name'?"),
         ({"count": 1, "runtime": "x"}, "outer.runtime: no such key; known: count, name, rate"),
         ({"count": 1, "rate": 2}, "outer.rate=2: must be from 0 to 1"),
-        ({"name": "x"}, "outer.count: missing; expected a whole number that must be at least 1"),
+        ({"name": "x"}, "outer.count: missing; expected a whole number (must be at least 1)"),
     ],
 )
 def test_section_is_refused(values: dict[str, Any], text: str) -> None:

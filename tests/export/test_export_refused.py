@@ -21,7 +21,7 @@ MISTAKES = [
     ("export gone", "gone: no such directory; usage: nasrun export DIR"),
     ("export .", ".: holds no run (it has no journal.jsonl)"),
     ("export run --format tflite", "--format tflite: unknown; known: onnx, pt2, safetensors, python, all"),
-    ("export run --trial 7", "--trial 7: no such trial; weights exist for trials"),
+    ("export run --trial 7", "trial 7: no such trial; weights exist for trials"),
     ("export run --trial x", "argument --trial: invalid int value: 'x'"),
     ("export run format=onnx", "format: cannot be changed here"),
     ("export run --out run/trials.csv", "run/trials.csv: cannot be written to"),

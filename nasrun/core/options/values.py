@@ -117,7 +117,7 @@ def describe(kind: Any) -> str:
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
         rules = [rule.refuse(float("-inf")) for rule in arguments[1:] if not isinstance(rule, NotEmpty)]
-        return " ".join([describe(arguments[0]), *(f"that {rule}" for rule in rules if rule)])
+        return " ".join([describe(arguments[0]), *(f"({rule})" for rule in rules if rule)])
     if origin is Literal:
         return f"{'one of ' if len(arguments) > 1 else ''}{', '.join(map(str, arguments))}"
     if origin in (Union, types.UnionType):
