@@ -164,24 +164,19 @@ def test_all_trials_failing_is_survived(strategy: str) -> None:
     assert setup.strategy.ask(1)
 
 
-@pytest.mark.parametrize(
-    "strategy",
-    [
-        pytest.param(name, marks=[pytest.mark.slow] if name in LEARNING_LONG else [])
-        for name in options("strategy")
-        if name not in SEEDLESS + SPARING
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", [name for name in options("strategy") if name not in SEEDLESS + SPARING])
 def test_learning_strategies_beat_random_search_on_the_landscape(strategy: str) -> None:
-    """Mean best of 6 seeds after as many trials; random search itself is the bar."""
+    """Mean best of 12 seeds after as many trials (of 6 for those that learn long); random search itself is the bar."""
     if strategy == "random":
         bests = {seed: best_of(strategy, strategy, seed) for seed in range(2)}
         assert bests[0] != bests[1]
         return
-    ours, random_search = ([best_of(name, strategy, seed) for seed in range(6)] for name in (strategy, "random"))
+    seeds = 6 if strategy in LEARNING_LONG else 12
+    ours, random_search = ([best_of(name, strategy, seed) for seed in range(seeds)] for name in (strategy, "random"))
     wins = sum(a > b for a, b in zip(ours, random_search, strict=True))
     assert np.mean(ours) > np.mean(random_search)
-    assert wins >= 5, f"{strategy} won {wins} of 6 seeds"
+    assert wins >= seeds * 5 // 6, f"{strategy} won {wins} of {seeds} seeds"
 
 
 def best_of(strategy: str, rival: str, seed: int) -> float:

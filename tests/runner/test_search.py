@@ -20,11 +20,19 @@ SMALL_SPACES = {
 }
 
 
-@pytest.mark.parametrize("in_flight", [1, 3])
-@pytest.mark.parametrize("deduplicate", ["reuse", "resample", "never"])
+CUTS = [
+    *((deduplicate, in_flight, 7) for deduplicate in ("reuse", "resample", "never") for in_flight in (1, 3)),
+    pytest.param("reuse", 3, 3, marks=pytest.mark.slow),
+    pytest.param("resample", 1, 3, marks=pytest.mark.slow),
+]
+"""How duplicates are treated, trials in flight, and after how many lines each the journal is cut. A trial writes four
+lines, so that all kinds of them come last."""
+
+
+@pytest.mark.parametrize(("deduplicate", "in_flight", "every"), CUTS)
 @pytest.mark.parametrize("strategy", searching())
 def test_a_search_cut_after_any_event_goes_on_as_if_nothing_had_happened(
-    tmp_path: Path, strategy: str, deduplicate: str, in_flight: int
+    tmp_path: Path, strategy: str, deduplicate: str, in_flight: int, every: int
 ) -> None:
     # A space of few networks makes duplicates; failures and repeats make every kind of event.
     arguments = (
@@ -43,7 +51,7 @@ def test_a_search_cut_after_any_event_goes_on_as_if_nothing_had_happened(
     # One architecture, measured once and never proposed again: then `fixed` has no more.
     assert len(whole.records) == (1 if (strategy, deduplicate) == ("fixed", "resample") else 30)
     assert whole.best is not None
-    for cut in range(0, len(lines), 7):  # a trial writes four lines: all kinds of them come last
+    for cut in range(0, len(lines), every):
         directory = tmp_path / f"cut{cut}"
         directory.mkdir()
         (directory / journal.NAME).write_bytes(b"".join(lines[:cut]) + lines[cut][: cut % 40])
