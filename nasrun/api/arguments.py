@@ -25,7 +25,30 @@ def given_of(group: str, part: Any) -> Given:
         raise ConfigError(
             f"{group}={show(part)}: leave it out, since the run's record names it; only objects are given"
         )
+    if part is None or isinstance(part, int | float | list | tuple | dict):
+        raise ConfigError(f"{group}={brief(part)}: expected the name of an option, a class, an object or a function")
     return Given(part)
+
+
+def refuse_beside(keys: Iterable[str], given: Mapping[str, Given]) -> None:
+    """ConfigError if a key is a group that an object replaces, or one of its settings, which the object has already."""
+    for key in keys:
+        group, _, setting = key.partition(".")
+        if group not in given:
+            continue
+        if not setting:
+            raise ConfigError(f"{group}: given twice, as a word and as an object; leave one of them out")
+        name = given[group].path.rpartition(".")[2]
+        made = name if name.isidentifier() and isinstance(given[group].thing, type) else "MyClass"
+        raise ConfigError(
+            f"{key}: not used, since {group} is given as an object; give the settings to its constructor, as in "
+            f"{group}=lambda *parts: {made}(*parts, {setting}=...)"
+        )
+
+
+def keys_in(words: Iterable[str]) -> list[str]:
+    """The keys of `key=value` words."""
+    return [word.lstrip("+~").partition("=")[0] for word in words]
 
 
 def words_of(overrides: Any) -> list[str]:
@@ -64,7 +87,7 @@ def finite(value: Any, what: str, otherwise: str = "") -> float:
     """A number as float; ValueError, in one line, if it is not a finite number. `otherwise`: advice for the message."""
     try:
         number = math.nan if isinstance(value, str | bytes) else float(value)
-    except (TypeError, ValueError, RuntimeError):  # RuntimeError: a tensor with several numbers
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # RuntimeError: a tensor with several numbers
         number = math.nan
     if not math.isfinite(number):
         raise ValueError(f"{what} is {brief(value)}; expected a finite number{otherwise}")

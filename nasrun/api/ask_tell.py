@@ -3,14 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from nasrun.api.arguments import finite, words_of
+import numpy as np
+
+from nasrun.api.arguments import finite, given_of, keys_in, refuse_beside, words_of
 from nasrun.config.compose import Composer, task_config
-from nasrun.config.given import Given
 from nasrun.config.hydra_scope import composing_alone
 from nasrun.config.search_space import space_of
 from nasrun.config.sections import create
 from nasrun.core import Measurement, Objective, Proposal, SearchSpace, Strategy, Trial, seeding
-from nasrun.core.options import check_value, plain, show
+from nasrun.core.options import ConfigError, check_value, plain, show
 from nasrun.datasets.base import Seed
 from nasrun.strategies.checked import Checked
 from nasrun.strategies.wrappers import PATIENCE, Deduplicate
@@ -23,6 +24,11 @@ def _numbers(trial: Trial, metrics: Any) -> dict[str, float]:
     if not isinstance(metrics, Mapping) or SCORE in metrics:
         raise ValueError(f"trial {trial.number}: expected metrics by name, none of them {SCORE}; got {show(metrics)}")
     return {str(name): finite(value, f"trial {trial.number}: {name}") for name, value in metrics.items()}
+
+
+def _whole(value: Any) -> Any:
+    """Whole numbers of numpy as Python's; anything else as it is."""
+    return int(value) if isinstance(value, np.integer) else value
 
 
 class AskTell:
@@ -67,12 +73,18 @@ class AskTell:
             ConfigError: there is no such option, or a value is not allowed.
         """
         named = {"search_space": search_space, "strategy": strategy}
-        seed = check_value(Seed, seed, "seed")
+        seed = check_value(Seed, _whole(seed), "seed")
         mode = check_value(Literal["max", "min"], mode, "mode")
         chosen = [f"{group}={part}" for group, part in named.items() if isinstance(part, str)]
+        given = {group: given_of(group, part) for group, part in named.items() if not isinstance(part, str)}
+        words = words_of(overrides)
+        for key in keys_in(words):
+            if key.partition(".")[0] not in named:
+                raise ConfigError(f"{key}: not used by AskTell; expected keys of search_space and strategy")
+        refuse_beside(keys_in(words), given)
         with composing_alone():
-            content = plain(task_config(Composer().compose([*chosen, *words_of(overrides)])))
-        content |= {group: Given(part).section for group, part in named.items() if not isinstance(part, str)}
+            content = plain(task_config(Composer().compose([*chosen, *words])))
+        content |= {group: one.section for group, one in given.items()}
         self.objective = Objective(SCORE, mode)
         self.space: SearchSpace = space_of(content)
         rng = seeding.generator(seed, seeding.Purpose.STRATEGY)
@@ -95,8 +107,9 @@ class AskTell:
             proposed 1,000 known architectures in a row, as in a small space.
 
         Raises:
-            ValueError: `n` is not an integer, or is negative.
+            ValueError: `n` is not an integer, or is negative, or a strategy of your own proposed something invalid.
         """
+        n = _whole(n)
         if not isinstance(n, int) or n < 0:
             raise ValueError(f"n={show(n)}: expected a whole number from 0 on")
         fresh: list[Trial] = []
@@ -124,7 +137,9 @@ class AskTell:
         """
         if not isinstance(trial, Trial):
             raise ValueError(f"{show(trial)}: expected a trial returned by ask")
-        if trial.number >= len(self._asked) or self._asked[trial.number] != trial:
+        if not isinstance(trial.number, int) or not 0 <= trial.number < len(self._asked):
+            raise ValueError(f"trial {show(trial.number)}: was not asked for")
+        if self._asked[trial.number] != trial:
             raise ValueError(f"trial {trial.number}: was not asked for")
         if trial.number in self._measured:
             raise ValueError(f"trial {trial.number}: was told already")

@@ -7,6 +7,7 @@ from typing import Any
 
 from nasrun.api.arguments import directory_of, keys_of
 from nasrun.api.results import Run
+from nasrun.core.options import ConfigError
 from nasrun.reports.compare import runs as compared
 from nasrun.reports.compare.curves import Curve, trial_curves
 from nasrun.reports.compare.numbers import Measure, measures
@@ -67,6 +68,8 @@ def compare(runs: Sequence[Run | str | Path] | Run | str | Path, by: Sequence[st
     """
     given = runs if isinstance(runs, Iterable) and not isinstance(runs, Run | str | bytes) else [runs]
     expected = "a run or the path of a folder of runs, or a list of them"
+    if not given:
+        raise ConfigError(f"runs=[]: expected {expected}")
     folders = [one.directory if isinstance(one, Run) else directory_of(one, expected) for one in given]
     comparison = compared.compare_runs(folders, keys_of(by, "by"))
     found = measures(comparison)

@@ -1,14 +1,14 @@
 """Runs and sweeps from Python, with the composition, checks and files of the command line."""
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from nasrun.api.arguments import directory_of, given_of, words_of
+from nasrun.api.arguments import directory_of, given_of, keys_in, refuse_beside, words_of
 from nasrun.api.results import Run, load_run
 from nasrun.config.build import Setup, build
 from nasrun.config.compose import Composer, output_directory, own_folders, task_config
@@ -94,7 +94,7 @@ def resume(
         )
     if changes.get("dry_run"):
         raise ConfigError(DRY)
-    _refuse_settings(changes, given)
+    refuse_beside((key for key in changes if "." in key), given)
     chosen = [one.path for one in given.values()]
     runner.resume(directory_of(directory), changes, chosen=chosen, given=given, quiet=not progress)
     return load_run(directory, **parts)
@@ -177,11 +177,7 @@ class _Call:
         """ConfigError if an argument is invalid."""
         words = [*words_of(overrides), *(f"{group}={part}" for group, part in parts.items() if isinstance(part, str))]
         given = {group: given_of(group, part) for group, part in parts.items() if not isinstance(part, str)}
-        keys = [word.lstrip("+~").partition("=")[0] for word in words]
-        for group in given:
-            if group in keys:
-                raise ConfigError(f"{group}: given twice, as a word and as an object; leave one of them out")
-        _refuse_settings(keys, given)
+        refuse_beside(keys_in(words), given)
         words, folders = own_folders(words, None if config_dir is None else str(config_dir))
         return cls(Composer(folders), words, given)
 
@@ -210,14 +206,3 @@ class _Call:
             if setup.options.dry_run:
                 raise ConfigError(DRY)
             return _Job(words, output_directory(config, sweep=False), setup, choices)
-
-
-def _refuse_settings(keys: Iterable[str], given: Mapping[str, Given]) -> None:
-    """ConfigError if a key is of a group that an object replaces, which has its settings already."""
-    for key in keys:
-        group = key.partition(".")[0]
-        if group in given and key != group:
-            raise ConfigError(
-                f"{key}: not used, since {group} is given as an object; give the settings to its constructor, as in "
-                f"{group}=lambda *parts: {given[group].path.rpartition('.')[2]}(*parts, {key.partition('.')[2]}=...)"
-            )

@@ -15,6 +15,7 @@ from nasrun.config.baseline import check_baseline
 from nasrun.config.constraints import ConstraintOptions, check_constraints, check_start
 from nasrun.config.given import Given, Section
 from nasrun.config.objective import ObjectiveOptions
+from nasrun.config.own_parts import check_evaluator, check_space, check_strategy, facts_of
 from nasrun.config.prescreen import PrescreenOptions
 from nasrun.config.recipe import check_recipe
 from nasrun.config.run_options import SECTIONS, OutputOptions, RunOptions
@@ -94,7 +95,7 @@ class Setup(Benchmark):
     def prepare(self, recorded: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Load the data and prepare the evaluator and the screening; return the facts to record, or those
         `recorded`."""
-        facts = self.evaluator.prepare(recorded)
+        facts = facts_of(self.evaluator, recorded)
         if self.screening is not None:
             self.screening.prepare()
         return facts
@@ -124,6 +125,7 @@ def build(config: DictConfig, given: Mapping[str, Given] = {}) -> Setup:
     rng = seeding.generator(options.seed, seeding.Purpose.STRATEGY)
     steered, drawn_from, screening = _spaces_of_strategy(content, made)
     strategy = create(content, "strategy", Strategy, drawn_from, made.objective, rng)  # type: ignore[type-abstract]
+    check_strategy(strategy)
     _check_together(content, made, strategy, steered, hardware)
     if isinstance(evaluator, SharedEvaluator):
         check_workers(hardware)
@@ -214,6 +216,7 @@ def _benchmark(
     space = space_of(content)
     if dataset is None:
         dataset = create(content, "dataset", Dataset)  # type: ignore[type-abstract]
+    check_space(space, dataset.task)
     if memory is not None:
         dataset.place = memory.put
     evaluator = evaluator_of(content, space, dataset, hardware)
@@ -246,6 +249,7 @@ def evaluator_of(content: dict[str, Any], space: SearchSpace, dataset: Dataset, 
     """The evaluator of a config, wrapped to add costs that objectives or constraints need."""
     check_genes(space, content)
     made = create(content, "evaluator", Evaluator, space, dataset, hardware)  # type: ignore[type-abstract]
+    check_evaluator(made)
     objective = section_of(content, "objective", ObjectiveOptions)
     limits = section_of(content, "constraints", ConstraintOptions)
     made.measure_also([name for name in objective.metrics if name in made.optional_metrics])

@@ -1,5 +1,6 @@
 """Objects of a program that calls nasrun, which replace options that a config names by class."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -53,8 +54,14 @@ class Given:
             thing if isinstance(thing, type) or (callable(thing) and hasattr(thing, "__qualname__")) else type(thing)
         )
         self.path = f"{named.__module__}.{named.__qualname__}"
-        importable = isinstance(thing, type) and "<" not in self.path and named.__module__ != "__main__"
+        importable = isinstance(thing, type) and named.__module__ != "__main__" and _found(self.path) is thing
         self.section = Section({"_target_": self.path, **({} if importable else {MARK: True})}, thing)
+
+
+def _found(path: str) -> Any:
+    """What an imported module has at a path; None if it has nothing there."""
+    module, _, name = path.rpartition(".")
+    return getattr(sys.modules.get(module), name, None)
 
 
 def _article(base: type) -> str:

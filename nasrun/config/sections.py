@@ -23,7 +23,7 @@ from nasrun.core.options import (
     plain,
     show,
 )
-from nasrun.storage.stored_config import MARK, only_in_program
+from nasrun.storage.stored_config import MARK, passed_in
 
 T = TypeVar("T")
 
@@ -46,7 +46,7 @@ def create(content: dict[str, Any], group: str, base: type[T], *runtime: Any) ->
     if isinstance(content.get(group), Section):
         return content[group].make(group, base, runtime)  # type: ignore[no-any-return]
     if MARK in mapping(content, group):
-        raise ConfigError(only_in_program(group))
+        raise ConfigError(passed_in(group))
     kind_of(content, group, base)
     return instantiate(mapping(content, group), group, base, *runtime)
 
@@ -85,7 +85,9 @@ def locate(target: Any, base: type[T], path: str) -> type[T]:
         reason = f"cannot be imported ({first_line(error)}){where if outside else ''}"
         raise ConfigError(f"{path}={show(target)}: {reason}") from error
     if not isinstance(found, type) or not issubclass(found, base) or inspect.isabstract(found):
-        public = base.__module__.removesuffix(".interfaces").removesuffix(".search_space")
+        package = base.__module__.rpartition(".")[0]
+        exported = getattr(importlib.import_module(package), base.__name__, None) is base
+        public = package if exported else base.__module__
         begun = isinstance(found, type) and issubclass(found, base) and found is not base
         missing = sorted(found.__abstractmethods__) if begun else []
         lacks = f"; it lacks {' and '.join(missing)}" if missing else ""

@@ -4,8 +4,10 @@ A run asks a strategy for proposals, numbers them as trials, cuts each trial int
 hands the jobs to an executor whose evaluator measures them, and passes the measurements to the strategy.
 """
 
-from nasrun.core.interfaces import Evaluator, Executor, SharedEvaluator, Strategy
+from nasrun.core.evaluator import Evaluator, EvaluatorWrapper, SharedEvaluator
+from nasrun.core.executor import Executor
 from nasrun.core.search_space import SearchSpace
+from nasrun.core.strategy import Strategy, StrategyWrapper
 from nasrun.core.types import (
     CellGraph,
     Cost,
@@ -27,7 +29,6 @@ from nasrun.core.types import (
     WarmStart,
     WorkerState,
 )
-from nasrun.core.wrappers import EvaluatorWrapper, StrategyWrapper
 
 __all__ = [
     "CellGraph",

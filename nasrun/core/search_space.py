@@ -83,15 +83,32 @@ class SearchSpace(ABC):
 
     @abstractmethod
     def sample(self, rng: np.random.Generator) -> Genome:
-        """Draw a random genome; the class docstring states the distribution."""
+        """Draw a random genome; the class docstring states the distribution.
+
+        Args:
+            rng: the source of all randomness.
+        """
 
     @abstractmethod
     def crossover(self, first: Genome, second: Genome, rng: np.random.Generator) -> Genome:
-        """Combine two genomes into a valid one."""
+        """Combine two genomes into a valid one.
+
+        Args:
+            first: a parent.
+            second: the other parent.
+            rng: the source of all randomness.
+        """
 
     @abstractmethod
     def choices(self, prefix: Genome) -> tuple[Token, ...]:
-        """The legal next tokens after a prefix, in a fixed order; empty if the genome is complete."""
+        """The legal next tokens after a prefix.
+
+        Args:
+            prefix: the first tokens of a genome; may be empty.
+
+        Returns:
+            The tokens in a fixed order; empty if the genome is complete.
+        """
 
     def referred(self, prefix: Genome, token: Token) -> int | None:
         """If a legal next token names an earlier part of the genome, such as an input node: the number of tokens after
@@ -100,11 +117,22 @@ class SearchSpace(ABC):
 
     @abstractmethod
     def encode(self, genome: Genome) -> np.ndarray:
-        """A vector of fixed length with entries in [0, 1], which `decode` inverts."""
+        """A genome as a vector, which `decode` inverts.
+
+        Returns:
+            float (entries,), each in [0, 1]; equally long for all genomes.
+        """
 
     @abstractmethod
     def decode(self, vector: np.ndarray) -> Genome:
-        """The genome nearest to a vector; valid for any vector of the right length with entries in [0, 1]."""
+        """The genome nearest to a vector.
+
+        Args:
+            vector: float (entries,); any entries in [0, 1] are valid.
+
+        Raises:
+            ValueError: the vector has another shape, or a NaN.
+        """
 
     def neighbours(self, genome: Genome) -> list[Genome]:
         """The genomes one step away, each once, in a fixed order, for local search.
@@ -214,7 +242,11 @@ class SearchSpace(ABC):
 
     @abstractmethod
     def validate(self, genome: Genome) -> None:
-        """Raise ValueError, which names the problem, unless the genome belongs to this space."""
+        """Check that a genome belongs to this space.
+
+        Raises:
+            ValueError: it does not; the text names the position and what was expected there.
+        """
 
     @abstractmethod
     def format(self, genome: Genome) -> str:
@@ -222,7 +254,11 @@ class SearchSpace(ABC):
 
     @abstractmethod
     def parse(self, text: str) -> Genome:
-        """The genome of a string from `format`; ValueError names the position and what was expected there."""
+        """The genome of a string from `format`.
+
+        Raises:
+            ValueError: there is none; the text names the position and what was expected there.
+        """
 
     @abstractmethod
     def cost(self, genome: Genome, task: Task) -> Cost:
@@ -239,7 +275,11 @@ class SearchSpace(ABC):
 
     @abstractmethod
     def build(self, genome: Genome, task: Task) -> torch.nn.Module:
-        """The network: input float (batch, channels, height, width), output as `Task` says for its kind."""
+        """The network of a genome, with initial weights from torch's global generator.
+
+        Returns:
+            A module from float (batch, channels, height, width) to what `Task.outputs` says.
+        """
 
     def outline(self, genome: Genome, task: Task) -> torch.nn.Module:
         """The network of `build` with shapes but without values: it uses no memory and no random numbers, and can be

@@ -1,5 +1,6 @@
 """Evaluates jobs and checks what the evaluator answers, since it may be a user's own."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, get_args
 
@@ -9,9 +10,15 @@ from nasrun.core import Evaluator, Job, Measurement, Status
 from nasrun.core.options import brief
 
 STATUSES = get_args(Status)
+LARGEST = 2.0**63
+"""Bound of whole numbers in measurements; no count is larger."""
 
 Place = tuple[int, int]
 """The trial and the repeat of a job."""
+
+
+class FinalError(ValueError):
+    """The final evaluation of the winner returned something invalid; the text says what, in one line."""
 
 
 def measured(evaluator: Evaluator, jobs: Sequence[Job]) -> Iterator[Measurement]:
@@ -22,47 +29,108 @@ def measured(evaluator: Evaluator, jobs: Sequence[Job]) -> Iterator[Measurement]
     pending: dict[Place, None] = dict.fromkeys((job.trial.number, job.repeat) for job in jobs)
     what = f"{type(evaluator).__name__}.evaluate"
     wrong = None
-    answers = evaluator.evaluate(jobs)
-    if not isinstance(answers, Iterable):
-        wrong, answers = f"{what} returned {brief(answers)}; expected an iterator of nasrun.Measurement", iter(())
+    answers: Any = evaluator.evaluate(jobs)
+    if not isinstance(answers, Iterable) or isinstance(answers, str | Mapping | Measurement):
+        wrong, answers = f"{what} returned {brief(answers)}; expected an iterator of nasrun.Measurement", ()
     for answer in answers:
-        answer = _plain(answer)
-        problem = _problem(answer, pending, evaluator.metrics)
+        found = _plain(answer)
+        problem = _problem(found, pending, evaluator.metrics)
         if problem is None:
-            del pending[answer.trial, answer.repeat]
-            yield answer
+            del pending[found.trial, found.repeat]
+            yield found
         elif wrong is None:
             wrong = f"{what} yielded {problem}"
     for trial, repeat in pending:
         yield Measurement(trial, repeat, "failed", {}, wrong or f"{what} yielded nothing for this job")
 
 
+def final_result(evaluator: Evaluator, job: Job) -> Mapping[str, Any]:
+    """The result of the final evaluation (`Evaluator.final`); FinalError if it is invalid."""
+    result: Any = evaluator.final(job)
+    what = f"{type(evaluator).__name__}.final returned {brief(result)}"
+    if not isinstance(result, Mapping):
+        raise FinalError(f"{what}; expected a mapping with metrics, history and seconds")
+    if not result:
+        return {}
+    if not {"metrics", "seconds"} <= set(result):
+        raise FinalError(f"{what}; expected metrics (by name), history and seconds")
+    metrics, seconds = _plain_numbers(result["metrics"]), _plain_number(result["seconds"])
+    history = _plain_history(result.get("history", []))
+    problem = _numbers_problem(metrics, "metrics") or _timing_problem(seconds, history)
+    if problem is not None:
+        raise FinalError(f"{type(evaluator).__name__}.final returned {problem}")
+    return {**result, "metrics": metrics, "history": history, "seconds": seconds}
+
+
 def _plain(answer: Any) -> Any:
-    """The answer with numbers of numpy as Python's, which a journal can hold."""
-    if not isinstance(answer, Measurement) or not isinstance(answer.metrics, Mapping):
+    """The answer with numbers of numpy as Python's, which a journal can hold, and with a reason in one line."""
+    if not isinstance(answer, Measurement):
         return answer
-    if not any(isinstance(value, np.generic) for value in answer.metrics.values()):
-        return answer
-    numbers = {name: one.item() if isinstance(one, np.generic) else one for name, one in answer.metrics.items()}
-    return answer._replace(metrics=numbers)
+    error = " ".join(answer.error.split()) if isinstance(answer.error, str) else answer.error
+    history = _plain_history(answer.history)
+    if answer.status != "ok" and _timing_problem(0.0, history):
+        history = ()  # the reason of the failure counts
+    return Measurement(
+        _plain_number(answer.trial),
+        _plain_number(answer.repeat),
+        answer.status,
+        _plain_numbers(answer.metrics) if answer.status == "ok" else {},
+        error,
+        _plain_number(answer.seconds),
+        history,
+    )
+
+
+def _plain_history(history: Any) -> Any:
+    return type(history)(map(_plain_numbers, history)) if type(history) in (list, tuple) else history
+
+
+def _plain_numbers(values: Any) -> Any:
+    if not isinstance(values, Mapping) or not any(isinstance(value, np.generic) for value in values.values()):
+        return values
+    return {name: _plain_number(value) for name, value in values.items()}
+
+
+def _plain_number(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _problem(answer: Any, pending: Mapping[Place, None], names: Sequence[str]) -> str | None:
     """What is wrong with an answer; None if it is the measurement of a pending job."""
     if not isinstance(answer, Measurement):
         return f"{brief(answer)}; expected a nasrun.Measurement"
-    if (answer.trial, answer.repeat) not in pending:
+    if type(answer.trial) is not int or type(answer.repeat) is not int or (answer.trial, answer.repeat) not in pending:
         return f"trial={brief(answer.trial)}, repeat={brief(answer.repeat)}, which is not a job that waits for a result"
-    if answer.status not in STATUSES:
+    if not isinstance(answer.status, str) or answer.status not in STATUSES:
         return f"status={brief(answer.status)}; expected one of {', '.join(STATUSES)}"
     if answer.error is not None and not isinstance(answer.error, str):
         return f"error={brief(answer.error)}; expected text or None"
-    if answer.status != "ok":
-        return None
-    if not isinstance(answer.metrics, Mapping) or not all(isinstance(name, str) for name in answer.metrics):
-        return f"metrics={brief(answer.metrics)}; expected numbers by name"
-    for name, value in answer.metrics.items():
-        if not isinstance(value, int | float):
-            return f"{name}={brief(value)}; expected a number"
+    problem = _numbers_problem(answer.metrics, "metrics") or _timing_problem(answer.seconds, answer.history)
+    if problem is not None or answer.status != "ok":
+        return problem
     missing = [name for name in names if name not in answer.metrics]
     return f"no {missing[0]}, which its class names in `metrics`" if missing else None
+
+
+def _numbers_problem(values: Any, what: str) -> str | None:
+    if not isinstance(values, Mapping) or not all(isinstance(name, str) for name in values):
+        return f"{what}={brief(values)}; expected numbers by name"
+    for name, value in values.items():
+        if not isinstance(value, int | float) or (isinstance(value, int) and abs(value) > LARGEST):
+            return f"{name}={brief(value)}; expected a number"
+    return None
+
+
+def _timing_problem(seconds: Any, history: Any) -> str | None:
+    if not isinstance(seconds, int | float) or not math.isfinite(seconds):
+        return f"seconds={brief(seconds)}; expected a number"
+    if not isinstance(history, list | tuple):
+        return f"history={brief(history)}; expected a list of metrics by name"
+    for entry in history:
+        problem = _numbers_problem(entry, "history")
+        if problem is not None:
+            return problem
+        for name, value in entry.items():
+            if not math.isfinite(value):
+                return f"history: {name}={value}; expected a finite number"
+    return None

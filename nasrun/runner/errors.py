@@ -3,7 +3,7 @@
 import contextlib
 import errno
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from nasrun.core import Progress
@@ -26,10 +26,16 @@ class Interrupted(KeyboardInterrupt):
 
 
 @contextlib.contextmanager
-def resumable(directory: Path) -> Iterator[None]:
-    """Turns a signal or a system error (such as a full disk) that stops the run in `directory` into Interrupted or
-    RunError."""
+def resumable(directory: Path, given: Collection[str] = ()) -> Iterator[None]:
+    """Turns what stops the run in `directory` (a signal, a system error such as a full disk, dead workers, an invalid
+    proposal) into Interrupted or RunError, which say how to continue.
+
+    `given`: the groups whose objects only the calling program has.
+    """
     how = f"continue with: {shell_command('resume', directory)}"
+    if given:
+        parts = ", ".join(f"{group}=..." for group in given)
+        how = f"continue from the same program: nasrun.resume({str(directory)!r}, {parts})"
     try:
         yield
     except KeyboardInterrupt:

@@ -12,6 +12,7 @@ from nasrun.config.build import Setup
 from nasrun.core import Genome, Job, SharedEvaluator, Trial, seeding
 from nasrun.core.options import first_line
 from nasrun.core.words import counted
+from nasrun.hardware.measuring import final_result
 from nasrun.runner.errors import RunError
 from nasrun.runner.search import Search
 from nasrun.runner.time_budget import TimeBudget
@@ -61,7 +62,7 @@ class Final:
             if behind:
                 result = self._longer(job, behind)
             elif budget is None:
-                result = self._setup.evaluator.final(job)
+                result = final_result(self._setup.evaluator, job)
             else:
                 result = Segments(self._setup, self._directory, self._log, budget).run(job, tuple(run.segments))
         except OSError:

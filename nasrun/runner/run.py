@@ -50,6 +50,7 @@ from nasrun.storage.lock import Hold, locked
 from nasrun.storage.paths import given_paths, header_entry
 from nasrun.storage.records import Observer, RunLog, RunRecords, assemble, write_json
 from nasrun.storage.run_directory import clear_temporary, create_directory, holds_run, runs_in
+from nasrun.storage.stored_config import only_in_program
 from nasrun.trackers.observer import Tracking
 
 NOTES = "strategy.json"
@@ -103,7 +104,7 @@ def begin(
     with _hardware(setup) as held:
         config, files = OmegaConf.create(setup.config), stored_files(code)
         directory = create_directory(directory, config, header, unique=unique, words=words, files=files)
-        with resumable(directory), locked(directory) as hold:
+        with resumable(directory, only_in_program(setup.config)), locked(directory) as hold:
             run = assemble(directory, journal.lines_of(directory / journal.NAME), keep_events=True)
             return _execute(setup, run, Clock(setup.hardware.clock, began), hold, held)
 
@@ -131,7 +132,7 @@ def resume(
         raise ConfigError(
             f"{directory}: holds no run that could be resumed (it has no {journal.NAME}){runs_in(directory)}"
         )
-    with resumable(directory), locked(directory) as hold:
+    with resumable(directory, list(given)), locked(directory) as hold:
         if salvage:
             save_journal(directory, chosen)
         lines = journal.repair(directory / journal.NAME)
@@ -308,7 +309,8 @@ def _finish(setup: Setup, run: RunRecords, parts: _Parts, ending: Ending) -> dic
         write_pictures(run, summary, notes, setup.space, setup.objective)
         parts.page.on_finish(summary)
     if not ending.complete or parts.search.best is None:
-        reason = ending.reason if not ending.complete else f"no trial succeeded; the last: {parts.search.last_error}"
+        failed = f"no trial succeeded; the last: {parts.search.last_error}" if parts.search.records else ending.reason
+        reason = failed if ending.complete else ending.reason
         raise RunError(f"{reason}; the run's files are in {directory}")
     parts.tracking.on_finish(summary)
     for line in result_warnings(read_overview(directory), summary):

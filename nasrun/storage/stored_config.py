@@ -160,26 +160,36 @@ def check_targets(config: DictConfig, path: Path, chosen: Collection[str] = ()) 
     `NASRUN_ALLOW`. Nothing is imported for the check."""
     allowed = [name.strip() for name in os.environ.get(ALLOW, "").split(",") if name.strip()]
     content = dict(_values(OmegaConf.to_container(config, resolve=True)))
+    refused: dict[str, tuple[str, Any]] = {}
     for key, value in content.items():
         if key.rpartition(".")[2] != "_target_" or value in chosen:
             continue
         group = key.rpartition(".")[0]
         if content.get(join(group, MARK)):
-            raise ConfigError(only_in_program(group))
+            raise ConfigError(passed_in(group))
         module = str(value).rpartition(".")[0]
         if not any(f"{module}.".startswith(f"{name}.") for name in ("nasrun", *allowed)):
-            raise ConfigError(
-                f"{path}: {key}={show(value)}: is not of nasrun, and importing it can run any code; if you trust it: "
-                f"{ALLOW}={show(module) or 'MODULE'} nasrun ..."
-            )
+            refused.setdefault(module, (key, value))
+    if refused:
+        key, value = next(iter(refused.values()))
+        modules = ",".join(show(name) or "MODULE" for name in dict.fromkeys([*allowed, *refused]))
+        raise ConfigError(
+            f"{path}: {key}={show(value)}: is not of nasrun, and importing it can run any code; if you trust it: "
+            f"{ALLOW}={modules} nasrun ..."
+        )
 
 
-def only_in_program(group: str) -> str:
+def passed_in(group: str) -> str:
     """The message where a run needs an object that only the program has that started it."""
     return (
         f"{group}: was passed in by the program that started the run; continue from that program: "
-        f"nasrun.resume(DIRECTORY, {group}=...)"
+        f"nasrun.resume(DIRECTORY, {group}=...), or open it there: nasrun.load_run(DIRECTORY, {group}=...)"
     )
+
+
+def only_in_program(config: Mapping[str, Any]) -> list[str]:
+    """The groups of a config whose objects exist only in the program that started the run."""
+    return [group for group, section in config.items() if isinstance(section, Mapping) and section.get(MARK)]
 
 
 def check_servers(config: DictConfig, directory: Path, chosen: Collection[str] = ()) -> None:

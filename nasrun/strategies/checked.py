@@ -1,11 +1,14 @@
 """Checks what a strategy answers, since it may be a user's own."""
 
+import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 from nasrun.core import Genome, Measurement, Proposal, SearchSpace, Strategy, StrategyWrapper, Trial
 from nasrun.core.options import brief, first_line
 from nasrun.core.types import ORIGIN_RULE, WarmStart, is_origin
+from nasrun.spaces.wrapped import WrappedSpace
 
 WARM_STARTS = get_args(WarmStart)
 TOKENS = frozenset({int, str})
@@ -18,15 +21,17 @@ class AnswerError(ValueError):
 class Checked(StrategyWrapper):
     """Passes on the proposals of a strategy if they are valid; else AnswerError.
 
-    Innermost of the wrappers, because the others rely on valid proposals. Genomes of nasrun's own strategies are not
-    validated.
+    Innermost of the wrappers, because the others rely on valid proposals. Genomes that nasrun's own strategies make
+    in its own spaces are not validated.
     """
 
     def __init__(self, inner: Strategy, space: SearchSpace) -> None:
         super().__init__(inner)
-        self._space, self._what = space, f"strategy: {type(inner).__name__}.ask"
-        # On large genomes it takes longer than all else of a trial; the tests do it for nasrun's strategies.
-        self._validates = not type(inner).__module__.startswith("nasrun.")
+        own = type(innermost(space)).__name__ if type(inner).__module__.startswith("nasrun.") else None
+        part = "strategy" if own is None else f"search_space: {own}"
+        self._space, self._what = space, f"{part}: {type(inner).__name__}.ask"
+        # On large genomes it takes longer than all else of a trial; the tests do it for nasrun's strategies and spaces.
+        self._validates = any(not type(part).__module__.startswith("nasrun.") for part in (inner, innermost(space)))
         self._latest = -1
 
     def ask(self, n: int) -> list[Proposal]:
@@ -54,19 +59,27 @@ class Checked(StrategyWrapper):
             self._validate(genome)
         if not is_origin(proposal.origin):
             raise self._wrong(proposal, "origin", ORIGIN_RULE)
-        for number in (proposal.parent, *proposal.partners):
-            if number is not None and (not isinstance(number, int) or not 0 <= number <= self._latest):
-                raise self._wrong(proposal, "partners" if proposal.partners else "parent", "trials that it was told")
-        if not isinstance(proposal.hparams, Mapping):
-            raise self._wrong(proposal, "hparams", "a mapping from names to values")
+        self._check_trials(proposal)
+        if not _is_settings(proposal.hparams):
+            raise self._wrong(proposal, "hparams", "a mapping from names to finite numbers, text, lists, true or false")
         for name in ("budget", "horizon"):
             number = getattr(proposal, name)
-            if number is not None and (not isinstance(number, int) or number < 1):
+            if number is not None and not _is_whole(number, 1):
                 raise self._wrong(proposal, name, "epochs, a whole number from 1 on, or None")
-        if proposal.warm_start not in WARM_STARTS:
+        if not isinstance(proposal.warm_start, str) or proposal.warm_start not in WARM_STARTS:
             raise self._wrong(proposal, "warm_start", f"one of {', '.join(WARM_STARTS)}")
         if proposal.warm_start != "none" and proposal.parent is None:
             raise self._wrong(proposal, "parent", f"a trial to start from (warm_start={proposal.warm_start})")
+
+    def _check_trials(self, proposal: Proposal) -> None:
+        for name in ("parent", "reuse_of"):
+            number = getattr(proposal, name)
+            if number is not None and not _is_whole(number, 0, self._latest):
+                raise self._wrong(proposal, name, "the number of a trial that the strategy was told, or None")
+        if not isinstance(proposal.partners, tuple) or not all(
+            _is_whole(number, 0, self._latest) for number in proposal.partners
+        ):
+            raise self._wrong(proposal, "partners", "a tuple of numbers of trials that the strategy was told")
 
     def _validate(self, genome: Genome) -> None:
         try:
@@ -78,3 +91,25 @@ class Checked(StrategyWrapper):
         return AnswerError(
             f"{self._what} returned a proposal with {name}={brief(getattr(proposal, name))}; expected {expected}"
         )
+
+
+def innermost(space: SearchSpace) -> SearchSpace:
+    """The space inside of all wrappers."""
+    while isinstance(space, WrappedSpace):
+        space = space.inner
+    return space
+
+
+def _is_whole(value: Any, least: int, most: float = math.inf) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def _is_settings(value: Any) -> bool:
+    """Whether a journal can hold the training settings of a proposal."""
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+        return False
+    try:
+        json.dumps(dict(value), allow_nan=False)
+    except (TypeError, ValueError):
+        return False
+    return True

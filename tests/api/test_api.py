@@ -182,7 +182,7 @@ def test_objects_of_a_program_go_on_in_it_alone(tmp_path: Path, nasrun_inprocess
     answer = nasrun_inprocess("resume run trials=9")  # type: ignore[operator]
     assert answer.returncode == 2
     line = "strategy: was passed in by the program that started the run; continue from that program: nasrun.resume("
-    assert answer.stderr == f"nasrun: {line}DIRECTORY, strategy=...)\n"
+    assert answer.stderr.startswith(f"nasrun: {line}DIRECTORY, strategy=...), or open it there: ")
     with pytest.raises(nasrun.ConfigError, match=f"^{re.escape(line)}"):
         nasrun.resume(tmp_path / "run", ["trials=9"])
     with pytest.raises(nasrun.ConfigError, match=r"^strategy\.steps: not used, since strategy is given as an object"):
@@ -208,7 +208,7 @@ def test_answers_of_ones_own_strategy_are_checked(tmp_path: Path) -> None:
             return super().ask(n + 1)
 
     words = [*LOOKUP, "trials=3"]
-    with pytest.raises(nasrun.RunError, match=r"^strategy: Many\.ask\(1\) returned 2 proposals; .*; continue with: "):
+    with pytest.raises(nasrun.RunError, match=r"^strategy: Many\.ask\(1\) returned 2 proposals; .*; continue from the"):
         nasrun.run(words, directory=tmp_path / "run", strategy=lambda *parts: Many(*parts), progress=False)
     with pytest.raises(ValueError, match=r"^strategy: Many\.ask\(2\) returned 3 proposals; expected at most 2$"):
         nasrun.AskTell("nasbench201", Many).ask(2)
@@ -303,6 +303,10 @@ def test_ask_and_tell_refuse_what_makes_no_sense() -> None:
             loop.ask(count)  # type: ignore[arg-type]
     loop.tell(trial, np.float32(0.25), {"seconds": 3})
     assert loop.scores == {0: 0.5, 1: 0.25}
+    with pytest.raises(nasrun.ConfigError, match=r"^trials: not used by AskTell"):
+        nasrun.AskTell("nasbench201", "random", ["trials=5"])
+    with pytest.raises(nasrun.ConfigError, match=r"^strategy\.steps: not used"):
+        nasrun.AskTell("nasbench201", Sampler, ["strategy.steps=5"])
     for key, value in (("mode", "maximum"), ("seed", -1), ("seed", "a")):
         with pytest.raises(nasrun.ConfigError, match=f"^{key}={value}: "):
             nasrun.AskTell("nasbench201", "random", **{key: value})  # type: ignore[arg-type]

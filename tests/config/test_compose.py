@@ -97,7 +97,7 @@ def test_a_class_that_is_not_finished_is_told_what_it_lacks() -> None:
     path = f"{__name__}.Unfinished"
     with pytest.raises(ConfigError) as refused:
         locate(path, Dataset, "dataset._target_")  # type: ignore[type-abstract]
-    wanted = "expected a class that implements nasrun.datasets.base.Dataset; it lacks read"
+    wanted = "expected a class that implements nasrun.datasets.Dataset; it lacks read"
     assert str(refused.value) == f"dataset._target_={path}: {wanted}"
 
 

@@ -1,5 +1,6 @@
 """What evaluators may answer."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from nasrun.core import Evaluator, Job, Measurement, Proposal, Trial
-from nasrun.hardware.measuring import measured
+from nasrun.hardware.measuring import FinalError, final_result, measured
 
 JOBS = [Job(Trial(number, Proposal((1,))), 0, seed=number) for number in (4, 5)]
 
@@ -37,6 +38,15 @@ def result(job: Job, **metrics: Any) -> Measurement:
         (lambda jobs: (Measurement(9, 0, "ok") for _ in jobs), "yielded trial=9, repeat=0, which is not a job"),
         (lambda jobs: (Measurement(job.trial.number, 0, "done") for job in jobs), "yielded status='done'; expected"),  # type: ignore[arg-type]
         (lambda jobs: (Measurement(job.trial.number, 0, "failed", {}, 3) for job in jobs), "yielded error=3"),  # type: ignore[arg-type]
+        (lambda jobs: (Measurement(float(job.trial.number), 0, "ok") for job in jobs), "yielded trial=4.0, repeat=0"),  # type: ignore[arg-type]
+        (lambda jobs: (result(job, val_accuracy=10**400) for job in jobs), "yielded val_accuracy=1000"),
+        (lambda jobs: (result(job, val_accuracy=0.5)._replace(seconds="x") for job in jobs), "yielded seconds='x'"),
+        (lambda jobs: (result(job, val_accuracy=0.5)._replace(history="x") for job in jobs), "yielded history='x'"),
+        (
+            lambda jobs: (result(job, val_accuracy=0.5)._replace(history=[{"loss": math.nan}]) for job in jobs),
+            "yielded history: loss=nan; expected a finite number",
+        ),
+        (lambda jobs: {"val_accuracy": 0.5}, "returned {'val_accuracy': 0.5}; expected an iterator"),
         (lambda jobs: (Measurement(job.trial.number, 0, "ok", [1]) for job in jobs), r"yielded metrics=\[1\]"),  # type: ignore[arg-type]
     ],
 )
@@ -58,3 +68,50 @@ def test_valid_measurements_are_passed_on_once() -> None:
     assert second == result(JOBS[1], val_accuracy=0.5, parameters=7)
     assert type(second.metrics["val_accuracy"]) is float
     assert first == Measurement(4, 0, "infeasible", {}, "too large")
+
+
+def test_numbers_of_numpy_become_those_of_python_everywhere() -> None:
+    def answer(jobs: Sequence[Job]) -> Any:
+        for job in jobs:
+            history = [{"epoch": np.int64(1), "loss": np.float32(0.5)}]
+            number = np.int64(job.trial.number)
+            yield Measurement(number, np.int64(0), "ok", {"val_accuracy": np.float64(1)}, None, np.float32(2), history)
+
+    for one in measured(Answering(answer), JOBS):
+        assert one.status == "ok"
+        assert [type(one.trial), type(one.repeat), type(one.seconds)] == [int, int, float]
+        assert [type(value) for value in (*one.history[0].values(), *one.metrics.values())] == [int, float, float]
+
+
+def test_a_failure_keeps_its_reason_in_one_line() -> None:
+    def answer(jobs: Sequence[Job]) -> Any:
+        for job in jobs:
+            yield Measurement(job.trial.number, 0, "failed", {"a": object()}, "a\nb", 1.0, [{"loss": math.nan}])
+
+    assert [(one.error, one.metrics, one.history) for one in measured(Answering(answer), JOBS)] == [("a b", {}, ())] * 2
+
+
+@pytest.mark.parametrize(
+    ("result", "says"),
+    [
+        (None, "None; expected a mapping with metrics, history and seconds"),
+        ({"test_accuracy": 0.5}, "{'test_accuracy': 0.5}; expected metrics"),
+        ({"metrics": {"test_accuracy": "x"}, "seconds": 1}, "test_accuracy='x'; expected a number"),
+        ({"metrics": {}, "seconds": math.inf}, "seconds=inf; expected a number"),
+    ],
+)
+def test_wrong_results_of_the_final_evaluation(result: Any, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluator = Answering(lambda jobs: ())
+    monkeypatch.setattr(evaluator, "final", lambda job: result)
+    with pytest.raises(FinalError) as caught:
+        final_result(evaluator, JOBS[0])
+    assert str(caught.value).startswith(f"Answering.final returned {says}")
+
+
+def test_a_valid_final_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluator = Answering(lambda jobs: ())
+    assert final_result(evaluator, JOBS[0]) == {}
+    whole = {"metrics": {"test_accuracy": np.float32(0.5)}, "seconds": 2, "trained_on": "nothing"}
+    monkeypatch.setattr(evaluator, "final", lambda job: whole)
+    expected = {"metrics": {"test_accuracy": 0.5}, "seconds": 2, "history": [], "trained_on": "nothing"}
+    assert final_result(evaluator, JOBS[0]) == expected

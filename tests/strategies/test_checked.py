@@ -41,13 +41,18 @@ def checked(answer: Any) -> Checked:
         ([Proposal((np.int64(1),) * 6)], "with genome=.*; expected a tuple of int and str"),
         ([Proposal(GENOME[:-1])], "returned the genome .*: "),
         ([Proposal(("conv",) * 6)], "returned the genome .*: token 0 .*: expected one of none, .*; got 'conv'"),
-        ([Proposal(GENOME, parent=3)], "with parent=3; expected trials that it was told"),
-        ([Proposal(GENOME, partners=(3,))], r"with partners=\(3,\); expected trials that it was told"),
+        ([Proposal(GENOME, parent=3)], "with parent=3; expected the number of a trial"),
+        ([Proposal(GENOME, parent=True)], "with parent=True; expected the number of a trial"),
+        ([Proposal(GENOME, reuse_of=0)], "with reuse_of=0; expected the number of a trial"),
+        ([Proposal(GENOME, partners=(3,))], r"with partners=\(3,\); expected a tuple of numbers of trials"),
+        ([Proposal(GENOME, partners=3)], "with partners=3; expected a tuple of numbers of trials"),  # type: ignore[arg-type]
         ([Proposal(GENOME, warm_start="some")], "with warm_start='some'; expected one of none, continue"),
         ([Proposal(GENOME, warm_start="inherit")], "with parent=None; expected a trial to start from"),
         ([Proposal(GENOME, budget=0)], "with budget=0; expected epochs, a whole number from 1 on, or None"),
         ([Proposal(GENOME, horizon=1.5)], "with horizon=1.5; expected epochs"),  # type: ignore[arg-type]
         ([Proposal(GENOME, hparams=3)], "with hparams=3; expected a mapping"),  # type: ignore[arg-type]
+        ([Proposal(GENOME, hparams={"lr": np.float32(0.1)})], "with hparams=.*; expected a mapping"),
+        ([Proposal(GENOME, hparams={"lr": float("nan")})], "with hparams=.*; expected a mapping"),
         ([Proposal(GENOME, origin="a\tb")], "with origin='a.*; expected the operator that made it"),
     ],
 )
