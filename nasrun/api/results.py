@@ -217,7 +217,7 @@ def load_run(directory: str | Path, **parts: Any) -> Run:
 
     Args:
         directory: a run directory written by `nasrun.run` or the command line.
-        parts: the objects with which the run was started, if any (`strategy=...`, `search_space=...`).
+        parts: the search space and the evaluator with which the run was started, if they were objects of a program.
 
     Raises:
         ConfigError: what is given is no path, or the directory has no run, or names classes that must not be

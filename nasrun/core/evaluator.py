@@ -243,7 +243,8 @@ class SharedEvaluator(Evaluator):
 
 
 class EvaluatorWrapper(Evaluator):
-    """Wraps another evaluator (`inner`) and delegates to it whatever a subclass does not override."""
+    """Wraps another evaluator (`inner`) and delegates to it whatever a subclass does not override. Attributes that are
+    not properties have their values at the time of construction. Not for a `SharedEvaluator`."""
 
     def __init__(self, inner: Evaluator) -> None:
         for name in Evaluator.__annotations__:

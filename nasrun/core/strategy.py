@@ -126,7 +126,8 @@ class Strategy(ABC):
 
 
 class StrategyWrapper(Strategy):
-    """Wraps another strategy (`inner`) and delegates to it whatever a subclass does not override."""
+    """Wraps another strategy (`inner`) and delegates to it whatever a subclass does not override. Attributes that are
+    not properties have their values at the time of construction."""
 
     def __init__(self, inner: Strategy) -> None:
         self.inner = inner
