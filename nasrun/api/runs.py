@@ -10,9 +10,9 @@ from omegaconf import OmegaConf
 
 from nasrun.api.arguments import directory_of, given_of, keys_in, refuse_beside, words_of
 from nasrun.api.results import Run, load_run
-from nasrun.config.build import Setup, build
+from nasrun.config.build import Setup
+from nasrun.config.checked import check
 from nasrun.config.compose import Composer, output_directory, own_folders, task_config
-from nasrun.config.from_run import take_over
 from nasrun.config.given import Given
 from nasrun.config.hydra_scope import composing_alone
 from nasrun.config.overrides import as_values
@@ -199,10 +199,7 @@ class _Call:
         """Build the objects for some words; ConfigError if they are invalid."""
         with composing_alone():
             config = self.composer.compose(words)
-            choices = {name: option for name, option in config.hydra.runtime.choices.items() if "/" not in name}
-            task, taken = take_over(task_config(config), config.hydra.overrides.task)
-            choices |= {**taken, **{group: one.path for group, one in self.given.items()}}
-            setup = build(task, self.given)
-            if setup.options.dry_run:
+            found = check(task_config(config), config.hydra, self.given)
+            if found.setup.options.dry_run:
                 raise ConfigError(DRY)
-            return _Job(words, output_directory(config, sweep=False), setup, choices)
+            return _Job(words, output_directory(config, sweep=False), found.setup, found.choices)

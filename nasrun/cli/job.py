@@ -13,11 +13,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from nasrun.cli import batch
 from nasrun.cli.ending import DONE, code_of, one_line, say
-from nasrun.config.build import Setup, build
-from nasrun.config.from_run import take_over
-from nasrun.config.overrides import as_typed
-from nasrun.config.time_budget import check_words
-from nasrun.core.options import ConfigError, TextExpectedError, shell_command
+from nasrun.config.build import Setup
+from nasrun.config.checked import Checked, check
+from nasrun.core.options import ConfigError, shell_command
 from nasrun.core.output import show
 from nasrun.reports.status.state import SWEEP_LOCK
 from nasrun.runner.clock import Instant, process_start
@@ -28,14 +26,6 @@ from nasrun.runner.sweeps import EarlierRuns, finished
 from nasrun.storage.lock import holder_of
 from nasrun.storage.run_directory import holds_run, remove_empty
 from nasrun.storage.stored_config import targets
-
-
-@dataclass(frozen=True)
-class Checked:
-    """A composed and checked config. `choices`: the selected option of each group."""
-
-    setup: Setup
-    choices: dict[str, str | None]
 
 
 @dataclass
@@ -55,20 +45,6 @@ class Sweep:
     def describe(self) -> dict[str, int | None]:
         """The progress as JSON, for readers of the lock file."""
         return {"runs": self.count, "begun": self.begun}
-
-
-def check(config: DictConfig) -> Checked:
-    """Check a config without its `hydra` node, which HydraConfig holds; ConfigError if it cannot be run."""
-    settings = HydraConfig.get()
-    check_words(settings.overrides.task, config.get("time"))
-    groups = {name: option for name, option in settings.runtime.choices.items() if "/" not in name}
-    config, taken = take_over(config, settings.overrides.task)
-    try:
-        setup = build(config)
-    except TextExpectedError as error:
-        raise as_typed(error, settings.overrides.task) from None
-    groups.setdefault("tracker", ",".join(setup.trackers))  # Hydra omits lists
-    return Checked(setup, groups | taken)
 
 
 class Job:
@@ -99,7 +75,7 @@ class Job:
         directory = Path(os.path.relpath(settings.runtime.output_dir))
         try:
             with batch.in_order():
-                summary = self._run(self._checked or check(config), directory)
+                summary = self._run(self._checked or check(config, HydraConfig.get()), directory)
         except Exception as error:
             if config.get("debug") is True:
                 traceback.print_exc()

@@ -18,9 +18,10 @@ from omegaconf.errors import OmegaConfBaseException
 from nasrun.cli.arguments import Command
 from nasrun.cli.batch import lost_job
 from nasrun.cli.ending import DONE
-from nasrun.cli.job import Checked, Job, Sweep, check
+from nasrun.cli.job import Job, Sweep
 from nasrun.cli.sweep_record import how_to_go_on
 from nasrun.config.build import Setup
+from nasrun.config.checked import Checked, check
 from nasrun.config.compose import (
     Composer,
     Jobs,
@@ -100,7 +101,7 @@ def _check(jobs: Jobs) -> _Plan:
     """Check all jobs before anything is created; print plans if dry_run=true."""
     plan = None
     for config in jobs.configs:
-        checked, directory = check(task_config(config)), output_directory(config, sweep=jobs.sweep)
+        checked, directory = check(task_config(config), config.hydra), output_directory(config, sweep=jobs.sweep)
         _refuse_settings(config)
         options, key = checked.setup.options, "hydra.sweep.dir" if jobs.sweep else "hydra.run.dir"
         may_exist = options.resume or is_named_by_clock(config, sweep=False)
