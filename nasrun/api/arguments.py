@@ -9,6 +9,7 @@ from typing import Any
 from nasrun.config.given import Given
 from nasrun.core.home import at_home
 from nasrun.core.options import ConfigError, brief, show
+from nasrun.spaces.recipe_genes import KEY as GENES
 
 GROUPS = ("search_space", "strategy", "evaluator", "dataset")
 """Config groups that can be replaced by objects of the caller."""
@@ -34,7 +35,7 @@ def refuse_beside(keys: Iterable[str], given: Mapping[str, Given]) -> None:
     """ConfigError if a key is a group that an object replaces, or one of its settings, which the object has already."""
     for key in keys:
         group, _, setting = key.partition(".")
-        if group not in given:
+        if group not in given or key.startswith(f"search_space.{GENES}"):  # genes go around any space
             continue
         if not setting:
             raise ConfigError(f"{group}: given twice, as a word and as an object; leave one of them out")
