@@ -20,7 +20,7 @@ class Trouble(Evaluator):
     it cannot be.
     """
 
-    metrics = ("process", "processes")
+    metrics = ("process", "tries", "company")
 
     def __init__(
         self, folder: Path, time_limit: float | None = None, dies_at_start: bool = False, refuses: bool = False
