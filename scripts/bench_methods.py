@@ -1,6 +1,7 @@
 """Methods at equal cost on NAS-Bench-201: seconds of one core, including the training of all weights.
 
-    python scripts/bench_methods.py FOLDER [--seconds 60] [--seeds 3] [--methods NAME...] [--samples 5000] [WORD...]
+    python scripts/bench_methods.py FOLDER [--seconds 60] [--seeds 3] [--methods NAME...] [--samples 5000]
+        [--trial-runs 3] [WORD...]
 
 Each method searches small networks of the cells (8 channels, one cell per stage) on part of the training images of
 CIFAR-10. Then its resulting cell is looked up in the table of training runs of 200 epochs. Methods with shared weights
@@ -52,8 +53,8 @@ METHODS: Mapping[str, Sequence[str]] = {
 """The overrides of each method, by name."""
 TIMED = 3
 """Number of cells from which the seconds of a trial are estimated."""
-TRIAL_RUNS, TRIAL_SEED, NEAR = 3, 1_000, 0.15
-"""Most runs that settle the number of trials, their seed, and how near to the wanted seconds one must be."""
+TRIAL_SEED, NEAR = 1_000, 0.15
+"""The seed of the runs that settle the number of trials, and how near to the wanted seconds one must be."""
 
 
 def words_of(method: str, seed: int, arguments: argparse.Namespace) -> list[str]:
@@ -90,14 +91,14 @@ def run(words: Sequence[str], directory: Path, trials: int) -> float:
 
 
 def settled_trials(method: str, arguments: argparse.Namespace) -> int:
-    """The number of trials of a trial run that took the wanted seconds, or of the last of `TRIAL_RUNS`.
+    """The number of trials of a trial run that took the wanted seconds, or of the last of `--trial-runs`.
 
     Strategies that train networks of their own, and evaluators whose first batches are slow, take longer than a short
     timing shows.
     """
     words = words_of(method, TRIAL_SEED, arguments)
     trials = expected_trials(words, arguments.seconds)
-    for _ in range(TRIAL_RUNS):
+    for _ in range(arguments.trial_runs):
         with tempfile.TemporaryDirectory() as folder:
             share = run(words, Path(folder) / "run", trials) / arguments.seconds
         if abs(share - 1) <= NEAR or (trials == 1 and share > 1):
@@ -131,6 +132,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS, metavar="NAME")
     parser.add_argument("--samples", type=int, default=5000)
+    parser.add_argument("--trial-runs", type=int, default=3, help="most runs that settle the number of trials")
     parser.add_argument("words", nargs="*", metavar="WORD", help="further overrides of the config")
     arguments = parser.parse_intermixed_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)

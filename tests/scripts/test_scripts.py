@@ -20,7 +20,8 @@ SMALLEST = {
     "bench_blocks": "--seconds 0.05 --batch 8 relu-cn_r1_k3_s2_c8-bb_r1_k3_s2_c16",
     "bench_groups": "--rounds 1 --steps 2",
     "bench_loop": "--trials 20 --runs 1",
-    "bench_methods": "OUTPUT --seconds 1 --seeds 1 --methods zero_cost gdas --samples 200 dataset=fashion_mnist_mini",
+    "bench_methods": "OUTPUT --seconds 1 --seeds 1 --methods gdas --trial-runs 0 --samples 200 "
+    "dataset=fashion_mnist_mini",
     "bench_prescreen": "--strategies random predictor --scores none flops --inputs flops --seeds 1 --trials 22",
     "bench_proxies": "--cells 3 --scores naswot flops --images 4 --dataset fashion_mnist_mini",
     "bench_recipes": "plain --dataset fashion_mnist --per-class 20 --epochs 1 --seeds 1",
@@ -37,7 +38,7 @@ SMALLEST = {
 }
 """Words with which a script takes seconds. OUTPUT: a folder of the test's own."""
 
-SLOW = ("bench_replicas", "bench_workers")
+SLOW = ("bench_methods", "bench_replicas", "bench_workers")
 """Of these, scripts that take more than 20."""
 
 LONG = {
