@@ -17,6 +17,7 @@ import pytest
 from nasrun.cli import job
 from nasrun.cli import main as cli
 from nasrun.cli.ending import INTERRUPTED
+from nasrun.config import checked
 from nasrun.evaluators.synthetic import Synthetic
 from nasrun.reports import page, pictures, summary
 from nasrun.runner import interrupts, run
@@ -30,7 +31,7 @@ HOW = "nasrun: interrupted; continue with: nasrun resume run\n"
 
 # Where the signal comes, and whether there is a run by then that can be gone on with.
 STAGES: dict[str, tuple[Any, str, int, bool]] = {
-    "composed": (job, "build", 1, False),
+    "composed": (checked, "build", 1, False),
     "prepared": (run, "describe_environment", 1, False),
     "making the directory": (run_directory, "write_json", 1, False),
     "made": (run, "locked", 1, True),
