@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+from nasrun import __version__
 from nasrun.checkpoints.archive import load
 from nasrun.datasets.fashion_mnist_mini import FashionMnistMini
 from nasrun.runner.run import start
@@ -132,8 +133,8 @@ def test_a_newer_journal_is_refused(command: str, synthetic: Path, nasrun_inproc
     answer = nasrun_inprocess(command)
     assert answer.returncode == 2
     assert answer.stderr == (
-        f"nasrun: synthetic/journal.jsonl: journal format {journal.FORMAT + 1}, of nasrun 9.0; this version, 0.1.0, "
-        f"reads formats up to {journal.FORMAT}: update nasrun\n"
+        f"nasrun: synthetic/journal.jsonl: journal format {journal.FORMAT + 1}, of nasrun 9.0; "
+        f"this version, {__version__}, reads formats up to {journal.FORMAT}: update nasrun\n"
     )
     assert {path: path.read_bytes() for path in synthetic.rglob("*") if path.is_file() and path.name != ".lock"} == {
         path: content for path, content in before.items() if path.name != ".lock"
