@@ -8,19 +8,12 @@ from typing import Any
 
 from nasrun.core import Cost, Evaluator, SearchSpace, Strategy, Task, seeding
 from nasrun.core.options import ConfigError, brief, first_line
-
-OWN = "nasrun."
-"""The start of the modules of nasrun's classes."""
-
-
-def is_own(part: object) -> bool:
-    """Whether a part of a run is of a user's own class."""
-    return not type(part).__module__.startswith(OWN)
+from nasrun.strategies.checked import is_users
 
 
 def check_space(space: SearchSpace, task: Task) -> None:
     """ConfigError if a method of a user's search space answers in a wrong form for a random genome."""
-    if not is_own(space):
+    if not is_users(space):
         return
     name = f"search_space: {type(space).__name__}"
     if not isinstance(getattr(space, "mutations", None), Mapping):
@@ -48,7 +41,7 @@ def check_space(space: SearchSpace, task: Task) -> None:
 
 def check_evaluator(evaluator: Evaluator) -> None:
     """ConfigError if attributes of a user's evaluator have a wrong form."""
-    if not is_own(evaluator):
+    if not is_users(evaluator):
         return
     name = f"evaluator: {type(evaluator).__name__}"
     for attribute in ("metrics", "optional_metrics"):
@@ -61,7 +54,7 @@ def check_evaluator(evaluator: Evaluator) -> None:
 
 def check_strategy(strategy: Strategy) -> None:
     """ConfigError if attributes of a user's strategy have a wrong form."""
-    if not is_own(strategy):
+    if not is_users(strategy):
         return
     name = f"strategy: {type(strategy).__name__}"
     if strategy.length is not None and not _is_count(strategy.length):

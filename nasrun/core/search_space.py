@@ -168,8 +168,8 @@ class SearchSpace(ABC):
         return tuple(int(genome[position]) for position in self.width_positions(genome))
 
     def with_widths(self, widths: Sequence[float]) -> Genome:
-        """The genome whose widths are nearest to the given ones. For spaces with `free_widths`."""
-        raise NotImplementedError
+        """The genome whose widths are nearest to the given ones. TypeError unless the space has `free_widths`."""
+        raise TypeError(f"{type(self).__name__} has genomes that widths alone do not determine")
 
     def layers(self, genome: Genome) -> int:
         """Approximate depth in layers, used to predict latency. Default: the number of tokens."""

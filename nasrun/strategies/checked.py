@@ -27,11 +27,11 @@ class Checked(StrategyWrapper):
 
     def __init__(self, inner: Strategy, space: SearchSpace) -> None:
         super().__init__(inner)
-        own = type(innermost(space)).__name__ if type(inner).__module__.startswith("nasrun.") else None
+        own = None if is_users(inner) else type(innermost(space)).__name__
         part = "strategy" if own is None else f"search_space: {own}"
         self._space, self._what = space, f"{part}: {type(inner).__name__}.ask"
         # On large genomes it takes longer than all else of a trial; the tests do it for nasrun's strategies and spaces.
-        self._validates = any(not type(part).__module__.startswith("nasrun.") for part in (inner, innermost(space)))
+        self._validates = is_users(inner) or is_users(innermost(space))
         self._latest = -1
 
     def ask(self, n: int) -> list[Proposal]:
@@ -91,6 +91,11 @@ class Checked(StrategyWrapper):
         return AnswerError(
             f"{self._what} returned a proposal with {name}={brief(getattr(proposal, name))}; expected {expected}"
         )
+
+
+def is_users(part: object) -> bool:
+    """Whether a part of a run is of a user's class, not of nasrun's."""
+    return not type(part).__module__.startswith("nasrun.")
 
 
 def innermost(space: SearchSpace) -> SearchSpace:
