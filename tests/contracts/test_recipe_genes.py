@@ -53,6 +53,11 @@ def space(request: pytest.FixtureRequest) -> SearchSpace:
     return with_genes(inner_of(request.param), RecipeOptions(recipe=["lr", "augmentation"]))
 
 
+@pytest.fixture(scope="module")
+def networks() -> int:
+    return 20
+
+
 def test_every_option_but_one_takes_genes() -> None:
     # nasnet is micro_cell with other options.
     assert sorted([*SPACES, "nasnet", "training_recipe"]) == [path.stem for path in contract.CONFIGS]

@@ -65,6 +65,12 @@ def space(config: Path) -> SearchSpace:
     return load(config)
 
 
+@pytest.fixture(scope="module")
+def networks(config: Path) -> int:
+    """How many networks a test builds: few of nasnet, which is micro_cell with more cells and takes time."""
+    return 5 if config.stem == "nasnet" else 20
+
+
 def test_there_are_options() -> None:
     assert "sequential_cnn" in [path.stem for path in CONFIGS]
 
@@ -224,11 +230,10 @@ def test_validate_refuses_what_choices_do_not_offer(space: SearchSpace) -> None:
 
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
-def test_build_and_cost(config: Path, space: SearchSpace, task: Task) -> None:
+def test_build_and_cost(space: SearchSpace, networks: int, task: Task) -> None:
     import torch
 
-    # nasnet is micro_cell with more cells, each of which takes time.
-    for genome in sampled(space, 5 if config.stem == "nasnet" else 20):
+    for genome in sampled(space, networks):
         model = space.outline(genome, task).eval()
         output = model(torch.empty(3, task.channels, task.height, task.width, device="meta"))
         assert output.shape == (3, task.outputs)
