@@ -23,11 +23,12 @@ from torch import nn
 from nasrun.config.build import build
 from nasrun.config.compose import compose_config, task_config
 from nasrun.core import Task, seeding
+from nasrun.core.option_files import option_values
 from nasrun.datasets import Dataset
 from nasrun.datasets.cifar10 import Cifar10
 from nasrun.datasets.fashion_mnist import FashionMnist
 from nasrun.datasets.mnist import Mnist
-from nasrun.evaluators.train.recipe import by_data, recipe_values
+from nasrun.evaluators.train.recipe import by_data
 from nasrun.hardware.devices import Hardware
 from nasrun.training.data import DeviceData
 from nasrun.training.loop import train
@@ -81,7 +82,7 @@ def settings_of(words: str, epochs: int, dataset: Dataset) -> TrainSettings:
     """The settings of a recipe with changes."""
     name, *changes = words.split()
     pairs = (change.partition("=") for change in changes)
-    values = recipe_values(name) | {key: yaml.safe_load(value) for key, _, value in pairs}
+    values = option_values("recipe", name) | {key: yaml.safe_load(value) for key, _, value in pairs}
     space = build(task_config(compose_config(["search_space=staged_cnn"]))).space  # a space with similar networks
     return TrainSettings(epochs=epochs, **by_data(values, dataset, space)[0])
 

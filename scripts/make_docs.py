@@ -24,6 +24,7 @@ from nasrun.config.objective import ObjectiveOptions
 from nasrun.config.prescreen import PrescreenOptions
 from nasrun.config.run_options import OutputOptions, RunOptions
 from nasrun.core.config_files import GROUPS, conf_dir
+from nasrun.core.option_files import bases, option_values
 from nasrun.core.options import describe, options
 from nasrun.evaluators.train.evaluator import Train
 from nasrun.reports.reproduction.table import overview, read_tables
@@ -110,7 +111,7 @@ def _option(group: str, path: Path) -> str:
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     if group == "recipe":
         return _recipe(path, content)
-    module, _, name = content["_target_"].rpartition(".")
+    module, _, name = option_values(group, path.stem)["_target_"].rpartition(".")
     cls = getattr(importlib.import_module(module), name)
     parts = [f"## {path.stem}\n", f"{_text(_comments(path)[0]).rstrip('.')}.\n"]
     for default in content.get("defaults", []):
@@ -118,11 +119,15 @@ def _option(group: str, path: Path) -> str:
             [(target, chosen)] = default.items()
             other = re.sub(r"^override /|@.*", "", target)
             parts.append(f"Chooses `{other}={chosen}` unless the command line does.\n")
-    about = inspect.cleandoc(cls.__doc__ or "").split("\n\n")[0]
-    parts.append(f"`{name}` in `{module}`: {_text(' '.join(about.split()))}\n")
-    keys = [key for key in _keys(path) if key.name not in ("_target_", "defaults")]
-    known = {name for name in content if name not in ("_target_", "defaults")}
-    if {key.name for key in keys} != known:
+    based = " and ".join(f"[`{base}`](#{base})" for base in bases(content) if "/" not in base)
+    if based:
+        parts.append(f"Like {based}, except:\n")
+    else:
+        about = inspect.cleandoc(cls.__doc__ or "").split("\n\n")[0]
+        parts.append(f"`{name}` in `{module}`: {_text(' '.join(about.split()))}\n")
+    keys = [key for key in _all_keys(path) if not based or key.name in content]
+    known = content.keys() if based else option_values(group, path.stem).keys()
+    if {key.name for key in keys} != known - {"_target_", "defaults"}:
         raise ValueError(f"{path}: keys {sorted(known)}, read {sorted(key.name for key in keys)}")
     if keys:
         parts.append(_table(keys, {name: parameter.annotation for name, parameter in options(cls).items()}))
@@ -134,7 +139,7 @@ def _recipe(path: Path, content: Mapping[str, Any]) -> str:
     evaluator = {key.name: key.comment for key in _keys(conf_dir() / "evaluator" / "train.yaml")}
     keys = [key._replace(comment=key.comment or evaluator[key.name]) for key in _keys(path) if key.name != "defaults"]
     parts = [f"## {path.stem}\n", f"{_text(_comments(path)[0]).rstrip('.')}.\n"]
-    based = " and ".join(f"[`{name}`](#{name})" for name in content.get("defaults", []))
+    based = " and ".join(f"[`{name}`](#{name})" for name in bases(content))
     if based:
         parts.append(f"Like {based}, except:\n")
     parts.append(_table(keys, {name: parameter.annotation for name, parameter in options(Train).items()}))
@@ -219,6 +224,16 @@ def _keys(path: Path) -> Iterator[Key]:
             section = section if indent else "" if value else name
             dotted = f"{section}.{name}" if indent and section else name
             yield Key(dotted, value or "", (comment or "").strip())
+
+
+def _all_keys(path: Path) -> list[Key]:
+    """The keys of an option: its own, then those of the files that it builds on, which also give missing comments."""
+    own = {key.name: key for key in _keys(path) if key.name not in ("_target_", "defaults")}
+    for base in bases(yaml.safe_load(path.read_text(encoding="utf-8"))):
+        for key in _all_keys(path.parent / f"{base}.yaml"):
+            mine = own.get(key.name, key)
+            own[key.name] = mine._replace(comment=mine.comment or key.comment)
+    return list(own.values())
 
 
 def _comments(path: Path) -> list[str]:

@@ -14,7 +14,7 @@ from nasrun.config.build import Setup, build
 from nasrun.config.compose import compose_config, task_config
 from nasrun.core import Measurement, Proposal, SearchSpace, Strategy, StrategyWrapper, Trial, seeding
 from nasrun.core.config_files import conf_dir
-from nasrun.core.option_classes import option_classes
+from nasrun.core.option_files import option_classes
 from nasrun.core.options import gathered
 from nasrun.datasets import Dataset
 from nasrun.datasets.record import record_of

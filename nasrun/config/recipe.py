@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from nasrun.core import Evaluator
+from nasrun.core.option_files import option_values
 from nasrun.core.options import ConfigError, check_value, nearest, options
 from nasrun.evaluators.train.evaluator import Train
-from nasrun.evaluators.train.recipe import AUTO, recipe_values
+from nasrun.evaluators.train.recipe import AUTO
 
 
 def check_recipe(recipe: Mapping[str, Any], evaluator: Evaluator) -> None:
@@ -19,7 +20,7 @@ def check_recipe(recipe: Mapping[str, Any], evaluator: Evaluator) -> None:
         if name not in Train.automatic:
             raise ConfigError(f"recipe.{name}: no such key; {nearest(name, Train.automatic)}")
         check_value(known[name].annotation, value, f"recipe.{name}")
-    plain = recipe_values("plain")
+    plain = option_values("recipe", "plain")
     changed = [name for name, value in recipe.items() if value not in (plain[name], AUTO)]
     if changed and not evaluator.follows_recipe:
         raise ConfigError(

@@ -7,11 +7,10 @@ import importlib
 import inspect
 from typing import Any, TypeVar
 
-from omegaconf import OmegaConf
-
 from nasrun.config.given import Section
 from nasrun.core import SearchSpace
 from nasrun.core.config_files import conf_dir
+from nasrun.core.option_files import option_values
 from nasrun.core.options import (
     ConfigError,
     check_options,
@@ -20,7 +19,6 @@ from nasrun.core.options import (
     gathered,
     join,
     nearest,
-    plain,
     show,
 )
 from nasrun.storage.stored_config import MARK, passed_in
@@ -100,7 +98,7 @@ def option_section(group: str, name: Any) -> dict[str, Any]:
     known = option_names(group)
     if name not in known:
         raise ConfigError(f"{group}={show(name)}: no such option; {nearest(str(name), known)}")
-    return plain(OmegaConf.load(conf_dir() / group / f"{name}.yaml"))  # type: ignore[arg-type]
+    return option_values(group, name)
 
 
 def option_names(group: str) -> list[str]:

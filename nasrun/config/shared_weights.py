@@ -1,7 +1,7 @@
 """Checks of runs with shared weights, and of runs that propose derived architectures."""
 
 from nasrun.core import Evaluator, SharedEvaluator, Strategy
-from nasrun.core.option_classes import option_classes
+from nasrun.core.option_files import option_classes
 from nasrun.core.options import ConfigError
 from nasrun.hardware.devices import Hardware
 from nasrun.strategies.wrappers import Constraints

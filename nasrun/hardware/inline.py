@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from types import FrameType
 
 from nasrun.core import Evaluator, Executor, Job, Measurement
-from nasrun.hardware.measuring import measured
+from nasrun.hardware.measuring import measured, next_group
 from nasrun.hardware.pool import GRACE_SECONDS
 
 
@@ -33,7 +33,7 @@ class InlineExecutor(Executor):
     def wait(self) -> list[Measurement]:
         if not self._queue:
             raise RuntimeError("wait() was called with no job in the queue")
-        group = self._evaluator.group(self._queue)
+        group = next_group(self._evaluator, self._queue)
         self._queue = [job for job in self._queue if job not in group] if len(group) > 1 else self._queue[1:]
         limit = self._evaluator.time_limit
         if limit is None:

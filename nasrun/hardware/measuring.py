@@ -6,7 +6,8 @@ from typing import Any, get_args
 
 import numpy as np
 
-from nasrun.core import Evaluator, Job, Measurement, Status
+from nasrun.core import Evaluator, EvaluatorWrapper, Job, Measurement, Status
+from nasrun.core.answers import AnswerError
 from nasrun.core.options import brief
 
 STATUSES = get_args(Status)
@@ -21,13 +22,43 @@ class FinalError(ValueError):
     """The final evaluation of the winner returned something invalid; the text says what, in one line."""
 
 
+def next_group(evaluator: Evaluator, queue: Sequence[Job]) -> Sequence[Job]:
+    """The jobs of a queue to evaluate together next (`Evaluator.group`).
+
+    Raises:
+        AnswerError: they are not some of the queue, each once, the first one among them.
+    """
+    group: Any = evaluator.group(queue)
+    if isinstance(group, list | tuple) and _is_some_of(group, queue):
+        return group
+    raise AnswerError(
+        f"evaluator: {name_of(evaluator)}.group returned {brief(group)}; "
+        "expected a list of jobs of the queue, each once, the first one among them"
+    )
+
+
+def _is_some_of(group: Sequence[Any], queue: Sequence[Job]) -> bool:
+    """Whether a group has the first job of a queue and others of it, each once."""
+    if len(group) == 1:
+        return group[0] is queue[0]
+    chosen, known = {id(job) for job in group}, {id(job) for job in queue}
+    return id(queue[0]) in chosen and chosen <= known and len(chosen) == len(group)
+
+
+def name_of(evaluator: Evaluator) -> str:
+    """The name of an evaluator's class, without wrappers."""
+    while isinstance(evaluator, EvaluatorWrapper):
+        evaluator = evaluator.inner
+    return type(evaluator).__name__
+
+
 def measured(evaluator: Evaluator, jobs: Sequence[Job]) -> Iterator[Measurement]:
     """Evaluate a group of jobs, and yield exactly one valid measurement for each.
 
     A job for which the evaluator yields nothing valid fails, with a reason that names the evaluator's class.
     """
     pending: dict[Place, None] = dict.fromkeys((job.trial.number, job.repeat) for job in jobs)
-    what = f"{type(evaluator).__name__}.evaluate"
+    what = f"{name_of(evaluator)}.evaluate"
     wrong = None
     answers: Any = evaluator.evaluate(jobs)
     if not isinstance(answers, Iterable) or isinstance(answers, str | Mapping | Measurement):
@@ -47,7 +78,7 @@ def measured(evaluator: Evaluator, jobs: Sequence[Job]) -> Iterator[Measurement]
 def final_result(evaluator: Evaluator, job: Job) -> Mapping[str, Any]:
     """The result of the final evaluation (`Evaluator.final`); FinalError if it is invalid."""
     result: Any = evaluator.final(job)
-    what = f"{type(evaluator).__name__}.final returned {brief(result)}"
+    what = f"{name_of(evaluator)}.final returned {brief(result)}"
     if not isinstance(result, Mapping):
         raise FinalError(f"{what}; expected a mapping with metrics, history and seconds")
     if not result:
@@ -58,7 +89,7 @@ def final_result(evaluator: Evaluator, job: Job) -> Mapping[str, Any]:
     history = _plain_history(result.get("history", []))
     problem = _numbers_problem(metrics, "metrics") or _timing_problem(seconds, history)
     if problem is not None:
-        raise FinalError(f"{type(evaluator).__name__}.final returned {problem}")
+        raise FinalError(f"{name_of(evaluator)}.final returned {problem}")
     return {**result, "metrics": metrics, "history": history, "seconds": seconds}
 
 

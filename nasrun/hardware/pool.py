@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar
 
 from nasrun.core import Evaluator, Executor, Job, Measurement, WorkerState
 from nasrun.hardware import worker_messages
+from nasrun.hardware.measuring import next_group
 from nasrun.hardware.worker_messages import WorkerError
 
 MOST_DEATHS = 2
@@ -117,7 +118,7 @@ class WorkerExecutor(Executor, Generic[W]):
         for _, same in itertools.groupby(jobs, key=lambda job: job.trial.number):
             queue = list(same)
             while queue:
-                group = self._evaluator.group(queue)
+                group = next_group(self._evaluator, queue)
                 taken = {job.repeat for job in group}
                 queue = [job for job in queue if job.repeat not in taken]
                 self._add(group)

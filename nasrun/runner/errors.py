@@ -7,11 +7,11 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from nasrun.core import Progress
+from nasrun.core.answers import AnswerError
 from nasrun.core.options import shell_command
 from nasrun.hardware.worker_messages import WorkerError
 from nasrun.runner import interrupts
 from nasrun.storage.journal import NAME, Journal
-from nasrun.strategies.checked import AnswerError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 CHECK_SECONDS = 1.0
@@ -28,7 +28,7 @@ class Interrupted(KeyboardInterrupt):
 @contextlib.contextmanager
 def resumable(directory: Path, given: Collection[str] = ()) -> Iterator[None]:
     """Turns what stops the run in `directory` (a signal, a system error such as a full disk, dead workers, an invalid
-    proposal) into Interrupted or RunError, which say how to continue.
+    answer) into Interrupted or RunError, which say how to continue.
 
     `given`: the groups whose objects only the calling program has.
     """

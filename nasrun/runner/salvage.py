@@ -22,6 +22,7 @@ from nasrun.core import Evaluator, Executor, Job, Measurement, Proposal, SharedE
 from nasrun.core.environment import describe_environment
 from nasrun.core.options import ConfigError, shell_command
 from nasrun.hardware.inline import InlineExecutor
+from nasrun.hardware.measuring import next_group
 from nasrun.runner import shared_weights as shared
 from nasrun.runner.clock import Clock, this_moment
 from nasrun.runner.search import Search, SearchOptions
@@ -129,7 +130,7 @@ class _Recalling(Executor):
             self._executor.submit(queue)
         if not self._queue:
             return self._executor.wait()
-        group = self._evaluator.group(self._queue)
+        group = next_group(self._evaluator, self._queue)
         found = [self._memory.get((job.trial.number, job.repeat)) for job in group]
         known = [entry[1] for entry, job in zip(found, group, strict=True) if entry and entry[0] == job.trial.proposal]
         self._queue = [job for job in self._queue if job not in group]

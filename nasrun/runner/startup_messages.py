@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nasrun.config.build import Setup
+from nasrun.core.answers import lines
 from nasrun.core.environment import describe_environment, differences
 from nasrun.datasets import Dataset
 from nasrun.datasets.overview import overview_of
 from nasrun.datasets.record import doubt_of
 from nasrun.evaluators.train.recipe import summary
+from nasrun.hardware.measuring import name_of
 from nasrun.reports.data import write_overview
 from nasrun.runner.own_code import changes_of_code
 from nasrun.runner.salvage import remarks
@@ -40,7 +42,7 @@ def startup_messages(setup: Setup, run: RunRecords) -> Iterator[str]:
     choice = facts.get("replicas")
     if choice and setup.evaluator.repeats * setup.hardware.trials_in_flight > 1:  # else nothing trains together
         yield f"replicas {choice['mode']}: {choice['reason']}"
-    yield from setup.evaluator.messages()
+    yield from lines(setup.evaluator.messages(), f"evaluator: {name_of(setup.evaluator)}.messages")
     if setup.objective.others and not setup.strategy.multi_objective:
         names = ", ".join(one.metric for one in setup.objective.others)
         yield f"the strategy uses only {setup.objective.metric}; {names}: in front.csv and the pictures"

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nasrun.core import SearchSpace
-from nasrun.core.option_classes import option_classes
+from nasrun.core.option_files import option_classes
 from nasrun.core.options import ConfigError, check_section, show
 from nasrun.core.renamed import current_path
 from nasrun.spaces.recipe_genes import take_options, with_genes

@@ -2,10 +2,13 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, get_args
 
+import numpy as np
+
 from nasrun.core import Genome, Measurement, Proposal, SearchSpace, Strategy, StrategyWrapper, Trial
+from nasrun.core.answers import AnswerError, lines
 from nasrun.core.options import brief, first_line
 from nasrun.core.types import ORIGIN_RULE, WarmStart, is_origin
 from nasrun.spaces.wrapped import WrappedSpace
@@ -14,12 +17,8 @@ WARM_STARTS = get_args(WarmStart)
 TOKENS = frozenset({int, str})
 
 
-class AnswerError(ValueError):
-    """A strategy proposed something invalid; the text names its class and what is wrong, in one line."""
-
-
 class Checked(StrategyWrapper):
-    """Passes on the proposals of a strategy if they are valid; else AnswerError.
+    """Passes on the answers of a strategy if they are valid; else AnswerError.
 
     Innermost of the wrappers, because the others rely on valid proposals. Genomes that nasrun's own strategies make
     in its own spaces are not validated.
@@ -30,6 +29,7 @@ class Checked(StrategyWrapper):
         own = None if is_users(inner) else type(innermost(space)).__name__
         part = "strategy" if own is None else f"search_space: {own}"
         self._space, self._what = space, f"{part}: {type(inner).__name__}.ask"
+        self._name = f"strategy: {type(inner).__name__}"
         # On large genomes it takes longer than all else of a trial; the tests do it for nasrun's strategies and spaces.
         self._validates = is_users(inner) or is_users(innermost(space))
         self._latest = -1
@@ -47,6 +47,36 @@ class Checked(StrategyWrapper):
     def tell(self, trial: Trial, measurements: Sequence[Measurement]) -> None:
         self._latest = max(self._latest, trial.number)
         self.inner.tell(trial, measurements)
+
+    @property
+    def done(self) -> bool:
+        done: Any = self.inner.done
+        if not isinstance(done, bool | np.bool_):
+            raise AnswerError(f"{self._name}.done is {brief(done)}; expected a property that is True or False")
+        return bool(done)
+
+    def required_checkpoints(self) -> Collection[int]:
+        numbers: Any = self.inner.required_checkpoints()
+        if not isinstance(numbers, Collection) or not all(_is_whole(number, 0, self._latest) for number in numbers):
+            returned = f"{self._name}.required_checkpoints returned {brief(numbers)}"
+            raise AnswerError(f"{returned}; expected numbers of trials that it was told")
+        return numbers
+
+    def selected_trial(self) -> int | None:
+        number = self.inner.selected_trial()
+        if number is not None and not _is_whole(number, 0, self._latest):
+            returned = f"{self._name}.selected_trial returned {brief(number)}"
+            raise AnswerError(f"{returned}; expected the number of a trial that it was told, or None")
+        return number
+
+    def messages(self) -> Sequence[str]:
+        return lines(self.inner.messages(), f"{self._name}.messages")
+
+    def notes(self) -> Mapping[str, Any]:
+        notes: Any = self.inner.notes()
+        if not _is_json(notes):
+            raise AnswerError(f"{self._name}.notes returned {brief(notes)}; expected a dict of JSON values")
+        return notes  # type: ignore[no-any-return]
 
     def _check(self, proposal: Any) -> None:
         if not isinstance(proposal, Proposal):
@@ -111,10 +141,15 @@ def _is_whole(value: Any, least: int, most: float = math.inf) -> bool:
 
 def _is_settings(value: Any) -> bool:
     """Whether a journal can hold the training settings of a proposal."""
+    return _is_json(value, allow_nan=False)
+
+
+def _is_json(value: Any, *, allow_nan: bool = True) -> bool:
+    """Whether a file can hold a mapping as JSON."""
     if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
         return False
     try:
-        json.dumps(dict(value), allow_nan=False)
+        json.dumps(dict(value), allow_nan=allow_nan)
     except (TypeError, ValueError):
         return False
     return True

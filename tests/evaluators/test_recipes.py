@@ -13,10 +13,11 @@ from nasrun.checkpoints.store import load_weights
 from nasrun.checkpoints.winner import FILE, Winner, read_winner, save_winner
 from nasrun.core import Job, Proposal, Trial
 from nasrun.core.config_files import conf_dir
+from nasrun.core.option_files import option_values
 from nasrun.core.options import ConfigError
 from nasrun.evaluators.costs import WithCosts
 from nasrun.evaluators.train.evaluator import Train
-from nasrun.evaluators.train.recipe import KEYS, recipe_values, summary
+from nasrun.evaluators.train.recipe import KEYS, summary
 from nasrun.training import single
 from nasrun.training.settings import TrainSettings
 from nasrun.training.state import restore_training
@@ -33,7 +34,7 @@ def settings_of(bench: Bench) -> TrainSettings:
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_has_a_value_for_every_key_and_trains(name: str) -> None:
-    values = recipe_values(name)
+    values = option_values("recipe", name)
     assert set(values) == set(KEYS)
     assert (set(values.values()) == {"auto"}) == (name == "auto")
     bench = Bench(f"recipe={name}", "evaluator.batch_size=32")

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nasrun.core import Evaluator, Job, Measurement, Proposal, Trial
-from nasrun.hardware.measuring import FinalError, final_result, measured
+from nasrun.core import Evaluator, EvaluatorWrapper, Job, Measurement, Proposal, Trial
+from nasrun.core.answers import AnswerError
+from nasrun.hardware.measuring import FinalError, final_result, measured, next_group
 
 JOBS = [Job(Trial(number, Proposal((1,))), 0, seed=number) for number in (4, 5)]
 
@@ -115,3 +116,19 @@ def test_a_valid_final_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluator, "final", lambda job: whole)
     expected = {"metrics": {"test_accuracy": 0.5}, "seconds": 2, "history": [], "trained_on": "nothing"}
     assert final_result(evaluator, JOBS[0]) == expected
+
+
+@pytest.mark.parametrize("group", [None, [], [JOBS[1]], [JOBS[0], JOBS[0]], [JOBS[0], None], iter(JOBS)])
+def test_groups_that_are_no_part_of_the_queue(group: Any) -> None:
+    mine = type("Mine", (Answering,), {"group": lambda self, jobs: group})(lambda jobs: None)
+    for evaluator in (mine, EvaluatorWrapper(mine)):
+        with pytest.raises(
+            AnswerError, match=r"^evaluator: Mine\.group returned .*; expected a list of jobs of the queue"
+        ):
+            next_group(evaluator, JOBS)
+
+
+def test_valid_groups_are_passed_on() -> None:
+    for group in (JOBS[:1], JOBS, JOBS[::-1]):
+        mine = type("Mine", (Answering,), {"group": lambda self, jobs, group=group: group})(lambda jobs: None)
+        assert next_group(mine, JOBS) is group

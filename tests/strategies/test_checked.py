@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from nasrun.core import Genome, Measurement, Proposal, Strategy, Trial
+from nasrun.core.answers import AnswerError
 from nasrun.spaces.nasbench201.space import NASBench201
-from nasrun.strategies.checked import AnswerError, Checked
+from nasrun.strategies.checked import Checked
 
 SPACE = NASBench201()
 GENOME: Genome = SPACE.sample(np.random.default_rng(0))
@@ -69,3 +70,49 @@ def test_valid_proposals_are_passed_on() -> None:
     strategy.tell(Trial(4, answer[0]), [Measurement(4, 0, "ok", {"val_accuracy": 0.5})])
     assert strategy.ask(2) is answer
     assert checked([]).ask(2) == []
+
+
+def told(**methods: Any) -> Checked:
+    """A checked strategy that was told trial 4, and whose methods answer as given."""
+    names = {
+        name: property(lambda _, value=value: value) if name == "done" else (lambda _, value=value: value)
+        for name, value in methods.items()
+    }
+    strategy = Checked(type("Mine", (Answering,), names)([]), SPACE)
+    strategy.tell(Trial(4, Proposal(GENOME)), [])
+    return strategy
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "says"),
+    [
+        ("messages", "one line", "returned 'one line'; expected a list of lines of text"),
+        ("messages", [3], "returned .3.; expected a list of lines of text"),
+        ("notes", None, "returned None; expected a dict of JSON values"),
+        ("notes", {"best": np.float32(0.5)}, "returned .*; expected a dict of JSON values"),
+        ("selected_trial", 5, "returned 5; expected the number of a trial that it was told, or None"),
+        ("selected_trial", True, "returned True; expected the number of a trial"),
+        ("required_checkpoints", None, "returned None; expected numbers of trials"),
+        ("required_checkpoints", [4, 5], "returned .4, 5.; expected numbers of trials"),
+    ],
+)
+def test_other_answers_that_are_wrong(name: str, answer: Any, says: str) -> None:
+    with pytest.raises(AnswerError, match=rf"^strategy: Mine\.{name} {says}"):
+        getattr(told(**{name: answer}), name)()
+
+
+def test_done_is_a_property() -> None:
+    method = type("Mine", (Answering,), {"done": lambda self: False})([])
+    with pytest.raises(AnswerError, match=r"^strategy: Mine\.done is .*; expected a property that is True or False$"):
+        _ = Checked(method, SPACE).done
+    assert told(done=np.bool_(True)).done is True
+
+
+def test_other_valid_answers() -> None:
+    strategy = told(
+        messages=["a\nline"], notes={"losses": [0.5, float("nan")]}, selected_trial=4, required_checkpoints={4}
+    )
+    assert strategy.messages() == ["a line"]
+    assert list(strategy.notes()) == ["losses"]
+    assert strategy.selected_trial() == 4
+    assert strategy.required_checkpoints() == {4}

@@ -7,10 +7,8 @@ import contextlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import yaml
-
 from nasrun.core import SearchSpace, Task, seeding
-from nasrun.core.config_files import conf_dir
+from nasrun.core.option_files import option_values
 from nasrun.core.options import ConfigError, first_line, show
 from nasrun.datasets import Dataset
 from nasrun.datasets.mirrors import Mirrors, mirrors_of
@@ -31,16 +29,7 @@ class Recipe(NamedTuple):
     reason: str
 
 
-def recipe_values(name: str) -> dict[str, Any]:
-    """The keys of a recipe of nasrun's own, those of the recipes that it builds on included."""
-    content: dict[str, Any] = yaml.safe_load((conf_dir() / "recipe" / f"{name}.yaml").read_text(encoding="utf-8"))
-    values: dict[str, Any] = {}
-    for base in content.pop("defaults", []):
-        values |= recipe_values(base)
-    return values | content
-
-
-KEYS = tuple(recipe_values("plain"))
+KEYS = tuple(option_values("recipe", "plain"))
 """The settings that make up a recipe."""
 
 
@@ -68,7 +57,7 @@ def settle(given: Mapping[str, Any], dataset: Dataset, space: SearchSpace) -> tu
     name, reasons, chosen = None, [], dict.fromkeys(wanted, AUTO)
     if not all(name in (*_RULES, TEST_FLIP) for name in wanted):
         name, reason = choose(dataset, space)
-        values = recipe_values(name)
+        values = option_values("recipe", name)
         if given.get("optimizer", AUTO) not in (AUTO, values["optimizer"]):
             values["lr"] = None  # the other optimizer's usual one
         reasons, chosen = [reason], {key: values[key] for key in wanted}
@@ -177,7 +166,7 @@ _RULES = {"batch_size": _batch_size, "shift": _shift, "flip": _flip, "first_size
 
 def summary(record: Mapping[str, Any]) -> str:
     """The record of `settle` in a line."""
-    plain = recipe_values("plain")
+    plain = option_values("recipe", "plain")
     other = [f"{name}={show(value)}" for name, value in record["settings"].items() if value != plain[name]]
     name = f"recipe {record['name']}" if record["name"] else "settings by the data"
     return f"{name}: {record['reason']}; {' '.join(other) or 'as plain'}"
