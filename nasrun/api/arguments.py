@@ -65,6 +65,15 @@ def words_of(overrides: Any) -> list[str]:
     raise ConfigError(f"{show(overrides)}: expected a list of words, as in [{example}]")
 
 
+def is_plain(value: Any) -> bool:
+    """Whether a config can hold a value."""
+    if isinstance(value, Mapping):
+        return all(isinstance(key, str) and is_plain(one) for key, one in value.items())
+    if isinstance(value, list | tuple):
+        return all(map(is_plain, value))
+    return value is None or isinstance(value, str | int | float)
+
+
 def directory_of(given: Any, what: str = "the path of a directory") -> Path:
     """A directory, with the home folder in place of a `~` at its start; ConfigError where what is given is no path, or
     no home folder is known. `what`: words for what is expected."""

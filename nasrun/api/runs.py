@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from nasrun.api.arguments import directory_of, given_of, keys_in, refuse_beside, words_of
+from nasrun.api.arguments import directory_of, given_of, is_plain, keys_in, refuse_beside, words_of
 from nasrun.api.results import Run, load_run
 from nasrun.config.build import Setup
 from nasrun.config.checked import check
@@ -17,7 +17,7 @@ from nasrun.config.given import Given
 from nasrun.config.hydra_scope import composing_alone
 from nasrun.config.overrides import as_values
 from nasrun.core import Evaluator, Strategy
-from nasrun.core.options import ConfigError, show
+from nasrun.core.options import ConfigError, brief, show
 from nasrun.runner import run as runner
 from nasrun.runner.resume import changes_of
 from nasrun.runner.sweeps import EarlierRuns, finished
@@ -92,6 +92,9 @@ def resume(
         raise ConfigError(
             f"{show(next(key for key in changes if not isinstance(key, str)))}: expected a key of the config"
         )
+    for key, value in changes.items():
+        if not is_plain(value):
+            raise ConfigError(f"{key}={brief(value)}: expected a number, text, true, false, null or a list of such")
     if changes.get("dry_run"):
         raise ConfigError(DRY)
     refuse_beside((key for key in changes if "." in key), given)
@@ -178,7 +181,9 @@ class _Call:
         words = [*words_of(overrides), *(f"{group}={part}" for group, part in parts.items() if isinstance(part, str))]
         given = {group: given_of(group, part) for group, part in parts.items() if not isinstance(part, str)}
         refuse_beside(keys_in(words), given)
-        words, folders = own_folders(words, None if config_dir is None else str(config_dir))
+        if config_dir is not None and not directory_of(config_dir).is_dir():
+            raise ConfigError(f"config_dir={config_dir}: no such folder")
+        words, folders = own_folders(words, None if config_dir is None else str(directory_of(config_dir)))
         return cls(Composer(folders), words, given)
 
     def check_alone(self, runs: int) -> None:

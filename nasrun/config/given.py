@@ -4,6 +4,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
+from omegaconf import DictConfig
+
 from nasrun.core.options import ConfigError, first_line
 from nasrun.storage.stored_config import MARK
 
@@ -56,6 +58,15 @@ class Given:
         self.path = f"{named.__module__}.{named.__qualname__}"
         importable = isinstance(thing, type) and named.__module__ != "__main__" and _found(self.path) is thing
         self.section = Section({"_target_": self.path, **({} if importable else {MARK: True})}, thing)
+
+
+def check_same(config: DictConfig, given: Mapping[str, Given]) -> None:
+    """ConfigError if an object is given for a group whose class the stored config of a run names, and is of another."""
+    for group, one in given.items():
+        stored = config.get(group)
+        if isinstance(stored, DictConfig) and not stored.get(MARK) and stored.get("_target_") != one.path:
+            name = stored.get("_target_")
+            raise ConfigError(f"{group}={one.path}: leave it out; the run's record names {name}")
 
 
 def _found(path: str) -> Any:

@@ -65,7 +65,9 @@ def refuse_several(overrides: Sequence[Override]) -> None:
     for override in overrides:
         if override.is_sweep_override():
             word = text_of(override)
-            raise ConfigError(f"{word}: several values are a sweep; add -m (--multirun){_as_one(override)}")
+            raise ConfigError(
+                f"{word}: several values are a sweep; add -m (in Python: nasrun.sweep){_as_one(override)}"
+            )
 
 
 def values_of(overrides: Sequence[Override], loader: ConfigLoader) -> dict[str, list[str]]:

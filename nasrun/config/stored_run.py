@@ -8,7 +8,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from nasrun.config.build import Benchmark, build_benchmark
-from nasrun.config.given import Given
+from nasrun.config.given import Given, check_same
 from nasrun.config.sections import create
 from nasrun.core.options import ConfigError, plain
 from nasrun.datasets import Dataset, DatasetError
@@ -64,11 +64,9 @@ def open_run(directory: Path, given: Mapping[str, Given] = {}) -> StoredRun:
     records = assemble(directory, journal.lines_of(directory / journal.NAME))
     data = read_data(records)
     groups = READ if data is not None else (*READ, "dataset")
-    config = find_paths(
-        load_config(directory, records.changes, groups=groups, chosen=[one.path for one in given.values()]),
-        records.header,
-        directory,
-    )
+    stored = load_config(directory, records.changes, groups=groups, chosen=[one.path for one in given.values()])
+    check_same(stored, given)
+    config = find_paths(stored, records.header, directory)
     return StoredRun(directory, config, records, build_benchmark(config, data, given), data)
 
 

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from nasrun import __version__
 from nasrun.checkpoints.store import CheckpointStore
 from nasrun.config.build import Benchmark, Setup, build, check_budgets
-from nasrun.config.given import Given
+from nasrun.config.given import Given, check_same
 from nasrun.config.own_code import OwnCode, own_code
 from nasrun.config.paths import path_options
 from nasrun.config.stored_run import check_data
@@ -142,6 +142,7 @@ def resume(
         run = assemble(directory, itertools.chain([first], lines), keep_events=True)
         accepted, overrides = accepts_changes(overrides)
         config, changes = changed_config(run, overrides, chosen)
+        check_same(config, given)
         clear_temporary(directory)
         with asking_for_data(run, config):
             setup = build(config, given)

@@ -152,6 +152,15 @@ def test_a_run_and_what_it_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         nasrun.resume("run", {3: "abc"})  # type: ignore[dict-item]
     with pytest.raises(nasrun.ConfigError, match=r"^dry_run=true"):
         nasrun.resume("run", ["dry_run=true"])
+    with pytest.raises(nasrun.ConfigError, match=r"^trials=<object .*>: expected a number, text, true"):
+        nasrun.resume("run", {"trials": object()})
+    for call in (nasrun.load_run, nasrun.resume):
+        with pytest.raises(
+            nasrun.ConfigError, match=r"^strategy=.*Sampler: leave it out; the run's record names nasrun"
+        ):
+            call("run", strategy=Sampler)  # type: ignore[operator]
+    with pytest.raises(nasrun.ConfigError, match=r"^config_dir=nowhere: no such folder"):
+        nasrun.run(words, directory="other", config_dir="nowhere")
     for _ in range(2):
         runs = nasrun.sweep([*words, "seed=0,1"], directory="sweep")
         assert [run.directory for run in runs] == [tmp_path / "sweep" / "0", tmp_path / "sweep" / "1"]

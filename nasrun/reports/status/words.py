@@ -64,7 +64,7 @@ def measuring_in_words(one: Measuring) -> str:
     """A description of a measurement: what, where, and its progress."""
     epoch = "" if one.epochs is None else f", epoch {one.epochs[0]:.4g} of {one.epochs[1]}"
     if one.trials is None:
-        return f"final training of the winner{epoch}"
+        return f"final training of the winner{epoch}" if epoch else "final evaluation of the winner"
     names = ("trial " if len(one.trials) == 1 else "trials ") + ", ".join(map(str, one.trials))
     if not one.worker:
         return f"{names}: {duration(one.seconds)} since it was proposed{epoch}"
@@ -87,7 +87,7 @@ def as_json(states: Sequence[RunState], sweeps: Sequence[SweepState]) -> dict[st
 def progress_in_words(state: RunState) -> str:
     """The progress of a run."""
     if state.phase == "final":
-        return "the winner's final training"
+        return "final evaluation of the winner"
     return f"{state.told:,} of {counted(state.trials, 'trial')}" if state.trials else counted(state.told, "trial")
 
 
@@ -115,7 +115,7 @@ _ROW = ("state", "trials", "best", "since", "left", "run")
 
 
 def _row(state: RunState) -> Sequence[str]:
-    trials = "final training" if state.phase == "final" else f"{state.told:,}/{state.trials:,}"
+    trials = "the winner" if state.phase == "final" else f"{state.told:,}/{state.trials:,}"
     best = number(state.best[1]) if state.best else "-"
     left = duration(state.left) if state.left is not None else "-"
     return state.kind, trials, best, moment(state.since) if state.since else "-", left, nearby(state.directory)
