@@ -13,7 +13,7 @@ from nasrun.config.sections import create
 from nasrun.core import Measurement, Objective, Proposal, SearchSpace, Strategy, Trial, seeding
 from nasrun.core.options import ConfigError, check_value, plain, show
 from nasrun.datasets.base import Seed
-from nasrun.strategies.checked import Checked
+from nasrun.strategies.checked import checked
 from nasrun.strategies.wrappers import PATIENCE, Deduplicate
 
 SCORE = "score"
@@ -89,7 +89,7 @@ class AskTell:
         self.space: SearchSpace = space_of(content)
         rng = seeding.generator(seed, seeding.Purpose.STRATEGY)
         inner = create(content, "strategy", Strategy, self.space, self.objective, rng)  # type: ignore[type-abstract]
-        self._strategy = Deduplicate(Checked(inner, self.space), self.space, "reuse")
+        self._strategy = Deduplicate(checked(inner, self.space), self.space, "reuse")
         self._asked: list[Trial] = []
         self._measured: dict[int, Measurement] = {}
         self._duplicates: list[Trial] = []

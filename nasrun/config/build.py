@@ -51,7 +51,7 @@ from nasrun.evaluators.proxies.screening import Screening
 from nasrun.hardware.devices import Hardware
 from nasrun.hardware.onnx_program import missing_packages
 from nasrun.hardware.shared_memory import SharedObject
-from nasrun.strategies.checked import Checked
+from nasrun.strategies.checked import checked
 from nasrun.strategies.timed.strategy import Timed
 from nasrun.strategies.wrappers import Constrain, Constraints, Deduplicate
 from nasrun.trackers import Tracker
@@ -276,9 +276,9 @@ def evaluator_of(content: dict[str, Any], space: SearchSpace, dataset: Dataset, 
 def wrap(
     strategy: Strategy, space: SearchSpace, dataset: Dataset, options: RunOptions, constraints: Constraints
 ) -> Strategy:
-    """The strategy in its wrappers: checks innermost, then constraints, duplicates outside, so that only trials are
-    counted."""
-    strategy = Checked(strategy, space)
+    """The strategy in its wrappers: checks of a user's one innermost, then constraints; duplicates outermost, so that
+    only trials are counted."""
+    strategy = checked(strategy, space)
     if constraints.limits:
         strategy = Constrain(strategy, space, dataset.task, constraints)
     if options.deduplicate != "never":

@@ -52,6 +52,9 @@ class WrappedSpace(SearchSpace):
     def width_positions(self, genome: Genome) -> tuple[int, ...]:
         return self.inner.width_positions(genome)
 
+    def widths_of(self, genome: Genome) -> tuple[int, ...]:
+        return self.inner.widths_of(genome)
+
     def with_widths(self, widths: Sequence[float]) -> Genome:
         return self.inner.with_widths(widths)
 

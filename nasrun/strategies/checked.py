@@ -17,12 +17,17 @@ WARM_STARTS = get_args(WarmStart)
 TOKENS = frozenset({int, str})
 
 
-class Checked(StrategyWrapper):
-    """Passes on the answers of a strategy if they are valid; else AnswerError.
+def checked(strategy: Strategy, space: SearchSpace) -> Strategy:
+    """The strategy, with checks of its answers if it or its space is of a user's class.
 
-    Innermost of the wrappers, because the others rely on valid proposals. Genomes that nasrun's own strategies make
-    in its own spaces are not validated.
+    Innermost of the wrappers, because the others rely on valid proposals. The answers of nasrun's own are checked by
+    its tests: to check large genomes takes longer than all else of a trial.
     """
+    return Checked(strategy, space) if is_users(strategy) or is_users(innermost(space)) else strategy
+
+
+class Checked(StrategyWrapper):
+    """Passes on the answers of a strategy if they are valid; else AnswerError."""
 
     def __init__(self, inner: Strategy, space: SearchSpace) -> None:
         super().__init__(inner)
@@ -30,8 +35,6 @@ class Checked(StrategyWrapper):
         part = "strategy" if own is None else f"search_space: {own}"
         self._space, self._what = space, f"{part}: {type(inner).__name__}.ask"
         self._name = f"strategy: {type(inner).__name__}"
-        # On large genomes it takes longer than all else of a trial; the tests do it for nasrun's strategies and spaces.
-        self._validates = is_users(inner) or is_users(innermost(space))
         self._latest = -1
 
     def ask(self, n: int) -> list[Proposal]:
@@ -85,8 +88,7 @@ class Checked(StrategyWrapper):
         plain = isinstance(genome, tuple) and TOKENS.issuperset(map(type, genome))  # the usual case, quickly
         if not plain and not (isinstance(genome, tuple) and all(isinstance(token, int | str) for token in genome)):
             raise self._wrong(proposal, "genome", "a tuple of int and str")
-        if self._validates:
-            self._validate(genome)
+        self._validate(genome)
         if not is_origin(proposal.origin):
             raise self._wrong(proposal, "origin", ORIGIN_RULE)
         self._check_trials(proposal)

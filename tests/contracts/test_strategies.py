@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nasrun.config import build
 from nasrun.core import Measurement, Objective, Proposal, Trial
+from nasrun.strategies.checked import Checked
 from tests.forks import Forks, forks
 from tests.support import FITTING, measure, options, setup_of, strategy_setup, trajectory
 
@@ -120,7 +122,8 @@ def test_global_generators_are_neither_used_nor_changed(strategy: str) -> None:
 
 
 @strategies
-def test_proposals_are_valid_and_at_most_as_many_as_asked(strategy: str) -> None:
+def test_proposals_are_valid_and_at_most_as_many_as_asked(strategy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "checked", Checked)  # held to what users' strategies may answer
     setup = strategy_setup(strategy)
     waiting: deque[Trial] = deque()
     number = 0
@@ -137,6 +140,8 @@ def test_proposals_are_valid_and_at_most_as_many_as_asked(strategy: str) -> None
         for _ in range((len(waiting) + 1) // 2):
             trial = waiting.pop()
             setup.strategy.tell(trial, measure(setup, trial))
+        setup.strategy.messages(), setup.strategy.required_checkpoints(), setup.strategy.selected_trial()
+    setup.strategy.notes()
     assert number >= 30
 
 
