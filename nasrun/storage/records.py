@@ -163,15 +163,22 @@ class RunRecords:
         self._take_time(event)
         if event.spent:
             self.spent = max(self.spent, event.spent)
+        if isinstance(event, Asked):
+            asked = self.asked
+            for proposal in event.proposals:
+                number = len(asked)
+                asked[number] = TrialRecord(Trial(number, proposal), [])
+        elif isinstance(event, Measured):
+            self.asked[event.measurement.trial].measurements.append(event.measurement)
+        elif isinstance(event, Told):
+            self.trials[event.trial] = resolve_trial(self.asked, event.trial)
+            self.told_at.append(self.wall_seconds)
+        else:
+            self._take_rare(event)
+
+    def _take_rare(self, event: Event) -> None:
+        """Process an event that does not occur for every trial. Apart, since there may be millions of the others."""
         match event:
-            case Asked():
-                for proposal in event.proposals:
-                    self.asked[len(self.asked)] = TrialRecord(Trial(len(self.asked), proposal))
-            case Measured(measurement=measurement):
-                self.asked[measurement.trial].measurements.append(measurement)
-            case Told():
-                self.trials[event.trial] = resolve_trial(self.asked, event.trial)
-                self.told_at.append(self.wall_seconds)
             case SharedTrained():
                 self.shared.append(event)
             case SegmentBegun():
