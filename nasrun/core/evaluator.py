@@ -85,7 +85,7 @@ class Evaluator(ABC):
         return ()
 
     def measure_also(self, names: Sequence[str]) -> None:
-        """Add some of `optional_metrics` to `metrics`; called before `prepare`."""
+        """Add some of `Evaluator.optional_metrics` to `Evaluator.metrics`; called before `prepare`."""
 
     def deployed(self, network: torch.nn.Module) -> torch.nn.Module:
         """The network as it is measured and exported, which is also the one timed for latency. Default: unchanged."""
@@ -113,7 +113,7 @@ class Evaluator(ABC):
             jobs: a group that `group` chose.
 
         Yields:
-            One measurement per job, in any order, with all of `metrics` if it succeeded.
+            One measurement per job, in any order, with all of `Evaluator.metrics` if it succeeded.
         """
 
     def final(self, job: Job) -> Mapping[str, Any]:
@@ -123,13 +123,14 @@ class Evaluator(ABC):
             job: the winner; its weights go to `job.save_to`.
 
         Returns:
-            `metrics` by name, `history` (metrics of each epoch) and `seconds`; empty if there is no final evaluation.
+            The metrics by name as "metrics", those of each epoch as "history", and the "seconds" that it took; empty if
+            there is no final evaluation.
         """
         return {}
 
     def train_longer(self, job: Job, behind: int) -> Mapping[str, Any]:
-        """Continue the winner's final training up to `final_epochs` in total, with a new schedule. For evaluators with
-        `trains_on`.
+        """Continue the winner's final training up to `Evaluator.final_epochs` in total, with a new schedule. For
+        evaluators with `Evaluator.trains_on`.
 
         Args:
             job: the winner, with its weights at `job.load_from`.
@@ -141,7 +142,7 @@ class Evaluator(ABC):
         raise NotImplementedError
 
     def train_on(self, job: Job, *, search_data: bool = False) -> Mapping[str, Any]:
-        """Train the winner up to the budget of its proposal. For evaluators with `trains_on`.
+        """Train the winner up to the budget of its proposal. For evaluators with `Evaluator.trains_on`.
 
         Args:
             job: the winner, with its archive at `job.load_from` (None: new weights). The new one goes to `job.save_to`.
@@ -154,7 +155,7 @@ class Evaluator(ABC):
 
     def test(self, job: Job) -> Mapping[str, Any]:
         """Evaluate the network of the archive at `job.load_from` as `final` does after training; returns the same. For
-        evaluators with `trains_on`."""
+        evaluators with `Evaluator.trains_on`."""
         raise NotImplementedError
 
     def unsupported_budget_reason(self, budget: int) -> str | None:
