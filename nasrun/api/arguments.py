@@ -6,8 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from nasrun.config.given import Given
 from nasrun.core.home import at_home
+from nasrun.core.option_files import option_classes
 from nasrun.core.options import ConfigError, brief, show
 from nasrun.spaces.recipe_genes import KEY as GENES
 
@@ -21,7 +24,15 @@ NAME_BYTES = 255
 def given_of(group: str, part: Any) -> Given:
     """An object of the caller, or a class or function that makes one; ConfigError if it is neither."""
     if group not in GROUPS:
-        raise ConfigError(f"{group}: not expected; expected one of {', '.join(GROUPS)}")
+        known = f"expected one of {', '.join(GROUPS)}"
+        how = f"; other settings are words: ['{group}={show(part)}']" if isinstance(part, int | float) else ""
+        raise ConfigError(f"{group}: not expected; {known}{how}")
+    if isinstance(part, type) and part.__module__.startswith("nasrun."):
+        names = [name for name, kind in option_classes(group).items() if kind is part]
+        if names:  # the defaults of a constructor are those of earlier versions' runs
+            raise ConfigError(
+                f"{group}={part.__name__}: give the name of its option: {group}={' or '.join(map(repr, names))}"
+            )
     if isinstance(part, str):
         raise ConfigError(
             f"{group}={show(part)}: leave it out, since the run's record names it; only objects are given"
@@ -45,6 +56,15 @@ def refuse_beside(keys: Iterable[str], given: Mapping[str, Given]) -> None:
             f"{key}: not used, since {group} is given as an object; give the settings to its constructor, as in "
             f"{group}=lambda *parts: {made}(*parts, {setting}=...)"
         )
+
+
+def refuse_twice(words: Sequence[str]) -> None:
+    """ConfigError if words choose an option of a group twice; of other keys the last one counts, as in a shell."""
+    chosen: dict[str, str] = {}
+    for word in words:
+        group, _, option = word.partition("=")
+        if group in GROUPS and chosen.setdefault(group, option) != option:
+            raise ConfigError(f"{group}: given twice, as {chosen[group]} and as {option}; leave one of them out")
 
 
 def keys_in(words: Iterable[str]) -> list[str]:
@@ -72,6 +92,11 @@ def is_plain(value: Any) -> bool:
     if isinstance(value, list | tuple):
         return all(map(is_plain, value))
     return value is None or isinstance(value, str | int | float)
+
+
+def plain_number(value: Any) -> Any:
+    """A number of numpy as Python's; other values as they are."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def directory_of(given: Any, what: str = "the path of a directory") -> Path:

@@ -8,6 +8,7 @@ import numpy as np
 from nasrun.api.arguments import finite, given_of, keys_in, refuse_beside, words_of
 from nasrun.config.compose import Composer, task_config
 from nasrun.config.hydra_scope import composing_alone
+from nasrun.config.own_parts import check_space, check_strategy
 from nasrun.config.search_space import space_of
 from nasrun.config.sections import create
 from nasrun.core import Measurement, Objective, Proposal, SearchSpace, Strategy, Trial, seeding
@@ -87,8 +88,12 @@ class AskTell:
         content |= {group: one.section for group, one in given.items()}
         self.objective = Objective(SCORE, mode)
         self.space: SearchSpace = space_of(content)
+        check_space(self.space, None)
         rng = seeding.generator(seed, seeding.Purpose.STRATEGY)
         inner = create(content, "strategy", Strategy, self.space, self.objective, rng)  # type: ignore[type-abstract]
+        check_strategy(inner)
+        if inner.follows_derived:
+            raise ConfigError(f"strategy={show(strategy)}: proposes what an evaluator derives, and AskTell has none")
         self._strategy = Deduplicate(checked(inner, self.space), self.space, "reuse")
         self._asked: list[Trial] = []
         self._measured: dict[int, Measurement] = {}

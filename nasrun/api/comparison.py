@@ -68,6 +68,7 @@ def compare(runs: Sequence[Run | str | Path] | Run | str | Path, by: Sequence[st
     """
     given = runs if isinstance(runs, Iterable) and not isinstance(runs, Run | str | bytes) else [runs]
     expected = "a run or the path of a folder of runs, or a list of them"
+    given = list(given)
     if not given:
         raise ConfigError(f"runs=[]: expected {expected}")
     folders = [one.directory if isinstance(one, Run) else directory_of(one, expected) for one in given]

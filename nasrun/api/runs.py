@@ -8,7 +8,16 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from nasrun.api.arguments import directory_of, given_of, is_plain, keys_in, refuse_beside, words_of
+from nasrun.api.arguments import (
+    directory_of,
+    given_of,
+    is_plain,
+    keys_in,
+    plain_number,
+    refuse_beside,
+    refuse_twice,
+    words_of,
+)
 from nasrun.api.results import Run, load_run
 from nasrun.config.build import Setup
 from nasrun.config.checked import check
@@ -87,7 +96,8 @@ def resume(
         RunError: the run failed.
     """
     given = {group: given_of(group, part) for group, part in parts.items()}
-    changes = overrides if isinstance(overrides, Mapping) else as_values(words_of(overrides))
+    values = overrides if isinstance(overrides, Mapping) else as_values(words_of(overrides))
+    changes = {key: plain_number(value) for key, value in values.items()}
     if not all(isinstance(key, str) for key in changes):
         raise ConfigError(
             f"{show(next(key for key in changes if not isinstance(key, str)))}: expected a key of the config"
@@ -127,6 +137,9 @@ def sweep(
         RunError: a run failed.
     """
     call = _Call.of(overrides, parts, config_dir)
+    for key in keys_in(call.words):
+        if key in ("hydra.run.dir", "hydra.sweep.dir"):
+            raise ConfigError(f"{key}: given twice, as a word and as directory=; leave the word out")
     folder, values = directory_of(directory), call.composer.values(call.words)
     jobs = [call.checked(list(words)) for words in itertools.product(*values.values())]  # check all first
     call.check_alone(len(jobs))
@@ -181,6 +194,7 @@ class _Call:
         words = [*words_of(overrides), *(f"{group}={part}" for group, part in parts.items() if isinstance(part, str))]
         given = {group: given_of(group, part) for group, part in parts.items() if not isinstance(part, str)}
         refuse_beside(keys_in(words), given)
+        refuse_twice(words)
         if config_dir is not None and not directory_of(config_dir).is_dir():
             raise ConfigError(f"config_dir={config_dir}: no such folder")
         words, folders = own_folders(words, None if config_dir is None else str(directory_of(config_dir)))

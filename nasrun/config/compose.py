@@ -127,6 +127,8 @@ class Composer:
             return hydra.compose(self.config_name, list(words), return_hydra_config=True)
         except MissingConfigException as error:
             raise ConfigError(_missing(error, self._folders)) from error
+        except RecursionError as error:
+            raise ConfigError("a YAML file names itself in its defaults list, or two name each other") from error
         except MarkedYAMLError as error:
             where = f"{error.problem_mark.name}:{error.problem_mark.line + 1}" if error.problem_mark else "YAML"
             raise ConfigError(f"{where}: cannot be read ({error.problem})") from error

@@ -1,9 +1,13 @@
 """Objects of a program that calls nasrun, which replace options that a config names by class."""
 
+import hashlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
+from functools import partial
+from types import CodeType, FunctionType
 from typing import Any, TypeVar
 
+import numpy as np
 from omegaconf import DictConfig
 
 from nasrun.core.options import ConfigError, first_line
@@ -47,7 +51,7 @@ class Given:
     """An object, or a class or function that makes one, for one config group.
 
     Importable classes are stored in the config like any other. For other objects the config records that they exist
-    only in the program that started the run.
+    only in the program that started the run, and their fingerprint, by which a sweep finds its runs.
     """
 
     def __init__(self, thing: Any) -> None:
@@ -57,7 +61,51 @@ class Given:
         )
         self.path = f"{named.__module__}.{named.__qualname__}"
         importable = isinstance(thing, type) and named.__module__ != "__main__" and _found(self.path) is thing
-        self.section = Section({"_target_": self.path, **({} if importable else {MARK: True})}, thing)
+        self.section = Section({"_target_": self.path, **({} if importable else {MARK: fingerprint(thing)})}, thing)
+
+
+DEEPEST = 6
+"""Levels of objects in objects that a fingerprint describes."""
+
+
+def fingerprint(thing: Any) -> str:
+    """Tells objects of the same class, and functions of the same place, apart; the same in every process.
+
+    Of a function: its code, defaults, and the plain values that it refers to. Of an object: its attributes.
+    """
+    return hashlib.sha256(repr(_described(thing)).encode()).hexdigest()[:12]
+
+
+def _described(thing: Any, depth: int = 0) -> Any:
+    """A description of plain values; of what lies deeper than `DEEPEST`, and of other objects, the class alone."""
+    if thing is None or isinstance(thing, str | bytes | int | float):
+        return thing
+    if depth == DEEPEST:
+        return _path(type(thing))
+    if isinstance(thing, list | tuple):
+        return [_described(one, depth + 1) for one in thing]
+    if isinstance(thing, Mapping):
+        return sorted((repr(key), repr(_described(value, depth + 1))) for key, value in thing.items())
+    if isinstance(thing, Set):
+        return sorted(repr(_described(one, depth + 1)) for one in thing)
+    if isinstance(thing, np.ndarray):
+        return thing.shape, str(thing.dtype), hashlib.sha256(thing.tobytes()).hexdigest()
+    if isinstance(thing, type):
+        return _path(thing)
+    if isinstance(thing, CodeType):
+        return thing.co_code, thing.co_names, _described(thing.co_consts, depth + 1)
+    if isinstance(thing, FunctionType):
+        cells = [cell.cell_contents for cell in thing.__closure__ or ()]
+        names = [thing.__globals__.get(name) for name in thing.__code__.co_names]
+        used = [value for value in (*cells, *names) if not hasattr(value, "__file__")]  # no modules
+        return [_described(one, depth + 1) for one in (thing.__code__, thing.__defaults__, thing.__kwdefaults__, used)]
+    if isinstance(thing, partial):
+        return [_described(one, depth + 1) for one in (thing.func, thing.args, thing.keywords)]
+    return _path(type(thing)), _described(getattr(thing, "__dict__", {}), depth + 1)
+
+
+def _path(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def check_same(config: DictConfig, given: Mapping[str, Given]) -> None:

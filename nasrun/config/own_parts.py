@@ -3,19 +3,25 @@
 Those of nasrun are checked by its tests.
 """
 
+import inspect
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nasrun.core import Cost, Evaluator, SearchSpace, Strategy, Task, seeding
+import numpy as np
+
+from nasrun.core import Cost, Evaluator, Genome, SearchSpace, Strategy, Task, seeding
+from nasrun.core.answers import is_users
 from nasrun.core.options import ConfigError, brief, first_line
-from nasrun.strategies.checked import is_users
 
 
-def check_space(space: SearchSpace, task: Task) -> None:
-    """ConfigError if a method of a user's search space answers in a wrong form for a random genome."""
+def check_space(space: SearchSpace, task: Task | None) -> None:
+    """ConfigError if a method of a user's search space answers in a wrong form for a random genome. `task`: whose costs
+    are computed; None: there is none."""
     if not is_users(space):
         return
     name = f"search_space: {type(space).__name__}"
+    _check_methods(space, SearchSpace, name)
     if not isinstance(getattr(space, "mutations", None), Mapping):
         raise ConfigError(f"{name}.mutations: expected a mapping from names to functions of a genome and a generator")
     genome = space.sample(seeding.generator(0, seeding.Purpose.PREVIEW))
@@ -32,11 +38,46 @@ def check_space(space: SearchSpace, task: Task) -> None:
         raise ConfigError(f"{name}.format returned {brief(text)}; expected text without tabs, commas or line breaks")
     if space.parse(text) != genome:
         raise ConfigError(f"{name}.parse({brief(text)}) is not {brief(genome)}, from which format made it")
-    cost = space.cost(genome, task)
+    _check_tokens(space, genome, name)
+    cost = Cost(0, 0) if task is None else space.cost(genome, task)
     if not isinstance(cost, Cost) or not all(isinstance(number, int) for number in cost):
         raise ConfigError(
             f"{name}.cost returned {brief(cost)}; expected nasrun.Cost(parameters, flops) of whole numbers"
         )
+
+
+def _check_tokens(space: SearchSpace, genome: Genome, name: str) -> None:
+    """ConfigError if the tokens of a genome, or its vector, are not as the space describes them elsewhere."""
+    for position in range(len(genome) + 1):
+        choices: Any = space.choices(genome[:position])
+        expected = f"a tuple with {genome[position]!r}" if position < len(genome) else "(), as the genome is complete"
+        wrong = genome[position] not in choices if position < len(genome) and isinstance(choices, tuple) else choices
+        if not isinstance(choices, tuple) or wrong:
+            raise ConfigError(
+                f"{name}.choices({brief(genome[:position])}) returned {brief(choices)}; expected {expected}"
+            )
+    vector: Any = space.encode(genome)
+    if not isinstance(vector, np.ndarray) or vector.ndim != 1 or not np.isfinite(vector).all():
+        raise ConfigError(f"{name}.encode returned {brief(vector)}; expected a numpy array of one dimension")
+    widths: Any = space.width_positions(genome)
+    if not _is_list(widths, int) or not all(0 <= position < len(genome) for position in widths):
+        raise ConfigError(f"{name}.width_positions returned {brief(widths)}; expected positions in the genome")
+
+
+def _check_methods(part: object, base: type, name: str) -> None:
+    """ConfigError if a method of a user's class cannot be called as that of its base."""
+    for method, theirs in inspect.getmembers(base, inspect.isfunction):
+        own = inspect.getattr_static(type(part), method, None)
+        if method.startswith("_") or own is theirs or not inspect.isfunction(own):
+            continue
+        positional = [
+            one.name for one in inspect.signature(theirs).parameters.values() if one.kind is one.POSITIONAL_OR_KEYWORD
+        ]
+        try:
+            inspect.signature(own).bind(*positional)
+        except TypeError as error:
+            called = f"{method}({', '.join(positional[1:])})"
+            raise ConfigError(f"{name}.{method}: {error}; it is called as {called}") from error
 
 
 def check_evaluator(evaluator: Evaluator) -> None:
@@ -44,12 +85,16 @@ def check_evaluator(evaluator: Evaluator) -> None:
     if not is_users(evaluator):
         return
     name = f"evaluator: {type(evaluator).__name__}"
+    _check_methods(evaluator, Evaluator, name)
     for attribute in ("metrics", "optional_metrics"):
         names = getattr(evaluator, attribute)
         if not _is_list(names, str) or (attribute == "metrics" and not names):
             raise ConfigError(f"{name}.{attribute}={brief(names)}: expected a tuple of names, as in ('val_accuracy',)")
     if not _is_count(evaluator.repeats):
         raise ConfigError(f"{name}.repeats={brief(evaluator.repeats)}: expected a whole number from 1 on")
+    limit: Any = evaluator.time_limit
+    if limit is not None and (not isinstance(limit, int | float) or not limit > 0):
+        raise ConfigError(f"{name}.time_limit={brief(limit)}: expected a number of seconds above 0, or None")
 
 
 def check_strategy(strategy: Strategy) -> None:
@@ -57,6 +102,9 @@ def check_strategy(strategy: Strategy) -> None:
     if not is_users(strategy):
         return
     name = f"strategy: {type(strategy).__name__}"
+    _check_methods(strategy, Strategy, name)
+    if not isinstance(strategy.initial, int):
+        raise ConfigError(f"{name}.initial={brief(strategy.initial)}: expected a whole number")
     if strategy.length is not None and not _is_count(strategy.length):
         raise ConfigError(f"{name}.length={brief(strategy.length)}: expected a whole number from 1 on, or None")
     if not _is_list(strategy.budgets, int) or not all(map(_is_count, strategy.budgets)):
@@ -66,11 +114,19 @@ def check_strategy(strategy: Strategy) -> None:
 def facts_of(evaluator: Evaluator, recorded: Mapping[str, Any] | None) -> dict[str, Any]:
     """The facts that an evaluator decides on (`Evaluator.prepare`); ConfigError if they are no mapping."""
     facts: Any = evaluator.prepare(recorded)
-    if not isinstance(facts, dict):
+    if not isinstance(facts, dict) or (is_users(evaluator) and not _is_json(facts)):
         raise ConfigError(
-            f"evaluator: {type(evaluator).__name__}.prepare returned {brief(facts)}; expected a dict of facts"
+            f"evaluator: {type(evaluator).__name__}.prepare returned {brief(facts)}; expected a dict of facts, as JSON"
         )
     return facts
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _is_list(value: Any, kind: type) -> bool:

@@ -67,6 +67,8 @@ def kind_of(content: dict[str, Any], group: str, base: type[T]) -> type[T]:
     """The class named by a group's section."""
     section = mapping(content, group)
     if "_target_" not in section:
+        if section:
+            raise ConfigError(f"{group}._target_: missing; the YAML file of an option names its class there")
         raise ConfigError(f"{group}: not chosen; {nearest('', option_names(group))}")
     return locate(section["_target_"], base, join(group, "_target_"))
 

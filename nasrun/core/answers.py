@@ -2,7 +2,11 @@
 
 from typing import Any
 
+from nasrun.core.evaluator import Evaluator, EvaluatorWrapper
 from nasrun.core.options import brief
+from nasrun.core.search_space import SearchSpace
+from nasrun.core.strategy import Strategy, StrategyWrapper
+from nasrun.core.wrapped_space import WrappedSpace
 
 
 class AnswerError(ValueError):
@@ -14,3 +18,20 @@ def lines(answer: Any, what: str) -> list[str]:
     if isinstance(answer, list | tuple) and all(isinstance(line, str) for line in answer):
         return [" ".join(line.split()) for line in answer]
     raise AnswerError(f"{what} returned {brief(answer)}; expected a list of lines of text")
+
+
+def is_users(part: object) -> bool:
+    """Whether a part of a run is of a user's class, not of nasrun's."""
+    return not type(part).__module__.startswith("nasrun.")
+
+
+def innermost(part: Any) -> Any:
+    """The space, strategy or evaluator inside of all wrappers."""
+    while isinstance(part, WrappedSpace | StrategyWrapper | EvaluatorWrapper):
+        part = part.inner
+    return part
+
+
+def name_of(part: SearchSpace | Strategy | Evaluator) -> str:
+    """The name of the class inside of all wrappers."""
+    return type(innermost(part)).__name__

@@ -248,10 +248,11 @@ class EvaluatorWrapper(Evaluator):
     not properties have their values at the time of construction. Not for a `SharedEvaluator`."""
 
     def __init__(self, inner: Evaluator) -> None:
-        for name in Evaluator.__annotations__:
-            if name != "on_progress":
-                setattr(self, name, getattr(inner, name))
         self.inner = inner
+        self.metrics, self.optional_metrics, self.repeats = inner.metrics, inner.optional_metrics, inner.repeats
+        self.saves, self.trains_on, self.preload = inner.saves, inner.trains_on, inner.preload
+        self.final_data, self.final_step, self.final_epochs = inner.final_data, inner.final_step, inner.final_epochs
+        self.time_limit, self.follows_recipe, self.pad_to = inner.time_limit, inner.follows_recipe, inner.pad_to
 
     @property
     def on_progress(self) -> Callable[[Progress], None]:  # type: ignore[override]

@@ -16,8 +16,8 @@ IMAGES = 10_000
 
 
 class AsnnSimulation(Evaluator):
-    """Draws what a training would measure, without training: normal around the mean of a model of the paper's tables
-    (`nasrun.tables.asnn_surrogate`), with the deviation that its repeats have there, by the job's seed.
+    """Draws what a training run would measure, without training: normal around the mean of a model of the paper's
+    tables (`nasrun.tables.asnn_surrogate`), with the deviation that its repeats have there, by the job's seed.
 
     So whole searches repeat in seconds, and the winner's `test_accuracy` is the model's mean itself, which the search
     does not see: a winner that was lucky counts as what it is. It is a model: what is far from the printed widths

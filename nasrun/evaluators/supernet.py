@@ -186,8 +186,8 @@ class Supernet(WeightSharing):
         return metrics | {"held_out_accuracy": found["accuracy"]} | told
 
     def split_weights(self) -> None:
-        """Split the shared weights by the choices at the position `split`, unless they are already: each choice goes on
-        from the weights and the momentum of all, so that no score changes. The option `split` must be given."""
+        """Split the shared weights by the choices at the position `split`, unless they are already: each choice
+        continues from the weights and the momentum of all, so that no score changes. `split` must be given."""
         from nasrun.training.supernet.splitting import whole_name
 
         whole = self.trainer

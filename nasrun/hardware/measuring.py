@@ -1,14 +1,15 @@
 """Evaluates jobs and checks what the evaluator answers, since it may be a user's own."""
 
+import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 import numpy as np
 
-from nasrun.core import Evaluator, EvaluatorWrapper, Job, Measurement, Status
-from nasrun.core.answers import AnswerError
-from nasrun.core.options import brief
+from nasrun.core import Evaluator, Job, Measurement, Status
+from nasrun.core.answers import AnswerError, name_of
+from nasrun.core.options import brief, first_line
 
 STATUSES = get_args(Status)
 LARGEST = 2.0**63
@@ -43,13 +44,6 @@ def _is_some_of(group: Sequence[Any], queue: Sequence[Job]) -> bool:
         return group[0] is queue[0]
     chosen, known = {id(job) for job in group}, {id(job) for job in queue}
     return id(queue[0]) in chosen and chosen <= known and len(chosen) == len(group)
-
-
-def name_of(evaluator: Evaluator) -> str:
-    """The name of an evaluator's class, without wrappers."""
-    while isinstance(evaluator, EvaluatorWrapper):
-        evaluator = evaluator.inner
-    return type(evaluator).__name__
 
 
 def measured(evaluator: Evaluator, jobs: Sequence[Job]) -> Iterator[Measurement]:
@@ -88,9 +82,17 @@ def final_result(evaluator: Evaluator, job: Job) -> Mapping[str, Any]:
     metrics, seconds = _plain_numbers(result["metrics"]), _plain_number(result["seconds"])
     history = _plain_history(result.get("history", []))
     problem = _numbers_problem(metrics, "metrics") or _timing_problem(seconds, history)
+    infinite = [] if problem else [name for name, value in metrics.items() if not math.isfinite(value)]
+    if infinite:
+        problem = f"{infinite[0]}={metrics[infinite[0]]}; expected a finite number"
     if problem is not None:
         raise FinalError(f"{name_of(evaluator)}.final returned {problem}")
-    return {**result, "metrics": metrics, "history": history, "seconds": seconds}
+    found = {**result, "metrics": metrics, "history": history, "seconds": seconds}
+    try:
+        json.dumps(found, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise FinalError(f"{what}; expected JSON values ({first_line(error)})") from error
+    return found
 
 
 def _plain(answer: Any) -> Any:

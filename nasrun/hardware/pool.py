@@ -155,7 +155,7 @@ class WorkerExecutor(Executor, Generic[W]):
                 self._send(one, one.task.jobs)
 
     def _clock(self, one: W, jobs: int | None) -> None:
-        """Start a worker's time: for so many jobs, or (None) for its setup."""
+        """Start a worker's time: for a number of jobs, or (None) for its setup."""
         one.since, limit = time.monotonic(), self._evaluator.time_limit
         if limit is not None:
             one.deadline = one.since + (self._patience_at_first() if jobs is None else jobs * limit + self._grace)

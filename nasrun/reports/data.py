@@ -26,7 +26,9 @@ def read_overview(directory: Path) -> Overview | None:
         return from_json(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = " ".join(str(error).split())
-        raise ConfigError(f"{path}: damaged ({type(error).__name__}: {reason}); delete it, and go on without") from None
+        raise ConfigError(
+            f"{path}: damaged ({type(error).__name__}: {reason}); delete it to continue without"
+        ) from None
 
 
 def result_warnings(overview: Overview | None, summary: Mapping[str, Any]) -> list[str]:

@@ -71,7 +71,7 @@ class _Turns:
         self._ended = time.monotonic()
 
     def wait(self, trials: int) -> float:
-        """Seconds from the last time to the next, with so many trials."""
+        """Seconds from the last time to the next, with a number of trials."""
         return max(self._seconds, ((self._took or self._first) + TRIAL_SECONDS * trials) / SHARE)
 
     def take(self, action: Callable[[], None], trials: int) -> None:

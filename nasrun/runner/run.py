@@ -17,6 +17,7 @@ from nasrun.config.own_code import OwnCode, own_code
 from nasrun.config.paths import path_options
 from nasrun.config.stored_run import check_data
 from nasrun.core import Executor, SharedEvaluator
+from nasrun.core.answers import innermost, is_users
 from nasrun.core.environment import describe_environment
 from nasrun.core.options import ConfigError, flat
 from nasrun.core.output import show
@@ -273,13 +274,14 @@ def _search(
 ) -> Ending:
     """Replay, continue the search, then train and test the winner; arguments as of `_execute`."""
     directory, search, console, budget, log = run.directory, parts.search, parts.console, parts.budget, parts.log
-    with journal.reject_invalid_events(directory / journal.NAME):
+    # What a strategy of a user's class raises is no damage of the journal.
+    own = is_users(innermost(setup.strategy))
+    with contextlib.nullcontext() if own else journal.reject_invalid_events(directory / journal.NAME):
         replay(search, run)
     run.events.clear()
     finished = run.end is not None and run.end.complete and not changes
     if changes is not None and not finished:
-        gone_on = Resumed(changes=changes, code=recorded(directory, code))
-        log.append(gone_on)
+        log.append(Resumed(changes=changes, code=recorded(directory, code)))
     parts.observers.on_start(budget.trials if budget else setup.options.trials, search.records, directory)
     if budget is not None:
         budget.begin()

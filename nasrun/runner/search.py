@@ -5,16 +5,18 @@ proposals as are missing to `in_flight`, and tells in the order of the trials. S
 and of `in_flight`, never of timing, and a killed run resumes exactly where it was.
 """
 
+import itertools
 import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from nasrun.checkpoints.store import CheckpointStore
 from nasrun.config.build import Setup
 from nasrun.core import Executor, Job, Measurement, Objective, Proposal, Strategy, Trial, seeding
 from nasrun.core.collection import no_collection
+from nasrun.core.options import brief
 from nasrun.core.words import counted
 from nasrun.runner.shared_weights import SharedWeights
 from nasrun.runner.time_budget import TimeBudget
@@ -26,6 +28,16 @@ from nasrun.storage.records import Observer, RunLog, TrialRecord
 
 class ReplayError(Exception):
     """The journal cannot be replayed: the strategy no longer proposes what the journal holds."""
+
+
+def _first_difference(then: Sequence[Proposal], now: Sequence[Proposal]) -> tuple[Any, Any]:
+    """The genomes of the first two proposals that differ, or the proposals if their genomes are equal; None where one
+    list is shorter."""
+    for one, other in itertools.zip_longest(then, now):
+        if one != other:
+            both = one is not None and other is not None and one.genome == other.genome
+            return (one, other) if both else tuple(None if p is None else p.genome for p in (one, other))  # type: ignore[return-value]
+    raise ValueError("the proposals are equal")
 
 
 def fail_non_finite(measurement: Measurement) -> Measurement:
@@ -288,7 +300,8 @@ class Search:
             raise ReplayError(f"{where} asks for {event.n} trials at once, which is more than are in flight")
         proposed = self._strategy.ask(event.n)
         if proposed != event.proposals:
-            raise ReplayError(f"{where}: the strategy proposed {event.proposals} then, but {proposed} now")
+            then, now = _first_difference(event.proposals, proposed)
+            raise ReplayError(f"{where}: the strategy proposed {brief(then)} then, but {brief(now)} now")
         self._may_ask = False
         for record, proposal in zip(self._admit(len(proposed)), proposed, strict=True):
             record.trial = Trial(record.trial.number, proposal)  # its own object, as it was then

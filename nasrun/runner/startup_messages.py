@@ -4,13 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nasrun.config.build import Setup
-from nasrun.core.answers import lines
+from nasrun.core.answers import lines, name_of
 from nasrun.core.environment import describe_environment, differences
 from nasrun.datasets import Dataset
 from nasrun.datasets.overview import overview_of
 from nasrun.datasets.record import doubt_of
 from nasrun.evaluators.train.recipe import summary
-from nasrun.hardware.measuring import name_of
 from nasrun.reports.data import write_overview
 from nasrun.runner.own_code import changes_of_code
 from nasrun.runner.salvage import remarks

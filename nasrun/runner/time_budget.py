@@ -132,8 +132,8 @@ class TimeBudget:
         return self._final_epoch_seconds(seconds)
 
     def segment_threads(self, genome: Genome, slower: float, seconds: float) -> tuple[int | None, float | None]:
-        """Number of threads of a final training's segment that takes so many seconds; and the seconds per epoch with
-        them, if they were chosen anew. `slower`: factor by which the last segment took longer than expected."""
+        """Number of threads of a final training's segment of some seconds; and the seconds per epoch with them, if they
+        were chosen anew. `slower`: factor by which the last segment took longer than expected."""
         if seconds < LEAST_SEGMENT or not self._threads.is_in_doubt(slower):
             return self._threads.now, None
         whole = self._threads.choose(genome)

@@ -10,7 +10,7 @@ import numpy as np
 from nasrun.core import Cost, Genome, Morphing, Mutation, SearchSpace, Task, Token
 from nasrun.core.options import Above, ConfigError, NotEmpty, check_section, first_line, join, show
 from nasrun.core.types import CellGraph
-from nasrun.spaces.wrapped import WrappedSpace
+from nasrun.core.wrapped_space import WrappedSpace
 
 if TYPE_CHECKING:
     import torch

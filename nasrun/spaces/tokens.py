@@ -47,3 +47,9 @@ def one_of(values: Sequence[object]) -> str:
 def listed(values: Sequence[object]) -> str:
     """The values, shortened if there are many."""
     return show(", ".join(map(str, values)))
+
+
+def unexpected_layer(text: str, position: int, layer: int, expected: str) -> ValueError:
+    """The error for an unexpected part at a position (from 0) of the genome string of a chain of layers."""
+    found = repr(text[position:].split("-")[0] or "-")[:24] if position < len(text) else "the end"
+    return ValueError(f"character {position + 1} (layer {layer}): expected {expected}; got {found}")

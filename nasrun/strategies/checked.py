@@ -8,10 +8,9 @@ from typing import Any, get_args
 import numpy as np
 
 from nasrun.core import Genome, Measurement, Proposal, SearchSpace, Strategy, StrategyWrapper, Trial
-from nasrun.core.answers import AnswerError, lines
+from nasrun.core.answers import AnswerError, innermost, is_users, lines
 from nasrun.core.options import brief, first_line
 from nasrun.core.types import ORIGIN_RULE, WarmStart, is_origin
-from nasrun.spaces.wrapped import WrappedSpace
 
 WARM_STARTS = get_args(WarmStart)
 TOKENS = frozenset({int, str})
@@ -123,18 +122,6 @@ class Checked(StrategyWrapper):
         return AnswerError(
             f"{self._what} returned a proposal with {name}={brief(getattr(proposal, name))}; expected {expected}"
         )
-
-
-def is_users(part: object) -> bool:
-    """Whether a part of a run is of a user's class, not of nasrun's."""
-    return not type(part).__module__.startswith("nasrun.")
-
-
-def innermost(space: SearchSpace) -> SearchSpace:
-    """The space inside of all wrappers."""
-    while isinstance(space, WrappedSpace):
-        space = space.inner
-    return space
 
 
 def _is_whole(value: Any, least: int, most: float = math.inf) -> bool:

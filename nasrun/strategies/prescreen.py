@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 
 from nasrun.core import Genome, Mutation, SearchSpace
-from nasrun.spaces.wrapped import WrappedSpace
+from nasrun.core.wrapped_space import WrappedSpace
 
 Best = Callable[[Sequence[Genome]], Genome]
 """Returns the most promising of some genomes."""

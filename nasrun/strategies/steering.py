@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 
 from nasrun.core import Genome, Mutation, SearchSpace, Task, Token
-from nasrun.spaces.wrapped import WrappedSpace
+from nasrun.core.wrapped_space import WrappedSpace
 from nasrun.strategies.wrappers import Constraints
 
 FLOOR = 0.9

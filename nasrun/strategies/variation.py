@@ -35,6 +35,8 @@ class Mutator:
         given = " ".join(f"{name}_rate={rate}" for name, rate in rates.items())
         if total > 1:
             raise ValueError(f"{given}: the sum of the rates must be <= 1")
+        if not space.mutations:
+            raise ValueError(f"mutations: {type(space).__name__} has none; choose a strategy that needs none")
         if not self._mutations and not self._rated:
             raise ValueError(f"{given}: no other mutation is enabled; set a rate above 0")
         scale = 1.0 if self._mutations or not self._rated else 1 / total

@@ -1,4 +1,4 @@
-"""Images that begin small and grow in the course of a training.
+"""Images that begin small and grow in the course of a training run.
 
 Small ones cost a network less and teach it the coarse things first, so that in the same time it learns more (Howard,
 "Training Imagenet in 3 hours for $25", 2018; Tan and Le, "EfficientNetV2", 2021, section 4). What a step costs is taken
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import torch
 
 STAGES = 3
-"""Sizes of a training, the last of which is the images' own."""
+"""Sizes of a training run, the last of which is the images' own."""
 SAME_FOR_ALL = 0.15
 """Of what a step of whole images costs a small network on a CPU, the part that does not shrink with them: of a ResNet-8
 on 32 x 32, images of 16 and 24 take 0.36 and 0.62 of the time."""
@@ -36,7 +36,7 @@ class Growth(NamedTuple):
         return self.sizes[min(STAGES - 1, int(self.work(step) * STAGES / self.work(self.steps) + 1e-9))]
 
     def position(self, step: int) -> float:
-        """The step of a training on whole images at which as large a share of the work is done."""
+        """The step of a training run on whole images at which as large a share of the work is done."""
         return step if self.first == 1 else self.work(step) / self.work(self.steps) * self.steps
 
     def work(self, step: int) -> float:

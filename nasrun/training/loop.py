@@ -52,7 +52,7 @@ def train_together(
     """`train` for several networks in one computation, each with its own seed; one outcome for each, in their order.
 
     Several must be plain dense networks (`dense_shape`) of the same depth, inputs, outputs, ReLUs and dropout. A
-    network that fails, or stops early, is carried along without effect on the others, which go on as if it were not
+    network that fails, or stops early, is carried along without effect on the others, which continue as if it were not
     there. Seconds are shares: those of the group divided by its networks. `on_epoch` is called by one thread at a time;
     on the CPU each network is trained by one thread (`fit_one_thread`), several by several, and large ones, which take
     all threads, one after the other.

@@ -36,7 +36,7 @@ between systems, the CUDA driver, cuBLAS and cuDNN."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a training failed for lack of memory, on a GPU or on the CPU."""
+    """Whether a training run failed for lack of memory, on a GPU or on the CPU."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _SCARCE)

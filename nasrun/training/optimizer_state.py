@@ -1,4 +1,4 @@
-"""What an optimizer remembers, as tensors by name, so that a training can go on where another one ended.
+"""What an optimizer remembers, as tensors by name, so that a training run can continue where another one ended.
 
 Adam and AdamW: steps and both moments; SGD: momentum; Adadelta: steps and both averages.
 """

@@ -1,4 +1,4 @@
-"""What a training gives, why it may give nothing, and when it stops early."""
+"""What a training run gives, why it may give nothing, and when it stops early."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ Metrics = dict[str, float]
 
 
 class TrainingError(Exception):
-    """A training that gave no result; the text is the reason, for the tables. `history`: the epochs before it."""
+    """A training run that gave no result; the text is the reason, for the tables. `history`: the epochs before it."""
 
     def __init__(self, reason: str, history: Sequence[Metrics] = ()) -> None:
         super().__init__(reason)
@@ -18,7 +18,7 @@ class TrainingError(Exception):
 
 @dataclass
 class Training:
-    """What a training gave: the last metrics (with early stopping the best), and those of every epoch; where it was
+    """What a training run gave: the last metrics (with early stopping the best), and those of every epoch; where it was
     asked for, what the training remembers at the end, by name (`nasrun.training.state`)."""
 
     metrics: Metrics

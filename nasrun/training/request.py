@@ -13,7 +13,7 @@ from nasrun.training.settings import TrainSettings
 @dataclass(frozen=True)
 class Limits:
     """When to stop early: `seconds` of wall time (None: never); of many networks together, of each one's share.
-    `spent`: seconds that count as gone at the start, for a training that begins a second time."""
+    `spent`: seconds that count as gone at the start, for a training run that begins a second time."""
 
     seconds: float | None = None
     spent: float = 0.0
@@ -24,10 +24,10 @@ class TrainingRequest:
     """How networks are trained, on what, and where.
 
     `part`: the part of the data that is learned from. `validation`: the one that is measured after each epoch; None:
-    nothing is measured. Epochs count from `first_epoch`, so that a warm-started network goes on in its schedule.
-    `resumable`: the state of the training is given at its end; `state`: the one to go on from, None for a new one. A
-    network with either is trained by autograd, alone. With the same seed and schedule, a training that goes on is the
-    one that was not interrupted. `on_step`: is told after each step of a network that trains alone how many epochs are
+    nothing is measured. Epochs count from `first_epoch`, so that a warm-started network continues in its schedule.
+    `resumable`: the state of the training is given at its end; `state`: the one to continue from, None for a new one. A
+    network with either is trained by autograd, alone. With the same seed and schedule, a continued training run equals
+    an uninterrupted one. `on_step`: is told after each step of a network that trains alone how many epochs are
     done, and which share of the next.
     """
 

@@ -42,7 +42,7 @@ def optimizer_for(
 
 
 def learning_rate(settings: TrainSettings, step: float, steps: int) -> float:
-    """The rate at `step` of `steps`, without state, so that training can stop and go on anywhere.
+    """The rate at `step` of `steps`, without state, so that training can stop and continue anywhere.
 
     `one_cycle` rises to the peak over the first 30 % along a cosine, then falls to a ten-thousandth of the start
     (Smith and Topin, "Super-Convergence", 2018, as in `torch.optim.lr_scheduler.OneCycleLR`). `linear` rises from 0

@@ -1,4 +1,4 @@
-"""What a training remembers beside the weights that are measured, to go on as if it had not been interrupted.
+"""What a training run remembers beside the weights that are measured, to continue as if it had not been interrupted.
 
 All of it is tensors by name, for an archive: the optimizer's (`nasrun.training.optimizer_state`), and, with names that
 no parameter has, the weights that are trained where those that are measured are means over them, the loss scale of
@@ -24,7 +24,7 @@ GLOBAL, GLOBAL_CUDA = "global", "cuda"
 def read_training(
     trained: torch.nn.Module, stepper: "Stepper", streams: Mapping[str, torch.Generator], seed: int, averaged: bool
 ) -> dict[str, torch.Tensor]:
-    """The state of a training of `trained`. `averaged`: the weights that are measured are others, means over these.
+    """The state of a training run of `trained`. `averaged`: the weights that are measured are others, means over these.
 
     `streams`: the generators that it draws from beside torch's global ones; `seed`: what all of them follow from.
     """
@@ -44,9 +44,9 @@ def read_training(
 def restore_training(
     state: State, trained: torch.nn.Module, stepper: "Stepper", streams: Mapping[str, torch.Generator], seed: int
 ) -> None:
-    """Go on from what `read_training` gave of a training with an optimizer of the same kind.
+    """Continue from what `read_training` gave of a training run with an optimizer of the same kind.
 
-    The streams go on where they were if they follow from the same seed; a training with another one has its own.
+    The streams continue where they were if they follow from the same seed; a training run with another one has its own.
     """
     restore_state(
         trained, stepper.optimizer, {name: tensor for name, tensor in state.items() if not name.startswith("@")}
@@ -67,5 +67,5 @@ def restore_training(
 
 
 def without_weights(state: State) -> dict[str, torch.Tensor]:
-    """The state without the weights that are trained: for a training that goes on with other weights."""
+    """The state without the weights that are trained: for a training run that continues with other weights."""
     return {name: tensor for name, tensor in state.items() if not name.startswith(LEARNED)}

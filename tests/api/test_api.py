@@ -17,6 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 
 import nasrun
 from nasrun.core import Proposal
+from nasrun.strategies.aging_evolution import AgingEvolution
 from tests.documentation import write_extensions
 
 PAGE = Path(__file__).parents[2] / "docs" / "api.md"
@@ -129,6 +130,11 @@ def test_mistakes_are_exceptions_and_leave_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def evolution(size: int) -> Any:
+    """Aging evolution with a population of a size, as a function of the parts that nasrun passes in."""
+    return lambda *parts: AgingEvolution(*parts, population=size, sample=2)
+
+
 def test_objects_are_not_shared_by_the_runs_of_a_sweep(tmp_path: Path) -> None:
     space = nasrun.AskTell("nasbench201", "random").space
     shared = Sampler(space, nasrun.Objective("val_accuracy"), np.random.default_rng(0))
@@ -201,6 +207,41 @@ def test_objects_of_a_program_go_on_in_it_alone(tmp_path: Path, nasrun_inprocess
     assert not (tmp_path / "other").exists()
     run = nasrun.resume(tmp_path / "run", ["trials=9"], strategy=make)
     assert [trial.genome for trial in run.trials] == [trial.genome for trial in whole.trials]
+
+
+def test_functions_with_other_settings_make_other_runs(tmp_path: Path) -> None:
+    words = [*LOOKUP, "trials=12", "seed=0,1"]
+    folder, tried = tmp_path / "sweep", []
+    for size, names in ((4, ["0", "1"]), (8, ["0_2", "1_2"]), (8, ["0_2", "1_2"])):
+        runs = nasrun.sweep(words, directory=folder, strategy=evolution(size))
+        assert [run.directory.name for run in runs] == names
+        tried.append([[trial.origin for trial in run.trials] for run in runs])
+    assert tried[0] != tried[1] == tried[2]
+    says = r"^the search cannot be resumed here: event \d+ of the journal: the strategy proposed "
+    with pytest.raises(nasrun.RunError, match=says) as caught:
+        nasrun.resume(folder / "0", {"trials": np.int64(14)}, strategy=evolution(9))
+    assert len(str(caught.value)) < 400
+
+
+def test_what_is_given_twice_or_elsewhere(tmp_path: Path) -> None:
+    inside = {"directory": tmp_path / "sweep"}
+    for refused, says in (
+        (lambda: nasrun.run(LOOKUP, trials=5), r"trials: not expected; .*; other settings are words: \['trials=5'\]"),
+        (lambda: nasrun.run(LOOKUP, strategy=AgingEvolution), "strategy=AgingEvolution: give the name of its option"),
+        (lambda: nasrun.run(["strategy=pso"], strategy="random"), "strategy: given twice, as pso and as random"),
+        (lambda: nasrun.sweep([*LOOKUP, "hydra.sweep.dir=x"], **inside), "hydra.sweep.dir: given twice"),
+        (lambda: nasrun.AskTell("nasbench201", "derived"), "strategy=derived: proposes what an evaluator derives"),
+        (lambda: nasrun.compare(one for one in ()), r"runs=\[\]: expected a run"),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(nasrun.ConfigError, match=f"^{says}"):
+            refused()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_mistake_of_ones_own_strategy_is_no_damage(tmp_path: Path) -> None:
+    silent = type("Silent", (Sampler,), {"messages": lambda self: None})
+    with pytest.raises(nasrun.RunError, match=r"^strategy: Silent\.messages returned None; expected a list of lines"):
+        nasrun.run([*LOOKUP, "trials=3"], directory=tmp_path / "run", strategy=silent, progress=False)
 
 
 def test_progress_is_a_choice_of_each_call(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

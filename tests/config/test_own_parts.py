@@ -52,6 +52,11 @@ class Pair(SearchSpace):
 @pytest.mark.parametrize(
     ("name", "answer", "says"),
     [
+        ("choices", None, r"choices\(\(\)\) returned None; expected a tuple with"),
+        ("choices", (4, 8), r"choices\(\(\d, \d\)\) returned \(4, 8\); expected \(\), as the genome is complete"),
+        ("encode", None, "encode returned None; expected a numpy array of one dimension"),
+        ("encode", np.array([np.nan]), "encode returned .*; expected a numpy array of one dimension"),
+        ("width_positions", (99,), r"width_positions returned \(99,\); expected positions in the genome"),
         ("sample", [4, 8], r"sample returned \[4, 8\]; expected a tuple of int and str"),
         ("sample", (np.int64(4), 8), r"sample returned .*; expected a tuple of int and str"),
         ("sample", (4,), r"validate refuses \(4,\), which sample returned: expected two widths"),
@@ -88,6 +93,7 @@ def test_a_valid_space_is_taken() -> None:
         ("optional_metrics", 5, "optional_metrics=5: expected a tuple of names"),
         ("repeats", "2", "repeats='2': expected a whole number from 1 on"),
         ("repeats", 0, "repeats=0: expected a whole number from 1 on"),
+        ("time_limit", "x", "time_limit='x': expected a number of seconds above 0, or None"),
     ],
 )
 def test_an_evaluator_with_wrong_attributes(attribute: str, value: Any, says: str) -> None:
@@ -100,7 +106,25 @@ def test_an_evaluator_with_wrong_attributes(attribute: str, value: Any, says: st
         facts_of(mine, None)
 
 
-@pytest.mark.parametrize(("attribute", "value"), [("length", "3"), ("length", 0), ("budgets", 5), ("budgets", ("a",))])
+@pytest.mark.parametrize("facts", [{"a": object()}, {"a": np.float32(1)}, {"a": float("nan")}])
+def test_facts_that_no_journal_can_hold(facts: Any) -> None:
+    content = {"evaluate": lambda self, jobs: iter(()), "prepare": lambda self, recorded=None: facts}
+    with pytest.raises(ConfigError, match=r"^evaluator: Mine\.prepare returned .*; expected a dict of facts, as JSON"):
+        facts_of(type("Mine", (Evaluator,), content)(), None)
+
+
+def test_methods_that_cannot_be_called_as_those_of_their_base() -> None:
+    mine = type("Mine", (Strategy,), {"ask": lambda self: [], "tell": lambda self, trial, measurements: None})()
+    with pytest.raises(ConfigError, match=r"^strategy: Mine\.ask: too many positional .*; it is called as ask\(n\)$"):
+        check_strategy(mine)
+    other = type("Mine", (Evaluator,), {"evaluate": lambda self, jobs, more: iter(())})()
+    with pytest.raises(ConfigError, match=r"^evaluator: Mine\.evaluate: missing .*; it is called as evaluate\(jobs\)$"):
+        check_evaluator(other)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value"), [("initial", "x"), ("length", "3"), ("length", 0), ("budgets", 5), ("budgets", ("a",))]
+)
 def test_a_strategy_with_wrong_attributes(attribute: str, value: Any) -> None:
     content = {"ask": lambda self, n: [], "tell": lambda self, trial, measurements: None}
     check_strategy(type("Mine", (Strategy,), content)())

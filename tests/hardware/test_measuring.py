@@ -99,6 +99,8 @@ def test_a_failure_keeps_its_reason_in_one_line() -> None:
         ({"test_accuracy": 0.5}, "{'test_accuracy': 0.5}; expected metrics"),
         ({"metrics": {"test_accuracy": "x"}, "seconds": 1}, "test_accuracy='x'; expected a number"),
         ({"metrics": {}, "seconds": math.inf}, "seconds=inf; expected a number"),
+        ({"metrics": {"a": math.nan}, "seconds": 1}, "a=nan; expected a finite number"),
+        ({"metrics": {}, "seconds": 1, "more": {1, 2}}, "{'metrics': {}, 'seconds': 1, 'more': {1, 2}}; expected JSON"),
     ],
 )
 def test_wrong_results_of_the_final_evaluation(result: Any, says: str, monkeypatch: pytest.MonkeyPatch) -> None:

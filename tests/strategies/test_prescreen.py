@@ -9,9 +9,9 @@ import pytest
 
 from nasrun.core import Genome, SearchSpace
 from nasrun.core.options import ConfigError
+from nasrun.core.wrapped_space import WrappedSpace
 from nasrun.evaluators.proxies.screening import Screening, rank_sums
 from nasrun.spaces.nasbench201.space import NASBench201
-from nasrun.spaces.wrapped import WrappedSpace
 from nasrun.strategies.prescreen import PrescreenedSpace
 from tests.support import setup_of, trajectory
 

@@ -50,7 +50,7 @@ class Differentiable(WeightSharing):
 
     A subclass says by `_mixture` what the network computes under the architecture weights. Policies of strategies make
     no difference to what is trained. An architecture is scored with its part of the shared weights, as in `Supernet`.
-    `partial`: operations see one of so many channels.
+    `partial`: operations see one in `partial` channels.
     """
 
     Settings = DifferentiableSettings

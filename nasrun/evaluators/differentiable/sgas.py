@@ -34,8 +34,8 @@ class Sgas(Differentiable):
 
     `criterion`: 1, how little weight `none` has times how certain the choice is; 2, that times how little the weights
     have changed over the last `history` epochs. `warm_up_epochs`: before the first decision; auto: 9 of 50, as
-    published. `decision_epochs`: one decision after each so many epochs; auto: evenly, so that all are made at the end
-    of the search. The batch size stays as it is, which the authors enlarge with each decision.
+    published. `decision_epochs`: the number of epochs between decisions; auto: evenly, so that all are made by the
+    end of the search. The batch size stays as it is, which the authors enlarge with each decision.
     The remaining options are those of `DifferentiableSettings`.
     """
 
@@ -69,7 +69,7 @@ class Sgas(Differentiable):
         return len(weights.fixed) < len(weights.positions) and super()._learns(weights, epoch, epochs)
 
     def due(self, epoch: int, epochs: int) -> int:
-        """How many positions are to be decided after an epoch (from 1) of a search of so many."""
+        """How many positions are to be decided after an epoch (from 1) of a search of `epochs`."""
         count = len(self._space.positions())
         warm_up = 9 * epochs // 50 if self._warm_up == "auto" else self._warm_up
         if epoch <= warm_up:

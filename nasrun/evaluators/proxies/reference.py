@@ -11,7 +11,7 @@ class Reference:
     """The scores of some architectures, by which others are ranked: name of a score to its values, one each.
 
     A rank is a share: of the reference, so many score lower. In between it is interpolated, and beyond both ends it
-    goes on towards 0 and 1, so that of two architectures with different scores the higher one always ranks higher.
+    continues towards 0 and 1, so that of two architectures with different scores the higher one always ranks higher.
     """
 
     def __init__(self, values: Mapping[str, Sequence[float]]) -> None:

@@ -1,4 +1,4 @@
-"""How evaluator `train` keeps a network as an archive, and goes on from one. torch is imported when that is done."""
+"""How evaluator `train` keeps a network as an archive, and continues from one. torch is imported when that is done."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,8 +21,8 @@ STATE_OF = "optimizer"
 """The setting that decides whether an optimizer's state still means anything."""
 
 INHERITED, LINEAGE = "inherited", "lineage_epochs"
-"""Metrics of a training that began with inherited weights: the share of its parameters that were the parent's, and the
-epochs behind its weights, those of its ancestors included."""
+"""Metrics of a training run that began with inherited weights: the share of its parameters that were the parent's, and
+the epochs behind its weights, those of its ancestors included."""
 
 
 def save_archive(
@@ -36,7 +36,7 @@ def save_archive(
 ) -> None:
     """Write the archive of a job to where it says; of the training's state only what it gave.
 
-    OutputError where it cannot be written: the run ends then, and measures this job again when it goes on.
+    OutputError where it cannot be written: the run ends then, and measures this job again when it continues.
     """
     assert job.save_to is not None
     proposal = job.trial.proposal
@@ -75,8 +75,8 @@ def winner_of(job: Job, settings: TrainSettings, space: SearchSpace, dataset: Da
 
 
 class Beginning(NamedTuple):
-    """What a training begins with besides the weights: the epochs that count as behind them, the state of the parent's
-    training where the new optimizer is of the same kind, and what the tables say of what was inherited."""
+    """What a training run begins with besides the weights: the epochs that count as behind them, the state of the
+    parent's training where the new optimizer is of the same kind, and what the tables say of what was inherited."""
 
     epochs: int = 0
     state: "dict[str, torch.Tensor] | None" = None
@@ -109,7 +109,7 @@ def warm_start(
     info = archives.read_info(path)
     goes_on = job.resumable and info.hparams.get(STATE_OF) == getattr(settings, STATE_OF)
     state = archives.read_optimizer(path) if goes_on else None
-    if state is not None and job.partners:  # the weights to go on with are the mean of all
+    if state is not None and job.partners:  # the weights to continue with are the mean of all
         state = without_weights(state)
     return Beginning(info.epochs, state)
 

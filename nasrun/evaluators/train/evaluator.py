@@ -49,9 +49,10 @@ class Train(Evaluator):
     `final_epochs` retrains the winner for that many epochs (None: the search's own weights are tested), on all the
     training data, validation part included, or on the training part alone (`final_data`). `replicas` says which
     networks train in one computation, `group_size` how many at most (`Groups`): a job's result does not depend on it,
-    and its seconds are its share of the group's. `retry_parts`: a training that runs out of memory is tried once more,
-    with its batches in so many parts (None: it fails). `teacher`: the directory of a finished run whose network is
-    learned from. `init`: that of one with whose weights networks begin (`nasrun.evaluators.train.initial`). The
+    and its seconds are its share of the group's. `retry_parts`: a training run that runs out of memory is tried once
+    more, with its batches in that number of parts (None: it fails). `teacher`: the directory of a finished run
+    whose network is learned from. `init`: that of one with whose weights networks begin
+    (`nasrun.evaluators.train.initial`). The
     remaining options are those of `TrainSettings`; those of a recipe may be `auto`, which `prepare` settles by the
     data (`nasrun.evaluators.train.recipe`).
     """
@@ -217,7 +218,7 @@ class Train(Evaluator):
         settings: TrainSettings,
         seconds: Callable[[], float],
     ) -> Measurement:
-        """What a training came to, with its weights saved where the job says so."""
+        """What a training run came to, with its weights saved where the job says so."""
         genome = job.trial.proposal.genome
         if job.save_to is not None:
             save_archive(job, training, model, settings, self._space, self._dataset.task, self._normalisation)

@@ -1,4 +1,4 @@
-"""What evaluator `train` does where memory runs out, and how it says why a training failed. torch is imported then."""
+"""What evaluator `train` does where memory runs out, and how it says why a training run failed. Imports torch then."""
 
 import gc
 import time

@@ -189,7 +189,7 @@ def runs_below(folders: Sequence[Path]) -> list[Path]:
 
 
 def sweep_of(folder: Path, runs: int) -> SweepState | None:
-    """The state of the sweep in a folder that holds so many runs; None if there is none."""
+    """The state of the sweep in a folder that holds a number of runs; None if there is none."""
     path = folder / SWEEP_LOCK
     if not path.is_file():
         return None

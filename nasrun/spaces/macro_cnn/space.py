@@ -17,7 +17,7 @@ from nasrun.core import Cost, Genome, Mutation, SearchSpace, Task, Token
 from nasrun.core.options import AtLeast, NotEmpty, Positive, show
 from nasrun.core.words import counted
 from nasrun.spaces.macro_cnn.encoding import POOL
-from nasrun.spaces.tokens import check_tokens, listed, pick, value_at
+from nasrun.spaces.tokens import check_tokens, listed, pick, unexpected_layer, value_at
 
 if TYPE_CHECKING:
     import torch
@@ -218,17 +218,19 @@ class MacroCNN(SearchSpace):
         for part in text.split("-"):
             number = len(layers) + 1
             if number > max(self._depths):
-                raise _unexpected(text, position - 1, number, f"the end after {counted(number - 1, 'layer')} (depths)")
+                raise unexpected_layer(
+                    text, position - 1, number, f"the end after {counted(number - 1, 'layer')} (depths)"
+                )
             if part not in self._names:
-                raise _unexpected(text, position, number, f"one of {show(', '.join(self._names))}")
+                raise unexpected_layer(text, position, number, f"one of {show(', '.join(self._names))}")
             if part == POOL and layers.count(POOL) == self.max_pools:
                 what = f"a convolution, because max_pools={self.max_pools} allows no more pooling"
-                raise _unexpected(text, position, number, what)
+                raise unexpected_layer(text, position, number, what)
             layers.append(self._names[part])
             position += len(part) + 1
         if len(layers) not in self._depths:
             what = f"'-' and another layer; the number of layers is one of {listed(self._depths)} (depths)"
-            raise _unexpected(text, len(text), len(layers), what)
+            raise unexpected_layer(text, len(text), len(layers), what)
         return _join(layers)
 
     def width_positions(self, genome: Genome) -> tuple[int, ...]:
@@ -302,9 +304,3 @@ def _text(layer: Token) -> str:
 def _name(position: int, genome: Genome) -> str:
     """The name of the token at a position of a genome."""
     return f"layer {position}" if position else "depth"
-
-
-def _unexpected(text: str, position: int, layer: int, expected: str) -> ValueError:
-    """The error for an unexpected part at a position (from 0) of a genome string."""
-    found = repr(text[position:].split("-")[0] or "-")[:24] if position < len(text) else "the end"
-    return ValueError(f"character {position + 1} (layer {layer}): expected {expected}; got {found}")

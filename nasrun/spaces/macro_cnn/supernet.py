@@ -13,7 +13,7 @@ from nasrun.spaces.macro_cnn.encoding import POOL
 
 
 def supernet(convolutions: int, channels: Sequence[int], dense: int, batch_norm: bool, task: Task) -> nn.Module:
-    """The network of all architectures with up to so many convolutions; see `SearchSpace.supernet`."""
+    """The network of all architectures with up to a number of convolutions; see `SearchSpace.supernet`."""
     return normalise_by_batch(MacroNetwork(convolutions, channels, dense, batch_norm, task))
 
 

@@ -17,7 +17,7 @@ from nasrun.core.words import counted
 from nasrun.spaces.descent import GrowingSpace
 from nasrun.spaces.sequential_cnn.morphisms import descents, transfer
 from nasrun.spaces.sequential_cnn.variation import Layer, Variation, join, split
-from nasrun.spaces.tokens import check_tokens, listed, value_at
+from nasrun.spaces.tokens import check_tokens, listed, unexpected_layer, value_at
 
 if TYPE_CHECKING:
     import torch
@@ -192,24 +192,26 @@ class SequentialCNN(GrowingSpace):
             number = len(layers) + 1
             for group, (what, known) in enumerate(parts, start=1):
                 if match[group] not in known:
-                    raise _unexpected(text, match.start(group), number, f"{what} {listed(tuple(known))}")
+                    raise unexpected_layer(text, match.start(group), number, f"{what} {listed(tuple(known))}")
             kind, width, _, kernel, activation = match.groups()
             if kind == "R" and sum(layer[0] == "R" for layer in layers) == REDUCTIONS:
-                raise _unexpected(text, position, number, f"N, because there are {REDUCTIONS} reductions (R) already")
+                raise unexpected_layer(
+                    text, position, number, f"N, because there are {REDUCTIONS} reductions (R) already"
+                )
             layers.append((kind, filters[width], kernels[kernel], activations[activation]))
             position = match.end()
             if position == len(text):
                 break
             if number == self.max_depth:
-                raise _unexpected(text, position, number, f"the end after {counted(number, 'layer')} (max_depth)")
+                raise unexpected_layer(text, position, number, f"the end after {counted(number, 'layer')} (max_depth)")
             position += 1
         if len(layers) < self.min_depth:
             what = f"'-' and another layer, at least {self.min_depth} in all (min_depth)"
-            raise _unexpected(text, position, len(layers), what)
+            raise unexpected_layer(text, position, len(layers), what)
         reductions = sum(layer[0] == "R" for layer in layers)
         if reductions < REDUCTIONS:
             what = f"{REDUCTIONS} reductions (R) before the end, there is {reductions or 'none'}"
-            raise _unexpected(text, position, len(layers), what)
+            raise unexpected_layer(text, position, len(layers), what)
         return join(layers)
 
     def width_positions(self, genome: Genome) -> tuple[int, ...]:
@@ -285,9 +287,3 @@ def _name(position: int, genome: Genome) -> str:
         return "depth"
     layer, place = divmod(position - 1, 4)
     return f"{('kind', 'filters', 'kernel', 'activation')[place]} of layer {layer + 1}"
-
-
-def _unexpected(text: str, position: int, layer: int, expected: str) -> ValueError:
-    """The error for an unexpected part at a position (from 0) of a genome string."""
-    found = repr(text[position:].split("-")[0] or "-")[:24] if position < len(text) else "the end"
-    return ValueError(f"character {position + 1} (layer {layer}): expected {expected}; got {found}")

@@ -74,7 +74,7 @@ def genome_of(network: Network) -> Genome:
 
 
 def squeezed_units(channels: int) -> int:
-    """Units of the squeeze-and-excite of a block with so many input channels."""
+    """Units of the squeeze-and-excite of a block with a number of input channels."""
     return max(1, int(SQUEEZE * channels))
 
 

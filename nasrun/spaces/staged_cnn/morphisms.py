@@ -42,7 +42,7 @@ def width_before(network: Network, place: int) -> int:
 
 
 def _grown(ours: Network, source: int, stage: Stage, taken: int) -> bool:
-    """Whether a stage with so many input channels can compute the function of one of the parent's."""
+    """Whether a stage with a number of input channels can compute the function of one of the parent's."""
     parent, given = ours.stages[source], width_before(ours, source)
     if (parent.block, parent.stride) != (stage.block, stage.stride) or any(
         getattr(parent, name) > getattr(stage, name) for name in ("repeats", "kernel", "expansion", "width", "squeeze")
@@ -60,7 +60,7 @@ def _grown(ours: Network, source: int, stage: Stage, taken: int) -> bool:
 
 
 def _passes(ours: Network, source: int, stage: Stage, taken: int) -> bool:
-    """Whether a new stage with so many input channels can pass on the parent's input of a stage."""
+    """Whether a new stage with a number of input channels can pass on the parent's input of a stage."""
     if stage.stride > 1:
         return False
     if stage.block in EXPANDING:

@@ -106,7 +106,8 @@ class QLearner:
         self.steps += 1
         if self._target_every is not None and self.steps % self._target_every == 0:
             with torch.no_grad():
-                torch._foreach_copy_(self._target_weights, self._weights)
+                for target, weight in zip(self._target_weights, self._weights, strict=True):
+                    target.copy_(weight)
 
     @contextmanager
     def episode(self) -> Iterator["Reader"]:

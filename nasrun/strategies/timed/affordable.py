@@ -77,5 +77,5 @@ def affordable(
 
 
 def wanted_passes(images: int) -> float:
-    """Wanted number of passes over so many images."""
+    """Wanted number of passes over a number of images."""
     return min(MOST_PASSES, LEAST_SEEN / images)

@@ -62,7 +62,7 @@ class Plan(NamedTuple):
 def make_plan(
     seconds: float, epoch_seconds: float, images: int, workers: float = 1, alone: Genome | None = None
 ) -> Plan:
-    """The plan for so many seconds of training.
+    """The plan for a number of seconds of training.
 
     `epoch_seconds`: seconds of a pass over the training part, of `images` images, for a network of the usual size, or
     for the one that is `alone`. `workers`: number of training runs at a time in the search, divided by those of each
@@ -89,7 +89,7 @@ def make_plan(
 
 
 def _plan(candidates: int, horizon: float, epoch_images: int | None) -> Plan:
-    """A plan with as many rungs as make sense for so many architectures: the last has two or more.
+    """A plan with as many rungs as make sense for a number of architectures: the last has two or more.
 
     Two architectures are compared only at what would be the second rung: the lowest says little about which is better.
     """

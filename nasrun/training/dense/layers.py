@@ -15,12 +15,12 @@ from typing import NamedTuple
 import torch
 
 ALIGNMENT = 32
-"""Floats: what each network has of a buffer begins on a boundary of so many, two of the longest vectors, so that vector
-code has no remainder that depends on the company."""
+"""What each network has of a buffer begins at a multiple of this number of floats, two of the longest vectors, so
+that vector code has no remainder that depends on the other networks."""
 
 
 def aligned(count: int) -> int:
-    """The least multiple of `ALIGNMENT` that holds so many floats."""
+    """The least multiple of `ALIGNMENT` that is at least `count`."""
     return -(-count // ALIGNMENT) * ALIGNMENT
 
 

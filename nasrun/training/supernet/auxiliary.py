@@ -17,7 +17,7 @@ class AuxiliaryHead(nn.Module):
 
     Source: Szegedy et al., "Going Deeper with Convolutions", CVPR 2015, section 5; its layers are those of the public
     code of ENAS, but that areas are averaged to 2 by 2 for images of any size. `place`: the name of the part, whose
-    output has so many `channels`. `weight`: of its loss, beside that of the network itself.
+    output has `channels` channels. `weight`: of its loss, beside that of the network itself.
     """
 
     def __init__(self, model: nn.Module, place: str, channels: int, outputs: int, weight: float) -> None:

@@ -63,5 +63,5 @@ class ArchitectureSettings:
     affine: bool = False
 
     def warm_up_epochs(self, epochs: int) -> int:
-        """`architecture_warm_up` of so many epochs."""
+        """`architecture_warm_up` of a number of epochs."""
         return 3 * epochs // 10 if self.architecture_warm_up == "auto" else self.architecture_warm_up

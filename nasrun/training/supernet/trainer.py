@@ -204,7 +204,7 @@ class SharedTrainer:
         """Copy an architecture's shared weights into its stand-alone network, and give that running statistics.
 
         `names`: the shared name of each parameter of the network, which may be a part of it (`part_of`). The statistics
-        are means over so many batches, each of training images from everywhere.
+        are means over that number of batches, each of training images from everywhere.
         """
         model = self._runtime.place(model)
         with torch.no_grad():
@@ -290,5 +290,5 @@ class SharedTrainer:
 
 
 def _spread(count: int, parts: int) -> list[torch.Tensor]:
-    """The numbers up to `count` in so many parts of about equal size, each from all over."""
+    """The numbers up to `count` in that number of parts of about equal size, each from all over."""
     return [torch.arange(part, count, parts) for part in range(parts)]
