@@ -203,9 +203,10 @@ def test_all_cells_of_a_space_may_be_named_otherwise() -> None:
     merged = prepared(*CELLS_201, "search_space.merge_isomorphs=true")
     assert look_up(merged, BEST) == look_up(prepared(*CELLS_201), BEST)
     setup = prepared(*CELLS_101, "search_space.chain=true")
-    genome = setup.space.sample(np.random.default_rng(0))
-    known = look_up(setup, setup.space.format(genome))
-    assert known.status == "ok" or known.error == "table ec_nas does not hold this architecture"
+    rng = np.random.default_rng(0)
+    found = [look_up(setup, setup.space.format(setup.space.sample(rng))) for _ in range(50)]
+    assert any(one.status == "ok" for one in found)
+    assert {one.error for one in found} <= {None, "table ec_nas does not hold this architecture"}
 
 
 def test_another_table_than_at_the_start_is_refused() -> None:
