@@ -85,10 +85,10 @@ def _described(thing: Any, depth: int = 0) -> Any:
     if isinstance(thing, list | tuple):
         return [_described(one, depth + 1) for one in thing]
     if isinstance(thing, Mapping):
-        return sorted((repr(key), repr(_described(value, depth + 1))) for key, value in thing.items())
+        return sorted(repr(_described(pair, depth)) for pair in thing.items())
     if isinstance(thing, Set):
         return sorted(repr(_described(one, depth + 1)) for one in thing)
-    if isinstance(thing, np.ndarray):
+    if isinstance(thing, np.ndarray) and not thing.dtype.hasobject:
         return thing.shape, str(thing.dtype), hashlib.sha256(thing.tobytes()).hexdigest()
     if isinstance(thing, type):
         return _path(thing)
@@ -96,8 +96,9 @@ def _described(thing: Any, depth: int = 0) -> Any:
         return thing.co_code, thing.co_names, _described(thing.co_consts, depth + 1)
     if isinstance(thing, FunctionType):
         cells = [cell.cell_contents for cell in thing.__closure__ or ()]
-        names = [thing.__globals__.get(name) for name in thing.__code__.co_names]
-        used = [value for value in (*cells, *names) if not hasattr(value, "__file__")]  # no modules
+        # Of the names in its code plain values alone: other objects may change from call to call.
+        named = [thing.__globals__.get(name) for name in thing.__code__.co_names]
+        used = [*cells, *(value for value in named if isinstance(value, str | bytes | int | float))]
         return [_described(one, depth + 1) for one in (thing.__code__, thing.__defaults__, thing.__kwdefaults__, used)]
     if isinstance(thing, partial):
         return [_described(one, depth + 1) for one in (thing.func, thing.args, thing.keywords)]

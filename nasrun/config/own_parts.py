@@ -4,14 +4,13 @@ Those of nasrun are checked by its tests.
 """
 
 import inspect
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from nasrun.core import Cost, Evaluator, Genome, SearchSpace, Strategy, Task, seeding
-from nasrun.core.answers import is_users
+from nasrun.core.answers import is_json, is_users
 from nasrun.core.options import ConfigError, brief, first_line
 
 
@@ -114,19 +113,11 @@ def check_strategy(strategy: Strategy) -> None:
 def facts_of(evaluator: Evaluator, recorded: Mapping[str, Any] | None) -> dict[str, Any]:
     """The facts that an evaluator decides on (`Evaluator.prepare`); ConfigError if they are no mapping."""
     facts: Any = evaluator.prepare(recorded)
-    if not isinstance(facts, dict) or (is_users(evaluator) and not _is_json(facts)):
+    if not isinstance(facts, dict) or (is_users(evaluator) and not is_json(facts)):
         raise ConfigError(
             f"evaluator: {type(evaluator).__name__}.prepare returned {brief(facts)}; expected a dict of facts, as JSON"
         )
     return facts
-
-
-def _is_json(value: Any) -> bool:
-    try:
-        json.dumps(value, allow_nan=False)
-    except (TypeError, ValueError):
-        return False
-    return True
 
 
 def _is_list(value: Any, kind: type) -> bool:

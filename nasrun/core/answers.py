@@ -1,5 +1,6 @@
 """What parts of a run answer, which may be of a user's classes."""
 
+import json
 from typing import Any
 
 from nasrun.core.evaluator import Evaluator, EvaluatorWrapper
@@ -18,6 +19,15 @@ def lines(answer: Any, what: str) -> list[str]:
     if isinstance(answer, list | tuple) and all(isinstance(line, str) for line in answer):
         return [" ".join(line.split()) for line in answer]
     raise AnswerError(f"{what} returned {brief(answer)}; expected a list of lines of text")
+
+
+def is_json(value: Any, *, allow_nan: bool = False) -> bool:
+    """Whether a file can hold a value as JSON."""
+    try:
+        json.dumps(value, allow_nan=allow_nan)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def is_users(part: object) -> bool:

@@ -1,6 +1,5 @@
 """Evaluates jobs and checks what the evaluator answers, since it may be a user's own."""
 
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, get_args
@@ -8,8 +7,8 @@ from typing import Any, get_args
 import numpy as np
 
 from nasrun.core import Evaluator, Job, Measurement, Status
-from nasrun.core.answers import AnswerError, name_of
-from nasrun.core.options import brief, first_line
+from nasrun.core.answers import AnswerError, is_json, name_of
+from nasrun.core.options import brief
 
 STATUSES = get_args(Status)
 LARGEST = 2.0**63
@@ -88,10 +87,8 @@ def final_result(evaluator: Evaluator, job: Job) -> Mapping[str, Any]:
     if problem is not None:
         raise FinalError(f"{name_of(evaluator)}.final returned {problem}")
     found = {**result, "metrics": metrics, "history": history, "seconds": seconds}
-    try:
-        json.dumps(found, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise FinalError(f"{what}; expected JSON values ({first_line(error)})") from error
+    if not is_json(found):
+        raise FinalError(f"{what}; expected JSON values")
     return found
 
 

@@ -1,6 +1,5 @@
 """Checks what a strategy answers, since it may be a user's own."""
 
-import json
 import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, get_args
@@ -8,7 +7,7 @@ from typing import Any, get_args
 import numpy as np
 
 from nasrun.core import Genome, Measurement, Proposal, SearchSpace, Strategy, StrategyWrapper, Trial
-from nasrun.core.answers import AnswerError, innermost, is_users, lines
+from nasrun.core.answers import AnswerError, innermost, is_json, is_users, lines
 from nasrun.core.options import brief, first_line
 from nasrun.core.types import ORIGIN_RULE, WarmStart, is_origin
 
@@ -76,7 +75,7 @@ class Checked(StrategyWrapper):
 
     def notes(self) -> Mapping[str, Any]:
         notes: Any = self.inner.notes()
-        if not _is_json(notes):
+        if not _is_json(notes, allow_nan=True):
             raise AnswerError(f"{self._name}.notes returned {brief(notes)}; expected a dict of JSON values")
         return notes  # type: ignore[no-any-return]
 
@@ -91,7 +90,7 @@ class Checked(StrategyWrapper):
         if not is_origin(proposal.origin):
             raise self._wrong(proposal, "origin", ORIGIN_RULE)
         self._check_trials(proposal)
-        if not _is_settings(proposal.hparams):
+        if not _is_json(proposal.hparams):
             raise self._wrong(proposal, "hparams", "a mapping from names to finite numbers, text, lists, true or false")
         for name in ("budget", "horizon"):
             number = getattr(proposal, name)
@@ -128,17 +127,8 @@ def _is_whole(value: Any, least: int, most: float = math.inf) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
 
-def _is_settings(value: Any) -> bool:
-    """Whether a journal can hold the training settings of a proposal."""
-    return _is_json(value, allow_nan=False)
-
-
-def _is_json(value: Any, *, allow_nan: bool = True) -> bool:
-    """Whether a file can hold a mapping as JSON."""
+def _is_json(value: Any, *, allow_nan: bool = False) -> bool:
+    """Whether a file can hold a value, which must be a mapping with names, as JSON."""
     if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
         return False
-    try:
-        json.dumps(dict(value), allow_nan=allow_nan)
-    except (TypeError, ValueError):
-        return False
-    return True
+    return is_json(dict(value), allow_nan=allow_nan)
