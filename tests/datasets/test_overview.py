@@ -219,7 +219,7 @@ def test_a_damaged_file_is_refused_in_a_line(tmp_path: Path, change: Any) -> Non
     assert from_json(content).classes == CLASSES
     change(content)
     (tmp_path / NAME).write_text(json.dumps(content))
-    with pytest.raises(ConfigError, match=r"data\.json: damaged \(.+\); delete it, and go on without$") as error:
+    with pytest.raises(ConfigError, match=r"data\.json: damaged \(.+\); delete it to continue without$") as error:
         read_overview(tmp_path)
     assert "\n" not in str(error.value)
     (tmp_path / NAME).write_text("[" * 100_000)
