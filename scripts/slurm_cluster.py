@@ -32,6 +32,8 @@ KILL_WAIT = 3
 """The same for a job that is cancelled, or over its time limit."""
 REQUEUE = 20
 """Seconds until a requeued job may start (`cred_expire`; SLURM's default is two minutes)."""
+PATIENCE = 60
+"""Seconds in which a part answers; SLURM's defaults are 2 and 10, after which a job on a busy machine fails."""
 START_SECONDS = 120.0
 NODES = ("n1", "n2", "n3")
 DATABASE = "accounting"
@@ -176,6 +178,7 @@ class Cluster:
             "SelectType=select/cons_tres\nSelectTypeParameters=CR_CPU\nReturnToService=2\nMailProg=/bin/true\n"
             f"JobRequeue=1\nPreemptType=preempt/partition_prio\nPreemptMode=REQUEUE\nKillWait={KILL_WAIT}\n"
             "SchedulerParameters=bf_interval=1,sched_interval=1,requeue_delay=1\nOverTimeLimit=0\n"
+            f"MessageTimeout={PATIENCE}\nTCPTimeout={PATIENCE}\nBatchStartTimeout={2 * PATIENCE}\n"
             "JobAcctGatherType=jobacct_gather/linux\nAccountingStorageType=accounting_storage/slurmdbd\n"
             f"AccountingStorageHost=127.0.0.1\nAccountingStoragePort={ports[1]}\n"
             f"AccountingStoragePass={self.folder}/munge.sock\n{nodes}\n"

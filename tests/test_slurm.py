@@ -57,6 +57,15 @@ def under_way(folder: Path, *seeds: int) -> Callable[[], bool]:
     return lambda: all(count(run_of(folder, seed), "tell") >= 5 for seed in seeds)
 
 
+def end_of(sweep: "subprocess.Popen[str]", folder: Path, seconds: float = 300) -> str:
+    """What a sweep said at its end. What its jobs said is printed, for the report of a test that fails."""
+    said = sweep.communicate(timeout=seconds)[1]
+    for log in sorted(folder.glob("swept/.submitit/*/*.err")):
+        print(f"{log.name}:\n{log.read_text(errors='replace')[-5000:]}")
+    subprocess.run(["sacct", "-D", "-X", "-P", "-o", "JobID,State,ExitCode,NodeList,Submit,Start,End"], check=False)
+    return said
+
+
 def jobs(cluster: Any, folder: Path) -> dict[int, str]:
     """The job of each seed's run, as `squeue` names it: ARRAY_TASK."""
     names = cluster.run("squeue", "-h", "-r", "-o", "%i %Z").splitlines()
@@ -82,7 +91,7 @@ def test_a_job_that_is_preempted_goes_on_by_itself(cluster: Any, whole: dict, tm
     first = jobs(cluster, tmp_path)[1]
     # They get SIGTERM, and SIGKILL when the time of grace is over.
     cluster.run("sbatch", "-p", "high", "-N", "3", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 2")
-    assert sweep.communicate(timeout=300)[1] == ""
+    assert end_of(sweep, tmp_path) == ""
     assert sweep.returncode == 0
     eventually(lambda: states(cluster, first) == ["PREEMPTED", "COMPLETED"])  # the books are a little behind
     for seed in (1, 2):
@@ -99,7 +108,7 @@ def test_a_job_that_is_queued_again_and_a_node_that_is_lost(cluster: Any, whole:
     cluster.run("scontrol", "requeue", names[1])
     cluster.run("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test")
     try:
-        assert sweep.communicate(timeout=300)[1] == ""
+        assert end_of(sweep, tmp_path) == ""
     finally:
         put_back(cluster, node)
     assert sweep.returncode == 0
@@ -115,7 +124,7 @@ def test_a_node_that_is_drained_finishes_what_it_has(cluster: Any, whole: dict, 
     node = cluster.run("squeue", "-h", "-t", "R", "-o", "%N").strip()
     cluster.run("scontrol", "update", f"NodeName={node}", "State=DRAIN", "Reason=test")
     try:
-        assert sweep.communicate(timeout=300)[1] == ""
+        assert end_of(sweep, tmp_path) == ""
         assert cluster.run("sinfo", "-h", "-n", node, "-o", "%T").split()[0] in ("drained", "draining")
     finally:
         put_back(cluster, node)
@@ -128,7 +137,7 @@ def test_a_task_that_is_cancelled_costs_no_other(cluster: Any, whole: dict, tmp_
     eventually(under_way(tmp_path, 1, 2))
     names = jobs(cluster, tmp_path)
     cluster.run("scancel", names[1])
-    said = sweep.communicate(timeout=300)[1]
+    said = end_of(sweep, tmp_path)
     assert sweep.returncode == 1
     how = f"continue the sweep with: nasrun resume swept {' '.join(LAUNCHER)}"
     assert said == f"nasrun: job {names[1]} ended without a result (SLURM: CANCELLED by {os.getuid()}); {how}\n"
@@ -154,7 +163,7 @@ def test_a_job_whose_time_is_up_is_queued_again(cluster: Any, whole: dict, tmp_p
     # All of a sweep of one run is a job and no array.
     [job] = cluster.run("squeue", "-h", "-t", "R", "-o", "%i").split()
     cluster.run("scancel", "--signal=USR2", job)
-    assert sweep.communicate(timeout=400)[1] == ""
+    assert end_of(sweep, tmp_path, 400) == ""
     assert sweep.returncode == 0
     run = run_of(tmp_path, 2)
     assert count(run, "resume") == 1
@@ -166,7 +175,7 @@ def test_without_more_attempts_the_run_ends_in_order(cluster: Any, whole: dict, 
     eventually(under_way(tmp_path, 2))
     [job] = cluster.run("squeue", "-h", "-t", "R", "-o", "%i").split()
     cluster.run("scancel", "--signal=USR2", job)
-    said = sweep.communicate(timeout=300)[1]
+    said = end_of(sweep, tmp_path)
     assert sweep.returncode == 1
     reason = "a job ended without a result (Job not requeued because: timed-out too many times.)"
     how = f"continue the sweep with: nasrun resume swept {' '.join((*LAUNCHER, *LIMITS))}"

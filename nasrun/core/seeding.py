@@ -38,4 +38,4 @@ def generator(seed: int, purpose: Purpose, trial: int = 0, repeat: int = 0) -> n
 
 def integer(seed: int, purpose: Purpose, trial: int = 0, repeat: int = 0) -> int:
     """A 63-bit integer of that stream: the seed of a job, or of a torch generator."""
-    return int(sequence(seed, purpose, trial, repeat).generate_state(1, np.uint64)[0] >> np.uint64(1))
+    return int(sequence(seed, purpose, trial, repeat).generate_state(1, np.uint64)[0]) >> 1

@@ -36,8 +36,9 @@ EVERY_MEASUREMENT = ("asnn",)
 LEARNING_LONG = ("nao",)
 """Strategies whose networks take seconds for each batch of proposals."""
 
-TRIALS = {"dqn": 250, "pbt": 400}
-"""Number of trials after which strategies are compared with random search, if 120 are too few to learn from."""
+TRIALS = {"dqn": 250, "pbt": 400, "nao": 80}
+"""Number of trials after which strategies are compared with random search, if 120 are too few to learn from, or more than
+it takes."""
 
 strategies = pytest.mark.parametrize("strategy", options("strategy"))
 
