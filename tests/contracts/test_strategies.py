@@ -37,8 +37,8 @@ LEARNING_LONG = ("nao",)
 """Strategies whose networks take seconds for each batch of proposals."""
 
 TRIALS = {"dqn": 250, "pbt": 400, "nao": 80}
-"""Number of trials after which strategies are compared with random search, if 120 are too few to learn from, or more than
-it takes."""
+"""Number of trials after which strategies are compared with random search, if 120 are too few to learn from, or
+more than it takes."""
 
 strategies = pytest.mark.parametrize("strategy", options("strategy"))
 
