@@ -24,7 +24,7 @@ from nasrun.config.checked import check
 from nasrun.config.compose import Composer, output_directory, own_folders, task_config
 from nasrun.config.given import Given
 from nasrun.config.hydra_scope import composing_alone
-from nasrun.config.overrides import as_values
+from nasrun.config.overrides import as_values, refuse_intervals
 from nasrun.core import Evaluator, Strategy
 from nasrun.core.options import ConfigError, brief, show
 from nasrun.runner import run as runner
@@ -140,6 +140,7 @@ def sweep(
     for key in keys_in(call.words):
         if key in ("hydra.run.dir", "hydra.sweep.dir"):
             raise ConfigError(f"{key}: given twice, as a word and as directory=; leave the word out")
+    refuse_intervals(call.words)
     folder, values = directory_of(directory), call.composer.values(call.words)
     jobs = [call.checked(list(words)) for words in itertools.product(*values.values())]  # check all first
     call.check_alone(len(jobs))

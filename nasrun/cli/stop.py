@@ -12,6 +12,7 @@ from nasrun.core.output import show
 from nasrun.reports.status.state import SWEEP_LOCK, runs_below
 from nasrun.reports.summary import nearby
 from nasrun.storage.lock import NAME, ask_to_stop, holder_of, take_back
+from nasrun.storage.run_directory import how_to_continue
 
 USAGE = "nasrun stop DIR... [--wait SECONDS]"
 WAIT = 60.0
@@ -53,7 +54,7 @@ def _await(locks: Sequence[Path], seconds: float) -> int:
         for path in [path for path in left if not holder_of(path).alive]:
             left.remove(path)
             take_back(path)
-            show(f"{nearby(path.parent)}: stopped; continue with: {shell_command('resume', path.parent)}")
+            show(f"{nearby(path.parent)}: stopped; {how_to_continue(path.parent)}")
         if not left or time.monotonic() >= deadline:
             break
         time.sleep(POLL)

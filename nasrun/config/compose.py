@@ -1,6 +1,7 @@
 """Composition of configs with Hydra, with one-line errors: the key, the invalid value, and what is expected."""
 
 import math
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -29,6 +30,9 @@ from nasrun.core.home import at_home
 from nasrun.core.options import ConfigError, first_line, join, nearest, shell_command, show
 
 SEARCH_PATH = "hydra.searchpath"
+
+_NAMING = re.compile(r"In '([^']+)': ")
+"""The start of Hydra's message about a file that is missing."""
 
 
 @dataclass(frozen=True)
@@ -246,7 +250,9 @@ def _missing(error: MissingConfigException, folders: Sequence[str]) -> str:
         return ending
     if not group:
         return f"--config-name={name}: no such file; nasrun's own is config"
-    return f"{group}={name}: no such option; {nearest(name, error.options or option_names(group))}"
+    naming = _NAMING.match(str(error))  # the file whose defaults list names it, where that is not the main config
+    where = "" if naming is None or "/" not in naming[1] else f"{naming[1]}.yaml: its defaults list names "
+    return f"{where}{group}={name}: no such option; {nearest(name, error.options or option_names(group))}"
 
 
 def _is_choice(override: Override, groups: Collection[str]) -> bool:

@@ -88,8 +88,19 @@ def values_of(overrides: Sequence[Override], loader: ConfigLoader) -> dict[str, 
             raise ConfigError(f"{word}: cannot be swept ({first_line(error)})") from error
         if not listed:
             raise ConfigError(f"{word}: matches nothing")
+        twice = next((value for place, value in enumerate(listed) if value in listed[:place]), None)
+        if twice is not None:
+            raise ConfigError(f"{word}: has the value {twice} twice; leave one of them out")
         values[key] = [f"{key}={value}" for value in listed]
     return values
+
+
+def refuse_intervals(words: Sequence[str]) -> None:
+    """ConfigError for an interval, from which only a sweeper draws, where the values of a sweep are combined."""
+    for override in parse(in_full(words)):
+        if override.is_interval_sweep():
+            key, (low, high) = override.get_key_element(), _ends(override)
+            raise ConfigError(f"{text_of(override)}: needs a sweeper that draws; list values: {key}={low},{high}")
 
 
 def as_values(words: Sequence[str]) -> dict[str, Any]:

@@ -20,11 +20,12 @@ from nasrun.checkpoints.winner import FILE, build_for, read_winner
 from nasrun.config.build import Benchmark
 from nasrun.config.stored_run import StoredRun, open_run
 from nasrun.core import Cost, SearchSpace, Task
-from nasrun.core.options import ConfigError, error_line, shell_command
+from nasrun.core.options import ConfigError, error_line
 from nasrun.datasets import Splits
 from nasrun.datasets.mapped import Images as SomeImages
 from nasrun.datasets.record import DataRecord, record_of
 from nasrun.storage.records import RunRecords, TrialRecord
+from nasrun.storage.run_directory import how_to_continue
 from nasrun.training.mirrored import MirrorAverage
 
 BATCH = 256
@@ -151,9 +152,7 @@ def _winner(directory: Path, run: RunRecords) -> tuple[TrialRecord, Path]:
         kept = _kept(directory, run)
         trials = f"; --trial exports a trial: {_listed(kept)}" if kept else ""
         if run.end is None or not run.end.complete:
-            raise ConfigError(
-                f"{directory}: the run is not finished; continue with: {shell_command('resume', directory)}{trials}"
-            )
+            raise ConfigError(f"{directory}: the run is not finished; {how_to_continue(directory)}{trials}")
         raise ConfigError(
             f"{path}: no such file; only runs that train networks leave weights (evaluator=train){trials}"
         )

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from nasrun.core import Progress
 from nasrun.core.answers import AnswerError
-from nasrun.core.options import shell_command
 from nasrun.hardware.worker_messages import WorkerError
 from nasrun.runner import interrupts
 from nasrun.storage.journal import NAME, Journal
+from nasrun.storage.run_directory import how_to_continue
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 CHECK_SECONDS = 1.0
@@ -32,10 +32,7 @@ def resumable(directory: Path, given: Collection[str] = ()) -> Iterator[None]:
 
     `given`: the groups whose objects only the calling program has.
     """
-    how = f"continue with: {shell_command('resume', directory)}"
-    if given:
-        parts = ", ".join(f"{group}=..." for group in given)
-        how = f"continue from the same program: nasrun.resume({str(directory)!r}, {parts})"
+    how = how_to_continue(directory, given)
     try:
         yield
     except KeyboardInterrupt:

@@ -13,11 +13,11 @@ from typing import Any
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
-from nasrun.core.options import ConfigError, shell_command
+from nasrun.core.options import ConfigError, plain, shell_command
 from nasrun.storage import journal
 from nasrun.storage.events import RunStarted
 from nasrun.storage.records import CONFIG, write_json, write_text
-from nasrun.storage.stored_config import check_stored, check_targets, read_stored, refuse_links
+from nasrun.storage.stored_config import check_stored, check_targets, only_in_program, read_stored, refuse_links
 
 BESIDE = ("*.log", "*.out", "*.err", "lost+found")
 """What the folder of a new run may contain: logs, which may be opened earlier, and files of the file system."""
@@ -34,6 +34,24 @@ NAMED = 3
 def holds_run(directory: Path) -> bool:
     """True if a directory has the journal of a run."""
     return (directory / journal.NAME).is_file()
+
+
+def how_to_continue(directory: Path, given: Collection[str] | None = None) -> str:
+    """What to type to continue a stopped run or sweep, for the end of a message.
+
+    Args:
+        directory: The folder of the run, or of a sweep.
+        given: The groups whose objects only the program has that started the run; None: as its config says.
+    """
+    if given is None:
+        try:
+            given = only_in_program(plain(read_stored(directory / CONFIG)))
+        except ConfigError:  # a sweep has no config, and a resume says what is wrong with a damaged one
+            given = ()
+    if given:
+        parts = ", ".join(f"{group}=..." for group in given)
+        return f"continue from the same program: nasrun.resume({str(directory)!r}, {parts})"
+    return f"continue with: {shell_command('resume', directory)}"
 
 
 def runs_in(directory: Path) -> str:
@@ -157,7 +175,7 @@ def is_free(directory: Path) -> bool:
 def taken(directory: Path) -> str:
     """The message why a directory cannot be used for a new run, and what to do."""
     if holds_run(directory):
-        return f"{directory} already has a run; continue it with: {shell_command('resume', directory)}"
+        return f"{directory} already has a run; {how_to_continue(directory)}"
     return f"{directory} is not an empty folder; choose another: hydra.run.dir=PATH"
 
 

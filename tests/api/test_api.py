@@ -127,6 +127,9 @@ def test_mistakes_are_exceptions_and_leave_nothing(tmp_path: Path) -> None:
         for name in ("a\0b", "a" * 300):
             with pytest.raises(nasrun.ConfigError, match=r"not the name of a directory"):
                 call([*LOOKUP], directory=tmp_path / name, progress=False)  # type: ignore[operator]
+    for word, text in (("seed=0,1,0", "has the value 0 twice"), ("trials=interval(2,9)", "list values: trials=2,9$")):
+        with pytest.raises(nasrun.ConfigError, match=f"^{re.escape(word)}: .*{text}"):
+            nasrun.sweep([*LOOKUP, word], directory=tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -238,10 +241,15 @@ def test_what_is_given_twice_or_elsewhere(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_mistake_of_ones_own_strategy_is_no_damage(tmp_path: Path) -> None:
+def test_a_mistake_of_ones_own_strategy_is_no_damage(tmp_path: Path, nasrun_inprocess: object) -> None:
     silent = type("Silent", (Sampler,), {"messages": lambda self: None})
-    with pytest.raises(nasrun.RunError, match=r"^strategy: Silent\.messages returned None; expected a list of lines"):
+    how = f"continue from the same program: nasrun.resume({str(tmp_path / 'run')!r}, strategy=...)"
+    wrong = r"^strategy: Silent\.messages returned None; expected a list of lines"
+    with pytest.raises(nasrun.RunError, match=f"{wrong}.*; {re.escape(how)}$"):
         nasrun.run([*LOOKUP, "trials=3"], directory=tmp_path / "run", strategy=silent, progress=False)
+    # The command line cannot continue it, so that no verb says so.
+    assert how in nasrun_inprocess(f"status {tmp_path / 'run'}").stdout  # type: ignore[operator]
+    assert how in nasrun_inprocess(f"export {tmp_path / 'run'}").stderr  # type: ignore[operator]
 
 
 def test_progress_is_a_choice_of_each_call(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

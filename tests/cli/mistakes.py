@@ -243,12 +243,13 @@ SWEEPS = [
     ("-m seed='interval(0,3)'", "BasicSweeper does not support sweep type : INTERVAL_SWEEP"),
     ("-m seed='interval(a,3)'", "seed=interval(a,3): cannot be read"),
     ("-m hydra.mode=RUN,MULTIRUN", "hydra.mode=RUN,MULTIRUN"),
+    ("-m seed=0,1,0", "seed=0,1,0: has the value 0 twice; leave one of them out"),
     ("-m strategy='glob(z*)'", "strategy=glob(z*): matches nothing"),
     ("-m strategy='glob(*)' trials=0", "trials=0: must be at least 1"),
     ("hydra.mode=MULTIRUN trials=0", "trials=0: must be at least 1"),
 ]
 IN_FOLDERS = [
-    ("hydra.run.dir=run", "run already has a run; continue it with: nasrun resume run"),
+    ("hydra.run.dir=run", "run already has a run; continue with: nasrun resume run"),
     ("hydra.run.dir=full", "full is not an empty folder; choose another: hydra.run.dir=PATH"),
     ("hydra.run.dir=full/file", "full/file is not an empty folder; choose another: hydra.run.dir=PATH"),
     ("hydra.run.dir=full/file/run", "full/file: is a file, so full/file/run cannot be created; choose another"),

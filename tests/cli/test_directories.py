@@ -72,7 +72,7 @@ def test_what_is_said_can_be_pasted(name: str, nasrun_inprocess: Callable, tmp_p
     assert nasrun_inprocess(f"{QUICK} {place}").returncode == 0
     assert (tmp_path / name / "best.json").is_file()
     said = refused(nasrun_inprocess(f"{QUICK} {place}"))
-    pasted = said.partition("continue it with: nasrun ")[2]
+    pasted = said.partition("continue with: nasrun ")[2]
     assert nasrun_inprocess(f"{pasted} trials=5").returncode == 0
     assert len((tmp_path / name / "genomes.txt").read_text().splitlines()) == 5
     assert nasrun_inprocess(pasted.replace("resume", "report")).returncode == 0

@@ -152,6 +152,13 @@ def test_an_option_of_a_nested_group_that_there_is_not(own: Path, tmp_path: Path
         compose(own, "+presets/small=f")
 
 
+def test_the_file_is_named_whose_defaults_list_names_no_option(own: Path, tmp_path: Path) -> None:
+    write(tmp_path, "strategy/variant.yaml", "defaults:\n  - agng_evolution\n  - _self_\npopulation: 4\n")
+    text = r"strategy/variant\.yaml: its defaults list names strategy=agng_evolution: no such option; did you mean"
+    with pytest.raises(ConfigError, match=f"^{text}"):
+        compose(own, "strategy=variant")
+
+
 def test_a_main_file_of_ones_own(own: Path, tmp_path: Path) -> None:
     write(tmp_path, "mine.yaml", "defaults:\n  - config\n  - _self_\ntrials: 3\n")
     words, folders = own_folders(["strategy=random"], str(own))

@@ -113,6 +113,18 @@ def test_continue_with_nothing_left_fails(bench: Bench, tmp_path: Path) -> None:
     assert fine.status == "ok"
 
 
+def test_continue_with_another_architecture_fails(bench: Bench, tmp_path: Path) -> None:
+    parent, child = map(bench.setup.space.parse, ("N4k3relu-R8k3relu-R8k3relu", "N4k3relu-R4k3relu-R8k3relu"))
+    bench.measure(bench.job(genome=parent, save_to=tmp_path / "0-0.zip"))
+    job = bench.job(1, genome=child, budget=3, parent=0, warm_start="continue", load_from=tmp_path / "0-0.zip")
+    [measurement] = bench.measure(job)
+    assert measurement.status == "failed"
+    assert measurement.error == (
+        "cannot continue from the checkpoint of trial 0: its architecture is another; "
+        "propose warm_start=inherit, which takes the weights that fit"
+    )
+
+
 def test_inherit_copies_what_matches(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     space, path = bench.setup.space, tmp_path / "0-0.zip"
     parent = space.parse("N4k3relu-R8k3relu-R8k3relu")

@@ -99,7 +99,7 @@ def test_a_run_that_gave_up_can_be_taken_up_again(tmp_path: Path) -> None:
 def test_a_directory_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     started(tmp_path / "run", "trials=2")
     assert (tmp_path / "run" / ".hydra" / "config.yaml").is_file()
-    with pytest.raises(ConfigError, match="already has a run; continue it with: nasrun resume"):
+    with pytest.raises(ConfigError, match="already has a run; continue with: nasrun resume"):
         started(tmp_path / "run", "trials=2")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()

@@ -95,6 +95,7 @@ def warm_start(
 
     `images`: some standardised images on the CPU, by which new layers are set up that pass on what they are given.
     """
+    from nasrun.training.outcomes import TrainingError
     from nasrun.training.state import without_weights
 
     if job.load_from is None:
@@ -105,7 +106,13 @@ def warm_start(
         return Beginning(metrics=_inherited(model, job, space, weights, images))
     if job.partners:
         weights = averaged([weights, *(load_weights(Path(partner)) for partner in job.partners)])
-    model.load_state_dict(weights)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise TrainingError(
+            f"cannot continue from the checkpoint of trial {job.trial.proposal.parent}: its architecture is another; "
+            "propose warm_start=inherit, which takes the weights that fit"
+        ) from error
     info = archives.read_info(path)
     goes_on = job.resumable and info.hparams.get(STATE_OF) == getattr(settings, STATE_OF)
     state = archives.read_optimizer(path) if goes_on else None

@@ -17,7 +17,7 @@ from nasrun.storage.events import RunStarted
 from nasrun.storage.journal import JournalError
 from nasrun.storage.paths import movable
 from nasrun.storage.records import RunRecords, TrialRecord, read_run
-from nasrun.storage.run_directory import load_config
+from nasrun.storage.run_directory import how_to_continue, load_config
 
 BENCHMARK = ("search_space", "dataset", "evaluator", "objective", "constraints")
 """Sections of the config that define the benchmark: they are the same in all runs of a comparison."""
@@ -119,7 +119,7 @@ def read_compared(directory: Path) -> ComparedRun | str:
         return f"cannot be read ({error})"
     if run.end is None or not run.end.complete:
         reason = run.end.reason if run.end else "it was interrupted or is still running"
-        return f"not finished ({reason}); continue with: {shell_command('resume', directory)}"
+        return f"not finished ({reason}); {how_to_continue(directory)}"
     config = flat(plain(load_config(directory, run.changes, data_only=True)))
     with journal.reject_invalid_events(directory / journal.NAME):
         data = DataRecord.of_header(run.header.data)

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from nasrun.core.options import shell_command
 from nasrun.core.words import counted
 from nasrun.reports.status.state import KINDS, Measuring, RunState, SweepState
 from nasrun.reports.summary import duration, finite, nearby, number
 from nasrun.reports.tables import one_line
 from nasrun.storage.journal import now
+from nasrun.storage.run_directory import how_to_continue
 
 FEW = 20
 """Maximum number of runs for which finished ones are listed too."""
@@ -27,7 +27,7 @@ def describe_run(state: RunState) -> Iterator[str]:
             yield f"  on {one_line(state.holder.place)}" + ("; it was asked to stop" if state.holder.asked else "")
         yield from (f"  {one_line(measuring_in_words(one))}" for one in state.measuring)
     elif state.kind in ("stopped", "failed"):
-        yield f"  continue with: {shell_command('resume', state.directory)}"
+        yield f"  {how_to_continue(state.directory)}"
 
 
 def describe_runs(states: Sequence[RunState], sweeps: Sequence[SweepState], everything: bool = False) -> Iterator[str]:
@@ -39,7 +39,7 @@ def describe_runs(states: Sequence[RunState], sweeps: Sequence[SweepState], ever
             asked = "; it was asked to stop" if sweep.holder.asked else ""
             yield f"sweep {nearby(sweep.directory)}: on {one_line(sweep.holder.place)}{asked}"
         elif sweep.waiting:
-            yield f"sweep {nearby(sweep.directory)}: stopped; continue with: {shell_command('resume', sweep.directory)}"
+            yield f"sweep {nearby(sweep.directory)}: stopped; {how_to_continue(sweep.directory)}"
     shown = sorted(states, key=lambda state: KINDS.index(state.kind))
     if not everything and len(shown) > FEW:
         shown = [state for state in shown if state.kind != "done"]
