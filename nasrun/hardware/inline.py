@@ -7,12 +7,8 @@ from collections.abc import Iterator, Sequence
 from types import FrameType
 
 from nasrun.core import Evaluator, Executor, Job, Measurement
-from nasrun.hardware.measuring import measured, next_group
+from nasrun.hardware.measuring import HungError, measured, next_group
 from nasrun.hardware.pool import GRACE_SECONDS
-
-
-class HungError(Exception):
-    """Jobs were interrupted because they did not end; the text is the reason, in one line."""
 
 
 class InlineExecutor(Executor):

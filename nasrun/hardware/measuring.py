@@ -1,14 +1,17 @@
 """Evaluates jobs and checks what the evaluator answers, since it may be a user's own."""
 
 import math
+import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 
 from nasrun.core import Evaluator, Job, Measurement, Status
-from nasrun.core.answers import AnswerError, is_json, name_of
-from nasrun.core.options import brief
+from nasrun.core.answers import AnswerError, innermost, is_json, is_users, name_of
+from nasrun.core.options import ConfigError, brief, type_and_text
+from nasrun.storage.journal import OutputError
 
 STATUSES = get_args(Status)
 LARGEST = 2.0**63
@@ -16,6 +19,10 @@ LARGEST = 2.0**63
 
 Place = tuple[int, int]
 """The trial and the repeat of a job."""
+
+
+class HungError(Exception):
+    """Jobs were interrupted because they did not end; the text is the reason, in one line."""
 
 
 class FinalError(ValueError):
@@ -48,22 +55,32 @@ def _is_some_of(group: Sequence[Any], queue: Sequence[Job]) -> bool:
 def measured(evaluator: Evaluator, jobs: Sequence[Job]) -> Iterator[Measurement]:
     """Evaluate a group of jobs, and yield exactly one valid measurement for each.
 
-    A job for which the evaluator yields nothing valid fails, with a reason that names the evaluator's class.
+    A job for which the evaluator yields nothing valid fails, with a reason that names the evaluator's class. So does
+    each one that has no measurement yet when an evaluator of a user's class raises an exception; one of nasrun's raises
+    only what must end the run.
     """
     pending: dict[Place, None] = dict.fromkeys((job.trial.number, job.repeat) for job in jobs)
     what = f"{name_of(evaluator)}.evaluate"
     wrong = None
-    answers: Any = evaluator.evaluate(jobs)
-    if not isinstance(answers, Iterable) or isinstance(answers, str | Mapping | Measurement):
-        wrong, answers = f"{what} returned {brief(answers)}; expected an iterator of nasrun.Measurement", ()
-    for answer in answers:
-        found = _plain(answer)
-        problem = _problem(found, pending, evaluator.metrics)
-        if problem is None:
-            del pending[found.trial, found.repeat]
-            yield found
-        elif wrong is None:
-            wrong = f"{what} yielded {problem}"
+    try:
+        answers: Any = evaluator.evaluate(jobs)
+        if not isinstance(answers, Iterable) or isinstance(answers, str | Mapping | Measurement):
+            wrong, answers = f"{what} returned {brief(answers)}; expected an iterator of nasrun.Measurement", ()
+        for answer in answers:
+            found = _plain(answer)
+            problem = _problem(found, pending, evaluator.metrics)
+            if problem is None:
+                del pending[found.trial, found.repeat]
+                yield found
+            elif wrong is None:
+                wrong = f"{what} yielded {problem}"
+    except (ConfigError, AnswerError, OutputError, HungError):
+        raise
+    except Exception as error:
+        if not is_users(innermost(evaluator)):
+            raise
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        wrong = wrong or f"{type_and_text(error)} (in {what}, {Path(place.filename).name}:{place.lineno})"
     for trial, repeat in pending:
         yield Measurement(trial, repeat, "failed", {}, wrong or f"{what} yielded nothing for this job")
 

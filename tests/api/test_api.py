@@ -280,12 +280,16 @@ def test_answers_of_ones_own_evaluator_are_checked(tmp_path: Path) -> None:
         def evaluate(self, jobs: Any) -> Any:
             for job in jobs:
                 number = job.trial.number
+                assert number != 2, "too deep"
                 yield 0.5 if number == 1 else nasrun.Measurement(number, job.repeat, "ok", {"val_accuracy": 0.5})
 
-    words = ["search_space=nasbench201", "output.plots=false", "trials=3", "dataset=fashion_mnist_mini"]
+    words = ["search_space=nasbench201", "output.plots=false", "trials=4", "dataset=fashion_mnist_mini"]
     run = nasrun.run(words, directory=tmp_path / "run", evaluator=lambda *parts: Cheap(*parts), progress=False)
-    assert [trial.status for trial in run.trials] == ["ok", "failed", "ok"]
+    assert [trial.status for trial in run.trials] == ["ok", "failed", "failed", "ok"]
     assert run.trials[1].error == "Cheap.evaluate yielded 0.5; expected a nasrun.Measurement"
+    assert re.fullmatch(
+        r"AssertionError: too deep .*\(in Cheap\.evaluate, test_api\.py:\d+\)", run.trials[2].error, re.DOTALL
+    )
 
 
 def test_a_sweep_goes_on(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """What evaluators may answer."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,9 @@ import pytest
 
 from nasrun.core import Evaluator, EvaluatorWrapper, Job, Measurement, Proposal, Trial
 from nasrun.core.answers import AnswerError
+from nasrun.core.options import ConfigError
 from nasrun.hardware.measuring import FinalError, final_result, measured, next_group
+from nasrun.storage.journal import OutputError
 
 JOBS = [Job(Trial(number, Proposal((1,))), 0, seed=number) for number in (4, 5)]
 
@@ -26,6 +28,28 @@ class Answering(Evaluator):
 
 def result(job: Job, **metrics: Any) -> Measurement:
     return Measurement(job.trial.number, job.repeat, "ok", metrics)
+
+
+def test_an_exception_fails_the_jobs_that_are_left() -> None:
+    def answer(jobs: Sequence[Job]) -> Iterator[Measurement]:
+        yield result(jobs[0], val_accuracy=0.5)
+        raise ArithmeticError("a\nmistake")
+
+    done, failed = measured(Answering(answer), JOBS)
+    assert (done.status, failed.status) == ("ok", "failed")
+    assert str(failed.error).startswith("ArithmeticError: a mistake (in Answering.evaluate, test_measuring.py:")
+    [first, second] = measured(Answering(lambda jobs: 1 // 0), JOBS)
+    assert str(first.error).startswith("ZeroDivisionError: ")
+    assert first.error == second.error
+
+
+@pytest.mark.parametrize("error", [ConfigError, AnswerError, OutputError])
+def test_what_ends_the_run_passes(error: type[Exception]) -> None:
+    def answer(jobs: Sequence[Job]) -> Iterator[Measurement]:
+        raise error("full disk")
+
+    with pytest.raises(error, match="full disk"):
+        list(measured(Answering(answer), JOBS))
 
 
 @pytest.mark.parametrize(

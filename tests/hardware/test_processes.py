@@ -221,7 +221,7 @@ def test_a_fork_server_that_dies_is_replaced(make: Make) -> None:
 def test_an_error_in_a_worker_ends_the_run(make: Make) -> None:
     executor = make()
     executor.submit(jobs(0, "raise"))
-    with pytest.raises(WorkerError, match=r"^ArithmeticError: a mistake$"):
+    with pytest.raises(WorkerError, match=r"^OutputError: a mistake$"):
         all_of(executor, 1)
 
 

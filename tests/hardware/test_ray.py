@@ -144,7 +144,7 @@ def test_a_worker_says_what_it_does(tmp_path: Path) -> None:
         said += worker.turn()
     assert [kind for kind, _ in said] == [PROGRESS] * 3 + [DONE]
     assert [m.status for m in said[-1][1]] == ["ok"]
-    assert worker.turn(jobs(1, "raise")) == [(ERROR, "ArithmeticError: a mistake")]
+    assert worker.turn(jobs(1, "raise")) == [(ERROR, "OutputError: a mistake")]
 
 
 @pytest.mark.usefixtures("_place_as_before")

@@ -9,6 +9,7 @@ from typing import Any
 
 from nasrun.core import Evaluator, Genome, Job, Measurement, Progress, Proposal, Trial
 from nasrun.datasets import Dataset
+from nasrun.storage.journal import OutputError
 from tests.support import setup_of
 
 
@@ -61,7 +62,7 @@ class Trouble(Evaluator):
         if word == "hang":
             signal.pause()
         if word == "raise":
-            raise ArithmeticError("a mistake")
+            raise OutputError("a mistake")
         if word == "report":
             for epoch in (1, 2, 3):
                 self.on_progress(Progress(job.trial.number, job.repeat, epoch, 3, {"epoch": epoch}))

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from nasrun.core.options import ConfigError, error_line, type_and_text
 from nasrun.core.words import counted
-from nasrun.hardware.inline import HungError
+from nasrun.hardware.measuring import HungError
 from nasrun.training.settings import TrainSettings
 
 T = TypeVar("T")
