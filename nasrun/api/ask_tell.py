@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from nasrun.api.arguments import finite, given_of, keys_in, refuse_beside, words_of
+from nasrun.api.arguments import finite, given_of, keys_in, refuse_beside, refuse_twice, words_of
 from nasrun.config.compose import Composer, task_config
 from nasrun.config.hydra_scope import composing_alone
 from nasrun.config.own_parts import check_space, check_strategy
@@ -83,6 +83,7 @@ class AskTell:
             if key.partition(".")[0] not in named:
                 raise ConfigError(f"{key}: not used by AskTell; expected keys of search_space and strategy")
         refuse_beside(keys_in(words), given)
+        refuse_twice([*chosen, *words])
         with composing_alone():
             content = plain(task_config(Composer().compose([*chosen, *words])))
         content |= {group: one.section for group, one in given.items()}

@@ -29,7 +29,11 @@ def one_line(error: Exception) -> str:
         return " ".join(line.strip() for line in str(error).splitlines())
     if wrong := _wrong_path(error):
         return wrong
-    return f"{type(error).__name__}: {' '.join(str(error).split())} (debug=true shows where)"
+    from nasrun.core.answers import place_of
+
+    place = place_of(error)
+    where = "debug=true shows where" if place is None else f"in {place}; debug=true shows the calls"
+    return f"{type(error).__name__}: {' '.join(str(error).split())} ({where})"
 
 
 def _wrong_path(error: Exception) -> str | None:

@@ -72,9 +72,9 @@ def launch(command: Command) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     logging.raiseExceptions = False  # avoids a traceback per log line of Hydra if stdout is closed
     words, folders = own_folders(command.words, command.config_dir)
-    if command.config_name is not None:
-        check_main_file(folders, command.config_name)
-    composer = Composer(folders, command.config_name or "config")
+    main_file = command.config_name or "config"
+    check_main_file(folders, main_file)
+    composer = Composer(folders, main_file)
     words = in_full(words)
     if command.show:
         if command.show[0].startswith(("--cfg", "--info")):

@@ -8,9 +8,9 @@ from nasrun.config.stored_run import StoredRun, load_data, open_run
 from nasrun.core.options import ConfigError, shell_command
 from nasrun.datasets import DatasetError
 from nasrun.reports.changes import write_changes
-from nasrun.reports.going import going_of
 from nasrun.reports.page import PAGE
 from nasrun.reports.pictures import write_pictures
+from nasrun.reports.unfinished import unfinished_of
 from nasrun.runner.run import NOTES, write_results
 from nasrun.storage.paths import data_there
 
@@ -27,7 +27,7 @@ def report(directory: Path, *, look: bool = True) -> int:
         notes = json.loads((directory / NOTES).read_text()) if (directory / NOTES).is_file() else {}
         write_changes(directory, notes)
         parts, task = (benchmark.space, benchmark.objective), benchmark.dataset.task
-        write_pictures(stored.records, summary, notes, *parts, task, going_of(stored.records))
+        write_pictures(stored.records, summary, notes, *parts, task, unfinished_of(stored.records))
     except OSError as error:
         raise ConfigError(f"{directory}: cannot be written to ({error.strerror})") from error
     print(f"tables, plots and {PAGE} written to {directory}")

@@ -7,7 +7,7 @@ from nasrun.cli.arguments import Arguments, directory_among
 from nasrun.cli.ending import DONE
 from nasrun.core.options import ConfigError
 from nasrun.storage import journal
-from nasrun.storage.run_directory import holds_run
+from nasrun.storage.run_directory import holds_run, runs_in
 
 USAGE = "nasrun resume DIR [KEY=VALUE ...] [--salvage] [--config-dir FOLDER]"
 
@@ -41,7 +41,8 @@ def _sweep(
     from nasrun.cli.sweep_record import holds_sweep, resumed_sweep
 
     if not holds_sweep(directory):
-        raise ConfigError(f"{directory}: has neither a run (no {journal.NAME}) nor a sweep to resume")
+        by_program = "; a sweep of a program is continued by calling nasrun.sweep again" if runs_in(directory) else ""
+        raise ConfigError(f"{directory}: has neither a run (no {journal.NAME}) nor a sweep to resume{by_program}")
     if salvage:
         raise ConfigError("--salvage: is for a single run; give its directory")
     return launch(resumed_sweep(directory, Command(tuple(words), True, config_dir, config_name)))

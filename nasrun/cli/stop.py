@@ -54,7 +54,8 @@ def _await(locks: Sequence[Path], seconds: float) -> int:
         for path in [path for path in left if not holder_of(path).alive]:
             left.remove(path)
             take_back(path)
-            show(f"{nearby(path.parent)}: stopped; {how_to_continue(path.parent)}")
+            over = holder_of(path).complete  # it ended by itself at that moment
+            show(f"{nearby(path.parent)}: {'done' if over else f'stopped; {how_to_continue(path.parent)}'}")
         if not left or time.monotonic() >= deadline:
             break
         time.sleep(POLL)

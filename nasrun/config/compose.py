@@ -22,7 +22,7 @@ from yaml.reader import ReaderError
 from nasrun.config import trackers
 from nasrun.config.hydra_scope import initialized, searching
 from nasrun.config.overrides import in_full, parse, refuse_several, text_of, values_of
-from nasrun.config.own_files import check_encoding, check_own_files, misspelt_ending
+from nasrun.config.own_files import check_encoding, check_own_files, check_package_of, misspelt_ending
 from nasrun.config.sections import option_names
 from nasrun.config.suggestions import meant_by
 from nasrun.core.config_files import GROUPS, REPRODUCTIONS
@@ -140,6 +140,9 @@ class Composer:
             check_encoding(self._folders)
             raise ConfigError(f"a YAML file cannot be read ({first_line(error)})") from error
         except Exception as error:  # besides its own errors, Hydra raises plain ValueError and AttributeError
+            naming = _NAMING.match(str(error))
+            if naming is not None:
+                check_package_of(self._folders, naming[1])
             cause = error.__cause__
             detail = f" ({first_line(cause)})" if cause is not None and first_line(cause) not in str(error) else ""
             first, *more = [line.strip() for line in str(error).splitlines() if line.strip()] or [first_line(error)]

@@ -30,6 +30,8 @@ class Section(dict[str, Any]):
         """The object, an instance of `base`; classes and functions are called with `runtime`. ConfigError if it is not
         one."""
         made = self.thing
+        if made is base:
+            raise ConfigError(f"{group}={self['_target_']}: is the interface; give a class that is derived from it")
         wrong = isinstance(made, type) and not issubclass(made, base)
         if not isinstance(made, base) and callable(made) and not wrong:
             try:

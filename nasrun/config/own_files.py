@@ -38,6 +38,15 @@ def check_own_files(config: DictConfig) -> None:
                 check_package(file)
 
 
+def check_package_of(folders: Sequence[str], name: str) -> None:
+    """`check_package` for a file of the user, by its name in a search path (`experiment/mine`), if its keys belong at
+    the top."""
+    group, _, option = name.rpartition("/")
+    if group and group.partition("/")[0] not in (*GROUPS, "hydra"):
+        for file in _files(list(map(_path, folders)), group, option):
+            check_package(file)
+
+
 def check_package(file: Path) -> None:
     """ConfigError if a file lacks the line `PACKAGE`, or if Hydra does not recognise it."""
     start = file.read_bytes()[:512]

@@ -13,6 +13,9 @@ from nasrun.core import Cost, Evaluator, Genome, SearchSpace, Strategy, Task, se
 from nasrun.core.answers import is_json, is_users
 from nasrun.core.options import ConfigError, brief, first_line
 
+SAMPLES = 4
+"""Number of random genomes with which a space is tried."""
+
 
 def check_space(space: SearchSpace, task: Task | None) -> None:
     """ConfigError if a method of a user's search space answers in a wrong form for a random genome. `task`: whose costs
@@ -23,8 +26,23 @@ def check_space(space: SearchSpace, task: Task | None) -> None:
     _check_methods(space, SearchSpace, name)
     if not isinstance(getattr(space, "mutations", None), Mapping):
         raise ConfigError(f"{name}.mutations: expected a mapping from names to functions of a genome and a generator")
-    genome = space.sample(seeding.generator(0, seeding.Purpose.PREVIEW))
-    if not isinstance(genome, tuple) or not all(isinstance(token, int | str) for token in genome):
+    rng = seeding.generator(0, seeding.Purpose.PREVIEW)
+    lengths = {len(_check_genome(space, space.sample(rng), task, name)) for _ in range(SAMPLES)}
+    if len(lengths) > 1:
+        raise ConfigError(f"{name}.encode returned arrays of several lengths ({lengths}); expected one length for all")
+    for mutation, mutate in space.mutations.items():
+        genome = space.sample(rng)
+        child: Any = mutate(genome, rng) if callable(mutate) and _takes(mutate, 2) else None
+        if not _is_genome(child):
+            raise ConfigError(
+                f"{name}.mutations[{mutation!r}] is {brief(mutate)}, which made {brief(child)} of {brief(genome)}; "
+                "expected a function of a genome and a generator that returns a genome"
+            )
+
+
+def _check_genome(space: SearchSpace, genome: Any, task: Task | None, name: str) -> np.ndarray:
+    """Check what a space answers for a genome that it has drawn; returns the vector of the genome."""
+    if not _is_genome(genome):
         raise ConfigError(f"{name}.sample returned {brief(genome)}; expected a tuple of int and str")
     try:
         space.validate(genome)
@@ -37,16 +55,18 @@ def check_space(space: SearchSpace, task: Task | None) -> None:
         raise ConfigError(f"{name}.format returned {brief(text)}; expected text without tabs, commas or line breaks")
     if space.parse(text) != genome:
         raise ConfigError(f"{name}.parse({brief(text)}) is not {brief(genome)}, from which format made it")
-    _check_tokens(space, genome, name)
+    vector = _check_tokens(space, genome, name)
     cost = Cost(0, 0) if task is None else space.cost(genome, task)
     if not isinstance(cost, Cost) or not all(isinstance(number, int) for number in cost):
         raise ConfigError(
             f"{name}.cost returned {brief(cost)}; expected nasrun.Cost(parameters, flops) of whole numbers"
         )
+    return vector
 
 
-def _check_tokens(space: SearchSpace, genome: Genome, name: str) -> None:
-    """ConfigError if the tokens of a genome, or its vector, are not as the space describes them elsewhere."""
+def _check_tokens(space: SearchSpace, genome: Genome, name: str) -> np.ndarray:
+    """ConfigError if the tokens of a genome, or its vector, which is returned, are not as the space describes them
+    elsewhere."""
     for position in range(len(genome) + 1):
         choices: Any = space.choices(genome[:position])
         expected = f"a tuple with {genome[position]!r}" if position < len(genome) else "(), as the genome is complete"
@@ -61,6 +81,7 @@ def _check_tokens(space: SearchSpace, genome: Genome, name: str) -> None:
     widths: Any = space.width_positions(genome)
     if not _is_list(widths, int) or not all(0 <= position < len(genome) for position in widths):
         raise ConfigError(f"{name}.width_positions returned {brief(widths)}; expected positions in the genome")
+    return vector
 
 
 def _check_methods(part: object, base: type, name: str) -> None:
@@ -118,6 +139,21 @@ def facts_of(evaluator: Evaluator, recorded: Mapping[str, Any] | None) -> dict[s
             f"evaluator: {type(evaluator).__name__}.prepare returned {brief(facts)}; expected a dict of facts, as JSON"
         )
     return facts
+
+
+def _is_genome(value: Any) -> bool:
+    return isinstance(value, tuple) and all(isinstance(token, int | str) for token in value)
+
+
+def _takes(function: Any, count: int) -> bool:
+    """Whether a function can be called with so many arguments, as far as that is known."""
+    try:
+        inspect.signature(function).bind(*range(count))
+    except TypeError:
+        return False
+    except ValueError:  # not known, as of some built-in ones
+        return True
+    return True
 
 
 def _is_list(value: Any, kind: type) -> bool:

@@ -44,7 +44,7 @@ def create(content: dict[str, Any], group: str, base: type[T], *runtime: Any) ->
     if isinstance(content.get(group), Section):
         return content[group].make(group, base, runtime)  # type: ignore[no-any-return]
     if MARK in mapping(content, group):
-        raise ConfigError(passed_in(group))
+        raise ConfigError(passed_in(content, group))
     kind_of(content, group, base)
     return instantiate(mapping(content, group), group, base, *runtime)
 

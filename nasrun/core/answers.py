@@ -1,6 +1,9 @@
 """What parts of a run answer, which may be of a user's classes."""
 
 import json
+import sysconfig
+import traceback
+from pathlib import Path
 from typing import Any
 
 from nasrun.core.evaluator import Evaluator, EvaluatorWrapper
@@ -8,6 +11,11 @@ from nasrun.core.options import brief
 from nasrun.core.search_space import SearchSpace
 from nasrun.core.strategy import Strategy, StrategyWrapper
 from nasrun.core.wrapped_space import WrappedSpace
+
+_INSTALLED = (
+    Path(__file__).parents[1],
+    *map(Path, {sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")}),
+)
 
 
 class AnswerError(ValueError):
@@ -33,6 +41,16 @@ def is_json(value: Any, *, allow_nan: bool = False) -> bool:
 def is_users(part: object) -> bool:
     """Whether a part of a run is of a user's class, not of nasrun's."""
     return not type(part).__module__.startswith("nasrun.")
+
+
+def place_of(error: BaseException) -> str | None:
+    """FILE:LINE of the innermost call in code that is neither of nasrun nor of an installed library; None if there is
+    none."""
+    for call in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(call.filename)
+        if not call.filename.startswith("<") and not any(path.is_relative_to(folder) for folder in _INSTALLED):
+            return f"{path.name}:{call.lineno}"
+    return None
 
 
 def innermost(part: Any) -> Any:

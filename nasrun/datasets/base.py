@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 import numpy as np
 
 from nasrun.core import Task
-from nasrun.core.options import AtLeast, Between, ConfigError
+from nasrun.core.answers import is_users
+from nasrun.core.options import AtLeast, Between, ConfigError, brief, first_line
 from nasrun.core.seeding import Purpose, generator
 from nasrun.datasets import splitting
 from nasrun.datasets.mapped import Images, MappedImages, in_memory, joined, taken
@@ -59,6 +60,9 @@ class Split:
     """uint8 (N, 1, height, width), 1 where targets count in the loss, else 0; None: all count."""
 
     def __post_init__(self) -> None:
+        for what, array in (("images", self.images), ("labels", self.labels)):
+            if not hasattr(array, "dtype"):
+                raise ValueError(f"{what} must be an array, not {brief(array)}")
         if self.images.dtype != np.uint8 or self.images.ndim != 4:
             raise ValueError(f"images must be uint8 (N, C, H, W), not {self.images.dtype} {self.images.shape}")
         if self.labels.dtype != np.int64 or self.labels.shape != self.images.shape[:1]:
@@ -239,7 +243,7 @@ class Dataset(ABC):
             DatasetError: a file is missing or invalid, or an option does not fit the data; the text is one line.
         """
         if self._splits is None:
-            raw = self.read()
+            raw = _read(self)
             self._notes = raw.notes
             classes = max(1, len(raw.classes))
             labels = raw.training.labels
@@ -296,6 +300,34 @@ class Dataset(ABC):
     def __getstate__(self) -> dict[str, Any]:
         # A worker process reads the files itself, which is faster than sending hundreds of megabytes through a pipe.
         return {name: value for name, value in self.__dict__.items() if name != "place"} | {"_splits": None}
+
+
+def _read(dataset: Dataset) -> Raw:
+    """What a data set reads; DatasetError if that of a user's class is not what its task describes."""
+    if not is_users(dataset):
+        return dataset.read()
+    name, task = f"dataset: {type(dataset).__name__}.read", dataset.task
+    try:
+        raw: Any = dataset.read()
+    except ValueError as error:  # of `Split`, or of the user
+        raise DatasetError(f"{name}: {first_line(error)}") from error
+    if not isinstance(raw, Raw):
+        raise DatasetError(f"{name} returned {brief(raw)}; expected a nasrun.datasets.base.Raw")
+    if task.kind == "classification" and len(raw.classes) != task.outputs:
+        raise DatasetError(f"{name}: {len(raw.classes)} names of classes; expected {task.outputs}, as its task says")
+    shape = (task.channels, task.height, task.width)
+    for part in ("training", "test", *(["validation"] if raw.validation is not None else [])):
+        split: Any = getattr(raw, part)
+        if not isinstance(split, Split):
+            raise DatasetError(f"{name}: {part} is {brief(split)}; expected a nasrun.datasets.Split")
+        if split.images.shape[1:] != shape:
+            raise DatasetError(
+                f"{name}: {part} images are {split.images.shape[1:]}; expected {shape}, as its task says"
+            )
+        wrong = [label for label in np.unique(split.labels) if not 0 <= label < task.outputs]
+        if task.kind == "classification" and wrong:
+            raise DatasetError(f"{name}: {part} has label {wrong[0]}; expected 0 to {task.outputs - 1}")
+    return raw
 
 
 def refuse_samples(samples: int, available: int, classes: int) -> str | None:

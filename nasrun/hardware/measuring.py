@@ -1,15 +1,13 @@
 """Evaluates jobs and checks what the evaluator answers, since it may be a user's own."""
 
 import math
-import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 
 from nasrun.core import Evaluator, Job, Measurement, Status
-from nasrun.core.answers import AnswerError, innermost, is_json, is_users, name_of
+from nasrun.core.answers import AnswerError, innermost, is_json, is_users, name_of, place_of
 from nasrun.core.options import ConfigError, brief, type_and_text
 from nasrun.storage.journal import OutputError
 
@@ -79,8 +77,7 @@ def measured(evaluator: Evaluator, jobs: Sequence[Job]) -> Iterator[Measurement]
     except Exception as error:
         if not is_users(innermost(evaluator)):
             raise
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        wrong = wrong or f"{type_and_text(error)} (in {what}, {Path(place.filename).name}:{place.lineno})"
+        wrong = wrong or f"{type_and_text(error)} (in {what}, {place_of(error)})"
     for trial, repeat in pending:
         yield Measurement(trial, repeat, "failed", {}, wrong or f"{what} yielded nothing for this job")
 

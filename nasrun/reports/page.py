@@ -18,12 +18,12 @@ from nasrun.core import Objective, SearchSpace, Task
 from nasrun.core.words import counted
 from nasrun.reports.baseline import baseline_in_words
 from nasrun.reports.data import data_section
-from nasrun.reports.going import Going, describe_going
 from nasrun.reports.letters import render_figure
 from nasrun.reports.plot_data import plot_data
 from nasrun.reports.summary import count, duration, front_in_words, number
 from nasrun.reports.tables import TRIALS, csv_text, one_line, trial_rows
 from nasrun.reports.tested import facts_of_test, read_tested
+from nasrun.reports.unfinished import Unfinished, describe_unfinished
 from nasrun.storage.records import RunRecords, write_text
 
 if TYPE_CHECKING:
@@ -78,13 +78,13 @@ def write_page(
     figures: "Mapping[str, Figure]",
     task: Task | None = None,
     tests: "Mapping[str, Figure] | None" = None,
-    going: Going | None = None,
+    unfinished: Unfinished | None = None,
 ) -> Path:
     """Write `report.html` into a run's directory and return its path; OSError passes through.
 
     `summary`: the contents of `summary.json`. `figures`: by name; their background is cleared. `task`: if given, the
-    layers of the best network are listed, which imports torch. `tests`: the plots of the winner's test. `going`: the
-    state of an unfinished run.
+    layers of the best network are listed, which imports torch. `tests`: the plots of the winner's test. `unfinished`:
+    the state of an unfinished run.
     """
     records = [run.trials[trial] for trial in sorted(run.trials)]
     best, choices, held = summary["best"], run.header.choices, len(records) <= MOST_HELD
@@ -93,7 +93,7 @@ def write_page(
     content = {
         "title": " · ".join(names) or run.directory.name,
         "lead": f"{run.directory.name}, seed {run.header.seed}, nasrun {run.header.nasrun}",
-        "going": None if going is None else describe_going(run, going),
+        "unfinished": None if unfinished is None else describe_unfinished(run, unfinished),
         "facts": list(_facts(summary)),
         "genome": best["genome"] if best else None,
         "layers": _layers(space, best["genome"], task) if best and task else None,

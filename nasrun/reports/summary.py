@@ -59,7 +59,7 @@ def whole_summary(
 def summarise(run: RunRecords, space: SearchSpace, objective: Objective) -> dict[str, Any]:
     """The result of a run, as plain JSON with finite numbers (null in place of NaN and infinities).
 
-    Times are in seconds: `wall_seconds` while the run was going, `device_seconds` summed over all measurements,
+    Times are in seconds: `wall_seconds` while the run was running, `device_seconds` summed over all measurements,
     including failed ones and the final training; `simulated_seconds`, if an evaluator reports it, the time of training
     runs that were looked up. Improvements have signs such that positive is good.
     """

@@ -9,9 +9,9 @@ from typing import Any
 from nasrun.config.build import Setup
 from nasrun.core import Progress, Trial
 from nasrun.core.options import first_line
-from nasrun.reports.going import Going
 from nasrun.reports.page import PAGE
 from nasrun.reports.tables import write_tables
+from nasrun.reports.unfinished import Unfinished
 from nasrun.storage.records import Observer, RunRecords, TrialRecord
 
 REFRESH_SECONDS = 5.0
@@ -107,17 +107,17 @@ class PageRefresh(Observer):
         self._written = False  # the page of the whole run is written
 
     def close(self) -> None:
-        """Rewrite a page that says that the run is going on."""
+        """Rewrite a page that says that the run is not finished."""
         if self._written and not self._failed:
             with contextlib.suppress(OSError):
                 self._write(going_on=False)
 
     def _write(self, going_on: bool = True) -> None:
-        from nasrun.reports.pictures import write_page_of_going
+        from nasrun.reports.pictures import write_unfinished_page
 
         setup, every = self._setup, self._turns.wait(len(self._run.trials)) if going_on else None
         try:
-            write_page_of_going(self._run, setup.space, setup.objective, Going(self._trials, every))
+            write_unfinished_page(self._run, setup.space, setup.objective, Unfinished(self._trials, every))
         except OSError:
             raise
         except Exception as error:

@@ -18,7 +18,7 @@ from nasrun.config.build import Setup, build
 from nasrun.config.own_code import FOLDER, digest
 from nasrun.config.stored_run import check_data
 from nasrun.core.environment import describe_environment, differences
-from nasrun.core.options import ConfigError, shell_command, show
+from nasrun.core.options import ConfigError, show
 from nasrun.runner.clock import Instant
 from nasrun.runner.own_code import last_record
 from nasrun.runner.resume import changed_config
@@ -27,7 +27,7 @@ from nasrun.storage import journal
 from nasrun.storage.pack import TABLES
 from nasrun.storage.paths import movable
 from nasrun.storage.records import CONFIG, RunRecords, read_run
-from nasrun.storage.run_directory import holds_run
+from nasrun.storage.run_directory import holds_run, how_to_continue
 
 BEST = "best.json"
 WEIGHTS = Path("best") / "model.safetensors"
@@ -60,7 +60,7 @@ def rerun(directory: Path, target: Path, overrides: Mapping[str, Any], began: In
         raise ConfigError(f"{directory}: holds no run (it has no {journal.NAME})")
     run = read_run(directory)
     if run.end is None or not run.end.complete:
-        raise ConfigError(f"{directory}: is not finished; continue it first: {shell_command('resume', directory)}")
+        raise ConfigError(f"{directory}: is not finished; {how_to_continue(directory)}")
     for key in overrides:
         allowed = (*FREE, *movable(run.header))
         if not any(key == name or key.startswith(f"{name}.") for name in allowed):

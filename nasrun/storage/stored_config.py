@@ -166,7 +166,8 @@ def check_targets(config: DictConfig, path: Path, chosen: Collection[str] = ()) 
             continue
         group = key.rpartition(".")[0]
         if content.get(join(group, MARK)):
-            raise ConfigError(passed_in(group))
+            held: Any = OmegaConf.to_container(config, resolve=True)
+            raise ConfigError(passed_in(held, group, path.parents[1], chosen))
         module = str(value).rpartition(".")[0]
         if not any(f"{module}.".startswith(f"{name}.") for name in ("nasrun", *allowed)):
             refused.setdefault(module, (key, value))
@@ -179,11 +180,23 @@ def check_targets(config: DictConfig, path: Path, chosen: Collection[str] = ()) 
         )
 
 
-def passed_in(group: str) -> str:
-    """The message where a run needs an object that only the program has that started it."""
+def passed_in(
+    config: Mapping[str, Any], group: str, directory: Path | None = None, chosen: Collection[str] = ()
+) -> str:
+    """The message where a run needs an object that only the program has that started it.
+
+    Args:
+        config: The config of the run.
+        group: A group whose object is missing.
+        directory: The run directory, where it is known.
+        chosen: The paths of classes and functions that were given instead.
+    """
+    where = "DIRECTORY" if directory is None else repr(str(directory))
+    needed = ", ".join([where, *(f"{name}=..." for name in only_in_program(config))])
+    instead = f", not {' or '.join(chosen)}" if chosen else ""
     return (
-        f"{group}: was passed in by the program that started the run; continue from that program: "
-        f"nasrun.resume(DIRECTORY, {group}=...), or open it there: nasrun.load_run(DIRECTORY, {group}=...)"
+        f"{group}: was {config[group]['_target_']} in the program that started the run{instead}; continue from that "
+        f"program: nasrun.resume({needed}), or open it there: nasrun.load_run({needed})"
     )
 
 

@@ -1,7 +1,6 @@
 """The public Python interface: what `docs/api.md` shows runs, and what it promises holds."""
 
 import json
-import math
 import os
 import re
 import subprocess
@@ -10,14 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas
 import pytest
 from hydra.core.hydra_config import HydraConfig
 
 import nasrun
-from nasrun.core import Proposal
-from nasrun.strategies.aging_evolution import AgingEvolution
+from tests.api.parts import LOOKUP, Sampler
 from tests.documentation import write_extensions
 
 PAGE = Path(__file__).parents[2] / "docs" / "api.md"
@@ -25,20 +22,6 @@ BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re
 [FIFTEEN] = [block for block in BLOCKS if "pyplot" in block]
 AGG = {"MPLBACKEND": "agg"}
 """The environment of a program that draws where there is no screen."""
-LOOKUP = ("evaluator=table", "search_space=nasbench201", "output.plots=false")
-
-
-class Sampler(nasrun.Strategy):
-    """Draws from the space."""
-
-    def __init__(self, space: nasrun.SearchSpace, objective: nasrun.Objective, rng: np.random.Generator) -> None:
-        self._space, self._rng = space, rng
-
-    def ask(self, n: int) -> list[Proposal]:
-        return [Proposal(self._space.sample(self._rng)) for _ in range(n)]
-
-    def tell(self, trial: nasrun.Trial, measurements: object) -> None:
-        pass
 
 
 def test_the_page_runs(tmp_path: Path) -> None:
@@ -133,19 +116,6 @@ def test_mistakes_are_exceptions_and_leave_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def evolution(size: int) -> Any:
-    """Aging evolution with a population of a size, as a function of the parts that nasrun passes in."""
-    return lambda *parts: AgingEvolution(*parts, population=size, sample=2)
-
-
-def test_objects_are_not_shared_by_the_runs_of_a_sweep(tmp_path: Path) -> None:
-    space = nasrun.AskTell("nasbench201", "random").space
-    shared = Sampler(space, nasrun.Objective("val_accuracy"), np.random.default_rng(0))
-    with pytest.raises(nasrun.ConfigError, match=r"^strategy: one object for 2 runs .*; give its class"):
-        nasrun.sweep([*LOOKUP, "trials=3", "seed=0,1"], directory=tmp_path / "sweep", strategy=shared)
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_a_run_and_what_it_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     words = [*LOOKUP, "trials=3"]
@@ -191,105 +161,12 @@ def test_a_directory_is_a_path_whatever_its_letters(name: str, tmp_path: Path, m
     assert one.directory == tmp_path / f"{name}_sweep".removeprefix("~/") / "0"
 
 
-def test_objects_of_a_program_go_on_in_it_alone(tmp_path: Path, nasrun_inprocess: object) -> None:
-    def make(space: nasrun.SearchSpace, objective: nasrun.Objective, rng: np.random.Generator) -> Sampler:
-        return Sampler(space, objective, rng)
-
-    whole = nasrun.run([*LOOKUP, "trials=9"], directory=tmp_path / "whole", strategy=make, progress=False)
-    nasrun.run([*LOOKUP, "trials=5"], directory=tmp_path / "run", strategy=make, progress=False)
-    answer = nasrun_inprocess("resume run trials=9")  # type: ignore[operator]
-    assert answer.returncode == 2
-    line = "strategy: was passed in by the program that started the run; continue from that program: nasrun.resume("
-    assert answer.stderr.startswith(f"nasrun: {line}DIRECTORY, strategy=...), or open it there: ")
-    with pytest.raises(nasrun.ConfigError, match=f"^{re.escape(line)}"):
-        nasrun.resume(tmp_path / "run", ["trials=9"])
-    with pytest.raises(nasrun.ConfigError, match=r"^strategy\.steps: not used, since strategy is given as an object"):
-        nasrun.resume(tmp_path / "run", ["strategy.steps=4"], strategy=make)
-    with pytest.raises(nasrun.ConfigError, match=r"^strategy\.steps: not used, since strategy is given as an object"):
-        nasrun.run([*LOOKUP, "strategy.steps=4"], directory=tmp_path / "other", strategy=make)
-    assert not (tmp_path / "other").exists()
-    run = nasrun.resume(tmp_path / "run", ["trials=9"], strategy=make)
-    assert [trial.genome for trial in run.trials] == [trial.genome for trial in whole.trials]
-
-
-def test_functions_with_other_settings_make_other_runs(tmp_path: Path) -> None:
-    words = [*LOOKUP, "trials=12", "seed=0,1"]
-    folder, tried = tmp_path / "sweep", []
-    for size, names in ((4, ["0", "1"]), (8, ["0_2", "1_2"]), (8, ["0_2", "1_2"])):
-        runs = nasrun.sweep(words, directory=folder, strategy=evolution(size))
-        assert [run.directory.name for run in runs] == names
-        tried.append([[trial.origin for trial in run.trials] for run in runs])
-    assert tried[0] != tried[1] == tried[2]
-    says = r"^the search cannot be resumed here: event \d+ of the journal: the strategy proposed "
-    with pytest.raises(nasrun.RunError, match=says) as caught:
-        nasrun.resume(folder / "0", {"trials": np.int64(14)}, strategy=evolution(9))
-    assert len(str(caught.value)) < 400
-
-
-def test_what_is_given_twice_or_elsewhere(tmp_path: Path) -> None:
-    inside = {"directory": tmp_path / "sweep"}
-    for refused, says in (
-        (lambda: nasrun.run(LOOKUP, trials=5), r"trials: not expected; .*; other settings are words: \['trials=5'\]"),
-        (lambda: nasrun.run(LOOKUP, strategy=AgingEvolution), "strategy=AgingEvolution: give the name of its option"),
-        (lambda: nasrun.run(["strategy=pso"], strategy="random"), "strategy: given twice, as pso and as random"),
-        (lambda: nasrun.sweep([*LOOKUP, "hydra.sweep.dir=x"], **inside), "hydra.sweep.dir: given twice"),
-        (lambda: nasrun.AskTell("nasbench201", "derived"), "strategy=derived: proposes what an evaluator derives"),
-        (lambda: nasrun.compare(one for one in ()), r"runs=\[\]: expected a run"),  # type: ignore[arg-type]
-    ):
-        with pytest.raises(nasrun.ConfigError, match=f"^{says}"):
-            refused()
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_mistake_of_ones_own_strategy_is_no_damage(tmp_path: Path, nasrun_inprocess: object) -> None:
-    silent = type("Silent", (Sampler,), {"messages": lambda self: None})
-    how = f"continue from the same program: nasrun.resume({str(tmp_path / 'run')!r}, strategy=...)"
-    wrong = r"^strategy: Silent\.messages returned None; expected a list of lines"
-    with pytest.raises(nasrun.RunError, match=f"{wrong}.*; {re.escape(how)}$"):
-        nasrun.run([*LOOKUP, "trials=3"], directory=tmp_path / "run", strategy=silent, progress=False)
-    # The command line cannot continue it, so that no verb says so.
-    assert how in nasrun_inprocess(f"status {tmp_path / 'run'}").stdout  # type: ignore[operator]
-    assert how in nasrun_inprocess(f"export {tmp_path / 'run'}").stderr  # type: ignore[operator]
-
-
 def test_progress_is_a_choice_of_each_call(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     nasrun.run([*LOOKUP, "trials=2"], directory=tmp_path / "run", progress=False)
     nasrun.resume(tmp_path / "run", ["trials=3"], progress=False)
     assert capsys.readouterr().out == ""
     nasrun.resume(tmp_path / "run", ["trials=4"])
     assert "trial 3" in capsys.readouterr().out
-
-
-def test_answers_of_ones_own_strategy_are_checked(tmp_path: Path) -> None:
-    class Many(Sampler):
-        def ask(self, n: int) -> list[Proposal]:
-            return super().ask(n + 1)
-
-    words = [*LOOKUP, "trials=3"]
-    with pytest.raises(nasrun.RunError, match=r"^strategy: Many\.ask\(1\) returned 2 proposals; .*; continue from the"):
-        nasrun.run(words, directory=tmp_path / "run", strategy=lambda *parts: Many(*parts), progress=False)
-    with pytest.raises(ValueError, match=r"^strategy: Many\.ask\(2\) returned 3 proposals; expected at most 2$"):
-        nasrun.AskTell("nasbench201", Many).ask(2)
-
-
-def test_answers_of_ones_own_evaluator_are_checked(tmp_path: Path) -> None:
-    class Cheap(nasrun.Evaluator):
-        def __init__(self, space: object, dataset: object, hardware: object) -> None:
-            pass
-
-        def evaluate(self, jobs: Any) -> Any:
-            for job in jobs:
-                number = job.trial.number
-                assert number != 2, "too deep"
-                yield 0.5 if number == 1 else nasrun.Measurement(number, job.repeat, "ok", {"val_accuracy": 0.5})
-
-    words = ["search_space=nasbench201", "output.plots=false", "trials=4", "dataset=fashion_mnist_mini"]
-    run = nasrun.run(words, directory=tmp_path / "run", evaluator=lambda *parts: Cheap(*parts), progress=False)
-    assert [trial.status for trial in run.trials] == ["ok", "failed", "failed", "ok"]
-    assert run.trials[1].error == "Cheap.evaluate yielded 0.5; expected a nasrun.Measurement"
-    assert re.fullmatch(
-        r"AssertionError: too deep .*\(in Cheap\.evaluate, test_api\.py:\d+\)", run.trials[2].error, re.DOTALL
-    )
 
 
 def test_a_sweep_goes_on(tmp_path: Path) -> None:
@@ -305,73 +182,6 @@ def test_a_sweep_goes_on(tmp_path: Path) -> None:
     for call in (nasrun.load_run, nasrun.resume):
         with pytest.raises(nasrun.ConfigError, match=f"holds no run .*; runs in it: {names}$"):
             call(tmp_path / "sweep")
-
-
-def test_ask_and_tell_repeat_and_ask_for_nothing_twice() -> None:
-    def search(seed: int) -> tuple[list[tuple[object, ...]], dict[int, float]]:
-        loop = nasrun.AskTell(
-            "nasbench201", "aging_evolution", ["strategy.population=5", "strategy.sample=2"], seed=seed
-        )
-        asked = []
-        for number in range(60):
-            for trial in loop.ask(2):
-                asked.append(trial.proposal.genome)
-                score = None if number % 7 == 3 else float(trial.proposal.genome.count("nor_conv_3x3"))
-                loop.tell(trial, score)
-        return asked, loop.scores
-
-    asked, scores = search(1)
-    assert search(1) == (asked, scores)
-    assert search(2) != (asked, scores)
-    assert len(set(asked)) == len(asked)
-
-
-def test_ask_and_tell_end_where_only_known_architectures_are_proposed() -> None:
-    words = ["search_space.min_depth=1", "search_space.max_depth=1", "search_space.widths=[4,8]"]
-    loop = nasrun.AskTell("mlp", "random", words)
-    known = set()
-    while trials := loop.ask():
-        for trial in trials:
-            known.add(trial.proposal.genome)
-            loop.tell(trial, 1.0)
-    assert loop.done
-    assert len(known) == 2
-    assert loop.ask() == []
-
-
-def test_ask_and_tell_refuse_what_makes_no_sense() -> None:
-    loop = nasrun.AskTell("nasbench201", "random")
-    [trial] = loop.ask()
-    assert loop.best is None
-    with pytest.raises(ValueError, match="the score is nan"):
-        loop.tell(trial, math.nan)
-    loop.tell(trial, 0.5, {"seconds": 3.0})
-    assert loop.best == trial
-    with pytest.raises(ValueError, match="told already"):
-        loop.tell(trial, 0.5)
-    with pytest.raises(ValueError, match="was not asked for"):
-        loop.tell(nasrun.Trial(99, Proposal(())), 0.5)
-    [trial] = loop.ask()
-    for score in ("0.5", np.array([0.5, 1]), [], math.inf):
-        with pytest.raises(ValueError, match=r"^trial 1: the score is .*; expected a finite number; tell None if"):
-            loop.tell(trial, score)  # type: ignore[arg-type]
-    for metrics in ({"seconds": "3"}, {"score": 1.0}, 3):
-        with pytest.raises(ValueError, match=r"^trial 1: (seconds is|expected metrics by name, none of them score)"):
-            loop.tell(trial, 0.5, metrics)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"^1: expected a trial returned by ask"):
-        loop.tell(1, 0.5)  # type: ignore[arg-type]
-    for count in (-1, "2", 1.5):
-        with pytest.raises(ValueError, match="expected a whole number from 0 on"):
-            loop.ask(count)  # type: ignore[arg-type]
-    loop.tell(trial, np.float32(0.25), {"seconds": 3})
-    assert loop.scores == {0: 0.5, 1: 0.25}
-    with pytest.raises(nasrun.ConfigError, match=r"^trials: not used by AskTell"):
-        nasrun.AskTell("nasbench201", "random", ["trials=5"])
-    with pytest.raises(nasrun.ConfigError, match=r"^strategy\.steps: not used"):
-        nasrun.AskTell("nasbench201", Sampler, ["strategy.steps=5"])
-    for key, value in (("mode", "maximum"), ("seed", -1), ("seed", "a")):
-        with pytest.raises(nasrun.ConfigError, match=f"^{key}={value}: "):
-            nasrun.AskTell("nasbench201", "random", **{key: value})  # type: ignore[arg-type]
 
 
 def test_a_run_that_was_killed_tells_what_it_came_to(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_what_cannot_be_made_again_is_refused(nasrun_inprocess: Callable, tmp_pa
         ("rerun", "rerun: expected a run directory; usage: nasrun rerun DIR"),
         ("rerun gone", "gone: no such directory"),
         ("rerun full", "full: holds no run, nor does a folder in it"),
-        ("rerun stopped", "stopped: is not finished; continue it first: nasrun resume stopped"),
+        ("rerun stopped", "stopped: is not finished; continue with: nasrun resume stopped"),
         ("rerun run trials=3", "trials: would change the run; a repeated run may change only output, tracker"),
         ("rerun run seed=3", "seed: would change the run"),
         ("rerun run --out full", "--out full: is not an empty folder; choose another"),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from nasrun.cli import stop
 from nasrun.storage import journal
 from nasrun.storage.lock import holder_of
 from tests.conftest import COMMAND
@@ -90,6 +91,16 @@ def test_a_run_that_was_killed_is_not_running(started: Started, nasrun_inprocess
     answer = nasrun_inprocess("stop run")
     assert (answer.returncode, answer.stdout) == (2, "")
     assert answer.stderr == "nasrun: run: nothing is running; show the state with: nasrun status run\n"
+
+
+def test_a_run_that_ends_by_itself_at_that_moment_is_done(
+    started: Started, nasrun_inprocess: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = started(*QUICK, "strategy=random", "trials=30", "evaluator.delay=0.1", "hydra.run.dir=run")
+    eventually(lambda: count(tmp_path / "run", "tell") >= 2)
+    monkeypatch.setattr(stop, "ask_to_stop", lambda path: process.wait(60))
+    assert said(nasrun_inprocess, "stop run") == "run: done\n"
+    assert said(nasrun_inprocess, "status run").startswith("run: done since ")
 
 
 def test_a_process_that_cannot_end_is_said(started: Started, nasrun_inprocess: Callable, tmp_path: Path) -> None:

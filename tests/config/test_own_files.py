@@ -1,6 +1,8 @@
 """The user's own YAML files: those that are read, and the one-line message for each that is invalid."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from omegaconf import DictConfig
@@ -47,6 +49,12 @@ REFUSED = {
     "the line after another comment": (
         "experiment/e.yaml",
         f"# an experiment\n{GOOD}",
+        "experiment=e",
+        "mine/experiment/e.yaml: its first line must be: # @package _global_",
+    ),
+    "no package, and an option of a group": (
+        "experiment/e.yaml",
+        "defaults:\n  - override /strategy: genetic\n",
         "experiment=e",
         "mine/experiment/e.yaml: its first line must be: # @package _global_",
     ),
@@ -109,6 +117,16 @@ def test_a_file_that_is_not_read_as_it_is_meant_is_refused(case: str, own: Path,
         compose(own, word)
     assert str(caught.value).startswith(answer)
     assert "\n" not in str(caught.value)
+
+
+def test_a_main_file_with_the_name_of_nasruns(
+    own: Path, nasrun_inprocess: Callable[[str], Any], tmp_path: Path
+) -> None:
+    write(tmp_path, "config.yaml", "trials: 3\n")
+    for words in ("evaluator=synthetic", "--config-name=config evaluator=synthetic"):
+        done = nasrun_inprocess(f"--config-dir={own} {words}")
+        assert done.returncode == 2
+        assert done.stderr == "nasrun: mine/config.yaml: is ignored, since nasrun has its own config; rename yours\n"
 
 
 def test_a_link_to_nothing_does_not_hide_what_is_wrong(own: Path, tmp_path: Path) -> None:

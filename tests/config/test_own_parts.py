@@ -1,5 +1,6 @@
 """What a user's own search space, evaluator and strategy have to be."""
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -78,6 +79,20 @@ def test_a_space_without_mutations_by_name() -> None:
         space = type("Mine", (Pair,), {"mutations": mutations})()
         with pytest.raises(ConfigError, match=r"^search_space: Mine\.mutations: expected a mapping"):
             check_space(space, TASK)
+
+
+@pytest.mark.parametrize("mutate", [None, lambda genome: genome, lambda genome, rng: list(genome)])
+def test_a_mutation_that_makes_no_genome(mutate: Any) -> None:
+    space = type("Mine", (Pair,), {"mutations": {"wider": mutate}})()
+    with pytest.raises(ConfigError, match=r"^search_space: Mine\.mutations\['wider'\] is .*; expected a function of a"):
+        check_space(space, TASK)
+
+
+def test_vectors_of_several_lengths() -> None:
+    lengths = itertools.count(1)
+    space = type("Mine", (Pair,), {"encode": lambda self, genome: np.zeros(next(lengths))})()
+    with pytest.raises(ConfigError, match=r"^search_space: Mine\.encode returned arrays of several lengths"):
+        check_space(space, TASK)
 
 
 def test_a_valid_space_is_taken() -> None:

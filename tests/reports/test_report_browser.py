@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nasrun.core import Objective
-from nasrun.reports import going
-from nasrun.reports.going import Going
+from nasrun.reports import unfinished
 from nasrun.reports.page import write_page
 from nasrun.reports.plots import draw_plots
 from nasrun.reports.summary import summarise
+from nasrun.reports.unfinished import Unfinished
 from nasrun.storage.records import RunRecords
 from tests.reports.browser import CONTRAST, OVERFLOW, keep_screenshot, needs_chromium, opened
 from tests.reports.conftest import NumbersSpace, WriteRun, as_trials, make_records
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 pytestmark = needs_chromium
 
 
-def write(run: RunRecords, space: NumbersSpace, now: Going | None = None) -> Path:
+def write(run: RunRecords, space: NumbersSpace, now: Unfinished | None = None) -> Path:
     figures = draw_plots(run.directory, run.trials, space, Objective(), {})
-    return write_page(run, summarise(run, space, Objective()), space, Objective(), figures, going=now)
+    return write_page(run, summarise(run, space, Objective()), space, Objective(), figures, unfinished=now)
 
 
 @pytest.fixture
@@ -83,22 +83,22 @@ def test_the_page_of_a_run_that_goes_on_is_loaded_again_until_it_is_over(
     browser: "Browser", write_run: WriteRun, space: NumbersSpace
 ) -> None:
     trials = as_trials(make_records(60))
-    path = write(write_run(trials[:40]), space, Going(60, 999))
+    path = write(write_run(trials[:40]), space, Unfinished(60, 999))
     page = opened(browser, path, 1280)
-    assert "40 of 60 trials" in page.locator("#going").inner_text()
+    assert "40 of 60 trials" in page.locator("#unfinished").inner_text()
     keep_screenshot(page, "report_going")
     page.locator("details", has_text="Machine and versions").locator("summary").click()
     page.locator("#trials th", has_text="val_accuracy").first.locator("button").click()
     page.evaluate("document.querySelector('#trials').parentElement.scrollTo(0, 200)")
     page.evaluate("scrollTo(0, 150)")
     (path.parent / "journal.jsonl").unlink()
-    write(write_run(trials[:50]), space, Going(60, 0.3))
+    write(write_run(trials[:50]), space, Unfinished(60, 0.3))
     page.evaluate("setTimeout(look)")
     page.wait_for_selector("text=50 of 60 trials")
     assert comes_to_stand(page, [150, 200, "ascending", True])
     (path.parent / "journal.jsonl").unlink()
     write(write_run(trials), space)
-    page.wait_for_selector("#going", state="detached")
+    page.wait_for_selector("#unfinished", state="detached")
     assert comes_to_stand(page, [150, 200, "ascending", True])
     assert page.locator("#trials tbody tr").count() == 60
     page.evaluate("window.here = true")
@@ -124,11 +124,11 @@ def comes_to_stand(page: "Page", wanted: list[object]) -> bool:
 def test_the_page_of_a_run_that_was_killed_says_so_and_is_left_alone(
     browser: "Browser", write_run: WriteRun, space: NumbersSpace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(going, "LEAST_STALE", 0.5)
-    monkeypatch.setattr(going, "PATIENCE", 0)
-    page = opened(browser, write(write_run(as_trials(make_records(20))), space, Going(60, 0.2)), 1280)
-    page.wait_for_selector(".going.stale")
-    text = page.locator("#going").inner_text()
+    monkeypatch.setattr(unfinished, "LEAST_STALE", 0.5)
+    monkeypatch.setattr(unfinished, "PATIENCE", 0)
+    page = opened(browser, write(write_run(as_trials(make_records(20))), space, Unfinished(60, 0.2)), 1280)
+    page.wait_for_selector(".unfinished.stale")
+    text = page.locator("#unfinished").inner_text()
     assert "the run was stopped or killed" in text
     assert "nasrun status " in text
     keep_screenshot(page, "report_killed")

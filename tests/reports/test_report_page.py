@@ -11,11 +11,11 @@ import pytest
 
 from nasrun.core import Objective
 from nasrun.reports import page
-from nasrun.reports.going import LEAST_STALE, PATIENCE, UNKNOWN, Going, going_of, stale_after
 from nasrun.reports.page import MOST_DRAWN, write_page
 from nasrun.reports.plots import draw_plots
 from nasrun.reports.summary import summarise
 from nasrun.reports.tables import TRIALS, write_tables
+from nasrun.reports.unfinished import LEAST_STALE, PATIENCE, UNKNOWN, Unfinished, stale_after, unfinished_of
 from nasrun.storage.journal import NAME
 from nasrun.storage.lock import locked
 from nasrun.storage.records import RunRecords
@@ -117,19 +117,19 @@ def test_a_run_that_is_not_over_says_as_of_when(write_run: WriteRun, space: Numb
     run = write_run(as_trials(make_records(12)))
     figures = draw_plots(run.directory, run.trials, space, OBJECTIVE, {})
 
-    def text_of(going: Going | None) -> str:
-        path = write_page(run, summarise(run, space, OBJECTIVE), space, OBJECTIVE, figures, going=going)
+    def text_of(state: Unfinished | None) -> str:
+        path = write_page(run, summarise(run, space, OBJECTIVE), space, OBJECTIVE, figures, unfinished=state)
         return re.sub(r"\s+", " ", path.read_text(encoding="utf-8"))
 
-    assert 'id="going"' not in text_of(None)
-    running = text_of(Going(40, 12.5))
+    assert 'id="unfinished"' not in text_of(None)
+    running = text_of(Unfinished(40, 12.5))
     assert re.search(
         r"<strong>Running</strong> as of \d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}: 12 of 40 trials\.", running
     )
     assert 'data-every="12.5" data-stale="600.0"' in running
     assert f"<code>nasrun status {run.directory}</code>" in running
-    stopped = text_of(Going(0, None))
-    assert "<strong>Not over</strong>: 12 trials as of 19" in stopped  # when the journal ends
+    stopped = text_of(Unfinished(0, None))
+    assert "<strong>Unfinished</strong>: 12 trials as of 19" in stopped  # when the journal ends
     assert f"<code>nasrun resume {run.directory}</code>" in stopped
     assert "data-every" not in stopped.partition("<script")[0]
 
@@ -142,10 +142,10 @@ def test_a_page_is_stale_when_no_trial_took_nearly_as_long() -> None:
 
 def test_what_a_directory_tells_of_whether_its_run_goes_on(write_run: WriteRun, tmp_path: Path) -> None:
     run = write_run(as_trials(make_records(3)))
-    assert going_of(run) == Going(0, None)
+    assert unfinished_of(run) == Unfinished(0, None)
     with locked(run.directory) as hold:
         hold.describe = lambda: {"trials": 9}
         hold.write()
-        assert going_of(run) == Going(9, UNKNOWN)
+        assert unfinished_of(run) == Unfinished(9, UNKNOWN)
     (run.directory / NAME).unlink()
-    assert going_of(write_run(as_trials(make_records(3)), reason="all done")) is None
+    assert unfinished_of(write_run(as_trials(make_records(3)), reason="all done")) is None

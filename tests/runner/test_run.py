@@ -14,7 +14,7 @@ from nasrun.core.environment import describe_environment
 from nasrun.core.options import ConfigError
 from nasrun.reports import pictures
 from nasrun.reports.page import PAGE
-from nasrun.reports.pictures import write_page_of_going
+from nasrun.reports.pictures import write_unfinished_page
 from nasrun.reports.tables import write_tables
 from nasrun.runner import observers, run
 from nasrun.runner import resume as run_resume
@@ -167,12 +167,12 @@ def pages_of(
     pages: list[str] = []
 
     def write(*arguments: Any) -> None:
-        write_page_of_going(*arguments)
+        write_unfinished_page(*arguments)
         pages.append((directory / PAGE).read_text())
         if len(pages) == stop_at:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(pictures, "write_page_of_going", write)
+    monkeypatch.setattr(pictures, "write_unfinished_page", write)
     for name, value in (("FIRST_PAGE", 0.0), ("TRIAL_SECONDS", 0.0), ("SHARE", 1e9)):
         monkeypatch.setattr(observers, name, value)
     with contextlib.suppress(KeyboardInterrupt):
@@ -184,7 +184,7 @@ def test_pages_of_a_run_that_goes_on_change_nothing(tmp_path: Path, monkeypatch:
     *pages, last = pages_of(tmp_path / "run", monkeypatch)
     assert ["<strong>Running</strong>" in page for page in pages] == [True] * 8
     assert ": 3 of 8 trials." in pages[2]
-    assert 'id="going"' not in last
+    assert 'id="unfinished"' not in last
     started(tmp_path / "quiet", "trials=8", "output.plots=true", "output.refresh=null", "evaluator.delay=0.002")
     assert results(tmp_path / "run") == results(tmp_path / "quiet")
     one, other = (without_time(journal.read(tmp_path / name / journal.NAME)) for name in ("run", "quiet"))
@@ -211,7 +211,7 @@ def test_a_page_that_cannot_be_drawn_costs_no_run(
 def test_the_page_of_a_run_that_is_stopped_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     *pages, last = pages_of(tmp_path / "run", monkeypatch, stop_at=3)
     assert [": 3 of 8 trials" in page for page in pages] == [False, False, True, True]
-    assert "<strong>Not over</strong>: 3 of 8 trials as of" in last
+    assert "<strong>Unfinished</strong>: 3 of 8 trials as of" in last
     assert "nasrun resume " in last
 
 

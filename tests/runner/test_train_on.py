@@ -1,4 +1,4 @@
-"""Going on with a finished run: its winner trained longer, by patience, and as the beginning of other networks."""
+"""A finished run is continued: its winner trained longer, by patience, and as the beginning of other networks."""
 
 import json
 import shutil

@@ -64,7 +64,7 @@ class NAO(ModelSearch):
         self._losses: list[float] = []
 
     def notes(self) -> dict[str, Any]:
-        """`losses`: of the networks at the end of each training."""
+        """`losses`: of the networks at the end of each training run."""
         return {"losses": self._losses}
 
     def _batch(self) -> list[Proposal]:

@@ -40,7 +40,7 @@ class Plan(NamedTuple):
     - `epoch_images`: images that count as an epoch; None: the whole training part.
     - `alone`: the architecture that replaces the strategy's first known one if there is time for only one; else None.
     - `share`: share of the steering limits that networks are fitted to; below 1 if there is no time for larger ones.
-    - `threads`: threads of each training; None if the run has no choice.
+    - `threads`: threads of each training run; None if the run has no choice.
     """
 
     candidates: int

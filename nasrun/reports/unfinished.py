@@ -21,7 +21,7 @@ RECENT = 50
 """Number of recent trials that are considered."""
 
 
-class Going(NamedTuple):
+class Unfinished(NamedTuple):
     """An unfinished run. `trials`: total number; 0 if not known. `every`: seconds until the next page is expected; None
     if nothing writes one, because the run was stopped."""
 
@@ -29,23 +29,23 @@ class Going(NamedTuple):
     every: float | None
 
 
-def going_of(run: RunRecords) -> Going | None:
+def unfinished_of(run: RunRecords) -> Unfinished | None:
     """The state of an unfinished run by its directory; None for a finished run."""
     holder = holder_of(run.directory / NAME)
     if run.end is not None and not holder.alive:
         return None
     planned = 0 if run.header.plan is not None else dict(run.changes).get("trials", run.header.trials)
     said = (holder.says or {}).get("trials", planned) if holder.alive else planned
-    return Going(said if isinstance(said, int) else 0, UNKNOWN if holder.alive else None)
+    return Unfinished(said if isinstance(said, int) else 0, UNKNOWN if holder.alive else None)
 
 
-def describe_going(run: RunRecords, going: Going) -> Mapping[str, Any]:
+def describe_unfinished(run: RunRecords, unfinished: Unfinished) -> Mapping[str, Any]:
     """The same for the template."""
-    count, every = len(run.trials), going.every
+    count, every = len(run.trials), unfinished.every
     moment = (run.last_time if every is None else None) or now()
     verb = "resume" if every is None else "status"
     return {
-        "told": f"{count:,} of {counted(going.trials, 'trial')}" if going.trials else counted(count, "trial"),
+        "told": f"{count:,} of {counted(unfinished.trials, 'trial')}" if unfinished.trials else counted(count, "trial"),
         "as_of": time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(moment)),
         "command": shell_command(verb, run.directory.absolute()),
         "written": moment,
