@@ -21,7 +21,7 @@ SMALL_SPACES = {
 
 
 CUTS = [
-    *((deduplicate, in_flight, 7) for deduplicate in ("reuse", "resample", "never") for in_flight in (1, 3)),
+    *((deduplicate, in_flight, 13) for deduplicate in ("reuse", "resample", "never") for in_flight in (1, 3)),
     pytest.param("reuse", 3, 3, marks=pytest.mark.slow),
     pytest.param("resample", 1, 3, marks=pytest.mark.slow),
 ]

@@ -60,7 +60,7 @@ ENGINES = {
     "ray": ("time=75s", "hardware=ray", "hardware.device=cpu", "hardware.clock=wall", "hardware.workers=2"),
 }
 UNTIL_GONE = {"one process": 5, "workers": 5, "ray": 90}  # Ray's processes look now and then whether the run lives
-LONG = "time=170s"
+LONG = "time=110s"
 SECONDS_PER_EVENT = {"measure": 2.0, "segment": 5.0}
 
 

@@ -31,7 +31,7 @@ SMALLEST = {
     "bench_workers": "--quick",
     "bench_trainer": "--samples 256 --epochs 1 --seeds 1 --cases dense --dataset fashion_mnist_mini",
     "handwritten_baseline": "--seconds 8 dataset=fashion_mnist_mini dataset.train_samples=200",
-    "optuna_baseline": "--seconds 25 dataset=fashion_mnist_mini dataset.train_samples=200",
+    "optuna_baseline": "--seconds 12 dataset=fashion_mnist_mini dataset.train_samples=200",
     "crash_campaign": "--kills 1 --runs table",
     "long_run": "--trials 60 --every 30",
     "make_docs": "OUTPUT",
