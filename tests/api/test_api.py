@@ -97,8 +97,11 @@ def test_mistakes_are_exceptions_and_leave_nothing(tmp_path: Path) -> None:
         nasrun.run([*LOOKUP], directory=tmp_path / "run", strategy=dict, progress=False)
     with pytest.raises(nasrun.ConfigError, match="hardware: not expected"):
         nasrun.run([*LOOKUP], directory=tmp_path / "run", hardware=object(), progress=False)
-    for strategy in (nasrun.Strategy, lambda: 3):
-        with pytest.raises(nasrun.ConfigError, match=r"^strategy=.*; see docs/api\.md$"):
+    for strategy, text in (
+        (nasrun.Strategy, "is the interface; give a class that"),
+        (lambda: 3, r"; see docs/api\.md$"),
+    ):
+        with pytest.raises(nasrun.ConfigError, match=f"^strategy=.*{text}"):
             nasrun.run([*LOOKUP], directory=tmp_path / "run", strategy=strategy, progress=False)
     with pytest.raises(nasrun.ConfigError, match=r"^strategy: given twice"):
         nasrun.run([*LOOKUP, "strategy=random"], directory=tmp_path / "run", strategy=Sampler, progress=False)
