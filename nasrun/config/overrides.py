@@ -5,6 +5,7 @@ nasrun also accepts plain values outside that grammar, such as the path `~/data/
 
 import re
 import shlex
+from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -88,9 +89,9 @@ def values_of(overrides: Sequence[Override], loader: ConfigLoader) -> dict[str, 
             raise ConfigError(f"{word}: cannot be swept ({first_line(error)})") from error
         if not listed:
             raise ConfigError(f"{word}: matches nothing")
-        twice = next((value for place, value in enumerate(listed) if value in listed[:place]), None)
-        if twice is not None:
-            raise ConfigError(f"{word}: has the value {twice} twice; leave one of them out")
+        value, count = Counter(listed).most_common(1)[0]
+        if count > 1 and not override.is_interval_sweep():
+            raise ConfigError(f"{word}: has the value {value} twice; leave one of them out")
         values[key] = [f"{key}={value}" for value in listed]
     return values
 
@@ -99,8 +100,8 @@ def refuse_intervals(words: Sequence[str]) -> None:
     """ConfigError for an interval, from which only a sweeper draws, where the values of a sweep are combined."""
     for override in parse(in_full(words)):
         if override.is_interval_sweep():
-            key, (low, high) = override.get_key_element(), _ends(override)
-            raise ConfigError(f"{text_of(override)}: needs a sweeper that draws; list values: {key}={low},{high}")
+            values = f"{override.get_key_element()}={','.join(_ends(override))}"
+            raise ConfigError(f"{text_of(override)}: needs a sweeper that draws; list values: {values}")
 
 
 def as_values(words: Sequence[str]) -> dict[str, Any]:

@@ -152,7 +152,7 @@ def _takes(function: Any, count: int) -> bool:
     except TypeError:
         return False
     except ValueError:  # not known, as of some built-in ones
-        return True
+        pass
     return True
 
 

@@ -77,7 +77,8 @@ def measured(evaluator: Evaluator, jobs: Sequence[Job]) -> Iterator[Measurement]
     except Exception as error:
         if not is_users(innermost(evaluator)):
             raise
-        wrong = wrong or f"{type_and_text(error)} (in {what}, {place_of(error)})"
+        place = ", ".join(filter(None, (what, place_of(error))))  # code typed at a prompt has none
+        wrong = wrong or f"{type_and_text(error)} (in {place})"
     for trial, repeat in pending:
         yield Measurement(trial, repeat, "failed", {}, wrong or f"{what} yielded nothing for this job")
 
